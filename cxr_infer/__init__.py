@@ -1,0 +1,37 @@
+"""Remove quantum mottle from chest X-rays on a plain CPU. Research use only.
+
+from cxr_infer import load_model, denoise
+model = load_model("window")
+clean = denoise(noisy, model)      # (H, W) uint8, uint16 or float in [0, 1] -> the same
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cxr_infer.denoiser import Model, Settings, denoise, load_model
+    from cxr_infer.errors import CxrError, DataError, ImageError, ModelError, UsageError
+
+__version__ = "0.1.0"
+__all__ = [
+    "CxrError",
+    "DataError",
+    "ImageError",
+    "Model",
+    "ModelError",
+    "Settings",
+    "UsageError",
+    "__version__",
+    "denoise",
+    "load_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # imported on first use: `cxr-infer --version` and a bare `import cxr_infer` need neither numpy nor OpenCV
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cxr_infer import denoiser, errors
+
+    return getattr(denoiser if hasattr(denoiser, name) and name not in errors.__dict__ else errors, name)

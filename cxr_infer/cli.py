@@ -1,0 +1,262 @@
+"""The command line: parses, calls the library, draws.
+
+Results go to stdout, progress and problems to stderr. Exit status: 0 all done, 1 some files failed, 2 wrong usage or an
+unusable model, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+from cxr_infer import __version__
+
+if sys.argv[1:] == ["--version"]:  # answered before the imports below, which take most of the time
+    sys.stdout.write(f"cxr-infer {__version__}\n")
+    sys.exit(0)
+
+import typer
+
+from cxr_infer.errors import CxrError, ImageError
+
+if TYPE_CHECKING:
+    from cxr_infer.batch import FileResult, Summary
+    from cxr_infer.denoiser import Model, Settings
+
+SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="cxr-infer",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Remove quantum mottle from chest X-rays. Research use only: not for diagnosis or any clinical decision.",
+)
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="window, original, new, or the path of an .onnx file.")]
+StrengthOption = Annotated[float, typer.Option(help="0 gives the input back, 1 removes all the mottle found.")]
+WindowOption = Annotated[int | None, typer.Option(help="Largest side of a window in px. [default: the model's own]")]
+OverlapOption = Annotated[
+    int | None, typer.Option(help="Least overlap of neighbouring windows in px. [default: the model's own]")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(help="Threads to compute with. [default: what affinity and container quota allow]")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+RepairOption = Annotated[
+    bool,
+    typer.Option(
+        "--repair-wrapped",
+        envvar="CXR_INFER_REPAIR_WRAPPED",
+        help="First undo the wrap-around of 8-bit noise: near-black specks in bright areas become white. "
+        "Only for images that wrapped.",
+    ),
+]
+
+P = ParamSpec("P")
+
+
+def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn this project's errors into one line on stderr and the right exit status."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        from cxr_infer.report import print_error
+
+        try:
+            command(*args, **kwargs)
+        except CxrError as error:
+            print_error(str(error))
+            raise typer.Exit(SOME_FAILED if isinstance(error, ImageError) else WRONG_USAGE) from None
+        except KeyboardInterrupt:
+            print_error("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapped
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"cxr-infer {__version__}")
+        raise typer.Exit
+
+
+@app.command("dir")
+@reports_errors
+def dir_command(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories.")],
+    out: Annotated[Path | None, typer.Option(help="Where results go, in the same tree. [default: IN-denoised]")] = None,
+    model: ModelOption = "window",
+    reference: Annotated[Path | None, typer.Option(help="Directory of clean images under the same names.")] = None,
+    strength: StrengthOption = 1.0,
+    window: WindowOption = None,
+    overlap: OverlapOption = None,
+    repair_wrapped: RepairOption = False,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this JSON file.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.")] = False,
+) -> None:
+    """Denoise a whole directory of X-rays. Originals are never touched."""
+    from cxr_infer import batch, report
+    from cxr_infer.denoiser import Settings, load_model
+    from cxr_infer.errors import UsageError
+
+    out = out if out is not None else batch.default_output(source)
+    if reference is not None and not reference.is_dir():
+        raise UsageError(f"{reference}: not a directory; give --reference the clean images")
+    settings = Settings(strength, window, overlap, repair_wrapped)
+    plan = batch.plan_directory(source, out)
+    loaded = load_model(model, threads=threads)
+    summary = batch.Summary()
+    results: list[FileResult] = []
+    interrupted = False
+    if plan.other_files and not quiet:
+        report.stderr_console().print(f"{plan.other_files} files are no PNG, TIFF or JPEG and were left alone")
+    with report.progress_over(len(plan.jobs), "denoising", quiet) as advance:
+        try:
+            for result in batch.denoise_files(plan.jobs, loaded, settings, reference=reference, overwrite=overwrite):
+                summary.add(result)
+                results.append(result)
+                advance(result)
+        except KeyboardInterrupt:
+            interrupted = True
+    if not quiet:
+        report.print_results(results, summary, f"{loaded.card.name} on {source}")
+        report.print_line(f"results are in {out}")
+    if json_file is not None:
+        _write_json(json_file, loaded, settings, source, out, results, summary, interrupted)
+    if interrupted:
+        raise KeyboardInterrupt
+    if summary.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _write_json(
+    path: Path,
+    model: Model,
+    settings: Settings,
+    source: Path,
+    out: Path,
+    results: list[FileResult],
+    summary: Summary,
+    interrupted: bool,
+) -> None:
+    import dataclasses
+    from importlib.metadata import version
+
+    from cxr_infer.image_io import write_bytes
+
+    content: dict[str, Any] = {
+        "model": {"name": model.card.name, "file": str(model.path), "sha256": model.sha256},
+        "settings": dataclasses.asdict(settings),
+        "versions": {
+            "cxr-infer": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "onnxruntime", "opencv-python-headless")},
+        },
+        "input": str(source),
+        "output": str(out),
+        "interrupted": interrupted,
+        "summary": summary.to_dict(),
+        "files": [result.to_dict() for result in results],
+    }
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+@app.command("file")
+@reports_errors
+def file_command(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="One X-ray: PNG, TIFF or JPEG.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The result: .png, .tif or .tiff.")],
+    model: ModelOption = "window",
+    strength: StrengthOption = 1.0,
+    window: WindowOption = None,
+    overlap: OverlapOption = None,
+    repair_wrapped: RepairOption = False,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Denoise one X-ray."""
+    from cxr_infer import batch, report
+    from cxr_infer.denoiser import Settings, load_model
+
+    settings = Settings(strength, window, overlap, repair_wrapped)
+    job = batch.single_job(source, target, overwrite=overwrite)
+    result = batch.denoise_file(job, load_model(model, threads=threads), settings)
+    summary = batch.Summary()
+    summary.add(result)
+    report.print_results([result], summary, f"{model}: {target}")
+
+
+@app.command("models")
+@reports_errors
+def models_command() -> None:
+    """List the models that are installed."""
+    from cxr_infer import report
+    from cxr_infer.denoiser import installed_models
+
+    rows = [
+        [
+            m.name,
+            m.purpose,
+            f"{m.bytes / 1e6:.1f} MB",
+            m.sha256[:16],
+            "yes" if m.intact else "NO: reinstall",
+            str(m.path),
+        ]
+        for m in installed_models()
+    ]
+    report.print_table("installed models", ("model", "what it is for", "size", "sha256", "intact", "file"), rows)
+
+
+@app.command("compare")
+@reports_errors
+def compare_command(
+    clean: Annotated[Path, typer.Argument(metavar="CLEAN", help="The clean X-ray.")],
+    noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="The same X-ray with mottle, of the same size.")],
+    out: Annotated[Path, typer.Option(help="Where the figure goes, a .png.")] = Path("comparison.png"),
+    repair_wrapped: RepairOption = False,
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Draw clean, noisy and every model's result side by side, with their figures and a zoomed inset."""
+    from cxr_infer import compare, report
+
+    comparison = compare.compare_files(
+        clean, noisy, out, repair_wrapped=repair_wrapped, threads=threads, overwrite=overwrite
+    )
+    rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", f"{row.mse:.5f}"] for row in comparison]
+    report.print_table(f"{noisy} against {clean}", ("image", "PSNR dB", "SSIM", "MSE"), rows)
+    report.print_line(f"the figure is {out}")
+
+
+@app.command("sample")
+@reports_errors
+def sample_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the noisy phantoms go.")],
+    size: Annotated[int, typer.Option(help="Side of the images in px.")] = 512,
+    seed: Annotated[int, typer.Option(help="Seed of the first phantom's anatomy and mottle.")] = 1,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write chest phantoms with mottle to DIR, and their clean references to DIR-clean."""
+    from cxr_infer import report
+    from cxr_infer.sample import write_samples
+
+    samples = write_samples(directory, size=size, seed=seed, overwrite=overwrite)
+    report.print_line(
+        f"{len(samples.names)} noisy phantoms are in {samples.noisy}, their clean references in {samples.clean}"
+    )
+    report.print_line(f"try: cxr-infer dir {samples.noisy} --model window --reference {samples.clean}")
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,68 @@
+"""One clean and one noisy image through every installed model: the figures and the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.denoiser import Settings, load_model
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.figure import Panel, describe, draw_figure
+from cxr_infer.image_io import read_gray, write_image
+from cxr_infer.intensity import from_unit, to_unit
+from cxr_infer.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.model_card import MODEL_NAMES
+
+
+@dataclass(frozen=True)
+class Row:
+    """How close one image is to the clean one: PSNR in dB, MSE on [0, 1]."""
+
+    name: str
+    mse: float
+    psnr: float
+    ssim: float
+
+
+def compare_files(
+    clean_path: Path,
+    noisy_path: Path,
+    out: Path,
+    *,
+    repair_wrapped: bool = False,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> list[Row]:
+    """Denoise NOISY with every model, write the figure to `out`, return the figures, the noisy image's first.
+
+    Raises UsageError where `out` exists or is no picture, ImageError where the images cannot be read or differ in size.
+    """
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out}: the figure is a PNG; give --out a name that ends in .png")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out}: exists; use --overwrite or another --out")
+    clean, noisy = (to_unit(read_gray(path)) for path in (clean_path, noisy_path))
+    if clean.shape != noisy.shape:
+        raise ImageError(
+            f"{noisy_path}: is {_size(noisy)}, but {clean_path} is {_size(clean)}; give a pair of one size"
+        )
+    images = [("noisy", noisy)]
+    for name in MODEL_NAMES:
+        settings = Settings(repair_wrapped=repair_wrapped)
+        denoised = load_model(name, threads=threads).denoise_unit(noisy, settings)
+        images.append((name, to_unit(from_unit(denoised, np.dtype(np.uint16)))))
+    panels = [Panel("clean", clean)] + [Panel(name, image, describe(clean, image)) for name, image in images]
+    write_image(out, draw_figure(panels))
+    return [_row(name, clean, image) for name, image in images]
+
+
+def _row(name: str, clean: NDArray[np.float32], image: NDArray[np.float32]) -> Row:
+    error = mse(clean, image)
+    return Row(name, error, psnr_of_mse(error), ssim(clean, image))
+
+
+def _size(image: NDArray[np.float32]) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

@@ -1,0 +1,255 @@
+"""Array -> array: load a model once, denoise any number of images with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.intensity import from_unit, to_unit
+from cxr_infer.model_card import (
+    CARD_FILE,
+    DENOISED,
+    METADATA_KEY,
+    MODEL_NAMES,
+    NOISE_LEVEL,
+    NOISY,
+    ONNX_FILE,
+    ModelCard,
+    read_card_file,
+    sha256,
+    weights_directory,
+)
+from cxr_infer.mottle import estimate_mottle, repair_wrapped
+from cxr_infer.threads import available_cpus
+from cxr_infer.tiling import predict_in_windows
+
+FloatImage = NDArray[np.float32]
+
+BATCH_PIXELS = 1 << 19  # pixels of windows that go through the network together: bounds the memory
+FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an image is denoised.
+
+    strength: 0 gives the input back, 1 the network's result, between them the residual is blended.
+    window, overlap: px; None takes the model's own. repair_wrapped: undo the wrap-around of 8-bit noise first.
+    """
+
+    strength: float = 1.0
+    window: int | None = None
+    overlap: int | None = None
+    repair_wrapped: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.strength <= 1.0:
+            raise UsageError(f"strength {self.strength:g} is outside 0..1")
+        if self.window is not None and self.window < 1:
+            raise UsageError(f"window {self.window} px is too small; use 1 or more")
+        if self.overlap is not None and self.overlap < 0:
+            raise UsageError(f"overlap {self.overlap} px is negative; use 0 or more")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: its card, its file, and the onnxruntime session."""
+
+    card: ModelCard
+    path: Path
+    session: Any  # onnxruntime.InferenceSession, which carries no types
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the ONNX file."""
+        return sha256(self.path)
+
+    def tiles(self, settings: Settings) -> tuple[int, int]:
+        """Window and overlap in px under some settings. Raises UsageError where they do not fit the model."""
+        if self.card.size is not None:
+            if settings.window is not None or settings.overlap is not None:
+                raise UsageError(f"model {self.card.name} takes whole images; --window and --overlap are for `window`")
+            return self.card.size, 0
+        window = settings.window if settings.window is not None else self.card.window
+        overlap = settings.overlap if settings.overlap is not None else min(self.card.overlap, window // 4)
+        if overlap >= window:
+            raise UsageError(f"overlap {overlap} px does not fit windows of {window} px; use 0 to {window - 1}")
+        return window, overlap
+
+    def denoise_unit(self, image: FloatImage, settings: Settings) -> FloatImage:
+        """One image (H, W) float32 in [0, 1] -> the same. Raises ImageError for an empty or wrongly shaped one."""
+        if image.ndim != 2 or image.size == 0:
+            raise ImageError(f"an image of shape {image.shape} is not a gray (height, width) image")
+        window, overlap = self.tiles(settings)
+        if settings.strength == 0.0 and not settings.repair_wrapped:
+            return image
+        if settings.repair_wrapped:
+            image = repair_wrapped(image)
+        denoised = self._whole(image) if self.card.size is not None else self._windows(image, window, overlap)
+        if settings.strength == 1.0:
+            return denoised
+        return image + np.float32(settings.strength) * (denoised - image)
+
+    def _run(self, windows: FloatImage, level: float) -> FloatImage:
+        feed: dict[str, NDArray[np.float32]] = {NOISY: windows}
+        if self.card.told_noise_level:
+            feed[NOISE_LEVEL] = np.full(len(windows), level, dtype=np.float32)
+        return np.asarray(self.session.run([DENOISED], feed)[0], dtype=np.float32)
+
+    def _windows(self, image: FloatImage, window: int, overlap: int) -> FloatImage:
+        level = estimate_mottle(image).level if self.card.told_noise_level else 0.0
+        return predict_in_windows(
+            image,
+            lambda windows: self._run(windows, level),
+            window,
+            overlap,
+            multiple=self.card.multiple,
+            batch=max(1, BATCH_PIXELS // window**2),
+        )
+
+    def _whole(self, image: FloatImage) -> FloatImage:
+        resized = _resize(image, self.card.size or 0, self.card.size or 0)
+        level = estimate_mottle(resized).level if self.card.told_noise_level else 0.0
+        return np.clip(_resize(self._run(resized[None, None], level)[0, 0], *image.shape), 0, 1)
+
+
+def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
+    if image.shape == (height, width):
+        return image
+    shrinks = height * width < image.size
+    mode = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.float32)
+
+
+def load_model(name: str | Path = "window", *, threads: int | None = None) -> Model:
+    """Load one of the shipped models, or any ONNX file that keeps the same contract.
+
+    name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
+    threads: None for as many as CPU affinity and container quota allow.
+    Raises ModelError where the file is missing, damaged or of another kind, UsageError for an unknown name.
+    """
+    path = model_path(name)
+    if str(name) in MODEL_NAMES:
+        _verify(path)
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads {threads} is too few; use 1 or more")
+    session = _open_session(path, threads if threads is not None else available_cpus())
+    return Model(_card_of(session, path), path, session)
+
+
+def model_path(name: str | Path) -> Path:
+    """The ONNX file of a shipped model, or the given path. Raises UsageError or ModelError where there is none."""
+    if str(name) in MODEL_NAMES:
+        path = weights_directory() / str(name) / ONNX_FILE
+        if not path.is_file():
+            raise ModelError(f"{path}: the model is not installed; reinstall cxr-infer or run cxr-export {name}")
+        return path
+    path = Path(name)
+    if path.suffix.lower() != ".onnx":
+        raise UsageError(f"unknown model {str(name)!r}; use {', '.join(MODEL_NAMES)} or the path of an .onnx file")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; check the path")
+    return path
+
+
+@dataclass(frozen=True)
+class InstalledModel:
+    """One shipped model as it lies on the disk; `intact` says whether it matches the SHA-256 of its card."""
+
+    name: str
+    purpose: str
+    path: Path
+    bytes: int
+    sha256: str
+    intact: bool
+
+
+def installed_models() -> list[InstalledModel]:
+    """The shipped models. Raises ModelError where one or its card is missing."""
+    models = []
+    for name in MODEL_NAMES:
+        path = model_path(name)
+        content = read_card_file(path.with_name(CARD_FILE))
+        card, digest = ModelCard.from_mapping(content, str(path)), sha256(path)
+        intact = digest == content.get("sha256")
+        models.append(InstalledModel(name, card.purpose, path, path.stat().st_size, digest, intact))
+    return models
+
+
+def _verify(path: Path) -> None:
+    card = read_card_file(path.with_name(CARD_FILE))
+    if card.get("sha256") != sha256(path):
+        raise ModelError(f"{path}: does not match the SHA-256 of its card; reinstall cxr-infer")
+
+
+def _open_session(path: Path, threads: int) -> Any:
+    import onnxruntime  # takes longer to import than everything else together
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # spinning threads burn the CPU time that a container's quota counts; measured faster without
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated types
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"{path}: onnxruntime cannot load it ({reason}); is it a complete .onnx file?") from error
+
+
+def _card_of(session: Any, path: Path) -> ModelCard:
+    """The card inside the file; for a file without one, what its inputs and outputs tell."""
+    inputs = {node.name: node.shape for node in session.get_inputs()}
+    outputs = {node.name for node in session.get_outputs()}
+    told = NOISE_LEVEL in inputs
+    if NOISY not in inputs or DENOISED not in outputs or len(inputs) != 1 + told:
+        raise ModelError(
+            f"{path}: has inputs {sorted(inputs)} and outputs {sorted(outputs)}; "
+            f"needs {NOISY} (and {NOISE_LEVEL}) and {DENOISED}"
+        )
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is not None:
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ModelError(f"{path}: damaged card in its metadata; export it again") from error
+        return ModelCard.from_mapping(content, str(path))
+    card = ModelCard(name=path.stem, purpose="ONNX file without a card", told_noise_level=told)
+    height, width = inputs[NOISY][-2:]
+    if isinstance(height, int) and height == width:
+        return replace(card, size=height)
+    return replace(card, multiple=FOREIGN_MULTIPLE)
+
+
+def denoise(
+    image: NDArray[np.generic],
+    model: Model | str | Path = "window",
+    *,
+    strength: float = 1.0,
+    window: int | None = None,
+    overlap: int | None = None,
+    repair_wrapped: bool = False,
+) -> NDArray[np.generic]:
+    """Remove the mottle of one X-ray.
+
+    image: (H, W) uint8, uint16, or floating point in [0, 1]; black 0, bone white. model: a loaded model, or what
+    `load_model` takes (then it is loaded for this one call). The rest: see `Settings`.
+    Returns the same shape and dtype. Raises ImageError, ModelError or UsageError.
+    """
+    settings = Settings(strength, window, overlap, repair_wrapped)
+    loaded = model if isinstance(model, Model) else load_model(model)
+    if np.issubdtype(image.dtype, np.floating):
+        unit = np.asarray(image, dtype=np.float32)
+        if unit.size and not (unit.min() >= 0 and unit.max() <= 1):  # also false for NaN
+            raise ImageError("floating-point pixels must lie in [0, 1]; scale them first")
+        return loaded.denoise_unit(unit, settings).astype(image.dtype)
+    return from_unit(loaded.denoise_unit(to_unit(image), settings), image.dtype)

@@ -1,0 +1,32 @@
+"""The exceptions that this project raises on purpose.
+
+    CxrError                    base of all of them: the message is one line for the user
+    ├── UsageError(ValueError)  the request makes no sense: option, path or range
+    ├── ImageError(ValueError)  one image cannot be read, converted or written
+    ├── ModelError(ValueError)  a model file or its card is missing, damaged or does not fit
+    └── DataError(ValueError)   a training data directory cannot be used
+
+Every message names the file, the problem and the way out.
+"""
+
+from __future__ import annotations
+
+
+class CxrError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class UsageError(CxrError, ValueError):
+    """The request itself makes no sense."""
+
+
+class ImageError(CxrError, ValueError):
+    """One image cannot be read, converted or written."""
+
+
+class ModelError(CxrError, ValueError):
+    """A model file or its card is missing, damaged or does not fit."""
+
+
+class DataError(CxrError, ValueError):
+    """A directory of training images cannot be used."""

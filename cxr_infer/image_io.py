@@ -1,0 +1,93 @@
+"""Read and write image files: gray pixels in, the same file kind and bit depth out, never half a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cxr_infer.errors import ImageError
+from cxr_infer.intensity import Pixels, full_scale
+
+LOSSLESS_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # written back as what they are
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg"})  # written as NAME.jpg.png, so that no second compression is added
+READABLE_SUFFIXES = LOSSLESS_SUFFIXES | LOSSY_SUFFIXES
+
+
+def output_name(name: str) -> str:
+    """The name of the result of an image: the same, or with `.png` added where the source was lossy."""
+    return f"{name}.png" if Path(name).suffix.lower() in LOSSY_SUFFIXES else name
+
+
+def read_gray(path: Path) -> Pixels:
+    """One image file as (H, W) uint8 or uint16, black 0.
+
+    Colour files whose channels are equal are gray and are read as such; an opaque alpha channel is dropped.
+    Raises ImageError where the file is missing, no image, truly coloured, transparent or of another pixel type.
+    """
+    try:
+        encoded = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if encoded.size == 0:
+        raise ImageError(f"{path}: the file is empty")
+    try:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ImageError(f"{path}: cannot be decoded ({error.err}); is it a damaged image?") from error
+    if pixels is None:
+        raise ImageError(f"{path}: not an image, or a damaged one")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{path}: {pixels.dtype} pixels are not supported; convert it to 8 or 16 bit gray")
+    return _single_channel(np.asarray(pixels), path)
+
+
+def _single_channel(pixels: Pixels, path: Path) -> Pixels:
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] in (2, 4) and np.any(pixels[..., -1] != full_scale(pixels.dtype)):
+        raise ImageError(f"{path}: has transparent pixels; flatten it to gray first")
+    colours = pixels[..., :1] if pixels.shape[2] == 2 else pixels[..., :3]
+    if np.any(colours != colours[..., :1]):
+        raise ImageError(f"{path}: a colour image, not a gray X-ray; convert it to gray first")
+    return np.ascontiguousarray(colours[..., 0])
+
+
+def write_image(path: Path, pixels: Pixels) -> None:
+    """Write (H, W) gray or (H, W, 3) BGR pixels, uint8 or uint16, as the kind that the suffix names.
+
+    The file appears under its name only once it is complete. Raises ImageError where it cannot be written.
+    """
+    try:
+        done, encoded = cv2.imencode(path.suffix, pixels)
+    except cv2.error as error:
+        raise ImageError(f"{path}: cannot be encoded as {path.suffix or 'an image'}; use .png or .tif") from error
+    if not done:
+        raise ImageError(f"{path}: cannot be encoded as {path.suffix}; use .png or .tif")
+    write_bytes(path, encoded.tobytes())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file at once: to a temporary name beside it, then renamed. Raises ImageError on failure."""
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".cxr-", suffix=".part", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:  # also after Ctrl-C; once renamed, the temporary name is gone
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,114 @@
+"""The one contract between training, export and inference: what a model file is and how its input is made.
+
+`card.json` lies beside `model.onnx`. The same card, less the facts about the file itself, travels inside the ONNX file
+under the metadata key `cxr_infer`, so that a file that was copied elsewhere still explains itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.errors import ModelError
+
+MODEL_NAMES = ("original", "new", "window")
+ONNX_FILE = "model.onnx"
+CARD_FILE = "card.json"
+METADATA_KEY = "cxr_infer"
+FORMAT = 1
+
+NOISY = "noisy"  # input: (N, 1, H, W) float32 in [0, 1]
+NOISE_LEVEL = "noise_level"  # input of models that are told the noise: (N,) float32
+DENOISED = "denoised"  # output: as `noisy`
+
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or any clinical decision."
+CITATION = (
+    "X. Wang, Y. Peng, L. Lu, Z. Lu, M. Bagheri, R. M. Summers. ChestX-ray8: Hospital-scale Chest X-ray Database and "
+    "Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases. IEEE CVPR, "
+    "pp. 3462-3471, 2017. Data provided by the NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC"
+)
+NOISE_LEVEL_RECIPE = (
+    "One number per image, shared by all its windows: the standard deviation of sqrt(pixel) for pixels in [0, 1] "
+    "(0.5 / sqrt(photons at white) for Poisson mottle). Estimate: (1) high-pass with "
+    "[1 -2 1; -2 4 -2; 1 -2 1] / 6, taps 3 px apart, mirrored at the border without repeating the edge pixel; "
+    "(2) in whole 8x8 blocks from the top left take the mean m of the image and the mean v of the squared high-pass; "
+    "(3) sort the blocks into 24 equal bins of m over [0.05, 0.9), keep bins of at least 25 blocks of whose pixels at "
+    "most 2% are exactly 0 or 1; (4) with n blocks, mean m and median v per bin, "
+    "noise_level = sqrt(sum(n * v / (4 * m)) / sum(n)), at most 0.5. Fallback where no bin is left: one bin of all "
+    "blocks with m > 0 that are not wholly saturated, median v over mean m; an image below 8 px: 0."
+)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is. `multiple`, `window` and `overlap` belong to models with free height and width."""
+
+    name: str
+    purpose: str
+    size: int | None = None  # px: the fixed side to which images are resized; None where height and width are free
+    multiple: int = 1  # px: height and width of a window are divisible by it
+    window: int = 512  # px: largest side of a window by default
+    overlap: int = 64  # px: least overlap of neighbouring windows by default
+    told_noise_level: bool = False  # has the input `noise_level`
+    noise_level_recipe: str = ""
+    pixel_range: tuple[float, float] = (0.0, 1.0)  # black, white
+    opset: int = 0
+    precision: str = "float32"
+    parameters: int = 0
+    training: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)  # on the validation patients
+    citation: str = CITATION
+    licence: str = "MIT"
+    limits: str = RESEARCH_USE
+    code_version: str = ""
+    format: int = FORMAT
+
+    def to_metadata(self) -> str:
+        """The card as the JSON text that the ONNX file carries."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_mapping(content: Mapping[str, Any], source: str) -> ModelCard:
+        """The card from parsed JSON; keys of newer versions are ignored. Raises ModelError naming `source`."""
+        known = {f.name for f in fields(ModelCard)}
+        try:
+            chosen = {key: value for key, value in content.items() if key in known}
+            return ModelCard(**{**chosen, "pixel_range": tuple(chosen.get("pixel_range", (0.0, 1.0)))})
+        except TypeError as error:
+            raise ModelError(f"{source}: its card is incomplete ({error}); export it again with cxr-export") from error
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_card(card: ModelCard, onnx_file: Path) -> str:
+    """The text of card.json for an exported file: the card plus the file's name, bytes and SHA-256."""
+    facts = {"file": onnx_file.name, "bytes": onnx_file.stat().st_size, "sha256": sha256(onnx_file)}
+    return json.dumps({**asdict(card), **facts}, indent=2, sort_keys=True) + "\n"
+
+
+def read_card_file(path: Path) -> dict[str, Any]:
+    """The content of a card.json. Raises ModelError where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: no model card; export the model with cxr-export or reinstall") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: damaged model card; export the model with cxr-export or reinstall") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: damaged model card; export the model with cxr-export or reinstall")
+    return content
+
+
+def weights_directory() -> Path:
+    """Where the shipped models lie: inside the installed package, or in the checkout of an editable install."""
+    package = Path(__file__).resolve().parent
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "weights"

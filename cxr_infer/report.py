@@ -1,0 +1,183 @@
+"""What the command line shows: tables on stdout, progress on stderr. Drawing only; nothing is computed here."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from cxr_infer.batch import DONE, FAILED, FileResult, Summary
+from cxr_infer.model_card import RESEARCH_USE
+
+FULL_TABLE = 24  # files; longer runs show the summary and the worst
+WORST = 5  # files
+PLAIN_WIDTH = 140  # columns where stdout is no terminal, so that nothing is cut
+PLAIN_INTERVAL = 5.0  # s between plain progress lines
+
+
+def stdout_console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def stderr_console() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def figure(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"  # noqa: RUF001  an en dash marks "no figure"
+
+
+@contextlib.contextmanager
+def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[FileResult], None]]:
+    """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere."""
+    console = stderr_console()
+    if quiet:
+        yield lambda result: _say_problem(console, result)
+    elif console.is_terminal and not console.is_dumb_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[name]}"),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total, name="")
+
+            def advance(result: FileResult) -> None:
+                _say_problem(bar.console, result)
+                bar.update(task, advance=1, name=result.name)
+
+            yield advance
+    else:
+        yield _plain_progress(console, total)
+
+
+def _plain_progress(console: Console, total: int) -> Callable[[FileResult], None]:
+    count = 0
+    last = 0.0
+
+    def advance(result: FileResult) -> None:
+        nonlocal count, last
+        count += 1
+        _say_problem(console, result)
+        now = time.monotonic()
+        if now - last >= PLAIN_INTERVAL or count == total:
+            last = now
+            console.print(f"{count}/{total} {result.name}", markup=False)
+
+    return advance
+
+
+def _say_problem(console: Console, result: FileResult) -> None:
+    if result.status == FAILED:
+        message = result.message if result.name in result.message else f"{result.name}: {result.message}"
+        console.print(f"failed: {message}", markup=False)
+    elif result.status == DONE and result.message:
+        console.print(f"note: {result.name}: {result.message}", markup=False)
+
+
+def print_results(results: Sequence[FileResult], summary: Summary, title: str) -> None:
+    """The metrics table: every file of a short run, the worst of a long one, then totals and means."""
+    console = stdout_console()
+    done = [result for result in results if result.status == DONE]
+    if done:
+        with_reference = any(result.psnr is not None for result in done)
+        worst_only = len(done) > FULL_TABLE
+        shown = worst(done) if worst_only else done
+        table = _results_table(
+            f"{title}, the {len(shown)} worst of {len(done)}" if worst_only else title, with_reference
+        )
+        for result in shown:
+            table.add_row(*_row(result, with_reference))
+        table.add_section()
+        table.add_row(*_summary_row(summary, with_reference), style="bold")
+        console.print(table)
+    parts = [f"{summary.done} denoised", f"{summary.failed} failed", f"{summary.skipped} skipped (result exists)"]
+    counts = (summary.done, summary.failed, summary.skipped)
+    console.print(", ".join(part for part, n in zip(parts, counts, strict=True) if n) + f". {RESEARCH_USE}")
+
+
+def worst(results: Sequence[FileResult]) -> list[FileResult]:
+    """The files with the lowest PSNR; without references, those with the most mottle left."""
+
+    def badness(result: FileResult) -> float:
+        return -result.psnr if result.psnr is not None else (result.mottle_after or 0.0)
+
+    return sorted(results, key=badness, reverse=True)[:WORST]
+
+
+def _results_table(title: str, with_reference: bool) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("file", overflow="fold")
+    for heading in ("size", "mottle before", "after"):
+        table.add_column(heading, justify="right")
+    if with_reference:
+        for heading in ("PSNR dB", "SSIM", "MSE"):
+            table.add_column(heading, justify="right")
+    for heading in ("ms", "MP/s"):
+        table.add_column(heading, justify="right")
+    table.caption = "mottle: estimated standard deviation in gray levels of 0..255"
+    table.caption_justify = "left"
+    return table
+
+
+def _row(result: FileResult, with_reference: bool) -> list[str]:
+    quality = [figure(result.psnr, 2), figure(result.ssim, 4), figure(result.mse, 5)] if with_reference else []
+    return [
+        result.name,
+        f"{result.width}x{result.height} {result.bits} bit",
+        figure(result.mottle_before),
+        figure(result.mottle_after),
+        *quality,
+        figure(result.milliseconds, 0),
+        figure(result.megapixels_per_second, 2),
+    ]
+
+
+def _summary_row(summary: Summary, with_reference: bool) -> list[str]:
+    quality = [figure(summary.mean(name), digits) for name, digits in (("psnr", 2), ("ssim", 4), ("mse", 5))]
+    return [
+        f"{summary.done} files, mean",
+        f"{summary.megapixels:.2f} MP",
+        figure(summary.mean("mottle_before")),
+        figure(summary.mean("mottle_after")),
+        *(quality if with_reference else []),
+        figure(1e3 * summary.seconds / summary.done if summary.done else None, 0),
+        figure(summary.megapixels_per_second, 2),
+    ]
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table on stdout; the first column is text, the others too."""
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    stdout_console().print(table)
+
+
+def print_line(text: str) -> None:
+    """One line on stdout, never wrapped."""
+    sys.stdout.write(text + "\n")
+
+
+def print_error(text: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write("error: " + " ".join(text.split()) + "\n")

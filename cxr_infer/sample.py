@@ -1,0 +1,53 @@
+"""Write phantoms with mottle and their clean references: something to try the tool on, with the truth beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cxr_infer.errors import UsageError
+from cxr_infer.image_io import write_image
+from cxr_infer.intensity import from_unit
+from cxr_infer.mottle import poisson_mottle
+from cxr_infer.phantom import render_phantom
+
+DOSES = (20.0, 71.0, 71.0, 200.0, 600.0)  # photons at white; 71 is the published work's
+CLEAN_SUFFIX = "-clean"
+SMALLEST = 64  # px
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Where samples were written: one noisy and one clean file of the same name per phantom."""
+
+    noisy: Path
+    clean: Path
+    names: tuple[str, ...]
+
+
+def write_samples(directory: Path, *, size: int = 512, seed: int = 1, overwrite: bool = False) -> Samples:
+    """Write noisy phantoms to `directory` and their clean references, under the same names, to `directory`-clean.
+
+    Phantom i has the seed `seed + i` and the i-th of DOSES; the last one is a 16-bit file, the others have 8 bit.
+    Raises UsageError where files would be replaced without `overwrite`, ImageError where one cannot be written.
+    """
+    if size < SMALLEST:
+        raise UsageError(f"size {size} px is too small; use {SMALLEST} or more")
+    if seed < 0:
+        raise UsageError(f"seed {seed} is negative; use 0 or more")
+    resolved = directory.resolve()
+    clean_directory = resolved.with_name(resolved.name + CLEAN_SUFFIX)
+    names = tuple(f"phantom-{i + 1}-dose-{dose:.0f}.png" for i, dose in enumerate(DOSES))
+    targets = [folder / name for folder in (directory, clean_directory) for name in names]
+    existing = next((target for target in targets if target.exists()), None)
+    if existing is not None and not overwrite:
+        raise UsageError(f"{existing}: exists; use --overwrite or another directory")
+    for index, (name, dose) in enumerate(zip(names, DOSES, strict=True)):
+        clean = render_phantom(seed + index, size)
+        mottle = poisson_mottle(clean, dose, np.random.default_rng([seed, index]))
+        depth = np.dtype(np.uint16 if index == len(DOSES) - 1 else np.uint8)
+        write_image(clean_directory / name, from_unit(clean, depth))
+        write_image(directory / name, from_unit(mottle, depth))
+    return Samples(directory, clean_directory, names)

@@ -1,0 +1,75 @@
+"""Torch against onnxruntime on several batch sizes and shapes: the proof that an export computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cxr_infer.errors import ModelError
+from cxr_infer.model_card import DENOISED, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.mottle import poisson_mottle, to_square_root_level
+from cxr_infer.phantom import render_phantom
+
+TOLERANCE = 1e-4  # largest difference allowed on [0, 1] pixels: a fortieth of an 8-bit gray level
+SEED = 7
+FREE_SHAPES = ((1, 64, 64), (3, 64, 64), (2, 128, 80), (1, 16, 16), (1, 272, 304))  # batch, height, width
+FIXED_BATCHES = (1, 2, 3)
+DOSES = (20.0, 71.0, 600.0)  # photons at white
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The outcome: largest absolute difference over all cases, and how many there were."""
+
+    largest: float
+    cases: int
+
+    @property
+    def holds(self) -> bool:
+        return self.largest <= TOLERANCE
+
+
+def check_parity(model: nn.Module, exported: onnx.ModelProto, card: ModelCard) -> Parity:
+    """Check the graph and run both on noisy phantoms, on black and on white. Raises ModelError for an invalid graph."""
+    try:
+        onnx.checker.check_model(exported, full_check=True)
+        session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"{card.name}: the exported graph is invalid: {str(error).splitlines()[0]}") from error
+    largest, cases = 0.0, 0
+    for feed in _cases(card):
+        (ours,) = session.run([DENOISED], feed)
+        with torch.no_grad():
+            theirs = model(*(torch.from_numpy(value) for value in feed.values())).numpy()
+        if ours.shape != theirs.shape:
+            raise ModelError(f"{card.name}: onnxruntime gives {ours.shape}, torch {theirs.shape}")
+        largest = max(largest, float(np.abs(ours - theirs).max()))
+        cases += 1
+    return Parity(largest, cases)
+
+
+def _cases(card: ModelCard) -> Iterator[dict[str, NDArray[np.float32]]]:
+    rng = np.random.default_rng(SEED)
+    shapes = [(batch, card.size, card.size) for batch in FIXED_BATCHES] if card.size is not None else FREE_SHAPES
+    clean = render_phantom(SEED, card.size or max(max(shape) for shape in FREE_SHAPES))
+    for batch, height, width in shapes:
+        doses = [DOSES[i % len(DOSES)] for i in range(batch)]
+        crops = np.stack([poisson_mottle(clean[:height, :width], dose, rng) for dose in doses])
+        yield _feed(card, np.minimum(crops, 1)[:, None], to_square_root_level(doses))
+    batch, height, width = shapes[0]
+    for value in (0.0, 1.0):
+        yield _feed(card, np.full((batch, 1, height, width), value), np.zeros(batch))
+
+
+def _feed(card: ModelCard, noisy: NDArray[np.floating], level: NDArray[np.floating]) -> dict[str, NDArray[np.float32]]:
+    feed = {NOISY: noisy.astype(np.float32)}
+    if card.told_noise_level:
+        feed[NOISE_LEVEL] = level.astype(np.float32)
+    return feed

@@ -1,0 +1,1 @@
+"""Train the three denoising autoencoders on clean chest X-rays."""

@@ -1,0 +1,76 @@
+"""Checkpoints are safetensors: weights, and in the header everything needed to rebuild the model. No pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from cxr_infer.errors import ModelError
+from cxr_infer.image_io import write_bytes
+from cxr_train.models import MODELS, build_model
+
+FORMAT = "cxr-infer checkpoint 1"
+HEADER_KEY = "cxr_infer"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself."""
+
+    model: str
+    arguments: dict[str, Any]  # of the model's constructor
+    training: dict[str, Any]  # the TrainConfig, steps and minutes done
+    data: dict[str, Any]  # fingerprint, layout, counts per split
+    metrics: dict[str, float]  # on the validation patients
+    code_version: str
+    format: str = field(default=FORMAT)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write named tensors and a JSON header to one safetensors file, whole or not at all."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(contiguous, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Raises ModelError where the file is missing, damaged or carries no header of this project."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such checkpoint; train one with `cxr-train` or restore it from the repository")
+    try:
+        with safe_open(str(path), framework="pt") as opened:
+            header = json.loads((opened.metadata() or {})[HEADER_KEY])
+            return {name: opened.get_tensor(name) for name in opened.keys()}, header  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ModelError(f"{path}: damaged, or not a checkpoint of this project; train or restore it anew") from error
+
+
+def save_checkpoint(path: Path, weights: Mapping[str, Tensor], info: CheckpointInfo) -> None:
+    write_tensors(path, weights, info.__dict__)
+
+
+def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
+    """The model in evaluation mode, rebuilt from its file alone. Raises ModelError."""
+    weights, header = read_tensors(path)
+    try:
+        info = CheckpointInfo(**header)
+        if info.format != FORMAT or info.model not in MODELS:
+            raise ModelError(f"{path}: {info.format}, model {info.model!r}: made by another version of this project")
+        model = build_model(info.model, info.arguments)
+        model.load_state_dict(weights)
+    except (TypeError, RuntimeError) as error:
+        raise ModelError(f"{path}: its weights do not fit the model it names; train or restore it anew") from error
+    return model.eval(), info
+
+
+def same_weights(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two models hold equal parameters."""
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

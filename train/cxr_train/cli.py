@@ -1,0 +1,213 @@
+"""The command line of the training stage: `cxr-train MODEL --data DIR`, `cxr-train evaluate --data DIR`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.model_card import MODEL_NAMES, weights_directory
+from cxr_infer.report import print_error, print_line, print_table, stderr_console
+from cxr_train.config import DEFAULTS, TrainConfig
+
+if TYPE_CHECKING:
+    from cxr_train.evaluate import Score
+    from cxr_train.loop import Progress
+
+WRONG_USAGE, INTERRUPTED = 2, 130
+PLAIN_INTERVAL = 10.0  # s between progress lines where stderr is no terminal
+
+app = typer.Typer(name="cxr-train", no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
+
+DataOption = Annotated[Path, typer.Option("--data", help="Directory of clean chest X-rays, split by patient.")]
+
+P = ParamSpec("P")
+
+
+def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn this project's errors into one line on stderr and exit status 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except CxrError as error:
+            print_error(str(error))
+            raise typer.Exit(WRONG_USAGE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapped
+
+
+def _training_command(name: str | None) -> Callable[..., None]:
+    """The command that trains one model, or all three for None."""
+
+    @reports_errors
+    def command(
+        data: DataOption,
+        out: Annotated[Path, typer.Option(help="Runs go to OUT/MODEL.")] = Path("runs"),
+        steps: Annotated[int | None, typer.Option(help="Train for so many steps. [default: the model's own]")] = None,
+        minutes: Annotated[float | None, typer.Option(help="Train for so long instead, per model.")] = None,
+        batch: Annotated[int | None, typer.Option(help="Images or crops a step.")] = None,
+        seed: Annotated[int | None, typer.Option(help="Seed of weights, crops and noise.")] = None,
+        size: Annotated[int | None, typer.Option(help="`window`: resize images to this side in px first.")] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT exactly.")] = False,
+    ) -> None:
+        given = {"steps": steps, "minutes": minutes, "batch": batch, "seed": seed}
+        changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        for model in MODEL_NAMES if name is None else (name,):
+            resized = {"size": size} if size is not None and model == "window" else {}
+            train_one(model, data, out / model, changes | resized, resume=resume)
+
+    command.__doc__ = f"Train {name or 'all three models'} on a directory of clean chest X-rays."
+    return command
+
+
+for _name in MODEL_NAMES:
+    app.command(_name)(_training_command(_name))
+app.command("all", hidden=True)(_training_command(None))
+
+
+def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], *, resume: bool) -> None:
+    """Train one model with a live display. Raises CxrError; typer.Exit(130) where it was stopped early."""
+    from cxr_train.data import find_xrays
+    from cxr_train.loop import CHECKPOINT, interruptible, saved_config, train
+
+    base = saved_config(directory) if resume else DEFAULTS[model]
+    config = dataclasses.replace(base, **changes)
+    _check(config)
+    files = find_xrays(data)
+    counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
+    stderr_console().print(f"{model}: {counts} images ({files.layout})")
+    with interruptible() as stopped, _display(config) as show:
+        ended = train(config, files, directory, resume=resume, on_step=show, stopped=stopped)
+    if not ended:
+        print_error(f"stopped; --resume continues the run in {directory}")
+        raise typer.Exit(INTERRUPTED)
+    print_line(f"the best weights are {directory / CHECKPOINT}")
+    print_line(f"next: cxr-export {model} --weights {directory.parent}")
+
+
+def _check(config: TrainConfig) -> None:
+    for name in ("steps", "batch", "minutes", "size"):
+        value = getattr(config, name)
+        if value is not None and value <= 0:
+            raise UsageError(f"--{name} {value} must be above 0")
+
+
+@contextmanager
+def _display(config: TrainConfig) -> Iterator[Callable[[Progress], None]]:
+    console = stderr_console()
+    if not console.is_terminal:
+        yield _plain_display(config)
+        return
+    from rich import progress as rp
+
+    columns = (
+        rp.TextColumn("{task.description}"),
+        rp.BarColumn(),
+        rp.TimeElapsedColumn(),
+        rp.TextColumn("left"),
+        rp.TimeRemainingColumn(),
+        rp.TextColumn("{task.fields[state]}"),
+    )
+    with rp.Progress(*columns, console=console) as bar:
+        task = bar.add_task(config.model, total=1.0, state="")
+        shown: list[dict[str, float] | None] = [None]
+
+        def show(progress: Progress) -> None:
+            if progress.metrics is not shown[0]:
+                shown[0] = progress.metrics
+                bar.console.print(_validation_line(progress))
+            bar.update(task, completed=progress.fraction, state=_state(progress))
+
+        yield show
+
+
+def _plain_display(config: TrainConfig) -> Callable[[Progress], None]:
+    last = 0.0
+    metrics: dict[str, float] | None = None
+
+    def show(progress: Progress) -> None:
+        nonlocal last, metrics
+        console = stderr_console()
+        if progress.metrics is not metrics:
+            metrics = progress.metrics
+            console.print(_validation_line(progress))
+        now = time.monotonic()
+        if now - last >= PLAIN_INTERVAL:
+            last = now
+            left = progress.seconds / progress.fraction * (1 - progress.fraction) if progress.fraction else 0.0
+            console.print(f"{config.model} {progress.fraction:.1%} {_state(progress)}, {left / 60:.0f} min left")
+
+    return show
+
+
+def _state(progress: Progress) -> str:
+    return f"step {progress.step}, loss {progress.loss:.5f}, {progress.images_per_second:.0f} images/s"
+
+
+def _validation_line(progress: Progress) -> str:
+    figures = ", ".join(f"{name} {value:.5g}" for name, value in (progress.metrics or {}).items())
+    return f"validation at step {progress.step}: {figures}"
+
+
+@app.command("evaluate")
+@reports_errors
+def evaluate_command(
+    data: DataOption,
+    weights: Annotated[
+        Path | None, typer.Option(help="Directory with MODEL/checkpoint.safetensors. [default: the shipped weights]")
+    ] = None,
+    images: Annotated[int | None, typer.Option("-n", "--images", help="Only the first so many test images.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this JSON file.")] = None,
+) -> None:
+    """Print the published comparison on the test split: MSE, PSNR and SSIM of the three models and simple peers."""
+    from cxr_infer.image_io import write_bytes
+    from cxr_train.checkpoint import load_checkpoint
+    from cxr_train.data import find_xrays
+    from cxr_train.evaluate import evaluate
+    from cxr_train.loop import CHECKPOINT
+
+    folder = weights if weights is not None else weights_directory()
+    models = {name: load_checkpoint(folder / name / CHECKPOINT)[0] for name in MODEL_NAMES}
+    scores: list[Score] = []
+    for score in evaluate(find_xrays(data), models, images):
+        scores.append(score)
+        stderr_console().print(f"{score.noise}: {score.method} {score.psnr:.2f} dB")
+    _print_scores(scores)
+    if json_file is not None:
+        write_bytes(json_file, (json.dumps([dataclasses.asdict(s) for s in scores], indent=1) + "\n").encode())
+
+
+def _print_scores(scores: list[Score]) -> None:
+    from cxr_train.evaluate import PUBLISHED_MSE
+
+    rows = []
+    for score in scores:
+        published = PUBLISHED_MSE.get(score.method) if score.noise.startswith("published") else None
+        figures = (f"{score.mse:.5f}", f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{published}" if published else "")
+        rows.append([score.noise, score.method, *figures])
+    print_table("test split at 512x512", ("noise", "method", "MSE", "PSNR dB", "SSIM", "published MSE"), rows)
+
+
+def main() -> None:
+    try:
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        print_error(f"{error.name} is not installed; run: pip install 'cxr-infer[train]'")
+        sys.exit(WRONG_USAGE)
+    if sys.argv[1:2] == ["--all"]:  # `cxr-train --all --data DIR` reads like `cxr-export --all`
+        sys.argv[1] = "all"
+    app()

@@ -1,0 +1,205 @@
+"""A directory of clean X-rays -> training, validation and test images, split by patient.
+
+Three layouts are understood, in this order:
+
+1. `split.csv` (columns file, split) anywhere up to one folder down: the split is taken from it;
+2. the NIH release (`Data_Entry_2017*.csv`; `train_val_list.txt` and `test_list.txt` if present; images in any number
+   of folders): the official test patients stay test, the rest is split by patient;
+3. any directory of images: split by patient, 60 / 20 / 20.
+
+A patient is the first eight characters of the file name, as in the NIH release; the split hashes it, so that adding
+images never moves a patient from one split to another.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import DataError, ImageError
+from cxr_infer.image_io import READABLE_SUFFIXES, read_gray
+from cxr_infer.intensity import to_bytes, to_unit
+
+PATIENT_CHARACTERS = 8
+SPLITS = ("train", "val", "test")
+SHARES = (0.6, 0.2, 0.2)
+CACHE_BYTES = 4 << 30  # images are kept decoded up to this much memory, then read again from disk
+
+
+def patient_of(path: Path) -> str:
+    """The patient's number: the first eight characters of the file name."""
+    return path.stem[:PATIENT_CHARACTERS]
+
+
+def split_of_patient(patient: str, shares: Sequence[float] = SHARES) -> str:
+    """`train`, `val` or `test` for a patient, by the SHA-256 of its number: stable when images are added."""
+    position = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") / 2**64 * sum(shares)
+    for split, share in zip(SPLITS, shares, strict=True):
+        if position < share:
+            return split
+        position -= share
+    return SPLITS[-1]
+
+
+@dataclass(frozen=True)
+class XrayFiles:
+    """The image files of a data directory by split, sorted by name, and where the split came from."""
+
+    root: Path
+    files: dict[str, tuple[Path, ...]]
+    layout: str
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the split, name and byte size of every file: changes when the data does."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            for path in self.files[split]:
+                digest.update(f"{split}/{path.relative_to(self.root)}/{path.stat().st_size}\n".encode())
+        return digest.hexdigest()
+
+    def require(self, split: str) -> tuple[Path, ...]:
+        """The files of a split. Raises DataError where it has none."""
+        if not self.files[split]:
+            raise DataError(
+                f"{self.root}: no {split} images ({self.layout}); at least a few patients are needed in every split"
+            )
+        return self.files[split]
+
+
+def find_xrays(root: Path | str) -> XrayFiles:
+    """List the X-rays under a directory and split them by patient.
+
+    Raises DataError where the directory is missing, holds no image, or its lists do not fit its files.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: not a directory; give --data a directory of clean chest X-rays")
+    images = sorted(p for p in root.rglob("*") if p.suffix.lower() in READABLE_SUFFIXES and p.is_file())
+    if not images:
+        kinds = ", ".join(sorted(READABLE_SUFFIXES))
+        raise DataError(f"{root}: no images found ({kinds}); give --data a directory of clean chest X-rays")
+    csv_path = next(iter([*root.glob("split.csv"), *root.glob("*/split.csv"), *root.parent.glob("split.csv")]), None)
+    if csv_path is not None:
+        split, layout = _splits_from_csv(csv_path), csv_path.name
+        listed = [p for p in images if p.name in split]
+        if not listed:
+            raise DataError(f"{csv_path}: names none of the {len(images)} images under {root}; correct or remove it")
+        return _grouped(root, listed, [split[p.name] for p in listed], layout)
+    if any(root.rglob("Data_Entry_2017*.csv")):
+        return _nih_release(root, images)
+    return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], "split by patient")
+
+
+def _splits_from_csv(path: Path) -> dict[str, str]:
+    with path.open(newline="") as lines:
+        rows = csv.DictReader(lines)
+        if not {"file", "split"} <= set(rows.fieldnames or ()):
+            raise DataError(f"{path}: needs the columns file and split; correct or remove it")
+        split = {row["file"]: row["split"] for row in rows}
+    unknown = set(split.values()) - set(SPLITS)
+    if unknown:
+        raise DataError(f"{path}: unknown split {sorted(unknown)[0]!r}; use train, val or test")
+    return split
+
+
+def _nih_release(root: Path, images: list[Path]) -> XrayFiles:
+    """Official lists where they are: their test patients are test, the others split 3:1 into train and val."""
+    entries = next(iter(sorted(root.rglob("Data_Entry_2017*.csv"))))
+    with entries.open(newline="") as lines:
+        released = {row.get("Image Index", "") for row in csv.DictReader(lines)}
+    images = [p for p in images if p.name in released]
+    if not images:
+        raise DataError(f"{entries}: names none of the images under {root}; unpack the release's images there")
+    test_list = next(iter(root.rglob("test_list.txt")), None)
+    if test_list is None:
+        return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], "NIH release, by patient")
+    test_patients = {name[:PATIENT_CHARACTERS] for name in test_list.read_text().split()}
+    shares = (SHARES[0], SHARES[1], 0.0)
+    splits = ["test" if patient_of(p) in test_patients else split_of_patient(patient_of(p), shares) for p in images]
+    return _grouped(root, images, splits, "NIH release, official test list")
+
+
+def _grouped(root: Path, images: list[Path], splits: list[str], layout: str) -> XrayFiles:
+    groups: dict[str, list[Path]] = defaultdict(list)
+    owner: dict[str, str] = {}
+    for path, split in zip(images, splits, strict=True):
+        if owner.setdefault(patient_of(path), split) != split:
+            raise DataError(f"{path}: patient {patient_of(path)} is in two splits; keep each patient in one")
+        groups[split].append(path)
+    return XrayFiles(root, {split: tuple(groups[split]) for split in SPLITS}, layout)
+
+
+class XrayImages:
+    """The decoded images of one split: (H, W) uint8, cached up to a memory budget, resized if a size is given."""
+
+    def __init__(self, files: Sequence[Path], size: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
+        """files: images. size: side in px to resize to (area average down, cubic up), None for native resolution.
+
+        With a size, only one file per name is kept, that of the size asked for before any other, so that a data
+        directory that holds the same X-rays at two resolutions counts each once.
+        """
+        self.size = size
+        self.files = list(files) if size is None else _one_per_name(files, size)
+        self._cache: dict[int, NDArray[np.uint8]] = {}
+        self._room = cache_bytes
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        cached = self._cache.get(index)
+        if cached is not None:
+            return cached
+        image = read_xray(self.files[index], self.size)
+        if image.nbytes <= self._room:
+            self._cache[index] = image
+            self._room -= image.nbytes
+        return image
+
+    def check(self) -> None:
+        """Read every image once. Raises one DataError that counts and names those that cannot be used."""
+        problems = []
+        for index in range(len(self)):
+            try:
+                self[index]
+            except DataError as error:
+                problems.append(str(error))
+        if problems:
+            raise DataError(f"{len(problems)} of {len(self)} images cannot be used; first: {problems[0]}")
+
+    def stack(self, limit: int | None = None) -> NDArray[np.float32]:
+        """The first `limit` images as (N, 1, H, W) float32 in [0, 1]; all of one size."""
+        count = len(self) if limit is None else min(limit, len(self))
+        return np.stack([to_unit(self[i])[None] for i in range(count)])
+
+
+def read_xray(path: Path, size: int | None = None) -> NDArray[np.uint8]:
+    """One clean X-ray as (H, W) uint8. Raises DataError naming the file where it is no gray image."""
+    try:
+        image = to_bytes(to_unit(read_gray(path)))
+    except ImageError as error:
+        raise DataError(f"{error}; remove it from the training data") from error
+    if size is not None and image.shape != (size, size):
+        shrinks = min(image.shape) > size
+        image = np.asarray(
+            cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC),
+            dtype=np.uint8,
+        )
+    return image
+
+
+def _one_per_name(files: Sequence[Path], size: int) -> list[Path]:
+    chosen: dict[str, Path] = {}
+    for path in files:
+        kept = chosen.get(path.name)
+        if kept is None or (str(size) in path.parts and str(size) not in kept.parts):
+            chosen[path.name] = path
+    return list(chosen.values())

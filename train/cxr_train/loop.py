@@ -1,0 +1,243 @@
+"""Train one model: AdamW, warm-up and cosine, averaged weights, best by validation, resumable to the step."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cxr_infer import __version__
+from cxr_infer.errors import ModelError, UsageError
+from cxr_train.checkpoint import CheckpointInfo, read_tensors, save_checkpoint, write_tensors
+from cxr_train.config import NoiseConfig, TrainConfig
+from cxr_train.data import XrayFiles
+from cxr_train.models import build_model
+from cxr_train.tasks import Task, make_task
+
+CHECKPOINT = "checkpoint.safetensors"  # the best averaged weights: what is exported
+STATE = "state.safetensors"  # everything that --resume needs
+LOSS_MEMORY = 0.98  # decay of the running mean of the loss that is shown
+
+
+@dataclass
+class Progress:
+    """Where a run stands; changed in place as it goes on."""
+
+    step: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan  # running mean
+    best: float = math.inf  # best validation score so far, smaller is better
+    metrics: dict[str, float] | None = None  # of the last validation
+    images_per_second: float = 0.0
+    fraction: float = 0.0  # of the whole training
+
+
+class Run:
+    """One training run in a directory of its own; `train` drives it."""
+
+    def __init__(self, config: TrainConfig, files: XrayFiles, directory: Path) -> None:
+        self.config, self.files, self.directory = config, files, directory
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(config.seed)
+        self.model = build_model(config.model, config.arguments).to(self.device)
+        for parameter in self.model.parameters():
+            if parameter.ndim == 4:  # convolutions run faster on weights in this order
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.arguments: dict[str, Any] = self.model.arguments  # type: ignore[assignment]
+        self.average = build_model(config.model, config.arguments).to(self.device).eval()
+        self.average.load_state_dict(self.model.state_dict())
+        use_bfloat16(self.model, self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.progress = Progress()
+
+    def fraction(self) -> float:
+        """Share of the training that is done, by steps or by minutes."""
+        if self.config.minutes is None:
+            return min(self.progress.step / self.config.steps, 1.0)
+        return min(self.progress.seconds / (60 * self.config.minutes), 1.0)
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then a cosine from the first to the final rate."""
+        c = self.config
+        cosine = 0.5 * (1 + math.cos(math.pi * self.fraction()))
+        rate = c.final_learning_rate + (c.learning_rate - c.final_learning_rate) * cosine
+        return rate * min(1.0, (self.progress.step + 1) / c.warmup)
+
+    def step(self, loss_of: Callable[[nn.Module], Tensor]) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.model.train()
+        loss = loss_of(self.model)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        # the average follows quickly at first, so that early validations mean something
+        decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+        value = loss.item()
+        known = self.progress.loss
+        self.progress.loss = value if math.isnan(known) else LOSS_MEMORY * known + (1 - LOSS_MEMORY) * value
+        self.progress.step += 1
+
+    def validate(self, task: Task) -> None:
+        """Validate the averaged weights; keep them as the checkpoint where they are the best so far."""
+        metrics = task.validate(self.average, self.device)
+        self.progress.metrics = metrics
+        if metrics["score"] < self.progress.best:
+            self.progress.best = metrics["score"]
+            save_checkpoint(self.directory / CHECKPOINT, self.average.state_dict(), self._info(metrics))
+
+    def _info(self, metrics: dict[str, float]) -> CheckpointInfo:
+        return CheckpointInfo(
+            model=self.config.model,
+            arguments=self.arguments,
+            training={
+                **asdict(self.config),
+                "steps_done": self.progress.step,
+                "minutes_done": round(self.progress.seconds / 60, 1),
+                "device": self.device.type,
+                "torch": torch.__version__,
+            },
+            data={
+                "fingerprint": self.files.fingerprint(),
+                "layout": self.files.layout,
+                "images": {split: len(paths) for split, paths in self.files.files.items()},
+            },
+            metrics=metrics,
+            code_version=__version__,
+        )
+
+    def save_state(self) -> None:
+        tensors: dict[str, Tensor] = {}
+        for prefix, module in (("model", self.model), ("average", self.average)):
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adamw.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        header = {
+            "config": asdict(self.config),
+            "progress": {"step": self.progress.step, "seconds": self.progress.seconds, "loss": self.progress.loss},
+            "best": self.progress.best if math.isfinite(self.progress.best) else None,
+            "data": self.files.fingerprint(),
+        }
+        write_tensors(self.directory / STATE, tensors, header)
+
+    def load_state(self) -> None:
+        """Raises ModelError without a state, UsageError where the data is another."""
+        tensors, header = read_tensors(self.directory / STATE)
+        if header["data"] != self.files.fingerprint():
+            raise UsageError(f"{self.directory / STATE}: was trained on other data; resume with the same --data")
+        for prefix, module in (("model", self.model), ("average", self.average)):
+            module.load_state_dict(_below(prefix, tensors))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below("adamw", tensors).items():
+            index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.progress = Progress(**header["progress"])
+        self.progress.best = math.inf if header["best"] is None else header["best"]
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def use_bfloat16(model: nn.Module, device: torch.device) -> None:
+    """Let encoder and decoder compute in bfloat16 where the hardware has it: twice as fast on such a CPU.
+
+    The input, the last convolution and the loss stay float32.
+    """
+    if device.type == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return
+    if device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():  # torch has no public name for it
+        return
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16)
+    for part in (model.get_submodule("encoder"), model.get_submodule("decoder")):
+        part.forward = autocast(part.forward)
+
+
+def saved_config(directory: Path) -> TrainConfig:
+    """The configuration of the run in a directory. Raises ModelError where it holds none."""
+    path = directory / STATE
+    if not path.is_file():
+        raise ModelError(f"{path}: nothing to resume; start without --resume")
+    fields: dict[str, Any] = read_tensors(path)[1]["config"]
+    return replace(TrainConfig(**{**fields, "noise": NoiseConfig(**fields["noise"])}))
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Within it, SIGINT and SIGTERM ask for a stop after the current step instead of ending the process."""
+    asked = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def train(
+    config: TrainConfig,
+    files: XrayFiles,
+    directory: Path,
+    *,
+    resume: bool = False,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train one model into `directory`: checkpoint.safetensors (the best) and state.safetensors (to resume).
+
+    on_step is called after every step and validation. Returns whether the training came to its end; where `stopped`
+    ended it early, `resume=True` continues exactly. Raises DataError, ModelError or UsageError.
+    """
+    run = Run(config, files, directory)
+    if resume:
+        run.load_state()
+    elif (directory / STATE).exists():
+        raise UsageError(f"{directory}: holds a run already; add --resume to continue it or choose another --out")
+    task = make_task(files, config)
+    progress = run.progress
+    last_saved = before = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(task.samples.batch, progress.step)
+        while run.fraction() < 1.0 and not stopped():
+            batch = coming.result()
+            coming = pool.submit(task.samples.batch, progress.step + 1)
+            run.step(lambda model, batch=batch: task.loss(model, batch, run.device))  # type: ignore[misc]
+            now = time.monotonic()
+            progress.seconds += now - before
+            progress.images_per_second = config.batch / (now - before)
+            before = now
+            progress.fraction = run.fraction()
+            if progress.step % config.validate_every == 0:
+                run.validate(task)
+            on_step(progress)
+            if now - last_saved > config.save_every:
+                run.save_state()
+                last_saved = now
+    ended = run.fraction() >= 1.0
+    if ended and progress.step % config.validate_every:
+        run.validate(task)
+        on_step(progress)
+    run.save_state()
+    return ended

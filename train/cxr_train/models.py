@@ -1,0 +1,187 @@
+"""The three autoencoders of the published work, under its class names. Shapes: N, C, H, W; pixels in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WHOLE_IMAGE_SIDE = 512  # px, the side to which `original` and `new` see every image
+
+
+class Encoder(nn.Module):
+    """Three 3x3 convolutions, each followed by 2x2 max-pooling, then one fully-connected layer to the code."""
+
+    def __init__(self, widths: Sequence[int], latent: int) -> None:
+        super().__init__()
+        pairs = zip((1, *widths[:-1]), widths, strict=True)
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
+        side = WHOLE_IMAGE_SIDE >> len(widths)
+        self.to_code = nn.Linear(widths[-1] * side * side, latent)
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        x = noisy
+        for convolution in self.convolutions:
+            x = F.max_pool2d(F.relu(convolution(x)), 2)
+        return self.to_code(x.flatten(1))  # (N, latent)
+
+
+class Decoder(nn.Module):
+    """One fully-connected layer, four transposed convolutions with stride 2, a sigmoid, bilinear to 512."""
+
+    def __init__(self, widths: Sequence[int], latent: int, side: int) -> None:
+        super().__init__()
+        self.side, self.channels = side, widths[0]
+        self.from_code = nn.Linear(latent, widths[0] * side * side)
+        pairs = zip(widths, (*widths[1:], 1), strict=True)
+        self.transposed = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairs)
+
+    def forward(self, code: Tensor) -> Tensor:
+        x = F.relu(self.from_code(code)).unflatten(1, (self.channels, self.side, self.side))
+        for layer in self.transposed[:-1]:
+            x = F.relu(layer(x))
+        x = torch.sigmoid(self.transposed[-1](x))
+        if x.shape[-1] != WHOLE_IMAGE_SIDE:
+            x = F.interpolate(x, size=(WHOLE_IMAGE_SIDE, WHOLE_IMAGE_SIDE), mode="bilinear", align_corners=False)
+        return x
+
+
+class DenoisingAutoencoder(nn.Module):
+    """`original`: reduction by 8, a code, four transposed convolutions from 16x16 to 256x256, bilinear to 512x512."""
+
+    def __init__(
+        self, encoder: Sequence[int] = (16, 32, 4), decoder: Sequence[int] = (16, 32, 16, 8), latent: int = 128
+    ):
+        super().__init__()
+        self.arguments = {"encoder": list(encoder), "decoder": list(decoder), "latent": latent}
+        self.encoder = Encoder(encoder, latent)
+        self.decoder = Decoder(decoder, latent, side=16)
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        return self.decoder(self.encoder(noisy))
+
+
+class NewEncoder(Encoder):
+    """Four convolutions with max-pooling: reduction by 16."""
+
+
+class NewDecoder(Decoder):
+    """From the code to 32x32, then four transposed convolutions up to 512x512."""
+
+
+class NewDenoisingAutoencoder(nn.Module):
+    """`new`: reduction by 16, a code, four transposed convolutions from 32x32 to 512x512."""
+
+    def __init__(
+        self, encoder: Sequence[int] = (16, 32, 32, 4), decoder: Sequence[int] = (8, 32, 16, 8), latent: int = 256
+    ):
+        super().__init__()
+        self.arguments = {"encoder": list(encoder), "decoder": list(decoder), "latent": latent}
+        self.encoder = NewEncoder(encoder, latent)
+        self.decoder = NewDecoder(decoder, latent, side=32)
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        return self.decoder(self.encoder(noisy))
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), both 3x3."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(x)))
+
+
+class WindowEncoder(nn.Module):
+    """Four convolutional stages down, at 1/2, 1/4, 1/8 and 1/16 of the resolution."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(ResidualBlock(width) for width in widths)
+        pairs = pairwise(widths)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Returns each stage's features, finest first: [(N, widths[i], H / 2^(i+1), W / 2^(i+1))]."""
+        features = [self.stages[0](x)]
+        for down, stage in zip(self.down, self.stages[1:], strict=True):
+            features.append(stage(down(features[-1])))
+        return features
+
+
+class WindowDecoder(nn.Module):
+    """Back up to 1/2 of the resolution by transposed convolutions; each stage adds the encoder's detail."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
+        pairs = zip(widths[1:], widths[:-1], strict=True)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairs)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        x = features[-1]
+        for index in reversed(range(len(self.stages))):
+            x = self.stages[index](self.up[index](x) + features[index])
+        return x
+
+
+class WindowDenoisingAutoencoder(nn.Module):
+    """`window`: predicts the mottle to take away, at native resolution, for windows of any size.
+
+    Works in the square-root domain, where Poisson mottle is equally strong at every brightness, and is told how strong
+    it is: denoised = (sqrt(noisy) - noise_level * mottle)^2, where `mottle` is what the network draws, in units of the
+    level. Pixel-unshuffle by 2 and its inverse are fixed stride-2 convolutions, which every ONNX runtime loads with
+    free height and width.
+    """
+
+    STRIDE = 16  # height and width of a window are multiples of it
+
+    def __init__(self, widths: Sequence[int] = (32, 64, 96, 96)) -> None:
+        super().__init__()
+        self.arguments = {"widths": list(widths)}
+        self.shuffle: Tensor
+        self.register_buffer("shuffle", torch.eye(4).reshape(4, 1, 2, 2), persistent=False)
+        self.stem = nn.Conv2d(4, widths[0], 3, padding=1)
+        self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, widths[0]))
+        self.encoder = WindowEncoder(widths)
+        self.decoder = WindowDecoder(widths)
+        self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
+
+    def forward(self, noisy: Tensor, noise_level: Tensor) -> Tensor:
+        """noisy: (N, 1, H, W) in [0, 1]. noise_level: (N,), sd of sqrt(pixel). Returns (N, 1, H, W) in [0, 1].
+
+        While exporting, H and W are multiples of 16 by contract; otherwise the window is padded to them here.
+        """
+        height, width = noisy.shape[-2:]
+        if not torch.compiler.is_exporting():
+            noisy = F.pad(noisy, (0, -width % self.STRIDE, 0, -height % self.STRIDE), mode="replicate")
+        root = torch.sqrt(noisy)
+        level = noise_level.reshape(-1, 1)
+        told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
+        x = self.stem(F.conv2d(root, self.shuffle, stride=2)) + told[:, :, None, None]
+        features = self.decoder(self.encoder(x)).float()  # float32 again where these two ran in bfloat16
+        mottle = F.conv_transpose2d(self.head(features), self.shuffle, stride=2)
+        clean_root = root - level[:, :, None, None] * mottle
+        if self.training:  # unclipped, so that a pixel beyond black or white still has a gradient
+            return (clean_root * clean_root)[..., :height, :width]
+        denoised = torch.clamp(F.relu(clean_root) ** 2, max=1.0)
+        return denoised if torch.compiler.is_exporting() else denoised[..., :height, :width]
+
+
+MODELS: Mapping[str, type[nn.Module]] = {
+    "original": DenoisingAutoencoder,
+    "new": NewDenoisingAutoencoder,
+    "window": WindowDenoisingAutoencoder,
+}
+
+
+def build_model(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module:
+    """A fresh model of one of the three names; `arguments` are those that its checkpoint carries."""
+    return MODELS[name](**(arguments or {}))

@@ -1,0 +1,99 @@
+"""Clean -> noisy, seeded. Every function draws from the generator it is given and from nothing else.
+
+Sources: the published work's notebook (`published_mottle`); Poisson counting statistics of photons; the detector
+model of Beer-Lambert log display with correlated quantum noise and electronic noise (see Foi et al., IEEE TIP 17(10),
+2008, for Poisson-Gaussian sensors).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cxr_infer.mottle import poisson_mottle
+
+FloatImage = NDArray[np.float32]
+ByteImage = NDArray[np.uint8]
+
+PUBLISHED_PHOTONS_AT_WHITE = 255 * 250 / 900  # 70.83
+
+
+def published_mottle(clean: ByteImage, rng: np.random.Generator, *, wrap: bool) -> ByteImage:
+    """The published mottle, poisson(v / 900 * 250) / 250 * 900 on 8-bit pixels v, reproducible to the bit.
+
+    clean: uint8 of any shape. wrap=True casts to uint8 as published, so that values above 255 wrap to near black;
+    wrap=False rounds and saturates at 255, as a detector does. Never train `window` on wrapped pixels: measured, it
+    then learns to erase lead markers, tube lines and clips. Returns uint8 of the same shape.
+    """
+    noisy = rng.poisson(clean / 900.0 * 250) / 250.0 * 900.0
+    if wrap:
+        return (noisy.astype(np.int64) % 256).astype(np.uint8)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def saturating_mottle(clean: FloatImage, white: ArrayLike, rng: np.random.Generator) -> FloatImage:
+    """Poisson mottle at `white` photons per full scale, saturated at 1 as a detector does.
+
+    clean: any shape, [0, 1]. white: photons, broadcast against `clean`. Returns float32 in [0, 1].
+    """
+    return np.minimum(poisson_mottle(clean, white, rng), np.float32(1.0))
+
+
+def quantise(image: FloatImage, levels: int = 255) -> FloatImage:
+    """Round [0, 1] pixels to the steps that an integer file stores (255 for 8 bit)."""
+    return np.rint(np.clip(image, 0, 1) * np.float32(levels)) / np.float32(levels)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A digital detector behind a logarithmic display, in which bone is bright and bright means few photons.
+
+    density: optical density range D of the display, 2.5..4.6; photons = exposure * exp(-D * pixel).
+    exposure: photons N0 behind a black pixel, 200..20000.
+    blur: standard deviation in px of the scintillator's spread of quanta, 0..0.8.
+    electronic: standard deviation in photons of the read-out noise, 1..5.
+    """
+
+    density: float
+    exposure: float
+    blur: float = 0.0
+    electronic: float = 0.0
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> Detector:
+        """A detector with parameters drawn over the ranges above (log-uniform exposure)."""
+        return Detector(
+            density=rng.uniform(2.5, 4.6),
+            exposure=float(np.exp(rng.uniform(np.log(200), np.log(20000)))),
+            blur=rng.uniform(0.0, 0.8),
+            electronic=rng.uniform(1.0, 5.0),
+        )
+
+    def expose(self, clean: FloatImage, rng: np.random.Generator) -> FloatImage:
+        """One exposure of a clean display image.
+
+        clean: (H, W) float32 in [0, 1]. Returns (H, W) float32 in [0, 1], saturated at both ends:
+
+            I  = exposure * exp(-density * clean)
+            I' = I + sqrt(I) * (g conv k) + electronic * g2,   k Gaussian of `blur` px with unit L2 norm
+            noisy = -ln(max(I', 1) / exposure) / density
+        """
+        photons = self.exposure * np.exp(-self.density * clean.astype(np.float64))
+        quanta = correlated_normal(clean.shape, self.blur, rng)
+        counted = photons + np.sqrt(photons) * quanta + self.electronic * rng.standard_normal(clean.shape)
+        noisy = -np.log(np.maximum(counted, 1.0) / self.exposure) / self.density
+        return np.clip(noisy, 0.0, 1.0).astype(np.float32)
+
+
+def correlated_normal(shape: tuple[int, ...], blur: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Standard normal noise of shape (H, W), spread by a Gaussian of `blur` px that keeps its variance at 1."""
+    white = rng.standard_normal(shape)
+    if blur <= 0:
+        return white
+    radius = int(np.ceil(4 * blur))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / blur) ** 2)
+    taps /= np.sqrt((taps**2).sum())
+    return np.asarray(cv2.sepFilter2D(white, cv2.CV_64F, taps, taps, borderType=cv2.BORDER_REFLECT_101))

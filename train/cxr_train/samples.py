@@ -1,0 +1,138 @@
+"""What one training step sees. Batch `step` depends on (seed, step) alone, so that a resumed run draws the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.intensity import to_unit
+from cxr_infer.mottle import estimate_mottle, to_square_root_level
+from cxr_train.config import NoiseConfig, TrainConfig
+from cxr_train.data import XrayImages
+from cxr_train.inserts import draw_insert
+from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, quantise, saturating_mottle
+
+FloatImage = NDArray[np.float32]
+
+UNROUNDED_SHARE = 0.1  # crops kept at float precision, as 16-bit files have it
+FULL_SIZE = 768  # px: images at least this large are also shown at random smaller scales
+DARK = 0.05  # [0, 1]: the square-root level of detector mottle is taken over brighter pixels
+
+
+@dataclass(frozen=True)
+class Batch:
+    """noisy, clean: (N, 1, S, S) float32 in [0, 1]. level: (N,) square-root domain sd. weight: (N, 1, S, S)."""
+
+    noisy: FloatImage
+    clean: FloatImage
+    level: FloatImage
+    weight: FloatImage
+
+
+class WindowSamples:
+    """Crops of X-rays at random scale and orientation, with inserts, mottle and its level."""
+
+    def __init__(self, images: XrayImages, config: TrainConfig) -> None:
+        self.images, self.config = images, config
+        # the released images carry mottle of their own, which the estimate at inference will see as well
+        self.own_level = [estimate_mottle(to_unit(images[i])).level for i in range(len(images))]
+
+    def batch(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.config.seed, step])
+        parts = [self._one(rng) for _ in range(self.config.batch)]
+        noisy, clean, level, weight = (np.stack(column) for column in zip(*parts, strict=True))
+        return Batch(noisy[:, None], clean[:, None], level.astype(np.float32), weight[:, None])
+
+    def _one(self, rng: np.random.Generator) -> tuple[FloatImage, FloatImage, float, FloatImage]:
+        index = int(rng.integers(len(self.images)))
+        clean = random_crop(self.images[index], self.config.crop, rng)
+        mask = np.zeros_like(clean)
+        if rng.random() < self.config.insert_share:
+            clean, mask = draw_insert(clean, rng)
+        noisy, level = add_noise(clean, self.config.noise, rng)
+        level = float(np.hypot(level, self.own_level[index]))
+        weight = (level + 0.01) ** -self.config.level_exponent * (1 + self.config.insert_weight * mask)
+        jitter = self.config.noise.level_jitter
+        return noisy, clean, level * float(np.exp(jitter * rng.standard_normal())), weight.astype(np.float32)
+
+
+def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -> FloatImage:
+    """A square of an image, from large images also at a smaller scale, flipped, turned and with a random gamma."""
+    scale = rng.uniform(0.5, 1.0) if min(image.shape) >= FULL_SIZE and rng.random() < 0.7 else 1.0
+    source = min(int(np.ceil(side / scale)), *image.shape)
+    top, left = (int(rng.integers(0, extent - source + 1)) for extent in image.shape)
+    crop = to_unit(image[top : top + source, left : left + source])
+    if source != side:
+        crop = np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    crop = np.rot90(crop, int(rng.integers(4)))
+    if rng.random() < 0.3:
+        crop = crop ** np.float32(np.exp(0.25 * rng.standard_normal()))
+    return np.ascontiguousarray(crop)
+
+
+def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) -> tuple[FloatImage, float]:
+    """Noise of a random kind and dose. Returns the noisy crop and the square-root level of the noise added."""
+    kind = rng.random()
+    if kind < config.clean_share:
+        return clean, 0.0
+    if kind < config.clean_share + config.detector_share:
+        noisy = Detector.draw(rng).expose(clean, rng)
+        level = _measured_level(clean, noisy) * float(np.exp(config.detector_level_jitter * rng.standard_normal()))
+    else:
+        white = log_uniform(config.lowest_dose, config.highest_dose, rng)
+        noisy = saturating_mottle(clean, white, rng)
+        level = float(to_square_root_level(white))
+    return (noisy if rng.random() < UNROUNDED_SHARE else quantise(noisy)), level
+
+
+def _measured_level(clean: FloatImage, noisy: FloatImage) -> float:
+    inside = (clean > DARK) & (noisy < 1)
+    if not inside.any():
+        return DARK
+    return float(np.sqrt(np.mean((noisy - clean)[inside] ** 2 / (4 * clean[inside]))))
+
+
+def log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+class WholeImageSamples:
+    """Whole images for `original` and `new`, slightly moved, with mottle of the published dose or a random one."""
+
+    def __init__(self, images: XrayImages, config: TrainConfig) -> None:
+        self.images, self.config = images, config
+
+    def batch(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.config.seed, step])
+        chosen = rng.integers(len(self.images), size=self.config.batch)
+        clean = np.stack([random_pose(to_unit(self.images[int(i)]), rng) for i in chosen])[:, None]
+        noise = self.config.noise
+        white = [
+            PUBLISHED_PHOTONS_AT_WHITE
+            if rng.random() < noise.published_share
+            else log_uniform(noise.lowest_dose, noise.highest_dose, rng)
+            for _ in chosen
+        ]
+        doses = np.asarray(white)[:, None, None, None]
+        noisy = quantise(saturating_mottle(clean, doses, rng))
+        level = to_square_root_level(white).astype(np.float32)
+        return Batch(noisy, clean, level, np.ones_like(clean))
+
+
+def random_pose(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """The patient stands a little elsewhere: small shift, turn, zoom, mirror, and a change of brightness."""
+    height, width = image.shape
+    turn = np.array(
+        cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 2.0), float(np.exp(rng.normal(0, 0.03)))),
+        dtype=np.float64,
+    )
+    turn[:, 2] += rng.normal(0, 0.02, 2) * (width, height)
+    posed = cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if rng.random() < 0.5:
+        posed = posed[:, ::-1]
+    return np.asarray(posed, dtype=np.float32) ** np.float32(np.exp(0.08 * rng.standard_normal()))

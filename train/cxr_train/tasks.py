@@ -1,0 +1,107 @@
+"""What differs between training `window` and training the whole-image models: samples, loss and validation."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cxr_infer.intensity import to_unit
+from cxr_infer.mottle import estimate_mottle
+from cxr_train.config import VALIDATION_DOSES, TrainConfig
+from cxr_train.data import XrayFiles, XrayImages
+from cxr_train.models import WHOLE_IMAGE_SIDE
+from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
+from cxr_train.samples import Batch, WholeImageSamples, WindowSamples
+
+
+class Task(ABC):
+    """Samples, loss and validation of one kind of model. `score` of a validation is better when smaller."""
+
+    def __init__(self, files: XrayFiles, config: TrainConfig) -> None:
+        self.config = config
+        self.train_images = XrayImages(files.require("train"), config.size)
+        self.train_images.check()
+        validation = XrayImages(files.require("val"), WHOLE_IMAGE_SIDE)
+        count = min(config.validate_images, len(validation))
+        self.validation = [to_unit(validation[i]) for i in range(count)]
+        self.samples = self._samples()
+
+    @abstractmethod
+    def _samples(self) -> WindowSamples | WholeImageSamples: ...
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor: ...
+
+    @abstractmethod
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]: ...
+
+
+def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
+    """Fixed mottle for a validation image: the same at every validation of every run."""
+    rng = np.random.default_rng(zlib.crc32(f"{index}/{white}".encode()))
+    return quantise(saturating_mottle(clean, white, rng))
+
+
+def psnr(mse: float) -> float:
+    return float(-10 * np.log10(max(mse, 1e-12)))
+
+
+class WindowTask(Task):
+    """Absolute error, weighted so that every dose counts alike; PSNR at several doses with the estimated level."""
+
+    def _samples(self) -> WindowSamples:
+        return WindowSamples(self.train_images, self.config)
+
+    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
+        noisy, clean, level, weight = (
+            torch.from_numpy(a).to(device) for a in (batch.noisy, batch.clean, batch.level, batch.weight)
+        )
+        return (weight * (model(noisy, level) - clean).abs()).mean()
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        metrics = {}
+        for white in (*VALIDATION_DOSES, 0.0):
+            errors = []
+            for index, clean in enumerate(self.validation):
+                noisy = noisy_validation(clean, white, index) if white else clean
+                level = torch.tensor([estimate_mottle(noisy).level], dtype=torch.float32, device=device)
+                with torch.no_grad():
+                    denoised = model(torch.from_numpy(noisy)[None, None].to(device), level)[0, 0].cpu().numpy()
+                errors.append(psnr(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
+            metrics[f"psnr_q{white:.0f}" if white else "psnr_clean"] = float(np.mean(errors))
+        metrics["score"] = -float(np.mean([metrics[f"psnr_q{white:.0f}"] for white in VALIDATION_DOSES]))
+        return metrics
+
+
+class WholeImageTask(Task):
+    """Mean squared error, as published; validated at the published dose, saturating."""
+
+    CHUNK = 8  # images a forward pass
+
+    def _samples(self) -> WholeImageSamples:
+        return WholeImageSamples(self.train_images, self.config)
+
+    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
+        noisy, clean = (torch.from_numpy(a).to(device) for a in (batch.noisy, batch.clean))
+        return torch.nn.functional.mse_loss(model(noisy).float(), clean)
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        clean = np.stack(self.validation)[:, None]
+        noisy = np.stack([noisy_validation(c[0], PUBLISHED_PHOTONS_AT_WHITE, i) for i, c in enumerate(clean)])[:, None]
+        errors: list[float] = []
+        for start in range(0, len(clean), self.CHUNK):
+            part = slice(start, start + self.CHUNK)
+            with torch.no_grad():
+                denoised = model(torch.from_numpy(noisy[part]).to(device)).cpu().numpy()
+            squared = (denoised - clean[part]) ** 2
+            errors.extend(float(image.mean(dtype=np.float64)) for image in squared)
+        mse = float(np.mean(errors))
+        return {"mse_published": mse, "psnr_published": psnr(mse), "score": mse}
+
+
+def make_task(files: XrayFiles, config: TrainConfig) -> Task:
+    return (WindowTask if config.model == "window" else WholeImageTask)(files, config)
