@@ -88,7 +88,7 @@ def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], 
     _check(config)
     files = find_xrays(data)
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
-    stderr_console().print(f"{model}: {counts} images ({files.layout})")
+    stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
     with interruptible() as stopped, _display(config) as show:
         ended = train(config, files, directory, resume=resume, on_step=show, stopped=stopped)
     if not ended:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,27 @@ class TrainConfig:
     validate_every: int = 1500  # steps
     validate_images: int = 16
     save_every: float = 120.0  # seconds between states written for --resume
+    warm_start_draws: int = 2  # whole-image models: draws of every image to fit the start to; 0 for a random start
     seed: int = 1
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
 
+WHOLE_IMAGE = TrainConfig(
+    "original",
+    steps=2500,
+    batch=8,
+    size=512,
+    learning_rate=5e-4,
+    weight_decay=1e-3,
+    ema=0.99,
+    validate_every=200,
+    validate_images=64,
+)
+
 DEFAULTS: dict[str, TrainConfig] = {
-    "original": TrainConfig(
-        "original", steps=2500, batch=8, size=512, weight_decay=1e-3, validate_every=250, validate_images=158
-    ),
-    "new": TrainConfig(
-        "new", steps=2500, batch=8, size=512, weight_decay=1e-3, validate_every=250, validate_images=158
-    ),
-    "window": TrainConfig("window"),
+    "original": WHOLE_IMAGE,
+    "new": replace(WHOLE_IMAGE, model="new"),
+    "window": TrainConfig("window", learning_rate=1.5e-3),
 }
 
 VALIDATION_DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white

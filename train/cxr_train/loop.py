@@ -216,6 +216,9 @@ def train(
     elif (directory / STATE).exists():
         raise UsageError(f"{directory}: holds a run already; add --resume to continue it or choose another --out")
     task = make_task(files, config)
+    if not resume:
+        task.prepare(run.model)
+        run.average.load_state_dict(run.model.state_dict())
     progress = run.progress
     last_saved = before = time.monotonic()
     with ThreadPoolExecutor(1) as pool:

@@ -16,6 +16,7 @@ from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
 from cxr_train.samples import Batch, WholeImageSamples, WindowSamples
+from cxr_train.warm_start import warm_start
 
 
 class Task(ABC):
@@ -32,6 +33,9 @@ class Task(ABC):
 
     @abstractmethod
     def _samples(self) -> WindowSamples | WholeImageSamples: ...
+
+    def prepare(self, model: nn.Module) -> None:  # noqa: B027  most models start as they are
+        """Give a fresh model its start, before its first step."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor: ...
@@ -84,6 +88,10 @@ class WholeImageTask(Task):
 
     def _samples(self) -> WholeImageSamples:
         return WholeImageSamples(self.train_images, self.config)
+
+    def prepare(self, model: nn.Module) -> None:
+        if self.config.warm_start_draws:
+            warm_start(model.get_submodule("encoder"), model.get_submodule("decoder"), self._samples())
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         noisy, clean = (torch.from_numpy(a).to(device) for a in (batch.noisy, batch.clean))
