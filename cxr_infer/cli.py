@@ -40,12 +40,12 @@ app = typer.Typer(
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="window, original, new, or the path of an .onnx file.")]
 StrengthOption = Annotated[float, typer.Option(help="0 gives the input back, 1 removes all the mottle found.")]
-WindowOption = Annotated[int | None, typer.Option(help="Largest side of a window in px. [default: the model's own]")]
+WindowOption = Annotated[int | None, typer.Option(help="Largest side of a window in px. Default: the model's own.")]
 OverlapOption = Annotated[
-    int | None, typer.Option(help="Least overlap of neighbouring windows in px. [default: the model's own]")
+    int | None, typer.Option(help="Least overlap of neighbouring windows in px. Default: the model's own.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(help="Threads to compute with. [default: what affinity and container quota allow]")
+    int | None, typer.Option(help="Threads to compute with. Default: what affinity and container quota allow.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 RepairOption = Annotated[
@@ -93,7 +93,7 @@ def options(
 @reports_errors
 def dir_command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories.")],
-    out: Annotated[Path | None, typer.Option(help="Where results go, in the same tree. [default: IN-denoised]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where results go, in the same tree. Default: IN-denoised.")] = None,
     model: ModelOption = "window",
     reference: Annotated[Path | None, typer.Option(help="Directory of clean images under the same names.")] = None,
     strength: StrengthOption = 1.0,

@@ -79,7 +79,7 @@ class Model:
                 raise UsageError(f"model {self.card.name} takes whole images; --window and --overlap are for `window`")
             return self.card.size, 0
         window = settings.window if settings.window is not None else self.card.window
-        overlap = settings.overlap if settings.overlap is not None else min(self.card.overlap, window // 4)
+        overlap = settings.overlap if settings.overlap is not None else min(self.card.overlap, window // 2)
         if overlap >= window:
             raise UsageError(f"overlap {overlap} px does not fit windows of {window} px; use 0 to {window - 1}")
         return window, overlap

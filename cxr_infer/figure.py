@@ -53,14 +53,24 @@ def most_detailed(clean: FloatImage) -> tuple[int, int]:
     return int(row) + margin, int(column) + margin
 
 
-def draw_figure(panels: Sequence[Panel], centre: tuple[int, int] | None = None, columns: int | None = None) -> Picture:
-    """Lay out panels with a zoomed inset each.
+def draw_figure(
+    panels: Sequence[Panel],
+    centre: tuple[int, int] | None = None,
+    columns: int | None = None,
+    *,
+    inset: bool = True,
+    panel: int = PANEL,
+) -> Picture:
+    """Lay out panels, with a zoomed inset each.
 
     panels: images of one shape. centre: row and column of what the insets show, by default the first image's most
-    detailed place. columns: panels a row, by default all. Returns (H, W, 3) uint8 BGR.
+    detailed place. columns: panels a row, by default all. inset: whether to zoom. panel: px, width of a panel.
+    Returns (H, W, 3) uint8 BGR.
     """
-    centre = centre if centre is not None else most_detailed(panels[0].image)
-    drawn = [_draw_panel(panel, centre) for panel in panels]
+    if inset and centre is None:
+        centre = most_detailed(panels[0].image)
+    captioned = any(p.lines for p in panels)
+    drawn = [_draw_panel(p, centre if inset else None, panel, captioned) for p in panels]
     columns = columns or len(drawn)
     blank = np.full_like(drawn[0], BACKGROUND)
     drawn += [blank] * (-len(drawn) % columns)
@@ -77,15 +87,18 @@ def _joined(pictures: Sequence[Picture], axis: int) -> Picture:
     return np.concatenate(parts, axis=axis)
 
 
-def _draw_panel(panel: Panel, centre: tuple[int, int]) -> Picture:
+def _draw_panel(panel: Panel, centre: tuple[int, int] | None, panel_width: int, captioned: bool) -> Picture:
     height, width = panel.image.shape
-    scale = PANEL / width
+    scale = panel_width / width
     shown = to_bytes(panel.image)
-    body = np.repeat(_resized(shown, PANEL, max(1, round(height * scale)))[..., None], 3, axis=2)
-    _draw_inset(body, shown, centre, scale)
-    title = np.full((TITLE_HEIGHT, PANEL, 3), BACKGROUND, np.uint8)
-    caption = np.full((CAPTION_HEIGHT, PANEL, 3), BACKGROUND, np.uint8)
-    _write(title, panel.title, 24, 0.7)
+    body = np.repeat(_resized(shown, panel_width, max(1, round(height * scale)))[..., None], 3, axis=2)
+    if centre is not None:
+        _draw_inset(body, shown, centre, scale)
+    title = np.full((TITLE_HEIGHT, panel_width, 3), BACKGROUND, np.uint8)
+    _write(title, panel.title, 24, 0.6)
+    if not captioned:
+        return np.concatenate([title, body])
+    caption = np.full((CAPTION_HEIGHT, panel_width, 3), BACKGROUND, np.uint8)
     for number, line in enumerate(panel.lines):
         _write(caption, line, 22 + 25 * number, 0.55)
     return np.concatenate([title, body, caption])
@@ -101,11 +114,11 @@ def _draw_inset(body: Picture, image: Picture, centre: tuple[int, int], scale: f
     """Enlarge the neighbourhood of `centre` in the lower corner that is farther from it, and frame both; in place."""
     side = max(1, min(int(ZOOM_SHARE * min(image.shape)), *image.shape))
     top, left = (int(np.clip(c - side // 2, 0, extent - side)) for c, extent in zip(centre, image.shape, strict=True))
-    inset_side = min(int(INSET_SHARE * PANEL), body.shape[0])
+    inset_side = min(int(INSET_SHARE * body.shape[1]), body.shape[0])
     crop = cv2.resize(
         image[top : top + side, left : left + side], (inset_side, inset_side), interpolation=cv2.INTER_NEAREST
     )
-    corner_left = PANEL - inset_side if left + side / 2 < image.shape[1] / 2 else 0
+    corner_left = body.shape[1] - inset_side if left + side / 2 < image.shape[1] / 2 else 0
     corner_top = body.shape[0] - inset_side if top + side / 2 < image.shape[0] / 2 else 0
     corners = [round(v * scale) for v in (left, top, left + side, top + side)]
     cv2.rectangle(body, (corners[0], corners[1]), (corners[2], corners[3]), FRAME, 1, cv2.LINE_AA)

@@ -23,7 +23,7 @@ def export(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=", ".join(MODEL_NAMES))] = None,
     every: Annotated[bool, typer.Option("--all", help="Export all three models.")] = False,
     weights: Annotated[
-        Path | None, typer.Option(help="Directory with NAME/checkpoint.safetensors. [default: the shipped weights]")
+        Path | None, typer.Option(help="Directory with NAME/checkpoint.safetensors. Default: the shipped weights.")
     ] = None,
 ) -> None:
     """Turn checkpoints into model.onnx and card.json, each proved against torch before it replaces the old file."""

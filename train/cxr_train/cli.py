@@ -56,7 +56,7 @@ def _training_command(name: str | None) -> Callable[..., None]:
     def command(
         data: DataOption,
         out: Annotated[Path, typer.Option(help="Runs go to OUT/MODEL.")] = Path("runs"),
-        steps: Annotated[int | None, typer.Option(help="Train for so many steps. [default: the model's own]")] = None,
+        steps: Annotated[int | None, typer.Option(help="Train for so many steps. Default: the model's own.")] = None,
         minutes: Annotated[float | None, typer.Option(help="Train for so long instead, per model.")] = None,
         batch: Annotated[int | None, typer.Option(help="Images or crops a step.")] = None,
         seed: Annotated[int | None, typer.Option(help="Seed of weights, crops and noise.")] = None,
@@ -167,7 +167,7 @@ def _validation_line(progress: Progress) -> str:
 def evaluate_command(
     data: DataOption,
     weights: Annotated[
-        Path | None, typer.Option(help="Directory with MODEL/checkpoint.safetensors. [default: the shipped weights]")
+        Path | None, typer.Option(help="Directory with MODEL/checkpoint.safetensors. Default: the shipped weights.")
     ] = None,
     images: Annotated[int | None, typer.Option("-n", "--images", help="Only the first so many test images.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this JSON file.")] = None,
@@ -208,6 +208,7 @@ def main() -> None:
     except ImportError as error:
         print_error(f"{error.name} is not installed; run: pip install 'cxr-infer[train]'")
         sys.exit(WRONG_USAGE)
-    if sys.argv[1:2] == ["--all"]:  # `cxr-train --all --data DIR` reads like `cxr-export --all`
-        sys.argv[1] = "all"
+    if "--all" in sys.argv:  # `cxr-train --all --data DIR` reads like `cxr-export --all`
+        sys.argv.remove("--all")
+        sys.argv.insert(1, "all")
     app()

@@ -143,10 +143,14 @@ class Run:
             raise UsageError(f"{self.directory / STATE}: was trained on other data; resume with the same --data")
         for prefix, module in (("model", self.model), ("average", self.average)):
             module.load_state_dict(_below(prefix, tensors))
+        parameters = list(self.model.parameters())
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below("adamw", tensors).items():
             index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = tensor
+            parameter = parameters[int(index)]
+            # the fused optimizer pairs elements by their place in memory: a moment must lie as its parameter does
+            laid_out = torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+            moments.setdefault(int(index), {})[key] = laid_out
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.progress = Progress(**header["progress"])

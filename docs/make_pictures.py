@@ -1,0 +1,65 @@
+"""Draw the README's pictures, of the phantom alone: `python docs/make_pictures.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.denoiser import Settings, load_model
+from cxr_infer.figure import Panel, describe, draw_figure
+from cxr_infer.image_io import write_image
+from cxr_infer.intensity import to_bytes, to_unit
+from cxr_infer.mottle import poisson_mottle
+from cxr_infer.phantom import render_phantom
+
+PICTURES = Path(__file__).parent / "pictures"
+SEED, SIZE, DOSE = 3, 512, 70.83  # phantom, px, photons at white: the published noise
+CROP = 80  # px
+TEXT, TEXT_AT = "AP PORTABLE 07:45", (300, 500)  # burnt in, as on many radiographs; x and y of its baseline in px
+DETAILS = {
+    "lead marker": (42, 452),
+    "burnt-in text": (480, 350),
+    "catheter": (140, 205),
+    "nodule and vessels": (200, 195),
+    "vessels and ribs": (235, 385),
+}
+
+Image = NDArray[np.float32]
+
+
+def draw_before_and_after(clean: Image, noisy: Image, denoised: Image) -> None:
+    panels = [
+        Panel("noisy, 71 photons at white", noisy, describe(clean, noisy)),
+        Panel("cxr-infer, window", denoised, describe(clean, denoised)),
+        Panel("clean reference", clean),
+    ]
+    write_image(PICTURES / "before-after.png", draw_figure(panels, centre=DETAILS["nodule and vessels"]))
+
+
+def draw_details(clean: Image, noisy: Image, denoised: Image, clean_through: Image) -> None:
+    columns = {"clean": clean, "noisy": noisy, "window": denoised, "clean image through window": clean_through}
+    panels = []
+    for detail, (row, column) in DETAILS.items():
+        half = CROP // 2
+        for title, image in columns.items():
+            crop = image[row - half : row + half, column - half : column + half]
+            panels.append(Panel(f"{detail}: {title}" if title == "clean" else title, crop))
+    write_image(PICTURES / "details.png", draw_figure(panels, columns=len(columns), inset=False, panel=260))
+
+
+def main() -> None:
+    drawn = to_bytes(render_phantom(SEED, SIZE))
+    cv2.putText(drawn, TEXT, TEXT_AT, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 40, 1, cv2.LINE_AA)
+    clean = to_unit(drawn)
+    noisy = to_unit(to_bytes(poisson_mottle(clean, DOSE, np.random.default_rng(SEED))))
+    model = load_model("window")
+    denoised, clean_through = (to_unit(to_bytes(model.denoise_unit(image, Settings()))) for image in (noisy, clean))
+    draw_before_and_after(clean, noisy, denoised)
+    draw_details(clean, noisy, denoised, clean_through)
+
+
+if __name__ == "__main__":
+    main()

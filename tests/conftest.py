@@ -1,0 +1,60 @@
+"""Fixtures shared by all tests: seeded phantoms, tiny hand-built ONNX models, and the commands as real processes."""
+
+from __future__ import annotations
+
+import os
+
+# one thread a process: the models here are so small that several threads mostly wait for each other
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.intensity import from_unit
+from cxr_infer.mottle import poisson_mottle
+from cxr_infer.phantom import render_phantom
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def clean() -> NDArray[np.float32]:
+    """A clean phantom, (256, 256) float32 in [0, 1]."""
+    return render_phantom(5, 256)
+
+
+@pytest.fixture(scope="session")
+def noisy(clean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same with saturating mottle of 71 photons at white."""
+    return np.minimum(poisson_mottle(clean, 71.0, np.random.default_rng(3)), 1)
+
+
+@pytest.fixture(scope="session")
+def noisy_bytes(noisy: NDArray[np.float32]) -> NDArray[np.integer]:
+    return from_unit(noisy, np.dtype(np.uint8))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run one of the project's commands as a process in an empty directory: run("cxr-infer", "dir", path)."""
+
+    def call(command: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        module = {"cxr-infer": "cxr_infer.cli", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}[command]
+        return subprocess.run(
+            [sys.executable, "-c", f"from {module} import main; main()", *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env={**os.environ, "COLUMNS": "160", **environment},
+        )
+
+    return call

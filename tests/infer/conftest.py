@@ -1,0 +1,25 @@
+"""An ONNX file built by hand that gives back its input: what tiling and files do can then be checked to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+onnx = pytest.importorskip("onnx")
+
+
+@pytest.fixture(scope="session")
+def identity_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`noisy` -> `denoised`, unchanged, with free batch, height and width."""
+    shape = ["batch", 1, "height", "width"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["noisy"], ["denoised"])],
+        "identity",
+        [onnx.helper.make_tensor_value_info("noisy", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("denoised", onnx.TensorProto.FLOAT, shape)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    path = tmp_path_factory.mktemp("identity") / "identity.onnx"
+    onnx.save(model, path)
+    return path

@@ -1,0 +1,226 @@
+"""The command line through real processes: what a user types, what the user sees, what lies on the disk after."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer import __version__
+from cxr_infer.image_io import read_gray, write_image
+from cxr_infer.intensity import from_unit
+from tests.conftest import Run
+
+
+@pytest.fixture
+def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8], noisy: NDArray[np.float32]) -> Path:
+    """A directory as people have them: a tree, spaces and unicode in names, 8 and 16 bit, a JPEG."""
+    folder = tmp_path / "my x-rays"
+    write_image(folder / "eight bit.png", noisy_bytes)
+    write_image(folder / "Лёгкие" / "sechzehn.tif", from_unit(noisy, np.dtype(np.uint16)))
+    write_image(folder / "Лёгкие" / "lossy.jpg", noisy_bytes)
+    return folder
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_version_is_printed(run: Run) -> None:
+    assert run("cxr-infer", "--version").stdout == f"cxr-infer {__version__}\n"
+
+
+def test_a_directory_is_denoised_into_the_same_tree(run: Run, xrays: Path) -> None:
+    before = tree(xrays)
+    done = run("cxr-infer", "dir", xrays)
+    assert done.returncode == 0, done.stderr
+    out = xrays.with_name("my x-rays-denoised")
+    assert sorted(tree(out)) == ["eight bit.png", "Лёгкие/lossy.jpg.png", "Лёгкие/sechzehn.tif"]
+    assert read_gray(out / "eight bit.png").dtype == np.uint8
+    assert read_gray(out / "Лёгкие" / "sechzehn.tif").dtype == np.uint16
+    assert tree(xrays) == before, "originals are not touched"
+    for name in before:
+        assert name in done.stdout
+    assert "3 denoised" in done.stdout
+    assert "Research use only" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr, "no escape codes where there is no terminal"
+
+
+def test_the_table_compares_with_references(run: Run, xrays: Path, tmp_path: Path, clean: NDArray[np.float32]) -> None:
+    references = tmp_path / "clean"
+    write_image(references / "eight bit.png", from_unit(clean, np.dtype(np.uint8)))
+    report = tmp_path / "report.json"
+    done = run("cxr-infer", "dir", xrays, "--reference", references, "--json", report)
+    assert done.returncode == 0, done.stderr
+    assert "PSNR" in done.stdout
+    content = json.loads(report.read_text())
+    files = {entry["name"]: entry for entry in content["files"]}
+    assert files["eight bit.png"]["psnr"] > 28
+    assert files["eight bit.png"]["mottle_after"] < 0.3 * files["eight bit.png"]["mottle_before"]
+    assert files["Лёгкие/lossy.jpg"]["psnr"] is None
+    assert content["summary"]["done"] == 3
+    assert len(content["model"]["sha256"]) == 64
+    assert content["versions"]["cxr-infer"] == __version__
+
+
+def test_one_bad_file_is_one_line_and_the_run_goes_on(run: Run, xrays: Path) -> None:
+    (xrays / "damaged.png").write_bytes((xrays / "eight bit.png").read_bytes()[:60])
+    (xrays / "empty.png").touch()
+    (xrays / "notes.txt").write_text("not an image")
+    colour = np.zeros((20, 20, 3), np.uint8)
+    colour[..., 0] = 90
+    cv2.imwrite(str(xrays / "colour.png"), colour)
+    done = run("cxr-infer", "dir", xrays)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    failures = [line for line in done.stderr.splitlines() if line.startswith("failed:")]
+    assert [name in "\n".join(failures) for name in ("damaged.png", "empty.png", "colour.png")] == [True] * 3
+    assert len(failures) == 3
+    assert "1 files are no PNG" in done.stderr
+    assert "3 denoised, 3 failed" in done.stdout
+    assert len(tree(xrays.with_name("my x-rays-denoised"))) == 3
+
+
+def test_results_are_kept_unless_overwrite_is_given(run: Run, xrays: Path) -> None:
+    out = xrays.with_name("out")
+    write_image(out / "eight bit.png", np.zeros((4, 4), np.uint8))
+    assert "1 failed" not in (first := run("cxr-infer", "dir", xrays, "--out", out)).stdout
+    assert first.returncode == 0
+    assert "1 skipped" in first.stdout
+    assert read_gray(out / "eight bit.png").shape == (4, 4)
+    run("cxr-infer", "dir", xrays, "--out", out, "--overwrite")
+    assert read_gray(out / "eight bit.png").shape == (256, 256)
+
+
+def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    write_image(xrays / "Лёгкие" / "lossy.jpg.png", noisy_bytes[:64, :64])
+    done = run("cxr-infer", "dir", xrays)
+    assert done.returncode == 1
+    assert "another image already became lossy.jpg.png" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["dir", "nowhere"], "not a directory"),
+        (["dir", "empty"], "no images found"),
+        (["dir", "full", "--out", "full"], "must not be the input"),
+        (["dir", "full", "--out", "full/inside"], "must not be the input directory or inside it"),
+        (["dir", "full", "--out", "."], "must not contain the input"),
+        (["dir", "full", "--model", "old"], "unknown model 'old'"),
+        (["dir", "full", "--model", "gone.onnx"], "no such model file"),
+        (["dir", "full", "--strength", "2"], "outside 0..1"),
+        (["dir", "full", "--window", "64", "--overlap", "64"], "overlap 64"),
+        (["dir", "full", "--window", "0"], "window 0"),
+        (["dir", "full", "--reference", "nowhere"], "nowhere: not a directory"),
+        (["dir", "full", "--bogus"], "No such option"),
+        (["file", "full/a.png", "full/a.png"], "OUT must not be IN"),
+        (["file", "full/a.png", "b.jpg"], "without loss"),
+        (["compare", "full/a.png", "full/a.png", "--out", "f.gif"], "PNG"),
+        (["sample", "s", "--size", "10"], "too small"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(
+    run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8], arguments: list[str], problem: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    write_image(tmp_path / "full" / "a.png", noisy_bytes[:40, :40])
+    before = tree(tmp_path)
+    done = run("cxr-infer", *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+    assert tree(tmp_path) == before
+
+
+def test_strength_0_gives_the_input_back(run: Run, xrays: Path) -> None:
+    run("cxr-infer", "dir", xrays, "--strength", "0")
+    out = xrays.with_name("my x-rays-denoised")
+    for name in ("eight bit.png", "Лёгкие/sechzehn.tif"):
+        np.testing.assert_array_equal(read_gray(out / name), read_gray(xrays / name))
+
+
+def test_one_file(run: Run, xrays: Path, tmp_path: Path) -> None:
+    done = run("cxr-infer", "file", xrays / "eight bit.png", "clean.png")
+    assert done.returncode == 0, done.stderr
+    assert read_gray(tmp_path / "clean.png").shape == (256, 256)
+    again = run("cxr-infer", "file", xrays / "eight bit.png", "clean.png")
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr
+    gone = run("cxr-infer", "file", "gone.png", "x.png")
+    assert gone.returncode == 1
+    assert "gone.png" in gone.stderr
+
+
+def test_sample_then_dir_then_compare(run: Run, tmp_path: Path) -> None:
+    assert run("cxr-infer", "sample", "xrays", "--size", "128").returncode == 0
+    noisy, clean = tree(tmp_path / "xrays"), tree(tmp_path / "xrays-clean")
+    assert sorted(noisy) == sorted(clean)
+    done = run("cxr-infer", "dir", "xrays", "--reference", "xrays-clean", "--quiet", "--json", "r.json")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    for entry in json.loads((tmp_path / "r.json").read_text())["files"]:
+        assert entry["psnr"] > 25
+    name = min(noisy)
+    compared = run("cxr-infer", "compare", f"xrays-clean/{name}", f"xrays/{name}", "--out", "figure.png")
+    assert compared.returncode == 0, compared.stderr
+    figure = cv2.imread(str(tmp_path / "figure.png"))
+    assert figure is not None
+    assert figure.shape[1] > 5 * 400
+    assert all(word in compared.stdout for word in ("noisy", "original", "new", "window"))
+    again = run("cxr-infer", "sample", "xrays", "--size", "128")
+    assert again.returncode == 2
+    assert tree(tmp_path / "xrays") == noisy
+
+
+def test_models_lists_what_is_installed(run: Run) -> None:
+    done = run("cxr-infer", "models")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("original", "new", "window"))
+    assert "NO: reinstall" not in done.stdout
+
+
+def test_a_long_run_shows_the_summary_and_the_worst(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    for index in range(30):
+        write_image(tmp_path / "many" / f"{index:02}.png", noisy_bytes[:32, : 32 + index])
+    done = run("cxr-infer", "dir", "many")
+    assert "the 5 worst of 30" in done.stdout
+    assert sum(f"{index:02}.png" in done.stdout for index in range(30)) == 5
+
+
+@pytest.fixture
+def slow_run(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Iterator[subprocess.Popen[str]]:
+    for index in range(400):
+        write_image(tmp_path / "many" / f"{index:03}.png", noisy_bytes)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from cxr_infer.cli import main; main()", "dir", "many"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield process
+    process.kill()
+
+
+def test_interrupt_ends_with_130_and_whole_files(slow_run: subprocess.Popen[str], tmp_path: Path) -> None:
+    out = tmp_path / "many-denoised"
+    deadline = time.monotonic() + 60
+    while not list(out.glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    slow_run.send_signal(signal.SIGINT)
+    stdout, stderr = slow_run.communicate(timeout=60)
+    assert slow_run.returncode == 130
+    assert "interrupted" in stderr
+    assert "denoised" in stdout
+    written = sorted(out.iterdir())
+    assert 0 < len(written) < 400
+    assert all(read_gray(path).shape == (256, 256) for path in written)

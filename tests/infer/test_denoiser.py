@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer import ImageError, Model, ModelError, UsageError, denoise, load_model
+from cxr_infer.denoiser import Settings, model_path
+from cxr_infer.metrics import mse, psnr
+from cxr_infer.model_card import CARD_FILE, MODEL_NAMES, ONNX_FILE, sha256
+from cxr_infer.mottle import poisson_mottle
+from cxr_infer.phantom import render_phantom
+
+GRAY_LEVEL = 1 / 255
+
+
+@pytest.fixture(scope="module")
+def window() -> Model:
+    return load_model("window")
+
+
+def test_window_removes_mottle(window: Model, clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> None:
+    assert psnr(clean, denoise(noisy, window)) > psnr(clean, noisy) + 10
+
+
+def test_window_gives_a_clean_image_back(window: Model, clean: NDArray[np.float32]) -> None:
+    assert mse(clean, denoise(clean, window)) < 1e-4
+
+
+@pytest.mark.parametrize("dose", [20.0, 71.0])
+def test_no_seams_at_the_default_setting(window: Model, dose: float) -> None:
+    clean = render_phantom(9, 640)
+    noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(2)), 1)
+    whole = window.denoise_unit(noisy, Settings(window=640, overlap=0))
+    tiled = window.denoise_unit(noisy, Settings())
+    assert window.card.window < 640
+    assert np.abs(tiled - whole).max() <= GRAY_LEVEL
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (17, 9), (100, 333)])
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_any_size(name: str, shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    result = denoise(image, name)
+    assert result.shape == shape
+    assert result.dtype == np.float32
+    assert 0 <= result.min() <= result.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_the_pixel_type_stays(window: Model, noisy: NDArray[np.float32], dtype: type) -> None:
+    scale = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    image = (noisy * scale).astype(dtype)
+    result = denoise(image, window)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result / scale, denoise(noisy, window), atol=2 * GRAY_LEVEL)
+
+
+def test_strength_blends_the_residual(window: Model, noisy: NDArray[np.float32]) -> None:
+    full, half = (denoise(noisy, window, strength=s) for s in (1.0, 0.5))
+    np.testing.assert_array_equal(denoise(noisy, window, strength=0.0), noisy)
+    np.testing.assert_allclose(half, (noisy + full) / 2, atol=1e-6)
+
+
+def test_settings_that_make_no_sense_are_refused(window: Model, noisy: NDArray[np.float32]) -> None:
+    with pytest.raises(UsageError, match="strength"):
+        denoise(noisy, window, strength=1.5)
+    with pytest.raises(UsageError, match="overlap"):
+        denoise(noisy, window, window=64, overlap=64)
+    with pytest.raises(UsageError, match="whole images"):
+        denoise(noisy, "new", window=64)
+    with pytest.raises(UsageError, match="unknown model 'nope'"):
+        load_model("nope")
+    with pytest.raises(UsageError, match="threads"):
+        load_model("window", threads=0)
+
+
+def test_images_that_are_none_are_refused(window: Model) -> None:
+    with pytest.raises(ImageError, match="shape"):
+        denoise(np.zeros((4, 4, 3), np.uint8), window)
+    with pytest.raises(ImageError, match="shape"):
+        denoise(np.zeros((0, 4), np.uint8), window)
+    with pytest.raises(ImageError, match=r"\[0, 1\]"):
+        denoise(np.full((4, 4), np.nan, np.float32), window)
+    with pytest.raises(ImageError, match="int32"):
+        denoise(np.zeros((4, 4), np.int32), window)
+
+
+def test_any_onnx_file_of_the_same_contract_runs(identity_onnx: Path, noisy: NDArray[np.float32]) -> None:
+    model = load_model(identity_onnx)
+    np.testing.assert_array_equal(denoise(noisy, model, window=64, overlap=16), noisy)
+
+
+def test_bad_model_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gone\.onnx.*no such model"):
+        load_model(tmp_path / "gone.onnx")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(model_path("window").read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"damaged\.onnx.*cannot load"):
+        load_model(damaged)
+
+
+def test_a_shipped_model_that_changed_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(model_path("window").parent, tmp_path / "window")
+    content = bytearray((tmp_path / "window" / ONNX_FILE).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "window" / ONNX_FILE).write_bytes(content)
+    monkeypatch.setattr("cxr_infer.denoiser.weights_directory", lambda: tmp_path)
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_model("window")
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_the_card_is_that_of_the_file(name: str) -> None:
+    path = model_path(name)
+    card = json.loads(path.with_name(CARD_FILE).read_text())
+    model = load_model(name)
+    assert card["sha256"] == sha256(path) == model.sha256
+    assert card["bytes"] == path.stat().st_size < 20e6
+    assert {key: card[key] for key in json.loads(model.card.to_metadata())} == json.loads(model.card.to_metadata())
+    assert "Research use only" in card["limits"]
+    assert "Wang" in card["citation"]

@@ -1,0 +1,73 @@
+"""Rules that keep it one house: what imports what, what the README promises."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import subprocess
+import sys
+
+import pytest
+
+import cxr_infer
+from tests.conftest import REPOSITORY
+
+BLOCKED = ("torch", "onnx", "onnxscript", "safetensors", "cxr_train", "cxr_export")
+
+
+def test_every_cxr_infer_module_imports_without_the_other_stages() -> None:
+    modules = [f"cxr_infer.{m.name}" for m in pkgutil.iter_modules(cxr_infer.__path__)]
+    assert len(modules) > 10
+    code = f"import sys\nfor name in {BLOCKED!r}: sys.modules[name] = None\n" + "\n".join(
+        f"import {module}" for module in modules
+    )
+    code += "\nfrom cxr_infer import load_model, denoise\nimport numpy\n"
+    code += "denoise(numpy.zeros((20, 20), 'uint8'), load_model('window'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_bare_import_is_light() -> None:
+    code = "import sys, cxr_infer; print(sorted({'numpy', 'cv2', 'onnxruntime', 'typer'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_the_public_names_are_pinned() -> None:
+    assert cxr_infer.__all__ == sorted(cxr_infer.__all__, key=lambda n: (not n[0].isupper(), n.strip("_")))
+    for name in cxr_infer.__all__:
+        assert getattr(cxr_infer, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = cxr_infer.nonsense
+
+
+def test_the_readme_names_every_command_and_option() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    for command, module in (
+        ("cxr-infer", "cxr_infer.cli"),
+        ("cxr-train", "cxr_train.cli"),
+        ("cxr-export", "cxr_export.cli"),
+    ):
+        assert command in readme
+        assert module
+    for subcommand in ("dir", "file", "models", "compare", "sample"):
+        assert f"cxr-infer {subcommand}" in readme, subcommand
+    code = "from cxr_infer.cli import main; main()"
+    shown = subprocess.run([sys.executable, "-c", code, "dir", "--help"], capture_output=True, text=True).stdout
+    for option in set(re.findall(r"--[a-z][a-z-]+", shown)) - {"--help"}:
+        assert option in readme, option
+
+
+def test_ci_runs_the_readme_command() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    test_command = (
+        "python3 -m venv .venv && . .venv/bin/activate && pip install -c constraints.txt -e '.[dev]' && pytest"
+    )
+    assert test_command in readme
+    assert test_command in (REPOSITORY / ".ci" / "run").read_text()
+
+
+def test_no_shipped_file_is_too_large() -> None:
+    sizes = {p: p.stat().st_size for p in (REPOSITORY / "weights").rglob("*") if p.is_file()}
+    assert max(sizes.values()) < 20e6
+    assert sum(sizes.values()) < 60e6
+    assert sum(size for path, size in sizes.items() if path.parent.name == "window" and path.suffix == ".onnx") < 5e6

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cxr_infer.errors import ImageError
+from cxr_infer.image_io import read_gray, write_bytes, write_image
+from cxr_infer.intensity import from_unit, to_bytes, to_unit
+
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff"])
+def test_lossless_kinds_come_back_to_the_bit(tmp_path: Path, suffix: str, dtype: type) -> None:
+    pixels = (RAMP.astype(dtype) * (257 if dtype is np.uint16 else 1)).astype(dtype)
+    path = tmp_path / f"x ü{suffix}"
+    write_image(path, pixels)
+    back = read_gray(path)
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_stored_value_survives_the_way_to_unit_and_back(dtype: type) -> None:
+    values = np.arange(np.iinfo(dtype).max + 1, dtype=np.uint32).astype(dtype)
+    unit = to_unit(values)
+    assert unit.dtype == np.float32
+    assert (unit.min(), unit.max()) == (0, 1)
+    np.testing.assert_array_equal(from_unit(unit, np.dtype(dtype)), values)
+
+
+def test_out_of_range_values_saturate() -> None:
+    np.testing.assert_array_equal(to_bytes(np.array([-0.2, 0.0, 0.5, 1.0, 1.7], np.float32)), [0, 0, 128, 255, 255])
+
+
+def test_gray_in_colour_channels_is_gray(tmp_path: Path) -> None:
+    path = tmp_path / "rgb.png"
+    cv2.imwrite(str(path), np.dstack([RAMP] * 3))
+    np.testing.assert_array_equal(read_gray(path), RAMP)
+    cv2.imwrite(str(path), np.dstack([RAMP, RAMP, RAMP, np.full_like(RAMP, 255)]))
+    np.testing.assert_array_equal(read_gray(path), RAMP)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"", "empty"), (b"not an image at all", "not an image"), (None, "cannot be read")],
+)
+def test_unreadable_files_are_named(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    path = tmp_path / "bad.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ImageError, match=rf"bad\.png.*{problem}"):
+        read_gray(path)
+
+
+def test_colour_and_transparency_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "colour.png"
+    cv2.imwrite(str(path), np.dstack([RAMP, RAMP, 255 - RAMP]))
+    with pytest.raises(ImageError, match="colour"):
+        read_gray(path)
+    cv2.imwrite(str(path), np.dstack([RAMP, RAMP, RAMP, RAMP]))
+    with pytest.raises(ImageError, match="transparent"):
+        read_gray(path)
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "inside").touch()
+    with pytest.raises(ImageError, match="taken"):
+        write_bytes(tmp_path / "taken", b"content")
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+    with pytest.raises(ImageError, match="cannot be encoded"):
+        write_image(tmp_path / "x.unknown", RAMP)

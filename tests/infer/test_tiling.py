@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cxr_infer.errors import UsageError
+from cxr_infer.tiling import blend_weights, plan_axis, predict_in_windows
+
+SHAPES = [(1, 1), (1, 70), (5, 3), (63, 64), (64, 64), (65, 130), (200, 91), (257, 511)]
+TILES = [(64, 16, 16), (64, 48, 16), (100, 7, 16), (16, 0, 1), (48, 20, 8), (384, 64, 16)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("window", "overlap", "multiple"), TILES)
+def test_identity_reconstructs_any_size_to_the_bit(
+    shape: tuple[int, int], window: int, overlap: int, multiple: int
+) -> None:
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    seen: list[tuple[int, ...]] = []
+
+    def identity(windows: np.ndarray) -> np.ndarray:
+        seen.append(windows.shape[1:])
+        return windows
+
+    result = predict_in_windows(image, identity, window, overlap, multiple=multiple, batch=3)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, image)
+    assert len(set(seen)) == 1, "windows of one image have one shape"
+    assert all(side % multiple == 0 for side in seen[0][1:])
+
+
+@pytest.mark.parametrize("extent", [1, 2, 63, 64, 65, 100, 127, 512, 1000, 1023])
+@pytest.mark.parametrize(("window", "overlap", "multiple"), TILES)
+def test_windows_cover_the_axis_evenly(extent: int, window: int, overlap: int, multiple: int) -> None:
+    axis = plan_axis(extent, window, overlap, multiple)
+    covered = np.zeros(axis.padded, dtype=int)
+    for start in axis.starts:
+        covered[start : start + axis.length] += 1
+    assert covered.min() >= 1
+    assert axis.starts[0] == 0
+    assert axis.starts[-1] + axis.length == axis.padded >= extent
+    steps = np.diff(axis.starts)
+    if len(steps):
+        assert steps.max() - steps.min() <= 1, "evenly spaced"
+        assert axis.length - steps.max() >= overlap, "neighbours share at least the overlap"
+
+
+def test_a_window_larger_than_the_image_is_one_window_no_larger_than_needed() -> None:
+    assert plan_axis(40, 512, 64, 16) == plan_axis(40, 48, 0, 16)
+    assert plan_axis(40, 512, 64, 16).starts == (0,)
+
+
+@pytest.mark.parametrize("overlap", [64, 65, -1])
+def test_an_overlap_without_progress_is_refused(overlap: int) -> None:
+    with pytest.raises(UsageError, match=f"overlap {overlap}"):
+        plan_axis(500, 64, overlap, 16)
+
+
+@pytest.mark.parametrize("overlap", [1, 2, 16, 48, 95])
+def test_blend_weights_rise_from_the_older_window_to_the_newer(overlap: int) -> None:
+    weights = blend_weights(overlap)
+    assert weights.shape == (overlap,)
+    assert weights.min() >= 0
+    assert weights.max() <= 1
+    assert (np.diff(weights) >= 0).all()
+    np.testing.assert_allclose(weights + weights[::-1], 1, atol=1e-6)
+
+
+def test_disagreeing_windows_are_blended_without_a_jump() -> None:
+    count = iter(range(100))
+
+    def other_every_time(windows: np.ndarray) -> np.ndarray:
+        return np.stack([np.full_like(w, next(count) % 2) for w in windows])
+
+    result = predict_in_windows(np.zeros((64, 300), np.float32), other_every_time, 64, 32, multiple=16)
+    assert result.min() == 0
+    assert result.max() == 1
+    assert np.abs(np.diff(result, axis=1)).max() < 0.15
+
+
+def test_batches_are_bounded() -> None:
+    sizes: list[int] = []
+
+    def note(windows: np.ndarray) -> np.ndarray:
+        sizes.append(len(windows))
+        return windows
+
+    predict_in_windows(np.zeros((64, 1000), np.float32), note, 64, 16, multiple=16, batch=5)
+    assert max(sizes) == 5

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cxr_infer.errors import ModelError, UsageError
+from cxr_train.checkpoint import load_checkpoint, read_tensors, same_weights
+from cxr_train.config import TrainConfig
+from cxr_train.data import XrayFiles, XrayImages, find_xrays
+from cxr_train.loop import CHECKPOINT, STATE, Progress, saved_config, train
+from cxr_train.models import build_model
+from cxr_train.samples import WholeImageSamples
+from cxr_train.warm_start import warm_start
+from tests.conftest import Run
+
+
+def weights_of(directory: Path) -> dict[str, torch.Tensor]:
+    return read_tensors(directory / STATE)[0]
+
+
+def test_resume_equals_an_uninterrupted_run(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+    assert train(small_config, files, tmp_path / "whole")
+    steps = iter([False] * 4 + [True])
+    assert not train(small_config, files, tmp_path / "parts", stopped=lambda: next(steps))
+    assert train(small_config, files, tmp_path / "parts", resume=True)
+    whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    for name in whole:
+        assert torch.equal(whole[name], parts[name]), name
+    ours, theirs = (load_checkpoint(tmp_path / run / CHECKPOINT) for run in ("whole", "parts"))
+    assert same_weights(ours[0], theirs[0])
+    assert ours[1].metrics == theirs[1].metrics
+
+
+def test_a_seed_decides_the_weights(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(replace(small_config, seed=seed), files, tmp_path / name)
+    a, b, c = (load_checkpoint(tmp_path / name / CHECKPOINT)[0] for name in "abc")
+    assert same_weights(a, b)
+    assert not same_weights(a, c)
+
+
+def test_training_learns_and_keeps_the_best(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def note(progress: Progress) -> None:
+        if progress.metrics and progress.metrics["score"] not in seen:
+            seen.append(progress.metrics["score"])
+
+    config = replace(small_config, steps=120, validate_every=30, batch=8, learning_rate=1e-2, ema=0.8)
+    train(config, files, tmp_path, on_step=note)
+    assert len(seen) == 4
+    assert min(seen) < seen[0] - 0.25, "the PSNR, in dB, rose from validation to validation"
+    _, info = load_checkpoint(tmp_path / CHECKPOINT)
+    assert info.metrics["score"] == min(seen)
+    assert info.training["steps_done"] % 30 == 0
+    assert info.data["fingerprint"] == files.fingerprint()
+    assert info.training["learning_rate"] == 1e-2
+    assert saved_config(tmp_path) == config
+
+
+def test_a_run_is_neither_overwritten_nor_continued_on_other_data(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path, data_directory: Path
+) -> None:
+    with pytest.raises(ModelError, match="nothing to resume"):
+        saved_config(tmp_path)
+    train(replace(small_config, steps=1), files, tmp_path)
+    with pytest.raises(UsageError, match="--resume"):
+        train(small_config, files, tmp_path)
+    other = find_xrays(data_directory / "images_000")
+    with pytest.raises(UsageError, match="other data"):
+        train(small_config, other, tmp_path, resume=True)
+
+
+def test_the_warm_start_draws_the_mean_image(files: XrayFiles) -> None:
+    config = TrainConfig("new", batch=4, size=512, warm_start_draws=1)
+    samples = WholeImageSamples(XrayImages(files.require("train")[:8], 512), config)
+    torch.manual_seed(0)
+    cold, warm = (build_model("new", {"latent": 4}).eval() for _ in range(2))
+    warm_start(warm.encoder, warm.decoder, samples)
+    batch = samples.batch(0)
+    with torch.no_grad():
+        errors = [float(np.mean((m(torch.from_numpy(batch.noisy)).numpy() - batch.clean) ** 2)) for m in (cold, warm)]
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_directory: Path, tmp_path: Path) -> None:
+    arguments = ["window", "--data", data_directory, "--batch", "1", "--steps", "100000"]
+    code = "from cxr_train.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        deadline = time.monotonic() + 90
+        while not re.search(r"step \d", process.stderr.readline()) and time.monotonic() < deadline:
+            pass
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+    assert process.returncode == 130, said
+    assert "--resume continues" in said
+    done_steps = read_tensors(tmp_path / "runs" / "window" / STATE)[1]["progress"]["step"]
+    assert done_steps > 0
+    resumed = run("cxr-train", "window", "--data", data_directory, "--resume", "--steps", str(done_steps + 2))
+    assert resumed.returncode == 0, resumed.stderr
+    assert "best weights are runs/window/checkpoint.safetensors" in resumed.stdout
+    assert load_checkpoint(tmp_path / "runs" / "window" / CHECKPOINT)[1].training["steps_done"] == done_steps + 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["window", "--data", "nowhere"], "nowhere: not a directory"),
+        (["window", "--data", "."], "no images found"),
+        (["window", "--data", ".", "--resume"], "nothing to resume"),
+        (["window", "--data", ".", "--steps", "0"], "must be above 0"),
+        (["evaluate", "--data", ".", "--weights", "."], "no such checkpoint"),
+    ],
+)
+def test_wrong_usage_is_one_line(run: Run, arguments: list[str], problem: str) -> None:
+    done = run("cxr-train", *arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_evaluate_prints_the_published_comparison(run: Run, data_directory: Path, tmp_path: Path) -> None:
+    done = run("cxr-train", "evaluate", "--data", data_directory, "-n", "1", "--json", "scores.json")
+    assert done.returncode == 0, done.stderr
+    for word in ("published, saturating", "noisy input", "original", "new", "window", "non-local", "0.013"):
+        assert word in done.stdout
+    assert (tmp_path / "scores.json").is_file()

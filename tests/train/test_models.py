@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cxr_infer.errors import ModelError
+from cxr_infer.model_card import MODEL_NAMES
+from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, same_weights, save_checkpoint
+from cxr_train.models import MODELS, WindowDenoisingAutoencoder, build_model
+from tests.conftest import REPOSITORY
+
+INFO = CheckpointInfo("window", {"widths": [8, 8, 16, 16]}, {"steps": 3}, {"fingerprint": "abc"}, {"score": 1.0}, "0")
+
+
+def test_published_class_names() -> None:
+    assert tuple(MODELS) == MODEL_NAMES
+    names = {
+        name: (cls.__name__, *(type(part).__name__ for part in (m.encoder, m.decoder)))
+        for name, cls in MODELS.items()
+        for m in [build_model(name)]
+    }
+    assert names == {
+        "original": ("DenoisingAutoencoder", "Encoder", "Decoder"),
+        "new": ("NewDenoisingAutoencoder", "NewEncoder", "NewDecoder"),
+        "window": ("WindowDenoisingAutoencoder", "WindowEncoder", "WindowDecoder"),
+    }
+
+
+@pytest.mark.parametrize(("name", "stages"), [("original", 3), ("new", 4)])
+def test_whole_image_topology(name: str, stages: int) -> None:
+    model = build_model(name)
+    assert len(model.encoder.convolutions) == stages
+    assert len(model.decoder.transposed) == 4
+    assert sum(isinstance(part, torch.nn.Linear) for part in model.modules()) == 2
+    out = model(torch.rand(2, 1, 512, 512))
+    assert out.shape == (2, 1, 512, 512)
+    assert 0 <= out.min() <= out.max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (64, 64), (33, 100)])
+def test_window_runs_at_any_size(shape: tuple[int, int]) -> None:
+    model = build_model("window").eval()
+    out = model(torch.rand(2, 1, *shape), torch.full((2,), 0.05))
+    assert out.shape == (2, 1, *shape)
+    assert 0 <= out.min() <= out.max() <= 1
+
+
+def test_window_has_four_stages_and_gives_back_what_has_no_noise() -> None:
+    model = WindowDenoisingAutoencoder([8, 8, 8, 8]).eval()
+    assert [len(model.encoder.stages), len(model.encoder.down), len(model.decoder.up)] == [4, 3, 3]
+    x = torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(model(x, torch.zeros(1)), x)
+    assert (model(x, torch.full((1,), 0.1)) - x).abs().max() > 1e-3
+
+
+def test_pixel_unshuffle_and_its_inverse_are_fixed_convolutions() -> None:
+    model = build_model("window")
+    x = torch.rand(2, 1, 8, 12)
+    unshuffled = torch.nn.functional.conv2d(x, model.shuffle, stride=2)
+    torch.testing.assert_close(unshuffled, torch.nn.functional.pixel_unshuffle(x, 2))
+    torch.testing.assert_close(torch.nn.functional.conv_transpose2d(unshuffled, model.shuffle, stride=2), x)
+    assert not any("shuffle" in name for name, _ in model.named_parameters())
+
+
+def test_a_model_rebuilds_from_its_file_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build_model(INFO.model, INFO.arguments)
+    save_checkpoint(tmp_path / "c.safetensors", model.state_dict(), INFO)
+    rebuilt, info = load_checkpoint(tmp_path / "c.safetensors")
+    assert info == INFO
+    assert same_weights(rebuilt, model)
+    assert not rebuilt.training
+
+
+def test_bad_checkpoints_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(ModelError, match=r"c\.safetensors: no such checkpoint.*train"):
+        load_checkpoint(path)
+    path.write_bytes(b"pickle")
+    with pytest.raises(ModelError, match=r"c\.safetensors: damaged"):
+        load_checkpoint(path)
+    save_checkpoint(path, build_model("new").state_dict(), INFO)
+    with pytest.raises(ModelError, match="do not fit"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_shipped_checkpoints_were_trained_on_xrays(name: str) -> None:
+    model, info = load_checkpoint(REPOSITORY / "weights" / name / "checkpoint.safetensors")
+    assert info.model == name
+    assert info.data["images"]["train"] > 500
+    assert info.training["steps_done"] > 500
+    assert all(np.isfinite(value) for value in info.metrics.values())
+    assert all(parameter.isfinite().all() for parameter in model.parameters())

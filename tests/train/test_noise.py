@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cxr_infer.mottle import estimate_mottle
+from cxr_train.noise import (
+    PUBLISHED_PHOTONS_AT_WHITE,
+    Detector,
+    correlated_normal,
+    published_mottle,
+    quantise,
+    saturating_mottle,
+)
+
+GRAYS = np.repeat(np.array([[10], [100], [200], [255]], np.uint8), 100_000, axis=1)
+
+
+def as_published(clean: np.ndarray, seed: int) -> np.ndarray:
+    """The notebook's own line: poisson(v / 900 * 250) / 250 * 900, cast to uint8."""
+    noisy = np.random.default_rng(seed).poisson(clean / 900.0 * 250) / 250.0 * 900.0
+    return noisy.astype(np.int64).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_wrapping_mottle_is_the_published_one_to_the_bit(seed: int) -> None:
+    np.testing.assert_array_equal(
+        published_mottle(GRAYS, np.random.default_rng(seed), wrap=True), as_published(GRAYS, seed)
+    )
+
+
+def test_both_forms_draw_the_same_photons() -> None:
+    wrapped = published_mottle(GRAYS, np.random.default_rng(5), wrap=True).astype(int)
+    saturated = published_mottle(GRAYS, np.random.default_rng(5), wrap=False).astype(int)
+    inside = saturated < 255
+    assert np.abs(wrapped - saturated)[inside].max() <= 1, "truncated or rounded"
+    assert (wrapped[~inside] < 200).mean() > 0.5, "bright pixels wrapped to near black"
+
+
+def test_saturating_mottle_has_the_published_dose() -> None:
+    drawn = published_mottle(GRAYS, np.random.default_rng(1), wrap=False)[:2] / 255
+    np.testing.assert_allclose(drawn.mean(1), GRAYS[:2, 0] / 255, rtol=0.01)
+    np.testing.assert_allclose(drawn.var(1), GRAYS[:2, 0] / 255 / PUBLISHED_PHOTONS_AT_WHITE, rtol=0.02)
+    assert pytest.approx(70.83, abs=0.01) == PUBLISHED_PHOTONS_AT_WHITE
+
+
+def test_saturating_mottle_stays_in_range() -> None:
+    drawn = saturating_mottle(np.ones((50, 50), np.float32), 20, np.random.default_rng(0))
+    assert drawn.max() == 1
+    assert drawn.dtype == np.float32
+    assert 0.3 < (drawn < 1).mean() < 0.7
+
+
+def test_quantise_makes_8_bit_steps() -> None:
+    values = quantise(np.random.default_rng(0).random((20, 20), dtype=np.float32))
+    np.testing.assert_allclose(values * 255, np.rint(values * 255), atol=1e-4)
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.4, 0.8])
+def test_correlated_noise_keeps_unit_variance(blur: float) -> None:
+    noise = correlated_normal((400, 400), blur, np.random.default_rng(0))
+    assert noise.var() == pytest.approx(1, rel=0.05)
+    neighbours = np.mean(noise[:, 1:] * noise[:, :-1])
+    assert (neighbours > 0.1) == (blur > 0.3)
+
+
+def test_detector_noise_has_the_variance_of_its_formula() -> None:
+    detector = Detector(density=3.0, exposure=5000, blur=0.5, electronic=3.0)
+    for level in (0.2, 0.5, 0.8):
+        clean = np.full((300, 300), level, np.float32)
+        photons = 5000 * np.exp(-3.0 * level)
+        expected = (photons + 3.0**2) / photons**2 / 3.0**2
+        noisy = detector.expose(clean, np.random.default_rng(0))
+        assert noisy.mean() == pytest.approx(level, abs=0.01)
+        assert noisy.var() == pytest.approx(expected, rel=0.1)
+
+
+def test_detector_is_seeded_and_drawn_within_its_ranges() -> None:
+    clean = np.full((40, 40), 0.5, np.float32)
+    drawn = [Detector.draw(np.random.default_rng(s)) for s in range(50)]
+    assert len(set(drawn)) == 50
+    assert all(2.5 <= d.density <= 4.6 and 200 <= d.exposure <= 20000 and 0 <= d.blur <= 0.8 for d in drawn)
+    first, again = (drawn[0].expose(clean, np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_blurred_quanta_are_still_measured() -> None:
+    clean = np.tile(np.linspace(0.1, 0.8, 512, dtype=np.float32), (512, 1))
+    levels = [
+        estimate_mottle(Detector(3.0, 5000, blur, 1.0).expose(clean, np.random.default_rng(0))).level
+        for blur in (0.0, 0.7)
+    ]
+    assert levels[1] == pytest.approx(levels[0], rel=0.15)

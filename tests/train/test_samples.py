@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cxr_train.config import NoiseConfig, TrainConfig
+from cxr_train.data import XrayFiles, XrayImages
+from cxr_train.inserts import KINDS, draw_insert
+from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise
+
+
+def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: TrainConfig) -> None:
+    samples = WindowSamples(XrayImages(files.require("train")), small_config)
+    first, other, again = samples.batch(3), samples.batch(4), samples.batch(3)
+    for name in ("noisy", "clean", "level", "weight"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    assert (first.noisy != other.noisy).any(), "noise is drawn afresh at every step"
+    reseeded = WindowSamples(XrayImages(files.require("train")), replace(small_config, seed=2)).batch(3)
+    assert (first.noisy != reseeded.noisy).any()
+
+
+def test_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) -> None:
+    samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, batch=40))
+    batch = samples.batch(0)
+    for image in (batch.noisy, batch.clean, batch.weight):
+        assert image.shape == (40, 1, 32, 32)
+        assert image.dtype == np.float32
+    assert batch.level.shape == (40,)
+    assert batch.noisy.min() >= 0
+    assert batch.noisy.max() <= 1
+    assert (batch.level >= 0).all()
+    assert (batch.weight > 0).all()
+
+
+def test_window_never_sees_wrapped_pixels() -> None:
+    bright = np.ones((64, 64), np.float32)
+    config = NoiseConfig(lowest_dose=70, highest_dose=2400, clean_share=0, detector_share=0)
+    for seed in range(30):
+        noisy, _ = add_noise(bright, config, np.random.default_rng(seed))
+        assert noisy.min() > 0.3, "a wrapped pixel would be near black"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_inserts_change_what_their_mask_says(seed: int) -> None:
+    crop = np.full((96, 96), 0.5, np.float32)
+    drawn, mask = draw_insert(crop, np.random.default_rng(seed))
+    assert drawn.dtype == mask.dtype == np.float32
+    assert 0 <= mask.min() <= mask.max() <= 1
+    np.testing.assert_array_equal(drawn[mask == 0], crop[mask == 0])
+    assert np.abs(drawn - crop)[mask > 0.5].min(initial=1) > 0.01
+
+
+def test_every_kind_of_insert_is_drawn() -> None:
+    for draw, *_ in KINDS:
+        masks = [draw(96, np.random.default_rng(seed)) for seed in range(10)]
+        assert max(mask.max() for mask in masks) > 0.5
+
+
+def test_whole_images_come_noisy_at_512(files: XrayFiles) -> None:
+    config = TrainConfig("original", batch=2, size=512)
+    samples = WholeImageSamples(XrayImages(files.require("train")[:2], size=512), config)
+    batch = samples.batch(0)
+    assert batch.noisy.shape == batch.clean.shape == (2, 1, 512, 512)
+    assert (batch.noisy != batch.clean).any()
+    np.testing.assert_array_equal(batch.noisy, samples.batch(0).noisy)
