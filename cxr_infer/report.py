@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -28,12 +30,19 @@ PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
 
 def stdout_console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    console = Console(highlight=False, force_terminal=_is_terminal(sys.stdout))
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
 
 
 def stderr_console() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, force_terminal=_is_terminal(sys.stderr))
+
+
+def _is_terminal(stream: TextIO) -> bool | None:
+    """NO_COLOR wins over FORCE_COLOR, which would make rich draw as on a terminal; None lets rich decide."""
+    return stream.isatty() if os.environ.get("NO_COLOR") else None
 
 
 def figure(value: float | None, digits: int = 1) -> str:

@@ -154,7 +154,10 @@ def _plain_display(config: TrainConfig) -> Callable[[Progress], None]:
 
 
 def _state(progress: Progress) -> str:
-    return f"step {progress.step}, loss {progress.loss:.5f}, {progress.images_per_second:.0f} images/s"
+    metrics = progress.metrics or {}
+    psnr = metrics.get("psnr_q71", metrics.get("psnr_published"))
+    validated = "" if psnr is None else f"PSNR {psnr:.2f} dB, "
+    return f"step {progress.step}, loss {progress.loss:.5f}, {validated}{progress.images_per_second:.0f} images/s"
 
 
 def _validation_line(progress: Progress) -> str:
