@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.denoiser import Model, Settings
-from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.errors import CxrError, ImageError, UsageError
 from cxr_infer.image_io import LOSSLESS_SUFFIXES, READABLE_SUFFIXES, output_name, read_gray, write_image
 from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
@@ -32,10 +35,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a directory holds: the jobs in name order, and how many files are of no readable kind."""
+    """What a directory holds: the jobs in name order, what could not be looked into, and how much was left alone."""
 
     jobs: tuple[Job, ...]
-    other_files: int
+    unlisted: tuple[tuple[str, str], ...]  # subdirectories that cannot be listed: name and reason
+    left_alone: int  # files of no readable kind, and links to directories
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,8 @@ def default_output(source: Path) -> Path:
 def plan_directory(source: Path, out: Path) -> Plan:
     """List the images under a directory, whose tree the output mirrors. Hidden files are not looked at.
 
-    Raises UsageError where the directory is missing, unreadable or holds no image, or where the output would lie in
-    or above the input, so that no original can be written over.
+    Links to directories are not followed, so that no loop can form. Raises UsageError where the directory is missing,
+    unreadable or holds no image, or where the output would lie in or above the input.
     """
     if not source.is_dir():
         raise UsageError(f"{source}: not a directory; for one image use `cxr-infer file IN OUT`")
@@ -125,42 +129,57 @@ def plan_directory(source: Path, out: Path) -> Plan:
         raise UsageError(f"{out}: the output must not be the input directory or inside it; give another --out")
     if outside in inside.parents:
         raise UsageError(f"{out}: the output must not contain the input directory; give another --out")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: exists and is not a directory; give another --out")
-    jobs, others = [], 0
-    for path in _visible_files(source):
-        if path.suffix.lower() not in READABLE_SUFFIXES:
-            others += 1
-            continue
-        relative = path.relative_to(source)
-        jobs.append(Job(relative.as_posix(), path, out / relative.with_name(output_name(path.name))))
+    jobs: list[Job] = []
+    unlisted: list[tuple[str, str]] = []
+    left_alone = 0
+    for folder, subfolders, names in os.walk(source, onerror=lambda e: unlisted.append(_unlisted(e, source))):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        left_alone += sum((Path(folder) / name).is_symlink() for name in subfolders)
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(folder) / name
+            relative = path.relative_to(source)
+            if path.suffix.lower() in READABLE_SUFFIXES:
+                jobs.append(Job(relative.as_posix(), path, out / relative.with_name(output_name(name))))
+            else:
+                left_alone += 1
     if not jobs:
+        if unlisted and unlisted[0][0] == ".":
+            raise UsageError(f"{source}: cannot be listed: {unlisted[0][1]}")
         kinds = ", ".join(sorted(READABLE_SUFFIXES))
         raise UsageError(f"{source}: no images found ({kinds}); is it the right directory?")
-    return Plan(tuple(jobs), others)
+    return Plan(tuple(jobs), tuple(unlisted), left_alone)
 
 
-def _visible_files(directory: Path) -> Iterator[Path]:
-    """Files under a directory in name order; links to directories are not followed, so that no loop can form."""
+def _unlisted(error: OSError, source: Path) -> tuple[str, str]:
+    folder = Path(error.filename or source)
+    return folder.relative_to(source).as_posix(), error.strerror or str(error)
+
+
+def check_report(path: Path, source: Path) -> None:
+    """Refuse a report that is no .json file or would lie among the originals. Raises UsageError."""
+    if path.suffix.lower() != ".json":
+        raise UsageError(f"{path}: the report is JSON; give --json a name that ends in .json")
+    if source.resolve() in path.resolve().parents:
+        raise UsageError(f"{path}: lies inside the input directory; give --json another place")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a directory; give --json the name of a file")
+
+
+def prepare_output(out: Path) -> None:
+    """Make the output directory and try to write there, before hours of work. Raises UsageError where that fails."""
     try:
-        entries = sorted(directory.iterdir(), key=lambda p: p.name)
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
-        raise UsageError(f"{directory}: cannot be listed: {error.strerror or error}") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if not entry.is_symlink():
-                yield from _visible_files(entry)
-        else:
-            yield entry
+        raise UsageError(f"{out}: cannot be written to: {error.strerror or error}; give another --out") from error
 
 
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
     """The job of one image. Raises UsageError where the target is the source, exists or is of a lossy kind."""
     if target.suffix.lower() not in LOSSLESS_SUFFIXES:
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png or .tif")
-    if target.resolve() == source.resolve():
+    if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
         raise UsageError(f"{target}: OUT must not be IN; give another name")
     if target.exists() and not overwrite:
         raise UsageError(f"{target}: exists; use --overwrite or another name")
@@ -168,34 +187,49 @@ def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
 
 
 def denoise_files(
-    jobs: Sequence[Job],
+    plan: Plan,
     model: Model,
     settings: Settings | None = None,
     *,
     reference: Path | None = None,
     overwrite: bool = False,
 ) -> Iterator[FileResult]:
-    """Denoise each job and yield its result, in order. A bad file is a result with status `failed`, never an exception.
+    """Denoise what was planned and yield each result, in order.
 
-    reference: directory of clean images under the same names. overwrite: replace results that exist.
+    A bad file is a result with status `failed`, never an exception. reference: directory of clean images under the same
+    names. overwrite: replace results that exist. Raises UsageError where the settings do not fit the model.
     """
     settings = settings or Settings()
     model.tiles(settings)  # an impossible window is the user's mistake, not every file's
+    for name, reason in plan.unlisted:
+        yield FileResult(name, FAILED, f"{name}: the directory cannot be listed: {reason}")
     taken: set[Path] = set()
-    for job in jobs:
-        if job.target in taken:
-            yield FileResult(job.name, FAILED, f"another image already became {job.target.name}; rename one of them")
-            continue
-        taken.add(job.target)
-        if job.target.exists() and not overwrite:
-            yield FileResult(job.name, SKIPPED, "the result exists; --overwrite replaces it", output=str(job.target))
-            continue
+    for job in plan.jobs:
         try:
-            yield denoise_file(job, model, settings, reference)
-        except ImageError as error:
+            yield _denoise_planned(job, model, settings, reference, overwrite, taken)
+        except CxrError as error:
             yield FileResult(job.name, FAILED, str(error))
+        except (OSError, cv2.error) as error:
+            yield FileResult(job.name, FAILED, f"{job.source}: {error}")
         except MemoryError:
             yield FileResult(job.name, FAILED, f"{job.source}: too large for this machine's memory")
+
+
+def _denoise_planned(
+    job: Job, model: Model, settings: Settings, reference: Path | None, overwrite: bool, taken: set[Path]
+) -> FileResult:
+    if job.target in taken:
+        raise ImageError(f"{job.source}: another image already became {job.target.name}; rename one of them")
+    taken.add(job.target)
+    if job.target.exists() and not overwrite:
+        reason = "the result exists; --overwrite replaces it"
+        return FileResult(job.name, SKIPPED, reason, output=str(job.target))
+    # a link inside OUT may lead back into IN: the directory in which the file really lands is what counts
+    source_root = job.source.parents[len(PurePosixPath(job.name).parts) - 1].resolve()
+    landing = job.target.parent.resolve()
+    if landing == source_root or source_root in landing.parents:
+        raise ImageError(f"{job.target}: leads back into the input directory; remove that link or give another --out")
+    return denoise_file(job, model, settings, reference)
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reference: Path | None = None) -> FileResult:

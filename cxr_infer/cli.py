@@ -7,6 +7,7 @@ unusable model, 130 interrupted.
 from __future__ import annotations
 
 import functools
+import io
 import json
 import platform
 import sys
@@ -14,14 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
-from cxr_infer import __version__
-
-if sys.argv[1:] == ["--version"]:  # answered before the imports below, which take most of the time
-    sys.stdout.write(f"cxr-infer {__version__}\n")
-    sys.exit(0)
-
 import typer
 
+from cxr_infer import __version__
 from cxr_infer.errors import CxrError, ImageError
 
 if TYPE_CHECKING:
@@ -116,24 +112,28 @@ def dir_command(
     settings = Settings(strength, window, overlap, repair_wrapped)
     plan = batch.plan_directory(source, out)
     loaded = load_model(model, threads=threads)
+    loaded.tiles(settings)
+    if json_file is not None:
+        batch.check_report(json_file, source)
+    batch.prepare_output(out)
     summary = batch.Summary()
     results: list[FileResult] = []
     interrupted = False
-    if plan.other_files and not quiet:
-        report.stderr_console().print(f"{plan.other_files} files are no PNG, TIFF or JPEG and were left alone")
-    with report.progress_over(len(plan.jobs), "denoising", quiet) as advance:
+    if plan.left_alone and not quiet:
+        report.stderr_console().print(f"{plan.left_alone} entries are no PNG, TIFF or JPEG file and were left alone")
+    with report.progress_over(len(plan.jobs) + len(plan.unlisted), "denoising", quiet) as advance:
         try:
-            for result in batch.denoise_files(plan.jobs, loaded, settings, reference=reference, overwrite=overwrite):
+            for result in batch.denoise_files(plan, loaded, settings, reference=reference, overwrite=overwrite):
                 summary.add(result)
                 results.append(result)
                 advance(result)
         except KeyboardInterrupt:
             interrupted = True
+    if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
+        _write_json(json_file, loaded, settings, source, out, results, summary, interrupted)
     if not quiet:
         report.print_results(results, summary, f"{loaded.card.name} on {source}")
         report.print_line(f"results are in {out}")
-    if json_file is not None:
-        _write_json(json_file, loaded, settings, source, out, results, summary, interrupted)
     if interrupted:
         raise KeyboardInterrupt
     if summary.failed:
@@ -259,4 +259,7 @@ def sample_command(
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names need not be valid text; a table must not fail on one
+            stream.reconfigure(errors="backslashreplace")
     app()

@@ -29,7 +29,7 @@ from cxr_infer.model_card import (
 )
 from cxr_infer.mottle import estimate_mottle, repair_wrapped
 from cxr_infer.threads import available_cpus
-from cxr_infer.tiling import predict_in_windows
+from cxr_infer.tiling import plan_axis, predict_in_windows
 
 FloatImage = NDArray[np.float32]
 
@@ -80,8 +80,7 @@ class Model:
             return self.card.size, 0
         window = settings.window if settings.window is not None else self.card.window
         overlap = settings.overlap if settings.overlap is not None else min(self.card.overlap, window // 2)
-        if overlap >= window:
-            raise UsageError(f"overlap {overlap} px does not fit windows of {window} px; use 0 to {window - 1}")
+        plan_axis(1, window, overlap, self.card.multiple)  # raises where the two do not fit each other
         return window, overlap
 
     def denoise_unit(self, image: FloatImage, settings: Settings) -> FloatImage:
@@ -102,7 +101,13 @@ class Model:
         feed: dict[str, NDArray[np.float32]] = {NOISY: windows}
         if self.card.told_noise_level:
             feed[NOISE_LEVEL] = np.full(len(windows), level, dtype=np.float32)
-        return np.asarray(self.session.run([DENOISED], feed)[0], dtype=np.float32)
+        try:
+            return np.asarray(self.session.run([DENOISED], feed)[0], dtype=np.float32)
+        except Exception as error:  # onnxruntime raises a dozen unrelated types
+            reason = str(error).strip().splitlines()[0][:200]
+            raise ModelError(
+                f"{self.path}: onnxruntime failed on a window of {windows.shape[-2:]}: {reason}"
+            ) from error
 
     def _windows(self, image: FloatImage, window: int, overlap: int) -> FloatImage:
         level = estimate_mottle(image).level if self.card.told_noise_level else 0.0
@@ -227,6 +232,8 @@ def _card_of(session: Any, path: Path) -> ModelCard:
     height, width = inputs[NOISY][-2:]
     if isinstance(height, int) and height == width:
         return replace(card, size=height)
+    if isinstance(height, int) or isinstance(width, int):
+        raise ModelError(f"{path}: takes {height}x{width} only; height and width must be free or one fixed square")
     return replace(card, multiple=FOREIGN_MULTIPLE)
 
 

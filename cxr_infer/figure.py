@@ -48,6 +48,8 @@ def most_detailed(clean: FloatImage) -> tuple[int, int]:
     side = max(3, int(ZOOM_SHARE * min(clean.shape)) | 1)
     detail = cv2.blur(np.minimum(fine, 0.05), (side, side))
     margin = side // 2
+    if min(clean.shape) <= 2 * margin:
+        return clean.shape[0] // 2, clean.shape[1] // 2
     inner = detail[margin : clean.shape[0] - margin, margin : clean.shape[1] - margin]
     row, column = np.unravel_index(int(np.argmax(inner)), inner.shape)
     return int(row) + margin, int(column) + margin

@@ -13,6 +13,7 @@ from cxr_infer.errors import ImageError
 from cxr_infer.intensity import Pixels, full_scale
 
 LOSSLESS_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # written back as what they are
+PAGED_SUFFIXES = frozenset({".tif", ".tiff"})
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg"})  # written as NAME.jpg.png, so that no second compression is added
 READABLE_SUFFIXES = LOSSLESS_SUFFIXES | LOSSY_SUFFIXES
 
@@ -40,6 +41,8 @@ def read_gray(path: Path) -> Pixels:
         raise ImageError(f"{path}: cannot be decoded ({error.err}); is it a damaged image?") from error
     if pixels is None:
         raise ImageError(f"{path}: not an image, or a damaged one")
+    if path.suffix.lower() in PAGED_SUFFIXES and cv2.imcount(str(path)) > 1:
+        raise ImageError(f"{path}: has several pages; split it into one file a page")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: {pixels.dtype} pixels are not supported; convert it to 8 or 16 bit gray")
     return _single_channel(np.asarray(pixels), path)

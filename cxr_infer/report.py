@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -63,7 +64,7 @@ def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[File
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[name]}"),
+            TextColumn("{task.fields[name]}", markup=False),
         )
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=total, name="")
@@ -117,7 +118,11 @@ def print_results(results: Sequence[FileResult], summary: Summary, title: str) -
         table.add_section()
         table.add_row(*_summary_row(summary, with_reference), style="bold")
         console.print(table)
-    parts = [f"{summary.done} denoised", f"{summary.failed} failed", f"{summary.skipped} skipped (result exists)"]
+    parts = [
+        f"{summary.done} denoised",
+        f"{summary.failed} failed",
+        f"{summary.skipped} skipped (kept from an earlier run; --overwrite replaces)",
+    ]
     counts = (summary.done, summary.failed, summary.skipped)
     console.print(", ".join(part for part, n in zip(parts, counts, strict=True) if n) + f". {RESEARCH_USE}")
 
@@ -125,14 +130,14 @@ def print_results(results: Sequence[FileResult], summary: Summary, title: str) -
 def worst(results: Sequence[FileResult]) -> list[FileResult]:
     """The files with the lowest PSNR; without references, those with the most mottle left."""
 
-    def badness(result: FileResult) -> float:
-        return -result.psnr if result.psnr is not None else (result.mottle_after or 0.0)
-
-    return sorted(results, key=badness, reverse=True)[:WORST]
+    compared = [result for result in results if result.psnr is not None]
+    if compared:
+        return sorted(compared, key=lambda result: result.psnr or 0.0)[:WORST]
+    return sorted(results, key=lambda result: result.mottle_after or 0.0, reverse=True)[:WORST]
 
 
 def _results_table(title: str, with_reference: bool) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("file", overflow="fold")
     for heading in ("size", "mottle before", "after"):
         table.add_column(heading, justify="right")
@@ -149,7 +154,7 @@ def _results_table(title: str, with_reference: bool) -> Table:
 def _row(result: FileResult, with_reference: bool) -> list[str]:
     quality = [figure(result.psnr, 2), figure(result.ssim, 4), figure(result.mse, 5)] if with_reference else []
     return [
-        result.name,
+        escape(result.name),
         f"{result.width}x{result.height} {result.bits} bit",
         figure(result.mottle_before),
         figure(result.mottle_after),
@@ -174,11 +179,11 @@ def _summary_row(summary: Summary, with_reference: bool) -> list[str]:
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table on stdout; the first column is text, the others too."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(escape(cell) for cell in row))
     stdout_console().print(table)
 
 

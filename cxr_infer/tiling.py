@@ -22,11 +22,6 @@ Predict = Callable[[FloatImage], FloatImage]  # (N, 1, H, W) -> (N, 1, H, W)
 BLIND_SHARE = 0.25
 
 
-def round_up(extent: int, multiple: int) -> int:
-    """The smallest multiple that is not below `extent`."""
-    return -(-extent // multiple) * multiple
-
-
 @dataclass(frozen=True)
 class Axis:
     """The windows along one axis, in px: `length` long, one at every start, over an axis padded to `padded`."""
@@ -39,20 +34,21 @@ class Axis:
 def plan_axis(extent: int, window: int, overlap: int, multiple: int = 1) -> Axis:
     """Evenly spaced windows that cover an axis of `extent` px.
 
-    window: largest side of a window; it is taken up to the next multiple, and down to what the number of windows
-    needs, so that neighbours do not overlap more than asked for without reason. overlap: least px that neighbours
-    share. Raises UsageError where the overlap leaves no progress.
+    window: largest side of a window; it is made only as large as the number of windows needs. overlap: least px that
+    neighbours share. multiple: sides and starts are multiples of it, so that a network that works at coarser
+    resolutions sees the same pixels together in every window as in the whole image; window and overlap are rounded up
+    to it. Raises UsageError where the overlap leaves no progress.
     """
-    longest = round_up(window, multiple)
-    if not 0 <= overlap < longest:
-        raise UsageError(f"overlap {overlap} does not fit windows of {longest} px; use 0 to {longest - 1}")
-    if extent <= longest:
-        length = round_up(extent, multiple)
-        return Axis(length, (0,), length)
-    count = -(-(extent - overlap) // (longest - overlap))
-    length = min(longest, round_up(-(-(extent + (count - 1) * overlap) // count), multiple))
-    starts = tuple(round(i * (extent - length) / (count - 1)) for i in range(count))
-    return Axis(length, starts, extent)
+    cells, longest, shared = (-(-px // multiple) for px in (extent, window, overlap))
+    if overlap < 0 or shared >= longest:
+        largest = (longest - 1) * multiple
+        raise UsageError(f"overlap {overlap} does not fit windows of {longest * multiple} px; use 0 to {largest}")
+    if cells <= longest:
+        return Axis(cells * multiple, (0,), cells * multiple)
+    count = -(-(cells - shared) // (longest - shared))
+    length = min(longest, -(-(cells + (count - 1) * shared) // count))
+    starts = tuple(i * (cells - length) // (count - 1) * multiple for i in range(count))
+    return Axis(length * multiple, starts, cells * multiple)
 
 
 def blend_weights(overlap: int) -> FloatImage:

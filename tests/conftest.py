@@ -47,14 +47,17 @@ def run(tmp_path: Path) -> Run:
     """Run one of the project's commands as a process in an empty directory: run("cxr-infer", "dir", path)."""
 
     def call(command: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        module = {"cxr-infer": "cxr_infer.cli", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}[command]
+        inherited = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "NO_COLOR")}
+        module = {"cxr-infer": "cxr_infer.__main__", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}[
+            command
+        ]
         return subprocess.run(
             [sys.executable, "-c", f"from {module} import main; main()", *map(str, arguments)],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=240,
-            env={**os.environ, "COLUMNS": "160", **environment},
+            env={**inherited, "COLUMNS": "160", **environment},
         )
 
     return call

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-onnx = pytest.importorskip("onnx")
-
 
 @pytest.fixture(scope="session")
 def identity_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`noisy` -> `denoised`, unchanged, with free batch, height and width."""
+    onnx = pytest.importorskip("onnx")
     shape = ["batch", 1, "height", "width"]
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["noisy"], ["denoised"])],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def test_one_bad_file_is_one_line_and_the_run_goes_on(run: Run, xrays: Path) -> 
     failures = [line for line in done.stderr.splitlines() if line.startswith("failed:")]
     assert [name in "\n".join(failures) for name in ("damaged.png", "empty.png", "colour.png")] == [True] * 3
     assert len(failures) == 3
-    assert "1 files are no PNG" in done.stderr
+    assert "1 entries are no PNG" in done.stderr
     assert "3 denoised, 3 failed" in done.stdout
     assert len(tree(xrays.with_name("my x-rays-denoised"))) == 3
 
@@ -224,3 +225,69 @@ def test_interrupt_ends_with_130_and_whole_files(slow_run: subprocess.Popen[str]
     written = sorted(out.iterdir())
     assert 0 < len(written) < 400
     assert all(read_gray(path).shape == (256, 256) for path in written)
+
+
+def test_a_link_in_the_output_never_leads_back_to_the_originals(run: Run, xrays: Path, tmp_path: Path) -> None:
+    before = tree(xrays)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "Лёгкие").symlink_to(xrays / "Лёгкие")
+    done = run("cxr-infer", "dir", xrays, "--out", "out", "--overwrite")
+    assert done.returncode == 1
+    assert done.stderr.count("leads back into the input") == 2
+    assert tree(xrays) == before
+
+
+def test_the_report_never_replaces_an_image_and_an_unwritable_output_is_found_first(run: Run, xrays: Path) -> None:
+    before = tree(xrays)
+    for arguments, problem in (
+        (["--json", xrays / "eight bit.png"], "ends in .json"),
+        (["--json", xrays / "report.json"], "inside the input"),
+        (["--out", "/proc/nope"], "cannot be written to"),
+    ):
+        done = run("cxr-infer", "dir", xrays, *arguments)
+        assert done.returncode == 2, done.stderr
+        assert problem in done.stderr
+        assert tree(xrays) == before
+
+
+def test_names_that_are_no_text_or_look_like_markup(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    folder = tmp_path / "x"
+    write_image(folder / "scan[left].png", noisy_bytes[:40, :40])
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes((folder / "scan[left].png").read_bytes())
+    done = run("cxr-infer", "dir", folder, "--json", "report.json", PYTHONUTF8="1")
+    assert done.returncode == 0, done.stderr
+    assert "scan[left].png" in done.stdout
+    assert len(json.loads((tmp_path / "report.json").read_text())["files"]) == 2
+    assert len(list((tmp_path / "x-denoised").iterdir())) == 2
+
+
+def test_several_pages_are_refused_not_cut_to_one(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    (tmp_path / "x").mkdir()
+    cv2.imwritemulti(str(tmp_path / "x" / "pages.tif"), [noisy_bytes, noisy_bytes])
+    done = run("cxr-infer", "dir", "x")
+    assert done.returncode == 1
+    assert "pages.tif: has several pages" in done.stderr
+
+
+def test_a_model_that_fails_on_a_window_fails_the_file(run: Run, xrays: Path, identity_onnx: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(identity_onnx)
+    for side in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[side].dim_value = 48 + 16 * side
+    path = xrays.parent / "fixed.onnx"
+    onnx.save(model, path)
+    done = run("cxr-infer", "dir", xrays, "--model", path)
+    assert done.returncode == 2
+    assert "takes 80x96 only" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_worst_are_taken_from_those_with_a_reference(
+    run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
+    for index in range(30):
+        write_image(tmp_path / "many" / f"{index:02}.png", noisy_bytes[:32, : 32 + index])
+    write_image(tmp_path / "clean" / "07.png", noisy_bytes[:32, :39])
+    done = run("cxr-infer", "dir", "many", "--reference", "clean")
+    assert "the 1 worst of 30" in done.stdout
+    assert "07.png" in done.stdout

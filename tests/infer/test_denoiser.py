@@ -33,11 +33,11 @@ def test_window_gives_a_clean_image_back(window: Model, clean: NDArray[np.float3
 
 @pytest.mark.parametrize("dose", [20.0, 71.0])
 def test_no_seams_at_the_default_setting(window: Model, dose: float) -> None:
-    clean = render_phantom(9, 640)
+    clean = render_phantom(9, 768)
     noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(2)), 1)
-    whole = window.denoise_unit(noisy, Settings(window=640, overlap=0))
+    whole = window.denoise_unit(noisy, Settings(window=768, overlap=0))
     tiled = window.denoise_unit(noisy, Settings())
-    assert window.card.window < 640
+    assert window.card.window < 768
     assert np.abs(tiled - whole).max() <= GRAY_LEVEL
 
 

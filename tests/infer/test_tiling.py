@@ -41,7 +41,8 @@ def test_windows_cover_the_axis_evenly(extent: int, window: int, overlap: int, m
     assert axis.starts[-1] + axis.length == axis.padded >= extent
     steps = np.diff(axis.starts)
     if len(steps):
-        assert steps.max() - steps.min() <= 1, "evenly spaced"
+        assert steps.max() - steps.min() <= multiple, "evenly spaced"
+        assert (steps % multiple == 0).all()
         assert axis.length - steps.max() >= overlap, "neighbours share at least the overlap"
 
 

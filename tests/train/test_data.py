@@ -118,3 +118,29 @@ def test_the_fingerprint_follows_the_data(tmp_path: Path) -> None:
     assert find_xrays(tmp_path).fingerprint() == before
     write_image(tmp_path / "00000002_000.png", IMAGE)
     assert find_xrays(tmp_path).fingerprint() != before
+
+
+def test_a_patient_column_replaces_the_eight_characters(tmp_path: Path) -> None:
+    lines = ["file,split,patient"]
+    for index, split in enumerate(("train", "val", "test")):
+        write_image(tmp_path / f"chest_xray_{index}.png", IMAGE)
+        lines.append(f"chest_xray_{index}.png,{split},p{index}")
+    write_image(tmp_path / "._chest_xray_0.png", IMAGE)
+    (tmp_path / "split.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    files = find_xrays(tmp_path)
+    assert [len(files.require(split)) for split in SPLITS] == [1, 1, 1]
+    (tmp_path / "split.csv").write_text("\n".join(line.rsplit(",", 1)[0] for line in lines))
+    with pytest.raises(DataError, match="column patient"):
+        find_xrays(tmp_path)
+
+
+def test_files_of_one_name_in_folders_of_patients_stay_apart(tmp_path: Path) -> None:
+    paths = [tmp_path / f"patient-{index}" / "frontal.png" for index in range(3)]
+    assert len(XrayImages(paths, size=512).files) == 3
+
+
+def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "00000001_000.png", IMAGE)
+    (tmp_path / "split.csv").write_bytes(b"file,split\n\xe9\xff.png,train\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        find_xrays(tmp_path)

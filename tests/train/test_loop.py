@@ -121,7 +121,9 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
         (["window", "--data", "."], "no images found"),
         (["window", "--data", ".", "--resume"], "nothing to resume"),
         (["window", "--data", ".", "--steps", "0"], "must be above 0"),
-        (["evaluate", "--data", ".", "--weights", "."], "no such checkpoint"),
+        (["evaluate", "--data", ".", "--weights", "."], "no MODEL/checkpoint.safetensors"),
+        (["window", "--data", ".", "--seed", "-1"], "--seed -1 is negative"),
+        (["evaluate", "--data", ".", "-n", "0"], "--images 0"),
     ],
 )
 def test_wrong_usage_is_one_line(run: Run, arguments: list[str], problem: str) -> None:

@@ -17,7 +17,7 @@ import typer
 from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.model_card import MODEL_NAMES, weights_directory
 from cxr_infer.report import print_error, print_line, print_table, stderr_console
-from cxr_train.config import DEFAULTS, TrainConfig
+from cxr_train.config import DEFAULTS, STATE_FILE, TrainConfig
 
 if TYPE_CHECKING:
     from cxr_train.evaluate import Score
@@ -67,7 +67,8 @@ def _training_command(name: str | None) -> Callable[..., None]:
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         for model in MODEL_NAMES if name is None else (name,):
             resized = {"size": size} if size is not None and model == "window" else {}
-            train_one(model, data, out / model, changes | resized, resume=resume)
+            begun = (out / model / STATE_FILE).exists() or name is not None
+            train_one(model, data, out / model, changes | resized, resume=resume and begun)
 
     command.__doc__ = f"Train {name or 'all three models'} on a directory of clean chest X-rays."
     return command
@@ -99,6 +100,8 @@ def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], 
 
 
 def _check(config: TrainConfig) -> None:
+    if config.seed < 0:
+        raise UsageError(f"--seed {config.seed} is negative; use 0 or more")
     for name in ("steps", "batch", "minutes", "size"):
         value = getattr(config, name)
         if value is not None and value <= 0:
@@ -183,7 +186,12 @@ def evaluate_command(
     from cxr_train.loop import CHECKPOINT
 
     folder = weights if weights is not None else weights_directory()
-    models = {name: load_checkpoint(folder / name / CHECKPOINT)[0] for name in MODEL_NAMES}
+    if images is not None and images < 1:
+        raise UsageError(f"--images {images} is too few; use 1 or more")
+    present = [name for name in MODEL_NAMES if (folder / name / CHECKPOINT).exists()]
+    if not present:
+        raise UsageError(f"{folder}: no MODEL/{CHECKPOINT}; train one with `cxr-train` or give another --weights")
+    models = {name: load_checkpoint(folder / name / CHECKPOINT)[0] for name in present}
     scores: list[Score] = []
     for score in evaluate(find_xrays(data), models, images):
         scores.append(score)

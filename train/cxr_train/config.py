@@ -64,4 +64,5 @@ DEFAULTS: dict[str, TrainConfig] = {
     "window": TrainConfig("window", learning_rate=1.5e-3),
 }
 
+STATE_FILE = "state.safetensors"  # in a run's directory: everything that --resume needs
 VALIDATION_DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white

@@ -2,7 +2,7 @@
 
 Three layouts are understood, in this order:
 
-1. `split.csv` (columns file, split) anywhere up to one folder down: the split is taken from it;
+1. `split.csv` (columns file, split, and patient if the names do not tell) up to one folder up or down;
 2. the NIH release (`Data_Entry_2017*.csv`; `train_val_list.txt` and `test_list.txt` if present; images in any number
    of folders): the official test patients stay test, the rest is split by patient;
 3. any directory of images: split by patient, 60 / 20 / 20.
@@ -31,6 +31,7 @@ from cxr_infer.intensity import to_bytes, to_unit
 PATIENT_CHARACTERS = 8
 SPLITS = ("train", "val", "test")
 SHARES = (0.6, 0.2, 0.2)
+BY_PATIENT = "split by patient, the first eight characters of the file name"
 CACHE_BYTES = 4 << 30  # images are kept decoded up to this much memory, then read again from disk
 
 
@@ -69,7 +70,8 @@ class XrayFiles:
         """The files of a split. Raises DataError where it has none."""
         if not self.files[split]:
             raise DataError(
-                f"{self.root}: no {split} images ({self.layout}); at least a few patients are needed in every split"
+                f"{self.root}: no {split} images ({self.layout}); every split needs a few patients: name files so that "
+                "their first eight characters are the patient, or add a split.csv with the columns file, split, patient"
             )
         return self.files[split]
 
@@ -82,57 +84,80 @@ def find_xrays(root: Path | str) -> XrayFiles:
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root}: not a directory; give --data a directory of clean chest X-rays")
-    images = sorted(p for p in root.rglob("*") if p.suffix.lower() in READABLE_SUFFIXES and p.is_file())
+    images = _find_images(root)
     if not images:
         kinds = ", ".join(sorted(READABLE_SUFFIXES))
         raise DataError(f"{root}: no images found ({kinds}); give --data a directory of clean chest X-rays")
     csv_path = next(iter([*root.glob("split.csv"), *root.glob("*/split.csv"), *root.parent.glob("split.csv")]), None)
-    if csv_path is not None:
-        split, layout = _splits_from_csv(csv_path), csv_path.name
-        listed = [p for p in images if p.name in split]
-        if not listed:
-            raise DataError(f"{csv_path}: names none of the {len(images)} images under {root}; correct or remove it")
-        return _grouped(root, listed, [split[p.name] for p in listed], layout)
-    if any(root.rglob("Data_Entry_2017*.csv")):
-        return _nih_release(root, images)
-    return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], "split by patient")
+    try:
+        if csv_path is not None:
+            return _listed(root, images, csv_path)
+        if any(root.rglob("Data_Entry_2017*.csv")):
+            return _nih_release(root, images)
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise DataError(f"{root}: a list of images cannot be read: {error}; correct or remove it") from error
+    return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], BY_PATIENT)
 
 
-def _splits_from_csv(path: Path) -> dict[str, str]:
-    with path.open(newline="") as lines:
-        rows = csv.DictReader(lines)
-        if not {"file", "split"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{path}: needs the columns file and split; correct or remove it")
-        split = {row["file"]: row["split"] for row in rows}
-    unknown = set(split.values()) - set(SPLITS)
+def _find_images(root: Path) -> list[Path]:
+    """Images under a directory by name; hidden files, as macOS leaves them beside its own, are not looked at."""
+    try:
+        found = [p for p in root.rglob("*") if p.suffix.lower() in READABLE_SUFFIXES and p.is_file()]
+    except OSError as error:
+        raise DataError(f"{root}: cannot be listed: {error.strerror or error}; correct its permissions") from error
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
+
+
+def _read_csv(path: Path) -> tuple[list[dict[str, str]], set[str]]:
+    """Rows and column names; a byte-order mark, as spreadsheets write it, is skipped."""
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        return list(reader), set(reader.fieldnames or ())
+
+
+def _listed(root: Path, images: list[Path], path: Path) -> XrayFiles:
+    """The split of a list with the columns file and split; a column patient replaces the eight-character rule."""
+    rows, columns = _read_csv(path)
+    if not {"file", "split"} <= columns:
+        raise DataError(f"{path}: needs the columns file and split; correct or remove it")
+    by_name = {row["file"]: row for row in rows}
+    unknown = {row["split"] for row in rows} - set(SPLITS)
     if unknown:
         raise DataError(f"{path}: unknown split {sorted(unknown)[0]!r}; use train, val or test")
-    return split
+    listed = [p for p in images if p.name in by_name]
+    if not listed:
+        raise DataError(f"{path}: names none of the {len(images)} images under {root}; correct or remove it")
+    patients = [by_name[p.name]["patient"] if "patient" in columns else patient_of(p) for p in listed]
+    return _grouped(root, listed, [by_name[p.name]["split"] for p in listed], path.name, patients)
 
 
 def _nih_release(root: Path, images: list[Path]) -> XrayFiles:
     """Official lists where they are: their test patients are test, the others split 3:1 into train and val."""
     entries = next(iter(sorted(root.rglob("Data_Entry_2017*.csv"))))
-    with entries.open(newline="") as lines:
-        released = {row.get("Image Index", "") for row in csv.DictReader(lines)}
+    released = {row.get("Image Index", "") for row in _read_csv(entries)[0]}
     images = [p for p in images if p.name in released]
     if not images:
         raise DataError(f"{entries}: names none of the images under {root}; unpack the release's images there")
     test_list = next(iter(root.rglob("test_list.txt")), None)
     if test_list is None:
-        return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], "NIH release, by patient")
-    test_patients = {name[:PATIENT_CHARACTERS] for name in test_list.read_text().split()}
+        return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], f"NIH release, {BY_PATIENT}")
+    test_patients = {name[:PATIENT_CHARACTERS] for name in test_list.read_text(encoding="utf-8").split()}
     shares = (SHARES[0], SHARES[1], 0.0)
     splits = ["test" if patient_of(p) in test_patients else split_of_patient(patient_of(p), shares) for p in images]
     return _grouped(root, images, splits, "NIH release, official test list")
 
 
-def _grouped(root: Path, images: list[Path], splits: list[str], layout: str) -> XrayFiles:
+def _grouped(
+    root: Path, images: list[Path], splits: list[str], layout: str, patients: list[str] | None = None
+) -> XrayFiles:
     groups: dict[str, list[Path]] = defaultdict(list)
     owner: dict[str, str] = {}
-    for path, split in zip(images, splits, strict=True):
-        if owner.setdefault(patient_of(path), split) != split:
-            raise DataError(f"{path}: patient {patient_of(path)} is in two splits; keep each patient in one")
+    for path, split, patient in zip(images, splits, patients or map(patient_of, images), strict=True):
+        if owner.setdefault(patient, split) != split:
+            raise DataError(
+                f"{path}: patient {patient} is in two splits; keep each patient in one, and where the first eight "
+                "characters of a name are not the patient, give split.csv a column patient"
+            )
         groups[split].append(path)
     return XrayFiles(root, {split: tuple(groups[split]) for split in SPLITS}, layout)
 
@@ -164,16 +189,20 @@ class XrayImages:
             self._room -= image.nbytes
         return image
 
-    def check(self) -> None:
-        """Read every image once. Raises one DataError that counts and names those that cannot be used."""
+    def check(self, limit: int | None = None) -> None:
+        """Read every image once, or `limit` evenly spaced ones.
+
+        Raises one DataError that counts and names those that cannot be used.
+        """
+        count = len(self) if limit is None else min(limit, len(self))
         problems = []
-        for index in range(len(self)):
+        for number in range(count):
             try:
-                self[index]
+                self[number * len(self) // count]
             except DataError as error:
                 problems.append(str(error))
         if problems:
-            raise DataError(f"{len(problems)} of {len(self)} images cannot be used; first: {problems[0]}")
+            raise DataError(f"{len(problems)} of {count} images cannot be used; first: {problems[0]}")
 
     def stack(self, limit: int | None = None) -> NDArray[np.float32]:
         """The first `limit` images as (N, 1, H, W) float32 in [0, 1]; all of one size."""
@@ -197,9 +226,11 @@ def read_xray(path: Path, size: int | None = None) -> NDArray[np.uint8]:
 
 
 def _one_per_name(files: Sequence[Path], size: int) -> list[Path]:
-    chosen: dict[str, Path] = {}
+    """Of paths that differ only in folders named by a resolution, such as 512 and 1024, the one nearest to `size`."""
+    chosen: dict[tuple[str, ...], Path] = {}
     for path in files:
-        kept = chosen.get(path.name)
+        identity = tuple(part for part in path.parts if not part.isdigit())
+        kept = chosen.get(identity)
         if kept is None or (str(size) in path.parts and str(size) not in kept.parts):
-            chosen[path.name] = path
+            chosen[identity] = path
     return list(chosen.values())

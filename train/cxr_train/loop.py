@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from cxr_infer import __version__
 from cxr_infer.errors import ModelError, UsageError
 from cxr_train.checkpoint import CheckpointInfo, read_tensors, save_checkpoint, write_tensors
-from cxr_train.config import NoiseConfig, TrainConfig
+from cxr_train.config import STATE_FILE, NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.models import build_model
 from cxr_train.tasks import Task, make_task
 
 CHECKPOINT = "checkpoint.safetensors"  # the best averaged weights: what is exported
-STATE = "state.safetensors"  # everything that --resume needs
+STATE = STATE_FILE
 LOSS_MEMORY = 0.98  # decay of the running mean of the loss that is shown
 
 
@@ -47,6 +47,7 @@ class Run:
 
     def __init__(self, config: TrainConfig, files: XrayFiles, directory: Path) -> None:
         self.config, self.files, self.directory = config, files, directory
+        self.fingerprint = files.fingerprint()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
         self.model = build_model(config.model, config.arguments).to(self.device)
@@ -114,7 +115,7 @@ class Run:
                 "torch": torch.__version__,
             },
             data={
-                "fingerprint": self.files.fingerprint(),
+                "fingerprint": self.fingerprint,
                 "layout": self.files.layout,
                 "images": {split: len(paths) for split, paths in self.files.files.items()},
             },
@@ -132,14 +133,14 @@ class Run:
             "config": asdict(self.config),
             "progress": {"step": self.progress.step, "seconds": self.progress.seconds, "loss": self.progress.loss},
             "best": self.progress.best if math.isfinite(self.progress.best) else None,
-            "data": self.files.fingerprint(),
+            "data": self.fingerprint,
         }
         write_tensors(self.directory / STATE, tensors, header)
 
     def load_state(self) -> None:
         """Raises ModelError without a state, UsageError where the data is another."""
         tensors, header = read_tensors(self.directory / STATE)
-        if header["data"] != self.files.fingerprint():
+        if header["data"] != self.fingerprint:
             raise UsageError(f"{self.directory / STATE}: was trained on other data; resume with the same --data")
         for prefix, module in (("model", self.model), ("average", self.average)):
             module.load_state_dict(_below(prefix, tensors))
@@ -186,10 +187,12 @@ def saved_config(directory: Path) -> TrainConfig:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within it, SIGINT and SIGTERM ask for a stop after the current step instead of ending the process."""
-    asked = []
+    """Within it, SIGINT and SIGTERM ask for a stop after the current step; a second one ends the process at once."""
+    asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
         asked.append(number)
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -217,8 +220,8 @@ def train(
     run = Run(config, files, directory)
     if resume:
         run.load_state()
-    elif (directory / STATE).exists():
-        raise UsageError(f"{directory}: holds a run already; add --resume to continue it or choose another --out")
+    elif (directory / STATE).exists() or (directory / CHECKPOINT).exists():
+        raise UsageError(f"{directory}: holds trained weights already; use --resume or another --out")
     task = make_task(files, config)
     if not resume:
         task.prepare(run.model)

@@ -37,8 +37,13 @@ class WindowSamples:
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
         self.images, self.config = images, config
-        # the released images carry mottle of their own, which the estimate at inference will see as well
-        self.own_level = [estimate_mottle(to_unit(images[i])).level for i in range(len(images))]
+        self._own_levels: dict[int, float] = {}
+
+    def own_level(self, index: int) -> float:
+        """The mottle that a released image carries itself, which the estimate at inference will see as well."""
+        if index not in self._own_levels:
+            self._own_levels[index] = estimate_mottle(to_unit(self.images[index])).level
+        return self._own_levels[index]
 
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng([self.config.seed, step])
@@ -53,7 +58,7 @@ class WindowSamples:
         if rng.random() < self.config.insert_share:
             clean, mask = draw_insert(clean, rng)
         noisy, level = add_noise(clean, self.config.noise, rng)
-        level = float(np.hypot(level, self.own_level[index]))
+        level = float(np.hypot(level, self.own_level(index)))
         weight = (level + 0.01) ** -self.config.level_exponent * (1 + self.config.insert_weight * mask)
         jitter = self.config.noise.level_jitter
         return noisy, clean, level * float(np.exp(jitter * rng.standard_normal())), weight.astype(np.float32)

@@ -18,6 +18,8 @@ from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mot
 from cxr_train.samples import Batch, WholeImageSamples, WindowSamples
 from cxr_train.warm_start import warm_start
 
+CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
+
 
 class Task(ABC):
     """Samples, loss and validation of one kind of model. `score` of a validation is better when smaller."""
@@ -25,10 +27,11 @@ class Task(ABC):
     def __init__(self, files: XrayFiles, config: TrainConfig) -> None:
         self.config = config
         self.train_images = XrayImages(files.require("train"), config.size)
-        self.train_images.check()
+        self.train_images.check(CHECKED_IMAGES)
         validation = XrayImages(files.require("val"), WHOLE_IMAGE_SIDE)
         count = min(config.validate_images, len(validation))
-        self.validation = [to_unit(validation[i]) for i in range(count)]
+        # evenly spaced, because files sorted by name begin with a few patients of many images
+        self.validation = [to_unit(validation[i * len(validation) // count]) for i in range(count)]
         self.samples = self._samples()
 
     @abstractmethod

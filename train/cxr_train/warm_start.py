@@ -26,6 +26,7 @@ LOGIT_SPAN = 8.0  # a plane of the decoder holds logit / span + 1/2, which is po
 RIDGE = 3e-3  # of the regression's mean squared feature
 FIRST_STEP = 1 << 40  # these batches are not those of the training steps
 OTHERS_SHARE = 0.1  # of their random start that the other channels keep at the last layer
+MOST_DRAWS = 2500  # bounds memory and time on large data sets
 BOX = 3  # px, side of the local mean
 
 
@@ -59,7 +60,8 @@ class Fit:
 def _gather(samples: WholeImageSamples, stages: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What the first channel of the encoder will see of noisy images, and the clean planes: (N, pixels) each."""
     features, planes = [], []
-    batches = -(-samples.config.warm_start_draws * len(samples.images) // samples.config.batch)
+    draws = min(samples.config.warm_start_draws * len(samples.images), MOST_DRAWS)
+    batches = -(-draws // samples.config.batch)
     for index in range(batches):
         batch: Batch = samples.batch(FIRST_STEP + index)
         x = torch.from_numpy(batch.noisy)

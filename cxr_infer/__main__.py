@@ -1,0 +1,21 @@
+"""The entry of the command: `cxr-infer` and `python -m cxr_infer`."""
+
+from __future__ import annotations
+
+import sys
+
+from cxr_infer import __version__
+
+
+def main() -> None:
+    """Answer `--version` at once; everything else takes the imports of the command line first."""
+    if sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"cxr-infer {__version__}\n")
+        return
+    from cxr_infer.cli import main as command_line
+
+    command_line()
+
+
+if __name__ == "__main__":
+    main()
