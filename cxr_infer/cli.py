@@ -6,25 +6,22 @@ unusable model, 130 interrupted.
 
 from __future__ import annotations
 
-import functools
 import io
 import json
+import os
 import platform
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cxr_infer import __version__
-from cxr_infer.errors import CxrError, ImageError
+from cxr_infer.exit_status import SOME_FAILED, reports_errors
 
 if TYPE_CHECKING:
     from cxr_infer.batch import FileResult, Summary
     from cxr_infer.denoiser import Model, Settings
-
-SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="cxr-infer",
@@ -53,27 +50,6 @@ RepairOption = Annotated[
         "Only for images that wrapped.",
     ),
 ]
-
-P = ParamSpec("P")
-
-
-def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn this project's errors into one line on stderr and the right exit status."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        from cxr_infer.report import print_error
-
-        try:
-            command(*args, **kwargs)
-        except CxrError as error:
-            print_error(str(error))
-            raise typer.Exit(SOME_FAILED if isinstance(error, ImageError) else WRONG_USAGE) from None
-        except KeyboardInterrupt:
-            print_error("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
-
-    return wrapped
 
 
 @app.callback()
@@ -120,7 +96,7 @@ def dir_command(
     results: list[FileResult] = []
     interrupted = False
     if plan.left_alone and not quiet:
-        report.stderr_console().print(f"{plan.left_alone} entries are no PNG, TIFF or JPEG file and were left alone")
+        report.stderr_console().print(f"left alone, being no PNG, TIFF or JPEG file: {plan.left_alone}")
     with report.progress_over(len(plan.jobs) + len(plan.unlisted), "denoising", quiet) as advance:
         try:
             for result in batch.denoise_files(plan, loaded, settings, reference=reference, overwrite=overwrite):
@@ -259,6 +235,7 @@ def sample_command(
 
 
 def main() -> None:
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings about damaged files are our failures already
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names need not be valid text; a table must not fail on one
             stream.reconfigure(errors="backslashreplace")

@@ -190,8 +190,3 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
 def print_line(text: str) -> None:
     """One line on stdout, never wrapped."""
     sys.stdout.write(text + "\n")
-
-
-def print_error(text: str) -> None:
-    """One line on stderr."""
-    sys.stderr.write("error: " + " ".join(text.split()) + "\n")

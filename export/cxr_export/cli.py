@@ -9,16 +9,15 @@ from typing import Annotated
 import typer
 
 from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.model_card import MODEL_NAMES, weights_directory
-from cxr_infer.report import print_error, print_table
-
-FAILED = 1
-WRONG_USAGE = 2
+from cxr_infer.report import print_table
 
 app = typer.Typer(name="cxr-export", pretty_exceptions_show_locals=False)
 
 
 @app.command()
+@reports_errors
 def export(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=", ".join(MODEL_NAMES))] = None,
     every: Annotated[bool, typer.Option("--all", help="Export all three models.")] = False,
@@ -27,13 +26,9 @@ def export(
     ] = None,
 ) -> None:
     """Turn checkpoints into model.onnx and card.json, each proved against torch before it replaces the old file."""
-    try:
-        failed = _export_all(_chosen(names or [], every), weights if weights is not None else weights_directory())
-    except UsageError as error:
-        print_error(str(error))
-        raise typer.Exit(WRONG_USAGE) from None
+    failed = _export_all(_chosen(names or [], every), weights if weights is not None else weights_directory())
     if failed:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(SOME_FAILED)
 
 
 def _chosen(names: list[str], every: bool) -> list[str]:

@@ -86,7 +86,8 @@ def test_one_bad_file_is_one_line_and_the_run_goes_on(run: Run, xrays: Path) -> 
     failures = [line for line in done.stderr.splitlines() if line.startswith("failed:")]
     assert [name in "\n".join(failures) for name in ("damaged.png", "empty.png", "colour.png")] == [True] * 3
     assert len(failures) == 3
-    assert "1 entries are no PNG" in done.stderr
+    assert "WARN" not in done.stderr
+    assert "no PNG, TIFF or JPEG file: 1" in done.stderr
     assert "3 denoised, 3 failed" in done.stdout
     assert len(tree(xrays.with_name("my x-rays-denoised"))) == 3
 

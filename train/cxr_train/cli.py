@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.errors import UsageError
+from cxr_infer.exit_status import INTERRUPTED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.model_card import MODEL_NAMES, weights_directory
-from cxr_infer.report import print_error, print_line, print_table, stderr_console
+from cxr_infer.report import print_line, print_table, stderr_console
 from cxr_train.config import DEFAULTS, STATE_FILE, TrainConfig
 
 if TYPE_CHECKING:
     from cxr_train.evaluate import Score
     from cxr_train.loop import Progress
 
-WRONG_USAGE, INTERRUPTED = 2, 130
 PLAIN_INTERVAL = 10.0  # s between progress lines where stderr is no terminal
 
 app = typer.Typer(name="cxr-train", no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
 
 DataOption = Annotated[Path, typer.Option("--data", help="Directory of clean chest X-rays, split by patient.")]
-
-P = ParamSpec("P")
-
-
-def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn this project's errors into one line on stderr and exit status 2."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except CxrError as error:
-            print_error(str(error))
-            raise typer.Exit(WRONG_USAGE) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-
-    return wrapped
 
 
 def _training_command(name: str | None) -> Callable[..., None]:

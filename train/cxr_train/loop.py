@@ -167,9 +167,9 @@ def use_bfloat16(model: nn.Module, device: torch.device) -> None:
 
     The input, the last convolution and the loss stay float32.
     """
-    if device.type == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
-        return
-    if device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():  # torch has no public name for it
+    # torch has no public name for this question, so an older or newer torch may not know it
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    if device.type == "cpu" and not supported():
         return
     autocast = torch.autocast(device.type, dtype=torch.bfloat16)
     for part in (model.get_submodule("encoder"), model.get_submodule("decoder")):

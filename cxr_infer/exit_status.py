@@ -1,0 +1,37 @@
+"""The exit statuses of all commands, and the decorator that turns errors into them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+from cxr_infer.errors import CxrError, ImageError
+
+SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+P = ParamSpec("P")
+
+
+def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Make a command end with one line on stderr and the right status, never a traceback, on this project's errors."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except CxrError as error:
+            print_error(str(error))
+            raise typer.Exit(SOME_FAILED if isinstance(error, ImageError) else WRONG_USAGE) from None
+        except KeyboardInterrupt:
+            print_error("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapped
+
+
+def print_error(text: str) -> None:
+    """One line on stderr, whatever line breaks the text has."""
+    typer.echo("error: " + " ".join(text.split()), err=True)
