@@ -221,13 +221,14 @@ def sample_command(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the noisy phantoms go.")],
     size: Annotated[int, typer.Option(help="Side of the images in px.")] = 512,
     seed: Annotated[int, typer.Option(help="Seed of the first phantom's anatomy and mottle.")] = 1,
+    dose: Annotated[float | None, typer.Option(help="Photons at white. Default: 20 to 600, a phantom each.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write chest phantoms with mottle to DIR, and their clean references to DIR-clean."""
     from cxr_infer import report
     from cxr_infer.sample import write_samples
 
-    samples = write_samples(directory, size=size, seed=seed, overwrite=overwrite)
+    samples = write_samples(directory, size=size, seed=seed, dose=dose, overwrite=overwrite)
     report.print_line(
         f"{len(samples.names)} noisy phantoms are in {samples.noisy}, their clean references in {samples.clean}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,26 +28,32 @@ class Samples:
     names: tuple[str, ...]
 
 
-def write_samples(directory: Path, *, size: int = 512, seed: int = 1, overwrite: bool = False) -> Samples:
+def write_samples(
+    directory: Path, *, size: int = 512, seed: int = 1, dose: float | None = None, overwrite: bool = False
+) -> Samples:
     """Write noisy phantoms to `directory` and their clean references, under the same names, to `directory`-clean.
 
-    Phantom i has the seed `seed + i` and the i-th of DOSES; the last one is a 16-bit file, the others have 8 bit.
+    Phantom i has the seed `seed + i` and the i-th of DOSES, or `dose` photons at white; the last one is a 16-bit file,
+    the others have 8 bit.
     Raises UsageError where files would be replaced without `overwrite`, ImageError where one cannot be written.
     """
     if size < SMALLEST:
         raise UsageError(f"size {size} px is too small; use {SMALLEST} or more")
     if seed < 0:
         raise UsageError(f"seed {seed} is negative; use 0 or more")
+    if dose is not None and not (dose > 0 and math.isfinite(dose)):
+        raise UsageError(f"dose {dose:g} photons is no dose; use a number above 0")
+    doses = DOSES if dose is None else (dose,) * len(DOSES)
     resolved = directory.resolve()
     clean_directory = resolved.with_name(resolved.name + CLEAN_SUFFIX)
-    names = tuple(f"phantom-{i + 1}-dose-{dose:.0f}.png" for i, dose in enumerate(DOSES))
+    names = tuple(f"phantom-{i + 1}-dose-{white:g}.png" for i, white in enumerate(doses))
     targets = [folder / name for folder in (directory, clean_directory) for name in names]
     existing = next((target for target in targets if target.exists()), None)
     if existing is not None and not overwrite:
         raise UsageError(f"{existing}: exists; use --overwrite or another directory")
-    for index, (name, dose) in enumerate(zip(names, DOSES, strict=True)):
+    for index, (name, white) in enumerate(zip(names, doses, strict=True)):
         clean = render_phantom(seed + index, size)
-        mottle = poisson_mottle(clean, dose, np.random.default_rng([seed, index]))
+        mottle = poisson_mottle(clean, white, np.random.default_rng([seed, index]))
         depth = np.dtype(np.uint16 if index == len(DOSES) - 1 else np.uint8)
         write_image(clean_directory / name, from_unit(clean, depth))
         write_image(directory / name, from_unit(mottle, depth))

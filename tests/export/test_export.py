@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -98,6 +100,18 @@ def test_the_shipped_onnx_file_is_the_shipped_checkpoint(name: str) -> None:
     assert inside["training"] == info.training
     _, card = to_onnx(model, info)
     assert check_parity(model, onnx.load(folder / "model.onnx"), card).holds
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64, 64), (2, 1, 96, 160)])
+def test_opencv_loads_the_shipped_window_with_free_height_and_width(shape: tuple[int, ...]) -> None:
+    path = REPOSITORY / "weights" / "window" / "model.onnx"
+    noisy = np.random.default_rng(0).random(shape, dtype=np.float32)
+    level = np.full(shape[0], 0.05, np.float32)
+    (expected,) = onnxruntime.InferenceSession(path).run(None, {"noisy": noisy, "noise_level": level})
+    network = cv2.dnn.readNetFromONNX(str(path))
+    network.setInput(noisy, "noisy")
+    network.setInput(level, "noise_level")
+    np.testing.assert_allclose(network.forward("denoised").reshape(shape), expected, atol=TOLERANCE)
 
 
 def test_the_command_prints_a_table_and_names_what_is_missing(run: Run, weights: Path, tmp_path: Path) -> None:

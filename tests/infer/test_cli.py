@@ -129,6 +129,7 @@ def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: 
         (["file", "full/a.png", "b.jpg"], "without loss"),
         (["compare", "full/a.png", "full/a.png", "--out", "f.gif"], "PNG"),
         (["sample", "s", "--size", "10"], "too small"),
+        (["sample", "s", "--dose", "0"], "dose 0 photons"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(
@@ -181,6 +182,17 @@ def test_sample_then_dir_then_compare(run: Run, tmp_path: Path) -> None:
     again = run("cxr-infer", "sample", "xrays", "--size", "128")
     assert again.returncode == 2
     assert tree(tmp_path / "xrays") == noisy
+
+
+def test_a_lower_dose_makes_more_mottle(run: Run, tmp_path: Path) -> None:
+    errors = []
+    for dose in (1000, 30):
+        folder = tmp_path / str(dose)
+        assert run("cxr-infer", "sample", folder, "--size", "64", "--dose", dose).returncode == 0
+        name = f"phantom-1-dose-{dose}.png"
+        noisy, clean = (read_gray(path / name).astype(float) for path in (folder, tmp_path / f"{dose}-clean"))
+        errors.append(np.mean((noisy - clean) ** 2))
+    assert errors[1] > 10 * errors[0]
 
 
 def test_models_lists_what_is_installed(run: Run) -> None:
