@@ -21,6 +21,8 @@ from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import estimate_mottle
 
+LOW_16_BIT = 1 << 12  # 16-bit files whose values all lie below it usually hold 12-bit data, which is worth a note
+
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 
 
@@ -243,6 +245,8 @@ def denoise_file(job: Job, model: Model, settings: Settings, reference: Path | N
     height, width = pixels.shape
     denoised = to_unit(result)
     figures, message = _compare(job.name, denoised, reference)
+    if pixels.dtype == np.uint16 and pixels.max() < LOW_16_BIT:
+        message = "; ".join(filter(None, (message, "uses a sixteenth of the 16-bit range or less: is it 12-bit data?")))
     return FileResult(
         job.name,
         DONE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cxr_infer.errors import ImageError
 from cxr_infer.intensity import Pixels, full_scale
 
 LOSSLESS_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # written back as what they are
+PHOTOMETRIC_INTERPRETATION, WHITE_IS_0 = 262, 0  # a TIFF tag and one of its values
 PAGED_SUFFIXES = frozenset({".tif", ".tiff"})
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg"})  # written as NAME.jpg.png, so that no second compression is added
 READABLE_SUFFIXES = LOSSLESS_SUFFIXES | LOSSY_SUFFIXES
@@ -24,7 +26,7 @@ def output_name(name: str) -> str:
 
 
 def read_gray(path: Path) -> Pixels:
-    """One image file as (H, W) uint8 or uint16, black 0.
+    """One image file as (H, W) uint8 or uint16, black 0, also where a TIFF stores white as 0.
 
     Colour files whose channels are equal are gray and are read as such; an opaque alpha channel is dropped.
     Raises ImageError where the file is missing, no image, truly coloured, transparent or of another pixel type.
@@ -45,7 +47,24 @@ def read_gray(path: Path) -> Pixels:
         raise ImageError(f"{path}: has several pages; split it into one file a page")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: {pixels.dtype} pixels are not supported; convert it to 8 or 16 bit gray")
-    return _single_channel(np.asarray(pixels), path)
+    gray = _single_channel(np.asarray(pixels), path)
+    if gray.dtype == np.uint16 and _stores_white_as_0(encoded.tobytes()):
+        return np.iinfo(np.uint16).max - gray  # OpenCV turns such files over at 8 bit, but not at 16
+    return gray
+
+
+def _stores_white_as_0(encoded: bytes) -> bool:
+    """Whether a file is a TIFF whose PhotometricInterpretation (tag 262) is WhiteIsZero (TIFF 6.0, section 8)."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(encoded[:4])
+    if order is None:
+        return False
+    (directory,) = struct.unpack_from(f"{order}I", encoded, 4)
+    (entries,) = struct.unpack_from(f"{order}H", encoded, directory)
+    for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", encoded, entry)
+        if tag == PHOTOMETRIC_INTERPRETATION:
+            return bool(value == WHITE_IS_0)
+    return False
 
 
 def _single_channel(pixels: Pixels, path: Path) -> Pixels:

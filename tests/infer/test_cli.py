@@ -184,6 +184,17 @@ def test_sample_then_dir_then_compare(run: Run, tmp_path: Path) -> None:
     assert tree(tmp_path / "xrays") == noisy
 
 
+def test_12_bit_data_in_a_16_bit_file_is_noted_and_not_stretched(
+    run: Run, tmp_path: Path, noisy: NDArray[np.float32]
+) -> None:
+    stored = (noisy * 4095).astype(np.uint16)
+    write_image(tmp_path / "x" / "twelve.png", stored)
+    done = run("cxr-infer", "dir", "x")
+    assert "note: twelve.png: uses a sixteenth" in done.stderr
+    result = read_gray(tmp_path / "x-denoised" / "twelve.png")
+    assert result.mean() == pytest.approx(stored.mean(), rel=0.02)
+
+
 def test_a_lower_dose_makes_more_mottle(run: Run, tmp_path: Path) -> None:
     errors = []
     for dose in (1000, 30):

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from cxr_infer.errors import ImageError
 from cxr_infer.image_io import read_gray, write_bytes, write_image
@@ -35,6 +36,17 @@ def test_every_stored_value_survives_the_way_to_unit_and_back(dtype: type) -> No
 
 def test_out_of_range_values_saturate() -> None:
     np.testing.assert_array_equal(to_bytes(np.array([-0.2, 0.0, 0.5, 1.0, 1.7], np.float32)), [0, 0, 128, 255, 255])
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_that_stores_white_as_0_is_read_black_0(tmp_path: Path, dtype: type, byteorder: str) -> None:
+    stored = np.arange(256).reshape(16, 16).astype(dtype)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, stored, photometric="miniswhite", byteorder=byteorder)
+    np.testing.assert_array_equal(read_gray(path), np.iinfo(dtype).max - stored)
+    tifffile.imwrite(path, stored, photometric="minisblack", byteorder=byteorder)
+    np.testing.assert_array_equal(read_gray(path), stored)
 
 
 def test_gray_in_colour_channels_is_gray(tmp_path: Path) -> None:
