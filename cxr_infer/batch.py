@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -39,6 +39,7 @@ class Job:
 class Plan:
     """What a directory holds: the jobs in name order, what could not be looked into, and how much was left alone."""
 
+    source: Path
     jobs: tuple[Job, ...]
     unlisted: tuple[tuple[str, str], ...]  # subdirectories that cannot be listed: name and reason
     left_alone: int  # files of no readable kind, and links to directories
@@ -149,7 +150,7 @@ def plan_directory(source: Path, out: Path) -> Plan:
             raise UsageError(f"{source}: cannot be listed: {unlisted[0][1]}")
         kinds = ", ".join(sorted(READABLE_SUFFIXES))
         raise UsageError(f"{source}: no images found ({kinds}); is it the right directory?")
-    return Plan(tuple(jobs), tuple(unlisted), left_alone)
+    return Plan(source, tuple(jobs), tuple(unlisted), left_alone)
 
 
 def _unlisted(error: OSError, source: Path) -> tuple[str, str]:
@@ -205,10 +206,19 @@ def denoise_files(
     model.tiles(settings)  # an impossible window is the user's mistake, not every file's
     for name, reason in plan.unlisted:
         yield FileResult(name, FAILED, f"{name}: the directory cannot be listed: {reason}")
+    originals = plan.source.resolve()
     taken: set[Path] = set()
     for job in plan.jobs:
         try:
-            yield _denoise_planned(job, model, settings, reference, overwrite, taken)
+            if job.target in taken:
+                raise ImageError(f"{job.source}: another image already became {job.target.name}; rename one of them")
+            taken.add(job.target)
+            if job.target.exists() and not overwrite:
+                reason = "the result exists; --overwrite replaces it"
+                yield FileResult(job.name, SKIPPED, reason, output=str(job.target))
+                continue
+            _refuse_landing_in(originals, job)
+            yield denoise_file(job, model, settings, reference)
         except CxrError as error:
             yield FileResult(job.name, FAILED, str(error))
         except (OSError, cv2.error) as error:
@@ -217,21 +227,11 @@ def denoise_files(
             yield FileResult(job.name, FAILED, f"{job.source}: too large for this machine's memory")
 
 
-def _denoise_planned(
-    job: Job, model: Model, settings: Settings, reference: Path | None, overwrite: bool, taken: set[Path]
-) -> FileResult:
-    if job.target in taken:
-        raise ImageError(f"{job.source}: another image already became {job.target.name}; rename one of them")
-    taken.add(job.target)
-    if job.target.exists() and not overwrite:
-        reason = "the result exists; --overwrite replaces it"
-        return FileResult(job.name, SKIPPED, reason, output=str(job.target))
-    # a link inside OUT may lead back into IN: the directory in which the file really lands is what counts
-    source_root = job.source.parents[len(PurePosixPath(job.name).parts) - 1].resolve()
+def _refuse_landing_in(originals: Path, job: Job) -> None:
+    """Raise ImageError where a link in the output leads back into the input; where the file lands is what counts."""
     landing = job.target.parent.resolve()
-    if landing == source_root or source_root in landing.parents:
+    if landing == originals or originals in landing.parents:
         raise ImageError(f"{job.target}: leads back into the input directory; remove that link or give another --out")
-    return denoise_file(job, model, settings, reference)
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reference: Path | None = None) -> FileResult:

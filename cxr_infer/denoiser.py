@@ -79,7 +79,8 @@ class Model:
                 raise UsageError(f"model {self.card.name} takes whole images; --window and --overlap are for `window`")
             return self.card.size, 0
         window = settings.window if settings.window is not None else self.card.window
-        overlap = settings.overlap if settings.overlap is not None else min(self.card.overlap, window // 2)
+        half = window // 2 // self.card.multiple * self.card.multiple
+        overlap = settings.overlap if settings.overlap is not None else min(self.card.overlap, half)
         plan_axis(1, window, overlap, self.card.multiple)  # raises where the two do not fit each other
         return window, overlap
 

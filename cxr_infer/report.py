@@ -167,7 +167,7 @@ def _row(result: FileResult, with_reference: bool) -> list[str]:
 def _summary_row(summary: Summary, with_reference: bool) -> list[str]:
     quality = [figure(summary.mean(name), digits) for name, digits in (("psnr", 2), ("ssim", 4), ("mse", 5))]
     return [
-        f"{summary.done} files, mean",
+        f"mean of {summary.done}",
         f"{summary.megapixels:.2f} MP",
         figure(summary.mean("mottle_before")),
         figure(summary.mean("mottle_after")),

@@ -80,6 +80,12 @@ def test_the_pixel_type_stays(window: Model, noisy: NDArray[np.float32], dtype: 
     np.testing.assert_allclose(result / scale, denoise(noisy, window), atol=2 * GRAY_LEVEL)
 
 
+@pytest.mark.parametrize("side", [1, 15, 16, 17, 64, 100])
+def test_any_window_runs_without_an_overlap_given(window: Model, noisy: NDArray[np.float32], side: int) -> None:
+    result = denoise(noisy[:90, :70], window, window=side)
+    assert np.abs(result - denoise(noisy[:90, :70], window)).mean() < 0.05
+
+
 def test_strength_blends_the_residual(window: Model, noisy: NDArray[np.float32]) -> None:
     full, half = (denoise(noisy, window, strength=s) for s in (1.0, 0.5))
     np.testing.assert_array_equal(denoise(noisy, window, strength=0.0), noisy)

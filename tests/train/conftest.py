@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from cxr_infer.image_io import write_image
 from cxr_infer.intensity import to_bytes
@@ -45,3 +47,9 @@ def small_config() -> TrainConfig:
         validate_images=1,
         warmup=2,
     )
+
+
+def same_weights(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two models hold equal parameters."""
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cxr_infer.errors import ModelError, UsageError
-from cxr_train.checkpoint import load_checkpoint, read_tensors, same_weights
+from cxr_train.checkpoint import load_checkpoint, read_tensors
 from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles, XrayImages, find_xrays
 from cxr_train.loop import CHECKPOINT, STATE, Progress, saved_config, train
@@ -21,6 +21,7 @@ from cxr_train.models import build_model
 from cxr_train.samples import WholeImageSamples
 from cxr_train.warm_start import warm_start
 from tests.conftest import Run
+from tests.train.conftest import same_weights
 
 
 def weights_of(directory: Path) -> dict[str, torch.Tensor]:

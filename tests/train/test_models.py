@@ -8,9 +8,10 @@ import torch
 
 from cxr_infer.errors import ModelError
 from cxr_infer.model_card import MODEL_NAMES
-from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, same_weights, save_checkpoint
+from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from cxr_train.models import MODELS, WindowDenoisingAutoencoder, build_model
 from tests.conftest import REPOSITORY
+from tests.train.conftest import same_weights
 
 INFO = CheckpointInfo("window", {"widths": [8, 8, 16, 16]}, {"steps": 3}, {"fingerprint": "abc"}, {"score": 1.0}, "0")
 

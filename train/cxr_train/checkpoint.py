@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -68,9 +67,3 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
     except (TypeError, RuntimeError) as error:
         raise ModelError(f"{path}: its weights do not fit the model it names; train or restore it anew") from error
     return model.eval(), info
-
-
-def same_weights(a: nn.Module, b: nn.Module) -> bool:
-    """Whether two models hold equal parameters."""
-    ours, theirs = a.state_dict(), b.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

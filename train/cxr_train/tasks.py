@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cxr_infer.intensity import to_unit
+from cxr_infer.metrics import psnr_of_mse
 from cxr_infer.mottle import estimate_mottle
 from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
@@ -53,10 +54,6 @@ def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
     return quantise(saturating_mottle(clean, white, rng))
 
 
-def psnr(mse: float) -> float:
-    return float(-10 * np.log10(max(mse, 1e-12)))
-
-
 class WindowTask(Task):
     """Absolute error, weighted so that every dose counts alike; PSNR at several doses with the estimated level."""
 
@@ -78,7 +75,7 @@ class WindowTask(Task):
                 level = torch.tensor([estimate_mottle(noisy).level], dtype=torch.float32, device=device)
                 with torch.no_grad():
                     denoised = model(torch.from_numpy(noisy)[None, None].to(device), level)[0, 0].cpu().numpy()
-                errors.append(psnr(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
+                errors.append(psnr_of_mse(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
             metrics[f"psnr_q{white:.0f}" if white else "psnr_clean"] = float(np.mean(errors))
         metrics["score"] = -float(np.mean([metrics[f"psnr_q{white:.0f}"] for white in VALIDATION_DOSES]))
         return metrics
@@ -111,7 +108,7 @@ class WholeImageTask(Task):
             squared = (denoised - clean[part]) ** 2
             errors.extend(float(image.mean(dtype=np.float64)) for image in squared)
         mse = float(np.mean(errors))
-        return {"mse_published": mse, "psnr_published": psnr(mse), "score": mse}
+        return {"mse_published": mse, "psnr_published": psnr_of_mse(mse), "score": mse}
 
 
 def make_task(files: XrayFiles, config: TrainConfig) -> Task:
