@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 Map = NDArray[np.float64]  # (S, S): path length in cm, or a line integral
 FloatImage = NDArray[np.float32]
 
+SMALLEST = 64  # px, side below which the anatomy is no longer drawn
 FIELD_CM = 38.0  # side of the imaged field
 MU_SOFT = 0.20  # 1/cm, soft tissue
 MU_LUNG = 0.055  # 1/cm, inflated lung
@@ -57,8 +58,8 @@ def render_phantom(seed: int, size: int = 512) -> FloatImage:
     seed: patient; anatomy, nodule and catheter vary with it. size: px, side of the square image, at least 64.
     Returns (size, size) float32 in [0, 1], black 0, bone white. Equal for equal arguments.
     """
-    if size < 64:
-        raise ValueError(f"a phantom of {size} px is too small; use 64 or more")
+    if size < SMALLEST:
+        raise ValueError(f"a phantom of {size} px is too small; use {SMALLEST} or more")
     rng = np.random.default_rng([seed, 2024])
     grid = Grid(size)
     body = _torso(grid, rng)

@@ -12,11 +12,10 @@ from cxr_infer.errors import UsageError
 from cxr_infer.image_io import write_image
 from cxr_infer.intensity import from_unit
 from cxr_infer.mottle import poisson_mottle
-from cxr_infer.phantom import render_phantom
+from cxr_infer.phantom import SMALLEST, render_phantom
 
 DOSES = (20.0, 71.0, 71.0, 200.0, 600.0)  # photons at white; 71 is the published work's
 CLEAN_SUFFIX = "-clean"
-SMALLEST = 64  # px
 
 
 @dataclass(frozen=True)
