@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import secrets
 import struct
-import tempfile
 from pathlib import Path
 
 import cv2
@@ -94,22 +94,15 @@ def write_image(path: Path, pixels: Pixels) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file at once: to a temporary name beside it, then renamed. Raises ImageError on failure."""
-    temporary: str | None = None
+    # the name is known before the file exists, so that an interrupt at any moment leaves nothing behind
+    temporary = path.with_name(f".cxr-{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".cxr-", suffix=".part", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:  # also after Ctrl-C; once renamed, the temporary name is gone
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    finally:
+        with contextlib.suppress(OSError):  # once renamed, the temporary name is gone
+            temporary.unlink()

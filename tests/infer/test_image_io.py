@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -87,3 +90,44 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
     with pytest.raises(ImageError, match="cannot be encoded"):
         write_image(tmp_path / "x.unknown", RAMP)
+
+
+# an interrupt between opening a file and entering its `with` leaves the closing to the garbage collector, which says so
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_moment_of_a_write_leaves_the_whole_file_or_none(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "x.bin"
+
+    def interrupted_at(moment: int) -> bool:
+        """Write with a Ctrl-C before the given bytecode instruction; whether the write was long enough to meet it."""
+        seen = 0
+
+        def trace(frame: FrameType, event: str, _: Any) -> Any:
+            nonlocal seen
+            if frame.f_code is not write_bytes.__code__:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                seen += 1
+                if seen == moment:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            write_bytes(target, b"content")
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    moment = 1
+    while interrupted_at(moment):
+        left = list(tmp_path.glob("out/*"))
+        assert left in ([], [target]), f"instruction {moment}"
+        assert all(path.read_bytes() == b"content" for path in left)
+        target.unlink(missing_ok=True)
+        moment += 1
+    assert moment > 50, "the write was interrupted nowhere near all its instructions"
+    assert target.read_bytes() == b"content"
