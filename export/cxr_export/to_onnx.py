@@ -31,8 +31,8 @@ EXAMPLE_SIDE = 64  # px, of the window with which the graph is traced; height an
 PURPOSES = {
     "original": "published baseline, whole image at 512x512: redraws the broad shapes only, loses all fine detail",
     "new": "published baseline, deeper, whole image at 512x512: redraws the broad shapes only, loses all fine detail",
-    "window": "the one to use: removes mottle at native resolution in windows; keeps markers and nodules, "
-    "fades the faintest lines",
+    "window": "the one to use: removes mottle at native resolution in windows; keeps markers, lines "
+    "and nodules, the faintest at less contrast",
 }
 # Largest window side by default and least overlap, px: chosen by the difference to whole-image inference, which at
 # these values is below half a gray level of 255 on X-rays at 12 and 20 photons.

@@ -8,7 +8,7 @@ import torch
 
 from cxr_infer.errors import ModelError
 from cxr_infer.model_card import MODEL_NAMES
-from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, start_from
 from cxr_train.models import MODELS, WindowDenoisingAutoencoder, build_model
 from tests.conftest import REPOSITORY
 from tests.train.conftest import same_weights
@@ -96,3 +96,37 @@ def test_shipped_checkpoints_were_trained_on_xrays(name: str) -> None:
     assert info.training["steps_done"] > 500
     assert all(np.isfinite(value) for value in info.metrics.values())
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_a_trained_window_grows_by_blocks_that_change_nothing_yet(tmp_path: Path) -> None:
+    small = {"widths": [8, 8, 8, 8], "encoder_blocks": [1, 1, 1, 1], "decoder_blocks": [1, 1, 1]}
+    trained = build_model("window", small)
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, trained.state_dict(), INFO)
+    grown = build_model("window", small | {"encoder_blocks": [2, 3, 1, 1], "decoder_blocks": [2, 1, 2]})
+    start_from(grown, path)
+    x, level = torch.rand(2, 1, 32, 32), torch.full((2,), 0.05)
+    torch.testing.assert_close(grown.eval()(x, level), trained.eval()(x, level))
+    with pytest.raises(ModelError, match=r"c\.safetensors: the model has no place"):
+        start_from(build_model("window"), path)
+
+
+def test_window_fits_a_laptop() -> None:
+    model, size = build_model("window").eval(), 64
+    multiply_adds = 0
+
+    def count(layer: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal multiply_adds
+        applications = inputs[0] if isinstance(layer, torch.nn.ConvTranspose2d) else output
+        per_place = layer.weight.numel()
+        multiply_adds += per_place * applications[0, 0].numel()
+
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            layer.register_forward_hook(count)
+    model(torch.rand(1, 1, size, size), torch.full((1,), 0.05))
+    assert 20_000 < multiply_adds / size**2 < 50_000
+    assert sum(parameter.numel() for parameter in model.parameters()) * 4 < 5_000_000
+    assert (REPOSITORY / "weights" / "window" / "checkpoint.safetensors").stat().st_size < 5_000_000

@@ -7,6 +7,8 @@ from cxr_infer.mottle import estimate_mottle
 from cxr_train.noise import (
     PUBLISHED_PHOTONS_AT_WHITE,
     Detector,
+    Display,
+    correlated_mottle,
     correlated_normal,
     published_mottle,
     quantise,
@@ -93,3 +95,23 @@ def test_blurred_quanta_are_still_measured() -> None:
         for blur in (0.0, 0.7)
     ]
     assert levels[1] == pytest.approx(levels[0], rel=0.15)
+
+
+def test_correlated_mottle_has_the_variance_of_its_dose() -> None:
+    clean = np.repeat(np.array([[0.2], [0.5]], np.float32), 250_000, axis=1).reshape(2, 500, 500)
+    for image in clean:
+        noisy = correlated_mottle(image, 200.0, 1.0, np.random.default_rng(0))
+        assert noisy.mean() == pytest.approx(image.mean(), rel=0.01)
+        assert noisy.var() == pytest.approx(image.mean() / 200, rel=0.05)
+        residual = noisy - image
+        assert np.mean(residual[:, 1:] * residual[:, :-1]) > 0.5 * residual.var()
+
+
+def test_display_processing_leaves_flat_areas_to_gamma_and_sharpens_edges() -> None:
+    edge = np.repeat(np.array([[0.3, 0.6]], np.float32), 20, axis=1).repeat(40, axis=0)
+    np.testing.assert_array_equal(Display().show(edge), edge)
+    shown = Display(gamma=1.2, sharpening=0.5, radius=1.5).show(edge)
+    np.testing.assert_allclose(shown[:, [0, -1]], (edge**1.2)[:, [0, -1]], atol=1e-4)
+    assert shown.max() > (edge**1.2).max() + 0.03
+    assert 0 <= shown.min() <= shown.max() <= 1
+    assert len({Display.draw(np.random.default_rng(seed)) for seed in range(30)}) == 30

@@ -7,7 +7,7 @@ import pytest
 
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
-from cxr_train.inserts import KINDS, draw_insert
+from cxr_train.inserts import FAINT, KINDS, draw_insert
 from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise
 
 
@@ -38,7 +38,7 @@ def test_window_never_sees_wrapped_pixels() -> None:
     bright = np.ones((64, 64), np.float32)
     config = NoiseConfig(lowest_dose=70, highest_dose=2400, clean_share=0, detector_share=0)
     for seed in range(30):
-        noisy, _ = add_noise(bright, config, np.random.default_rng(seed))
+        noisy, _, _ = add_noise(bright, config, np.random.default_rng(seed))
         assert noisy.min() > 0.3, "a wrapped pixel would be near black"
 
 
@@ -55,8 +55,8 @@ def test_inserts_change_what_their_mask_says(seed: int) -> None:
 
 
 def test_every_kind_of_insert_is_drawn() -> None:
-    for draw, *_ in KINDS:
-        masks = [draw(96, np.random.default_rng(seed)) for seed in range(10)]
+    for kind in (*KINDS, *FAINT):
+        masks = [kind.draw(96, np.random.default_rng(seed)) for seed in range(10)]
         assert max(mask.max() for mask in masks) > 0.5
 
 
@@ -67,3 +67,17 @@ def test_whole_images_come_noisy_at_512(files: XrayFiles) -> None:
     assert batch.noisy.shape == batch.clean.shape == (2, 1, 512, 512)
     assert (batch.noisy != batch.clean).any()
     np.testing.assert_array_equal(batch.noisy, samples.batch(0).noisy)
+
+
+def test_pairs_differ_by_faint_inserts_under_the_same_noise(files: XrayFiles) -> None:
+    config = TrainConfig("window", batch=7, crop=64, pairs=2, noise=NoiseConfig(level_jitter=0))
+    batch = WindowSamples(XrayImages(files.require("train")), config).batch(3)
+    assert batch.pairs == 2
+    noise = batch.noisy - batch.clean
+    for marked, without in ((3, 4), (5, 6)):
+        insert = batch.clean[marked] - batch.clean[without]
+        assert 0.01 < np.abs(insert).max() < 0.5
+        assert batch.level[marked] == batch.level[without]
+        unclipped = (batch.noisy[marked] > 0) & (batch.noisy[marked] < 1) & (batch.noisy[without] < 1)
+        assert np.abs(noise[marked] - noise[without])[unclipped].max() < 1.01 / 255, "rounding apart"
+    assert np.abs(batch.clean[0] - batch.clean[1]).max() > 0, "the others are no pairs"

@@ -67,3 +67,15 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
     except (TypeError, RuntimeError) as error:
         raise ModelError(f"{path}: its weights do not fit the model it names; train or restore it anew") from error
     return model.eval(), info
+
+
+def start_from(model: nn.Module, path: Path) -> None:
+    """Give a fresh model the weights of a trained one. Residual blocks that it has beyond them start as identity.
+
+    Raises ModelError where the file is no checkpoint or holds a weight that the model has no place for.
+    """
+    weights, _ = read_tensors(path)
+    fresh = model.state_dict()
+    if unfit := [name for name, weight in weights.items() if name not in fresh or fresh[name].shape != weight.shape]:
+        raise ModelError(f"{path}: the model has no place for its {unfit[0]}; start from weights of the same widths")
+    model.load_state_dict(fresh | weights)

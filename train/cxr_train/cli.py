@@ -42,9 +42,10 @@ def _training_command(name: str | None) -> Callable[..., None]:
         batch: Annotated[int | None, typer.Option(help="Images or crops a step.")] = None,
         seed: Annotated[int | None, typer.Option(help="Seed of weights, crops and noise.")] = None,
         size: Annotated[int | None, typer.Option(help="`window`: resize images to this side in px first.")] = None,
+        start: Annotated[Path | None, typer.Option(help="Begin from the weights of this checkpoint.")] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT exactly.")] = False,
     ) -> None:
-        given = {"steps": steps, "minutes": minutes, "batch": batch, "seed": seed}
+        given = {"steps": steps, "minutes": minutes, "batch": batch, "seed": seed, "start": start and str(start)}
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         for model in MODEL_NAMES if name is None else (name,):
             resized = {"size": size} if size is not None and model == "window" else {}

@@ -11,9 +11,9 @@ class NoiseConfig:
 
     lowest_dose: float = 12.0
     highest_dose: float = 2400.0
-    clean_share: float = 0.08  # crops left as they are: a clean image must come back unchanged
-    detector_share: float = 0.15  # crops exposed by a random Detector instead of plain Poisson mottle
-    level_jitter: float = 0.08  # log-sd by which the told noise level is off, as the estimate will be
+    clean_share: float = 0.05  # crops left as they are: a clean image must come back unchanged
+    detector_share: float = 0.18  # crops exposed by a random Detector instead of plain Poisson mottle
+    level_jitter: float = 0.05  # log-sd by which the told noise level is off, as the estimate will be
     detector_level_jitter: float = 0.20  # the same for detector mottle, whose level varies over the image
     published_share: float = 0.5  # whole-image models: share at the published dose, the others over the range
 
@@ -24,14 +24,17 @@ class TrainConfig:
 
     model: str
     arguments: dict[str, object] = field(default_factory=dict)  # of the model's constructor
+    start: str | None = None  # checkpoint to begin from instead of random weights
     steps: int = 20000
     minutes: float | None = None  # wall clock, resumed time counted in
-    batch: int = 24  # images or crops a step
-    crop: int = 96  # px, side of a crop (`window`)
+    batch: int = 14  # images or crops a step
+    crop: int = 128  # px, side of a crop (`window`)
     size: int | None = None  # px, side to resize images to; None keeps their native resolution
-    insert_share: float = 0.35  # crops (`window`) into which something small is drawn
-    insert_weight: float = 2.0  # added loss weight on an insert's pixels
-    level_exponent: float = 0.7  # loss is weighted by noise_level ** -exponent
+    insert_share: float = 0.6  # crops (`window`) into which small things are drawn
+    most_inserts: int = 5  # of them in a crop
+    pairs: int = 2  # of crops (`window`) with and without faint inserts in the same noise, see `contrast_lost`
+    pair_weight: float = 0.4  # of the contrast lost between them, beside the loss of all crops
+    insert_weight: float = 4.0  # added loss weight on an insert's pixels
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5
     warmup: int = 200  # steps
@@ -61,7 +64,7 @@ WHOLE_IMAGE = TrainConfig(
 DEFAULTS: dict[str, TrainConfig] = {
     "original": WHOLE_IMAGE,
     "new": replace(WHOLE_IMAGE, model="new"),
-    "window": TrainConfig("window", learning_rate=1.5e-3),
+    "window": TrainConfig("window"),
 }
 
 STATE_FILE = "state.safetensors"  # in a run's directory: everything that --resume needs

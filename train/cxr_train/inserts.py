@@ -6,7 +6,8 @@ a lead marker's contrast kept). Drawn before the noise, they are part of what th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -32,12 +33,6 @@ def _curve(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
     a, b, c = rng.uniform(-0.1 * side, 1.1 * side, (3, 2))
     t = np.linspace(0, 1, 40)[:, None]
     return (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
-
-
-def _line_mask(side: int, rng: np.random.Generator, thickness: int) -> FloatImage:
-    mask = np.zeros((side, side), np.uint8)
-    cv2.polylines(mask, [_fixed(_curve(side, rng))], False, 255, thickness, cv2.LINE_AA, SHIFT)
-    return _unit(mask)
 
 
 def _text(side: int, rng: np.random.Generator) -> FloatImage:
@@ -85,10 +80,26 @@ def _clips(side: int, rng: np.random.Generator) -> FloatImage:
     return _unit(mask)
 
 
+def _segment(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A straight or slightly bent stretch of 12 px up to the crop's side, (20, 2) in px."""
+    start = rng.uniform(0, side, 2)
+    angle, length, bend = rng.uniform(0, 2 * np.pi), rng.uniform(12, side), rng.normal(0, 0.15)
+    t = np.linspace(0, 1, 20)[:, None]
+    along = np.array([np.cos(angle), np.sin(angle)])
+    return start + length * (t * along + bend * t * (1 - t) * along[::-1] * (1, -1))
+
+
 def _thin_line(side: int, rng: np.random.Generator) -> FloatImage:
-    """A fissure, vessel wall or wire of about 0.7 to 3 px."""
-    mask = _line_mask(side, rng, int(rng.integers(1, 4)))
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.3, 0.9)), dtype=np.float32)
+    """A fissure, vessel wall or wire of 0.7 to 3 px, drawn at four times the size and averaged down."""
+    fine = 4
+    points = _curve(side, rng) if rng.random() < 0.4 else _segment(side, rng)
+    mask = np.zeros((side * fine, side * fine), np.uint8)
+    thickness = int(np.rint(fine * rng.uniform(0.7, 2.2 if rng.random() < 0.8 else 3.0)))
+    cv2.polylines(mask, [_fixed(points * fine)], False, 255, thickness, cv2.LINE_AA, SHIFT)
+    line = _unit(np.asarray(cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8))
+    if rng.random() < 0.5:
+        return line
+    return np.asarray(cv2.GaussianBlur(line, (0, 0), rng.uniform(0.3, 0.8)), dtype=np.float32)
 
 
 def _nodules(side: int, rng: np.random.Generator) -> FloatImage:
@@ -103,24 +114,42 @@ def _nodules(side: int, rng: np.random.Generator) -> FloatImage:
     return mask
 
 
-# (how it is drawn, smallest and largest contrast in [0, 1] units, share that is darker than its surroundings)
-KINDS: tuple[tuple[Callable[[int, np.random.Generator], FloatImage], float, float, float], ...] = (
-    (_text, 0.10, 0.90, 0.25),
-    (_marker, 0.15, 0.90, 0.25),
-    (_tube, 0.05, 0.40, 0.1),
-    (_clips, 0.15, 0.80, 0.1),
-    (_thin_line, 0.04, 0.30, 0.4),
-    (_nodules, 0.03, 0.20, 0.2),
+@dataclass(frozen=True)
+class Kind:
+    """draw: (side, rng) -> mask. Contrast in [0, 1] units, log-uniform. dark: share darker than its surroundings."""
+
+    draw: Callable[[int, np.random.Generator], FloatImage]
+    weakest: float
+    strongest: float
+    dark: float
+    share: float
+
+
+# faint thin lines are the hardest to keep, nodules come next: they are drawn most
+KINDS = (
+    Kind(_text, 0.10, 0.90, dark=0.25, share=0.09),
+    Kind(_marker, 0.15, 0.90, dark=0.3, share=0.11),
+    Kind(_tube, 0.05, 0.40, dark=0.1, share=0.12),
+    Kind(_clips, 0.15, 0.80, dark=0.1, share=0.08),
+    Kind(_thin_line, 0.03, 0.25, dark=0.5, share=0.38),
+    Kind(_nodules, 0.03, 0.20, dark=0.25, share=0.22),
+)
+# faint, but with enough photons behind them to be seen: their contrast must be kept, not traded for noise
+FAINT = (
+    Kind(_thin_line, 0.05, 0.12, dark=0.5, share=0.6),
+    Kind(_nodules, 0.04, 0.10, dark=0.25, share=0.4),
 )
 
 
-def draw_insert(crop: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, FloatImage]:
+def draw_insert(
+    crop: FloatImage, rng: np.random.Generator, kinds: Sequence[Kind] = KINDS
+) -> tuple[FloatImage, FloatImage]:
     """Add one thing of a random kind to a square crop.
 
     crop: (S, S) float32 in [0, 1]. Returns the crop with the insert, clipped to [0, 1], and the insert's mask.
     """
-    draw, weakest, strongest, dark = KINDS[rng.integers(len(KINDS))]
-    mask = draw(crop.shape[0], rng)
-    contrast = np.exp(rng.uniform(np.log(weakest), np.log(strongest)))
-    sign = -1.0 if rng.random() < dark else 1.0
+    kind = kinds[rng.choice(len(kinds), p=[kind.share for kind in kinds])]
+    mask = kind.draw(crop.shape[0], rng)
+    contrast = np.exp(rng.uniform(np.log(kind.weakest), np.log(kind.strongest)))
+    sign = -1.0 if rng.random() < kind.dark else 1.0
     return np.clip(crop + np.float32(sign * contrast) * mask, 0, 1), mask

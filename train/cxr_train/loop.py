@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cxr_infer import __version__
 from cxr_infer.errors import ModelError, UsageError
-from cxr_train.checkpoint import CheckpointInfo, read_tensors, save_checkpoint, write_tensors
+from cxr_train.checkpoint import CheckpointInfo, read_tensors, save_checkpoint, start_from, write_tensors
 from cxr_train.config import STATE_FILE, NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.models import build_model
@@ -224,7 +224,10 @@ def train(
         raise UsageError(f"{directory}: holds trained weights already; use --resume or another --out")
     task = make_task(files, config)
     if not resume:
-        task.prepare(run.model)
+        if config.start is None:
+            task.prepare(run.model)
+        else:
+            start_from(run.model, Path(config.start))
         run.average.load_state_dict(run.model.state_dict())
     progress = run.progress
     last_saved = before = time.monotonic()

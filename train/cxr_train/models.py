@@ -88,23 +88,30 @@ class NewDenoisingAutoencoder(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), both 3x3."""
+    """x + conv(relu(conv(x))), both 3x3. A fresh block gives x, so that a trained network can grow by blocks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.relu(self.first(x)))
 
 
+def _stages(widths: Sequence[int], blocks: Sequence[int]) -> nn.ModuleList:
+    counts = zip(widths, blocks, strict=True)
+    return nn.ModuleList(nn.Sequential(*(ResidualBlock(width) for _ in range(count))) for width, count in counts)
+
+
 class WindowEncoder(nn.Module):
     """Four convolutional stages down, at 1/2, 1/4, 1/8 and 1/16 of the resolution."""
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(ResidualBlock(width) for width in widths)
+        self.stages = _stages(widths, blocks)
         pairs = pairwise(widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
 
@@ -119,9 +126,9 @@ class WindowEncoder(nn.Module):
 class WindowDecoder(nn.Module):
     """Back up to 1/2 of the resolution by transposed convolutions; each stage adds the encoder's detail."""
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
+        self.stages = _stages(widths[:-1], blocks)
         pairs = zip(widths[1:], widths[:-1], strict=True)
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairs)
 
@@ -143,15 +150,25 @@ class WindowDenoisingAutoencoder(nn.Module):
 
     STRIDE = 16  # height and width of a window are multiples of it
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 96, 96)) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 64, 96, 96),
+        encoder_blocks: Sequence[int] = (1, 2, 1, 1),
+        decoder_blocks: Sequence[int] = (2, 2, 1),
+    ) -> None:
+        """widths: channels of each stage. encoder_blocks, decoder_blocks: residual blocks of each, finest first."""
         super().__init__()
-        self.arguments = {"widths": list(widths)}
+        self.arguments = {
+            "widths": list(widths),
+            "encoder_blocks": list(encoder_blocks),
+            "decoder_blocks": list(decoder_blocks),
+        }
         self.shuffle: Tensor
         self.register_buffer("shuffle", torch.eye(4).reshape(4, 1, 2, 2), persistent=False)
         self.stem = nn.Conv2d(4, widths[0], 3, padding=1)
         self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, widths[0]))
-        self.encoder = WindowEncoder(widths)
-        self.decoder = WindowDecoder(widths)
+        self.encoder = WindowEncoder(widths, encoder_blocks)
+        self.decoder = WindowDecoder(widths, decoder_blocks)
         self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
 
     def forward(self, noisy: Tensor, noise_level: Tensor) -> Tensor:

@@ -88,6 +88,42 @@ class Detector:
         return np.clip(noisy, 0.0, 1.0).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Display:
+    """What a vendor's display processing does after the detector: a small gamma and an unsharp mask.
+
+    gamma: exponent. sharpening: share of the detail finer than `radius` that is added. radius: px, of a Gaussian.
+    """
+
+    gamma: float = 1.0
+    sharpening: float = 0.0
+    radius: float = 1.0
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> Display:
+        """Random processing; half of all displays leave the image as it is, or sharpen it not at all."""
+        gamma = float(np.exp(0.12 * rng.standard_normal())) if rng.random() < 0.5 else 1.0
+        sharpening = rng.uniform(0.1, 0.8) if rng.random() < 0.5 else 0.0
+        return Display(gamma, sharpening, rng.uniform(0.8, 2.5))
+
+    def show(self, image: FloatImage) -> FloatImage:
+        """image: (H, W) float32 in [0, 1]. Returns the same shape and range."""
+        shown = image ** np.float32(self.gamma)
+        if self.sharpening:
+            smooth = cv2.GaussianBlur(shown, (0, 0), self.radius, borderType=cv2.BORDER_REFLECT_101)
+            shown = np.clip(shown + np.float32(self.sharpening) * (shown - smooth), 0, 1)
+        return np.asarray(shown, dtype=np.float32)
+
+
+def correlated_mottle(clean: FloatImage, white: float, blur: float, rng: np.random.Generator) -> FloatImage:
+    """Quantum mottle whose quanta spread by a Gaussian of `blur` px: variance clean / white, correlated, saturated.
+
+    clean: (H, W) float32 in [0, 1]. white: photons at pixel value 1. Returns the same shape and range.
+    """
+    noise = np.sqrt(clean / white) * correlated_normal(clean.shape, blur, rng)
+    return np.clip(clean + noise, 0, 1).astype(np.float32)
+
+
 def correlated_normal(shape: tuple[int, ...], blur: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Standard normal noise of shape (H, W), spread by a Gaussian of `blur` px that keeps its variance at 1."""
     white = rng.standard_normal(shape)

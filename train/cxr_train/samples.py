@@ -12,24 +12,28 @@ from cxr_infer.intensity import to_unit
 from cxr_infer.mottle import estimate_mottle, to_square_root_level
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayImages
-from cxr_train.inserts import draw_insert
-from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, quantise, saturating_mottle
+from cxr_train.inserts import FAINT, draw_insert
+from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, Display, quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
 
+PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
 UNROUNDED_SHARE = 0.1  # crops kept at float precision, as 16-bit files have it
+SATURATED_SHARE = 0.1  # crops brightened, so that more of them are partly saturated
 FULL_SIZE = 768  # px: images at least this large are also shown at random smaller scales
 DARK = 0.05  # [0, 1]: the square-root level of detector mottle is taken over brighter pixels
 
 
 @dataclass(frozen=True)
 class Batch:
-    """noisy, clean: (N, 1, S, S) float32 in [0, 1]. level: (N,) square-root domain sd. weight: (N, 1, S, S)."""
+    """noisy, clean: (N, 1, S, S) float32 in [0, 1]. Levels: (N,) square-root domain sd. weight: (N, 1, S, S)."""
 
     noisy: FloatImage
     clean: FloatImage
-    level: FloatImage
+    level: FloatImage  # as the network is told it, a little off
+    true_level: FloatImage
     weight: FloatImage
+    pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
 
 
 class WindowSamples:
@@ -47,21 +51,41 @@ class WindowSamples:
 
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng([self.config.seed, step])
-        parts = [self._one(rng) for _ in range(self.config.batch)]
-        noisy, clean, level, weight = (np.stack(column) for column in zip(*parts, strict=True))
-        return Batch(noisy[:, None], clean[:, None], level.astype(np.float32), weight[:, None])
+        pairs = min(self.config.pairs, (self.config.batch - 1) // 2)
+        parts = [self._one(rng) for _ in range(self.config.batch - 2 * pairs)]
+        for _ in range(pairs):
+            parts.extend(self._pair(rng))
+        noisy, clean, weight = (np.stack([part[i] for part in parts])[:, None] for i in range(3))
+        told, true = (np.asarray([part[i] for part in parts], dtype=np.float32) for i in (3, 4))
+        return Batch(noisy, clean, told, true, weight, pairs)
 
-    def _one(self, rng: np.random.Generator) -> tuple[FloatImage, FloatImage, float, FloatImage]:
+    def _pair(self, rng: np.random.Generator) -> list[tuple[FloatImage, FloatImage, FloatImage, float, float]]:
+        """A crop with faint inserts and the same crop without, under one and the same noise."""
+        index = int(rng.integers(len(self.images)))
+        without = random_crop(self.images[index], self.config.crop, rng)
+        marked = without
+        for _ in range(rng.integers(1, self.config.most_inserts + 1)):
+            marked, _mask = draw_insert(marked, rng, FAINT)
+        white = log_uniform(*PAIR_DOSES, rng)
+        noise = saturating_mottle(without, white, rng) - without
+        level = float(np.hypot(to_square_root_level(white), self.own_level(index)))
+        told = level * float(np.exp(self.config.noise.level_jitter * rng.standard_normal()))
+        return [(quantise(clean + noise), clean, np.ones_like(clean), told, level) for clean in (marked, without)]
+
+    def _one(self, rng: np.random.Generator) -> tuple[FloatImage, FloatImage, FloatImage, float, float]:
         index = int(rng.integers(len(self.images)))
         clean = random_crop(self.images[index], self.config.crop, rng)
         mask = np.zeros_like(clean)
         if rng.random() < self.config.insert_share:
-            clean, mask = draw_insert(clean, rng)
-        noisy, level = add_noise(clean, self.config.noise, rng)
+            for _ in range(rng.integers(1, self.config.most_inserts + 1)):
+                clean, drawn = draw_insert(clean, rng)
+                mask = np.maximum(mask, drawn)
+        noisy, clean, level = add_noise(clean, self.config.noise, rng)
         level = float(np.hypot(level, self.own_level(index)))
-        weight = (level + 0.01) ** -self.config.level_exponent * (1 + self.config.insert_weight * mask)
+        weight = 1 + self.config.insert_weight * mask
         jitter = self.config.noise.level_jitter
-        return noisy, clean, level * float(np.exp(jitter * rng.standard_normal())), weight.astype(np.float32)
+        told = level * float(np.exp(jitter * rng.standard_normal()))
+        return noisy, clean, weight.astype(np.float32), told, level
 
 
 def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -> FloatImage:
@@ -77,25 +101,33 @@ def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -
     crop = np.rot90(crop, int(rng.integers(4)))
     if rng.random() < 0.3:
         crop = crop ** np.float32(np.exp(0.25 * rng.standard_normal()))
+    if rng.random() < SATURATED_SHARE:
+        crop = np.minimum(crop * np.float32(rng.uniform(1.0, 1.8)), np.float32(1))
     return np.ascontiguousarray(crop)
 
 
-def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) -> tuple[FloatImage, float]:
-    """Noise of a random kind and dose. Returns the noisy crop and the square-root level of the noise added."""
+def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) -> tuple[FloatImage, FloatImage, float]:
+    """Noise of a random kind and dose. Returns the noisy and the clean crop and the square-root level of the noise.
+
+    The clean crop is the one given, but behind a detector both go through the same display processing.
+    """
     kind = rng.random()
     if kind < config.clean_share:
-        return clean, 0.0
+        return clean, clean, 0.0
     if kind < config.clean_share + config.detector_share:
         noisy = Detector.draw(rng).expose(clean, rng)
-        level = _measured_level(clean, noisy) * float(np.exp(config.detector_level_jitter * rng.standard_normal()))
+        display = Display.draw(rng)
+        noisy, clean = display.show(noisy), display.show(clean)
+        level = square_root_level(clean, noisy) * float(np.exp(config.detector_level_jitter * rng.standard_normal()))
     else:
         white = log_uniform(config.lowest_dose, config.highest_dose, rng)
         noisy = saturating_mottle(clean, white, rng)
         level = float(to_square_root_level(white))
-    return (noisy if rng.random() < UNROUNDED_SHARE else quantise(noisy)), level
+    return (noisy if rng.random() < UNROUNDED_SHARE else quantise(noisy)), clean, level
 
 
-def _measured_level(clean: FloatImage, noisy: FloatImage) -> float:
+def square_root_level(clean: FloatImage, noisy: FloatImage) -> float:
+    """Standard deviation of the noise in the square-root domain, over pixels neither dark nor saturated."""
     inside = (clean > DARK) & (noisy < 1)
     if not inside.any():
         return DARK
@@ -126,7 +158,7 @@ class WholeImageSamples:
         doses = np.asarray(white)[:, None, None, None]
         noisy = quantise(saturating_mottle(clean, doses, rng))
         level = to_square_root_level(white).astype(np.float32)
-        return Batch(noisy, clean, level, np.ones_like(clean))
+        return Batch(noisy, clean, level, level, np.ones_like(clean))
 
 
 def random_pose(image: FloatImage, rng: np.random.Generator) -> FloatImage:

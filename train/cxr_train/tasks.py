@@ -54,17 +54,54 @@ def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
     return quantise(saturating_mottle(clean, white, rng))
 
 
+LEAST_INSERT = 0.05  # energy over the crop; weaker ones, such as those clipped away on white, must not outweigh others
+
+
+def expected_error(level: Tensor) -> Tensor:
+    """Root mean square error in [0, 1] that a trained `window` leaves at a noise level, measured on validation images.
+
+    0.020 at 20 photons, 0.014 at 71, 0.010 at 200, 0.0076 at 600.
+    """
+    return 0.09 * (level + 0.01) ** 0.7
+
+
+def contrast_lost(denoised: Tensor, clean: Tensor) -> Tensor:
+    """How far the difference within pairs (with, without inserts; 2 P, 1, S, S) is from the inserts, by energy.
+
+    0 where an insert comes through as it is, 1 where it vanishes. The noise is equal within a pair, so that it cancels.
+    """
+    response, insert = denoised[0::2] - denoised[1::2], clean[0::2] - clean[1::2]
+    energy = (insert**2).sum(dim=(1, 2, 3)).clamp(min=LEAST_INSERT)
+    return (((response - insert) ** 2).sum(dim=(1, 2, 3)) / energy).mean()
+
+
 class WindowTask(Task):
-    """Absolute error, weighted so that every dose counts alike; PSNR at several doses with the estimated level."""
+    """Charbonnier loss in units of the error to be expected, so that every dose counts alike.
+
+    It is quadratic up to three times that error and linear beyond. An absolute error (a median) would give up a faint
+    line that is more likely absent than present; the quadratic (a mean) keeps it in proportion.
+    Validated by PSNR at several doses with the estimated level.
+    """
+
+    BEND = 3.0
 
     def _samples(self) -> WindowSamples:
         return WindowSamples(self.train_images, self.config)
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
-        noisy, clean, level, weight = (
-            torch.from_numpy(a).to(device) for a in (batch.noisy, batch.clean, batch.level, batch.weight)
+        noisy, clean, level, true_level, weight = (
+            torch.from_numpy(a).to(device)
+            for a in (batch.noisy, batch.clean, batch.level, batch.true_level, batch.weight)
         )
-        return (weight * (model(noisy, level) - clean).abs()).mean()
+        expected = expected_error(true_level)[:, None, None, None]
+        denoised = model(noisy, level)
+        error = (denoised - clean) / expected
+        loss = (weight * self.BEND * (torch.sqrt(error * error + self.BEND**2) - self.BEND)).mean()
+        if batch.pairs:
+            loss = loss + self.config.pair_weight * contrast_lost(
+                denoised[-2 * batch.pairs :], clean[-2 * batch.pairs :]
+            )
+        return loss
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         metrics = {}

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cxr_train.tasks import contrast_lost, expected_error
+
+CLEAN = torch.zeros(4, 1, 32, 32)
+CLEAN[0, 0, 10:14, 5:25] = 0.08
+CLEAN[2, 0, 20:24, 5:25] = -0.08
+
+
+@pytest.mark.parametrize(("kept", "lost"), [(1.0, 0.0), (0.7, 0.09), (0.0, 1.0), (1.2, 0.04)])
+def test_contrast_lost_is_the_share_of_energy_that_is_off(kept: float, lost: float) -> None:
+    mottle = torch.rand(2, 1, 32, 32).repeat_interleave(2, dim=0)
+    assert contrast_lost(kept * CLEAN + mottle, CLEAN).item() == pytest.approx(lost, abs=1e-4)
+
+
+def test_a_halo_around_an_insert_counts_as_lost() -> None:
+    halo = CLEAN.clone()
+    halo[0, 0, 15:18, 5:25] = -0.04
+    assert contrast_lost(halo, CLEAN).item() > 0.05
+
+
+def test_an_insert_clipped_to_nothing_does_not_outweigh_the_rest() -> None:
+    clipped = CLEAN * 1e-4
+    assert contrast_lost(torch.zeros_like(clipped), clipped).item() < 1e-5
+
+
+def test_the_error_expected_falls_with_the_dose() -> None:
+    levels = 0.5 / torch.sqrt(torch.tensor([20.0, 71.0, 200.0, 600.0]))
+    torch.testing.assert_close(
+        expected_error(levels), torch.tensor([0.0205, 0.0139, 0.0103, 0.0077]), rtol=0.03, atol=0
+    )
