@@ -1,0 +1,142 @@
+"""How much of a small thing's contrast a method keeps, and whether it makes things up.
+
+Detail: a faint insert is laid into X-rays, the same noise is added to the images with and without it, both are
+denoised, and the difference is projected on the insert: 1 keeps all of it, 0 erases it, above 1 exaggerates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.methods import Method
+from cxr_train.noise import quantise, saturating_mottle
+
+FloatImage = NDArray[np.float32]
+
+SPACING = 72  # px between inserts
+MARGIN = 60  # px kept free at the border
+BRIGHTNESS = (0.2, 0.8)  # mean of the surroundings, so that neither black nor white cuts the insert off
+LINE_LENGTH = 50  # px
+SURROUNDINGS = 24  # px, half the side of the square in which the brightness is taken
+FLAT_SIDE = 512  # px
+FLAT_BRIGHTNESS = (0.2, 0.5, 0.8)
+LAGS = 8  # px, the largest shift at which the residual's autocorrelation is taken
+BANDS = 8  # gray-level bands of 32 levels each
+
+
+def nodule(x: FloatImage, y: FloatImage) -> FloatImage:
+    """A Gaussian of 4 px standard deviation, 14 of 255 gray levels brighter."""
+    return np.asarray(np.exp(-(x**2 + y**2) / (2 * 4.0**2)) * 14 / 255, dtype=np.float32)
+
+
+def line(width: float, levels: float) -> Callable[[FloatImage, FloatImage], FloatImage]:
+    """An oblique line of profile exp(-(distance / width)^2)."""
+
+    def draw(x: FloatImage, y: FloatImage) -> FloatImage:
+        across, along = 0.88 * x - 0.47 * y, 0.47 * x + 0.88 * y
+        profile = np.exp(-((across / width) ** 2)) * np.clip((LINE_LENGTH / 2 - np.abs(along)) / 2, 0, 1)
+        return np.asarray(profile * levels / 255, dtype=np.float32)
+
+    return draw
+
+
+def marker(x: FloatImage, y: FloatImage) -> FloatImage:
+    """A letter of 13 px with strokes of about 2 px, 90 gray levels darker."""
+    drawn = np.zeros(x.shape, np.uint8)
+    row, column = np.unravel_index(np.argmin(x**2 + y**2), x.shape)
+    corner = (int(column) - 6, int(row) + 6)
+    cv2.putText(drawn, "R", corner, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 1, cv2.LINE_AA)
+    return np.asarray(drawn * np.float32(-90 / 255**2), dtype=np.float32)
+
+
+INSERTS: Mapping[str, Callable[[FloatImage, FloatImage], FloatImage]] = {
+    "nodule, +14": nodule,
+    "1.5 px line, +18": line(1.5, 18),
+    "1 px dark line, -20": line(1.0, -20),
+    "marker, -90": marker,
+}
+LEAST_KEPT = {"nodule, +14": 0.85, "1.5 px line, +18": 0.70, "1 px dark line, -20": 0.55, "marker, -90": 0.97}
+MOST_KEPT = 1.1
+
+
+def places(clean: FloatImage) -> Iterator[tuple[int, int]]:
+    """Rows and columns of inserts in an image: on a grid, where the surroundings are neither black nor white."""
+    height, width = clean.shape
+    for row in range(MARGIN, height - MARGIN + 1, SPACING):
+        for column in range(MARGIN, width - MARGIN + 1, SPACING):
+            around = clean[row - SURROUNDINGS : row + SURROUNDINGS, column - SURROUNDINGS : column + SURROUNDINGS]
+            if BRIGHTNESS[0] < around.mean() < BRIGHTNESS[1]:
+                yield row, column
+
+
+def lay_inserts(clean: FloatImage, draw: Callable[[FloatImage, FloatImage], FloatImage]) -> FloatImage:
+    """The image with one insert at every place, clipped to [0, 1]."""
+    y, x = np.mgrid[: clean.shape[0], : clean.shape[1]].astype(np.float32)
+    total = np.zeros_like(clean)
+    for row, column in places(clean):
+        total += draw(x - column, y - row)
+    return np.clip(clean + total, 0, 1)
+
+
+def contrast_kept(images: Sequence[FloatImage], method: Method, white: float, seed: int = 0) -> dict[str, float]:
+    """Share of each insert's contrast that a method keeps at a dose: mean over the images with room for it."""
+    kept: dict[str, list[float]] = {name: [] for name in INSERTS}
+    for index, clean in enumerate(images):
+        noise = saturating_mottle(clean, white, np.random.default_rng([seed, index])) - clean
+        without = method(quantise(clean + noise), white)
+        for name, draw in INSERTS.items():
+            marked = lay_inserts(clean, draw)
+            insert = marked - clean
+            if energy := float((insert**2).sum()):
+                difference = method(quantise(marked + noise), white) - without
+                kept[name].append(float((difference * insert).sum()) / energy)
+    return {name: float(np.mean(values)) for name, values in kept.items() if values}
+
+
+def flat_field(method: Method, white: float, seed: int = 0) -> dict[str, float]:
+    """What a method does to a field that is flat but for mottle, the worst of three brightnesses.
+
+    grain_left: standard deviation in gray levels of what comes out. residual_correlation: largest absolute
+    autocorrelation of (input - output) at any shift of up to 8 px but none; white noise of this size shows 0.01.
+    """
+    grain, correlation = [], []
+    for brightness in FLAT_BRIGHTNESS:
+        flat = np.full((FLAT_SIDE, FLAT_SIDE), brightness, np.float32)
+        noisy = quantise(saturating_mottle(flat, white, np.random.default_rng(seed)))
+        denoised = method(noisy, white)
+        grain.append(255 * float(denoised.std(dtype=np.float64)))
+        correlation.append(residual_correlation(noisy - denoised))
+    return {"grain_left": max(grain), "residual_correlation": max(correlation)}
+
+
+def residual_correlation(residual: FloatImage) -> float:
+    """Largest absolute autocorrelation at a shift of up to 8 px in either direction, 0 where there is no residual."""
+    centred = residual.astype(np.float64) - residual.mean(dtype=np.float64)
+    power = np.abs(np.fft.rfft2(centred)) ** 2
+    correlation = np.fft.irfft2(power, s=residual.shape)
+    if correlation[0, 0] <= 0:
+        return 0.0
+    near = np.concatenate([correlation[: LAGS + 1], correlation[-LAGS:]])
+    near = np.concatenate([near[:, : LAGS + 1], near[:, -LAGS:]], axis=1) / correlation[0, 0]
+    near[0, 0] = 0
+    return float(np.abs(near).max())
+
+
+def brightness_shift(pairs: Sequence[tuple[FloatImage, FloatImage]]) -> list[tuple[float, float, float]]:
+    """Mean error per band of clean gray level over (clean, denoised) images.
+
+    Returns (share of the pixels, lower end of the band, mean of denoised - clean), both in gray levels of 255; the
+    saturated pixels, white in the clean image, are a band of their own at 255.
+    """
+    count, total = np.zeros(BANDS + 1), np.zeros(BANDS + 1)
+    for clean, denoised in pairs:
+        band = np.minimum((clean * 255 * BANDS / 256).astype(int), BANDS - 1)
+        band[clean >= 1] = BANDS
+        count += np.bincount(band.ravel(), minlength=BANDS + 1)
+        total += np.bincount(band.ravel(), weights=(denoised - clean).astype(np.float64).ravel(), minlength=BANDS + 1)
+    lower = [*(index * 256 / BANDS for index in range(BANDS)), 255.0]
+    return [(count[i] / count.sum(), lower[i], 255 * total[i] / count[i]) for i in range(BANDS + 1) if count[i]]

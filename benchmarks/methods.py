@@ -1,0 +1,96 @@
+"""What a user could use instead: classical denoisers, each told the true dose, which `window` has to find by itself.
+
+Every method maps one noisy image, (H, W) float32 in [0, 1], and the photons at white to an image of the same kind.
+Their strengths were tuned on validation images at 20 and 200 photons.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.restoration import denoise_wavelet
+
+from cxr_infer import load_model
+from cxr_infer.denoiser import Settings
+from cxr_infer.intensity import to_bytes, to_unit
+
+FloatImage = NDArray[np.float32]
+Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
+
+NOISY, NLM_ANSCOMBE, BM3D = "noisy", "NLM on Anscombe", "BM3D on Anscombe"
+MEAN_BRIGHTNESS = 0.5  # of a chest X-ray: where plain non-local means is told the mottle's standard deviation
+
+
+def anscombe(image: FloatImage, white: float) -> FloatImage:
+    """Poisson counts -> values with a standard deviation of about 1: 2 sqrt(n + 3/8) (Anscombe 1948)."""
+    return np.asarray(2 * np.sqrt(image * np.float32(white) + np.float32(0.375)), dtype=np.float32)
+
+
+def inverse_anscombe(value: FloatImage, white: float) -> FloatImage:
+    """The exact unbiased inverse in closed form (Makitalo and Foi, IEEE TIP 20(9), 2011). Returns [0, 1]."""
+    f = np.maximum(value.astype(np.float64), 2 * np.sqrt(0.375))
+    root = np.sqrt(1.5)
+    photons = f**2 / 4 + root / (4 * f) - 11 / (8 * f**2) + 5 * root / (8 * f**3) - 1 / 8
+    return np.clip(photons / white, 0, 1).astype(np.float32)
+
+
+def on_anscombe(denoise: Callable[[FloatImage], FloatImage]) -> Method:
+    """A denoiser for white noise of standard deviation 1, put between the transform and its inverse."""
+    return lambda noisy, white: inverse_anscombe(denoise(anscombe(noisy, white)), white)
+
+
+def gaussian(noisy: FloatImage, white: float) -> FloatImage:
+    """A Gaussian as wide as the dose is low: 2.6 px at 20 photons, 1.3 px at 600."""
+    width = 1.65 * (white / 200) ** -0.2
+    return np.asarray(cv2.GaussianBlur(noisy, (0, 0), width), dtype=np.float32)
+
+
+def non_local_means(noisy: FloatImage, white: float) -> FloatImage:
+    """OpenCV's, on the 8-bit image as most programs call it."""
+    sd = 255 * np.sqrt(MEAN_BRIGHTNESS / white)
+    return to_unit(np.asarray(cv2.fastNlMeansDenoising(to_bytes(noisy), None, 1.4 * sd, 5, 21)))
+
+
+def _non_local_means_16_bit(stable: FloatImage) -> FloatImage:
+    scale = 65535 / float(stable.max())
+    image = np.rint(stable * scale).astype(np.uint16)
+    denoised = cv2.fastNlMeansDenoising(image, [1.15 * scale], None, 5, 21, cv2.NORM_L1)
+    return np.asarray(denoised, dtype=np.float32) / np.float32(scale)
+
+
+def _wavelet(stable: FloatImage) -> FloatImage:
+    return np.asarray(denoise_wavelet(stable, sigma=1.0, wavelet="db2", mode="soft"), dtype=np.float32)
+
+
+def _bm3d(stable: FloatImage) -> FloatImage:
+    import bm3d
+
+    return np.asarray(bm3d.bm3d(stable.astype(np.float64), 1.0), dtype=np.float32)
+
+
+def classical() -> dict[str, Method]:
+    """The classical methods; BM3D where the package `bm3d`, whose licence is not for commercial use, is installed."""
+    methods: dict[str, Method] = {
+        NOISY: lambda noisy, white: noisy,
+        "Gaussian": gaussian,
+        "OpenCV NLM": non_local_means,
+        NLM_ANSCOMBE: on_anscombe(_non_local_means_16_bit),
+        "wavelet on Anscombe": on_anscombe(_wavelet),
+    }
+    if importlib.util.find_spec("bm3d"):
+        methods[BM3D] = on_anscombe(_bm3d)
+    return methods
+
+
+def models(names: Mapping[str, str]) -> dict[str, Method]:
+    """The installed models, or files, as methods that are not told the dose: shown name -> name or path."""
+
+    def method(source: str) -> Method:
+        loaded = load_model(source)
+        return lambda noisy, white: loaded.denoise_unit(noisy, Settings())
+
+    return {shown: method(source) for shown, source in names.items()}

@@ -1,0 +1,265 @@
+"""How much mottle each method takes away and what it keeps: `python -m benchmarks.quality --data DIR`.
+
+Doses x methods on images that no training saw, then noise that no method was made for, detail, and texture. Writes
+OUT/quality.md (the tables), OUT/quality.json (every figure) and OUT/psnr-against-dose.svg.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field
+from benchmarks.methods import NLM_ANSCOMBE, NOISY, Method, classical, models
+from benchmarks.plots import plot_against_dose
+from cxr_infer.errors import UsageError
+from cxr_infer.exit_status import reports_errors
+from cxr_infer.image_io import read_gray, write_bytes
+from cxr_infer.intensity import to_unit
+from cxr_infer.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.mottle import repair_wrapped
+from cxr_infer.report import stderr_console
+from cxr_train.data import SPLITS, XrayImages, find_xrays
+from cxr_train.noise import (
+    PUBLISHED_PHOTONS_AT_WHITE,
+    Detector,
+    correlated_mottle,
+    published_mottle,
+    quantise,
+    saturating_mottle,
+)
+from cxr_train.samples import square_root_level
+
+FloatImage = NDArray[np.float32]
+
+SIZE, NATIVE = 512, 1024  # px
+DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
+WINDOW = "window"
+DETAIL_DOSE = 71.0
+DETAIL_IMAGES = 10
+UNSEEN_DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)  # blurs more than any in training
+UNSEEN_BLUR = 1.0  # px, of quanta on a linear display; training has none
+STEPS_16_BIT = 65535
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A kind of noise: clean (H, W) in [0, 1] and a generator -> noisy. steps: of the file's pixels, 255 for 8 bit."""
+
+    add: Callable[[FloatImage, np.random.Generator], FloatImage]
+    steps: int = 255
+
+
+@dataclass
+class Score:
+    """Means over the images. mse on [0, 1]; psnr in dB, the mean of the images' PSNR."""
+
+    noise: str
+    method: str
+    mse: float
+    psnr: float
+    ssim: float
+
+
+@dataclass
+class Report:
+    """Everything that was measured."""
+
+    split: str
+    images: int
+    by_dose: list[Score] = field(default_factory=list)
+    other_noise: list[Score] = field(default_factory=list)
+    detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> share kept
+    flat: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> figure -> value
+    shift: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)  # dose -> bands, of `window`
+
+
+def by_dose() -> dict[str, Noise]:
+    """Saturating Poisson mottle at each dose."""
+
+    def mottle(dose: float) -> Noise:
+        return Noise(lambda clean, rng: saturating_mottle(clean, dose, rng))
+
+    return {f"{dose:.0f} photons": mottle(dose) for dose in DOSES}
+
+
+def other_noise() -> dict[str, Noise]:
+    """Noise beside the plain one, all near the published dose."""
+    return {
+        "published, wraps, then repaired": Noise(
+            lambda clean, rng: repair_wrapped(
+                to_unit(published_mottle(np.rint(clean * 255).astype("u1"), rng, wrap=True))
+            )
+        ),
+        "detector, quanta blurred 1 px": Noise(UNSEEN_DETECTOR.expose),
+        "71 photons, quanta blurred 1 px": Noise(
+            lambda clean, rng: correlated_mottle(clean, PUBLISHED_PHOTONS_AT_WHITE, UNSEEN_BLUR, rng)
+        ),
+        "71 photons, 16 bit": Noise(
+            lambda clean, rng: saturating_mottle(clean, PUBLISHED_PHOTONS_AT_WHITE, rng), STEPS_16_BIT
+        ),
+        "none": Noise(lambda clean, rng: clean),
+    }
+
+
+def add_noise(noise: Noise, name: str, key: str, clean: FloatImage) -> FloatImage:
+    """The noisy image of one file: the same at every run, whatever else is measured."""
+    return quantise(noise.add(clean, np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))), noise.steps)
+
+
+def equivalent_dose(clean: FloatImage, noisy: FloatImage) -> float:
+    """Photons at white of plain mottle as strong as the noise; what the classical methods are told."""
+    return float(0.25 / max(square_root_level(clean, noisy), 1e-3) ** 2)
+
+
+def compare(
+    clean_images: Mapping[str, FloatImage], noises: Mapping[str, Noise], methods: Mapping[str, Method]
+) -> Iterator[Score]:
+    """Every noise x every method. clean_images: file name -> (H, W) float32 in [0, 1]."""
+    for key, noise in noises.items():
+        sums = {method: np.zeros(3) for method in methods}
+        for name, clean in clean_images.items():
+            noisy = add_noise(noise, name, key, clean)
+            white = equivalent_dose(clean, noisy)
+            for method, denoise in methods.items():
+                result = quantise(denoise(noisy, white), noise.steps)
+                error = mse(clean, result)
+                sums[method] += (error, psnr_of_mse(error), ssim(clean, result))
+        for method, total in sums.items():
+            yield Score(key, method, *(float(value) for value in total / len(clean_images)))
+
+
+def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, list[tuple[float, float, float]]]:
+    """The brightness shift of a method at every dose."""
+    found = {}
+    for key, noise in by_dose().items():
+        pairs = []
+        for name, clean in clean_images.items():
+            pairs.append((clean, quantise(method(add_noise(noise, name, key, clean), 0.0))))
+        found[key] = brightness_shift(pairs)
+    return found
+
+
+def choose_methods(window: str, only: Sequence[str]) -> dict[str, Method]:
+    """The classical methods and the models. window: name or .onnx file; only: names to keep, none of them for all.
+
+    Raises UsageError for a name that is not among them.
+    """
+    methods = classical() | models({"original": "original", "new": "new", WINDOW: window})
+    if unknown := set(only) - set(methods):
+        raise UsageError(f"--only {sorted(unknown)[0]!r} is none of the methods: {', '.join(methods)}")
+    return {name: method for name, method in methods.items() if not only or name in {*only, WINDOW}}
+
+
+def measure(
+    images: XrayImages,
+    native: XrayImages,
+    limit: int,
+    split: str,
+    methods: Mapping[str, Method],
+    say: Callable[[str], None],
+) -> Report:
+    """Run the whole comparison. native: images of 1024 px, none of them is no error."""
+    clean = {Path(images.files[i]).name: to_unit(images[i]) for i in range(min(limit, len(images)))}
+    report = Report(split, len(clean))
+    for score in compare(clean, by_dose(), methods):
+        say(f"{score.noise}, {score.method}: {score.psnr:.2f} dB, SSIM {score.ssim:.4f}")
+        report.by_dose.append(score)
+
+    few = {name: method for name, method in methods.items() if name in (NOISY, NLM_ANSCOMBE, WINDOW)}
+    native_noise = {f"71 photons, {NATIVE} px": by_dose()["71 photons"]}
+    large = {Path(native.files[i]).name: to_unit(native[i]) for i in range(len(native))}
+    for noises, pictures in ((other_noise(), clean), (native_noise, large)):
+        for score in compare(pictures, noises, few) if pictures else ():
+            say(f"{score.noise}, {score.method}: {score.psnr:.2f} dB, SSIM {score.ssim:.4f}")
+            report.other_noise.append(score)
+
+    local = {name: method for name, method in methods.items() if name not in ("original", "new", NOISY)}
+    for name, method in local.items():
+        report.detail[name] = contrast_kept(list(clean.values())[:DETAIL_IMAGES], method, DETAIL_DOSE)
+        report.flat[name] = flat_field(method, DETAIL_DOSE)
+        say(f"{name}: kept {report.detail[name]}, flat field {report.flat[name]}")
+    report.shift = shifts(clean, methods[WINDOW])
+    return report
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _score_table(scores: Sequence[Score], cell: Callable[[Score], str]) -> str:
+    methods = list(dict.fromkeys(score.method for score in scores))
+    noises = list(dict.fromkeys(score.noise for score in scores))
+    cells = {(score.noise, score.method): cell(score) for score in scores}
+    return table(["noise", *methods], [[noise, *(cells[noise, method] for method in methods)] for noise in noises])
+
+
+def to_markdown(report: Report) -> str:
+    """The tables, ready for the README."""
+    inserts = list(LEAST_KEPT)
+    kept = [[name, *(f"{values[i]:.2f}" for i in inserts)] for name, values in report.detail.items()]
+    flat = [
+        [name, f"{values['grain_left']:.2f}", f"{values['residual_correlation']:.3f}"]
+        for name, values in report.flat.items()
+    ]
+    bands = [f"{low:.0f}" for _, low, _ in next(iter(report.shift.values()), [])]
+    shift = [[dose, *(f"{error:+.2f}" for _, _, error in rows)] for dose, rows in report.shift.items()]
+    parts = [
+        f"{report.images} {report.split} images, {SIZE}x{SIZE}. PSNR in dB / SSIM; all but the models know the dose.\n",
+        _score_table(report.by_dose, lambda s: f"{s.psnr:.2f} / {s.ssim:.4f}"),
+        "Other noise. PSNR in dB / SSIM.\n",
+        _score_table(report.other_noise, lambda s: f"{s.psnr:.2f} / {s.ssim:.4f}"),
+        f"Contrast kept at {DETAIL_DOSE:.0f} photons (1 is all of it).\n",
+        table(["method", *inserts], kept),
+        f"A flat field at {DETAIL_DOSE:.0f} photons: grain left in gray levels, and the residual's autocorrelation.\n",
+        table(["method", "grain left", "residual correlation"], flat),
+        "`window`: mean error in gray levels by band of clean gray level (its lower end; 255: saturated pixels).\n",
+        table(["noise", *bands], shift),
+    ]
+    return "\n".join(parts)
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@reports_errors
+def main(
+    data: Annotated[Path, typer.Option(help="Directory of clean chest X-rays, split by patient.")],
+    count: Annotated[int, typer.Option("-n", "--images", min=1, help="The first so many images.")] = 24,
+    split: Annotated[str, typer.Option(help="test, or val to choose between models.")] = "test",
+    out: Annotated[Path, typer.Option(help="Directory of the tables, figures and plot.")] = Path("quality"),
+    model: Annotated[str, typer.Option(help="`window`, or an .onnx file to measure in its place.")] = WINDOW,
+    only: Annotated[list[str] | None, typer.Option(help="Only this method beside `window`; may be repeated.")] = None,
+) -> None:
+    """Compare `window` with what a user could use instead."""
+    if split not in SPLITS:
+        raise UsageError(f"--split {split!r} is none of {', '.join(SPLITS)}")
+    files = find_xrays(data).require(split)
+    native = XrayImages([path for path in files if _side(path) >= NATIVE][: max(count // 3, 1)])
+    methods = choose_methods(model, only or ())
+    report = measure(XrayImages(files, SIZE), native, count, split, methods, stderr_console().print)
+    write_bytes(out / "quality.json", json.dumps(asdict(report), indent=1).encode())
+    write_bytes(out / "quality.md", to_markdown(report).encode())
+    curves: dict[str, list[float]] = {}
+    for score in report.by_dose:
+        curves.setdefault(score.method, []).append(score.psnr)
+    write_bytes(out / "psnr-against-dose.svg", plot_against_dose(DOSES, curves))
+    print(to_markdown(report))
+
+
+def _side(path: Path) -> int:
+    return min(read_gray(path).shape)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.methods import BM3D, NOISY, anscombe, classical, inverse_anscombe, models
+from cxr_infer.metrics import psnr
+from cxr_infer.mottle import poisson_mottle
+
+FloatImage = NDArray[np.float32]
+
+
+@pytest.mark.parametrize("brightness", [0.05, 0.4, 0.9])
+def test_anscombe_makes_the_noise_1_and_its_inverse_is_unbiased(brightness: float) -> None:
+    clean = np.full((400, 400), brightness, np.float32)
+    stable = anscombe(poisson_mottle(clean, 200.0, np.random.default_rng(0)), 200.0)
+    assert stable.std() == pytest.approx(1, abs=0.02)
+    mean = np.full((1, 1), stable.mean(), np.float32)
+    assert inverse_anscombe(mean, 200.0)[0, 0] == pytest.approx(brightness, rel=0.005)
+
+
+@pytest.mark.parametrize("name", sorted(set(classical()) - {NOISY, BM3D}))
+def test_every_classical_method_takes_mottle_away(name: str, clean: FloatImage, noisy: FloatImage) -> None:
+    denoised = classical()[name](noisy, 71.0)
+    assert denoised.shape == clean.shape
+    assert denoised.dtype == np.float32
+    assert psnr(clean, denoised) > psnr(clean, noisy) + 5
+
+
+def test_models_find_the_dose_themselves(clean: FloatImage, noisy: FloatImage) -> None:
+    method = models({"ours": "window"})["ours"]
+    np.testing.assert_array_equal(method(noisy, 1.0), method(noisy, 1e6))
+    assert psnr(clean, method(noisy, 0.0)) > psnr(clean, noisy) + 10

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from benchmarks.methods import NLM_ANSCOMBE
+from benchmarks.quality import by_dose, choose_methods, compare, equivalent_dose, other_noise
+from cxr_infer.errors import UsageError
+from cxr_infer.image_io import write_image
+from cxr_infer.intensity import to_bytes
+from cxr_infer.mottle import poisson_mottle
+from cxr_infer.phantom import render_phantom
+from tests.conftest import REPOSITORY
+
+
+def quality(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.quality", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_the_dose_that_peers_are_told_is_the_true_one() -> None:
+    clean = np.tile(np.linspace(0.1, 0.7, 256, dtype=np.float32), (256, 1))
+    noisy = poisson_mottle(clean, 200.0, np.random.default_rng(0))
+    assert equivalent_dose(clean, noisy) == pytest.approx(200, rel=0.05)
+
+
+def test_noise_depends_on_the_file_alone() -> None:
+    images = {name: render_phantom(seed, 64) for seed, name in enumerate(("a.png", "b.png"))}
+    keep = {"noisy": lambda noisy, white: noisy}
+    both = {score.noise: score for score in compare(images, by_dose() | other_noise(), keep)}
+    alone = [list(compare({name: image}, by_dose(), keep)) for name, image in images.items()]
+    for first, second in zip(*alone, strict=True):
+        assert both[first.noise].psnr == pytest.approx((first.psnr + second.psnr) / 2)
+    assert both["20 photons"].psnr < both["71 photons"].psnr < both["200 photons"].psnr < both["600 photons"].psnr
+    assert both["none"].mse < 1e-5
+
+
+def test_the_command_writes_tables_figures_and_a_plot(tmp_path: Path) -> None:
+    for patient in range(3):
+        write_image(tmp_path / "data" / f"{patient:08}_000.png", to_bytes(render_phantom(patient, 256)))
+    rows = [f"{patient:08}_000.png,{split}" for patient, split in enumerate(("train", "val", "test"))]
+    (tmp_path / "data" / "split.csv").write_text("\n".join(["file,split", *rows]))
+    done = quality(
+        "--data", tmp_path / "data", "-n", "1", "--out", tmp_path / "out", "--only", "noisy", "--only", NLM_ANSCOMBE
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "quality.json").read_text())
+    psnr = {(score["noise"], score["method"]): score["psnr"] for score in report["by_dose"]}
+    assert psnr["71 photons", "window"] > psnr["71 photons", "NLM on Anscombe"] > psnr["71 photons", "noisy"] + 8
+    tables = (tmp_path / "out" / "quality.md").read_text()
+    assert f"{psnr['71 photons', 'window']:.2f}" in tables
+    assert "| window |" in tables
+    svg = ElementTree.fromstring((tmp_path / "out" / "psnr-against-dose.svg").read_text())
+    assert svg.tag.endswith("svg")
+    assert done.stdout.startswith("1 test images")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--data", "none"], "not a directory"),
+        (["--data", ".", "--split", "tests"], "--split 'tests' is none of train, val, test"),
+        (["--data", "tests", "--only", "magic"], "no images found"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments: list[str], problem: str) -> None:
+    done = quality(*arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_method_is_named() -> None:
+    with pytest.raises(UsageError, match="'magic' is none of the methods: noisy, Gaussian"):
+        choose_methods("window", ["magic"])
+    assert list(choose_methods("window", ["Gaussian"])) == ["Gaussian", "window"]
