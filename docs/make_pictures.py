@@ -1,4 +1,4 @@
-"""Draw the README's pictures, of the phantom alone: `python docs/make_pictures.py`."""
+"""Draw the README's pictures, of the phantom alone: `python docs/make_pictures.py`; with the package bm3d installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.methods import BM3D, NLM_ANSCOMBE, classical
 from cxr_infer.denoiser import Settings, load_model
 from cxr_infer.figure import Panel, describe, draw_figure
 from cxr_infer.image_io import write_image
@@ -18,6 +19,7 @@ from cxr_infer.phantom import render_phantom
 PICTURES = Path(__file__).parent / "pictures"
 SEED, SIZE, DOSE = 3, 512, 70.83  # phantom, px, photons at white: the published noise
 CROP = 80  # px
+ZOOM, ZOOMED = 110, ("nodule and vessels", "catheter")  # px; which details
 TEXT, TEXT_AT = "AP PORTABLE 07:45", (300, 500)  # burnt in, as on many radiographs; x and y of its baseline in px
 DETAILS = {
     "lead marker": (42, 452),
@@ -50,6 +52,21 @@ def draw_details(clean: Image, noisy: Image, denoised: Image, clean_through: Ima
     write_image(PICTURES / "details.png", draw_figure(panels, columns=len(columns), inset=False, panel=260))
 
 
+def draw_zoom(clean: Image, noisy: Image, denoised: Image) -> None:
+    """Noisy, best classical method, ours and clean, so large that a reader sees what each leaves."""
+    methods = classical()
+    best = BM3D if BM3D in methods else NLM_ANSCOMBE
+    columns = {"noisy": noisy, best: methods[best](noisy, DOSE), "cxr-infer, window": denoised, "clean": clean}
+    half = ZOOM // 2
+    panels = []
+    for row, column in (DETAILS[detail] for detail in ZOOMED):
+        for title, image in columns.items():
+            lines = describe(clean, image)[1:] if title != "clean" else ()
+            crop = image[row - half : row + half, column - half : column + half]
+            panels.append(Panel(title, crop, lines))
+    write_image(PICTURES / "zoom.png", draw_figure(panels, columns=len(columns), inset=False, panel=ZOOM * 3))
+
+
 def main() -> None:
     drawn = to_bytes(render_phantom(SEED, SIZE))
     cv2.putText(drawn, TEXT, TEXT_AT, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 40, 1, cv2.LINE_AA)
@@ -59,6 +76,7 @@ def main() -> None:
     denoised, clean_through = (to_unit(to_bytes(model.denoise_unit(image, Settings()))) for image in (noisy, clean))
     draw_before_and_after(clean, noisy, denoised)
     draw_details(clean, noisy, denoised, clean_through)
+    draw_zoom(clean, noisy, denoised)
 
 
 if __name__ == "__main__":
