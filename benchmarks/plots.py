@@ -20,7 +20,8 @@ def plot_against_dose(doses: Sequence[float], curves: Mapping[str, Sequence[floa
         figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
         for name, psnr in curves.items():
             ours = name == OURS
-            axes.plot(doses, psnr, marker="o", label=name, linewidth=2.8 if ours else 1.3, zorder=3 if ours else 2)
+            emphasis = {"color": "black", "linewidth": 2.8, "zorder": 3} if ours else {"linewidth": 1.3}
+            axes.plot(doses, psnr, marker="o", label=name, **emphasis)
         axes.set_xscale("log")
         axes.set_xticks(doses, [f"{dose:.0f}" for dose in doses])
         axes.minorticks_off()
