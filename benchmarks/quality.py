@@ -28,6 +28,7 @@ from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import repair_wrapped
 from cxr_infer.report import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
+from cxr_train.evaluate import Score
 from cxr_train.noise import (
     PUBLISHED_PHOTONS_AT_WHITE,
     Detector,
@@ -56,17 +57,6 @@ class Noise:
 
     add: Callable[[FloatImage, np.random.Generator], FloatImage]
     steps: int = 255
-
-
-@dataclass
-class Score:
-    """Means over the images. mse on [0, 1]; psnr in dB, the mean of the images' PSNR."""
-
-    noise: str
-    method: str
-    mse: float
-    psnr: float
-    ssim: float
 
 
 @dataclass

@@ -140,3 +140,14 @@ def test_evaluate_prints_the_published_comparison(run: Run, data_directory: Path
     for word in ("published, saturating", "noisy input", "original", "new", "window", "non-local", "0.013"):
         assert word in done.stdout
     assert (tmp_path / "scores.json").is_file()
+
+
+def test_a_run_starts_from_given_weights_and_names_their_file_alone(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path
+) -> None:
+    train(small_config, files, tmp_path / "first")
+    start = tmp_path / "first" / CHECKPOINT
+    train(replace(small_config, start=str(start), steps=1, learning_rate=0.0), files, tmp_path / "second")
+    first, second = (load_checkpoint(tmp_path / run / CHECKPOINT) for run in ("first", "second"))
+    assert same_weights(first[0], second[0])
+    assert second[1].training["start"] == CHECKPOINT

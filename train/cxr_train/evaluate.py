@@ -29,7 +29,7 @@ DOSES = (20, 200, 600)  # photons at white, beside the published noise of 71
 
 @dataclass(frozen=True)
 class Score:
-    """Means over the test images. mse on [0, 1] pixels of 8-bit results; psnr in dB, mean of the images' PSNR."""
+    """Means over the images. mse on [0, 1] pixels, rounded as in a file; psnr in dB, the mean of the images' PSNR."""
 
     noise: str
     method: str

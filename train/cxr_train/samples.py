@@ -16,6 +16,7 @@ from cxr_train.inserts import FAINT, draw_insert
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, Display, quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
+Crop = tuple[FloatImage, FloatImage, FloatImage, float, float]  # noisy, clean, weight, (S, S) each; level told and true
 
 PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
 UNROUNDED_SHARE = 0.1  # crops kept at float precision, as 16-bit files have it
@@ -55,11 +56,11 @@ class WindowSamples:
         parts = [self._one(rng) for _ in range(self.config.batch - 2 * pairs)]
         for _ in range(pairs):
             parts.extend(self._pair(rng))
-        noisy, clean, weight = (np.stack([part[i] for part in parts])[:, None] for i in range(3))
-        told, true = (np.asarray([part[i] for part in parts], dtype=np.float32) for i in (3, 4))
-        return Batch(noisy, clean, told, true, weight, pairs)
+        columns = zip(*parts, strict=True)
+        noisy, clean, weight, told, true = (np.asarray(column, dtype=np.float32) for column in columns)
+        return Batch(noisy[:, None], clean[:, None], told, true, weight[:, None], pairs)
 
-    def _pair(self, rng: np.random.Generator) -> list[tuple[FloatImage, FloatImage, FloatImage, float, float]]:
+    def _pair(self, rng: np.random.Generator) -> list[Crop]:
         """A crop with faint inserts and the same crop without, under one and the same noise."""
         index = int(rng.integers(len(self.images)))
         without = random_crop(self.images[index], self.config.crop, rng)
@@ -72,7 +73,7 @@ class WindowSamples:
         told = level * float(np.exp(self.config.noise.level_jitter * rng.standard_normal()))
         return [(quantise(clean + noise), clean, np.ones_like(clean), told, level) for clean in (marked, without)]
 
-    def _one(self, rng: np.random.Generator) -> tuple[FloatImage, FloatImage, FloatImage, float, float]:
+    def _one(self, rng: np.random.Generator) -> Crop:
         index = int(rng.integers(len(self.images)))
         clean = random_crop(self.images[index], self.config.crop, rng)
         mask = np.zeros_like(clean)
