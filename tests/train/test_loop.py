@@ -109,10 +109,12 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
     assert "--resume continues" in said
     done_steps = read_tensors(tmp_path / "runs" / "window" / STATE)[1]["progress"]["step"]
     assert done_steps > 0
-    resumed = run("cxr-train", "window", "--data", data_directory, "--resume", "--steps", str(done_steps + 2))
+    more = ["--steps", str(done_steps + 2), "--crop", "64", "--learning-rate", "1e-4"]
+    resumed = run("cxr-train", "window", "--data", data_directory, "--resume", *more)
     assert resumed.returncode == 0, resumed.stderr
     assert "best weights are runs/window/checkpoint.safetensors" in resumed.stdout
-    assert load_checkpoint(tmp_path / "runs" / "window" / CHECKPOINT)[1].training["steps_done"] == done_steps + 2
+    training = load_checkpoint(tmp_path / "runs" / "window" / CHECKPOINT)[1].training
+    assert (training["steps_done"], training["crop"], training["learning_rate"]) == (done_steps + 2, 64, 1e-4)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,8 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
         (["window", "--data", "."], "no images found"),
         (["window", "--data", ".", "--resume"], "nothing to resume"),
         (["window", "--data", ".", "--steps", "0"], "must be above 0"),
+        (["window", "--data", ".", "--learning-rate", "-1"], "--learning-rate -1.0 must be above 0"),
+        (["window", "--data", ".", "--crop", "16"], "--crop 16 px leaves no room"),
         (["evaluate", "--data", ".", "--weights", "."], "no MODEL/checkpoint.safetensors"),
         (["window", "--data", ".", "--seed", "-1"], "--seed -1 is negative"),
         (["evaluate", "--data", ".", "-n", "0"], "--images 0"),

@@ -42,6 +42,19 @@ def test_window_never_sees_wrapped_pixels() -> None:
         assert noisy.min() > 0.3, "a wrapped pixel would be near black"
 
 
+def test_blurred_quanta_are_as_strong_as_the_told_level_and_correlated() -> None:
+    gray = np.full((128, 128), 0.4, np.float32)
+    config = NoiseConfig(clean_share=0, detector_share=0, blurred_share=1, lowest_dose=100, highest_dose=400)
+    correlations = []
+    for seed in range(20):
+        noisy, clean, level = add_noise(gray, config, np.random.default_rng(seed))
+        noise = noisy - clean
+        assert noise.std() == pytest.approx(2 * level * np.sqrt(0.4), rel=0.1)
+        correlations.append(np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var())
+    assert min(correlations) < 0.1
+    assert 0.5 < max(correlations) < 0.75, "a blur of 0.8 px correlates neighbours by 0.68"
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_inserts_change_what_their_mask_says(seed: int) -> None:
     crop = np.full((96, 96), 0.5, np.float32)

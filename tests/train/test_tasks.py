@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from cxr_train.tasks import contrast_lost, expected_error
+from cxr_infer.metrics import ssim
+from cxr_infer.phantom import render_phantom
+from cxr_train.tasks import CONTRAST, contrast_lost, dissimilarity, expected_error
 
 CLEAN = torch.zeros(4, 1, 32, 32)
 CLEAN[0, 0, 10:14, 5:25] = 0.08
@@ -13,7 +16,22 @@ CLEAN[2, 0, 20:24, 5:25] = -0.08
 @pytest.mark.parametrize(("kept", "lost"), [(1.0, 0.0), (0.7, 0.09), (0.0, 1.0), (1.2, 0.04)])
 def test_contrast_lost_is_the_share_of_energy_that_is_off(kept: float, lost: float) -> None:
     mottle = torch.rand(2, 1, 32, 32).repeat_interleave(2, dim=0)
-    assert contrast_lost(kept * CLEAN + mottle, CLEAN).item() == pytest.approx(lost, abs=1e-4)
+    assert contrast_lost(kept * CLEAN + mottle, CLEAN).item() == pytest.approx((1 + CONTRAST) * lost, abs=1e-4)
+
+
+def test_a_blur_that_keeps_the_contrast_costs_less_than_one_that_loses_it() -> None:
+    beside = CLEAN.roll(8, dims=2)  # as far from the insert in shape as `fainter`, but it has nothing of it
+    shape_only, fainter = CLEAN + 0.5 * beside, 0.5 * CLEAN
+    assert contrast_lost(shape_only, CLEAN).item() < 0.5 * contrast_lost(fainter, CLEAN).item()
+
+
+def test_dissimilarity_is_that_of_the_shipped_metric() -> None:
+    clean = render_phantom(1, 192)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 0.05, clean.shape), 0, 1).astype(np.float32)
+    both = (torch.from_numpy(image)[None, None] for image in (clean, noisy))
+    assert 1 - dissimilarity(*both).item() == pytest.approx(ssim(clean, noisy), abs=0.02)
+    same = torch.from_numpy(clean)[None, None]
+    assert dissimilarity(same, same).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_a_halo_around_an_insert_counts_as_lost() -> None:

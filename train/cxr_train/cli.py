@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cxr_train.evaluate import Score
     from cxr_train.loop import Progress
 
+LEAST_CROP = 32  # px
 PLAIN_INTERVAL = 10.0  # s between progress lines where stderr is no terminal
 
 app = typer.Typer(name="cxr-train", no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
@@ -40,17 +41,27 @@ def _training_command(name: str | None) -> Callable[..., None]:
         steps: Annotated[int | None, typer.Option(help="Train for so many steps. Default: the model's own.")] = None,
         minutes: Annotated[float | None, typer.Option(help="Train for so long instead, per model.")] = None,
         batch: Annotated[int | None, typer.Option(help="Images or crops a step.")] = None,
+        crop: Annotated[int | None, typer.Option(help="`window`: side of the crops in px.")] = None,
+        learning_rate: Annotated[float | None, typer.Option(help="Highest rate; it falls along a cosine.")] = None,
         seed: Annotated[int | None, typer.Option(help="Seed of weights, crops and noise.")] = None,
         size: Annotated[int | None, typer.Option(help="`window`: resize images to this side in px first.")] = None,
         start: Annotated[Path | None, typer.Option(help="Begin from the weights of this checkpoint.")] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT exactly.")] = False,
     ) -> None:
-        given = {"steps": steps, "minutes": minutes, "batch": batch, "seed": seed, "start": start and str(start)}
+        given = {
+            "steps": steps,
+            "minutes": minutes,
+            "batch": batch,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "start": start and str(start),
+        }
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         for model in MODEL_NAMES if name is None else (name,):
-            resized = {"size": size} if size is not None and model == "window" else {}
+            of_window = {"size": size, "crop": crop} if model == "window" else {}
+            chosen = changes | {key: value for key, value in of_window.items() if value is not None}
             begun = (out / model / STATE_FILE).exists() or name is not None
-            train_one(model, data, out / model, changes | resized, resume=resume and begun)
+            train_one(model, data, out / model, chosen, resume=resume and begun)
 
     command.__doc__ = f"Train {name or 'all three models'} on a directory of clean chest X-rays."
     return command
@@ -84,10 +95,12 @@ def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], 
 def _check(config: TrainConfig) -> None:
     if config.seed < 0:
         raise UsageError(f"--seed {config.seed} is negative; use 0 or more")
-    for name in ("steps", "batch", "minutes", "size"):
+    for name in ("steps", "batch", "crop", "learning_rate", "minutes", "size"):
         value = getattr(config, name)
         if value is not None and value <= 0:
-            raise UsageError(f"--{name} {value} must be above 0")
+            raise UsageError(f"--{name.replace('_', '-')} {value} must be above 0")
+    if config.crop < LEAST_CROP:
+        raise UsageError(f"--crop {config.crop} px leaves no room for markers and lines; use {LEAST_CROP} or more")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ class NoiseConfig:
     highest_dose: float = 2400.0
     clean_share: float = 0.05  # crops left as they are: a clean image must come back unchanged
     detector_share: float = 0.18  # crops exposed by a random Detector instead of plain Poisson mottle
+    blurred_share: float = 0.15  # crops with Poisson-like mottle whose quanta spread over neighbours
     level_jitter: float = 0.05  # log-sd by which the told noise level is off, as the estimate will be
     detector_level_jitter: float = 0.20  # the same for detector mottle, whose level varies over the image
     published_share: float = 0.5  # whole-image models: share at the published dose, the others over the range
@@ -34,6 +35,7 @@ class TrainConfig:
     most_inserts: int = 5  # of them in a crop
     pairs: int = 2  # of crops (`window`) with and without faint inserts in the same noise, see `contrast_lost`
     pair_weight: float = 0.4  # of the contrast lost between them, beside the loss of all crops
+    ssim_weight: float = 2.0  # of 1 - SSIM beside the loss (`window`)
     insert_weight: float = 4.0  # added loss weight on an insert's pixels
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5

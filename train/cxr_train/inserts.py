@@ -59,6 +59,15 @@ def _marker(side: int, rng: np.random.Generator) -> FloatImage:
     return _unit(mask)
 
 
+def _small_letter(side: int, rng: np.random.Generator) -> FloatImage:
+    """A letter of 8 to 16 px with strokes of a pixel or two, as on small lead markers."""
+    mask = np.zeros((side, side), np.uint8)
+    origin = (int(rng.integers(0, side - 12)), int(rng.integers(16, side)))
+    letter, font = str(rng.choice(list(LETTERS))), FONTS[rng.integers(len(FONTS))]
+    cv2.putText(mask, letter, origin, font, rng.uniform(0.4, 0.8), 255, int(rng.integers(1, 3)), cv2.LINE_AA)
+    return _unit(mask)
+
+
 def _tube(side: int, rng: np.random.Generator) -> FloatImage:
     """A catheter: two walls, or one wall and a faint lumen."""
     curve = _curve(side, rng)
@@ -136,8 +145,9 @@ KINDS = (
 )
 # faint, but with enough photons behind them to be seen: their contrast must be kept, not traded for noise
 FAINT = (
-    Kind(_thin_line, 0.05, 0.12, dark=0.5, share=0.6),
-    Kind(_nodules, 0.04, 0.10, dark=0.25, share=0.4),
+    Kind(_thin_line, 0.05, 0.12, dark=0.5, share=0.45),
+    Kind(_nodules, 0.04, 0.10, dark=0.25, share=0.35),
+    Kind(_small_letter, 0.15, 0.50, dark=0.6, share=0.2),
 )
 
 

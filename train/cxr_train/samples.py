@@ -13,14 +13,22 @@ from cxr_infer.mottle import estimate_mottle, to_square_root_level
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayImages
 from cxr_train.inserts import FAINT, draw_insert
-from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, Display, quantise, saturating_mottle
+from cxr_train.noise import (
+    MOST_BLUR,
+    PUBLISHED_PHOTONS_AT_WHITE,
+    Detector,
+    Display,
+    correlated_mottle,
+    quantise,
+    saturating_mottle,
+)
 
 FloatImage = NDArray[np.float32]
 Crop = tuple[FloatImage, FloatImage, FloatImage, float, float]  # noisy, clean, weight, (S, S) each; level told and true
 
 PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
 UNROUNDED_SHARE = 0.1  # crops kept at float precision, as 16-bit files have it
-SATURATED_SHARE = 0.1  # crops brightened, so that more of them are partly saturated
+SATURATED_SHARE = 0.2  # crops brightened, so that more of them are partly saturated
 FULL_SIZE = 768  # px: images at least this large are also shown at random smaller scales
 DARK = 0.05  # [0, 1]: the square-root level of detector mottle is taken over brighter pixels
 
@@ -103,7 +111,7 @@ def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -
     if rng.random() < 0.3:
         crop = crop ** np.float32(np.exp(0.25 * rng.standard_normal()))
     if rng.random() < SATURATED_SHARE:
-        crop = np.minimum(crop * np.float32(rng.uniform(1.0, 1.8)), np.float32(1))
+        crop = np.minimum(crop * np.float32(rng.uniform(1.0, 2.2)), np.float32(1))
     return np.ascontiguousarray(crop)
 
 
@@ -122,7 +130,10 @@ def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) 
         level = square_root_level(clean, noisy) * float(np.exp(config.detector_level_jitter * rng.standard_normal()))
     else:
         white = log_uniform(config.lowest_dose, config.highest_dose, rng)
-        noisy = saturating_mottle(clean, white, rng)
+        if kind < config.clean_share + config.detector_share + config.blurred_share:
+            noisy = correlated_mottle(clean, white, rng.uniform(0, MOST_BLUR), rng)
+        else:
+            noisy = saturating_mottle(clean, white, rng)
         level = float(to_square_root_level(white))
     return (noisy if rng.random() < UNROUNDED_SHARE else quantise(noisy)), clean, level
 
