@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from skimage.restoration import denoise_wavelet
 
 from cxr_infer import load_model
-from cxr_infer.denoiser import Settings
 from cxr_infer.intensity import to_bytes, to_unit
+from cxr_infer.settings import Settings
 
 FloatImage = NDArray[np.float32]
 Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised

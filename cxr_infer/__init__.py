@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cxr_infer.denoiser import Model, Settings, denoise, load_model
+    from cxr_infer.denoiser import Model, denoise, load_model
     from cxr_infer.errors import CxrError, DataError, ImageError, ModelError, UsageError
+    from cxr_infer.settings import Settings
 
 __version__ = "0.1.0"
 __all__ = [

@@ -1,48 +1,31 @@
-"""A directory of images -> a stream of results, one bad file never ending the run."""
+"""Images -> a stream of results, one bad file never ending the run."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from cxr_infer.denoiser import Model, Settings
-from cxr_infer.errors import CxrError, ImageError, UsageError
-from cxr_infer.image_io import LOSSLESS_SUFFIXES, READABLE_SUFFIXES, output_name, read_gray, write_image
-from cxr_infer.intensity import from_unit, to_unit
+from cxr_infer.denoiser import Model
+from cxr_infer.errors import CxrError, ImageError
+from cxr_infer.image_io import READABLE_SUFFIXES, output_name, read_gray, write_image
+from cxr_infer.intensity import Pixels, from_unit, to_unit
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
-from cxr_infer.mottle import estimate_mottle
+from cxr_infer.mottle import Mottle, estimate_mottle
+from cxr_infer.plan import Job, Plan
+from cxr_infer.settings import Settings
+from cxr_infer.stages import in_stages
 
 LOW_16_BIT = 1 << 12  # 16-bit files whose values all lie below it usually hold 12-bit data, which is worth a note
 
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 
-
-@dataclass(frozen=True)
-class Job:
-    """One image to denoise: where it is, where its result goes, its name within the directory."""
-
-    name: str
-    source: Path
-    target: Path
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a directory holds: the jobs in name order, what could not be looked into, and how much was left alone."""
-
-    source: Path
-    jobs: tuple[Job, ...]
-    unlisted: tuple[tuple[str, str], ...]  # subdirectories that cannot be listed: name and reason
-    left_alone: int  # files of no readable kind, and links to directories
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,7 @@ class FileResult:
     mse: float | None = None
     psnr: float | None = None
     ssim: float | None = None
-    milliseconds: float | None = None  # reading, denoising and writing
+    milliseconds: float | None = None  # reading, denoising and writing, waiting left out
     megapixels_per_second: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,14 +59,15 @@ class Summary:
     failed: int = 0
     skipped: int = 0
     megapixels: float = 0.0
-    seconds: float = 0.0
+    seconds: float = 0.0  # from the summary's making to the last result; files are read and written side by side
     sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
+    started: float = field(default_factory=time.perf_counter)
 
     def add(self, result: FileResult) -> None:
         setattr(self, result.status, getattr(self, result.status) + 1)
-        if result.width is not None and result.height is not None and result.milliseconds is not None:
+        self.seconds = time.perf_counter() - self.started
+        if result.width is not None and result.height is not None:
             self.megapixels += result.width * result.height / 1e6
-            self.seconds += result.milliseconds / 1e3
         for name in ("mottle_before", "mottle_after", "mse", "psnr", "ssim"):
             value = getattr(result, name)
             if value is not None:
@@ -113,82 +97,6 @@ class Summary:
         }
 
 
-def default_output(source: Path) -> Path:
-    """`IN-denoised`, beside IN."""
-    resolved = source.resolve()
-    return resolved.with_name(f"{resolved.name}-denoised")
-
-
-def plan_directory(source: Path, out: Path) -> Plan:
-    """List the images under a directory, whose tree the output mirrors. Hidden files are not looked at.
-
-    Links to directories are not followed, so that no loop can form. Raises UsageError where the directory is missing,
-    unreadable or holds no image, or where the output would lie in or above the input.
-    """
-    if not source.is_dir():
-        raise UsageError(f"{source}: not a directory; for one image use `cxr-infer file IN OUT`")
-    inside, outside = source.resolve(), out.resolve()
-    if outside == inside or inside in outside.parents:
-        raise UsageError(f"{out}: the output must not be the input directory or inside it; give another --out")
-    if outside in inside.parents:
-        raise UsageError(f"{out}: the output must not contain the input directory; give another --out")
-    jobs: list[Job] = []
-    unlisted: list[tuple[str, str]] = []
-    left_alone = 0
-    for folder, subfolders, names in os.walk(source, onerror=lambda e: unlisted.append(_unlisted(e, source))):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        left_alone += sum((Path(folder) / name).is_symlink() for name in subfolders)
-        for name in sorted(name for name in names if not name.startswith(".")):
-            path = Path(folder) / name
-            relative = path.relative_to(source)
-            if path.suffix.lower() in READABLE_SUFFIXES:
-                jobs.append(Job(relative.as_posix(), path, out / relative.with_name(output_name(name))))
-            else:
-                left_alone += 1
-    if not jobs:
-        if unlisted and unlisted[0][0] == ".":
-            raise UsageError(f"{source}: cannot be listed: {unlisted[0][1]}")
-        kinds = ", ".join(sorted(READABLE_SUFFIXES))
-        raise UsageError(f"{source}: no images found ({kinds}); is it the right directory?")
-    return Plan(source, tuple(jobs), tuple(unlisted), left_alone)
-
-
-def _unlisted(error: OSError, source: Path) -> tuple[str, str]:
-    folder = Path(error.filename or source)
-    return folder.relative_to(source).as_posix(), error.strerror or str(error)
-
-
-def check_report(path: Path, source: Path) -> None:
-    """Refuse a report that is no .json file or would lie among the originals. Raises UsageError."""
-    if path.suffix.lower() != ".json":
-        raise UsageError(f"{path}: the report is JSON; give --json a name that ends in .json")
-    if source.resolve() in path.resolve().parents:
-        raise UsageError(f"{path}: lies inside the input directory; give --json another place")
-    if path.is_dir():
-        raise UsageError(f"{path}: is a directory; give --json the name of a file")
-
-
-def prepare_output(out: Path) -> None:
-    """Make the output directory and try to write there, before hours of work. Raises UsageError where that fails."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written to: {error.strerror or error}; give another --out") from error
-
-
-def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
-    """The job of one image. Raises UsageError where the target is the source, exists or is of a lossy kind."""
-    if target.suffix.lower() not in LOSSLESS_SUFFIXES:
-        raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png or .tif")
-    if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
-        raise UsageError(f"{target}: OUT must not be IN; give another name")
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target}: exists; use --overwrite or another name")
-    return Job(source.name, source, target)
-
-
 def denoise_files(
     plan: Plan,
     model: Model,
@@ -196,69 +104,117 @@ def denoise_files(
     *,
     reference: Path | None = None,
     overwrite: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileResult]:
-    """Denoise what was planned and yield each result, in order.
+    """Denoise what was planned and yield each result, in order. Reading, denoising and writing overlap.
 
     A bad file is a result with status `failed`, never an exception. reference: directory of clean images under the same
-    names. overwrite: replace results that exist. Raises UsageError where the settings do not fit the model.
+    names. overwrite: replace results that exist. stopped: asked before each image; once true, what was denoised is
+    written and yielded, and nothing more is begun. Raises UsageError where the settings do not fit the model.
     """
     settings = settings or Settings()
-    model.tiles(settings)  # an impossible window is the user's mistake, not every file's
+    model.check(settings)  # an impossible setting is the user's mistake, not every file's
     for name, reason in plan.unlisted:
         yield FileResult(name, FAILED, f"{name}: the directory cannot be listed: {reason}")
     originals = plan.source.resolve()
-    taken: set[Path] = set()
-    for job in plan.jobs:
-        try:
-            if job.target in taken:
-                raise ImageError(f"{job.source}: another image already became {job.target.name}; rename one of them")
-            taken.add(job.target)
-            if job.target.exists() and not overwrite:
-                reason = "the result exists; --overwrite replaces it"
-                yield FileResult(job.name, SKIPPED, reason, output=str(job.target))
-                continue
-            _refuse_landing_in(originals, job)
-            yield denoise_file(job, model, settings, reference)
-        except CxrError as error:
-            yield FileResult(job.name, FAILED, str(error))
-        except (OSError, cv2.error) as error:
-            yield FileResult(job.name, FAILED, f"{job.source}: {error}")
-        except MemoryError:
-            yield FileResult(job.name, FAILED, f"{job.source}: too large for this machine's memory")
 
+    def read(job: Job) -> _Read | FileResult:
+        return _guarded(job, lambda: _refusal(job, originals, overwrite) or _read(job))
 
-def _refuse_landing_in(originals: Path, job: Job) -> None:
-    """Raise ImageError where a link in the output leads back into the input; where the file lands is what counts."""
-    landing = job.target.parent.resolve()
-    if landing == originals or originals in landing.parents:
-        raise ImageError(f"{job.target}: leads back into the input directory; remove that link or give another --out")
+    def compute(item: _Read | FileResult) -> _Denoised | FileResult:
+        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _denoise(item, model, settings))
+
+    def write(item: _Denoised | FileResult) -> FileResult:
+        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _finish(item, reference))
+
+    yield from in_stages(plan.jobs(), read, compute, write, stopped=stopped)
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reference: Path | None = None) -> FileResult:
-    """Read, denoise and write one image, then measure it. Raises ImageError."""
+    """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
+    return _finish(_denoise(_read(job), model, settings), reference)
+
+
+def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
+    """What a stage gives, or the failed result that its exception is."""
+    try:
+        return stage()
+    except CxrError as error:
+        return FileResult(job.name, FAILED, str(error))
+    except (OSError, cv2.error) as error:
+        return FileResult(job.name, FAILED, f"{job.source}: {error}")
+    except MemoryError:
+        return FileResult(job.name, FAILED, f"{job.source}: too large for this machine's memory")
+
+
+def _refusal(job: Job, originals: Path, overwrite: bool) -> FileResult | None:
+    """The result of a job whose result exists already. Raises ImageError where its target must not be written."""
+    rival = job.source.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
+    if output_name(rival.name) == job.target.name and rival.is_file():
+        raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
+    if job.target.exists() and not overwrite:
+        reason = "the result exists; --overwrite replaces it"
+        return FileResult(job.name, SKIPPED, reason, output=str(job.target))
+    landing = job.target.parent.resolve()  # where the file lands is what counts, not by which name
+    if landing == originals or originals in landing.parents:
+        raise ImageError(f"{job.target}: leads back into the input directory; remove that link or give another --out")
+    return None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """An image as it came from its file."""
+
+    job: Job
+    pixels: Pixels
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Denoised:
+    """Its result, to be written."""
+
+    job: Job
+    pixels: Pixels
+    before: Mottle
+    low_range: bool
+    seconds: float
+
+
+def _read(job: Job) -> _Read:
     started = time.perf_counter()
     pixels = read_gray(job.source)
-    noisy = to_unit(pixels)
-    result = from_unit(model.denoise_unit(noisy, settings), pixels.dtype)
-    write_image(job.target, result)
-    seconds = time.perf_counter() - started
-    height, width = pixels.shape
-    denoised = to_unit(result)
-    figures, message = _compare(job.name, denoised, reference)
-    if pixels.dtype == np.uint16 and pixels.max() < LOW_16_BIT:
+    return _Read(job, pixels, time.perf_counter() - started)
+
+
+def _denoise(item: _Read, model: Model, settings: Settings) -> _Denoised:
+    started = time.perf_counter()
+    before = estimate_mottle(item.pixels)
+    result = from_unit(model.denoise_unit(to_unit(item.pixels), settings, before), item.pixels.dtype)
+    low_range = bool(item.pixels.dtype == np.uint16 and item.pixels.max() < LOW_16_BIT)
+    return _Denoised(item.job, result, before, low_range, item.seconds + time.perf_counter() - started)
+
+
+def _finish(item: _Denoised, reference: Path | None) -> FileResult:
+    started = time.perf_counter()
+    write_image(item.job.target, item.pixels)
+    seconds = item.seconds + time.perf_counter() - started
+    height, width = item.pixels.shape
+    figures, message = _compare(item.job.name, item.pixels, reference)
+    if item.low_range:
         message = "; ".join(filter(None, (message, "uses a sixteenth of the 16-bit range or less: is it 12-bit data?")))
     return FileResult(
-        job.name,
+        item.job.name,
         DONE,
         message,
-        output=str(job.target),
+        output=str(item.job.target),
         width=width,
         height=height,
-        bits=pixels.dtype.itemsize * 8,
-        mottle_before=estimate_mottle(noisy).gray_levels,
-        mottle_after=estimate_mottle(denoised).gray_levels,
+        bits=item.pixels.dtype.itemsize * 8,
+        mottle_before=item.before.gray_levels,
+        mottle_after=estimate_mottle(item.pixels).gray_levels,
         milliseconds=seconds * 1e3,
-        megapixels_per_second=pixels.size / 1e6 / seconds,
+        megapixels_per_second=item.pixels.size / 1e6 / seconds,
         **figures,
     )
 
@@ -272,7 +228,7 @@ def find_reference(name: str, reference: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _compare(name: str, denoised: NDArray[np.float32], reference: Path | None) -> tuple[dict[str, float], str]:
+def _compare(name: str, result: Pixels, reference: Path | None) -> tuple[dict[str, float], str]:
     """MSE, PSNR and SSIM against the reference, or none and the reason."""
     if reference is None:
         return {}, ""
@@ -283,8 +239,9 @@ def _compare(name: str, denoised: NDArray[np.float32], reference: Path | None) -
         clean = to_unit(read_gray(path))
     except ImageError as error:
         return {}, f"reference: {error}"
-    if clean.shape != denoised.shape:
-        (h, w), (height, width) = clean.shape, denoised.shape
+    if clean.shape != result.shape:
+        (h, w), (height, width) = clean.shape, result.shape
         return {}, f"the reference is {w}x{h}, the image {width}x{height}"
+    denoised = to_unit(result)
     error_mse = mse(clean, denoised)
     return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, ""

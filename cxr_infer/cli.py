@@ -1,27 +1,22 @@
 """The command line: parses, calls the library, draws.
 
 Results go to stdout, progress and problems to stderr. Exit status: 0 all done, 1 some files failed, 2 wrong usage or an
-unusable model, 130 interrupted.
+unusable model, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import os
-import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cxr_infer import __version__
-from cxr_infer.exit_status import SOME_FAILED, reports_errors
-
-if TYPE_CHECKING:
-    from cxr_infer.batch import FileResult, Summary
-    from cxr_infer.denoiser import Model, Settings
+from cxr_infer.exit_status import SOME_FAILED, print_error, reports_errors
+from cxr_infer.settings import DEFAULT_MEMORY
 
 app = typer.Typer(
     name="cxr-infer",
@@ -33,12 +28,17 @@ app = typer.Typer(
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="window, original, new, or the path of an .onnx file.")]
 StrengthOption = Annotated[float, typer.Option(help="0 gives the input back, 1 removes all the mottle found.")]
-WindowOption = Annotated[int | None, typer.Option(help="Largest side of a window in px. Default: the model's own.")]
+WindowOption = Annotated[
+    int | None, typer.Option(help="Side of a window in px, to which half the overlap comes at every edge.")
+]
 OverlapOption = Annotated[
     int | None, typer.Option(help="Least overlap of neighbouring windows in px. Default: the model's own.")
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option(help="Threads to compute with. Default: what affinity and container quota allow.")
+]
+MemoryOption = Annotated[
+    int, typer.Option(help="MB that the network may take. It decides the size of windows and how many run together.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 RepairOption = Annotated[
@@ -73,79 +73,51 @@ def dir_command(
     overlap: OverlapOption = None,
     repair_wrapped: RepairOption = False,
     threads: ThreadsOption = None,
+    memory: MemoryOption = DEFAULT_MEMORY,
     overwrite: OverwriteOption = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this JSON file.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.")] = False,
 ) -> None:
     """Denoise a whole directory of X-rays. Originals are never touched."""
-    from cxr_infer import batch, report
-    from cxr_infer.denoiser import Settings, load_model
+    from cxr_infer import batch, plan, report
+    from cxr_infer.denoiser import load_model
     from cxr_infer.errors import UsageError
+    from cxr_infer.interrupts import stop_on_signals
+    from cxr_infer.json_report import JsonReport, describe_run
+    from cxr_infer.settings import Settings
 
-    out = out if out is not None else batch.default_output(source)
+    out = out if out is not None else plan.default_output(source)
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
-    settings = Settings(strength, window, overlap, repair_wrapped)
-    plan = batch.plan_directory(source, out)
+    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    planned = plan.plan_directory(source, out)
     loaded = load_model(model, threads=threads)
-    loaded.tiles(settings)
+    loaded.check(settings)
     if json_file is not None:
-        batch.check_report(json_file, source)
-    batch.prepare_output(out)
-    summary = batch.Summary()
-    results: list[FileResult] = []
-    interrupted = False
-    if plan.left_alone and not quiet:
-        report.stderr_console().print(f"left alone, being no PNG, TIFF or JPEG file: {plan.left_alone}")
-    with report.progress_over(len(plan.jobs) + len(plan.unlisted), "denoising", quiet) as advance:
-        try:
-            for result in batch.denoise_files(plan, loaded, settings, reference=reference, overwrite=overwrite):
-                summary.add(result)
-                results.append(result)
-                advance(result)
-        except KeyboardInterrupt:
-            interrupted = True
-    if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
-        _write_json(json_file, loaded, settings, source, out, results, summary, interrupted)
-    if not quiet:
-        report.print_results(results, summary, f"{loaded.card.name} on {source}")
-        report.print_line(f"results are in {out}")
-    if interrupted:
-        raise KeyboardInterrupt
+        plan.check_report(json_file, source)
+    plan.prepare_output(out)
+    if planned.left_alone and not quiet:
+        report.stderr_console().print(f"left alone, being no PNG, TIFF or JPEG file: {planned.left_alone}")
+    total = len(planned.names) + len(planned.unlisted)
+    with stop_on_signals() as stopped, JsonReport() as records:
+        summary, shown = batch.Summary(), report.Shown()
+        with report.progress_over(total, "denoising", quiet) as advance:
+            for result in batch.denoise_files(
+                planned, loaded, settings, reference=reference, overwrite=overwrite, stopped=stopped
+            ):
+                for collect in (summary.add, shown.add, records.add, advance):
+                    collect(result)
+        if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
+            head = describe_run(loaded, settings, source, out)
+            records.write(json_file, head, summary, interrupted=stopped())
+        if not quiet:
+            report.print_results(shown, summary, f"{loaded.card.name} on {source}")
+            report.print_line(f"results are in {out}")
+    if stopped():
+        print_error("interrupted; the same command does the rest")
+        raise typer.Exit(stopped.exit_status)
     if summary.failed:
         raise typer.Exit(SOME_FAILED)
-
-
-def _write_json(
-    path: Path,
-    model: Model,
-    settings: Settings,
-    source: Path,
-    out: Path,
-    results: list[FileResult],
-    summary: Summary,
-    interrupted: bool,
-) -> None:
-    import dataclasses
-    from importlib.metadata import version
-
-    from cxr_infer.image_io import write_bytes
-
-    content: dict[str, Any] = {
-        "model": {"name": model.card.name, "file": str(model.path), "sha256": model.sha256},
-        "settings": dataclasses.asdict(settings),
-        "versions": {
-            "cxr-infer": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "onnxruntime", "opencv-python-headless")},
-        },
-        "input": str(source),
-        "output": str(out),
-        "interrupted": interrupted,
-        "summary": summary.to_dict(),
-        "files": [result.to_dict() for result in results],
-    }
-    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 @app.command("file")
@@ -159,18 +131,22 @@ def file_command(
     overlap: OverlapOption = None,
     repair_wrapped: RepairOption = False,
     threads: ThreadsOption = None,
+    memory: MemoryOption = DEFAULT_MEMORY,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Denoise one X-ray."""
-    from cxr_infer import batch, report
-    from cxr_infer.denoiser import Settings, load_model
+    from cxr_infer import batch, plan, report
+    from cxr_infer.denoiser import load_model
+    from cxr_infer.settings import Settings
 
-    settings = Settings(strength, window, overlap, repair_wrapped)
-    job = batch.single_job(source, target, overwrite=overwrite)
-    result = batch.denoise_file(job, load_model(model, threads=threads), settings)
-    summary = batch.Summary()
+    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    job = plan.single_job(source, target, overwrite=overwrite)
+    loaded = load_model(model, threads=threads)
+    summary, shown = batch.Summary(), report.Shown()
+    result = batch.denoise_file(job, loaded, settings)
     summary.add(result)
-    report.print_results([result], summary, f"{model}: {target}")
+    shown.add(result)
+    report.print_results(shown, summary, f"{model}: {target}")
 
 
 @app.command("models")

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.denoiser import Settings, load_model
+from cxr_infer.denoiser import load_model
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.figure import Panel, describe, draw_figure
 from cxr_infer.image_io import read_gray, write_image
 from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.model_card import MODEL_NAMES
+from cxr_infer.settings import Settings
 
 
 @dataclass(frozen=True)

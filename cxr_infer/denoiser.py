@@ -27,36 +27,15 @@ from cxr_infer.model_card import (
     sha256,
     weights_directory,
 )
-from cxr_infer.mottle import estimate_mottle, repair_wrapped
+from cxr_infer.mottle import Mottle, estimate_mottle, repair_wrapped
+from cxr_infer.settings import Settings
 from cxr_infer.threads import available_cpus
-from cxr_infer.tiling import plan_axis, predict_in_windows
+from cxr_infer.tiling import Grid, plan_axis, plan_windows, predict_in_windows
 
 FloatImage = NDArray[np.float32]
 
-BATCH_PIXELS = 1 << 19  # pixels of windows that go through the network together: bounds the memory
+MEGABYTE = 1_000_000
 FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How an image is denoised.
-
-    strength: 0 gives the input back, 1 the network's result, between them the residual is blended.
-    window, overlap: px; None takes the model's own. repair_wrapped: undo the wrap-around of 8-bit noise first.
-    """
-
-    strength: float = 1.0
-    window: int | None = None
-    overlap: int | None = None
-    repair_wrapped: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.strength <= 1.0:
-            raise UsageError(f"strength {self.strength:g} is outside 0..1")
-        if self.window is not None and self.window < 1:
-            raise UsageError(f"window {self.window} px is too small; use 1 or more")
-        if self.overlap is not None and self.overlap < 0:
-            raise UsageError(f"overlap {self.overlap} px is negative; use 0 or more")
 
 
 @dataclass(frozen=True)
@@ -72,28 +51,45 @@ class Model:
         """Hex SHA-256 of the ONNX file."""
         return sha256(self.path)
 
-    def tiles(self, settings: Settings) -> tuple[int, int]:
-        """Window and overlap in px under some settings. Raises UsageError where they do not fit the model."""
+    def check(self, settings: Settings) -> None:
+        """Raises UsageError where settings do not fit the model, whatever the image."""
         if self.card.size is not None:
             if settings.window is not None or settings.overlap is not None:
                 raise UsageError(f"model {self.card.name} takes whole images; --window and --overlap are for `window`")
-            return self.card.size, 0
-        window = settings.window if settings.window is not None else self.card.window
-        half = window // 2 // self.card.multiple * self.card.multiple
-        overlap = settings.overlap if settings.overlap is not None else min(self.card.overlap, half)
-        plan_axis(1, window, overlap, self.card.multiple)  # raises where the two do not fit each other
-        return window, overlap
+        elif settings.window is None:
+            self.grid((1 << 12, 1 << 12), settings)
 
-    def denoise_unit(self, image: FloatImage, settings: Settings) -> FloatImage:
-        """One image (H, W) float32 in [0, 1] -> the same. Raises ImageError for an empty or wrongly shaped one."""
+    def grid(self, shape: tuple[int, int], settings: Settings) -> Grid:
+        """The windows over an image of shape (H, W). Raises UsageError where the memory is too little for any."""
+        multiple = self.card.multiple
+        overlap = settings.overlap if settings.overlap is not None else self.card.overlap
+        if settings.window is not None:
+            rows, columns = (plan_axis(extent, settings.window, overlap, multiple) for extent in shape)
+            return Grid(rows, columns)
+        most = min((self.card.window + overlap) ** 2, self._affordable(settings))
+        grid = plan_windows(shape, most, overlap, multiple)
+        if grid is None:
+            least = 1 + (2 * overlap + multiple) ** 2 * self.card.memory_per_pixel // MEGABYTE
+            raise UsageError(f"memory {settings.memory} MB is too little for an overlap of {overlap} px; use {least}")
+        return grid
+
+    def _affordable(self, settings: Settings) -> int:
+        """Pixels that may be in the network at once."""
+        return settings.memory * MEGABYTE // self.card.memory_per_pixel
+
+    def denoise_unit(self, image: FloatImage, settings: Settings, mottle: Mottle | None = None) -> FloatImage:
+        """One image (H, W) float32 in [0, 1] -> the same. Raises ImageError for an empty or wrongly shaped one.
+
+        mottle: what `estimate_mottle` found in it, where that is known already.
+        """
         if image.ndim != 2 or image.size == 0:
             raise ImageError(f"an image of shape {image.shape} is not a gray (height, width) image")
-        window, overlap = self.tiles(settings)
+        self.check(settings)
         if settings.strength == 0.0 and not settings.repair_wrapped:
             return image
         if settings.repair_wrapped:
-            image = repair_wrapped(image)
-        denoised = self._whole(image) if self.card.size is not None else self._windows(image, window, overlap)
+            image, mottle = repair_wrapped(image), None
+        denoised = self._whole(image) if self.card.size is not None else self._windows(image, settings, mottle)
         if settings.strength == 1.0:
             return denoised
         return image + np.float32(settings.strength) * (denoised - image)
@@ -110,16 +106,11 @@ class Model:
                 f"{self.path}: onnxruntime failed on a window of {windows.shape[-2:]}: {reason}"
             ) from error
 
-    def _windows(self, image: FloatImage, window: int, overlap: int) -> FloatImage:
-        level = estimate_mottle(image).level if self.card.told_noise_level else 0.0
-        return predict_in_windows(
-            image,
-            lambda windows: self._run(windows, level),
-            window,
-            overlap,
-            multiple=self.card.multiple,
-            batch=max(1, BATCH_PIXELS // window**2),
-        )
+    def _windows(self, image: FloatImage, settings: Settings, mottle: Mottle | None) -> FloatImage:
+        level = (mottle or estimate_mottle(image)).level if self.card.told_noise_level else 0.0
+        grid = self.grid((image.shape[0], image.shape[1]), settings)
+        batch = max(1, self._affordable(settings) // grid.window_pixels)
+        return predict_in_windows(image, lambda windows: self._run(windows, level), grid, batch)
 
     def _whole(self, image: FloatImage) -> FloatImage:
         resized = _resize(image, self.card.size or 0, self.card.size or 0)
@@ -205,6 +196,8 @@ def _open_session(path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     # spinning threads burn the CPU time that a container's quota counts; measured faster without
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # planned memory for each new shape of input is kept for good; without, a window takes half as much, no slower
+    options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen unrelated types

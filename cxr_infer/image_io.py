@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -92,14 +93,18 @@ def write_image(path: Path, pixels: Pixels) -> None:
     write_bytes(path, encoded.tobytes())
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file at once: to a temporary name beside it, then renamed. Raises ImageError on failure."""
+def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write a whole file at once: to a temporary name beside it, then renamed. Raises ImageError on failure.
+
+    content: what the file holds; given as parts, it need never be in memory as a whole.
+    """
+    parts = (content,) if isinstance(content, bytes) else content
     # the name is known before the file exists, so that an interrupt at any moment leaves nothing behind
     temporary = path.with_name(f".cxr-{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
-            stream.write(content)
+            stream.writelines(parts)
         temporary.replace(path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error

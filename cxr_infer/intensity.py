@@ -31,8 +31,9 @@ def to_unit(pixels: NDArray[Any]) -> NDArray[np.float32]:
 def from_unit(image: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> Pixels:
     """Float pixels of any shape -> uint8 or uint16, rounded to nearest and saturated at black and white."""
     scale = full_scale(dtype)
-    scaled = np.asarray(image, dtype=np.float32) * np.float32(scale)
-    return np.asarray(np.clip(np.rint(scaled), 0, scale), dtype=dtype)
+    scaled = np.multiply(image, np.float32(scale), dtype=np.float32)
+    np.rint(scaled, out=scaled)  # in place: a large image is in memory often enough
+    return np.asarray(np.clip(scaled, 0, scale, out=scaled), dtype=dtype)
 
 
 def to_bytes(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

@@ -51,8 +51,9 @@ class ModelCard:
     purpose: str
     size: int | None = None  # px: the fixed side to which images are resized; None where height and width are free
     multiple: int = 1  # px: height and width of a window are divisible by it
-    window: int = 512  # px: largest side of a window by default
-    overlap: int = 64  # px: least overlap of neighbouring windows by default
+    window: int = 1024  # px: by default the network sees windows of at most (window + overlap)^2 pixels
+    overlap: int = 128  # px: least overlap of neighbouring windows by default
+    memory_per_pixel: int = 240  # bytes that onnxruntime takes at most for a pixel of a window
     told_noise_level: bool = False  # has the input `noise_level`
     noise_level_recipe: str = ""
     pixel_range: tuple[float, float] = (0.0, 1.0)  # black, white

@@ -12,8 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cxr_infer.intensity import Pixels, to_unit
+
 FloatImage = NDArray[np.float32]
 
+STRIP = 512  # px, rows that are looked at together; a multiple of BLOCK
 BLOCK = 8  # px, side of the blocks in which mean and variance are taken
 BINS = 24  # brightness bins
 BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark or too close to saturation to tell
@@ -74,22 +77,38 @@ def _block_means(image: FloatImage) -> NDArray[np.float64]:
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64).ravel())
 
 
-def estimate_mottle(image: FloatImage, spacing: int = TAP_SPACING) -> Mottle:
+def _blocks(image: FloatImage | Pixels, spacing: int) -> tuple[NDArray[np.float64], ...]:
+    """Of every 8x8 block: the variance of the high-pass, the mean, and the share of saturated pixels.
+
+    In strips, so that a large image needs little memory beside its own.
+    """
+    height = image.shape[0] // BLOCK * BLOCK
+    parts = []
+    for top in range(0, height, STRIP):
+        bottom = min(top + STRIP, height)
+        first, last = max(top - spacing, 0), min(bottom + spacing, image.shape[0])
+        strip = image[first:last]
+        unit = to_unit(strip) if np.issubdtype(strip.dtype, np.integer) else np.ascontiguousarray(strip, np.float32)
+        inner = slice(top - first, bottom - first)
+        saturated = ((unit[inner] <= 0) | (unit[inner] >= 1)).astype(np.float32)
+        high_pass = _high_pass(unit, spacing)[inner]
+        parts.append([_block_means(high_pass**2), _block_means(unit[inner]), _block_means(saturated)])
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def estimate_mottle(image: FloatImage | Pixels, spacing: int = TAP_SPACING) -> Mottle:
     """Estimate the mottle of one image from the image alone.
 
-    image: (H, W) float32 in [0, 1]. spacing: px between the taps of the high-pass filter.
+    image: (H, W) float32 in [0, 1], or stored uint8 or uint16 pixels. spacing: px between the taps of the high-pass.
 
     High-pass, 8x8 blocks, 24 bins of block mean over 0.05..0.9 with at least 25 blocks each, median variance per bin,
     least-squares line variance = gain * mean + offset. Bins in which more than 2% of the pixels are saturated are left
     out, because clipping takes their variance away. An image too small or too flat in brightness for the bins is
     treated as a single bin. The result is never negative.
     """
-    image = np.ascontiguousarray(image, dtype=np.float32)
     if min(image.shape) < BLOCK:
         return Mottle(0.0, 0.0, 0.0, 0.0)
-    variance = _block_means(_high_pass(image, spacing) ** 2)
-    mean = _block_means(image)
-    saturated = _block_means(((image <= 0) | (image >= 1)).astype(np.float32))
+    variance, mean, saturated = _blocks(image, spacing)
     low, high = BIN_RANGE
     bins = np.floor((mean - low) / (high - low) * BINS).astype(int)
 

@@ -102,16 +102,40 @@ def _say_problem(console: Console, result: FileResult) -> None:
         console.print(f"note: {result.name}: {result.message}", markup=False)
 
 
-def print_results(results: Sequence[FileResult], summary: Summary, title: str) -> None:
+class Shown:
+    """The results that the table shows: all of a short run, the worst of a long one. Never more than a screenful."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.first: list[FileResult] = []
+        self._lowest_psnr: list[FileResult] = []
+        self._most_mottle: list[FileResult] = []
+
+    def add(self, result: FileResult) -> None:
+        if result.status != DONE:
+            return
+        self.done += 1
+        if len(self.first) < FULL_TABLE:
+            self.first.append(result)
+        self._most_mottle = sorted([*self._most_mottle, result], key=lambda r: -(r.mottle_after or 0.0))[:WORST]
+        if result.psnr is not None:
+            self._lowest_psnr = sorted([*self._lowest_psnr, result], key=lambda r: r.psnr or 0.0)[:WORST]
+
+    @property
+    def worst(self) -> list[FileResult]:
+        """The files with the lowest PSNR; without references, those with the most mottle left."""
+        return self._lowest_psnr or self._most_mottle
+
+
+def print_results(results: Shown, summary: Summary, title: str) -> None:
     """The metrics table: every file of a short run, the worst of a long one, then totals and means."""
     console = stdout_console()
-    done = [result for result in results if result.status == DONE]
-    if done:
-        with_reference = any(result.psnr is not None for result in done)
-        worst_only = len(done) > FULL_TABLE
-        shown = worst(done) if worst_only else done
+    if results.done:
+        with_reference = summary.mean("psnr") is not None
+        worst_only = results.done > FULL_TABLE
+        shown = results.worst if worst_only else results.first
         table = _results_table(
-            f"{title}, the {len(shown)} worst of {len(done)}" if worst_only else title, with_reference
+            f"{title}, the {len(shown)} worst of {results.done}" if worst_only else title, with_reference
         )
         for result in shown:
             table.add_row(*_row(result, with_reference))
@@ -125,15 +149,6 @@ def print_results(results: Sequence[FileResult], summary: Summary, title: str) -
     ]
     counts = (summary.done, summary.failed, summary.skipped)
     console.print(", ".join(part for part, n in zip(parts, counts, strict=True) if n) + f". {RESEARCH_USE}")
-
-
-def worst(results: Sequence[FileResult]) -> list[FileResult]:
-    """The files with the lowest PSNR; without references, those with the most mottle left."""
-
-    compared = [result for result in results if result.psnr is not None]
-    if compared:
-        return sorted(compared, key=lambda result: result.psnr or 0.0)[:WORST]
-    return sorted(results, key=lambda result: result.mottle_after or 0.0, reverse=True)[:WORST]
 
 
 def _results_table(title: str, with_reference: bool) -> Table:

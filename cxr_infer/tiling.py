@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.errors import UsageError
-
 FloatImage = NDArray[np.float32]
 Predict = Callable[[FloatImage], FloatImage]  # (N, 1, H, W) -> (N, 1, H, W)
 
@@ -31,24 +29,68 @@ class Axis:
     padded: int
 
 
-def plan_axis(extent: int, window: int, overlap: int, multiple: int = 1) -> Axis:
-    """Evenly spaced windows that cover an axis of `extent` px.
+@dataclass(frozen=True)
+class Grid:
+    """The windows over an image: all of them rows.length x columns.length px."""
 
-    window: largest side of a window; it is made only as large as the number of windows needs. overlap: least px that
-    neighbours share. multiple: sides and starts are multiples of it, so that a network that works at coarser
-    resolutions sees the same pixels together in every window as in the whole image; window and overlap are rounded up
-    to it. Raises UsageError where the overlap leaves no progress.
+    rows: Axis
+    columns: Axis
+
+    @property
+    def window_pixels(self) -> int:
+        return self.rows.length * self.columns.length
+
+    @property
+    def computed(self) -> int:
+        """Pixels that go through the network, those of overlaps counted more than once."""
+        return self.window_pixels * len(self.rows.starts) * len(self.columns.starts)
+
+
+def plan_axis(extent: int, kept: int, overlap: int, multiple: int = 1) -> Axis:
+    """Evenly spaced windows of at most kept + overlap px that cover an axis of `extent` px.
+
+    kept: px that a window adds to its neighbours. overlap: least px that neighbours share. multiple: sides and starts
+    are multiples of it, so that a network that works at coarser resolutions sees the same pixels together in every
+    window as in the whole image; both lengths are rounded up to it.
     """
-    cells, longest, shared = (-(-px // multiple) for px in (extent, window, overlap))
-    if overlap < 0 or shared >= longest:
-        largest = (longest - 1) * multiple
-        raise UsageError(f"overlap {overlap} does not fit windows of {longest * multiple} px; use 0 to {largest}")
-    if cells <= longest:
+    cells, step, shared = (-(-px // multiple) for px in (extent, kept, overlap))
+    return split_axis(extent, max(1, -(-(cells - shared) // step)), overlap, multiple)
+
+
+def split_axis(extent: int, count: int, overlap: int, multiple: int = 1) -> Axis:
+    """`count` windows, no longer than needed, that cover an axis of `extent` px; see `plan_axis`."""
+    cells, shared = -(-extent // multiple), -(-overlap // multiple)
+    length = min(cells, -(-(cells + (count - 1) * shared) // count))
+    if length == cells:
         return Axis(cells * multiple, (0,), cells * multiple)
-    count = -(-(cells - shared) // (longest - shared))
-    length = min(longest, -(-(cells + (count - 1) * shared) // count))
     starts = tuple(i * (cells - length) // (count - 1) * multiple for i in range(count))
     return Axis(length * multiple, starts, cells * multiple)
+
+
+def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multiple: int = 1) -> Grid | None:
+    """The windows of at most `most_pixels` each, of any proportions, that compute the fewest pixels in all.
+
+    shape: (H, W) of the image. overlap, multiple: see `plan_axis`. None where windows would be narrower than twice the
+    overlap, so that most of what they compute were lost.
+    """
+    by_height, by_width = (_splits(extent, overlap, multiple) for extent in shape)
+    grids = []
+    for rows in by_height:
+        columns = next((axis for axis in by_width if rows.length * axis.length <= most_pixels), None)
+        if columns is not None:
+            grids.append(Grid(rows, columns))
+    return min(grids, key=lambda grid: grid.computed, default=None)
+
+
+def _splits(extent: int, overlap: int, multiple: int) -> list[Axis]:
+    """One window, two, and so on, while they are at least twice as long as their overlap."""
+    splits = [split_axis(extent, 1, overlap, multiple)]
+    while splits[-1].length > multiple:
+        following = split_axis(extent, len(splits) + 1, overlap, multiple)
+        if following.length < 2 * overlap:
+            break
+        splits.append(following)
+    return splits
 
 
 def blend_weights(overlap: int) -> FloatImage:
@@ -76,17 +118,13 @@ def pad_to(image: FloatImage, height: int, width: int) -> FloatImage:
     return np.pad(image, ((0, height - rows), (0, width - columns)), mode="symmetric")
 
 
-def predict_in_windows(
-    image: FloatImage, predict: Predict, window: int, overlap: int, *, multiple: int = 1, batch: int = 8
-) -> FloatImage:
+def predict_in_windows(image: FloatImage, predict: Predict, grid: Grid, batch: int = 1) -> FloatImage:
     """Apply a predictor of windows to a whole image.
 
     image: (H, W) float32. predict: (N, 1, h, w) -> same shape, called with at most `batch` windows of one row at a
-    time. window, overlap: px, see `plan_axis`. multiple: px that the sides of a window must be divisible by.
-    Returns (H, W) float32.
+    time. grid: from `plan_windows` or `plan_axis` for the image's height and width. Returns (H, W) float32.
     """
-    rows = plan_axis(image.shape[0], window, overlap, multiple)
-    columns = plan_axis(image.shape[1], window, overlap, multiple)
+    rows, columns = grid.rows, grid.columns
     padded = pad_to(image, rows.padded, columns.padded)
     canvas = np.empty_like(padded)
     covered = 0

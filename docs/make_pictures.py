@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.methods import BM3D, NLM_ANSCOMBE, classical
-from cxr_infer.denoiser import Settings, load_model
+from cxr_infer.denoiser import load_model
 from cxr_infer.figure import Panel, describe, draw_figure
 from cxr_infer.image_io import write_image
 from cxr_infer.intensity import to_bytes, to_unit
 from cxr_infer.mottle import poisson_mottle
 from cxr_infer.phantom import render_phantom
+from cxr_infer.settings import Settings
 
 PICTURES = Path(__file__).parent / "pictures"
 SEED, SIZE, DOSE = 3, 512, 70.83  # phantom, px, photons at white: the published noise

@@ -34,9 +34,9 @@ PURPOSES = {
     "window": "the one to use: removes mottle at native resolution in windows; keeps markers, lines "
     "and nodules, the faintest at less contrast",
 }
-# Largest window side by default and least overlap, px: chosen by the difference to whole-image inference, which at
-# these values is below half a gray level of 255 on X-rays at 12 and 20 photons.
-WINDOW, OVERLAP = 640, 128
+# Windows of this many px on a side plus the overlap: what fits goes through the network whole. The least overlap was
+# chosen by the difference to whole-image inference: below half a gray level of 255 at 12 and 20 photons.
+WINDOW, OVERLAP = 1024, 96
 
 
 def to_onnx(model: nn.Module, info: CheckpointInfo) -> tuple[onnx.ModelProto, ModelCard]:

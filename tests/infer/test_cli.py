@@ -107,7 +107,7 @@ def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: 
     write_image(xrays / "Лёгкие" / "lossy.jpg.png", noisy_bytes[:64, :64])
     done = run("cxr-infer", "dir", xrays)
     assert done.returncode == 1
-    assert "another image already became lossy.jpg.png" in done.stderr
+    assert "lossy.jpg becomes lossy.jpg.png as well" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,8 @@ def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: 
         (["dir", "full", "--model", "old"], "unknown model 'old'"),
         (["dir", "full", "--model", "gone.onnx"], "no such model file"),
         (["dir", "full", "--strength", "2"], "outside 0..1"),
-        (["dir", "full", "--window", "64", "--overlap", "64"], "overlap 64"),
+        (["dir", "full", "--overlap", "-1"], "overlap -1 px is negative"),
+        (["dir", "full", "--memory", "1"], "memory 1 MB is too little"),
         (["dir", "full", "--window", "0"], "window 0"),
         (["dir", "full", "--reference", "nowhere"], "nowhere: not a directory"),
         (["dir", "full", "--bogus"], "No such option"),
@@ -226,7 +227,7 @@ def slow_run(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Iterator[subproc
     for index in range(400):
         write_image(tmp_path / "many" / f"{index:03}.png", noisy_bytes)
     process = subprocess.Popen(
-        [sys.executable, "-c", "from cxr_infer.cli import main; main()", "dir", "many"],
+        [sys.executable, "-c", "from cxr_infer.cli import main; main()", "dir", "many", "--json", "report.json"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -236,19 +237,25 @@ def slow_run(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Iterator[subproc
     process.kill()
 
 
-def test_interrupt_ends_with_130_and_whole_files(slow_run: subprocess.Popen[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_whole_files_and_a_report_of_them(
+    slow_run: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int
+) -> None:
     out = tmp_path / "many-denoised"
     deadline = time.monotonic() + 60
     while not list(out.glob("*.png")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    slow_run.send_signal(signal.SIGINT)
+    slow_run.send_signal(number)
     stdout, stderr = slow_run.communicate(timeout=60)
-    assert slow_run.returncode == 130
+    assert slow_run.returncode == status
     assert "interrupted" in stderr
     assert "denoised" in stdout
     written = sorted(out.iterdir())
     assert 0 < len(written) < 400
     assert all(read_gray(path).shape == (256, 256) for path in written)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["interrupted"] is True
+    assert [record["name"] for record in report["files"]] == [path.name for path in written]
 
 
 def test_a_link_in_the_output_never_leads_back_to_the_originals(run: Run, xrays: Path, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from cxr_infer import ImageError, Model, ModelError, UsageError, denoise, load_model
-from cxr_infer.denoiser import Settings, model_path
+from cxr_infer.denoiser import model_path
 from cxr_infer.metrics import mse, psnr
-from cxr_infer.model_card import CARD_FILE, MODEL_NAMES, ONNX_FILE, sha256
+from cxr_infer.model_card import CARD_FILE, MODEL_NAMES, ONNX_FILE, ModelCard, sha256
 from cxr_infer.mottle import poisson_mottle
 from cxr_infer.phantom import render_phantom
+from cxr_infer.settings import Settings
 
 GRAY_LEVEL = 1 / 255
 
@@ -51,14 +52,28 @@ def test_markers_text_and_lines_stand(window: Model) -> None:
         assert least < kept < 1.1, name
 
 
+@pytest.mark.parametrize("settings", [Settings(memory=60), Settings(window=64), Settings(window=200)])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
-def test_no_seams_at_the_default_setting(window: Model, dose: float) -> None:
-    clean = render_phantom(9, 768)
+def test_no_seams_whatever_the_windows(window: Model, settings: Settings, dose: float) -> None:
+    clean = render_phantom(9, 512)
     noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(2)), 1)
-    whole = window.denoise_unit(noisy, Settings(window=768, overlap=0))
-    tiled = window.denoise_unit(noisy, Settings())
-    assert window.card.window < 768
-    assert np.abs(tiled - whole).max() <= GRAY_LEVEL
+    assert window.grid(noisy.shape, Settings()).computed == noisy.size, "one window by default"
+    assert window.grid(noisy.shape, settings).computed > noisy.size
+    whole, in_windows = (window.denoise_unit(noisy, chosen) for chosen in (Settings(), settings))
+    assert np.abs(in_windows - whole).max() <= GRAY_LEVEL
+
+
+def test_overlap_costs_little_at_the_default(window: Model) -> None:
+    grid = window.grid((1024, 1024), Settings())
+    assert grid.computed < 1.15 * 1024**2
+
+
+def test_memory_bounds_what_is_in_the_network_at_once(window: Model) -> None:
+    most = 60_000_000 // window.card.memory_per_pixel
+    for shape in ((4096, 4096), (300, 9000), (1024, 1024)):
+        assert window.grid(shape, Settings(memory=60)).window_pixels <= most
+    with pytest.raises(UsageError, match="memory 2 MB is too little for an overlap of"):
+        window.grid((1024, 1024), Settings(memory=2))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (17, 9), (100, 333)])
@@ -96,7 +111,7 @@ def test_settings_that_make_no_sense_are_refused(window: Model, noisy: NDArray[n
     with pytest.raises(UsageError, match="strength"):
         denoise(noisy, window, strength=1.5)
     with pytest.raises(UsageError, match="overlap"):
-        denoise(noisy, window, window=64, overlap=64)
+        denoise(noisy, window, window=64, overlap=-1)
     with pytest.raises(UsageError, match="whole images"):
         denoise(noisy, "new", window=64)
     with pytest.raises(UsageError, match="unknown model 'nope'"):
@@ -147,6 +162,6 @@ def test_the_card_is_that_of_the_file(name: str) -> None:
     model = load_model(name)
     assert card["sha256"] == sha256(path) == model.sha256
     assert card["bytes"] == path.stat().st_size < 20e6
-    assert {key: card[key] for key in json.loads(model.card.to_metadata())} == json.loads(model.card.to_metadata())
+    assert ModelCard.from_mapping(card, "card.json") == model.card
     assert "Research use only" in card["limits"]
     assert "Wang" in card["citation"]

@@ -105,7 +105,7 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
             pass
         process.send_signal(signal.SIGTERM)
         said = process.stderr.read()
-    assert process.returncode == 130, said
+    assert process.returncode == 143, said
     assert "--resume continues" in said
     done_steps = read_tensors(tmp_path / "runs" / "window" / STATE)[1]["progress"]["step"]
     assert done_steps > 0

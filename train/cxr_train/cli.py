@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_infer.errors import UsageError
-from cxr_infer.exit_status import INTERRUPTED, WRONG_USAGE, print_error, reports_errors
+from cxr_infer.exit_status import WRONG_USAGE, print_error, reports_errors
+from cxr_infer.interrupts import stop_on_signals
 from cxr_infer.model_card import MODEL_NAMES, weights_directory
 from cxr_infer.report import print_line, print_table, stderr_console
 from cxr_train.config import DEFAULTS, STATE_FILE, TrainConfig
@@ -73,9 +74,9 @@ app.command("all", hidden=True)(_training_command(None))
 
 
 def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], *, resume: bool) -> None:
-    """Train one model with a live display. Raises CxrError; typer.Exit(130) where it was stopped early."""
+    """Train one model with a live display. Raises CxrError; typer.Exit(130 or 143) where it was stopped early."""
     from cxr_train.data import find_xrays
-    from cxr_train.loop import CHECKPOINT, interruptible, saved_config, train
+    from cxr_train.loop import CHECKPOINT, saved_config, train
 
     base = saved_config(directory) if resume else DEFAULTS[model]
     config = dataclasses.replace(base, **changes)
@@ -83,11 +84,11 @@ def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], 
     files = find_xrays(data)
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
     stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
-    with interruptible() as stopped, _display(config) as show:
+    with stop_on_signals() as stopped, _display(config) as show:
         ended = train(config, files, directory, resume=resume, on_step=show, stopped=stopped)
     if not ended:
         print_error(f"stopped; --resume continues the run in {directory}")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(stopped.exit_status)
     print_line(f"the best weights are {directory / CHECKPOINT}")
     print_line(f"next: cxr-export {model} --weights {directory.parent}")
 
