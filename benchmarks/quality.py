@@ -47,9 +47,9 @@ WINDOW = "window"
 DETAIL_DOSE = 71.0
 DETAIL_IMAGES = 10
 UNSEEN_DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)  # blurs more than any in training
-UNSEEN_BLUR = 1.0  # px, of quanta on a linear display; training has none
+UNSEEN_BLUR = 1.0  # px, of quanta on a linear display; more than any in training
 STEPS_16_BIT = 65535
-OVEREXPOSED = 1.4  # factor that makes a fifth of a typical X-ray white: few released images have any white areas
+OVEREXPOSED = 1.4  # factor that makes a third of the pixels white; hardly any released image has a white area
 
 
 @dataclass(frozen=True)

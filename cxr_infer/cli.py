@@ -29,7 +29,10 @@ app = typer.Typer(
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="window, original, new, or the path of an .onnx file.")]
 StrengthOption = Annotated[float, typer.Option(help="0 gives the input back, 1 removes all the mottle found.")]
 WindowOption = Annotated[
-    int | None, typer.Option(help="Side of a window in px, to which half the overlap comes at every edge.")
+    int | None,
+    typer.Option(
+        help="Side of a window in px, half the overlap beside it at every edge. Default: as large as --memory allows."
+    ),
 ]
 OverlapOption = Annotated[
     int | None, typer.Option(help="Least overlap of neighbouring windows in px. Default: the model's own.")

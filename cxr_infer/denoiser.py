@@ -57,21 +57,27 @@ class Model:
             if settings.window is not None or settings.overlap is not None:
                 raise UsageError(f"model {self.card.name} takes whole images; --window and --overlap are for `window`")
         elif settings.window is None:
-            self.grid((1 << 12, 1 << 12), settings)
+            overlap = self._overlap(settings)
+            # `plan_windows` splits any axis into windows shorter than three overlaps, and sides are rounded up
+            least = (3 * overlap + 2 * self.card.multiple) ** 2
+            if self._affordable(settings) < least:
+                raise UsageError(
+                    f"memory {settings.memory} MB is too little for an overlap of {overlap} px; "
+                    f"use {1 + least * self.card.memory_per_pixel // MEGABYTE} or more"
+                )
 
     def grid(self, shape: tuple[int, int], settings: Settings) -> Grid:
-        """The windows over an image of shape (H, W). Raises UsageError where the memory is too little for any."""
-        multiple = self.card.multiple
-        overlap = settings.overlap if settings.overlap is not None else self.card.overlap
+        """The windows over an image of shape (H, W). Raises UsageError where `check` does."""
+        self.check(settings)
+        multiple, overlap = self.card.multiple, self._overlap(settings)
         if settings.window is not None:
             rows, columns = (plan_axis(extent, settings.window, overlap, multiple) for extent in shape)
             return Grid(rows, columns)
         most = min((self.card.window + overlap) ** 2, self._affordable(settings))
-        grid = plan_windows(shape, most, overlap, multiple)
-        if grid is None:
-            least = 1 + (2 * overlap + multiple) ** 2 * self.card.memory_per_pixel // MEGABYTE
-            raise UsageError(f"memory {settings.memory} MB is too little for an overlap of {overlap} px; use {least}")
-        return grid
+        return plan_windows(shape, most, overlap, multiple)
+
+    def _overlap(self, settings: Settings) -> int:
+        return settings.overlap if settings.overlap is not None else self.card.overlap
 
     def _affordable(self, settings: Settings) -> int:
         """Pixels that may be in the network at once."""

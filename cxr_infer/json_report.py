@@ -16,17 +16,19 @@ from typing import Any
 from cxr_infer import __version__
 from cxr_infer.batch import FileResult, Summary
 from cxr_infer.denoiser import Model
+from cxr_infer.errors import ImageError
 from cxr_infer.image_io import write_bytes
 from cxr_infer.settings import Settings
 
+IN_MEMORY = 1 << 20  # bytes of records; more go to a temporary file
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless")  # whose versions can change a pixel
 
 
 class JsonReport:
-    """Collects records in an unnamed temporary file; `write` makes the report of them."""
+    """Collects records, of a long run in an unnamed temporary file; `write` makes the report of them."""
 
     def __init__(self) -> None:
-        self._records = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
+        self._records = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed by __exit__
 
     def __enter__(self) -> JsonReport:
         return self
@@ -37,7 +39,11 @@ class JsonReport:
         self._records.close()
 
     def add(self, result: FileResult) -> None:
-        self._records.write(json.dumps(asdict(result)).encode() + b"\n")
+        """Raises ImageError where the temporary file cannot grow."""
+        try:
+            self._records.write(json.dumps(result.to_dict()).encode() + b"\n")
+        except OSError as error:
+            raise ImageError(f"the report cannot be kept: {error.strerror or error}; set TMPDIR elsewhere") from error
 
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
         """The whole report, under its name only once it is complete. Raises ImageError where it cannot be written."""

@@ -6,21 +6,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.strips import row_strips
+
 Image = NDArray[np.floating]
 
 SSIM_SIGMA = 1.5  # px, of the Gaussian window
 SSIM_RADIUS = 5  # px, the window reaches this far and border pixels closer than it are left out
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
-STRIP = 512  # px, rows that are looked at together, so that a large image needs little memory beside its own
 PERFECT_MSE = 1e-12  # an error below it counts as this, so that PSNR stays finite (120 dB)
 
 
 def mse(clean: Image, image: Image) -> float:
     """Mean squared error. Both (H, W) in [0, 1]."""
     total = 0.0
-    for top in range(0, clean.shape[0], STRIP):
-        strip = slice(top, top + STRIP)
+    for strip in row_strips(clean.shape[0]):
         difference = np.asarray(clean[strip], dtype=np.float64) - np.asarray(image[strip], dtype=np.float64)
         total += float((difference**2).sum())
     return total / float(clean.size)
@@ -47,9 +47,9 @@ def ssim(clean: Image, image: Image) -> float:
         return float(_ssim_map(a.mean(), b.mean(), (a * a).mean(), (b * b).mean(), (a * b).mean()))
     inner = slice(SSIM_RADIUS, -SSIM_RADIUS)
     total = 0.0
-    for top in range(0, height - 2 * SSIM_RADIUS, STRIP):
-        strip = slice(top, top + STRIP + 2 * SSIM_RADIUS)
-        a, b = (np.asarray(i[strip], dtype=np.float64) for i in (clean, image))
+    for strip in row_strips(height - 2 * SSIM_RADIUS):
+        rows = slice(strip.start, strip.stop + 2 * SSIM_RADIUS)
+        a, b = (np.asarray(i[rows], dtype=np.float64) for i in (clean, image))
         means = (_gaussian(x) for x in (a, b, a * a, b * b, a * b))
         total += float(_ssim_map(*means)[inner, inner].sum())
     return total / float((height - 2 * SSIM_RADIUS) * (width - 2 * SSIM_RADIUS))

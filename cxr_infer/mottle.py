@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_infer.intensity import Pixels, to_unit
+from cxr_infer.strips import row_strips
 
 FloatImage = NDArray[np.float32]
 
-STRIP = 512  # px, rows that are looked at together; a multiple of BLOCK
 BLOCK = 8  # px, side of the blocks in which mean and variance are taken
 BINS = 24  # brightness bins
 BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark or too close to saturation to tell
@@ -78,18 +78,16 @@ def _block_means(image: FloatImage) -> NDArray[np.float64]:
 
 
 def _blocks(image: FloatImage | Pixels, spacing: int) -> tuple[NDArray[np.float64], ...]:
-    """Of every 8x8 block: the variance of the high-pass, the mean, and the share of saturated pixels.
+    """Of every whole 8x8 block, in row order: the high-pass's mean square, the mean, the share of saturated pixels.
 
-    In strips, so that a large image needs little memory beside its own.
+    image: (H, W), see `estimate_mottle`. Returns three arrays (blocks,).
     """
-    height = image.shape[0] // BLOCK * BLOCK
     parts = []
-    for top in range(0, height, STRIP):
-        bottom = min(top + STRIP, height)
-        first, last = max(top - spacing, 0), min(bottom + spacing, image.shape[0])
-        strip = image[first:last]
-        unit = to_unit(strip) if np.issubdtype(strip.dtype, np.integer) else np.ascontiguousarray(strip, np.float32)
-        inner = slice(top - first, bottom - first)
+    for strip in row_strips(image.shape[0] // BLOCK * BLOCK):
+        first = max(strip.start - spacing, 0)  # the rows beside a strip are there for the high-pass
+        rows = image[first : strip.stop + spacing]
+        unit = to_unit(rows) if np.issubdtype(rows.dtype, np.integer) else np.ascontiguousarray(rows, np.float32)
+        inner = slice(strip.start - first, strip.stop - first)
         saturated = ((unit[inner] <= 0) | (unit[inner] >= 1)).astype(np.float32)
         high_pass = _high_pass(unit, spacing)[inner]
         parts.append([_block_means(high_pass**2), _block_means(unit[inner]), _block_means(saturated)])

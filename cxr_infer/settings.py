@@ -17,7 +17,7 @@ class Settings:
     window: px on a side that one window adds to its neighbours; the network sees the overlap besides. overlap: least
     px that neighbours share. None takes the model's own for either. repair_wrapped: undo the wrap-around of 8-bit
     noise first. memory: MB that the network may take; it decides how large windows are where `window` does not, and
-    how many go through the network together. The program itself takes about 100 MB and 20 bytes a pixel more.
+    how many go through the network together. The program itself takes about 110 MB and 20 bytes a pixel more.
     """
 
     strength: float = 1.0

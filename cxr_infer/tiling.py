@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.errors import UsageError
+
 FloatImage = NDArray[np.float32]
 Predict = Callable[[FloatImage], FloatImage]  # (N, 1, H, W) -> (N, 1, H, W)
 
@@ -67,11 +69,12 @@ def split_axis(extent: int, count: int, overlap: int, multiple: int = 1) -> Axis
     return Axis(length * multiple, starts, cells * multiple)
 
 
-def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multiple: int = 1) -> Grid | None:
+def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multiple: int = 1) -> Grid:
     """The windows of at most `most_pixels` each, of any proportions, that compute the fewest pixels in all.
 
-    shape: (H, W) of the image. overlap, multiple: see `plan_axis`. None where windows would be narrower than twice the
-    overlap, so that most of what they compute were lost.
+    shape: (H, W) of the image. overlap, multiple: px, see `plan_axis`. No window of several is shorter than twice the
+    overlap, so that most of what it computes is kept. Raises UsageError where `most_pixels` are too few for that, which
+    (3 * overlap + 2 * multiple)^2 never are.
     """
     by_height, by_width = (_splits(extent, overlap, multiple) for extent in shape)
     grids = []
@@ -79,7 +82,9 @@ def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multipl
         columns = next((axis for axis in by_width if rows.length * axis.length <= most_pixels), None)
         if columns is not None:
             grids.append(Grid(rows, columns))
-    return min(grids, key=lambda grid: grid.computed, default=None)
+    if not grids:
+        raise UsageError(f"windows of {most_pixels} pixels are too small for an overlap of {overlap} px; allow more")
+    return min(grids, key=lambda grid: grid.computed)
 
 
 def _splits(extent: int, overlap: int, multiple: int) -> list[Axis]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxr_infer.errors import UsageError
 from cxr_infer.tiling import Grid, blend_weights, plan_axis, plan_windows, predict_in_windows
 
 SHAPES = [(1, 1), (1, 70), (5, 3), (63, 64), (64, 64), (65, 130), (200, 91), (257, 511)]
@@ -59,7 +60,6 @@ def test_a_window_larger_than_the_image_is_one_window_no_larger_than_needed() ->
 @pytest.mark.parametrize(("most", "overlap"), [(1_300_000, 96), (200_000, 96), (60_000, 64), (300_000, 0)])
 def test_windows_are_as_large_as_they_may_be(shape: tuple[int, int], most: int, overlap: int) -> None:
     grid = plan_windows(shape, most, overlap, 16)
-    assert grid is not None
     assert grid.window_pixels <= most
     side = int(most**0.5) // 16 * 16 - overlap
     same_area = square(shape, side, overlap, 16)
@@ -68,8 +68,18 @@ def test_windows_are_as_large_as_they_may_be(shape: tuple[int, int], most: int, 
         assert grid.computed < shape[0] * shape[1] + 16 * (sum(shape) + 16), "what fits is one window"
 
 
-def test_too_little_memory_for_any_window_is_none() -> None:
-    assert plan_windows((4096, 4096), 10_000, 96, 16) is None
+def test_too_few_pixels_for_any_window_are_refused() -> None:
+    with pytest.raises(UsageError, match="windows of 10000 pixels are too small for an overlap of 96 px"):
+        plan_windows((4096, 4096), 10_000, 96, 16)
+
+
+@pytest.mark.parametrize(("overlap", "multiple"), [(96, 16), (64, 16), (7, 1), (20, 8), (0, 16)])
+def test_three_overlaps_on_a_side_are_enough_for_any_image(overlap: int, multiple: int) -> None:
+    least = (3 * overlap + 2 * multiple) ** 2
+    for height in range(1, 7 * (overlap + multiple), 5):
+        for width in (height, 3000, 2 * overlap + 1, 3 * overlap):
+            grid = plan_windows((height, max(width, 1)), least, overlap, multiple)
+            assert grid.window_pixels <= least
 
 
 @pytest.mark.parametrize("overlap", [1, 2, 16, 48, 95])

@@ -35,14 +35,19 @@ def _curve(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
 
 
-def _text(side: int, rng: np.random.Generator) -> FloatImage:
+def _draw_text(side: int, text: str, origin: tuple[int, int], font: int, scale: float, stroke: int) -> FloatImage:
+    """Text with its lower left corner at origin (x, y) in px; stroke: px. Returns a mask (side, side) in [0, 1]."""
     mask = np.zeros((side, side), np.uint8)
+    cv2.putText(mask, text, origin, font, scale, 255, stroke, cv2.LINE_AA)
+    return _unit(mask)
+
+
+def _text(side: int, rng: np.random.Generator) -> FloatImage:
     text = "".join(rng.choice(list(LETTERS), rng.integers(1, 7)))
     origin = (int(rng.integers(-10, side - 20)), int(rng.integers(10, side)))
     scale = rng.uniform(0.3, 1.6)
     thickness = int(rng.integers(1, 4))
-    cv2.putText(mask, text, origin, FONTS[rng.integers(len(FONTS))], scale, 255, thickness, cv2.LINE_AA)
-    return _unit(mask)
+    return _draw_text(side, text, origin, FONTS[rng.integers(len(FONTS))], scale, thickness)
 
 
 def _marker(side: int, rng: np.random.Generator) -> FloatImage:
@@ -61,11 +66,9 @@ def _marker(side: int, rng: np.random.Generator) -> FloatImage:
 
 def _small_letter(side: int, rng: np.random.Generator) -> FloatImage:
     """A letter of 8 to 16 px with strokes of a pixel or two, as on small lead markers."""
-    mask = np.zeros((side, side), np.uint8)
     origin = (int(rng.integers(0, side - 12)), int(rng.integers(16, side)))
     letter, font = str(rng.choice(list(LETTERS))), FONTS[rng.integers(len(FONTS))]
-    cv2.putText(mask, letter, origin, font, rng.uniform(0.4, 0.8), 255, int(rng.integers(1, 3)), cv2.LINE_AA)
-    return _unit(mask)
+    return _draw_text(side, letter, origin, font, rng.uniform(0.4, 0.8), int(rng.integers(1, 3)))
 
 
 def _tube(side: int, rng: np.random.Generator) -> FloatImage:

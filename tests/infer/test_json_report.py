@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cxr_infer import ImageError
+from cxr_infer.batch import DONE, FileResult, Summary
+from cxr_infer.json_report import IN_MEMORY, JsonReport
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4000])
+def test_a_report_holds_every_record_in_order(tmp_path: Path, count: int) -> None:
+    summary = Summary()
+    with JsonReport() as records:
+        for index in range(count):
+            result = FileResult(f"{index} \n é.png", DONE, width=10, height=10)
+            summary.add(result)
+            records.add(result)
+        records.write(tmp_path / "r.json", {"input": "in"}, summary, interrupted=False)
+    text = (tmp_path / "r.json").read_text()
+    report = json.loads(text)
+    assert list(report) == ["input", "files", "interrupted", "summary"]
+    assert [record["name"] for record in report["files"]] == [f"{index} \n é.png" for index in range(count)]
+    assert report["summary"]["done"] == count
+    if count == 4000:
+        assert len(text) > IN_MEMORY, "so that the temporary file was met"
+
+
+def test_no_room_for_records_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cxr_infer.json_report.IN_MEMORY", 1)
+    monkeypatch.setattr("tempfile.tempdir", "/no/such/place")
+    with JsonReport() as records, pytest.raises(ImageError, match=r"the report cannot be kept: .*; set TMPDIR"):
+        records.add(FileResult("a.png", DONE))
