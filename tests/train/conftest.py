@@ -1,32 +1,15 @@
-"""A directory of clean phantoms, named as the NIH release names its files, as training data."""
+"""Phantoms as training data, and a small training to run on them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cxr_infer.image_io import write_image
-from cxr_infer.intensity import to_bytes
-from cxr_infer.phantom import render_phantom
 from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles, find_xrays
-
-PATIENTS = 10
-
-
-@pytest.fixture(scope="session")
-def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    base = to_bytes(render_phantom(1, 128))
-    for patient in range(PATIENTS):
-        for visit in range(2):
-            image = np.roll(base, 3 * patient + visit, axis=1)
-            write_image(folder / f"images_{visit:03}" / f"{patient:08}_{visit:03}.png", image)
-    return folder
 
 
 @pytest.fixture(scope="session")

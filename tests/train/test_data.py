@@ -8,7 +8,7 @@ import pytest
 from cxr_infer.errors import DataError
 from cxr_infer.image_io import write_image
 from cxr_train.data import SPLITS, XrayFiles, XrayImages, find_xrays, patient_of, split_of_patient
-from tests.train.conftest import PATIENTS
+from tests.conftest import PATIENTS
 
 IMAGE = np.full((20, 20), 90, np.uint8)
 

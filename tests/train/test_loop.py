@@ -18,7 +18,8 @@ from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles, XrayImages, find_xrays
 from cxr_train.loop import CHECKPOINT, STATE, Progress, saved_config, train
 from cxr_train.models import build_model
-from cxr_train.samples import WholeImageSamples
+from cxr_train.quantise import calibrated
+from cxr_train.samples import WholeImageSamples, WindowSamples
 from cxr_train.warm_start import warm_start
 from tests.conftest import Run
 from tests.train.conftest import same_weights
@@ -155,3 +156,23 @@ def test_a_run_starts_from_given_weights_and_names_their_file_alone(
     first, second = (load_checkpoint(tmp_path / run / CHECKPOINT) for run in ("first", "second"))
     assert same_weights(first[0], second[0])
     assert second[1].training["start"] == CHECKPOINT
+
+
+def test_half_of_the_steps_teach_the_8_bit_grids(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+    for share in (0.0, 0.5):
+        config = replace(small_config, steps=10, quantised_share=share, learning_rate=1e-2)
+        train(config, files, tmp_path / f"{share}")
+        model, info = load_checkpoint(tmp_path / f"{share}" / CHECKPOINT)
+        assert calibrated(model), "from the first step on"
+        assert {f"psnr_{kind}{suffix}" for kind in ("q71", "clean") for suffix in ("", "_int8")} <= info.metrics.keys()
+    moved = [
+        {name: tensor for name, tensor in weights_of(tmp_path / run).items() if name.endswith("entered.log_step")}
+        for run in ("0.0", "0.5")
+    ]
+    assert len({tensor.item() for tensor in moved[0].values()}) == 1, "what no step computes on stays as calibrated"
+    assert len({tensor.item() for tensor in moved[1].values()}) > 1
+
+
+def test_quantised_steps_come_at_their_share(files: XrayFiles, small_config: TrainConfig) -> None:
+    samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, quantised_share=0.3))
+    assert 0.15 < np.mean([samples.batch(step).quantised for step in range(100)]) < 0.45

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from cxr_infer.errors import ModelError
 from cxr_infer.model_card import MODEL_NAMES
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, start_from
-from cxr_train.models import MODELS, WindowDenoisingAutoencoder, build_model
+from cxr_train.models import MODELS, Upsample, WindowDenoisingAutoencoder, build_model
 from tests.conftest import REPOSITORY
 from tests.train.conftest import same_weights
 
@@ -130,3 +131,22 @@ def test_window_fits_a_laptop() -> None:
     assert 20_000 < multiply_adds / size**2 < 50_000
     assert sum(parameter.numel() for parameter in model.parameters()) * 4 < 5_000_000
     assert (REPOSITORY / "weights" / "window" / "checkpoint.safetensors").stat().st_size < 5_000_000
+
+
+def test_upsampling_is_a_transposed_convolution_of_kernel_and_stride_2() -> None:
+    torch.manual_seed(0)
+    up, x = Upsample(6, 3), torch.rand(2, 6, 4, 5)
+    weight = up.conv.weight[:, :, 0, 0].unflatten(0, (2, 2, 3)).permute(3, 2, 0, 1)  # (in, out, rows, columns)
+    bias = up.conv.bias.unflatten(0, (2, 2, 3)).permute(2, 0, 1).repeat(1, 4, 5)
+    torch.testing.assert_close(up(x), nn.functional.conv_transpose2d(x, weight, stride=2) + bias)
+
+
+def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> None:
+    model = WindowDenoisingAutoencoder((8, 8, 8, 8))
+    pixels = torch.full((2, 4, 16, 16), 0.5)
+    level = torch.tensor([[0.02], [0.04]])
+    assert model._detail(pixels, level).abs().max() < 1e-5
+    pixels[:, 2, 8, 8] += 0.04
+    detail = model._detail(pixels, level)[:, 2, 8, 8]
+    torch.testing.assert_close(detail, 0.99 * torch.tensor([0.5, 0.25]), rtol=1e-3, atol=0)
+    assert model._detail(pixels, torch.zeros(2, 1)).abs().max() == model.MOST_DETAIL

@@ -208,6 +208,7 @@ def train(
             task.prepare(run.model)
         else:
             start_from(run.model, Path(config.start))
+        task.calibrate(run.model)
         run.average.load_state_dict(run.model.state_dict())
     progress = run.progress
     last_saved = before = time.monotonic()

@@ -42,6 +42,7 @@ class Batch:
     level: FloatImage  # as the network is told it, a little off
     true_level: FloatImage
     weight: FloatImage
+    quantised: bool = False  # whether the step computes on the 8-bit grids
     pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
 
 
@@ -66,7 +67,8 @@ class WindowSamples:
             parts.extend(self._pair(rng))
         columns = zip(*parts, strict=True)
         noisy, clean, weight, told, true = (np.asarray(column, dtype=np.float32) for column in columns)
-        return Batch(noisy[:, None], clean[:, None], told, true, weight[:, None], pairs)
+        quantised = bool(rng.random() < self.config.quantised_share)
+        return Batch(noisy[:, None], clean[:, None], told, true, weight[:, None], quantised, pairs)
 
     def _pair(self, rng: np.random.Generator) -> list[Crop]:
         """A crop with faint inserts and the same crop without, under one and the same noise."""

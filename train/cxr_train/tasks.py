@@ -17,6 +17,7 @@ from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
+from cxr_train.quantise import calibrate, quantised
 from cxr_train.samples import Batch, WholeImageSamples, WindowSamples
 from cxr_train.warm_start import warm_start
 
@@ -41,6 +42,9 @@ class Task(ABC):
 
     def prepare(self, model: nn.Module) -> None:  # noqa: B027  most models start as they are
         """Give a fresh model its start, before its first step."""
+
+    def calibrate(self, model: nn.Module) -> None:  # noqa: B027  most models have no 8-bit grids
+        """Set what 8-bit grids of the model are not set yet, before its first step."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor: ...
@@ -117,7 +121,8 @@ class WindowTask(Task):
             for a in (batch.noisy, batch.clean, batch.level, batch.true_level, batch.weight)
         )
         expected = expected_error(true_level)[:, None, None, None]
-        denoised = model(noisy, level)
+        with quantised(model, on=batch.quantised):
+            denoised = model(noisy, level)
         error = (denoised - clean) / expected
         loss = (weight * self.BEND * (torch.sqrt(error * error + self.BEND**2) - self.BEND)).mean()
         if batch.pairs:
@@ -129,18 +134,26 @@ class WindowTask(Task):
         return loss
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        metrics = {}
+        metrics: dict[str, float] = {}
         for white in (*VALIDATION_DOSES, 0.0):
-            errors = []
+            name = f"psnr_q{white:.0f}" if white else "psnr_clean"
+            errors: dict[str, list[float]] = {name: [], f"{name}_int8": []}
             for index, clean in enumerate(self.validation):
                 noisy = noisy_validation(clean, white, index) if white else clean
                 level = torch.tensor([estimate_mottle(noisy).level], dtype=torch.float32, device=device)
-                with torch.no_grad():
-                    denoised = model(torch.from_numpy(noisy)[None, None].to(device), level)[0, 0].cpu().numpy()
-                errors.append(psnr_of_mse(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
-            metrics[f"psnr_q{white:.0f}" if white else "psnr_clean"] = float(np.mean(errors))
-        metrics["score"] = -float(np.mean([metrics[f"psnr_q{white:.0f}"] for white in VALIDATION_DOSES]))
+                for key, on in zip(errors, (False, True), strict=True):
+                    with torch.no_grad(), quantised(model, on=on):
+                        denoised = model(torch.from_numpy(noisy)[None, None].to(device), level)[0, 0].cpu().numpy()
+                    errors[key].append(psnr_of_mse(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
+            metrics |= {key: float(np.mean(values)) for key, values in errors.items()}
+        scored = [f"psnr_q{white:.0f}{suffix}" for white in VALIDATION_DOSES for suffix in ("", "_int8")]
+        metrics["score"] = -float(np.mean([metrics[key] for key in scored]))
         return metrics
+
+    def calibrate(self, model: nn.Module) -> None:
+        batch = self.samples.batch(0)
+        device = next(model.parameters()).device
+        calibrate(model, torch.from_numpy(batch.noisy).to(device), torch.from_numpy(batch.level).to(device))
 
 
 class WholeImageTask(Task):

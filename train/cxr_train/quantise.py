@@ -1,0 +1,140 @@
+"""8-bit integers while training and exporting: every activation on a grid of 256 steps, every weight on 255.
+
+The step of an activation's grid is learned with the weights (Esser et al., Learned Step Size Quantization, ICLR 2020).
+Steps of training with and without the grids alternate, so that one set of weights serves both precisions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STEPS = 255  # of an unsigned 8-bit activation
+MOST_WEIGHT = 127  # steps of a signed 8-bit weight to either side
+CLIP_CANDIDATES = tuple(0.9**power for power in range(24))  # of the largest value, for the first guess of a grid
+LEAST_RANGE = 0.1  # of a first guess: a fresh block changes nothing yet
+SAMPLE = 1 << 16  # values that the first guess is made from
+
+
+def on_grid(x: Tensor, step: float, zero: int) -> Tensor:
+    """Each value at its nearest place on the grid step * (0 - zero ... STEPS - zero); the shape stays."""
+    return (x / step).round_().clamp_(-zero, STEPS - zero).mul_(step)
+
+
+class _OnGrid(torch.autograd.Function):
+    """Round to the grid. Gradients: straight through inside it, and of the logarithm of its step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, log_step: Tensor, zero: int) -> Tensor:
+        step = math.exp(float(log_step))
+        values = on_grid(x, step, zero)
+        ctx.save_for_backward(x, values)
+        ctx.limits = (-zero * step, (STEPS - zero) * step)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, values = ctx.saved_tensors
+        through = torch.ops.aten.hardtanh_backward(gradient, x, *ctx.limits)
+        # d values / d log(step) is values - x inside the grid and values beyond it
+        of_step = (gradient * values).sum(dtype=torch.float32) - (through * x).sum(dtype=torch.float32)
+        return through, of_step / math.sqrt(x.numel() * STEPS), None
+
+
+class Quantiser(nn.Module):
+    """A place where activations lie on the grid of unsigned 8-bit integers, while that is switched on.
+
+    zero: the integer that stands for 0; 128 for values of either sign, 0 for values after a ReLU.
+    """
+
+    def __init__(self, zero: int = 128) -> None:
+        super().__init__()
+        self.zero = zero
+        self.log_step = nn.Parameter(torch.zeros(()))  # exactly 0: not calibrated yet
+        self.on = False
+        self.calibrating = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.calibrating and not self.log_step:
+            self._calibrate(x)
+        if not self.on:
+            return x
+        if not torch.compiler.is_exporting():
+            return _OnGrid.apply(x, self.log_step, self.zero)
+        grid = (torch.exp(self.log_step.detach()), torch.tensor(self.zero, dtype=torch.uint8))
+        stored = torch.onnx.ops.symbolic("QuantizeLinear", (x, *grid), dtype=torch.uint8, shape=x.shape)
+        return torch.onnx.ops.symbolic("DequantizeLinear", (stored, *grid), dtype=torch.float32, shape=x.shape)
+
+    def _calibrate(self, x: Tensor) -> None:
+        """Choose the step with the smallest mean squared error over these values."""
+        values = x.detach().float().flatten()
+        values = values[:: max(1, values.numel() // SAMPLE)]
+        widest = max(float(values.abs().max()), LEAST_RANGE) / (STEPS - self.zero)
+        steps = [widest * share for share in CLIP_CANDIDATES]
+        errors = [float((on_grid(values, step, self.zero) - values).square().mean()) for step in steps]
+        with torch.no_grad():
+            self.log_step.fill_(math.log(steps[errors.index(min(errors))]))
+
+
+class QuantisedConv(nn.Conv2d):
+    """A convolution whose weights lie on a grid of signed 8-bit integers per output channel, while switched on."""
+
+    on = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.on or torch.compiler.is_exporting():  # the export stores the integers themselves
+            return super().forward(x)
+        weight = self.weight + (weights_on_grid(self.weight.detach()) - self.weight.detach())
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+def weight_steps(weight: Tensor) -> Tensor:
+    """The step of each output channel's grid. weight: (O, I, H, W). Returns (O,)."""
+    return weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-8) / MOST_WEIGHT
+
+
+def weights_on_grid(weight: Tensor) -> Tensor:
+    """Each weight at its nearest place on the grid; the shape stays."""
+    step = weight_steps(weight)[:, None, None, None]
+    return torch.round(weight / step) * step
+
+
+def quantisers(model: nn.Module) -> list[Quantiser]:
+    return [module for module in model.modules() if isinstance(module, Quantiser)]
+
+
+def calibrated(model: nn.Module) -> bool | None:
+    """Whether every activation's grid has its step; None for a model without grids."""
+    grids = quantisers(model)
+    return all(bool(grid.log_step) for grid in grids) if grids else None
+
+
+@contextmanager
+def quantised(model: nn.Module, *, on: bool = True) -> Iterator[None]:
+    """Within it the model computes on its 8-bit grids."""
+    modules = [module for module in model.modules() if isinstance(module, Quantiser | QuantisedConv)]
+    for module in modules:
+        module.on = on
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.on = False
+
+
+def calibrate(model: nn.Module, *inputs: Tensor) -> None:
+    """Set the step of every activation's grid that has none yet, by one pass over inputs such as it will see."""
+    for quantiser in quantisers(model):
+        quantiser.calibrating = True
+    try:
+        with torch.no_grad():
+            model(*inputs)
+    finally:
+        for quantiser in quantisers(model):
+            quantiser.calibrating = False
