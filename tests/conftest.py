@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.intensity import from_unit
+from cxr_infer.image_io import write_image
+from cxr_infer.intensity import from_unit, to_bytes
 from cxr_infer.mottle import poisson_mottle
 from cxr_infer.phantom import render_phantom
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+PATIENTS = 10  # of the data directory, two images each
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -40,6 +43,18 @@ def noisy(clean: NDArray[np.float32]) -> NDArray[np.float32]:
 @pytest.fixture(scope="session")
 def noisy_bytes(noisy: NDArray[np.float32]) -> NDArray[np.integer]:
     return from_unit(noisy, np.dtype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clean phantoms, named as the NIH release names its files, as training data."""
+    folder = tmp_path_factory.mktemp("data")
+    base = to_bytes(render_phantom(1, 128))
+    for patient in range(PATIENTS):
+        for visit in range(2):
+            image = np.roll(base, 3 * patient + visit, axis=1)
+            write_image(folder / f"images_{visit:03}" / f"{patient:08}_{visit:03}.png", image)
+    return folder
 
 
 @pytest.fixture

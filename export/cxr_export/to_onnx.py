@@ -6,15 +6,18 @@ import contextlib
 import io
 import logging
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import onnx
 import torch
 from torch import nn
 
+from cxr_export.int8 import store_integers
 from cxr_infer.model_card import (
     CITATION,
     DENOISED,
+    INT8,
     METADATA_KEY,
     NOISE_LEVEL,
     NOISE_LEVEL_RECIPE,
@@ -24,6 +27,7 @@ from cxr_infer.model_card import (
 )
 from cxr_train.checkpoint import CheckpointInfo
 from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
+from cxr_train.quantise import quantised
 
 OPSET = 18
 EXAMPLE_SIDE = 64  # px, of the window with which the graph is traced; height and width stay free
@@ -41,15 +45,28 @@ WINDOW, OVERLAP = 1024, 96
 
 def to_onnx(model: nn.Module, info: CheckpointInfo) -> tuple[onnx.ModelProto, ModelCard]:
     """Export a model in evaluation mode and describe it. The card is also in the model's metadata."""
-    exported = _trace(model)
-    _scrub(exported)
     card = _describe(model, info)
+    return _carrying(card, _trace(model)), card
+
+
+def to_int8_onnx(model: nn.Module, info: CheckpointInfo) -> tuple[onnx.ModelProto, ModelCard]:
+    """The same on the model's 8-bit grids, as pairs of QuantizeLinear and DequantizeLinear (QDQ)."""
+    with quantised(model):
+        exported = _trace(model)
+    store_integers(exported.graph)
+    card = replace(_describe(model, info), precision=INT8)
+    return _carrying(card, exported), card
+
+
+def _carrying(card: ModelCard, exported: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph without notes of the exporter and with its card in the metadata."""
+    _scrub(exported)
     entry = exported.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_metadata()
     for key, value in (("purpose", card.purpose), ("limits", RESEARCH_USE), ("citation", CITATION)):
         entry = exported.metadata_props.add()
         entry.key, entry.value = key, value
-    return exported, card
+    return exported
 
 
 def _trace(model: nn.Module) -> onnx.ModelProto:

@@ -1,0 +1,67 @@
+"""The 8-bit weights of an ONNX graph whose activations are on 8-bit grids already."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+MOST = 127  # of a signed 8-bit weight, to either side
+
+
+def store_integers(graph: onnx.GraphProto) -> int:
+    """Give every convolution between integers its weights as int8 and its bias as int32, as QDQ graphs do.
+
+    Weights have one step per output channel, a bias has the step of its sums: that of the input times that of the
+    weights. Changes the graph in place; returns how many convolutions it changed.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    producers = {output: node for node in graph.node for output in node.output}
+    readers = {name: node for node in graph.node for name in node.input}
+    nodes: list[onnx.NodeProto] = []
+    changed = 0
+    for node in graph.node:
+        if node.op_type == "Conv" and _between_integers(node, producers, readers):
+            step_in = numpy_helper.to_array(constants[producers[node.input[0]].input[1]])
+            weight = numpy_helper.to_array(constants[node.input[1]])
+            steps = np.maximum(np.abs(weight).max(axis=(1, 2, 3)), np.float32(1e-8)) / np.float32(MOST)
+            parts = [(np.rint(weight / steps[:, None, None, None]).astype(np.int8), steps)]
+            if len(node.input) > 2:  # the exporter leaves out a bias of zeros
+                bias = numpy_helper.to_array(constants[node.input[2]])
+                parts.append((np.rint(bias / (step_in * steps)).astype(np.int32), step_in * steps))
+            for index, (integers, step) in enumerate(parts, start=1):
+                nodes.append(_dequantised(graph, node.input[index], integers, step))
+                node.input[index] = nodes[-1].output[0]
+            changed += 1
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    read = {name for node in graph.node for name in node.input}
+    for tensor in constants.values():
+        if tensor.name not in read:
+            graph.initializer.remove(tensor)
+    return changed
+
+
+def _between_integers(
+    node: onnx.NodeProto, producers: dict[str, onnx.NodeProto], readers: dict[str, onnx.NodeProto]
+) -> bool:
+    """Whether a convolution reads integers and what comes of it, behind a ReLU or not, is stored as integers."""
+    before, after = producers.get(node.input[0]), readers.get(node.output[0])
+    if after is not None and after.op_type == "Relu":
+        after = readers.get(after.output[0])
+    kinds = [other.op_type for other in (before, after) if other is not None]
+    return kinds == ["DequantizeLinear", "QuantizeLinear"]
+
+
+def _dequantised(
+    graph: onnx.GraphProto, name: str, integers: NDArray[np.signedinteger], steps: NDArray[np.float32]
+) -> onnx.NodeProto:
+    """Store the integers of a constant in the graph. Returns the node that gives the constant back from them."""
+    taken = {tensor.name for tensor in graph.initializer}
+    while f"{name}.integers" in taken:  # equal constants, such as zeros, may be one in the graph
+        name += "'"
+    stored = {f"{name}.integers": integers, f"{name}.steps": np.asarray(steps, dtype=np.float32)}
+    graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in stored.items())
+    return helper.make_node("DequantizeLinear", list(stored), [f"{name}.dequantised"], f"{name}.dequantise", axis=0)

@@ -1,0 +1,81 @@
+"""What 8-bit integers cost: PSNR of the int8 file against that of the float32 file, on the same noisy images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from cxr_infer.intensity import to_unit
+from cxr_infer.metrics import mse, psnr_of_mse
+from cxr_infer.model_card import DENOISED, NOISE_LEVEL, NOISY
+from cxr_infer.mottle import estimate_mottle
+from cxr_infer.phantom import render_phantom
+from cxr_train.config import VALIDATION_DOSES
+from cxr_train.data import XrayImages, find_xrays
+from cxr_train.tasks import noisy_validation
+
+MOST_LOSS = 0.1  # dB, at every dose
+LEAST_CLEAN = 44.0  # dB: how close a clean image must come back
+IMAGES = 16  # validation X-rays
+PHANTOMS = 4
+SIDE = 512  # px
+
+FloatImage = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """dB lost at each of VALIDATION_DOSES, the PSNR of a clean image put through int8, and on what."""
+
+    dose_loss: tuple[float, ...]
+    clean: float
+    images: str
+
+    @property
+    def holds(self) -> bool:
+        return max(self.dose_loss) <= MOST_LOSS and self.clean >= LEAST_CLEAN
+
+    def __str__(self) -> str:
+        lost = " / ".join(f"{loss:.3f}" for loss in self.dose_loss)
+        doses = " / ".join(f"{dose:g}" for dose in VALIDATION_DOSES)
+        return f"loses {lost} dB at {doses} photons, clean {self.clean:.1f} dB ({self.images})"
+
+
+def measure_loss(float32: bytes, int8: bytes, data: Path | None) -> Loss:
+    """Compare two ONNX files of `window` on X-rays of the validation split, or on phantoms for None.
+
+    Raises DataError where the directory holds no such split.
+    """
+    if data is None:
+        clean = [render_phantom(seed, SIDE) for seed in range(PHANTOMS)]
+        images = f"{PHANTOMS} phantoms"
+    else:
+        xrays = XrayImages(find_xrays(data).require("val"), SIDE)
+        count = min(IMAGES, len(xrays))
+        clean = [to_unit(xrays[i * len(xrays) // count]) for i in range(count)]
+        images = f"{count} validation X-rays"
+    sessions = [
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]) for content in (float32, int8)
+    ]
+    losses = []
+    for dose in VALIDATION_DOSES:
+        noisy = [noisy_validation(image, dose, index) for index, image in enumerate(clean)]
+        expected, reached = (_psnr(session, clean, noisy) for session in sessions)
+        losses.append(expected - reached)
+    return Loss(tuple(losses), _psnr(sessions[1], clean, clean), images)
+
+
+def _psnr(session: Any, clean: Sequence[FloatImage], noisy: Sequence[FloatImage]) -> float:
+    """Mean PSNR in dB of denoised images (H, W)."""
+    figures = []
+    for truth, image in zip(clean, noisy, strict=True):
+        level = np.array([estimate_mottle(image).level], dtype=np.float32)
+        (denoised,) = session.run([DENOISED], {NOISY: image[None, None], NOISE_LEVEL: level})
+        figures.append(psnr_of_mse(mse(truth, denoised[0, 0])))
+    return float(np.mean(figures))

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from cxr_export.export import export_int8, export_model
+from cxr_export.int8 import store_integers
+from cxr_export.loss import MOST_LOSS, Loss, measure_loss
+from cxr_export.to_onnx import to_int8_onnx
+from cxr_infer.errors import ModelError
+from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from cxr_train.models import build_model
+from cxr_train.quantise import QuantisedConv, calibrate, quantised
+from tests.conftest import REPOSITORY
+
+INPUTS = torch.rand(2, 1, 64, 96, generator=torch.Generator().manual_seed(0)), torch.tensor([0.03, 0.08])
+SHALLOW = {"widths": [8, 8, 8, 8], "encoder_blocks": [1, 0, 0, 1], "decoder_blocks": [1, 0, 0]}
+INFO = CheckpointInfo("window", SHALLOW, {}, {}, {}, "0")
+
+
+def small_model() -> nn.Module:
+    """Untrained, but none of its blocks is an identity."""
+    torch.manual_seed(0)
+    model = build_model("window", SHALLOW).eval()
+    for conv in model.modules():
+        if isinstance(conv, QuantisedConv):
+            conv.reset_parameters()
+    return model
+
+
+@pytest.fixture(scope="module")
+def calibrated_model() -> nn.Module:
+    model = small_model()
+    calibrate(model, *INPUTS)
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(calibrated_model: nn.Module) -> onnx.ModelProto:
+    graph, card = to_int8_onnx(calibrated_model, INFO)
+    assert card.precision == "int8"
+    return graph
+
+
+@pytest.fixture
+def weights(tmp_path: Path, calibrated_model: nn.Module) -> Path:
+    save_checkpoint(tmp_path / "window" / "checkpoint.safetensors", calibrated_model.state_dict(), INFO)
+    return tmp_path
+
+
+def test_the_file_computes_what_training_computed_on_the_grids(
+    exported: onnx.ModelProto, calibrated_model: nn.Module
+) -> None:
+    onnx.checker.check_model(exported, full_check=True)
+    session = onnxruntime.InferenceSession(exported.SerializeToString())
+    feed = dict(zip(("noisy", "noise_level"), (i.numpy() for i in INPUTS), strict=True))
+    (found,) = session.run(None, feed)
+    with torch.no_grad():
+        plain = calibrated_model(*INPUTS).numpy()
+        with quantised(calibrated_model):
+            expected = calibrated_model(*INPUTS).numpy()
+    # a sum that lies between two places of a grid may fall to either side; the grids themselves change more
+    assert np.abs(found - expected).mean() < 0.5 * np.abs(plain - expected).mean()
+
+
+def test_every_convolution_between_integers_holds_integers(
+    exported: onnx.ModelProto, calibrated_model: nn.Module
+) -> None:
+    stored = {t.name: numpy_helper.to_array(t) for t in exported.graph.initializer}
+    integers = {name: array for name, array in stored.items() if name.endswith("weight.integers")}
+    convolutions = {name: m for name, m in calibrated_model.named_modules() if isinstance(m, QuantisedConv)}
+    assert integers.keys() == {f"{name}.weight.integers" for name in convolutions}
+    for name, conv in convolutions.items():
+        array = integers[f"{name}.weight.integers"]
+        assert array.dtype == np.int8
+        steps = stored[f"{name}.weight.steps"][:, None, None, None]
+        np.testing.assert_allclose(array * steps, conv.weight.detach().numpy(), atol=0.501 * float(steps.max()))
+        assert stored[f"{name}.bias.integers"].dtype == np.int32
+        assert f"{name}.weight" not in stored
+
+
+def test_constants_that_convolutions_share_are_stored_for_each() -> None:
+    """Blocks that are an identity still have equal weights and biases, which the exporter makes one."""
+    text = """
+    <ir_version: 8, opset_import: ["": 18]>
+    shared (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y)
+    <float step = {0.1}, float wide = {0.5}, uint8 zero = {128},
+     float[2, 2, 1, 1] w = {1, 2, 3, 4}, float[2] b = {1, 2}>
+    {
+        a = QuantizeLinear(x, step, zero)
+        c = DequantizeLinear(a, step, zero)
+        d = Conv(c, w, b)
+        e = QuantizeLinear(d, wide, zero)
+        f = DequantizeLinear(e, wide, zero)
+        g = Conv(f, w, b)
+        h = QuantizeLinear(g, wide, zero)
+        i = DequantizeLinear(h, wide, zero)
+        y = Conv(i, w)
+    }
+    """
+    model = onnx.parser.parse_model(text)
+    x = np.random.default_rng(0).normal(size=(1, 2, 4, 4)).astype(np.float32)
+    (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    assert store_integers(model.graph) == 2
+    onnx.checker.check_model(model, full_check=True)
+    (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_allclose(found, expected, atol=0.51 * 7)  # one place of the last grid, through the last sum
+    assert [t.name for t in model.graph.initializer if t.name in ("w", "b")] == ["w"], "the last reads floats"
+
+
+def test_an_export_names_the_loss_on_x_rays(weights: Path, data_directory: Path) -> None:
+    plain = export_model("window", weights)
+    done = export_int8("window", weights, data_directory)
+    assert done is not None
+    assert done.path.name == "model.int8.onnx"
+    assert done.path.stat().st_size < plain.path.stat().st_size
+    assert "validation X-rays" in done.proof
+    assert json.loads((weights / "window" / "card.int8.json").read_text())["precision"] == "int8"
+
+
+def test_int8_that_cannot_be_proved_is_not_left_lying(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = weights / "window"
+    names = ("model.onnx", "card.json", "model.int8.onnx", "card.int8.json")
+
+    def older_files() -> None:
+        for name in names:
+            (folder / name).write_bytes(b"older")
+
+    older_files()
+    monkeypatch.setattr("cxr_export.export.measure_loss", lambda *a: Loss((0.0, 0.0, MOST_LOSS + 0.01, 0.0), 60, "x"))
+    with pytest.raises(ModelError, match=r"no int8 file: loses 0\.000 / 0\.000 / 0\.110"):
+        export_int8("window", weights)
+    assert [(folder / name).exists() for name in names] == [True, True, False, False]
+    older_files()
+    save_checkpoint(folder / "checkpoint.safetensors", small_model().state_dict(), INFO)
+    with pytest.raises(ModelError, match="never calibrated"):
+        export_int8("window", weights)
+    assert [(folder / name).exists() for name in names] == [True, True, False, False]
+
+
+def test_a_loss_holds_at_every_dose_or_not_at_all() -> None:
+    assert Loss((0.1, -0.02, 0.0, 0.1), 44.0, "").holds
+    assert not Loss((0.0, 0.0, 0.0, 0.101), 60.0, "").holds
+    assert not Loss((0.0, 0.0, 0.0, 0.0), 43.9, "").holds
+
+
+def test_the_shipped_int8_file_is_the_shipped_checkpoint_and_loses_little() -> None:
+    folder = REPOSITORY / "weights" / "window"
+    model, info = load_checkpoint(folder / "checkpoint.safetensors")
+    exported, _ = to_int8_onnx(model, info)
+    shipped = onnx.load(folder / "model.int8.onnx")
+    assert exported.SerializeToString(deterministic=True) == shipped.SerializeToString(deterministic=True)
+    plain, integers = ((folder / name).read_bytes() for name in ("model.onnx", "model.int8.onnx"))
+    assert measure_loss(plain, integers, None).holds
