@@ -27,6 +27,9 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="window, original, new, or the path of an .onnx file.")]
+PrecisionOption = Annotated[
+    str, typer.Option(help="fp32, int8, or auto: int8 where the model has it and this CPU is made for it.")
+]
 StrengthOption = Annotated[float, typer.Option(help="0 gives the input back, 1 removes all the mottle found.")]
 WindowOption = Annotated[
     int | None,
@@ -71,6 +74,7 @@ def dir_command(
     out: Annotated[Path | None, typer.Option(help="Where results go, in the same tree. Default: IN-denoised.")] = None,
     model: ModelOption = "window",
     reference: Annotated[Path | None, typer.Option(help="Directory of clean images under the same names.")] = None,
+    precision: PrecisionOption = "auto",
     strength: StrengthOption = 1.0,
     window: WindowOption = None,
     overlap: OverlapOption = None,
@@ -94,7 +98,7 @@ def dir_command(
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
     settings = Settings(strength, window, overlap, repair_wrapped, memory)
     planned = plan.plan_directory(source, out)
-    loaded = load_model(model, threads=threads)
+    loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
     if json_file is not None:
         plan.check_report(json_file, source)
@@ -114,7 +118,7 @@ def dir_command(
             head = describe_run(loaded, settings, source, out)
             records.write(json_file, head, summary, interrupted=stopped())
         if not quiet:
-            report.print_results(shown, summary, f"{loaded.card.name} on {source}")
+            report.print_results(shown, summary, f"{loaded.title} on {source}")
             report.print_line(f"results are in {out}")
     if stopped():
         print_error("interrupted; the same command does the rest")
@@ -129,6 +133,7 @@ def file_command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="One X-ray: PNG, TIFF or JPEG.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The result: .png, .tif or .tiff.")],
     model: ModelOption = "window",
+    precision: PrecisionOption = "auto",
     strength: StrengthOption = 1.0,
     window: WindowOption = None,
     overlap: OverlapOption = None,
@@ -144,12 +149,12 @@ def file_command(
 
     settings = Settings(strength, window, overlap, repair_wrapped, memory)
     job = plan.single_job(source, target, overwrite=overwrite)
-    loaded = load_model(model, threads=threads)
+    loaded = load_model(model, precision=precision, threads=threads)
     summary, shown = batch.Summary(), report.Shown()
     result = batch.denoise_file(job, loaded, settings)
     summary.add(result)
     shown.add(result)
-    report.print_results(shown, summary, f"{model}: {target}")
+    report.print_results(shown, summary, f"{loaded.title}: {target}")
 
 
 @app.command("models")
@@ -157,11 +162,12 @@ def file_command(
 def models_command() -> None:
     """List the models that are installed."""
     from cxr_infer import report
-    from cxr_infer.denoiser import installed_models
+    from cxr_infer.installed import installed_models
 
     rows = [
         [
             m.name,
+            m.precision,
             m.purpose,
             f"{m.bytes / 1e6:.1f} MB",
             m.sha256[:16],
@@ -170,7 +176,9 @@ def models_command() -> None:
         ]
         for m in installed_models()
     ]
-    report.print_table("installed models", ("model", "what it is for", "size", "sha256", "intact", "file"), rows)
+    report.print_table(
+        "installed models", ("model", "precision", "what it is for", "size", "sha256", "intact", "file"), rows
+    )
 
 
 @app.command("compare")

@@ -13,21 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.installed import AUTO, model_path, verify
 from cxr_infer.intensity import from_unit, to_unit
-from cxr_infer.model_card import (
-    CARD_FILE,
-    DENOISED,
-    METADATA_KEY,
-    MODEL_NAMES,
-    NOISE_LEVEL,
-    NOISY,
-    ONNX_FILE,
-    ModelCard,
-    read_card_file,
-    sha256,
-    weights_directory,
-)
+from cxr_infer.model_card import DENOISED, METADATA_KEY, MODEL_NAMES, NOISE_LEVEL, NOISY, ModelCard, sha256
 from cxr_infer.mottle import Mottle, estimate_mottle, repair_wrapped
+from cxr_infer.processor import multiplies_int8_fast
 from cxr_infer.settings import Settings
 from cxr_infer.threads import available_cpus
 from cxr_infer.tiling import Grid, plan_axis, plan_windows, predict_in_windows
@@ -45,6 +35,11 @@ class Model:
     card: ModelCard
     path: Path
     session: Any  # onnxruntime.InferenceSession, which carries no types
+
+    @property
+    def title(self) -> str:
+        """Name and precision, as reports show them."""
+        return f"{self.card.name} ({self.card.precision})"
 
     @cached_property
     def sha256(self) -> str:
@@ -132,65 +127,22 @@ def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
     return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.float32)
 
 
-def load_model(name: str | Path = "window", *, threads: int | None = None) -> Model:
+def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: int | None = None) -> Model:
     """Load one of the shipped models, or any ONNX file that keeps the same contract.
 
     name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
+    precision: `fp32`, `int8`, or `auto` for int8 where the model has it and this CPU is made for it.
     threads: None for as many as CPU affinity and container quota allow.
-    Raises ModelError where the file is missing, damaged or of another kind, UsageError for an unknown name.
+    Raises ModelError where the file is missing, damaged or of another kind, UsageError for an unknown name or
+    precision.
     """
-    path = model_path(name)
+    path = model_path(name, precision)
     if str(name) in MODEL_NAMES:
-        _verify(path)
+        verify(path)
     if threads is not None and threads < 1:
         raise UsageError(f"threads {threads} is too few; use 1 or more")
     session = _open_session(path, threads if threads is not None else available_cpus())
     return Model(_card_of(session, path), path, session)
-
-
-def model_path(name: str | Path) -> Path:
-    """The ONNX file of a shipped model, or the given path. Raises UsageError or ModelError where there is none."""
-    if str(name) in MODEL_NAMES:
-        path = weights_directory() / str(name) / ONNX_FILE
-        if not path.is_file():
-            raise ModelError(f"{path}: the model is not installed; reinstall cxr-infer or run cxr-export {name}")
-        return path
-    path = Path(name)
-    if path.suffix.lower() != ".onnx":
-        raise UsageError(f"unknown model {str(name)!r}; use {', '.join(MODEL_NAMES)} or the path of an .onnx file")
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file; check the path")
-    return path
-
-
-@dataclass(frozen=True)
-class InstalledModel:
-    """One shipped model as it lies on the disk; `intact` says whether it matches the SHA-256 of its card."""
-
-    name: str
-    purpose: str
-    path: Path
-    bytes: int
-    sha256: str
-    intact: bool
-
-
-def installed_models() -> list[InstalledModel]:
-    """The shipped models. Raises ModelError where one or its card is missing."""
-    models = []
-    for name in MODEL_NAMES:
-        path = model_path(name)
-        content = read_card_file(path.with_name(CARD_FILE))
-        card, digest = ModelCard.from_mapping(content, str(path)), sha256(path)
-        intact = digest == content.get("sha256")
-        models.append(InstalledModel(name, card.purpose, path, path.stat().st_size, digest, intact))
-    return models
-
-
-def _verify(path: Path) -> None:
-    card = read_card_file(path.with_name(CARD_FILE))
-    if card.get("sha256") != sha256(path):
-        raise ModelError(f"{path}: does not match the SHA-256 of its card; reinstall cxr-infer")
 
 
 def _open_session(path: Path, threads: int) -> Any:
@@ -204,6 +156,8 @@ def _open_session(path: Path, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # planned memory for each new shape of input is kept for good; without, a window takes half as much, no slower
     options.enable_mem_pattern = False
+    # without VNNI, sums of unsigned by signed 8-bit products saturate on x86; unsigned weights keep them exact
+    options.add_session_config_entry("session.x64quantprecision", "0" if multiplies_int8_fast() else "1")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen unrelated types
@@ -245,15 +199,16 @@ def denoise(
     window: int | None = None,
     overlap: int | None = None,
     repair_wrapped: bool = False,
+    precision: str = AUTO,
 ) -> NDArray[np.generic]:
     """Remove the mottle of one X-ray.
 
     image: (H, W) uint8, uint16, or floating point in [0, 1]; black 0, bone white. model: a loaded model, or what
-    `load_model` takes (then it is loaded for this one call). The rest: see `Settings`.
+    `load_model` takes (then it is loaded for this one call, in this precision). The rest: see `Settings`.
     Returns the same shape and dtype. Raises ImageError, ModelError or UsageError.
     """
     settings = Settings(strength, window, overlap, repair_wrapped)
-    loaded = model if isinstance(model, Model) else load_model(model)
+    loaded = model if isinstance(model, Model) else load_model(model, precision=precision)
     if np.issubdtype(image.dtype, np.floating):
         unit = np.asarray(image, dtype=np.float32)
         if unit.size and not (unit.min() >= 0 and unit.max() <= 1):  # also false for NaN

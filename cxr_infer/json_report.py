@@ -61,7 +61,12 @@ class JsonReport:
 def describe_run(model: Model, settings: Settings, source: Path, out: Path) -> dict[str, Any]:
     """The head of the report: what made these results."""
     return {
-        "model": {"name": model.card.name, "file": str(model.path), "sha256": model.sha256},
+        "model": {
+            "name": model.card.name,
+            "precision": model.card.precision,
+            "file": str(model.path),
+            "sha256": model.sha256,
+        },
         "settings": asdict(settings),
         "versions": {
             "cxr-infer": __version__,

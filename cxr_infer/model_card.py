@@ -1,7 +1,8 @@
 """The one contract between training, export and inference: what a model file is and how its input is made.
 
-`card.json` lies beside `model.onnx`. The same card, less the facts about the file itself, travels inside the ONNX file
-under the metadata key `cxr_infer`, so that a file that was copied elsewhere still explains itself.
+`card.json` lies beside `model.onnx`, `card.int8.json` beside `model.int8.onnx`. The same card, less the facts about the
+file itself, travels inside the ONNX file under the metadata key `cxr_infer`, so that a file that was copied elsewhere
+still explains itself.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import Any
 from cxr_infer.errors import ModelError
 
 MODEL_NAMES = ("original", "new", "window")
-ONNX_FILE = "model.onnx"
-CARD_FILE = "card.json"
+FP32, INT8 = "fp32", "int8"  # precisions
 METADATA_KEY = "cxr_infer"
 FORMAT = 1
 
@@ -58,7 +58,7 @@ class ModelCard:
     noise_level_recipe: str = ""
     pixel_range: tuple[float, float] = (0.0, 1.0)  # black, white
     opset: int = 0
-    precision: str = "float32"
+    precision: str = FP32
     parameters: int = 0
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -79,9 +79,21 @@ class ModelCard:
         known = {f.name for f in fields(ModelCard)}
         try:
             chosen = {key: value for key, value in content.items() if key in known}
+            if chosen.get("precision") == "float32":  # as files say that were exported before there was int8
+                chosen["precision"] = FP32
             return ModelCard(**{**chosen, "pixel_range": tuple(chosen.get("pixel_range", (0.0, 1.0)))})
         except TypeError as error:
             raise ModelError(f"{source}: its card is incomplete ({error}); export it again with cxr-export") from error
+
+
+def onnx_file(precision: str) -> str:
+    """The name of a model's file of that precision."""
+    return "model.onnx" if precision == FP32 else f"model.{precision}.onnx"
+
+
+def card_path(onnx: Path) -> Path:
+    """Where the card of an ONNX file lies."""
+    return onnx.with_name(onnx.name.replace("model", "card").removesuffix(".onnx") + ".json")
 
 
 def sha256(path: Path) -> str:
@@ -89,14 +101,14 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_card(card: ModelCard, onnx_file: Path) -> str:
-    """The text of card.json for an exported file: the card plus the file's name, bytes and SHA-256."""
-    facts = {"file": onnx_file.name, "bytes": onnx_file.stat().st_size, "sha256": sha256(onnx_file)}
+def write_card(card: ModelCard, onnx: Path) -> str:
+    """The text of the card file of an exported file: the card plus the file's name, bytes and SHA-256."""
+    facts = {"file": onnx.name, "bytes": onnx.stat().st_size, "sha256": sha256(onnx)}
     return json.dumps({**asdict(card), **facts}, indent=2, sort_keys=True) + "\n"
 
 
 def read_card_file(path: Path) -> dict[str, Any]:
-    """The content of a card.json. Raises ModelError where it is missing or damaged."""
+    """The content of a card file. Raises ModelError where it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

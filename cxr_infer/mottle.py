@@ -72,9 +72,11 @@ def _high_pass(image: FloatImage, spacing: int) -> FloatImage:
 
 
 def _block_means(image: FloatImage) -> NDArray[np.float64]:
+    """Of every whole block, in row order: the mean. OpenCV's area interpolation is just that, at a whole factor."""
     rows, columns = (side // BLOCK for side in image.shape)
-    blocks = image[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
-    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64).ravel())
+    whole = image[: rows * BLOCK, : columns * BLOCK]
+    means = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(means, dtype=np.float64).ravel()
 
 
 def _blocks(image: FloatImage | Pixels, spacing: int) -> tuple[NDArray[np.float64], ...]:
