@@ -7,7 +7,7 @@ Their strengths were tuned on validation images at 20 and 200 photons.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from skimage.restoration import denoise_wavelet
 
 from cxr_infer import load_model
+from cxr_infer.installed import AUTO
 from cxr_infer.intensity import to_bytes, to_unit
 from cxr_infer.settings import Settings
 
@@ -86,11 +87,7 @@ def classical() -> dict[str, Method]:
     return methods
 
 
-def models(names: Mapping[str, str]) -> dict[str, Method]:
-    """The installed models, or files, as methods that are not told the dose: shown name -> name or path."""
-
-    def method(source: str) -> Method:
-        loaded = load_model(source)
-        return lambda noisy, white: loaded.denoise_unit(noisy, Settings())
-
-    return {shown: method(source) for shown, source in names.items()}
+def model(source: str, precision: str = AUTO) -> Method:
+    """An installed model, or an .onnx file, as a method that is not told the dose."""
+    loaded = load_model(source, precision=precision)
+    return lambda noisy, white: loaded.denoise_unit(noisy, Settings())

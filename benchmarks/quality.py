@@ -18,13 +18,15 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field
-from benchmarks.methods import NLM_ANSCOMBE, NOISY, Method, classical, models
+from benchmarks.methods import NLM_ANSCOMBE, NOISY, Method, classical, model
 from benchmarks.plots import plot_against_dose
+from benchmarks.tables import table
 from cxr_infer.errors import UsageError
 from cxr_infer.exit_status import reports_errors
 from cxr_infer.image_io import read_gray, write_bytes
 from cxr_infer.intensity import to_unit
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.model_card import FP32, INT8
 from cxr_infer.mottle import repair_wrapped
 from cxr_infer.report import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
@@ -43,7 +45,7 @@ FloatImage = NDArray[np.float32]
 
 SIZE, NATIVE = 512, 1024  # px
 DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
-WINDOW = "window"
+WINDOW, WINDOW_INT8 = "window", "window, int8"
 DETAIL_DOSE = 71.0
 DETAIL_IMAGES = 10
 UNSEEN_DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)  # blurs more than any in training
@@ -146,7 +148,11 @@ def choose_methods(window: str, only: Sequence[str]) -> dict[str, Method]:
 
     Raises UsageError for a name that is not among them.
     """
-    methods = classical() | models({"original": "original", "new": "new", WINDOW: window})
+    methods = classical() | {name: model(name) for name in ("original", "new")}
+    if window == WINDOW:
+        methods |= {WINDOW: model(WINDOW, FP32), WINDOW_INT8: model(WINDOW, INT8)}
+    else:
+        methods[WINDOW] = model(window)
     if unknown := set(only) - set(methods):
         raise UsageError(f"--only {sorted(unknown)[0]!r} is none of the methods: {', '.join(methods)}")
     return {name: method for name, method in methods.items() if not only or name in {*only, WINDOW}}
@@ -167,7 +173,7 @@ def measure(
         say(f"{score.noise}, {score.method}: {score.psnr:.2f} dB, SSIM {score.ssim:.4f}")
         report.by_dose.append(score)
 
-    few = {name: method for name, method in methods.items() if name in (NOISY, NLM_ANSCOMBE, WINDOW)}
+    few = {name: method for name, method in methods.items() if name in (NOISY, NLM_ANSCOMBE, WINDOW, WINDOW_INT8)}
     native_noise = {f"71 photons, {NATIVE} px": by_dose()["71 photons"]}
     large = {Path(native.files[i]).name: to_unit(native[i]) for i in range(len(native))}
     for noises, pictures in ((other_noise(), clean), (native_noise, large)):
@@ -182,11 +188,6 @@ def measure(
         say(f"{name}: kept {report.detail[name]}, flat field {report.flat[name]}")
     report.shift = shifts(clean, methods[WINDOW])
     return report
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _score_table(scores: Sequence[Score], cell: Callable[[Score], str]) -> str:

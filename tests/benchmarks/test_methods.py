@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.methods import BM3D, NOISY, anscombe, classical, inverse_anscombe, models
+from benchmarks.methods import BM3D, NOISY, anscombe, classical, inverse_anscombe, model
 from cxr_infer.metrics import psnr
 from cxr_infer.mottle import poisson_mottle
 
@@ -29,6 +29,6 @@ def test_every_classical_method_takes_mottle_away(name: str, clean: FloatImage, 
 
 
 def test_models_find_the_dose_themselves(clean: FloatImage, noisy: FloatImage) -> None:
-    method = models({"ours": "window"})["ours"]
+    method = model("window")
     np.testing.assert_array_equal(method(noisy, 1.0), method(noisy, 1e6))
     assert psnr(clean, method(noisy, 0.0)) > psnr(clean, noisy) + 10
