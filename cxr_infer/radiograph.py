@@ -1,4 +1,4 @@
-"""What every kind of X-ray file is to the rest of the program: stored pixels, the way to [0, 1] and back into a file."""
+"""What every kind of X-ray file is to the rest of the program: stored pixels, the way to the model and back."""
 
 from __future__ import annotations
 
