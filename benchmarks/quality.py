@@ -23,7 +23,8 @@ from benchmarks.plots import plot_against_dose
 from benchmarks.tables import table
 from cxr_infer.errors import UsageError
 from cxr_infer.exit_status import reports_errors
-from cxr_infer.image_io import read_gray, write_bytes
+from cxr_infer.files import write_bytes
+from cxr_infer.image_io import read_gray
 from cxr_infer.intensity import to_unit
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.model_card import FP32, INT8

@@ -32,7 +32,8 @@ from benchmarks.plots import plot_time_against_size
 from benchmarks.tables import table
 from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.exit_status import reports_errors
-from cxr_infer.image_io import read_gray, write_bytes, write_image
+from cxr_infer.files import write_bytes
+from cxr_infer.image_io import read_gray, write_image
 from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.metrics import psnr
 from cxr_infer.report import stderr_console

@@ -4,161 +4,91 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
-import numpy as np
 
+from cxr_infer import __version__
 from cxr_infer.denoiser import Model
-from cxr_infer.errors import CxrError, ImageError
-from cxr_infer.image_io import READABLE_SUFFIXES, output_name, read_gray, write_image
-from cxr_infer.intensity import Pixels, from_unit, to_unit
+from cxr_infer.errors import CxrError, ImageError, OutputLostError
+from cxr_infer.files import read_content, write_bytes
+from cxr_infer.image_io import most_bytes
+from cxr_infer.kinds import READABLE_SUFFIXES, output_name, read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
+from cxr_infer.output import OutputDirectory, State, digest
 from cxr_infer.plan import Job, Plan
+from cxr_infer.radiograph import FloatImage, Provenance, Radiograph, Reading
+from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
 
-LOW_16_BIT = 1 << 12  # 16-bit files whose values all lie below it usually hold 12-bit data, which is worth a note
-
-DONE, FAILED, SKIPPED = "done", "failed", "skipped"
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """What became of one image. Mottle in 8-bit gray levels; PSNR in dB; figures are None where they do not apply."""
-
-    name: str
-    status: str  # done, failed or skipped
-    message: str = ""  # why it failed or was skipped, or what to know about it
-    output: str | None = None
-    width: int | None = None
-    height: int | None = None
-    bits: int | None = None
-    mottle_before: float | None = None
-    mottle_after: float | None = None
-    mse: float | None = None
-    psnr: float | None = None
-    ssim: float | None = None
-    milliseconds: float | None = None  # reading, denoising and writing, waiting left out
-    megapixels_per_second: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass
-class Summary:
-    """Totals and means over the results of a run, added up as they come; memory does not grow with the files."""
-
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
-    megapixels: float = 0.0
-    seconds: float = 0.0  # from the summary's making to the last result; files are read and written side by side
-    sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
-    started: float = field(default_factory=time.perf_counter)
-
-    def add(self, result: FileResult) -> None:
-        setattr(self, result.status, getattr(self, result.status) + 1)
-        self.seconds = time.perf_counter() - self.started
-        if result.width is not None and result.height is not None:
-            self.megapixels += result.width * result.height / 1e6
-        for name in ("mottle_before", "mottle_after", "mse", "psnr", "ssim"):
-            value = getattr(result, name)
-            if value is not None:
-                total = self.sums.setdefault(name, [0.0, 0])
-                total[0] += value
-                total[1] += 1
-
-    def mean(self, name: str) -> float | None:
-        """Mean of a figure over the files that have it."""
-        total = self.sums.get(name)
-        return total[0] / total[1] if total else None
-
-    @property
-    def megapixels_per_second(self) -> float | None:
-        return self.megapixels / self.seconds if self.seconds else None
-
-    def to_dict(self) -> dict[str, Any]:
-        means = {name: self.mean(name) for name in ("mottle_before", "mottle_after", "mse", "psnr", "ssim")}
-        return {
-            "done": self.done,
-            "failed": self.failed,
-            "skipped": self.skipped,
-            "megapixels": self.megapixels,
-            "seconds": self.seconds,
-            "megapixels_per_second": self.megapixels_per_second,
-            "means": means,
-        }
 
 
 def denoise_files(
     plan: Plan,
     model: Model,
     settings: Settings | None = None,
+    reading: Reading | None = None,
     *,
     reference: Path | None = None,
     overwrite: bool = False,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileResult]:
-    """Denoise what was planned and yield each result, in order. Reading, denoising and writing overlap.
+    """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
 
-    A bad file is a result with status `failed`, never an exception. reference: directory of clean images under the same
-    names. overwrite: replace results that exist. stopped: asked before each image; once true, what was denoised is
-    written and yielded, and nothing more is begun. Raises UsageError where the settings do not fit the model.
+    A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
+    model and settings from the same content is skipped. reading: what a file may promise. reference: directory of clean
+    images under the same names. overwrite: do all again and replace whatever exists. stopped: asked before each image;
+    once true, or once the output directory can hold no more, what was denoised is written and yielded, and the rest
+    are `pending`. Raises UsageError where the settings do not fit the model or the output directory cannot be used.
     """
-    settings = settings or Settings()
-    model.check(settings)  # an impossible setting is the user's mistake, not every file's
-    for name, reason in plan.unlisted:
-        yield FileResult(name, FAILED, f"{name}: the directory cannot be listed: {reason}")
-    originals = plan.source.resolve()
+    run = _Run(plan.source.resolve(), model, settings or Settings(), reading or Reading(), reference, overwrite)
+    model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
+    yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
+    yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
+    made_by = digest(repr((model.sha256, run.settings, run.reading)).encode())
+    begun = 0
+    with OutputDirectory(plan.out, made_by) as output:
+        stages = _Stages(run, output)
+        results = in_stages(
+            plan.jobs(), stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
+        )
+        for result in results:
+            begun += 1
+            yield result
+    yield from (FileResult(name, PENDING, "the run was stopped before it") for name in plan.names[begun:])
 
-    def read(job: Job) -> _Read | FileResult:
-        return _guarded(job, lambda: _refusal(job, originals, overwrite) or _read(job))
 
-    def compute(item: _Read | FileResult) -> _Denoised | FileResult:
-        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _denoise(item, model, settings))
-
-    def write(item: _Denoised | FileResult) -> FileResult:
-        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _finish(item, reference))
-
-    yield from in_stages(plan.jobs(), read, compute, write, stopped=stopped)
-
-
-def denoise_file(job: Job, model: Model, settings: Settings, reference: Path | None = None) -> FileResult:
+def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | None = None) -> FileResult:
     """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
-    return _finish(_denoise(_read(job), model, settings), reference)
+    reading = reading or Reading()
+    run = _Run(job.source.parent, model, settings, reading, None, True)
+    started = time.perf_counter()
+    content = read_content(job.source, most_bytes(reading))
+    radiograph = read_radiograph(job.source, content, reading, job.target)
+    done = _denoise(_Read(job, radiograph, digest(content), time.perf_counter() - started), run)
+    write_bytes(job.target, done.result.encode(run.provenance))
+    return _measured(done, None)
 
 
-def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
-    """What a stage gives, or the failed result that its exception is."""
-    try:
-        return stage()
-    except CxrError as error:
-        return FileResult(job.name, FAILED, str(error))
-    except (OSError, cv2.error) as error:
-        return FileResult(job.name, FAILED, f"{job.source}: {error}")
-    except MemoryError:
-        return FileResult(job.name, FAILED, f"{job.source}: too large for this machine's memory")
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all images of a run."""
 
+    originals: Path  # the input directory, resolved
+    model: Model
+    settings: Settings
+    reading: Reading
+    reference: Path | None
+    overwrite: bool
 
-def _refusal(job: Job, originals: Path, overwrite: bool) -> FileResult | None:
-    """The result of a job whose result exists already. Raises ImageError where its target must not be written."""
-    rival = job.source.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
-    if output_name(rival.name) == job.target.name and rival.is_file():
-        raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
-    if job.target.exists() and not overwrite:
-        reason = "the result exists; --overwrite replaces it"
-        return FileResult(job.name, SKIPPED, reason, output=str(job.target))
-    landing = job.target.parent.resolve()  # where the file lands is what counts, not by which name
-    if landing == originals or originals in landing.parents:
-        raise ImageError(f"{job.target}: leads back into the input directory; remove that link or give another --out")
-    return None
+    @property
+    def provenance(self) -> Provenance:
+        return Provenance(__version__, self.model.title, self.model.sha256, self.settings)
 
 
 @dataclass(frozen=True)
@@ -166,7 +96,8 @@ class _Read:
     """An image as it came from its file."""
 
     job: Job
-    pixels: Pixels
+    radiograph: Radiograph
+    digest: bytes  # of the file's content
     seconds: float
 
 
@@ -175,46 +106,104 @@ class _Denoised:
     """Its result, to be written."""
 
     job: Job
-    pixels: Pixels
+    result: Radiograph
     before: Mottle
-    low_range: bool
+    digest: bytes
     seconds: float
 
 
-def _read(job: Job) -> _Read:
+class _Stages:
+    """The three stages of a run. Each turns an exception into the failed result that it is."""
+
+    def __init__(self, run: _Run, output: OutputDirectory) -> None:
+        self.run = run
+        self.output = output
+        self.output_lost = False
+
+    def read(self, job: Job) -> _Read | FileResult:
+        return _guarded(job, lambda: self._read(job))
+
+    def compute(self, item: _Read | FileResult) -> _Denoised | FileResult:
+        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _denoise(item, self.run))
+
+    def write(self, item: _Denoised | FileResult) -> FileResult:
+        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: self._write(item))
+
+    def _read(self, job: Job) -> _Read | FileResult:
+        started = time.perf_counter()
+        _check_target(job, self.run.originals)
+        state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
+        if state is State.FOREIGN:
+            reason = "a file is there that no earlier run left so; --overwrite replaces it"
+            return FileResult(job.name, SKIPPED, reason, output=str(job.target))
+        content = read_content(job.source, most_bytes(self.run.reading))
+        source = digest(content)
+        if state is State.FINISHED and self.output.made_of(job.name, source):
+            reason = "finished in an earlier run; --overwrite does it again"
+            return FileResult(job.name, SKIPPED, reason, output=str(job.target))
+        radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
+        return _Read(job, radiograph, source, time.perf_counter() - started)
+
+    def _write(self, item: _Denoised) -> FileResult:
+        started = time.perf_counter()
+        content = item.result.encode(self.run.provenance)
+        try:
+            self.output.write(item.job.name, item.job.target, item.digest, content)
+        except OutputLostError:
+            self.output_lost = True
+            raise
+        seconds = item.seconds + time.perf_counter() - started
+        return _measured(replace(item, seconds=seconds), self.run.reference)
+
+
+def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
+    """What a stage gives, or the failed result that its exception is."""
+    try:
+        return stage()
+    except CxrError as error:
+        message = str(error)
+        return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
+    except (OSError, cv2.error) as error:
+        return FileResult(job.name, FAILED, f"{job.source}: {error}")
+    except MemoryError:
+        return FileResult(job.name, FAILED, f"{job.source}: too large for this machine's memory")
+
+
+def _check_target(job: Job, originals: Path) -> None:
+    """Raises ImageError where a result would replace another's, or an original."""
+    rival = job.source.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
+    if output_name(rival.name) == job.target.name and rival.is_file():
+        raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
+    landing = job.target.parent.resolve()  # where the file lands is what counts, not by which name
+    if landing == originals or originals in landing.parents:
+        raise ImageError(f"{job.target}: leads back into the input directory; remove that link or give another --out")
+
+
+def _denoise(item: _Read, run: _Run) -> _Denoised:
     started = time.perf_counter()
-    pixels = read_gray(job.source)
-    return _Read(job, pixels, time.perf_counter() - started)
+    unit = item.radiograph.unit()
+    before = estimate_mottle(unit)
+    result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, before))
+    return _Denoised(item.job, result, before, item.digest, item.seconds + time.perf_counter() - started)
 
 
-def _denoise(item: _Read, model: Model, settings: Settings) -> _Denoised:
-    started = time.perf_counter()
-    before = estimate_mottle(item.pixels)
-    result = from_unit(model.denoise_unit(to_unit(item.pixels), settings, before), item.pixels.dtype)
-    low_range = bool(item.pixels.dtype == np.uint16 and item.pixels.max() < LOW_16_BIT)
-    return _Denoised(item.job, result, before, low_range, item.seconds + time.perf_counter() - started)
-
-
-def _finish(item: _Denoised, reference: Path | None) -> FileResult:
-    started = time.perf_counter()
-    write_image(item.job.target, item.pixels)
-    seconds = item.seconds + time.perf_counter() - started
-    height, width = item.pixels.shape
-    figures, message = _compare(item.job.name, item.pixels, reference)
-    if item.low_range:
-        message = "; ".join(filter(None, (message, "uses a sixteenth of the 16-bit range or less: is it 12-bit data?")))
+def _measured(item: _Denoised, reference: Path | None) -> FileResult:
+    """The record of a result that was written."""
+    unit = item.result.unit()
+    height, width = unit.shape
+    figures, message = _compare(item.job.name, unit, reference)
     return FileResult(
         item.job.name,
         DONE,
-        message,
+        "; ".join(filter(None, (message, *item.result.notes))),
         output=str(item.job.target),
         width=width,
         height=height,
-        bits=item.pixels.dtype.itemsize * 8,
+        bits=item.result.bits,
         mottle_before=item.before.gray_levels,
-        mottle_after=estimate_mottle(item.pixels).gray_levels,
-        milliseconds=seconds * 1e3,
-        megapixels_per_second=item.pixels.size / 1e6 / seconds,
+        mottle_after=estimate_mottle(unit).gray_levels,
+        milliseconds=item.seconds * 1e3,
+        megapixels_per_second=unit.size / 1e6 / item.seconds,
         **figures,
     )
 
@@ -228,7 +217,7 @@ def find_reference(name: str, reference: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _compare(name: str, result: Pixels, reference: Path | None) -> tuple[dict[str, float], str]:
+def _compare(name: str, denoised: FloatImage, reference: Path | None) -> tuple[dict[str, float], str]:
     """MSE, PSNR and SSIM against the reference, or none and the reason."""
     if reference is None:
         return {}, ""
@@ -236,12 +225,12 @@ def _compare(name: str, result: Pixels, reference: Path | None) -> tuple[dict[st
     if path is None:
         return {}, "no reference of that name"
     try:
-        clean = to_unit(read_gray(path))
+        reading = Reading()
+        clean = read_radiograph(path, read_content(path, most_bytes(reading)), reading, path).unit()
     except ImageError as error:
         return {}, f"reference: {error}"
-    if clean.shape != result.shape:
-        (h, w), (height, width) = clean.shape, result.shape
+    if clean.shape != denoised.shape:
+        (h, w), (height, width) = clean.shape, denoised.shape
         return {}, f"the reference is {w}x{h}, the image {width}x{height}"
-    denoised = to_unit(result)
     error_mse = mse(clean, denoised)
     return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, ""

@@ -6,9 +6,11 @@ unusable model, 130 interrupted, 143 terminated.
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,7 @@ import typer
 
 from cxr_infer import __version__
 from cxr_infer.exit_status import SOME_FAILED, print_error, reports_errors
-from cxr_infer.settings import DEFAULT_MEMORY
+from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS
 
 app = typer.Typer(
     name="cxr-infer",
@@ -45,6 +47,14 @@ ThreadsOption = Annotated[
 ]
 MemoryOption = Annotated[
     int, typer.Option(help="MB that the network may take. It decides the size of windows and how many run together.")
+]
+MaxPixelsOption = Annotated[int, typer.Option(help="Most pixels that one image may have; larger ones are refused.")]
+WhiteOption = Annotated[
+    int | None,
+    typer.Option(help="Stored value that means white in 16-bit pictures, 4095 for 12-bit data. Default: 65535."),
+]
+DeidentifyOption = Annotated[
+    str, typer.Option(help="Only `no`: a DICOM result carries the patient's data as its source does.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 RepairOption = Annotated[
@@ -81,6 +91,12 @@ def dir_command(
     repair_wrapped: RepairOption = False,
     threads: ThreadsOption = None,
     memory: MemoryOption = DEFAULT_MEMORY,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    white: WhiteOption = None,
+    deidentify: DeidentifyOption = "no",
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
+    ] = False,
     overwrite: OverwriteOption = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this JSON file.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.")] = False,
@@ -91,26 +107,26 @@ def dir_command(
     from cxr_infer.errors import UsageError
     from cxr_infer.interrupts import stop_on_signals
     from cxr_infer.json_report import JsonReport, describe_run
+    from cxr_infer.radiograph import Reading, check_deidentify
+    from cxr_infer.results import Summary
     from cxr_infer.settings import Settings
 
+    check_deidentify(deidentify)
     out = out if out is not None else plan.default_output(source)
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
-    settings = Settings(strength, window, overlap, repair_wrapped, memory)
-    planned = plan.plan_directory(source, out)
+    settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
+    planned = plan.plan_directory(source, out, follow_links=follow_links)
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
     if json_file is not None:
         plan.check_report(json_file, source)
-    plan.prepare_output(out)
-    if planned.left_alone and not quiet:
-        report.stderr_console().print(f"left alone, being no PNG, TIFF or JPEG file: {planned.left_alone}")
-    total = len(planned.names) + len(planned.unlisted)
+    total = len(planned.names) + len(planned.problems) + len(planned.ignored)
     with stop_on_signals() as stopped, JsonReport() as records:
-        summary, shown = batch.Summary(), report.Shown()
+        summary, shown = Summary(), report.Shown()
         with report.progress_over(total, "denoising", quiet) as advance:
             for result in batch.denoise_files(
-                planned, loaded, settings, reference=reference, overwrite=overwrite, stopped=stopped
+                planned, loaded, settings, reading, reference=reference, overwrite=overwrite, stopped=stopped
             ):
                 for collect in (summary.add, shown.add, records.add, advance):
                     collect(result)
@@ -120,6 +136,8 @@ def dir_command(
         if not quiet:
             report.print_results(shown, summary, f"{loaded.title} on {source}")
             report.print_line(f"results are in {out}")
+    if summary.pending and not stopped():
+        print_error(f"stopped, because {out} can take no more; mend that, and the same command does the rest")
     if stopped():
         print_error("interrupted; the same command does the rest")
         raise typer.Exit(stopped.exit_status)
@@ -130,8 +148,8 @@ def dir_command(
 @app.command("file")
 @reports_errors
 def file_command(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="One X-ray: PNG, TIFF or JPEG.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The result: .png, .tif or .tiff.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="One X-ray: DICOM or a picture.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The result: .png, .tif, ... or, of DICOM, .dcm.")],
     model: ModelOption = "window",
     precision: PrecisionOption = "auto",
     strength: StrengthOption = 1.0,
@@ -140,18 +158,24 @@ def file_command(
     repair_wrapped: RepairOption = False,
     threads: ThreadsOption = None,
     memory: MemoryOption = DEFAULT_MEMORY,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    white: WhiteOption = None,
+    deidentify: DeidentifyOption = "no",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Denoise one X-ray."""
     from cxr_infer import batch, plan, report
     from cxr_infer.denoiser import load_model
+    from cxr_infer.radiograph import Reading, check_deidentify
+    from cxr_infer.results import Summary
     from cxr_infer.settings import Settings
 
-    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    check_deidentify(deidentify)
+    settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
     job = plan.single_job(source, target, overwrite=overwrite)
     loaded = load_model(model, precision=precision, threads=threads)
-    summary, shown = batch.Summary(), report.Shown()
-    result = batch.denoise_file(job, loaded, settings)
+    summary, shown = Summary(), report.Shown()
+    result = batch.denoise_file(job, loaded, settings, reading)
     summary.add(result)
     shown.add(result)
     report.print_results(shown, summary, f"{loaded.title}: {target}")
@@ -222,9 +246,26 @@ def sample_command(
     report.print_line(f"try: cxr-infer dir {samples.noisy} --model window --reference {samples.clean}")
 
 
+def _keep_stderr_ours() -> None:
+    """Leave the error stream to this program's own lines.
+
+    Decoders written in C say what they think of damaged files on file descriptor 2, in words that a file can choose.
+    From here on they say it to nobody, while `sys.stderr` goes on to where it went. What a crash leaves is still told.
+    """
+    try:
+        ours = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    except (OSError, AttributeError):  # started without an error stream
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = ours
+    faulthandler.enable(ours)
+
+
 def main() -> None:
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings about damaged files are our failures already
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # file names need not be valid text; a table must not fail on one
-            stream.reconfigure(errors="backslashreplace")
+    warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
+    _keep_stderr_ours()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid text; a table must not fail on one
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

@@ -3,6 +3,7 @@
     CxrError                    base of all of them: the message is one line for the user
     ├── UsageError(ValueError)  the request makes no sense: option, path or range
     ├── ImageError(ValueError)  one image cannot be read, converted or written
+    │   └── OutputLostError     nor could any other: the disk is full, read-only or gone
     ├── ModelError(ValueError)  a model file or its card is missing, damaged or does not fit
     └── DataError(ValueError)   a training data directory cannot be used
 
@@ -22,6 +23,10 @@ class UsageError(CxrError, ValueError):
 
 class ImageError(CxrError, ValueError):
     """One image cannot be read, converted or written."""
+
+
+class OutputLostError(ImageError):
+    """One image cannot be written, nor could any other."""
 
 
 class ModelError(CxrError, ValueError):

@@ -9,6 +9,7 @@ from typing import ParamSpec
 import typer
 
 from cxr_infer.errors import CxrError, ImageError
+from cxr_infer.printable import printable
 
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -34,4 +35,4 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 def print_error(text: str) -> None:
     """One line on stderr, whatever line breaks the text has."""
-    typer.echo("error: " + " ".join(text.split()), err=True)
+    typer.echo("error: " + printable(" ".join(text.split())), err=True)

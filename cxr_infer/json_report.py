@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Any
 
 from cxr_infer import __version__
-from cxr_infer.batch import FileResult, Summary
 from cxr_infer.denoiser import Model
 from cxr_infer.errors import ImageError
-from cxr_infer.image_io import write_bytes
+from cxr_infer.files import write_bytes
+from cxr_infer.results import FileResult, Summary
 from cxr_infer.settings import Settings
 
 IN_MEMORY = 1 << 20  # bytes of records; more go to a temporary file

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.settings import Settings
+from cxr_infer.errors import UsageError
+from cxr_infer.settings import MAX_PIXELS, Settings
 
 FloatImage = NDArray[np.float32]
-
-MAX_PIXELS = 100_000_000  # of one image: the largest detectors have 20 million, stitched spines 60
 
 
 @dataclass(frozen=True)
 class Reading:
     """How files are read. Not one of them may ask for more than this.
 
-    max_pixels: width x height that one image may have. white: stored value that means white in pictures of more than
-    8 bit, where the header does not say and it is not the largest that fits.
+    max_pixels: width x height that one image may have. white: stored value that means white in 16-bit pictures whose
+    header does not say, where it is not the largest that fits.
     """
 
     max_pixels: int = MAX_PIXELS
     white: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise UsageError(f"max-pixels {self.max_pixels} lets no image through; use {MAX_PIXELS} or so")
+        if self.white is not None and not 256 <= self.white <= 65535:
+            raise UsageError(f"white {self.white} is outside 256..65535, the values of 16-bit pictures")
+
+
+def check_deidentify(choice: str) -> None:
+    """Raises UsageError for anything but `no`: whoever wants de-identified files needs a tool made for that."""
+    if choice != "no":
+        raise UsageError(f"--deidentify {choice} is not possible, only no; de-identify with a tool made for it")
 
 
 @dataclass(frozen=True)
@@ -38,32 +48,26 @@ class Provenance:
     settings: Settings
 
 
-class Radiograph(ABC):
+class Radiograph(Protocol):
     """One decoded X-ray file. Axes are (H, W) everywhere."""
 
     @property
-    @abstractmethod
     def pixels(self) -> NDArray[Any]:
         """(H, W), the stored values."""
 
     @property
-    @abstractmethod
     def bits(self) -> int:
         """Stored bits a pixel."""
 
     @property
-    @abstractmethod
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how it was read, a sentence each; the same words for every file alike."""
 
-    @abstractmethod
     def unit(self) -> FloatImage:
         """(H, W) float32 in [0, 1], air black, bone white: what models take."""
 
-    @abstractmethod
     def restored(self, denoised: FloatImage) -> Radiograph:
         """The same file with other pixels. denoised: as `unit` gives them; equal ones give equal stored values."""
 
-    @abstractmethod
     def encode(self, provenance: Provenance) -> bytes:
         """The whole file, of the kind that it was read from, without loss."""

@@ -21,8 +21,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from cxr_infer.batch import DONE, FAILED, FileResult, Summary
 from cxr_infer.model_card import RESEARCH_USE
+from cxr_infer.printable import printable
+from cxr_infer.results import DONE, FAILED, IGNORED, FileResult, Summary
 
 FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
@@ -55,7 +56,7 @@ def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[File
     """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere."""
     console = stderr_console()
     if quiet:
-        yield lambda result: _say_problem(console, result)
+        yield _Messages(console, quiet).say
     elif console.is_terminal and not console.is_dumb_terminal:
         columns = (
             TextColumn("{task.description}"),
@@ -68,38 +69,61 @@ def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[File
         )
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=total, name="")
+            messages = _Messages(bar.console, quiet)
 
             def advance(result: FileResult) -> None:
-                _say_problem(bar.console, result)
-                bar.update(task, advance=1, name=result.name)
+                messages.say(result)
+                bar.update(task, advance=1, name=printable(result.name))
 
             yield advance
+            messages.close()
     else:
-        yield _plain_progress(console, total)
+        messages = _Messages(console, quiet)
+        yield _plain_progress(console, total, messages)
+        messages.close()
 
 
-def _plain_progress(console: Console, total: int) -> Callable[[FileResult], None]:
+def _plain_progress(console: Console, total: int, messages: _Messages) -> Callable[[FileResult], None]:
     count = 0
     last = 0.0
 
     def advance(result: FileResult) -> None:
         nonlocal count, last
         count += 1
-        _say_problem(console, result)
+        messages.say(result)
         now = time.monotonic()
         if now - last >= PLAIN_INTERVAL or count == total:
             last = now
-            console.print(f"{count}/{total} {result.name}", markup=False)
+            console.print(f"{count}/{total} {printable(result.name)}", markup=False)
 
     return advance
 
 
-def _say_problem(console: Console, result: FileResult) -> None:
-    if result.status == FAILED:
-        message = result.message if result.name in result.message else f"{result.name}: {result.message}"
-        console.print(f"failed: {message}", markup=False)
-    elif result.status == DONE and result.message:
-        console.print(f"note: {result.name}: {result.message}", markup=False)
+class _Messages:
+    """Says every failure, and each note once, for the first file that it is about; what was left alone, at the end."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._notes: set[str] = set()
+        self._ignored = 0
+
+    def say(self, result: FileResult) -> None:
+        if result.status == FAILED:
+            message = result.message if result.name in result.message else f"{result.name}: {result.message}"
+            self._print(f"failed: {message}")
+        elif result.status == IGNORED:
+            self._ignored += 1
+        elif result.status == DONE and result.message not in self._notes | {""} and not self._quiet:
+            self._notes.add(result.message)
+            self._print(f"note: {result.name}: {result.message} (said once)")
+
+    def close(self) -> None:
+        if self._ignored:
+            self._print(f"left alone, being hidden or no X-ray: {self._ignored} (--json names them)")
+
+    def _print(self, text: str) -> None:
+        self._console.print(printable(text), markup=False)
 
 
 class Shown:
@@ -145,14 +169,15 @@ def print_results(results: Shown, summary: Summary, title: str) -> None:
     parts = [
         f"{summary.done} denoised",
         f"{summary.failed} failed",
-        f"{summary.skipped} skipped (kept from an earlier run; --overwrite replaces)",
+        f"{summary.skipped} skipped (there from before; --overwrite replaces)",
+        f"{summary.pending} not begun",
     ]
-    counts = (summary.done, summary.failed, summary.skipped)
+    counts = (summary.done, summary.failed, summary.skipped, summary.pending)
     console.print(", ".join(part for part, n in zip(parts, counts, strict=True) if n) + f". {RESEARCH_USE}")
 
 
 def _results_table(title: str, with_reference: bool) -> Table:
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(printable(title)), title_justify="left")
     table.add_column("file", overflow="fold")
     for heading in ("size", "mottle before", "after"):
         table.add_column(heading, justify="right")
@@ -169,7 +194,7 @@ def _results_table(title: str, with_reference: bool) -> Table:
 def _row(result: FileResult, with_reference: bool) -> list[str]:
     quality = [figure(result.psnr, 2), figure(result.ssim, 4), figure(result.mse, 5)] if with_reference else []
     return [
-        escape(result.name),
+        escape(printable(result.name)),
         f"{result.width}x{result.height} {result.bits} bit",
         figure(result.mottle_before),
         figure(result.mottle_after),
@@ -194,14 +219,14 @@ def _summary_row(summary: Summary, with_reference: bool) -> list[str]:
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table on stdout; the first column is text, the others too."""
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(printable(title)), title_justify="left")
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(printable(cell)) for cell in row))
     stdout_console().print(table)
 
 
 def print_line(text: str) -> None:
     """One line on stdout, never wrapped."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")

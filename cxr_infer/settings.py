@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cxr_infer.errors import UsageError
 
 DEFAULT_MEMORY = 300  # MB
+MAX_PIXELS = 100_000_000  # of one image: the largest detectors have 20 million, stitched spines 60
 
 
 @dataclass(frozen=True)

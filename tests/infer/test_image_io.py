@@ -11,7 +11,8 @@ import pytest
 import tifffile
 
 from cxr_infer.errors import ImageError
-from cxr_infer.image_io import read_gray, write_bytes, write_image
+from cxr_infer.files import write_bytes
+from cxr_infer.image_io import read_gray, write_image
 from cxr_infer.intensity import from_unit, to_bytes, to_unit
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)

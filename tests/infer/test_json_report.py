@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cxr_infer import ImageError
-from cxr_infer.batch import DONE, FileResult, Summary
 from cxr_infer.json_report import IN_MEMORY, JsonReport
+from cxr_infer.results import DONE, FileResult, Summary
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4000])

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cxr_infer.errors import ModelError
-from cxr_infer.image_io import write_bytes
+from cxr_infer.files import write_bytes
 from cxr_train.models import MODELS, build_model
 
 FORMAT = "cxr-infer checkpoint 1"

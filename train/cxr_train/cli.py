@@ -175,7 +175,7 @@ def evaluate_command(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this JSON file.")] = None,
 ) -> None:
     """Print the published comparison on the test split: MSE, PSNR and SSIM of the three models and simple peers."""
-    from cxr_infer.image_io import write_bytes
+    from cxr_infer.files import write_bytes
     from cxr_train.checkpoint import load_checkpoint
     from cxr_train.data import find_xrays
     from cxr_train.evaluate import evaluate

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, ImageError
-from cxr_infer.image_io import READABLE_SUFFIXES, read_gray
+from cxr_infer.image_io import PICTURE_SUFFIXES, read_gray
 from cxr_infer.intensity import to_bytes, to_unit
 
 PATIENT_CHARACTERS = 8
@@ -86,7 +86,7 @@ def find_xrays(root: Path | str) -> XrayFiles:
         raise DataError(f"{root}: not a directory; give --data a directory of clean chest X-rays")
     images = _find_images(root)
     if not images:
-        kinds = ", ".join(sorted(READABLE_SUFFIXES))
+        kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise DataError(f"{root}: no images found ({kinds}); give --data a directory of clean chest X-rays")
     csv_path = next(iter([*root.glob("split.csv"), *root.glob("*/split.csv"), *root.parent.glob("split.csv")]), None)
     try:
@@ -102,7 +102,7 @@ def find_xrays(root: Path | str) -> XrayFiles:
 def _find_images(root: Path) -> list[Path]:
     """Images under a directory by name; hidden files, as macOS leaves them beside its own, are not looked at."""
     try:
-        found = [p for p in root.rglob("*") if p.suffix.lower() in READABLE_SUFFIXES and p.is_file()]
+        found = [p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
     except OSError as error:
         raise DataError(f"{root}: cannot be listed: {error.strerror or error}; correct its permissions") from error
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))

@@ -1,0 +1,34 @@
+"""Which files are X-rays, what their results are called, and who reads them: DICOM by content, pictures by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cxr_infer.errors import ImageError
+from cxr_infer.image_io import LOSSY_SUFFIXES, PICTURE_SUFFIXES, read_picture
+from cxr_infer.radiograph import Radiograph, Reading
+
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # meant as DICOM, so that damage is told
+READABLE_SUFFIXES = PICTURE_SUFFIXES | DICOM_SUFFIXES
+
+
+def output_name(name: str) -> str:
+    """The name of the result of an image: the same, or with `.png` added where the source was lossy."""
+    return f"{name}.png" if Path(name).suffix.lower() in LOSSY_SUFFIXES else name
+
+
+def read_radiograph(path: Path, content: bytes, reading: Reading, target: Path) -> Radiograph:
+    """Decode the content of an X-ray file of any kind.
+
+    path: for messages. reading: how much it may promise. target: where its result goes; its name decides what kind of
+    picture that is, while a DICOM file stays one. Raises ImageError.
+    """
+    from cxr_infer.dicom import DICOM_HEAD, is_dicom, read_dicom
+
+    if is_dicom(content[:DICOM_HEAD]):
+        if target.suffix.lower() in PICTURE_SUFFIXES and target.suffix != path.suffix:
+            raise ImageError(f"{path}: a DICOM file, whose result is one too; it cannot be named {target.name}")
+        return read_dicom(path, content, reading)
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        raise ImageError(f"{path}: no DICOM file, lacking DICM after its first 128 bytes; is it damaged?")
+    return read_picture(path, content, reading, target.suffix)

@@ -1,0 +1,19 @@
+"""Text that came from a file or its name, made fit for a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# control characters move the cursor and colour the screen; format characters reverse what is read; surrogates are bytes
+# of a name that is no text
+UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def printable(text: str) -> str:
+    """The same on one line, with every character that is not seen as itself escaped as in Python: `\\n`, `\\x1b`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNPRINTABLE else character
+        for character in text
+    )

@@ -1,0 +1,84 @@
+"""What became of each file of a run, and the totals."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+DONE, FAILED, SKIPPED = "done", "failed", "skipped"
+IGNORED = "ignored"  # no X-ray
+PENDING = "pending"  # not begun when the run was stopped
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file. Mottle in 8-bit gray levels; PSNR in dB; figures are None where they do not apply."""
+
+    name: str
+    status: str  # done, failed, skipped, ignored or pending
+    message: str = ""  # why it is not done, or what to know about it
+    output: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bits: int | None = None
+    mottle_before: float | None = None
+    mottle_after: float | None = None
+    mse: float | None = None
+    psnr: float | None = None
+    ssim: float | None = None
+    milliseconds: float | None = None  # reading, denoising and writing, waiting left out
+    megapixels_per_second: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Summary:
+    """Totals and means over the results of a run, added up as they come; memory does not grow with the files."""
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    ignored: int = 0
+    pending: int = 0
+    megapixels: float = 0.0
+    seconds: float = 0.0  # from the summary's making to the last result; files are read and written side by side
+    sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, result: FileResult) -> None:
+        setattr(self, result.status, getattr(self, result.status) + 1)
+        self.seconds = time.perf_counter() - self.started
+        if result.width is not None and result.height is not None:
+            self.megapixels += result.width * result.height / 1e6
+        for name in ("mottle_before", "mottle_after", "mse", "psnr", "ssim"):
+            value = getattr(result, name)
+            if value is not None:
+                total = self.sums.setdefault(name, [0.0, 0])
+                total[0] += value
+                total[1] += 1
+
+    def mean(self, name: str) -> float | None:
+        """Mean of a figure over the files that have it."""
+        total = self.sums.get(name)
+        return total[0] / total[1] if total else None
+
+    @property
+    def megapixels_per_second(self) -> float | None:
+        return self.megapixels / self.seconds if self.seconds else None
+
+    def to_dict(self) -> dict[str, Any]:
+        means = {name: self.mean(name) for name in ("mottle_before", "mottle_after", "mse", "psnr", "ssim")}
+        return {
+            "done": self.done,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "ignored": self.ignored,
+            "pending": self.pending,
+            "megapixels": self.megapixels,
+            "seconds": self.seconds,
+            "megapixels_per_second": self.megapixels_per_second,
+            "means": means,
+        }
