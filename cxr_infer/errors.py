@@ -3,7 +3,8 @@
     CxrError                    base of all of them: the message is one line for the user
     ├── UsageError(ValueError)  the request makes no sense: option, path or range
     ├── ImageError(ValueError)  one image cannot be read, converted or written
-    │   └── OutputLostError     nor could any other: the disk is full, read-only or gone
+    │   ├── OutputLostError     nor could any other: the disk is full, read-only or gone
+    │   └── AlreadyDenoised     it is a result of this program already: nothing to be done
     ├── ModelError(ValueError)  a model file or its card is missing, damaged or does not fit
     └── DataError(ValueError)   a training data directory cannot be used
 
@@ -27,6 +28,10 @@ class ImageError(CxrError, ValueError):
 
 class OutputLostError(ImageError):
     """One image cannot be written, nor could any other."""
+
+
+class AlreadyDenoised(ImageError):  # noqa: N818 - not an error of the file, but the end of a loop
+    """One image is a result of this program already."""
 
 
 class ModelError(CxrError, ValueError):
