@@ -136,9 +136,8 @@ def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: dat
         f"SHA-256 {provenance.sha256}, strength {strength:g}"
     )
     earlier = text(source, "DerivationDescription")
-    derived.DerivationDescription = (f"{earlier}; {how}" if len(earlier) + len(how) < TEXT_LENGTH - 2 else how)[
-        :TEXT_LENGTH
-    ]
+    both = f"{earlier}; {how}" if earlier else how
+    derived.DerivationDescription = both if len(both) <= TEXT_LENGTH else how[:TEXT_LENGTH]
     derived.DerivationCodeSequence = [
         *items(source, "DerivationCodeSequence"),
         _code("113087", "Smoothing"),  # the nearest there is

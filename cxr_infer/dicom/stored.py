@@ -27,6 +27,7 @@ MOST_TILES = 4096  # of a JPEG 2000 image: decoders take several kB for each bef
 # markers that start a frame in JPEG without hierarchy (ITU-T T.81, table B.1) and in JPEG-LS (ITU-T T.87, C.1.1)
 FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB, 0xF7})
 SCAN_MARKER, HIERARCHY_MARKER, FILL_BYTE = 0xDA, 0xDE, 0xFF
+END_MARKER, MOST_AFTER_END = b"\xff\xd9", 64  # of JPEG and JPEG 2000; decoders fill up what is cut off, and say nothing
 
 
 @dataclass(frozen=True)
@@ -143,16 +144,39 @@ def first_frame(dataset: Dataset) -> bytes:
 
 
 def check_frame(frame: bytes, syntax: UID, layout: Layout) -> None:
-    """Raises ImageError where a compressed image has another size than the header says: decoders believe the image."""
-    if syntax == RLELossless:
-        return  # has no size of its own, and its decoder stops at the header's
-    size_of = _jpeg_2000_size if syntax in JPEG2000TransferSyntaxes else _jpeg_size  # High-Throughput is among them
+    """Raises ImageError where a compressed image is not what its header says: decoders believe the image."""
     try:
-        size = size_of(frame)
+        if syntax == RLELossless:
+            return _check_runs(frame, layout)
+        if END_MARKER not in frame[-MOST_AFTER_END:]:
+            raise ImageError("its compressed image is cut off; export it again")
+        # High-Throughput JPEG 2000 is among these
+        size = (_jpeg_2000_size if syntax in JPEG2000TransferSyntaxes else _jpeg_size)(frame)
     except (struct.error, IndexError):
-        raise ImageError("its compressed image is cut off or damaged; export it again") from None
+        raise ImageError("its compressed image is damaged; export it again") from None
     if size != (layout.rows, layout.columns, 1):
         raise ImageError("its compressed image has another size than its header says; export it again")
+    return None
+
+
+def _check_runs(frame: bytes, layout: Layout) -> None:
+    """Raises where RLE runs do not fill the image exactly (PS3.5 G.3 to G.5): there the decoder panics, and prints."""
+    segments, *starts = struct.unpack_from("<16I", frame)
+    ends = [*starts[1:segments], len(frame)]
+    if segments != layout.word.itemsize:
+        raise IndexError
+    for position, end in zip(starts, ends, strict=False):
+        missing = layout.rows * layout.columns
+        while missing > 0:
+            run = frame[position]
+            if run < 128:  # so many bytes and one follow as they are
+                position, missing = position + run + 2, missing - run - 1
+            elif run > 128:  # the next one is repeated
+                position, missing = position + 2, missing + run - 257
+            else:
+                position += 1
+        if missing < 0 or end - position not in (0, 1):  # one byte may make the length even
+            raise IndexError
 
 
 def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
@@ -163,6 +187,8 @@ def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
     while frame[position] == 0xFF:
         marker = frame[position + 1]
         if marker in FRAME_MARKERS:
+            if frame.find(bytes((FILL_BYTE, SCAN_MARKER)), position) < 0:
+                break
             rows, columns, components = struct.unpack_from(">HHB", frame, position + 5)
             return rows, columns, components
         if marker in (SCAN_MARKER, HIERARCHY_MARKER):
