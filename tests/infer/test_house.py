@@ -12,7 +12,7 @@ import pytest
 import cxr_infer
 from tests.conftest import REPOSITORY, Run
 
-BLOCKED = ("torch", "onnx", "onnxscript", "safetensors", "cxr_train", "cxr_export")
+BLOCKED = ("torch", "onnx", "onnxscript", "safetensors", "cxr_train", "cxr_export", "pydicom")
 
 
 def test_every_cxr_infer_module_imports_without_the_other_stages() -> None:
