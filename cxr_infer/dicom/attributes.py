@@ -10,6 +10,8 @@ from pydicom.dataset import Dataset
 
 from cxr_infer.errors import ImageError
 
+LARGEST = 1e15  # number that means something; what is computed from those up to it stays finite
+
 
 def value(dataset: Dataset, keyword: str) -> Any:
     """The value of an attribute, the first of several; None where it is absent or empty."""
@@ -26,7 +28,7 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """A finite number, or None. Raises ImageError where the attribute is something else."""
+    """A number, or None. Raises ImageError where the attribute is none, or none that means something."""
     found = value(dataset, keyword)
     if found is None:
         return None
@@ -34,8 +36,8 @@ def number(dataset: Dataset, keyword: str) -> float | None:
         result = float(found)
     except (TypeError, ValueError):
         result = math.nan
-    if not math.isfinite(result):
-        raise ImageError(f"its {keyword} is no number; correct that attribute")
+    if not abs(result) <= LARGEST:  # also of NaN
+        raise ImageError(f"its {keyword} is no number that makes sense; correct that attribute")
     return result
 
 

@@ -127,9 +127,7 @@ def _identify(derived: Dataset, source: Dataset, provenance: Provenance, now: da
 
 def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: datetime) -> None:
     """What it was derived from, how, and by what."""
-    made_first = "SECONDARY" if source.SOPClassUID == SecondaryCaptureImageStorage else "PRIMARY"
-    kept = list(source.get("ImageType") or [])[1:] if not isinstance(source.get("ImageType"), str) else []
-    derived.ImageType = ["DERIVED", *(kept or [made_first])]
+    derived.ImageType = _image_type(source)
     strength = provenance.settings.strength
     how = (
         f"Quantum mottle removed by cxr-infer {provenance.version}: model {provenance.model}, "
@@ -148,6 +146,16 @@ def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: dat
         _equipment(provenance, now),
     ]
     derived.ContentQualification = "RESEARCH"
+
+
+def _image_type(source: Dataset) -> list[str]:
+    """DERIVED, and whether the source came of an examination directly, as it says (PS3.3 C.7.6.1.1.2)."""
+    given = source.get("ImageType") or []
+    values = [given] if isinstance(given, str) else list(given)
+    second = values[1] if len(values) > 1 else ""
+    if not second:
+        second = "SECONDARY" if source.SOPClassUID == SecondaryCaptureImageStorage else "PRIMARY"
+    return ["DERIVED", second, *values[2:]]
 
 
 def _code(value: str, meaning: str) -> Dataset:

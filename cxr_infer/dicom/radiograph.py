@@ -41,8 +41,10 @@ SOP_CLASSES = frozenset(
 )
 IDENTIFIERS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
-MOST_HEADER = 16_000_000  # bytes of a deflated data set beside its pixels
+MOST_HEADER = 16_000_000  # bytes of a data set beside its pixels
+MOST_READS = 200_000  # of a file, 2 or 3 an attribute: each takes some hundred times the memory of its 8 bytes
 BYTES_A_PIXEL = 2
+PIXEL_DATA = 0x7FE00010
 WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}  # value representations that pydicom keeps as bytes
 
 # pydicom tells by warnings what is unusual in a file, and quotes it. Files are read in one thread while others are
@@ -121,18 +123,21 @@ def _dataset(content: bytes, reading: Reading) -> FileDataset:
 
     Raises ImageError where the data set is deflated and grows beyond the largest image: pydicom would inflate it all.
     """
-    stream = BytesIO(content)
+    stream = _CountingStream(content)
     preamble = read_preamble(stream, force=False)
     meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag.group != 2)
     syntax = meta.get("TransferSyntaxUID")
     if syntax is None or not (syntax.is_transfer_syntax and not syntax.is_private):
         raise ImageError("names no transfer syntax of the standard; convert it to Explicit VR Little Endian")
     if syntax == DeflatedExplicitVRLittleEndian:
-        stream = BytesIO(_inflated(stream.read(), MOST_HEADER + BYTES_A_PIXEL * reading.max_pixels))
+        stream = _CountingStream(_inflated(stream.read(), MOST_HEADER + BYTES_A_PIXEL * reading.max_pixels))
     attributes = read_dataset(stream, syntax.is_implicit_VR, syntax.is_little_endian)
     dataset = FileDataset(
         "", attributes, preamble, FileMetaDataset(meta), syntax.is_implicit_VR, syntax.is_little_endian
     )
+    header = sum(len(e.value) for e in attributes.elements() if isinstance(e.value, bytes) and e.tag != PIXEL_DATA)
+    if header > MOST_HEADER:
+        raise ImageError(f"has {header / 1e6:.0f} MB of attributes beside its pixels; {MOST_HEADER / 1e6:.0f} are read")
     if not syntax.is_little_endian:
         dataset.walk(_swap_words)
     return dataset
@@ -141,8 +146,22 @@ def _dataset(content: bytes, reading: Reading) -> FileDataset:
 def _swap_words(_: Dataset, element: DataElement) -> None:
     """Turn around what pydicom keeps as bytes of a big-endian element; pixels it decodes itself."""
     size = WORD_BYTES.get(element.VR)
-    if size is not None and element.keyword != "PixelData" and element.value:
+    if size is not None and element.tag != PIXEL_DATA and element.value:
         element.value = np.frombuffer(element.value, dtype=f">u{size}").astype(f"<u{size}").tobytes()
+
+
+class _CountingStream(BytesIO):
+    """A file in memory that is not read for ever, however many attributes it is made of."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise ImageError("consists of more attributes than any image has; export it again")
+        return super().read(size)
 
 
 def _inflated(deflated: bytes, most: int) -> bytes:

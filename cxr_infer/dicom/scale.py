@@ -37,6 +37,7 @@ Table = NDArray[np.float64]  # (storable values,), from the least up
 OUTLIERS = 0.001  # share of pixels at either end that may be dead, hot or drawn
 MARGIN = 0.1  # of the range without outliers, by which values beyond it still belong to the image
 LEAST_INSIDE = 0.1  # share of the pixels that a window must show neither black nor white
+LEAST_WIDTH = 1e-6  # of a window; a narrower one, or one that is no window, is a step
 LEAST_SPAN = 0.25  # share of the stored range that pixels must span to be shown in all of it
 DECADES = 3  # of X-ray intensity behind a chest, scatter included, that a logarithm keeps apart
 
@@ -213,11 +214,12 @@ def window(values: Table, center: float, width: float, function: str = "LINEAR")
 
     A width that the standard forbids gives a step, which no image fits.
     """
-    if function == "SIGMOID" and width > 0:
-        return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -500, 500))))
-    if function != "LINEAR_EXACT":  # LINEAR, which is also what is meant where nothing is said
+    if function not in ("SIGMOID", "LINEAR_EXACT"):  # LINEAR, which is also meant where nothing is said
         center, width = center - 0.5, width - 1
-    return np.clip((values - center) / max(width, 1e-6) + 0.5, 0, 1)
+    position = (values - center) / max(width, LEAST_WIDTH)
+    if function == "SIGMOID":
+        return np.asarray(1 / (1 + np.exp(np.clip(-4 * position, -500, 500))))
+    return np.clip(position + 0.5, 0, 1)
 
 
 def _shows_enough(shown: Table, counts: NDArray[np.int64]) -> bool:

@@ -248,6 +248,21 @@ def test_a_negative_padding_value_may_come_as_unsigned() -> None:
     np.testing.assert_array_equal(radiograph.restored(radiograph.unit() * 0.5).pixels[:4], -2000)
 
 
+@reproducible
+@given(*[st.floats(-1e300, 1e300, allow_subnormal=False).map(lambda number: f"{number:.6g}")] * 4, st.booleans())
+def test_no_number_is_too_strange(slope: str, intercept: str, center: str, width: str, sigmoid: bool) -> None:
+    """The warnings filter of these tests makes an exception of every overflow."""
+    attributes = {"RescaleSlope": slope, "RescaleIntercept": intercept, "WindowCenter": center, "WindowWidth": width}
+    dataset = computed(stored(RAMP, 12), 12, VOILUTFunction="SIGMOID" if sigmoid else "LINEAR", **attributes)
+    try:
+        radiograph = read_set(dataset)
+    except ImageError as error:
+        problem = str(error)
+        assert "no number that makes sense" in problem or "same value" in problem
+        return
+    np.testing.assert_array_equal(radiograph.restored(radiograph.unit()).pixels, radiograph.pixels)
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "int16"])
 def test_bits_beside_the_stored_ones_are_masked_and_carried(dtype: str) -> None:
     pixels = stored(RAMP, 12, signed=dtype == "int16")
@@ -302,6 +317,34 @@ def test_big_endian_words_that_are_no_pixels_are_turned_too() -> None:
     radiograph = read_set(dataset, ExplicitVRBigEndian)
     np.testing.assert_allclose(radiograph.unit(), RAMP, atol=1e-3)
     assert result(radiograph).VOILUTSequence[0].LUTData == np.arange(4096, dtype="<u2").tobytes()
+
+
+def test_implicit_value_representations_under_an_explicit_header_are_read_and_written_right() -> None:
+    pixels = stored(RAMP, 12)
+    content = encoded(computed(pixels, 12), ImplicitVRLittleEndian)
+    implicit = f"{ImplicitVRLittleEndian}\0".encode()
+    meta = b"\x02\x00\x10\x00UI"
+    start = content.index(meta)
+    old = meta + struct.pack("<H", len(implicit)) + implicit
+    explicit = f"{ExplicitVRLittleEndian}\0".encode()
+    content = content.replace(old, meta + struct.pack("<H", len(explicit)) + explicit)
+    assert start > 0
+    written = result(read(content))
+    np.testing.assert_array_equal(written.pixel_array, pixels)
+    assert written.PatientName == "Müller^Secret"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, ["DERIVED", "SECONDARY"]),
+        ("ORIGINAL", ["DERIVED", "SECONDARY"]),
+        (["ORIGINAL", "PRIMARY"], ["DERIVED", "PRIMARY"]),
+        (["DERIVED", "", "X"], ["DERIVED", "SECONDARY", "X"]),
+    ],
+)
+def test_image_type_says_derived_and_keeps_the_rest(given: Any, expected: list[str]) -> None:
+    assert result(read_set(secondary(stored(RAMP, 8), 8, ImageType=given))).ImageType == expected
 
 
 @pytest.mark.parametrize(
@@ -591,6 +634,19 @@ def test_cut_and_flipped_files_are_an_image_or_an_error_of_one_line() -> None:
                 messages.append(str(error))
     assert all(message.isprintable() for message in messages)
     assert len(messages) > 100
+
+
+def test_files_made_of_millions_of_attributes_or_of_a_huge_one_are_refused() -> None:
+    content = encoded(secondary(stored(RAMP, 8), 8))
+    many = np.zeros(1_000_000, np.dtype([("tag", "<u4"), ("vr", "S2"), ("length", "<u2")]))
+    numbers = np.arange(many.size)
+    many["tag"], many["vr"] = 0x7FE1 + 2 * (numbers >> 16) + ((numbers & 0xFFFF) << 16), b"LO"
+    assert "more attributes than any image has" in refusal(content + many.tobytes())
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    sequence = struct.pack("<HH2sHI", 0x7FE1, 0x1010, b"SQ", 0, 0xFFFFFFFF)
+    assert "more attributes than any image has" in refusal(content + sequence + item * 1_000_000)
+    blob = struct.pack("<HH2sHI", 0x7FE1, 0x1010, b"OB", 0, 20_000_000) + bytes(20_000_000)
+    assert "has 20 MB of attributes" in refusal(content + blob)
 
 
 def test_sequences_nested_without_end_are_an_error() -> None:
