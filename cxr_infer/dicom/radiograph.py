@@ -132,9 +132,8 @@ def _dataset(content: bytes, reading: Reading) -> FileDataset:
     if syntax == DeflatedExplicitVRLittleEndian:
         stream = _CountingStream(_inflated(stream.read(), MOST_HEADER + BYTES_A_PIXEL * reading.max_pixels))
     attributes = read_dataset(stream, syntax.is_implicit_VR, syntax.is_little_endian)
-    dataset = FileDataset(
-        "", attributes, preamble, FileMetaDataset(meta), syntax.is_implicit_VR, syntax.is_little_endian
-    )
+    # the encoding as it was found: files exist that have implicit VR where their header says explicit
+    dataset = FileDataset("", attributes, preamble, FileMetaDataset(meta), *attributes.original_encoding)
     header = sum(len(e.value) for e in attributes.elements() if isinstance(e.value, bytes) and e.tag != PIXEL_DATA)
     if header > MOST_HEADER:
         raise ImageError(f"has {header / 1e6:.0f} MB of attributes beside its pixels; {MOST_HEADER / 1e6:.0f} are read")

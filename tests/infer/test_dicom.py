@@ -486,6 +486,21 @@ def test_mottle_goes_from_a_monochrome1_dx(clean: NDArray[np.float32], noisy: ND
     assert psnr(clean, restored.unit()) > psnr(clean, radiograph.unit()) + 8
 
 
+def test_mottle_goes_from_a_detectors_counts_by_their_logarithm(clean: NDArray[np.float32]) -> None:
+    intensity = np.exp(-3 * clean)
+    photons = np.random.default_rng(1).poisson(300 * intensity)
+    counts, expected = ((16000 * values).astype(np.uint16) for values in (np.minimum(photons / 300, 1), intensity))
+    gains = []
+    for relationship in ("LIN", "LOG"):
+        attributes = {"PixelIntensityRelationship": relationship, "PixelIntensityRelationshipSign": 1}
+        radiograph = read_set(digital(counts, 14, processing=True, **attributes))
+        restored = radiograph.restored(np.asarray(denoise(radiograph.unit(), "window"), dtype=np.float32))
+        seen = [np.log(np.maximum(image, 100)) / 5 for image in (expected, counts, restored.pixels)]
+        gains.append(psnr(seen[0], seen[2]) - psnr(seen[0], seen[1]))
+    assert gains[0] > 8
+    assert gains[0] > gains[1] + 4
+
+
 def test_an_8_bit_secondary_capture_is_seen_as_the_same_picture(noisy_bytes: NDArray[np.uint8]) -> None:
     unit = read_set(secondary(noisy_bytes, 8)).unit()
     np.testing.assert_allclose(unit, noisy_bytes / np.float32(255), atol=1e-7)
