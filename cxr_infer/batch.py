@@ -25,6 +25,8 @@ from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResul
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
 
+TOO_LARGE = "too large for this machine's memory"
+
 T = TypeVar("T")
 
 
@@ -163,10 +165,11 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
     except CxrError as error:
         message = str(error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
-    except (OSError, cv2.error) as error:
-        return FileResult(job.name, FAILED, f"{job.source}: {error}")
-    except MemoryError:
-        return FileResult(job.name, FAILED, f"{job.source}: too large for this machine's memory")
+    except OSError as error:
+        return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
+    except (MemoryError, cv2.error) as error:
+        lack = isinstance(error, MemoryError) or error.code == cv2.Error.StsNoMem
+        return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
 
 
 def _check_target(job: Job, originals: Path) -> None:

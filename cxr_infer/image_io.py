@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,13 +49,13 @@ def read_picture(path: Path, content: bytes, reading: Reading, suffix: str) -> P
     """
     opened = next((opened for magic, opened in KINDS if content.startswith(magic)), None)
     if opened is None:
-        raise ImageError(
-            f"{path}: not an image, whatever its name says; read are {', '.join(sorted(PICTURE_SUFFIXES))}"
-        )
+        raise ImageError(f"{path}: not an image of a kind that is read here, whatever its name says; is it damaged?")
     try:
         picture = opened(path, content, reading)
     except (ImageError, MemoryError):
         raise
+    except struct.error as error:  # by a header that ends in the middle of a number
+        raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?") from error
     except Exception as error:  # Pillow and OpenCV raise a dozen unrelated types on damaged files
         raise ImageError(f"{path}: cannot be decoded ({_reason(error)}); is it damaged or incomplete?") from error
     notes = picture.notes

@@ -124,15 +124,19 @@ class OutputDirectory:
         write_bytes(self.path / MANIFEST, (entry.line(name) for name, entry in sorted(self._entries.items())))
 
     def state(self, name: str, target: Path) -> State:
-        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`."""
-        if not target.exists():
-            return State.ABSENT
+        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
+
+        Raises ImageError where that cannot be told, as of a name that is too long.
+        """
         entry = self._entries.get(name)
         try:
+            target.lstat()
             if entry is None or digest(target.read_bytes()) != entry.result:
                 return State.FOREIGN
-        except OSError:
-            return State.FOREIGN
+        except FileNotFoundError:
+            return State.ABSENT
+        except OSError as error:
+            raise ImageError(f"{target}: cannot be written: {error.strerror or error}") from error
         return State.FINISHED if entry.made_by == self._made_by else State.OUTDATED
 
     def made_of(self, name: str, source: bytes) -> bool:
