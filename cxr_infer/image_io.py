@@ -30,6 +30,8 @@ PICTURE_SUFFIXES = LOSSLESS_SUFFIXES | LOSSY_SUFFIXES
 BYTES_A_PIXEL = 8  # of the largest uncompressed picture, 16-bit colour with alpha
 HEADERS = 16_000_000  # bytes that notes in a file may take beside its pixels
 
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_CHUNK_OVERHEAD = 12  # bytes: length, name and checksum
 PGM_GAP = rb"\s+(?:#[^\n]*\n\s*)*"  # white space and comments
 PGM_HEADER = re.compile(rb"P5%b(\d{1,9})%b(\d{1,9})%b(\d{1,5})\s" % (PGM_GAP, PGM_GAP, PGM_GAP))
 LONGEST_PGM_HEADER = 4096  # bytes
@@ -73,6 +75,17 @@ def _reason(error: Exception) -> str:
     return " ".join(str(getattr(error, "err", "") or error).split())[:120] or type(error).__name__
 
 
+def _open_png(path: Path, content: bytes, reading: Reading) -> Picture:
+    """PNG. OpenCV makes room for what a chunk promises, gigabytes, before it finds that it is not there."""
+    at, name = len(PNG_MAGIC), b""
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", content, at)
+        at += PNG_CHUNK_OVERHEAD + length
+        if at > len(content):
+            raise ImageError(f"{path}: ends within a chunk; is it incomplete?")
+    return _opened_with(PngImagePlugin.PngImageFile)(path, content, reading)
+
+
 def _opened_with(plugin: Callable[[io.BytesIO], Any]) -> Callable[[Path, bytes, Reading], Picture]:
     """A reader that lets Pillow's plugin read the header and OpenCV the pixels."""
 
@@ -106,7 +119,7 @@ def _open_pgm(path: Path, content: bytes, reading: Reading) -> Picture:
 
 
 KINDS: tuple[tuple[bytes, Callable[[Path, bytes, Reading], Picture]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", _opened_with(PngImagePlugin.PngImageFile)),
+    (PNG_MAGIC, _open_png),
     (b"\xff\xd8\xff", _opened_with(JpegImagePlugin.JpegImageFile)),
     *((magic, open_tiff) for magic in MAGICS),
     (b"BM", _opened_with(BmpImagePlugin.BmpImageFile)),
