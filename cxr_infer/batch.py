@@ -134,6 +134,7 @@ class _Stages:
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
         _check_target(job, self.run.originals)
+        self.output.claim(job.name, job.target)
         state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
         if state is State.FOREIGN:
             reason = "a file is there that no earlier run left so; --overwrite replaces it"

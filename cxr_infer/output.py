@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
@@ -71,6 +72,8 @@ class OutputDirectory:
         self._made_by = made_by
         self._entries: dict[str, _Entry] = {}
         self._cleaned: set[Path] = set()
+        self._claimed: dict[str, str] = {}
+        self.folds_names = False  # whether names that differ only in case or composition are one file there
         self._directory: int | None = None
 
     def __enter__(self) -> OutputDirectory:
@@ -80,6 +83,7 @@ class OutputDirectory:
             remove_temporaries(self.path)
             self._entries = _read_manifest(self.path / MANIFEST)
             self._manifest = (self.path / MANIFEST).open("ab")
+            self.folds_names = (self.path / MANIFEST.upper()).exists()
             if self._manifest.tell():
                 self._manifest.write(b"\n")  # ends a line that a kill cut short
                 self._manifest.flush()
@@ -138,6 +142,14 @@ class OutputDirectory:
         except OSError as error:
             raise ImageError(f"{target}: cannot be written: {error.strerror or error}") from error
         return State.FINISHED if entry.made_by == self._made_by else State.OUTDATED
+
+    def claim(self, name: str, target: Path) -> None:
+        """To be called for each result once. Raises ImageError where its file is another's under a like name."""
+        if not self.folds_names:
+            return
+        other = self._claimed.setdefault(unicodedata.normalize("NFC", str(target)).casefold(), name)
+        if other != name:
+            raise ImageError(f"{name}: its result would replace that of {other} on this disk; rename one of them")
 
     def made_of(self, name: str, source: bytes) -> bool:
         """Whether the recorded result of that name was made of content with this digest."""
