@@ -52,7 +52,7 @@ def denoise_files(
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
     yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
-    made_by = digest(repr((model.sha256, run.settings, run.reading)).encode())
+    made_by = digest(repr((model.sha256, run.settings, run.reading.white)).encode())
     begun = 0
     with OutputDirectory(plan.out, made_by) as output:
         stages = _Stages(run, output)
