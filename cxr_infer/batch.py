@@ -25,6 +25,8 @@ from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResul
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
 
+TOO_LARGE = "too large for this machine's memory"
+
 T = TypeVar("T")
 
 
@@ -50,7 +52,7 @@ def denoise_files(
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
     yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
-    made_by = digest(repr((model.sha256, run.settings, run.reading)).encode())
+    made_by = digest(repr((model.sha256, run.settings, run.reading.white)).encode())
     begun = 0
     with OutputDirectory(plan.out, made_by) as output:
         stages = _Stages(run, output)
@@ -132,6 +134,7 @@ class _Stages:
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
         _check_target(job, self.run.originals)
+        self.output.claim(job.name, job.target)
         state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
         if state is State.FOREIGN:
             reason = "a file is there that no earlier run left so; --overwrite replaces it"
@@ -163,10 +166,11 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
     except CxrError as error:
         message = str(error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
-    except (OSError, cv2.error) as error:
-        return FileResult(job.name, FAILED, f"{job.source}: {error}")
-    except MemoryError:
-        return FileResult(job.name, FAILED, f"{job.source}: too large for this machine's memory")
+    except OSError as error:
+        return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
+    except (MemoryError, cv2.error) as error:
+        lack = isinstance(error, MemoryError) or error.code == cv2.Error.StsNoMem
+        return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
 
 
 def _check_target(job: Job, originals: Path) -> None:

@@ -266,6 +266,8 @@ def _keep_stderr_ours() -> None:
 def main() -> None:
     warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
     _keep_stderr_ours()
+    if sys.stdout is None:  # started without one; the results are files
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for the life of the process
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid text; a table must not fail on one
         sys.stdout.reconfigure(errors="backslashreplace")
     app()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
-from functools import cached_property
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError, ModelError, UsageError
-from cxr_infer.installed import AUTO, model_path, verify
+from cxr_infer.installed import AUTO, is_intact, model_path
 from cxr_infer.intensity import from_unit, to_unit
-from cxr_infer.model_card import DENOISED, METADATA_KEY, MODEL_NAMES, NOISE_LEVEL, NOISY, ModelCard, sha256
+from cxr_infer.model_card import DENOISED, MODEL_NAMES, NOISE_LEVEL, NOISY, ModelCard
 from cxr_infer.mottle import Mottle, estimate_mottle, repair_wrapped
-from cxr_infer.processor import multiplies_int8_fast
+from cxr_infer.session import card_of, first_line, open_session, read_model, try_on_small_image
 from cxr_infer.settings import Settings
 from cxr_infer.threads import available_cpus
 from cxr_infer.tiling import Grid, plan_axis, plan_windows, predict_in_windows
@@ -25,7 +24,6 @@ from cxr_infer.tiling import Grid, plan_axis, plan_windows, predict_in_windows
 FloatImage = NDArray[np.float32]
 
 MEGABYTE = 1_000_000
-FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,13 @@ class Model:
 
     card: ModelCard
     path: Path
+    sha256: str  # hex, of the file
     session: Any  # onnxruntime.InferenceSession, which carries no types
 
     @property
     def title(self) -> str:
         """Name and precision, as reports show them."""
         return f"{self.card.name} ({self.card.precision})"
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hex SHA-256 of the ONNX file."""
-        return sha256(self.path)
 
     def check(self, settings: Settings) -> None:
         """Raises UsageError where settings do not fit the model, whatever the image."""
@@ -102,9 +96,8 @@ class Model:
         try:
             return np.asarray(self.session.run([DENOISED], feed)[0], dtype=np.float32)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
-            reason = str(error).strip().splitlines()[0][:200]
             raise ModelError(
-                f"{self.path}: onnxruntime failed on a window of {windows.shape[-2:]}: {reason}"
+                f"{self.path}: onnxruntime failed on a window of {windows.shape[-2:]}: {first_line(error)}"
             ) from error
 
     def _windows(self, image: FloatImage, settings: Settings, mottle: Mottle | None) -> FloatImage:
@@ -133,62 +126,23 @@ def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: i
     name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
     precision: `fp32`, `int8`, or `auto` for int8 where the model has it and this CPU is made for it.
     threads: None for as many as CPU affinity and container quota allow.
-    Raises ModelError where the file is missing, damaged or of another kind, UsageError for an unknown name or
-    precision.
+    A file given by path may come from anybody: it must hold its weights itself, and return a small image of the same
+    shape and finite values in bounded time. Raises ModelError where the file is missing, damaged or of another kind,
+    UsageError for an unknown name or precision.
     """
     path = model_path(name, precision)
-    if str(name) in MODEL_NAMES:
-        verify(path)
     if threads is not None and threads < 1:
         raise UsageError(f"threads {threads} is too few; use 1 or more")
-    session = _open_session(path, threads if threads is not None else available_cpus())
-    return Model(_card_of(session, path), path, session)
-
-
-def _open_session(path: Path, threads: int) -> Any:
-    import onnxruntime  # takes longer to import than everything else together
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # spinning threads burn the CPU time that a container's quota counts; measured faster without
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # planned memory for each new shape of input is kept for good; without, a window takes half as much, no slower
-    options.enable_mem_pattern = False
-    # without VNNI, sums of unsigned by signed 8-bit products saturate on x86; unsigned weights keep them exact
-    options.add_session_config_entry("session.x64quantprecision", "0" if multiplies_int8_fast() else "1")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a dozen unrelated types
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"{path}: onnxruntime cannot load it ({reason}); is it a complete .onnx file?") from error
-
-
-def _card_of(session: Any, path: Path) -> ModelCard:
-    """The card inside the file; for a file without one, what its inputs and outputs tell."""
-    inputs = {node.name: node.shape for node in session.get_inputs()}
-    outputs = {node.name for node in session.get_outputs()}
-    told = NOISE_LEVEL in inputs
-    if NOISY not in inputs or DENOISED not in outputs or len(inputs) != 1 + told:
-        raise ModelError(
-            f"{path}: has inputs {sorted(inputs)} and outputs {sorted(outputs)}; "
-            f"needs {NOISY} (and {NOISE_LEVEL}) and {DENOISED}"
-        )
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is not None:
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise ModelError(f"{path}: damaged card in its metadata; export it again") from error
-        return ModelCard.from_mapping(content, str(path))
-    card = ModelCard(name=path.stem, purpose="ONNX file without a card", told_noise_level=told)
-    height, width = inputs[NOISY][-2:]
-    if isinstance(height, int) and height == width:
-        return replace(card, size=height)
-    if isinstance(height, int) or isinstance(width, int):
-        raise ModelError(f"{path}: takes {height}x{width} only; height and width must be free or one fixed square")
-    return replace(card, multiple=FOREIGN_MULTIPLE)
+    content = read_model(path)
+    digest = hashlib.sha256(content).hexdigest()
+    shipped = str(name) in MODEL_NAMES
+    if shipped and not is_intact(path, digest):
+        raise ModelError(f"{path}: does not match the SHA-256 of its card; reinstall cxr-infer")
+    session = open_session(content, path, threads if threads is not None else available_cpus())
+    card = card_of(session, path)
+    if not shipped:
+        try_on_small_image(session, card, path)
+    return Model(card, path, digest, session)
 
 
 def denoise(

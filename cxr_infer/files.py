@@ -37,7 +37,7 @@ def read_content(path: Path, most: int) -> bytes:
             _require_plain(path, before.st_mode)
             if before.st_size > most:
                 raise ImageError(f"{path}: {before.st_size / 1e6:.0f} MB is too much for one image; see --max-pixels")
-            content = file.read(most + 1)
+            content = file.read(before.st_size + 1)
             after = os.fstat(file.fileno())
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error

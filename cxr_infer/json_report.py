@@ -21,7 +21,7 @@ from cxr_infer.results import FileResult, Summary
 from cxr_infer.settings import Settings
 
 IN_MEMORY = 1 << 20  # bytes of records; more go to a temporary file
-PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless")  # whose versions can change a pixel
+PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # whose versions can change a pixel
 
 
 class JsonReport:

@@ -81,9 +81,14 @@ class ModelCard:
             chosen = {key: value for key, value in content.items() if key in known}
             if chosen.get("precision") == "float32":  # as files say that were exported before there was int8
                 chosen["precision"] = FP32
-            return ModelCard(**{**chosen, "pixel_range": tuple(chosen.get("pixel_range", (0.0, 1.0)))})
-        except TypeError as error:
+            card = ModelCard(**{**chosen, "pixel_range": tuple(chosen.get("pixel_range", (0.0, 1.0)))})
+        except (TypeError, AttributeError) as error:
             raise ModelError(f"{source}: its card is incomplete ({error}); export it again with cxr-export") from error
+        sizes = (card.multiple, card.window, card.memory_per_pixel, card.size if card.size is not None else 1)
+        whole = all(type(number) is int for number in (*sizes, card.overlap))
+        if not whole or min(sizes) < 1 or card.overlap < 0 or not isinstance(card.name, str):
+            raise ModelError(f"{source}: its card gives sizes that cannot be; export it again with cxr-export")
+        return card
 
 
 def onnx_file(precision: str) -> str:

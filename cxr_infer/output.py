@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
@@ -71,6 +72,8 @@ class OutputDirectory:
         self._made_by = made_by
         self._entries: dict[str, _Entry] = {}
         self._cleaned: set[Path] = set()
+        self._claimed: dict[str, str] = {}
+        self.folds_names = False  # whether names that differ only in case or composition are one file there
         self._directory: int | None = None
 
     def __enter__(self) -> OutputDirectory:
@@ -80,6 +83,7 @@ class OutputDirectory:
             remove_temporaries(self.path)
             self._entries = _read_manifest(self.path / MANIFEST)
             self._manifest = (self.path / MANIFEST).open("ab")
+            self.folds_names = (self.path / MANIFEST.upper()).exists()
             if self._manifest.tell():
                 self._manifest.write(b"\n")  # ends a line that a kill cut short
                 self._manifest.flush()
@@ -124,16 +128,28 @@ class OutputDirectory:
         write_bytes(self.path / MANIFEST, (entry.line(name) for name, entry in sorted(self._entries.items())))
 
     def state(self, name: str, target: Path) -> State:
-        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`."""
-        if not target.exists():
-            return State.ABSENT
+        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
+
+        Raises ImageError where that cannot be told, as of a name that is too long.
+        """
         entry = self._entries.get(name)
         try:
+            target.lstat()
             if entry is None or digest(target.read_bytes()) != entry.result:
                 return State.FOREIGN
-        except OSError:
-            return State.FOREIGN
+        except FileNotFoundError:
+            return State.ABSENT
+        except OSError as error:
+            raise ImageError(f"{target}: cannot be written: {error.strerror or error}") from error
         return State.FINISHED if entry.made_by == self._made_by else State.OUTDATED
+
+    def claim(self, name: str, target: Path) -> None:
+        """To be called for each result once. Raises ImageError where its file is another's under a like name."""
+        if not self.folds_names:
+            return
+        other = self._claimed.setdefault(unicodedata.normalize("NFC", str(target)).casefold(), name)
+        if other != name:
+            raise ImageError(f"{name}: its result would replace that of {other} on this disk; rename one of them")
 
     def made_of(self, name: str, source: bytes) -> bool:
         """Whether the recorded result of that name was made of content with this digest."""

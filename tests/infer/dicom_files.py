@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -14,9 +14,14 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
     ComputedRadiographyImageStorage,
+    DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
     SecondaryCaptureImageStorage,
 )
 
@@ -99,6 +104,26 @@ def lookup_table(first: int, bits: int, entries: Sequence[int]) -> Dataset:
     item.add_new("LUTDescriptor", "US", [len(entries), first, bits])
     item.add_new("LUTData", "US", [int(entry) for entry in entries])
     return item
+
+
+def in_every_syntax() -> Iterator[tuple[str, bytes]]:
+    """Small files, one in every transfer syntax that can be written here."""
+    unit = np.linspace(0, 1, 40 * 36).reshape(40, 36)
+    for syntax in (
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+        RLELossless,
+        JPEG2000Lossless,
+    ):
+        luts = {"VOILUTSequence": [lookup_table(0, 16, range(0, 65536, 16))]}
+        yield (
+            f"dx {syntax}",
+            encoded(digital(stored(unit, 12, mono1=True), 12, mono1=True, PixelPaddingValue=7), syntax),
+        )
+        yield f"raw {syntax}", encoded(digital(stored(unit, 14), 14, processing=True), syntax)
+        yield f"cr {syntax}", encoded(computed(stored(unit, 12, signed=True), 12, **luts), syntax)
 
 
 def encapsulated(dataset: Dataset, syntax: UID, frame: bytes) -> bytes:

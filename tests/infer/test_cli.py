@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cxr_infer import __version__
 from cxr_infer.image_io import read_gray, write_image
 from cxr_infer.intensity import from_unit
+from cxr_infer.metrics import psnr
 from cxr_infer.output import MANIFEST
 from tests.conftest import Run
 
@@ -129,6 +130,9 @@ def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: 
         (["dir", "full", "--window", "0"], "window 0"),
         (["dir", "full", "--reference", "nowhere"], "nowhere: not a directory"),
         (["dir", "full", "--bogus"], "No such option"),
+        (["dir", "full", "--max-pixels", "0"], "max-pixels 0"),
+        (["dir", "full", "--white", "70000"], "white 70000 is outside"),
+        (["dir", "full", "--deidentify", "yes"], "de-identify with a tool made for it"),
         (["file", "full/a.png", "full/a.png"], "OUT must not be IN"),
         (["file", "full/a.png", "b.jpg"], "without loss"),
         (["compare", "full/a.png", "full/a.png", "--out", "f.gif"], "PNG"),
@@ -188,15 +192,37 @@ def test_sample_then_dir_then_compare(run: Run, tmp_path: Path) -> None:
     assert tree(tmp_path / "xrays") == noisy
 
 
-def test_12_bit_data_in_a_16_bit_file_is_noted_and_not_stretched(
-    run: Run, tmp_path: Path, noisy: NDArray[np.float32]
+def test_12_bit_data_in_a_16_bit_file_keeps_its_range_and_white_lets_the_model_see_it(
+    run: Run, tmp_path: Path, noisy: NDArray[np.float32], clean: NDArray[np.float32]
 ) -> None:
     stored = (noisy * 4095).astype(np.uint16)
-    write_image(tmp_path / "x" / "twelve.png", stored)
+    marked = stored.copy()
+    marked[:4, :4] = 5000  # a burnt-in mark beyond the range
+    for name, pixels in (("marked", marked), ("twelve", stored), ("zwölf", stored)):
+        write_image(tmp_path / "x" / f"{name}.png", pixels)
     done = run("cxr-infer", "dir", "x")
-    assert "note: twelve.png: uses a sixteenth" in done.stderr
+    assert done.stderr.count("--white 4095 lets the model see it") == 1, "said once"
     result = read_gray(tmp_path / "x-denoised" / "twelve.png")
     assert result.mean() == pytest.approx(stored.mean(), rel=0.02)
+    done = run("cxr-infer", "dir", "x", "--white", "4095", "--out", "full")
+    assert "note: marked.png: pixels above --white are left as they are" in done.stderr
+    result = read_gray(tmp_path / "full" / "marked.png")
+    assert (result[:4, :4] == 5000).all()
+    inner = (slice(16, None), slice(16, None))
+    assert psnr(clean[inner], result[inner] / np.float32(4095)) > psnr(clean[inner], noisy[inner]) + 10
+
+
+def test_links_out_of_the_directory_are_read_only_on_request(
+    run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
+    write_image(tmp_path / "data" / "a.png", noisy_bytes[:64, :64])
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.png").symlink_to(tmp_path / "data" / "a.png")
+    done = run("cxr-infer", "dir", "x")
+    assert done.returncode == 1
+    assert "--follow-links" in done.stderr
+    assert run("cxr-infer", "dir", "x", "--follow-links").returncode == 0
+    assert not (tmp_path / "x-denoised" / "a.png").is_symlink()
 
 
 def test_a_lower_dose_makes_more_mottle(run: Run, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_int8_on_a_cpu_without_vnni_gives_the_same_image(
     noisy: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = denoise(noisy, load_model("window", precision="int8"))
-    monkeypatch.setattr("cxr_infer.denoiser.multiplies_int8_fast", lambda: False)
+    monkeypatch.setattr("cxr_infer.session.multiplies_int8_fast", lambda: False)
     found = denoise(noisy, load_model("window", precision="int8"))
     np.testing.assert_allclose(found, expected, atol=2 / 255)
 

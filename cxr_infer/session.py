@@ -1,0 +1,121 @@
+"""An ONNX file -> an onnxruntime session and the card that goes with it. Files may come from anybody."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import ModelError
+from cxr_infer.model_card import DENOISED, METADATA_KEY, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.processor import multiplies_int8_fast
+
+FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
+FLOAT = "tensor(float)"
+TRIAL_SIZE, TRIAL_LEVEL = 64, 0.06  # px, and a noise level of 70 photons at white
+TRIAL_SECONDS = 30.0  # a model that takes longer for 64x64 px is of no use on this machine
+EXTERNAL_DATA = b"\x0a\x08location\x12"  # ONNX: the key under which a tensor names the file that holds its values
+
+
+def read_model(path: Path) -> bytes:
+    """The bytes of a model file. Raises ModelError where it cannot be read or keeps its weights in another file."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if EXTERNAL_DATA in content:
+        raise ModelError(f"{path}: keeps its weights in another file; save it as a single one")
+    return content
+
+
+def open_session(content: bytes, path: Path, threads: int) -> Any:
+    """An onnxruntime.InferenceSession on the CPU. path: for messages. Raises ModelError where it cannot be loaded.
+
+    Given bytes, not a path, onnxruntime has no directory in which to look for further files.
+    """
+    import onnxruntime  # takes longer to import than everything else together
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # spinning threads burn the CPU time that a container's quota counts; measured faster without
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # planned memory for each new shape of input is kept for good; without, a window takes half as much, no slower
+    options.enable_mem_pattern = False
+    # without VNNI, sums of unsigned by signed 8-bit products saturate on x86; unsigned weights keep them exact
+    options.add_session_config_entry("session.x64quantprecision", "0" if multiplies_int8_fast() else "1")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated types
+        raise ModelError(
+            f"{path}: onnxruntime cannot load it ({first_line(error)}); is it a complete .onnx file?"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What onnxruntime says, short enough for a message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def card_of(session: Any, path: Path) -> ModelCard:
+    """The card inside the file; for a file without one, what its inputs and outputs tell. Raises ModelError."""
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name: node for node in session.get_outputs()}
+    told = NOISE_LEVEL in inputs
+    if NOISY not in inputs or DENOISED not in outputs or len(inputs) != 1 + told:
+        raise ModelError(
+            f"{path}: has inputs {sorted(inputs)} and outputs {sorted(outputs)}; "
+            f"needs {NOISY} (and {NOISE_LEVEL}) and {DENOISED}"
+        )
+    for node in (*inputs.values(), outputs[DENOISED]):
+        rank = 1 if node.name == NOISE_LEVEL else 4
+        if node.type != FLOAT or len(node.shape) != rank:
+            raise ModelError(
+                f"{path}: {node.name} is {node.type} with {len(node.shape)} axes; it must be {FLOAT} with {rank}"
+            )
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is not None:
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ModelError(f"{path}: damaged card in its metadata; export it again") from error
+        return replace(ModelCard.from_mapping(content, str(path)), told_noise_level=told)
+    card = ModelCard(name=path.stem, purpose="ONNX file without a card", told_noise_level=told)
+    height, width = inputs[NOISY].shape[-2:]
+    if isinstance(height, int) and height == width:
+        return replace(card, size=height)
+    if isinstance(height, int) or isinstance(width, int):
+        raise ModelError(f"{path}: takes {height}x{width} only; height and width must be free or one fixed square")
+    return replace(card, multiple=FOREIGN_MULTIPLE)
+
+
+def try_on_small_image(session: Any, card: ModelCard, path: Path, seconds: float = TRIAL_SECONDS) -> None:
+    """Raises ModelError where the model fails on a small image, takes too long, or returns what is no image."""
+    import onnxruntime
+
+    side = card.size or -(-TRIAL_SIZE // card.multiple) * card.multiple
+    image = np.linspace(0, 1, side * side, dtype=np.float32).reshape(1, 1, side, side)
+    feed: dict[str, NDArray[np.float32]] = {NOISY: image}
+    if card.told_noise_level:
+        feed[NOISE_LEVEL] = np.full(1, TRIAL_LEVEL, dtype=np.float32)
+    options = onnxruntime.RunOptions()
+    alarm = threading.Timer(seconds, setattr, (options, "terminate", True))
+    alarm.daemon = True
+    alarm.start()
+    try:
+        result = session.run([DENOISED], feed, options)[0]
+    except Exception as error:  # onnxruntime raises a dozen unrelated types
+        late = f"took more than {seconds:g} s" if options.terminate else f"failed: {first_line(error)}"
+        raise ModelError(f"{path}: a trial on {side}x{side} pixels {late}; is it a denoising model?") from error
+    finally:
+        alarm.cancel()
+    if result.shape != image.shape or not np.isfinite(result).all():
+        raise ModelError(
+            f"{path}: makes {result.shape} of {image.shape}, or values that are not finite; is it a denoising model?"
+        )

@@ -1,0 +1,321 @@
+"""Whatever happens to the machine: no half-written file, no debris, nothing lost; the same command does the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.errors import ImageError
+from cxr_infer.files import read_content, write_bytes
+from cxr_infer.image_io import read_gray, write_image
+from cxr_infer.output import MANIFEST
+from tests.conftest import Run
+
+FILES = 60
+COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, which .ci/run installs")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def xrays(tmp_path_factory: pytest.TempPathFactory, noisy_bytes: NDArray[np.uint8]) -> Path:
+    folder = tmp_path_factory.mktemp("faults") / "xrays"
+    for index in range(FILES):
+        write_image(folder / str(index % 3) / f"{index:03}.png", np.roll(noisy_bytes[:160], 5 * index, axis=1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(xrays: Path) -> dict[str, bytes]:
+    """The output of a run that nothing happened to."""
+    out = xrays.with_name("undisturbed")
+    done = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = tree(out)
+    assert len(found) == FILES + 1
+    return found
+
+
+def start(xrays: Path, out: Path, *more: object) -> subprocess.Popen[str]:
+    command = [*COMMAND, "dir", str(xrays), "--out", str(out), *map(str, more)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def results(out: Path) -> int:
+    return sum(1 for _ in out.rglob("*.png"))
+
+
+def wait_for_result(process: subprocess.Popen[str], out: Path, more_than: int) -> None:
+    while process.poll() is None and results(out) <= more_than:
+        time.sleep(0.005)
+
+
+def test_killed_at_20_moments_the_rest_is_done_as_if_nothing_had_happened(
+    xrays: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    moments = random.Random(4)
+    out, killed = tmp_path / "out", 0
+    for _ in range(20):
+        before = results(out)
+        if before >= FILES - 5:
+            shutil.rmtree(out)
+            before = 0
+        process = start(xrays, out)
+        if moments.random() < 0.8:
+            wait_for_result(process, out, before)
+        time.sleep(moments.uniform(0, 0.12))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        for path in out.rglob("*.png"):  # whole, or not there
+            assert path.read_bytes() == undisturbed[path.relative_to(out).as_posix()]
+    assert killed > 10
+    done = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert tree(out) == undisturbed
+
+
+def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
+    run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
+    names = ["a.png", "b.png", "c.png", "d.png"]
+    for name in names:
+        write_image(tmp_path / "x" / name, noisy_bytes[:64, :64])
+    out = tmp_path / "x-denoised"
+
+    def statuses(*options: str) -> list[str]:
+        assert run("cxr-infer", "dir", "x", "--json", "r.json", *options).returncode == 0
+        return [record["status"] for record in json.loads((tmp_path / "r.json").read_text())["files"]]
+
+    assert statuses() == ["done"] * 4
+    first = tree(out)
+    assert statuses() == ["skipped"] * 4
+    assert tree(out) == first
+    write_image(tmp_path / "x" / "b.png", noisy_bytes[64:128, :64])  # another image
+    (out / "c.png").unlink()
+    (out / "d.png").write_bytes(b"annotated by a physician")
+    assert statuses() == ["skipped", "done", "done", "skipped"]
+    assert (out / "c.png").read_bytes() == first["c.png"]
+    assert (out / "b.png").read_bytes() != first["b.png"]
+    assert statuses("--strength", "0.5") == ["done", "done", "done", "skipped"], "other settings, other results"
+    assert (out / "d.png").read_bytes() == b"annotated by a physician"
+    assert statuses("--overwrite") == ["done"] * 4
+    assert (out / "d.png").read_bytes() == first["d.png"]
+    (out / MANIFEST).write_bytes(b"\xff\n{}\n[1]\n" + (out / MANIFEST).read_bytes()[:-30])  # damaged
+    assert statuses() == ["skipped"] * 4
+
+
+def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    out = tmp_path / "out"
+    first = start(xrays, out)
+    wait_for_result(first, out, 0)
+    second = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
+    assert second.returncode == 2
+    assert "another run is writing there" in second.stderr
+    first.communicate()
+    assert first.returncode == 0
+    assert tree(out) == undisturbed
+
+
+def test_an_output_that_is_taken_away_ends_the_run(xrays: Path, tmp_path: Path) -> None:
+    out, report = tmp_path / "out", tmp_path / "r.json"
+    process = start(xrays, out, "--json", report)
+    wait_for_result(process, out, 0)
+    out.rename(tmp_path / "elsewhere")
+    _, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "moved or removed" in stderr
+    assert "can take no more" in stderr
+    assert not out.exists(), "nothing is written beside a disk that was unmounted"
+    assert not list(tmp_path.rglob("*.part"))
+    records = json.loads(report.read_text())["files"]
+    assert len(records) == FILES
+    assert {"done", "failed", "pending"} == {record["status"] for record in records}
+
+
+def test_inputs_that_vanish_fail_and_the_others_are_done(xrays: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(xrays, copy)
+    out = tmp_path / "out"
+    process = start(copy, out)
+    wait_for_result(process, out, 0)
+    shutil.rmtree(copy / "2")
+    _, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "No such file" in stderr
+    assert "Traceback" not in stderr
+    assert results(out) >= FILES * 2 // 3
+
+
+def test_an_input_that_grows_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "growing.png"
+    path.write_bytes(bytes(100_000_000))
+    stop = threading.Event()
+
+    def grow() -> None:
+        with path.open("ab") as file:
+            while not stop.is_set():
+                file.write(b"more")
+                file.flush()
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        with pytest.raises(ImageError, match="changed while it was read"):
+            read_content(path, 1 << 40)
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_what_is_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.png"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ImageError, match="too much for one image"):
+        read_content(path, 1 << 30)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(b"old")
+
+    def parts() -> Iterator[bytes]:
+        yield b"new"
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(ImageError, match="Input/output error"):
+        write_bytes(path, parts())
+    assert tree(tmp_path) == {"x.png": b"old"}
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, options: str) -> Iterator[Path]:
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@needs_root
+def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
+    run: Run, xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    with small_disk(tmp_path / "disk", "size=200k") as disk:
+        full = run("cxr-infer", "dir", xrays, "--out", disk / "out", "--json", "r.json")
+        assert full.returncode == 1
+        assert "No space left on device" in full.stderr
+        assert "can take no more" in full.stderr
+        assert "Traceback" not in full.stderr
+        found = {name: content for name, content in tree(disk / "out").items() if name != MANIFEST}
+        assert 0 < len(found) < FILES
+        assert all(content == undisturbed[name] for name, content in found.items())
+        assert len(json.loads((tmp_path / "r.json").read_text())["files"]) == FILES
+        subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
+        assert run("cxr-infer", "dir", xrays, "--out", disk / "out").returncode == 0
+        assert tree(disk / "out") == undisturbed
+
+
+@needs_root
+def test_a_read_only_output_is_found_before_any_work(run: Run, xrays: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=1m,ro") as disk:
+        for out in (disk, disk / "out"):
+            done = run("cxr-infer", "dir", xrays, "--out", out)
+            assert done.returncode == 2
+            assert "Read-only file system" in done.stderr
+            assert done.stderr.count("\n") == 1
+
+
+@needs_strace
+def test_a_failing_disk_ends_the_run(xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    out = tmp_path / "out"
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=5"]
+    done = subprocess.run([*tracing, *COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Input/output error" in done.stderr
+    found = {name: content for name, content in tree(out).items() if name != MANIFEST}
+    assert len(found) >= 4
+    assert all(content == undisturbed[name] for name, content in found.items())
+
+
+@needs_strace
+def test_a_file_on_a_bad_block_fails_alone(xrays: Path, tmp_path: Path) -> None:
+    out, bad = tmp_path / "out", xrays / "1" / "001.png"
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(bad), "-e", "trace=read", "-e"]
+    done = subprocess.run(
+        [*tracing, "inject=read:error=EIO", *COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert f"failed: {bad}: cannot be read: Input/output error" in done.stderr
+    assert results(out) == FILES - 1
+
+
+def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
+    write_image(tmp_path / "x" / "large.png", np.zeros((9000, 9000), np.uint8))
+    write_image(tmp_path / "x" / "z.png", noisy_bytes[:64, :64])
+    limited = ["bash", "-c", 'ulimit -v 1200000; exec "$@"', "-"]
+    done = subprocess.run([*limited, *COMMAND, "dir", tmp_path / "x"], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "large.png" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "x-denoised").glob("*.png")) == ["a.png", "z.png"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"TERM": "dumb"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}, {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}, {}],
+)
+def test_bare_environments(tmp_path: Path, noisy_bytes: NDArray[np.uint8], environment: dict[str, str]) -> None:
+    """No HOME, no terminal, hardly anything set."""
+    write_image(tmp_path / "x" / "Лёгкие.png", noisy_bytes[:64, :64])
+    done = subprocess.run(
+        [*COMMAND, "dir", "x"], cwd=tmp_path, env=environment, capture_output=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert read_gray(tmp_path / "x-denoised" / "Лёгкие.png").shape == (64, 64)
+
+
+@pytest.mark.parametrize("closing", ["| head -c 1", ">&-", "2>&-", ">&- 2>&-", "<&-"])
+def test_closed_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDArray[np.uint8], closing: str) -> None:
+    for index in range(3):
+        write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])
+    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' dir x --json r.json {closing}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert results(tmp_path / "x-denoised") == 3
+    assert json.loads((tmp_path / "r.json").read_text())["summary"]["done"] == 3
+
+
+@needs_root
+def test_a_read_only_installation(xrays: Path, tmp_path: Path) -> None:
+    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+    package = Path(read_gray.__code__.co_filename).parent.parent
+    isolated = ["unshare", "-m", "bash", "-c", script, "-", str(package)]
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*isolated, *COMMAND, "dir", xrays / "0", "--out", out], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert results(out) == FILES // 3

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cxr_infer.errors import ImageError
+from cxr_infer.output import MANIFEST, OutputDirectory, State, digest
+
+MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
+
+
+def test_a_result_is_finished_for_the_same_maker_only(tmp_path: Path) -> None:
+    target = tmp_path / "sub" / "a.png"
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        assert output.state("sub/a.png", target) is State.ABSENT
+        output.write("sub/a.png", target, SOURCE, b"result")
+        assert output.state("sub/a.png", target) is State.FINISHED
+        assert output.made_of("sub/a.png", SOURCE)
+        assert not output.made_of("sub/a.png", digest(b"changed original"))
+    with OutputDirectory(tmp_path, digest(b"other settings")) as output:
+        assert output.state("sub/a.png", target) is State.OUTDATED
+        target.write_bytes(b"edited")
+        assert output.state("sub/a.png", target) is State.FOREIGN
+        assert output.state("b.png", tmp_path / "b.png") is State.ABSENT
+
+
+def test_a_line_without_its_result_is_not_believed(tmp_path: Path) -> None:
+    """A kill may come between the line and the result that it announces."""
+    target = tmp_path / "a.png"
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.write("a.png", target, SOURCE, b"first")
+        manifest = (tmp_path / MANIFEST).read_bytes()
+    target.write_bytes(b"something else")
+    (tmp_path / MANIFEST).write_bytes(manifest)
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        assert output.state("a.png", target) is State.FOREIGN
+
+
+def test_debris_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    debris = [tmp_path / ".cxr-00.part", tmp_path / "sub" / ".cxr-11.part"]
+    debris[1].parent.mkdir()
+    for path in debris:
+        path.write_bytes(b"half")
+    (tmp_path / "mine.part").write_bytes(b"not ours")
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.write("sub/a.png", tmp_path / "sub" / "a.png", SOURCE, b"result")
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {MANIFEST, "mine.part", "sub/a.png"}
+
+
+def test_names_that_are_one_file_on_that_disk_do_not_replace_each_other(tmp_path: Path) -> None:
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.folds_names = False
+        output.claim("a.png", tmp_path / "a.png")
+        output.claim("A.PNG", tmp_path / "A.PNG")
+        output.folds_names = True
+        output.claim("b.png", tmp_path / "b.png")
+        with pytest.raises(ImageError, match=r"B\.PNG: its result would replace that of b\.png"):
+            output.claim("B.PNG", tmp_path / "B.PNG")
+        output.claim("caf\u00e9.png", tmp_path / "caf\u00e9.png")
+        with pytest.raises(ImageError, match="rename one of them"):
+            output.claim("cafe\u0301.png", tmp_path / "cafe\u0301.png")

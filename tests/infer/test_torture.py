@@ -1,0 +1,134 @@
+"""The torture directory through the real command: every file as promised, nothing else touched, memory bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxr_infer.kinds import output_name
+from cxr_infer.output import MANIFEST
+from tests.conftest import REPOSITORY
+from tests.infer.torture import DONE, FAILED, IGNORED, Case, build
+
+ENOUGH_MEMORY = 300  # MB; the bombs ask for a gigabyte and more
+
+
+@dataclass(frozen=True)
+class Tortured:
+    """What a run over the directory left."""
+
+    source: Path
+    out: Path
+    cases: dict[str, Case]
+    records: dict[str, dict[str, Any]]
+    done: subprocess.CompletedProcess[str]
+    untouched: bool
+    peak: float  # MB
+
+
+def facts(folder: Path) -> dict[str, tuple[object, ...]]:
+    """Names, kinds, sizes, times and contents of everything in a directory."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        plain = path.is_file() and not path.is_symlink() and os.access(path, os.R_OK)
+        content = path.read_bytes() if plain else None
+        found[str(path)] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, content)
+    return found
+
+
+@pytest.fixture(scope="module")
+def tortured(tmp_path_factory: pytest.TempPathFactory) -> Tortured:
+    """One run at strength 0, so that good pixels can be checked to the bit."""
+    place = tmp_path_factory.mktemp("torture")
+    source, out, report = place / "in", place / "out", place / "report.json"
+    cases = build(source)
+    before = facts(source)
+    command = [sys.executable, "-m", "benchmarks.memory", place / "peak", "dir", source, "--out", out]
+    done = subprocess.run(
+        [*command, "--strength", "0", "--json", report],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    records = {record["name"]: record for record in json.loads(report.read_text())["files"]}
+    return Tortured(source, out, cases, records, done, facts(source) == before, float((place / "peak").read_text()))
+
+
+def test_there_are_many_kinds_and_each_has_one_record(tortured: Tortured) -> None:
+    assert len(tortured.cases) > 120
+    assert set(tortured.records) == set(tortured.cases)
+
+
+def test_each_becomes_what_it_must(tortured: Tortured) -> None:
+    wrong = {
+        name: (tortured.records[name]["status"], tortured.records[name]["message"])
+        for name, case in tortured.cases.items()
+        if tortured.records[name]["status"] != case.becomes or case.reason not in tortured.records[name]["message"]
+    }
+    assert not wrong
+
+
+def test_good_pixels_come_back_to_the_bit_and_as_they_were_turned(tortured: Tortured) -> None:
+    checked = 0
+    for name, case in tortured.cases.items():
+        if case.becomes != DONE:
+            continue
+        with Image.open(tortured.out / Path(name).parent / output_name(Path(name).name)) as image:
+            assert image.getexif().get(0x0112, 1) == case.orientation, name
+            pixels = np.array(image)
+        if name == "twelve.pgm":  # which Pillow stretches
+            pixels = np.rint(pixels * (4095 / 65535)).astype(np.uint16)
+        if case.stored is not None:
+            checked += 1
+            if pixels.ndim == 3:  # WebP has no gray
+                assert np.all(pixels == pixels[..., :1]), name
+                pixels = pixels[..., 0]
+            np.testing.assert_array_equal(pixels, case.stored, err_msg=name)
+            assert pixels.dtype == case.stored.dtype or name == "gray 16.pgm", name  # Pillow makes it 32 bit
+    assert checked > 50
+
+
+def test_only_results_are_written_and_originals_are_as_they_were(tortured: Tortured) -> None:
+    assert tortured.untouched
+    expected = {
+        (Path(name).parent / output_name(Path(name).name)).as_posix()
+        for name, case in tortured.cases.items()
+        if case.becomes == DONE
+    }
+    found = {p.relative_to(tortured.out).as_posix() for p in tortured.out.rglob("*") if not p.is_dir()}
+    assert found == expected | {MANIFEST}
+    assert {p.name for p in tortured.source.parent.iterdir()} == {"in", "out", "outside.png", "peak", "report.json"}
+
+
+def test_each_failure_is_one_line_that_names_the_file(tortured: Tortured) -> None:
+    assert tortured.done.returncode == 1
+    assert "Traceback" not in tortured.done.stderr
+    failures = [line for line in tortured.done.stderr.splitlines() if line.startswith("failed: ")]
+    others = [line for line in tortured.done.stderr.splitlines() if not line.startswith("failed: ")]
+    assert len(failures) == sum(case.becomes == FAILED for case in tortured.cases.values())
+    assert all(line.startswith(("note: ", "left alone, ")) or "/" in line for line in others), others
+    ignored = sum(case.becomes == IGNORED for case in tortured.cases.values())
+    assert f"left alone, being hidden or no X-ray: {ignored} " in tortured.done.stderr
+
+
+def test_no_name_reaches_the_terminal_as_anything_but_text(tortured: Tortured) -> None:
+    for stream in (tortured.done.stdout, tortured.done.stderr):
+        assert not {"\x1b", "\x07", "\u202e"} & set(stream)
+    assert "nothing\\nat all.png" in tortured.done.stderr
+    assert "text \\x1b[31m\\u202e.png" in tortured.done.stderr
+
+
+def test_memory_stays_bounded(tortured: Tortured) -> None:
+    assert 30 < tortured.peak < ENOUGH_MEMORY

@@ -1,0 +1,356 @@
+"""A directory of every kind of good, bad and irrelevant file that a run may meet, and what must become of each."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+DONE, FAILED, IGNORED = "done", "failed", "ignored"
+
+SIDE = (40, 56)
+GRAY = (np.add.outer(np.arange(SIDE[0]) * 3, np.arange(SIDE[1])) % 256).astype(np.uint8)
+DEEP = GRAY.astype(np.uint16) * 257
+COLOUR = np.dstack([GRAY, GRAY[::-1], GRAY])
+FOUR_LEVELS = GRAY // 64 * 85
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file: how it is made, what becomes of it, part of the reason given.
+
+    make: bytes, or a function that puts something at the path. stored: pixels that come back at strength 0, where they
+    are checked. orientation: EXIF's number that the result carries.
+    """
+
+    make: bytes | Callable[[Path], object]
+    becomes: str
+    reason: str = ""
+    stored: NDArray[Any] | None = None
+    orientation: int = 1
+
+
+def by_pillow(kind: str, *images: NDArray[Any] | Image.Image, **options: Any) -> bytes:
+    opened = [image if isinstance(image, Image.Image) else Image.fromarray(image) for image in images]
+    content = io.BytesIO()
+    more = {"save_all": True, "append_images": opened[1:]} if len(opened) > 1 else {}
+    opened[0].save(content, kind, **more, **options)
+    return content.getvalue()
+
+
+def by_opencv(suffix: str, pixels: NDArray[Any], *options: int) -> bytes:
+    done, content = cv2.imencode(suffix, pixels, options)
+    assert done
+    return content.tobytes()
+
+
+def by_tifffile(pixels: NDArray[Any], **options: Any) -> bytes:
+    content = io.BytesIO()
+    tifffile.imwrite(content, pixels, **options)
+    return content.getvalue()
+
+
+def turned(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+def with_alpha(colours: NDArray[Any], alpha: int) -> NDArray[Any]:
+    return np.dstack([colours, np.full(SIDE, alpha, colours.dtype)])
+
+
+def png_chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
+    sum_ = zlib.crc32(kind + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", sum_)
+
+
+def png(
+    width: int, height: int, data: bytes, *, bits: int = 8, kind: int = 0, sums: dict[bytes, int] | None = None
+) -> bytes:
+    """A PNG of these raw rows, each with its filter byte, whatever they are."""
+    sums = sums or {}
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, content, sums.get(name)) for name, content in parts)
+
+
+def rows(pixels: NDArray[Any]) -> bytes:
+    return b"".join(b"\0" + row.tobytes() for row in pixels)
+
+
+def packed(pixels: NDArray[Any], bits: int) -> bytes:
+    """Raw PNG rows of gray values below 2^bits, several to a byte."""
+    wide = np.unpackbits(pixels[..., None], axis=-1)[..., 8 - bits :].reshape(len(pixels), -1)
+    return b"".join(b"\0" + row.tobytes() for row in np.packbits(wide, axis=1))
+
+
+def tiff_directory(width: int, height: int, next_directory: int = 0) -> bytes:
+    """A TIFF header and directory that promise gray 8-bit pixels in one strip at offset 8."""
+    tags = ((256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, height), (279, 100))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_directory)
+
+
+def corrupt(content: bytes, at: float) -> bytes:
+    """The same with a few bytes turned over at this part of its length."""
+    place = int(at * len(content))
+    return content[:place] + bytes(b ^ 0xFF for b in content[place : place + 8]) + content[place + 8 :]
+
+
+def link_to(target: str) -> Callable[[Path], object]:
+    return lambda path: path.symlink_to(target)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        place = Path.cwd()
+        os.chdir(path.parent)  # a socket's path may have 107 bytes
+        try:
+            listener.bind(path.name)
+        finally:
+            os.chdir(place)
+
+
+def unreadable(path: Path) -> None:
+    path.write_bytes(by_opencv(".png", GRAY))
+    path.chmod(0)
+
+
+def good_cases() -> dict[str, Case]:
+    mildly = GRAY // 2 + 30  # JPEG keeps it within gray
+    equal, deep_equal = np.dstack([GRAY] * 3), np.dstack([DEEP] * 3)
+    palette = Image.fromarray(GRAY // 16).convert("P")
+    palette.putpalette([value for level in range(16) for value in (level * 17,) * 3])
+    twelve = (GRAY.astype(np.uint16) << 4) | 5
+    unit = GRAY.astype(np.float32) / 255
+    plain = by_opencv(".png", GRAY)
+    spelled_out = {
+        "gray 8.png": (plain, GRAY),
+        "gray 16.png": (by_opencv(".png", DEEP), DEEP),
+        "gray 1 bit.png": (png(56, 40, packed(GRAY // 128, 1), bits=1), GRAY // 128 * 255),
+        "gray 2 bit.png": (png(56, 40, packed(GRAY // 64, 2), bits=2), FOUR_LEVELS),
+        "gray 4 bit.png": (png(56, 40, packed(GRAY // 16, 4), bits=4), GRAY // 16 * 17),
+        "palette.png": (by_pillow("PNG", palette), GRAY // 16 * 17),
+        "gray alpha.png": (
+            by_pillow("PNG", Image.merge("LA", [Image.fromarray(GRAY), Image.new("L", SIDE[::-1], 255)])),
+            GRAY,
+        ),
+        "gray alpha 16.png": (png(56, 40, rows(np.dstack([DEEP, DEEP | 65535]).astype(">u2")), bits=16, kind=4), DEEP),
+        "equal colours.png": (by_opencv(".png", equal), GRAY),
+        "equal colours alpha.png": (by_opencv(".png", with_alpha(equal, 255)), GRAY),
+        "equal colours 16.png": (by_opencv(".png", deep_equal), DEEP),
+        "equal colours alpha 16.png": (by_opencv(".png", with_alpha(deep_equal, 65535)), DEEP),
+        "twelve bit.png": (by_opencv(".png", twelve // 16), twelve // 16),
+        "one pixel.png": (by_opencv(".png", GRAY[:1, 9:10]), GRAY[:1, 9:10]),
+        "small.png": (by_opencv(".png", GRAY[:7, :5]), GRAY[:7, :5]),
+        "one row.png": (by_opencv(".png", GRAY[:1]), GRAY[:1]),
+        "one column.png": (by_opencv(".png", GRAY[:, :1]), GRAY[:, :1]),
+        "black.png": (by_opencv(".png", GRAY * 0), GRAY * 0),
+        "white.png": (by_opencv(".png", GRAY * 0 + 255), GRAY * 0 + 255),
+        "SUFFIX.PNG": (plain, GRAY),
+        "more after its end.png": (plain + b"appended by a scanner", GRAY),
+        "several.dots.in.png": (plain, GRAY),
+        "a tiff by content.png": (by_tifffile(GRAY), GRAY),
+        "a png by content.tif": (plain, GRAY),
+        "gray 8.tif": (by_tifffile(GRAY), GRAY),
+        "gray 16.tiff": (by_tifffile(DEEP), DEEP),
+        "big endian.tif": (by_tifffile(DEEP, byteorder=">"), DEEP),
+        "big.tif": (by_tifffile(DEEP, bigtiff=True), DEEP),
+        "big big endian.tif": (by_tifffile(GRAY, bigtiff=True, byteorder=">"), GRAY),
+        "tiles.tif": (by_tifffile(DEEP, tile=(16, 16)), DEEP),
+        "strips.tif": (by_tifffile(DEEP, rowsperstrip=7), DEEP),
+        "white is 0.tif": (by_tifffile(GRAY, photometric="miniswhite"), 255 - GRAY),
+        "white is 0 16.tif": (by_tifffile(DEEP, photometric="miniswhite"), 65535 - DEEP),
+        "white is 0 16 big endian.tif": (by_tifffile(DEEP, photometric="miniswhite", byteorder=">"), 65535 - DEEP),
+        "deflate.tif": (by_tifffile(DEEP, compression="zlib", predictor=True), DEEP),
+        "lzw.tif": (by_pillow("TIFF", GRAY, compression="tiff_lzw"), GRAY),
+        "packbits.tif": (by_pillow("TIFF", GRAY, compression="packbits"), GRAY),
+        "float.tif": (by_tifffile(unit), unit),
+        "equal colours.tif": (by_tifffile(equal, photometric="rgb"), GRAY),
+        "equal colours 16.tif": (by_tifffile(deep_equal, photometric="rgb"), DEEP),
+        "gray.bmp": (by_opencv(".bmp", GRAY), GRAY),
+        "equal colours.bmp": (by_opencv(".bmp", equal), GRAY),
+        "gray.pgm": (by_opencv(".pgm", GRAY), GRAY),
+        "gray 16.pgm": (by_opencv(".pgm", DEEP), DEEP),
+        "twelve.pgm": (b"P5 # twelve bit\n56 40\n4095\n" + twelve.astype(">u2").tobytes(), twelve),
+        "lossless.webp": (by_opencv(".webp", GRAY, cv2.IMWRITE_WEBP_QUALITY, 101), GRAY),
+        "in/a/deep/folder/x.png": (plain, GRAY),
+        "n" * 246 + ".png": (plain, GRAY),
+        "two\nlines.png": (plain, GRAY),
+        "-rf.png": (plain, GRAY),
+        "[red]markup[/red].png": (plain, GRAY),
+        "\x1b[31mescape\x07.png": (plain, GRAY),
+        "\u202egnp.exe.png": (plain, GRAY),
+        "Лёгкие 肺.png": (plain, GRAY),
+        os.fsdecode(b"caf\xe9.png"): (plain, GRAY),
+        "$(touch pwned);`id`.png": (plain, GRAY),
+        "a directory.png/inside.png": (plain, GRAY),
+    }
+    cases = {name: Case(content, DONE, "", stored) for name, (content, stored) in spelled_out.items()}
+    return cases | {
+        "interlaced.png": Case(interlaced(), DONE, "", GRAY),
+        "turned.png": Case(by_pillow("PNG", GRAY, exif=turned(8)), DONE, "", GRAY, orientation=8),
+        "turned.tif": Case(by_pillow("TIFF", GRAY, tiffinfo={0x0112: 3}), DONE, "", GRAY, orientation=3),
+        "gray.jpg": Case(by_pillow("JPEG", mildly), DONE),
+        "progressive.jpeg": Case(by_pillow("JPEG", mildly, progressive=True), DONE),
+        "turned.jpg": Case(by_pillow("JPEG", mildly, exif=turned(6)), DONE, orientation=6),
+        "turned wrongly.jpg": Case(by_pillow("JPEG", mildly, exif=turned(77)), DONE),
+        "a jpeg by content.png": Case(by_pillow("JPEG", mildly), DONE),
+        "lossy.webp": Case(by_pillow("WEBP", Image.fromarray(np.full(SIDE, 90, np.uint8)), quality=50), DONE),
+        "link within.png": Case(link_to("gray 8.png"), DONE, "", GRAY),
+    }
+
+
+def interlaced() -> bytes:
+    """GRAY as an interlaced PNG (PNG specification, section 8.2: Adam7)."""
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    data = b"".join(rows(np.ascontiguousarray(GRAY[y::down, x::across])) for y, x, down, across in passes)
+    header = struct.pack(">IIBBBBB", 56, 40, 8, 0, 0, 0, 1)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, content) for name, content in parts)
+
+
+def damaged_cases() -> dict[str, Case]:
+    noise = np.random.default_rng(1).integers(0, 256, (200, 200), np.uint8)
+    whole, jpeg = by_opencv(".png", noise), by_pillow("JPEG", noise)
+    lzw, webp = (
+        by_pillow("TIFF", noise, compression="tiff_lzw"),
+        by_opencv(".webp", noise, cv2.IMWRITE_WEBP_QUALITY, 101),
+    )
+    bare, bmp, pgm = by_tifffile(noise), by_opencv(".bmp", noise), by_opencv(".pgm", noise)
+    contents = {
+        "cut.png": whole[: len(whole) // 2],
+        "cut in its header.png": whole[:20],
+        "without its end.png": whole[:-12],
+        "wrong data checksum.png": png(56, 40, rows(GRAY), sums={b"IDAT": 1}),
+        "wrong header checksum.png": png(56, 40, rows(GRAY), sums={b"IHDR": 1}),
+        "too few rows.png": png(56, 40, rows(GRAY)[:500]),
+        "chunk of gigabytes.png": whole[:40] + b"\x7f\xff\xff\xffIDAT" + whole[48:],
+        "no data.png": b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 5, 8, 0, 0, 0, 0)),
+        "zero width.png": png(0, 40, b""),
+        "corrupt.png": corrupt(whole, 0.5),
+        "text \x1b[31m\u202e.png": b"this is no image\n",
+        "page.jpg": b"<html><body>404 not found</body></html>",
+        "nothing\nat all.png": b"",
+        "zeros.tif": bytes(5000),
+        "cut.jpg": jpeg[: len(jpeg) // 2],
+        "header only.jpg": jpeg[:30],
+        "cut.tif": bare[: len(bare) // 2],
+        "cut lzw.tif": lzw[: len(lzw) * 9 // 10],
+        "corrupt lzw.tif": corrupt(lzw, 0.5),
+        "loop of directories.tif": tiff_directory(10, 10, next_directory=8),
+        "directory beyond the end.tif": b"II*\0\xff\xff\xff\x7f",
+        "header only.tif": b"MM\0*",
+        "big header only.tif": b"II+\0\x08\0\0\0",
+        "cut.bmp": bmp[:-100],
+        "header only.bmp": bmp[:20],
+        "cut.pgm": pgm[:-1],
+        "white 0.pgm": b"P5\n10 10\n0\n" + bytes(100),
+        "in words.pgm": b"P2\n2 2\n255\n1 2 3 4\n",
+        "cut.webp": webp[: len(webp) // 2],
+        "gif.png": by_pillow("GIF", GRAY),
+        "array.tif": b"\x93NUMPY\x01\0v\0{'descr': '<f4'}",
+        "text.dcm": b"no DICOM file at all",
+    }
+    return {name: Case(content, FAILED) for name, content in contents.items()}
+
+
+def refused_cases() -> dict[str, Case]:
+    unit = GRAY.astype(np.float32) / 255
+    nan = unit.copy()
+    nan[3, 3] = np.nan
+    coloured = Image.fromarray(COLOUR).convert("P")
+    pages, colour, floats, bombs = "has several", "a colour image", "must lie in [0, 1]", "are more than the"
+    several = [GRAY, 255 - GRAY]
+    contents = {
+        "pages.tif": (by_pillow("TIFF", *several), pages),
+        "animated.png": (by_pillow("PNG", *several), pages),
+        "animated.webp": (by_pillow("WEBP", *several), pages),
+        "colour.png": (by_opencv(".png", COLOUR), colour),
+        "colour palette.png": (by_pillow("PNG", coloured), colour),
+        "colour 16.png": (by_opencv(".png", COLOUR.astype(np.uint16) * 257), colour),
+        "colour.jpg": (by_pillow("JPEG", COLOUR), colour),
+        "colour.tif": (by_tifffile(COLOUR, photometric="rgb"), colour),
+        "colour.bmp": (by_opencv(".bmp", COLOUR), colour),
+        "transparent.png": (by_opencv(".png", with_alpha(np.dstack([GRAY] * 3), 100)), "transparent"),
+        "float beyond 1.tif": (by_tifffile(unit * 2), floats),
+        "float not a number.tif": (by_tifffile(nan), floats),
+        "signed.tif": (by_tifffile(GRAY.astype(np.int16)), "not supported"),
+        "32 bit.tif": (by_tifffile(GRAY.astype(np.uint32)), "not supported"),
+        "double.tif": (by_tifffile(unit.astype(np.float64)), "not supported"),
+        "bomb.png": (png(100_000, 100_000, bytes(1000)), bombs),
+        "zlib bomb.png": (png(30_000, 30_000, bytes(30_001 * 3000)), bombs),
+        "bomb.tif": (tiff_directory(100_000, 100_000), bombs),
+        "bomb.pgm": (b"P5\n99999 99999\n255\n", bombs),
+        "bomb.bmp": (
+            struct.pack("<2sIIIIiiHHIIiiII", b"BM", 0, 0, 54, 40, 60_000, 60_000, 1, 8, 0, 0, 0, 0, 0, 0),
+            bombs,
+        ),
+    }
+    cases = {name: Case(content, FAILED, reason) for name, (content, reason) in contents.items()}
+    return cases | {
+        "fifo.png": Case(os.mkfifo, FAILED, "a FIFO"),
+        "socket.png": Case(a_socket, FAILED, "a socket"),
+        "device.png": Case(link_to("/dev/zero"), FAILED, "leads out"),
+        "leads nowhere.png": Case(link_to("gone.png"), FAILED, "leads nowhere"),
+        "leads to itself.png": Case(link_to("leads to itself.png"), FAILED, "leads nowhere"),
+        "leads out.png": Case(link_to("../outside.png"), FAILED, "leads out"),
+        "a directory.png": Case(Path.mkdir, FAILED, "a directory with the name"),
+        "loop": Case(link_to("."), FAILED, "not followed"),
+        "n" * 248 + ".jpg": Case(by_pillow("JPEG", GRAY), FAILED, "too long"),
+        "unreadable.png": Case(unreadable, FAILED if os.geteuid() else DONE),
+    }
+
+
+def irrelevant_cases() -> dict[str, Case]:
+    plain = by_opencv(".png", GRAY)
+    contents = {
+        "notes.txt": b"patient list",
+        "no suffix": b"\0" * 300,
+        "short": b"x",
+        "Thumbs.db": b"\xd0\xcf\x11\xe0",
+        "report.json": b"{}",
+        "data.csv": b"a,b\n1,2\n",
+        "archive.png.gz": b"\x1f\x8b" + bytes(20),
+        ".hidden.png": plain,
+        "._resource fork.png": b"\0\x05\x16\x07",
+        ".cxr-0123456789abcdef.part": b"half",
+        "DICOMDIR": bytes(128) + b"DICM" + bytes(50),
+    }
+    return {name: Case(content, IGNORED) for name, content in contents.items()} | {
+        "pipe": Case(os.mkfifo, IGNORED),
+        "device": Case(link_to("/dev/zero"), IGNORED),
+        ".git": Case(Path.mkdir, IGNORED, "hidden"),
+    }
+
+
+def all_cases() -> dict[str, Case]:
+    return good_cases() | damaged_cases() | refused_cases() | irrelevant_cases()
+
+
+def build(folder: Path) -> dict[str, Case]:
+    """Make the directory, and `outside.png` beside it. Returns what it holds by name."""
+    folder.mkdir()
+    (folder.parent / "outside.png").write_bytes(by_opencv(".png", GRAY))
+    cases = all_cases()
+    for name, case in sorted(cases.items()):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(case.make, bytes):
+            path.write_bytes(case.make)
+        else:
+            case.make(path)
+    return cases
