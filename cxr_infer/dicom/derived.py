@@ -137,12 +137,12 @@ def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: dat
     both = f"{earlier}; {how}" if earlier else how
     derived.DerivationDescription = both if len(both) <= TEXT_LENGTH else how[:TEXT_LENGTH]
     derived.DerivationCodeSequence = [
-        *items(source, "DerivationCodeSequence"),
+        *items(derived, "DerivationCodeSequence"),
         _code("113087", "Smoothing"),  # the nearest there is
     ]
     derived.SourceImageSequence = [_source_image(source)]
     derived.ContributingEquipmentSequence = [
-        *items(source, "ContributingEquipmentSequence"),
+        *items(derived, "ContributingEquipmentSequence"),
         _equipment(provenance, now),
     ]
     derived.ContentQualification = "RESEARCH"

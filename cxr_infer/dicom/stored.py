@@ -147,16 +147,19 @@ def check_frame(frame: bytes, syntax: UID, layout: Layout) -> None:
     """Raises ImageError where a compressed image is not what its header says: decoders believe the image."""
     try:
         if syntax == RLELossless:
-            return _check_runs(frame, layout)
-        if END_MARKER not in frame[-MOST_AFTER_END:]:
-            raise ImageError("its compressed image is cut off; export it again")
-        # High-Throughput JPEG 2000 is among these
-        size = (_jpeg_2000_size if syntax in JPEG2000TransferSyntaxes else _jpeg_size)(frame)
+            _check_runs(frame, layout)
+        else:
+            _check_size(frame, syntax, layout)
     except (struct.error, IndexError):
         raise ImageError("its compressed image is damaged; export it again") from None
-    if size != (layout.rows, layout.columns, 1):
+
+
+def _check_size(frame: bytes, syntax: UID, layout: Layout) -> None:
+    if END_MARKER not in frame[-MOST_AFTER_END:]:
+        raise ImageError("its compressed image is cut off; export it again")
+    size_of = _jpeg_2000_size if syntax in JPEG2000TransferSyntaxes else _jpeg_size  # High-Throughput is among them
+    if size_of(frame) != (layout.rows, layout.columns, 1):
         raise ImageError("its compressed image has another size than its header says; export it again")
-    return None
 
 
 def _check_runs(frame: bytes, layout: Layout) -> None:
