@@ -1,15 +1,17 @@
-"""Valid CR, DX and Secondary Capture instances of a phantom, in every transfer syntax that can be written here."""
+"""Valid CR, DX and Secondary Capture instances in every transfer syntax that can be written here, and ways to read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
+import pytest
 from numpy.typing import NDArray
-from pydicom import dcmwrite
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
@@ -25,9 +27,15 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from cxr_infer.radiograph import Provenance
+from cxr_infer.dicom import read_dicom
+from cxr_infer.dicom.radiograph import DicomRadiograph
+from cxr_infer.errors import ImageError
+from cxr_infer.radiograph import Provenance, Radiograph, Reading
 from cxr_infer.settings import Settings
 
+BUNDLED = Path(pydicom.__file__).parent / "data"  # other people's files
+PATH = Path("some where") / "x.dcm"
+RAMP = np.linspace(0, 1, 40 * 36).reshape(40, 36)  # every gray once, air to bone
 ROOT = "1.2.826.0.1.3680043.8.498.1"
 PROVENANCE = Provenance("0.1.0", "window (fp32)", "ab" * 32, Settings())
 
@@ -94,7 +102,7 @@ def encoded(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
     dataset.file_meta.TransferSyntaxUID = syntax
     stream = BytesIO()
-    dcmwrite(stream, dataset, enforce_file_format=True)
+    pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
     return stream.getvalue()
 
 
@@ -108,7 +116,6 @@ def lookup_table(first: int, bits: int, entries: Sequence[int]) -> Dataset:
 
 def in_every_syntax() -> Iterator[tuple[str, bytes]]:
     """Small files, one in every transfer syntax that can be written here."""
-    unit = np.linspace(0, 1, 40 * 36).reshape(40, 36)
     for syntax in (
         ExplicitVRLittleEndian,
         ImplicitVRLittleEndian,
@@ -120,10 +127,10 @@ def in_every_syntax() -> Iterator[tuple[str, bytes]]:
         luts = {"VOILUTSequence": [lookup_table(0, 16, range(0, 65536, 16))]}
         yield (
             f"dx {syntax}",
-            encoded(digital(stored(unit, 12, mono1=True), 12, mono1=True, PixelPaddingValue=7), syntax),
+            encoded(digital(stored(RAMP, 12, mono1=True), 12, mono1=True, PixelPaddingValue=7), syntax),
         )
-        yield f"raw {syntax}", encoded(digital(stored(unit, 14), 14, processing=True), syntax)
-        yield f"cr {syntax}", encoded(computed(stored(unit, 12, signed=True), 12, **luts), syntax)
+        yield f"raw {syntax}", encoded(digital(stored(RAMP, 14), 14, processing=True), syntax)
+        yield f"cr {syntax}", encoded(computed(stored(RAMP, 12, signed=True), 12, **luts), syntax)
 
 
 def encapsulated(dataset: Dataset, syntax: UID, frame: bytes) -> bytes:
@@ -133,8 +140,36 @@ def encapsulated(dataset: Dataset, syntax: UID, frame: bytes) -> bytes:
     dataset.PixelData = encapsulate([frame])
     dataset["PixelData"].is_undefined_length = True
     stream = BytesIO()
-    dcmwrite(stream, dataset, enforce_file_format=True)
+    pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
     return stream.getvalue()
+
+
+def read(content: bytes, reading: Reading | None = None) -> DicomRadiograph:
+    """What is read of a file's content."""
+    radiograph = read_dicom(PATH, content, reading or Reading())
+    assert isinstance(radiograph, DicomRadiograph)
+    return radiograph
+
+
+def read_set(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> DicomRadiograph:
+    """What is read of the data set's file."""
+    return read(encoded(dataset, syntax))
+
+
+def result(radiograph: Radiograph, provenance: Provenance = PROVENANCE) -> FileDataset:
+    """What another program reads of a result."""
+    return pydicom.dcmread(BytesIO(radiograph.encode(provenance)))
+
+
+def refusal(content: bytes, reading: Reading | None = None) -> str:
+    """The message of the one error that a file must be."""
+    with pytest.raises(ImageError) as caught:
+        read_dicom(PATH, content, reading or Reading())
+    message = str(caught.value)
+    assert message.startswith(f"{PATH}: ")
+    assert message.isprintable()
+    assert len(message) < 200
+    return message
 
 
 def _instance(pixels: NDArray[np.integer], bits: int, mono1: bool, sop_class: UID, modality: str) -> Dataset:
