@@ -12,7 +12,7 @@ import cv2
 
 from cxr_infer import __version__
 from cxr_infer.denoiser import Model
-from cxr_infer.errors import CxrError, ImageError, OutputLostError
+from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import most_bytes
 from cxr_infer.kinds import READABLE_SUFFIXES, output_name, read_radiograph
@@ -163,6 +163,8 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
     """What a stage gives, or the failed result that its exception is."""
     try:
         return stage()
+    except AlreadyDenoised as error:
+        return FileResult(job.name, SKIPPED, str(error))
     except CxrError as error:
         message = str(error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
@@ -176,7 +178,7 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
 def _check_target(job: Job, originals: Path) -> None:
     """Raises ImageError where a result would replace another's, or an original."""
     rival = job.source.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
-    if output_name(rival.name) == job.target.name and rival.is_file():
+    if rival != job.source and output_name(rival.name) == job.target.name and rival.is_file():
         raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
     landing = job.target.parent.resolve()  # where the file lands is what counts, not by which name
     if landing == originals or originals in landing.parents:

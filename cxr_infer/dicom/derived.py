@@ -75,12 +75,12 @@ def mark_lossy(source: Dataset, ratio: float) -> None:
 
 
 def derived_uid(source_uid: str, provenance: Provenance) -> UID:
-    """The UID of what a source becomes; the same for the same source, model, settings and version of cxr-infer.
+    """The UID of what a source becomes; the same for the same source, model and settings.
 
     A name-based UUID (RFC 9562, version 5) below the root that is everyone's (PS3.5 B.2).
     """
     settings = json.dumps(asdict(provenance.settings), sort_keys=True)
-    made_by = (source_uid, provenance.sha256, settings, provenance.version)
+    made_by = (source_uid, provenance.sha256, settings)
     return UID(f"2.25.{uuid.uuid5(NAMESPACE, json.dumps(made_by)).int}")
 
 

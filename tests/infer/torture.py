@@ -17,8 +17,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
-DONE, FAILED, IGNORED = "done", "failed", "ignored"
+from cxr_infer.dicom import read_dicom
+from cxr_infer.radiograph import Reading
+from tests.infer import dicom_files as dicom
+
+DONE, FAILED, SKIPPED, IGNORED = "done", "failed", "skipped", "ignored"
 
 SIDE = (40, 56)
 GRAY = (np.add.outer(np.arange(SIDE[0]) * 3, np.arange(SIDE[1])) % 256).astype(np.uint8)
@@ -337,8 +342,41 @@ def irrelevant_cases() -> dict[str, Case]:
     }
 
 
+def dicom_cases() -> dict[str, Case]:
+    plain = dicom.stored(dicom.RAMP, 12, signed=True)
+    ramp = dicom.stored(dicom.RAMP, 12, mono1=True)
+    eight = dicom.stored(dicom.RAMP, 8)
+    whole = dicom.encoded(dicom.digital(ramp, 12, mono1=True))
+    result = read_dicom(Path("x"), whole, Reading()).encode(dicom.PROVENANCE)
+    good = {
+        "IM0001": (whole, ramp),  # no suffix, as on media
+        "dx.dcm": (whole, ramp),
+        "dicom by content.png": (whole, ramp),
+        "signed.dcm": (dicom.encoded(dicom.computed(plain, 12)), plain),
+        "raw.dcm": (dicom.encoded(dicom.digital(plain, 12, processing=True)), plain),
+        "capture.ima": (dicom.encoded(dicom.secondary(eight, 8)), eight),
+        "big endian.dcm": (dicom.encoded(dicom.digital(ramp, 12, mono1=True), ExplicitVRBigEndian), ramp),
+        "run lengths.dcm": (dicom.encoded(dicom.digital(ramp, 12, mono1=True), RLELossless), ramp),
+        "1.2.840.113619.2.5": (whole, ramp),  # a UID as a name has what looks like a suffix
+    }
+    bad = {
+        "cut.dcm": (whole[: len(whole) // 2], "incomplete"),
+        "preamble only.dcm": (whole[:132], "transfer syntax"),
+        "frames.dcm": (dicom.encoded(dicom.computed(plain, 12, NumberOfFrames=3)), "3 frames"),
+        "colour.dcm": (dicom.encoded(dicom.secondary(eight, 8, PhotometricInterpretation="RGB")), "not a gray image"),
+        "bomb.dcm": (dicom.encoded(dicom.computed(plain, 12, Rows=60000, Columns=60000)), "are more than the"),
+        "no pixels.dcm": (dicom.encoded(dicom.computed(plain, 12, PixelData=None)), "no pixel data"),
+        "dicom by content.jpg": (whole, "cannot be named"),
+    }
+    return (
+        {name: Case(content, DONE, "", stored) for name, (content, stored) in good.items()}
+        | {name: Case(content, FAILED, reason) for name, (content, reason) in bad.items()}
+        | {"already denoised.dcm": Case(result, SKIPPED, "a result of cxr-infer already")}
+    )
+
+
 def all_cases() -> dict[str, Case]:
-    return good_cases() | damaged_cases() | refused_cases() | irrelevant_cases()
+    return good_cases() | damaged_cases() | refused_cases() | irrelevant_cases() | dicom_cases()
 
 
 def build(folder: Path) -> dict[str, Case]:
