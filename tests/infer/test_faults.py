@@ -260,14 +260,19 @@ def test_a_failing_disk_ends_the_run(xrays: Path, tmp_path: Path, undisturbed: d
 
 
 @needs_strace
-def test_a_file_on_a_bad_block_fails_alone(xrays: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("call", "error", "reason"),
+    [("read", "EIO", "Input/output error"), ("openat", "EACCES", "Permission denied")],
+)
+def test_a_file_that_cannot_be_read_fails_alone(
+    xrays: Path, tmp_path: Path, call: str, error: str, reason: str
+) -> None:
     out, bad = tmp_path / "out", xrays / "1" / "001.png"
-    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(bad), "-e", "trace=read", "-e"]
-    done = subprocess.run(
-        [*tracing, "inject=read:error=EIO", *COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True
-    )
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(bad)]
+    tracing += ["-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+    done = subprocess.run([*tracing, *COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 1
-    assert f"failed: {bad}: cannot be read: Input/output error" in done.stderr
+    assert f"failed: {bad}: cannot be read: {reason}" in done.stderr
     assert results(out) == FILES - 1
 
 
