@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,16 @@ INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of values: BYTE, SHORT, LO
 RESOLUTION = (282, 283, 296)  # tags: XResolution, YResolution, ResolutionUnit
 IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLES_PER_PIXEL = 256, 257, 258, 262, 277
 WHITE_IS_ZERO = 0
+# Pillow turns a TIFF as it decodes it; this brings its pixels back to how they are stored
+UNTURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: np.fliplr,
+    3: lambda turned: np.rot90(turned, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: np.rot90,
+    7: lambda turned: np.rot90(turned, 2).T,
+    8: lambda turned: np.rot90(turned, -1),
+}
 
 
 def open_tiff(path: Path, content: bytes, reading: Reading) -> Picture:
@@ -32,7 +43,7 @@ def open_tiff(path: Path, content: bytes, reading: Reading) -> Picture:
     if following:
         raise ImageError(f"{path}: has several pages; split it into one file a page")
     orientation = tags.get(ORIENTATION, UPRIGHT)
-    pixels, resolution = _checked_tiff(content)
+    pixels, resolution = _checked_tiff(content, orientation)
     if pixels is None or tags.get(SAMPLES_PER_PIXEL, 1) > 1:  # Pillow cuts 16-bit colour to 8 bit
         pixels = decode(path, content)
     if pixels.dtype == np.float32 and pixels.ndim == 2:
@@ -76,18 +87,16 @@ def _directory(content: bytes) -> tuple[dict[int, int], int]:
     return tags, following
 
 
-def _checked_tiff(content: bytes) -> tuple[NDArray[Any] | None, tuple[tuple[int, Any], ...]]:
+def _checked_tiff(content: bytes, orientation: int) -> tuple[NDArray[Any] | None, tuple[tuple[int, Any], ...]]:
     """The pixels by Pillow, None where it does not know their type, and the tags about resolution.
 
     Raises where strips or tiles are damaged, which OpenCV would return as garbage.
     """
     try:
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(content))
-    except (
-        SyntaxError
-    ):  # so it calls what it does not know, big-endian BigTIFF and big-endian 16-bit WhiteIsZero among it
+    except SyntaxError:  # what it does not know; big-endian BigTIFF and big-endian 16-bit WhiteIsZero are among it
         return None, ()
     image.load()
-    pixels = np.array(image)
+    pixels = UNTURNED.get(orientation, np.asarray)(np.array(image))
     resolution = tuple((tag, image.tag_v2[tag]) for tag in RESOLUTION if tag in image.tag_v2)
-    return pixels.astype(np.uint16) if image.mode.startswith("I;16") else pixels, resolution
+    return np.ascontiguousarray(pixels, np.uint16 if image.mode.startswith("I;16") else None), resolution

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from types import FrameType
@@ -9,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import write_bytes
-from cxr_infer.image_io import read_gray, write_image
+from cxr_infer.image_io import read_gray, read_picture, write_image
 from cxr_infer.intensity import from_unit, to_bytes, to_unit
+from cxr_infer.radiograph import Reading
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -132,3 +135,19 @@ def test_an_interrupt_at_any_moment_of_a_write_leaves_the_whole_file_or_none(tmp
         moment += 1
     assert moment > 50, "the write was interrupted nowhere near all its instructions"
     assert target.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_turned_tiff_is_stored_as_it_was_and_stays_turned(tmp_path: Path, orientation: int, dtype: type) -> None:
+    stored = np.arange(12 * 20).reshape(12, 20).astype(dtype)
+    turned = tmp_path / "turned.tif"
+    tifffile.imwrite(turned, stored, metadata=None, extratags=[(274, "H", 1, orientation, True)])
+    content = turned.read_bytes()
+    picture = read_picture(turned, content, Reading(), ".tif")
+    np.testing.assert_array_equal(picture.pixels, stored)
+    with Image.open(io.BytesIO(picture.encode())) as result, Image.open(turned) as source:
+        assert result.getexif().get(274, 1) == orientation
+        result.load()
+        source.load()  # which turns them
+        np.testing.assert_array_equal(np.array(result), np.array(source), err_msg="as a viewer shows it")
