@@ -146,7 +146,7 @@ def test_a_turned_tiff_is_stored_as_it_was_and_stays_turned(tmp_path: Path, orie
     content = turned.read_bytes()
     picture = read_picture(turned, content, Reading(), ".tif")
     np.testing.assert_array_equal(picture.pixels, stored)
-    with Image.open(io.BytesIO(picture.encode())) as result, Image.open(turned) as source:
+    with Image.open(io.BytesIO(picture.encode())) as result, Image.open(io.BytesIO(content)) as source:
         assert result.getexif().get(274, 1) == orientation
         result.load()
         source.load()  # which turns them
