@@ -125,7 +125,14 @@ class WindowEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Returns each stage's features, finest first: [(N, widths[i], H / 2^(i+1), W / 2^(i+1))]."""
-        features = [self.stages[0](self.entered(x))]
+        x = self.entered(x)
+        if self.entered.on and torch.compiler.is_exporting():
+            # Said to pass through memory with channels last, it stays so in onnxruntime's int8, which else turns it
+            # forth and back around each sum at this resolution, a twentieth of its time
+            n, channels, height, width = x.shape
+            rows = x.permute(0, 2, 3, 1).reshape(n, height * width, channels)
+            x = self.entered(rows.reshape(n, height, width, channels).permute(0, 3, 1, 2))
+        features = [self.stages[0](x)]
         for down, stage in zip(self.down, self.stages[1:], strict=True):
             features.append(stage(down(features[-1])))
         return features
@@ -200,8 +207,10 @@ class WindowDenoisingAutoencoder(nn.Module):
         }
         self.shuffle: Tensor
         self.register_buffer("shuffle", torch.eye(4).reshape(4, 1, 2, 2), persistent=False)
-        self.high_pass: Tensor
-        self.register_buffer("high_pass", self._high_pass_taps(), persistent=False)
+        self.spread: Tensor
+        self.register_buffer("spread", torch.ones(4, 1, 1, 1), persistent=False)
+        self.shuffle_by_4: Tensor
+        self.register_buffer("shuffle_by_4", torch.eye(16).reshape(16, 1, 4, 4), persistent=False)
         self.stem = nn.Conv2d(8, widths[0], 3, padding=1)
         self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, widths[0]))
         self.encoder = WindowEncoder(widths, encoder_blocks)
@@ -220,27 +229,38 @@ class WindowDenoisingAutoencoder(nn.Module):
         level = noise_level.reshape(-1, 1)
         told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
         pixels = F.conv2d(root, self.shuffle, stride=2)
-        x = self.stem(torch.cat([pixels, self._detail(pixels, level)], dim=1)) + told[:, :, None, None]
+        x = self.stem(torch.cat([pixels, self._detail(root, pixels, level)], dim=1)) + told[:, :, None, None]
         features = self.decoder(self.encoder(x)).float()  # float32 again where these two ran in bfloat16
-        mottle = F.conv_transpose2d(self.head(features), self.shuffle, stride=2)
+        mottle = self._drawn(features)
         clean_root = root - level[:, :, None, None] * mottle
         if self.training:  # unclipped, so that a pixel beyond black or white still has a gradient
             return (clean_root * clean_root)[..., :height, :width]
         denoised = torch.clamp(F.relu(clean_root) ** 2, max=1.0)
         return denoised if torch.compiler.is_exporting() else denoised[..., :height, :width]
 
-    def _high_pass_taps(self) -> Tensor:
-        """What sets each of the 4 pixels of a place apart from the mean of its surround: (4, 4, side, side)."""
-        side = 2 * self.SURROUND + 1
-        taps = torch.full((4, 4, side, side), -1 / (4 * side**2))
-        taps[:, :, self.SURROUND, self.SURROUND] += torch.eye(4)
-        return taps
+    def _drawn(self, features: Tensor) -> Tensor:
+        """features: (N, widths[0], H / 2, W / 2). Returns the mottle, (N, 1, H, W)."""
+        if not torch.compiler.is_exporting():
+            return F.conv_transpose2d(self.head(features), self.shuffle, stride=2)
+        # onnxruntime computes 16 channels where 4 are asked for; so 2x2 places are drawn at once, with the same result
+        weight, bias = (self.head.get_parameter(name) for name in ("weight", "bias"))
+        # (row and column of the place, 4 pixels of it, channels, 4, 4)
+        shifted = torch.stack([F.pad(weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)])
+        in_rows = shifted.reshape(2, 2, 2, 2, -1, 4, 4).transpose(1, 2).reshape(16, -1, 4, 4)
+        biases = bias.reshape(1, 2, 1, 2).expand(2, 2, 2, 2).reshape(16)
+        drawn = F.conv2d(features, in_rows, biases, stride=2, padding=1)
+        return F.conv_transpose2d(drawn, self.shuffle_by_4, stride=4)
 
-    def _detail(self, pixels: Tensor, level: Tensor) -> Tensor:
-        """pixels: (N, 4, H / 2, W / 2), square roots. level: (N, 1). Returns the shape of `pixels`."""
-        padded = F.pad(pixels, (self.SURROUND,) * 4, mode="replicate")
+    def _detail(self, root: Tensor, pixels: Tensor, level: Tensor) -> Tensor:
+        """What sets each pixel apart from the mean of its surround.
+
+        root: (N, 1, H, W), pixels: the same as (N, 4, H / 2, W / 2), level: (N, 1). Returns the shape of `pixels`.
+        """
+        padded = F.pad(F.avg_pool2d(root, 2), (self.SURROUND,) * 4, mode="replicate")
+        # one channel spread to four by a convolution: OpenCV's DNN module cannot broadcast channels
+        surround = F.conv2d(F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1), self.spread)
         unit = (self.DETAIL_UNIT * level.clamp(min=self.LEAST_LEVEL))[:, :, None, None]
-        return (F.conv2d(padded, self.high_pass) / unit).clamp(-self.MOST_DETAIL, self.MOST_DETAIL)
+        return ((pixels - surround) / unit).clamp(-self.MOST_DETAIL, self.MOST_DETAIL)
 
 
 MODELS: Mapping[str, type[nn.Module]] = {
