@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from cxr_infer import __version__
-from cxr_infer.exit_status import SOME_FAILED, print_error, reports_errors
+from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS
 
 app = typer.Typer(
@@ -183,11 +183,22 @@ def file_command(
 
 @app.command("models")
 @reports_errors
-def models_command() -> None:
+def models_command(
+    verify: Annotated[bool, typer.Option("--verify", help="Check their hashes and run their test tensors.")] = False,
+) -> None:
     """List the models that are installed."""
     from cxr_infer import report
     from cxr_infer.installed import installed_models
 
+    if verify:
+        from cxr_infer.verify import verify_models
+
+        found = verify_models()
+        report.print_verified(found)
+        problems = [one.problem for one in found if one.problem]
+        for problem in problems:
+            print_error(problem)
+        raise typer.Exit(WRONG_USAGE if problems else 0)
     rows = [
         [
             m.name,

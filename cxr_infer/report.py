@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,6 +24,9 @@ from rich.table import Table
 from cxr_infer.model_card import RESEARCH_USE
 from cxr_infer.printable import printable
 from cxr_infer.results import DONE, FAILED, IGNORED, FileResult, Summary
+
+if TYPE_CHECKING:
+    from cxr_infer.verify import Verified
 
 FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
@@ -225,6 +228,22 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     for row in rows:
         table.add_row(*(escape(printable(cell)) for cell in row))
     stdout_console().print(table)
+
+
+def print_verified(found: Sequence[Verified]) -> None:
+    """What `models --verify` found, a row for each file."""
+    rows = [
+        [
+            one.installed.name,
+            one.installed.precision,
+            one.installed.sha256[:16],
+            *("–" if value is None else f"{value:.1e}" for value in (one.tensors, one.image, one.tolerance)),  # noqa: RUF001
+            "NO" if one.problem else "yes",
+        ]
+        for one in found
+    ]
+    headings = ("model", "precision", "sha256", "test tensors", "whole image", "at most", "good")
+    print_table("installed models: largest difference from the expected output, pixels in [0, 1]", headings, rows)
 
 
 def print_line(text: str) -> None:

@@ -11,8 +11,9 @@ import typer
 
 from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
+from cxr_infer.manifest import MANIFEST
 from cxr_infer.model_card import MODEL_NAMES, weights_directory
-from cxr_infer.report import print_table
+from cxr_infer.report import print_line, print_table
 
 app = typer.Typer(name="cxr-export", pretty_exceptions_show_locals=False)
 
@@ -22,6 +23,9 @@ app = typer.Typer(name="cxr-export", pretty_exceptions_show_locals=False)
 def export(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=", ".join(MODEL_NAMES))] = None,
     every: Annotated[bool, typer.Option("--all", help="Export all three models.")] = False,
+    describe_only: Annotated[
+        bool, typer.Option("--describe", help="Write only what is made from the ONNX files that are there already.")
+    ] = False,
     weights: Annotated[
         Path | None, typer.Option(help="Directory with NAME/checkpoint.safetensors. Default: the shipped weights.")
     ] = None,
@@ -31,9 +35,20 @@ def export(
 ) -> None:
     """Turn checkpoints into ONNX files and cards, each proved before it replaces the old one.
 
-    float32 is held against torch, int8 (`window` has it) against float32.
+    float32 is held against torch, int8 (`window` has it) against float32. What lies beside them for other programs
+    follows: test tensors, BioImage.IO descriptions, the manifest.
     """
-    failed = _export_all(_chosen(names or [], every), weights if weights is not None else weights_directory(), data)
+    from cxr_export.describe import describe
+
+    folder = weights if weights is not None else weights_directory()
+    if describe_only and (names or every or data is not None):
+        raise UsageError("--describe exports nothing and describes all that is there; use it alone or with --weights")
+    failed = 0 if describe_only else _export_all(_chosen(names or [], every), folder, data)
+    described = describe(folder)  # after a failure too: an int8 file that could not be proved is gone
+    if described:
+        print_line(f"described in {folder / MANIFEST}: {', '.join(described)}")
+    elif describe_only:
+        raise UsageError(f"{folder}: holds no exported model; run cxr-export --all")
     if failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -73,6 +88,7 @@ def main() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
         import torch  # noqa: F401
+        import yaml  # noqa: F401
     except ImportError as error:
         print_error(f"{error.name} is not installed; run: pip install 'cxr-infer[export]'")
         sys.exit(WRONG_USAGE)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxr_infer.errors import ModelError
-from cxr_infer.model_card import DENOISED, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.model_card import DENOISED, FP32, NOISE_LEVEL, NOISY, TOLERANCES, ModelCard
 from cxr_infer.mottle import poisson_mottle, to_square_root_level
 from cxr_infer.phantom import render_phantom
 
-TOLERANCE = 1e-4  # largest difference allowed on [0, 1] pixels: a fortieth of an 8-bit gray level
+TOLERANCE = TOLERANCES[FP32]
 SEED = 7
 FREE_SHAPES = ((1, 64, 64), (3, 64, 64), (2, 128, 80), (1, 16, 16), (1, 272, 304))  # batch, height, width
 FIXED_BATCHES = (1, 2, 3)

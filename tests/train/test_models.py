@@ -143,10 +143,13 @@ def test_upsampling_is_a_transposed_convolution_of_kernel_and_stride_2() -> None
 
 def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8))
-    pixels = torch.full((2, 4, 16, 16), 0.5)
+    root = torch.full((2, 1, 32, 32), 0.5)
     level = torch.tensor([[0.02], [0.04]])
-    assert model._detail(pixels, level).abs().max() < 1e-5
-    pixels[:, 2, 8, 8] += 0.04
-    detail = model._detail(pixels, level)[:, 2, 8, 8]
-    torch.testing.assert_close(detail, 0.99 * torch.tensor([0.5, 0.25]), rtol=1e-3, atol=0)
-    assert model._detail(pixels, torch.zeros(2, 1)).abs().max() == model.MOST_DETAIL
+
+    def detail(level: torch.Tensor) -> torch.Tensor:
+        return model._detail(root, nn.functional.conv2d(root, model.shuffle, stride=2), level)
+
+    assert detail(level).abs().max() < 1e-5
+    root[:, 0, 17, 16] += 0.04  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
+    torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([0.5, 0.25]), rtol=1e-3, atol=0)
+    assert detail(torch.zeros(2, 1)).abs().max() == model.MOST_DETAIL

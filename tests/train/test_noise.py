@@ -5,6 +5,7 @@ import pytest
 
 from cxr_infer.mottle import estimate_mottle
 from cxr_train.noise import (
+    MOST_BLUR,
     PUBLISHED_PHOTONS_AT_WHITE,
     Detector,
     Display,
@@ -83,7 +84,7 @@ def test_detector_is_seeded_and_drawn_within_its_ranges() -> None:
     clean = np.full((40, 40), 0.5, np.float32)
     drawn = [Detector.draw(np.random.default_rng(s)) for s in range(50)]
     assert len(set(drawn)) == 50
-    assert all(2.5 <= d.density <= 4.6 and 200 <= d.exposure <= 20000 and 0 <= d.blur <= 0.8 for d in drawn)
+    assert all(2.5 <= d.density <= 4.6 and 200 <= d.exposure <= 20000 and 0 <= d.blur <= MOST_BLUR for d in drawn)
     first, again = (drawn[0].expose(clean, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cxr_infer.mottle import estimate_mottle, to_square_root_level
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.inserts import FAINT, KINDS, draw_insert
-from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise
+from cxr_train.noise import MOST_BLUR, correlated_mottle
+from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, share_of_level_seen
 
 
 def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: TrainConfig) -> None:
@@ -38,7 +40,7 @@ def test_window_never_sees_wrapped_pixels() -> None:
     bright = np.ones((64, 64), np.float32)
     config = NoiseConfig(lowest_dose=70, highest_dose=2400, clean_share=0, detector_share=0)
     for seed in range(30):
-        noisy, _, _ = add_noise(bright, config, np.random.default_rng(seed))
+        noisy, _, _, _ = add_noise(bright, config, np.random.default_rng(seed))
         assert noisy.min() > 0.3, "a wrapped pixel would be near black"
 
 
@@ -47,12 +49,20 @@ def test_blurred_quanta_are_as_strong_as_the_told_level_and_correlated() -> None
     config = NoiseConfig(clean_share=0, detector_share=0, blurred_share=1, lowest_dose=100, highest_dose=400)
     correlations = []
     for seed in range(20):
-        noisy, clean, level = add_noise(gray, config, np.random.default_rng(seed))
+        noisy, clean, level, blur = add_noise(gray, config, np.random.default_rng(seed))
         noise = noisy - clean
         assert noise.std() == pytest.approx(2 * level * np.sqrt(0.4), rel=0.1)
         correlations.append(np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var())
+        assert 0 <= blur <= MOST_BLUR
     assert min(correlations) < 0.1
-    assert 0.5 < max(correlations) < 0.75, "a blur of 0.8 px correlates neighbours by 0.68"
+    assert 0.75 < max(correlations) < 0.9, "a blur of 1.3 px correlates neighbours by 0.86"
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.6, 1.0, 1.3])
+def test_the_network_is_told_what_the_estimate_sees_of_blurred_quanta(blur: float) -> None:
+    gray = np.full((512, 512), 0.4, np.float32)
+    level = estimate_mottle(correlated_mottle(gray, 200.0, blur, np.random.default_rng(0))).level
+    assert level == pytest.approx(float(to_square_root_level(200.0)) * share_of_level_seen(blur), rel=0.06)
 
 
 @pytest.mark.parametrize("seed", range(12))

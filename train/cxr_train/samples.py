@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.intensity import to_unit
-from cxr_infer.mottle import estimate_mottle, to_square_root_level
+from cxr_infer.mottle import TAP_SPACING, estimate_mottle, to_square_root_level
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayImages
 from cxr_train.inserts import FAINT, draw_insert
@@ -24,12 +24,15 @@ from cxr_train.noise import (
 )
 
 FloatImage = NDArray[np.float32]
-Crop = tuple[FloatImage, FloatImage, FloatImage, float, float]  # noisy, clean, weight, (S, S) each; level told and true
+# noisy, clean and weight, (S, S) each, then the two levels of Batch
+Crop = tuple[FloatImage, FloatImage, FloatImage, float, float]
 
 PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
 UNROUNDED_SHARE = 0.1  # crops kept at float precision, as 16-bit files have it
 SATURATED_SHARE = 0.2  # crops brightened, so that more of them are partly saturated
 FULL_SIZE = 768  # px: images at least this large are also shown at random smaller scales
+ERROR_PER_BLUR = 1.3  # relative root mean square error that each px of blurred quanta leaves more, measured
+ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
 DARK = 0.05  # [0, 1]: the square-root level of detector mottle is taken over brighter pixels
 
 
@@ -40,7 +43,7 @@ class Batch:
     noisy: FloatImage
     clean: FloatImage
     level: FloatImage  # as the network is told it, a little off
-    true_level: FloatImage
+    error_level: FloatImage  # of plain mottle that leaves as much error as the crop's own noise
     weight: FloatImage
     quantised: bool = False  # whether the step computes on the 8-bit grids
     pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
@@ -91,12 +94,12 @@ class WindowSamples:
             for _ in range(rng.integers(1, self.config.most_inserts + 1)):
                 clean, drawn = draw_insert(clean, rng)
                 mask = np.maximum(mask, drawn)
-        noisy, clean, level = add_noise(clean, self.config.noise, rng)
-        level = float(np.hypot(level, self.own_level(index)))
-        weight = 1 + self.config.insert_weight * mask
-        jitter = self.config.noise.level_jitter
-        told = level * float(np.exp(jitter * rng.standard_normal()))
-        return noisy, clean, weight.astype(np.float32), told, level
+        noisy, clean, level, blur = add_noise(clean, self.config.noise, rng)
+        own, weight = self.own_level(index), 1 + self.config.insert_weight * mask
+        told = np.hypot(level * share_of_level_seen(blur), own)
+        told *= np.exp(self.config.noise.level_jitter * rng.standard_normal())
+        harder = (1 + ERROR_PER_BLUR * blur) ** (1 / ERROR_EXPONENT)
+        return noisy, clean, weight.astype(np.float32), float(told), float(np.hypot(level, own) * harder)
 
 
 def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -> FloatImage:
@@ -117,27 +120,40 @@ def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -
     return np.ascontiguousarray(crop)
 
 
-def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) -> tuple[FloatImage, FloatImage, float]:
-    """Noise of a random kind and dose. Returns the noisy and the clean crop and the square-root level of the noise.
+def add_noise(
+    clean: FloatImage, config: NoiseConfig, rng: np.random.Generator
+) -> tuple[FloatImage, FloatImage, float, float]:
+    """Noise of a random kind and dose.
 
-    The clean crop is the one given, but behind a detector both go through the same display processing.
+    Returns the noisy and the clean crop, the square-root level of the noise and the blur of its quanta in px. The clean
+    crop is the one given, but behind a detector both go through the same display processing.
     """
     kind = rng.random()
     if kind < config.clean_share:
-        return clean, clean, 0.0
+        return clean, clean, 0.0, 0.0
     if kind < config.clean_share + config.detector_share:
-        noisy = Detector.draw(rng).expose(clean, rng)
-        display = Display.draw(rng)
-        noisy, clean = display.show(noisy), display.show(clean)
+        detector, display = Detector.draw(rng), Display.draw(rng)
+        noisy, clean, blur = display.show(detector.expose(clean, rng)), display.show(clean), detector.blur
         level = square_root_level(clean, noisy) * float(np.exp(config.detector_level_jitter * rng.standard_normal()))
     else:
         white = log_uniform(config.lowest_dose, config.highest_dose, rng)
-        if kind < config.clean_share + config.detector_share + config.blurred_share:
-            noisy = correlated_mottle(clean, white, rng.uniform(0, MOST_BLUR), rng)
-        else:
-            noisy = saturating_mottle(clean, white, rng)
+        blurred = kind < config.clean_share + config.detector_share + config.blurred_share
+        blur = rng.uniform(0, MOST_BLUR) if blurred else 0.0
+        noisy = correlated_mottle(clean, white, blur, rng) if blurred else saturating_mottle(clean, white, rng)
         level = float(to_square_root_level(white))
-    return (noisy if rng.random() < UNROUNDED_SHARE else quantise(noisy)), clean, level
+    return (noisy if rng.random() < UNROUNDED_SHARE else quantise(noisy)), clean, level, blur
+
+
+def share_of_level_seen(blur: float) -> float:
+    """Share of the level of mottle with Gaussian-blurred quanta that `estimate_mottle` finds.
+
+    blur: px. Noise whose quanta spread by a Gaussian is correlated by exp(-(d / (2 blur))^2) over a distance d; the
+    high-pass 1 -2 1 of either direction, with its taps TAP_SPACING apart, lets this share of it through.
+    """
+    if blur <= 0:
+        return 1.0
+    near, far = (np.exp(-((lag * TAP_SPACING / (2 * blur)) ** 2)) for lag in (1, 2))
+    return float((6 - 8 * near + 2 * far) / 6)
 
 
 def square_root_level(clean: FloatImage, noisy: FloatImage) -> float:

@@ -18,7 +18,7 @@ from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
 from cxr_train.quantise import calibrate, quantised
-from cxr_train.samples import Batch, WholeImageSamples, WindowSamples
+from cxr_train.samples import ERROR_EXPONENT, Batch, WholeImageSamples, WindowSamples
 from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
@@ -69,7 +69,7 @@ def expected_error(level: Tensor) -> Tensor:
 
     0.020 at 20 photons, 0.014 at 71, 0.010 at 200, 0.0076 at 600.
     """
-    return 0.09 * (level + 0.01) ** 0.7
+    return 0.09 * (level + 0.01) ** ERROR_EXPONENT
 
 
 def contrast_lost(denoised: Tensor, clean: Tensor) -> Tensor:
@@ -116,11 +116,11 @@ class WindowTask(Task):
         return WindowSamples(self.train_images, self.config)
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
-        noisy, clean, level, true_level, weight = (
+        noisy, clean, level, error_level, weight = (
             torch.from_numpy(a).to(device)
-            for a in (batch.noisy, batch.clean, batch.level, batch.true_level, batch.weight)
+            for a in (batch.noisy, batch.clean, batch.level, batch.error_level, batch.weight)
         )
-        expected = expected_error(true_level)[:, None, None, None]
+        expected = expected_error(error_level)[:, None, None, None]
         with quantised(model, on=batch.quantised):
             denoised = model(noisy, level)
         error = (denoised - clean) / expected

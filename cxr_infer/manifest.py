@@ -1,0 +1,91 @@
+"""`weights/manifest.json`: every shipped file as data for programs in any language, written by `cxr-export`.
+
+Here is what this package reads of it: hashes and test tensors. `manifest.schema.json` beside it describes all of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import ModelError
+from cxr_infer.settings import Settings
+
+MANIFEST, SCHEMA = "manifest.json", "manifest.schema.json"
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ImageCase:
+    """A whole image and what it must become.
+
+    noisy, denoised: (H, W) float32 in [0, 1]. settings: with windows where the model has them.
+    """
+
+    noisy: FloatArray
+    denoised: FloatArray
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What the manifest says of one model file.
+
+    path: of the file. tolerance: largest difference on [0, 1] pixels that is no fault. folder: of the manifest. test:
+    its model's test tensors, by their files.
+    """
+
+    name: str
+    precision: str
+    path: Path
+    sha256: str
+    tolerance: float
+    folder: Path
+    test: Mapping[str, Any]
+
+    def tensors(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+        """The inputs of the graph and the outputs they must give, by name. Raises ModelError where one is missing."""
+        inputs, expected = self.test["inputs"], self.test["expected"][self.precision]
+        return self._loaded(inputs), self._loaded(expected)
+
+    def image_case(self) -> ImageCase:
+        """The case of a whole image. Raises ModelError where it is missing."""
+        image = self.test["image"]
+        arrays = self._loaded({"noisy": image["noisy"], "denoised": image["expected"][self.precision]})
+        settings = Settings(window=image["window"], overlap=image["overlap"])
+        return ImageCase(arrays["noisy"], arrays["denoised"], settings)
+
+    def _loaded(self, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, FloatArray]:
+        arrays = {}
+        for name, entry in entries.items():
+            path = self.folder / entry["npy"]
+            try:
+                arrays[name] = np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+            except (OSError, ValueError, EOFError) as error:
+                raise ModelError(f"{path}: test tensor missing or damaged; reinstall cxr-infer") from error
+        return arrays
+
+
+def read_manifest(folder: Path) -> list[FileEntry]:
+    """The model files that the manifest of a weights directory lists. Raises ModelError where it cannot be used."""
+    path = folder / MANIFEST
+    try:
+        models = json.loads(path.read_text(encoding="utf-8"))["models"]
+        return [entry for name, model in models.items() for entry in _entries(folder, name, model)]
+    except OSError as error:
+        raise ModelError(f"{path}: no manifest; reinstall cxr-infer or run cxr-export --describe") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: damaged manifest; reinstall cxr-infer or run cxr-export --describe") from error
+
+
+def _entries(folder: Path, name: str, model: Mapping[str, Any]) -> Iterator[FileEntry]:
+    for precision, file in model["files"].items():
+        path, tolerance = folder / file["file"], float(file["tolerance"])
+        yield FileEntry(name, precision, path, file["sha256"], tolerance, folder, model["test"])

@@ -1,0 +1,85 @@
+// The models in onnxruntime's C++ API, held against their test tensors: denoise WEIGHTS
+#include <onnxruntime_cxx_api.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct Array {
+    std::vector<int64_t> shape;
+    std::vector<float> values;
+};
+
+// An array of the manifest, read from where its raw float32 values begin.
+Array load(const fs::path& weights, const Json& entry) {
+    Array array{entry["shape"].get<std::vector<int64_t>>(), {}};
+    size_t count = 1;
+    for (const int64_t side : array.shape) count *= static_cast<size_t>(side);
+    array.values.resize(count);
+    std::ifstream file(weights / entry["raw"].get<std::string>(), std::ios::binary);
+    file.seekg(entry["raw_offset"].get<std::streamoff>());
+    file.read(reinterpret_cast<char*>(array.values.data()), static_cast<std::streamsize>(count * sizeof(float)));
+    if (!file) throw std::runtime_error("cannot read " + entry["raw"].get<std::string>());
+    return array;
+}
+
+float largest_difference(const Ort::Value& found, const Array& expected) {
+    if (found.GetTensorTypeAndShapeInfo().GetShape() != expected.shape) return INFINITY;
+    float largest = 0;
+    for (size_t i = 0; i < expected.values.size(); ++i) {
+        const float difference = std::abs(found.GetTensorData<float>()[i] - expected.values[i]);
+        if (!(difference <= largest)) largest = difference;  // a NaN stays
+    }
+    return largest;
+}
+
+std::vector<Ort::Value> run(Ort::Session& session, const fs::path& weights, const Json& inputs) {
+    const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    std::vector<Array> arrays;  // own the values that the tensors only point to
+    std::vector<std::string> keys;
+    for (const auto& [key, entry] : inputs.items()) {
+        keys.push_back(key);
+        arrays.push_back(load(weights, entry));
+    }
+    std::vector<const char*> names;
+    std::vector<Ort::Value> tensors;
+    for (size_t i = 0; i < keys.size(); ++i) {
+        auto& [shape, values] = arrays[i];
+        names.push_back(keys[i].c_str());
+        tensors.push_back(Ort::Value::CreateTensor(memory, values.data(), values.size(), shape.data(), shape.size()));
+    }
+    const char* output = "denoised";
+    return session.Run(Ort::RunOptions{}, names.data(), tensors.data(), tensors.size(), &output, 1);
+}
+
+int main(int argc, char** argv) try {
+    const fs::path weights = argc > 1 ? argv[1] : "../../weights";
+    const Json manifest = Json::parse(std::ifstream(weights / "manifest.json"));
+    Ort::Env environment;
+    bool failed = false;
+    for (const auto& [name, model] : manifest["models"].items()) {
+        for (const auto& [precision, file] : model["files"].items()) {
+            const fs::path path = weights / file["file"].get<std::string>();
+            Ort::Session session(environment, path.c_str(), Ort::SessionOptions{});
+            const auto found = run(session, weights, model["test"]["inputs"]);
+            const auto expected = load(weights, model["test"]["expected"][precision]["denoised"]);
+            const float difference = largest_difference(found.front(), expected);
+            const double tolerance = file["tolerance"];
+            std::printf("%s %s: largest difference %.1e, at most %g\n", name.c_str(), precision.c_str(), difference,
+                        tolerance);
+            failed |= !(difference <= tolerance);
+        }
+    }
+    return failed;
+} catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 2;
+}

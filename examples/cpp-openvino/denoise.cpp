@@ -1,0 +1,59 @@
+// The models in OpenVINO's C++ API, held against their test tensors: denoise WEIGHTS
+#include <openvino/openvino.hpp>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// An array of the manifest, read from where its raw float32 values begin.
+ov::Tensor load(const fs::path& weights, const Json& array) {
+    ov::Tensor tensor(ov::element::f32, array["shape"].get<ov::Shape>());
+    std::ifstream file(weights / array["raw"].get<std::string>(), std::ios::binary);
+    file.seekg(array["raw_offset"].get<std::streamoff>());
+    file.read(reinterpret_cast<char*>(tensor.data<float>()), static_cast<std::streamsize>(tensor.get_byte_size()));
+    if (!file) throw std::runtime_error("cannot read " + array["raw"].get<std::string>());
+    return tensor;
+}
+
+float largest_difference(const ov::Tensor& found, const ov::Tensor& expected) {
+    if (found.get_shape() != expected.get_shape()) return INFINITY;
+    float largest = 0;
+    for (size_t i = 0; i < expected.get_size(); ++i) {
+        const float difference = std::abs(found.data<float>()[i] - expected.data<float>()[i]);
+        if (!(difference <= largest)) largest = difference;  // a NaN stays
+    }
+    return largest;
+}
+
+int main(int argc, char** argv) try {
+    const fs::path weights = argc > 1 ? argv[1] : "../../weights";
+    const Json manifest = Json::parse(std::ifstream(weights / "manifest.json"));
+    ov::Core core;
+    bool failed = false;
+    for (const auto& [name, model] : manifest["models"].items()) {
+        for (const auto& [precision, file] : model["files"].items()) {
+            // without the hint, CPUs that have bfloat16 compute in it, and differ by a gray level or two of 255
+            auto compiled = core.compile_model((weights / file["file"].get<std::string>()).string(), "CPU",
+                                               ov::hint::inference_precision(ov::element::f32));
+            auto request = compiled.create_infer_request();
+            for (const auto& [input, array] : model["test"]["inputs"].items())
+                request.set_tensor(input, load(weights, array));
+            request.infer();
+            const auto expected = load(weights, model["test"]["expected"][precision]["denoised"]);
+            const float difference = largest_difference(request.get_tensor("denoised"), expected);
+            const double tolerance = file["tolerance"];
+            std::printf("%s %s: largest difference %.1e, at most %g\n", name.c_str(), precision.c_str(), difference,
+                        tolerance);
+            failed |= !(difference <= tolerance);
+        }
+    }
+    return failed;
+} catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 2;
+}

@@ -1,0 +1,36 @@
+"""The models in OpenVINO, held against their test tensors."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino
+from openvino import properties
+
+WEIGHTS = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "weights"
+
+# without this, CPUs that have bfloat16 compute in it, and differ by a gray level or two of 255
+EXACT = {properties.hint.inference_precision: openvino.Type.f32}
+
+
+def load(array):
+    return np.load(WEIGHTS / array["npy"])
+
+
+def main():
+    manifest = json.loads((WEIGHTS / "manifest.json").read_text(encoding="utf-8"))
+    core, failed = openvino.Core(), False
+    for name, model in manifest["models"].items():
+        inputs = {key: load(array) for key, array in model["test"]["inputs"].items()}
+        for precision, file in model["files"].items():
+            compiled = core.compile_model(WEIGHTS / file["file"], "CPU", EXACT)
+            found = compiled(inputs)["denoised"]
+            difference = np.abs(found - load(model["test"]["expected"][precision]["denoised"])).max()
+            print(f"{name} {precision}: largest difference {difference:.1e}, at most {file['tolerance']:g}")
+            failed |= not difference <= file["tolerance"]
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Build and run every example against the test tensors, and print what they found as one table.
+
+Needs cmake, g++, nlohmann-json3-dev and npm, and a Python with onnxruntime and OpenCV. Everything else goes to build/.
+--write puts the table into README.md. Exit status 1 where an example fails.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE / "build"
+WEIGHTS = HERE.parent / "weights"
+MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
+LINE = re.compile(r"^(\w+) (\w+)( image)?: largest difference (\S+), at most (\S+)$", re.MULTILINE)
+COLUMNS = ("original fp32", "new fp32", "window fp32", "window int8", "whole image fp32", "whole image int8")
+
+OPENVINO = "openvino==2026.4.1"
+
+
+def call(*command: str | Path, cwd: Path = HERE) -> None:
+    """Run a step of preparation; its output is shown only where it fails."""
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}")
+
+
+def with_openvino() -> Path:
+    """A Python that has OpenVINO."""
+    folder = BUILD / "openvino"
+    if not (folder / "bin" / "python").exists():
+        call(sys.executable, "-m", "venv", folder)
+        call(folder / "bin" / "python", "-m", "pip", "install", "--quiet", OPENVINO)
+    return folder / "bin" / "python"
+
+
+def node_folder() -> Path:
+    """Where npm put onnxruntime-node; what it brings is enough for the CPU, so it need not download CUDA."""
+    folder = BUILD / "node-onnxruntime"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "denoise.mjs"):
+        (folder / name).write_bytes((HERE / "node-onnxruntime" / name).read_bytes())
+    os.environ["ONNXRUNTIME_NODE_INSTALL"] = "skip"
+    call("npm", "install", "--no-audit", "--no-fund", cwd=folder)
+    return folder
+
+
+def built(name: str, *definitions: str) -> Path:
+    """The program of a C++ example."""
+    folder = BUILD / name
+    call("cmake", "-S", HERE / name, "-B", folder, "-D", "CMAKE_BUILD_TYPE=Release", *definitions)
+    call("cmake", "--build", folder)
+    return folder / "denoise"
+
+
+def cpp_openvino() -> Path:
+    code = "import openvino.utils; print(openvino.utils.get_cmake_path())"
+    path = subprocess.run([with_openvino(), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return built("cpp-openvino", "-D", f"CMAKE_PREFIX_PATH={path}")
+
+
+def cpp_onnxruntime() -> Path:
+    """With the system's onnxruntime, else with Debian 13's headers and the library that npm brings."""
+    if Path("/usr/include/onnxruntime").is_dir():
+        return built("cpp-onnxruntime")
+    headers = BUILD / "onnxruntime-headers"
+    if not headers.is_dir():
+        call(HERE / "cpp-onnxruntime" / "fetch_headers", headers)
+    machine = {"x86_64": "x64", "aarch64": "arm64"}[platform.machine()]
+    binaries = node_folder() / "node_modules" / "onnxruntime-node" / "bin" / "napi-v6" / "linux" / machine
+    library = binaries / "libonnxruntime.so.1"
+    include = headers / "usr" / "include" / "onnxruntime"
+    return built("cpp-onnxruntime", "-D", f"ONNXRUNTIME_INCLUDE={include}", "-D", f"ONNXRUNTIME_LIBRARY={library}")
+
+
+EXAMPLES = {
+    "python-onnxruntime": lambda: [sys.executable, HERE / "python-onnxruntime" / "denoise.py"],
+    "python-opencv": lambda: [sys.executable, HERE / "python-opencv" / "denoise.py"],
+    "python-openvino": lambda: [with_openvino(), HERE / "python-openvino" / "denoise.py"],
+    "cpp-openvino": lambda: [cpp_openvino()],
+    "node-onnxruntime": lambda: ["node", node_folder() / "denoise.mjs"],
+    "cpp-onnxruntime": lambda: [cpp_onnxruntime()],
+}
+
+
+def run(name: str) -> tuple[dict[str, str], bool]:
+    """The largest differences that an example printed, by column, and whether it failed."""
+    done = subprocess.run([*EXAMPLES[name](), WEIGHTS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(f"== {name}\n{done.stdout}", end="", flush=True)
+    found: dict[str, str] = {}
+    for model, precision, image, difference, _ in LINE.findall(done.stdout):
+        column = f"{'whole image' if image else model} {precision}"
+        found[column] = max(found.get(column, "0"), difference, key=float)
+    return found, done.returncode != 0 or not set(COLUMNS[:4]) <= found.keys()
+
+
+def main() -> int:
+    rows = [f"| example | {' | '.join(COLUMNS)} |", "| --- |" + " ---: |" * len(COLUMNS)]
+    failed = []
+    for name in EXAMPLES:
+        found, wrong = run(name)
+        if wrong:
+            failed.append(name)
+        rows.append(f"| [{name}]({name}) | " + " | ".join(found.get(column, "") for column in COLUMNS) + " |")
+    table = "\n".join(rows) + "\n"
+    print(f"\n{table}")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    elif "--write" in sys.argv:
+        readme = HERE / "README.md"
+        text = readme.read_text(encoding="utf-8")
+        before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
+        readme.write_text(before + MARKS[0] + table + MARKS[1] + after, encoding="utf-8")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""weights/<model>/test/: what goes into a graph and what must come out, for programs in any language.
+
+Every array is there as `.npy`, and small ones also as `.bin`, their values alone: float32, little endian, in C order.
+Those of a large one are read from its `.npy`, where they begin at the manifest's `raw_offset`.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.denoiser import Model
+from cxr_infer.files import write_bytes
+from cxr_infer.intensity import from_unit, to_unit
+from cxr_infer.manifest import FloatArray
+from cxr_infer.model_card import DENOISED, FP32, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.mottle import estimate_mottle, poisson_mottle, to_square_root_level
+from cxr_infer.phantom import render_phantom
+from cxr_infer.settings import Settings
+
+FOLDER = "test"
+SEED = 11  # of phantoms and mottle
+DOSES = (71.0, 200.0)  # photons at white, one for each image of the batch; the first is the published one
+HEIGHT, WIDTH = 64, 96  # px, of the tensors of a model with free height and width
+IMAGE_HEIGHT, IMAGE_WIDTH = 118, 150  # px: no multiples of anything, three by four windows
+IMAGE_WINDOW, IMAGE_OVERLAP = 32, 32  # px
+RAW_MOST = 1 << 16  # bytes of values up to which an array is there as `.bin` too: all models may take 60 MB together
+
+Entry = dict[str, Any]
+
+
+class Arrays:
+    """Writes arrays below a weights directory, each content once: models of one size share their noisy image."""
+
+    def __init__(self, weights: Path) -> None:
+        self._weights = weights
+        self._written: dict[bytes, Entry] = {}
+
+    def write(self, place: str, array: NDArray[np.floating]) -> Entry:
+        """Returns the manifest's entry. place: path below the directory, without suffix."""
+        values = np.ascontiguousarray(array, dtype="<f4")
+        raw = values.tobytes()
+        key = repr(values.shape).encode() + raw
+        if key not in self._written:
+            npy = io.BytesIO()
+            np.save(npy, values, allow_pickle=False)
+            entry: Entry = {"npy": f"{place}.npy", "raw": f"{place}.npy", "raw_offset": npy.tell() - len(raw)}
+            write_bytes(self._weights / entry["npy"], npy.getvalue())
+            if len(raw) <= RAW_MOST:
+                entry = {**entry, "raw": f"{place}.bin", "raw_offset": 0}
+                write_bytes(self._weights / entry["raw"], raw)
+            self._written[key] = {**entry, "shape": list(values.shape)}
+        return self._written[key]
+
+
+def write_inputs(arrays: Arrays, folder: Path, card: ModelCard) -> dict[str, Any]:
+    """Begin the test folder of a model anew, with the inputs of its graph and the whole image.
+
+    folder: weights/<model>. Returns its entry in the manifest, still without what must come out.
+    """
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    place = f"{folder.name}/{FOLDER}"
+    windowed = card.size is None
+    noisy = _noisy(IMAGE_HEIGHT, IMAGE_WIDTH, DOSES[1])
+    image = {
+        "noisy": arrays.write(f"{place}/image", noisy),
+        "window": IMAGE_WINDOW if windowed else None,
+        "overlap": IMAGE_OVERLAP if windowed else None,
+        "noise_level": estimate_mottle(noisy).level if card.told_noise_level else None,
+        "expected": {},
+    }
+    inputs = {name: arrays.write(f"{place}/{name}", array) for name, array in _inputs(card).items()}
+    return {"inputs": inputs, "expected": {}, "image": image}
+
+
+def add_expected(test: dict[str, Any], arrays: Arrays, folder: Path, model: Model) -> None:
+    """Write what a model file makes of the inputs, and enter it into the manifest's entry of its model."""
+    card, place = model.card, f"{folder.name}/{FOLDER}"
+    infix = "" if card.precision == FP32 else f".{card.precision}"
+    (denoised,) = model.session.run([DENOISED], _inputs(card))
+    test["expected"][card.precision] = {DENOISED: arrays.write(f"{place}/{DENOISED}{infix}", denoised)}
+    settings = Settings(window=test["image"]["window"], overlap=test["image"]["overlap"])
+    image = model.denoise_unit(_noisy(IMAGE_HEIGHT, IMAGE_WIDTH, DOSES[1]), settings)
+    test["image"]["expected"][card.precision] = arrays.write(f"{place}/image.{DENOISED}{infix}", image)
+
+
+def _inputs(card: ModelCard) -> dict[str, FloatArray]:
+    """Two windows of different noise, or one whole image where that is large."""
+    doses = DOSES if card.size is None else DOSES[:1]
+    height, width = (HEIGHT, WIDTH) if card.size is None else (card.size, card.size)
+    feed = {NOISY: np.stack([_noisy(height, width, dose) for dose in doses])[:, None]}
+    if card.told_noise_level:
+        feed[NOISE_LEVEL] = to_square_root_level(doses).astype(np.float32)
+    return feed
+
+
+def _noisy(height: int, width: int, dose: float) -> FloatArray:
+    """The middle of a phantom with mottle as an 8-bit file holds it: (height, width) float32 in [0, 1]."""
+    side = 2 * max(height, width) if max(height, width) < 256 else max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    clean = render_phantom(SEED, side)[top : top + height, left : left + width]
+    noisy = poisson_mottle(clean, dose, np.random.default_rng([SEED, int(dose)]))
+    return to_unit(from_unit(noisy, np.dtype(np.uint8)))

@@ -1,0 +1,62 @@
+"""What lies beside the ONNX files for other programs: test tensors, BioImage.IO files, the manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cxr_export.bioimageio import write_bioimageio
+from cxr_export.cases import Arrays, add_expected, write_inputs
+from cxr_export.manifest import file_entry, manifest, model_entry
+from cxr_export.manifest_schema import manifest_schema
+from cxr_infer.denoiser import Model
+from cxr_infer.errors import ModelError
+from cxr_infer.files import write_bytes
+from cxr_infer.manifest import MANIFEST, SCHEMA
+from cxr_infer.model_card import FP32, INT8, MODEL_NAMES, card_path, onnx_file, read_card_file, sha256
+from cxr_infer.session import card_of, open_session, read_model
+from cxr_infer.threads import available_cpus
+
+
+def describe(weights: Path) -> list[str]:
+    """Write all that is made from the ONNX files of a weights directory and their cards; neither of them is changed.
+
+    Returns the names of the models described; nothing is written where there is none. Raises ModelError where a file
+    and its card do not belong together.
+    """
+    arrays = Arrays(weights)
+    folders = [weights / name for name in MODEL_NAMES if (weights / name / onnx_file(FP32)).is_file()]
+    models = {folder.name: _describe(folder, arrays) for folder in folders}
+    if models:
+        _write_json(weights / SCHEMA, manifest_schema())
+        _write_json(weights / MANIFEST, manifest(models))
+    return list(models)
+
+
+def _describe(folder: Path, arrays: Arrays) -> dict[str, Any]:
+    """Write what belongs to one model. Returns its entry in the manifest."""
+    plain = _opened(folder / onnx_file(FP32))
+    test = write_inputs(arrays, folder, plain.card)
+    files = {}
+    for precision in (FP32, INT8):
+        path = folder / onnx_file(precision)
+        if path.is_file():
+            model = plain if precision == FP32 else _opened(path)
+            add_expected(test, arrays, folder, model)
+            files[precision] = file_entry(model.card, path)
+    entry = model_entry(plain.card, files, test)
+    write_bioimageio(folder, plain, entry)
+    return entry
+
+
+def _opened(path: Path) -> Model:
+    digest = sha256(path)
+    if read_card_file(card_path(path)).get("sha256") != digest:
+        raise ModelError(f"{path}: does not match the SHA-256 of its card; export it again")
+    session = open_session(read_model(path), path, available_cpus())
+    return Model(card_of(session, path), path, digest, session)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())

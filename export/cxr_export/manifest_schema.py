@@ -1,0 +1,181 @@
+"""The JSON Schema (2020-12) of weights/manifest.json. Objects are closed: a key that it does not name is a mistake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxr_infer.manifest import SCHEMA
+from cxr_infer.model_card import FORMAT, INT8, MODEL_NAMES, TOLERANCES
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+TEXT: Schema = {"type": "string", "minLength": 1}
+COUNT: Schema = {"type": "integer", "minimum": 1}
+PX: Schema = {**COUNT, "description": "pixels"}
+NUMBER: Schema = {"type": "number"}
+FREE: Schema = {"type": "object", "description": "as training left it; the keys may change"}
+PRECISION: Schema = {"enum": list(TOLERANCES)}
+RANGE: Schema = {"type": "array", "prefixItems": [NUMBER, NUMBER], "minItems": 2, "maxItems": 2}
+
+
+def manifest_schema() -> Schema:
+    """The schema as parsed JSON."""
+    models = {"type": "object", "propertyNames": {"enum": list(MODEL_NAMES)}, "additionalProperties": _ref("model")}
+    content = _closed({"$schema": {"const": SCHEMA}, "format": {"const": FORMAT}, "limits": TEXT, "models": models})
+    return {
+        "$schema": DIALECT,
+        "title": "cxr-infer models",
+        "description": "Paths start at the folder of the manifest.",
+        **content,
+        "$defs": {
+            "model": _model(),
+            "file": _file(),
+            "axis": _axis(),
+            "tensor": _closed(
+                {"name": TEXT, "meaning": TEXT, "dtype": {"const": "float32"}, "range": RANGE, "axes": _list("axis")}
+            ),
+            "array": _array(),
+            "test": _test(),
+            "step": {"oneOf": [_closed({"step": {"const": name}, **parts}) for name, parts in _steps()]},
+        },
+    }
+
+
+def _model() -> Schema:
+    return _closed(
+        {
+            "purpose": TEXT,
+            "parameters": {"type": "integer", "minimum": 0},
+            "training": FREE,
+            "data": FREE,
+            "metrics": {"type": "object", "additionalProperties": NUMBER},
+            "citation": TEXT,
+            "licence": TEXT,
+            "limits": TEXT,
+            "code_version": TEXT,
+            "files": _by_precision(_ref("file")),
+            "inputs": _list("tensor"),
+            "outputs": _list("tensor"),
+            "before": _list("step"),
+            "after": _list("step"),
+            "test": _ref("test"),
+        }
+    )
+
+
+def _file() -> Schema:
+    return _closed(
+        {
+            "file": TEXT,
+            "card": TEXT,
+            "bytes": COUNT,
+            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            "opset": COUNT,
+            "precision": PRECISION,
+            "tolerance": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "description": "largest difference from the expected output, on [0, 1] pixels, that is no fault",
+            },
+        }
+    )
+
+
+def _axis() -> Schema:
+    fixed = _closed({"name": TEXT, "size": COUNT})
+    free = _closed({"name": TEXT, "size": {"type": "null"}, "multiple_of": COUNT, "minimum": COUNT})
+    return {"oneOf": [fixed, free]}
+
+
+def _array() -> Schema:
+    return _closed(
+        {
+            "npy": {**TEXT, "pattern": r"\.npy$"},
+            "raw": {**TEXT, "description": "float32, little endian, C order, from `raw_offset` to the end"},
+            "raw_offset": {"type": "integer", "minimum": 0, "description": "bytes"},
+            "shape": {"type": "array", "items": COUNT, "minItems": 1},
+        }
+    )
+
+
+def _test() -> Schema:
+    arrays = {"type": "object", "minProperties": 1, "additionalProperties": _ref("array")}
+    image = {
+        "noisy": _ref("array"),
+        "window": _or_null(PX),
+        "overlap": _or_null(PX),
+        "noise_level": _or_null(NUMBER),
+        "expected": _by_precision(_ref("array")),
+    }
+    return _closed({"inputs": arrays, "expected": _by_precision(arrays), "image": _closed(image)})
+
+
+def _steps() -> list[tuple[str, Schema]]:
+    """The steps before and after the network, and what each consists of."""
+    interpolation = _closed({"interpolation": TEXT, "opencv": TEXT}, {"coefficient": NUMBER})
+    resize = {"fewer_pixels": interpolation, "more_pixels": interpolation, "pixel_centres": TEXT, "border": TEXT}
+    side = {"oneOf": [PX, {"const": "the image's"}]}
+    taps = {"type": "array", "items": {"type": "array", "items": NUMBER}}
+    high_pass = _closed({"taps": taps, "divisor": NUMBER, "spacing": PX, "border": TEXT})
+    white = {"type": "object", "additionalProperties": COUNT, "minProperties": 1}
+    along = _closed(dict.fromkeys(("cells", "shared", "count", "length", "start"), TEXT))
+    edges = {"type": "array", "items": {"enum": ["bottom", "right"]}}
+    return [
+        ("gray", {"colour": TEXT, "alpha": TEXT, "orientation": TEXT}),
+        ("scale", {"formula": TEXT, "white": white, "white_of_file": TEXT, "never": TEXT}),
+        ("invert", {"where": {"type": "object", "additionalProperties": TEXT}, "formula": TEXT, "order": TEXT}),
+        ("resize", {"height": side, "width": side, **resize, "equal_size": TEXT}),
+        (
+            "noise_level",
+            {
+                **dict.fromkeys(("input", "of", "recipe"), TEXT),
+                **dict.fromkeys(("bins", "least_blocks"), COUNT),
+                **dict.fromkeys(("most_saturated", "most"), NUMBER),
+                "block": PX,
+                "high_pass": high_pass,
+                "bin_range": RANGE,
+            },
+        ),
+        ("pad", {"mode": {"const": "symmetric"}, "edges": edges, "multiple": PX}),
+        (
+            "window",
+            {
+                **dict.fromkeys(("side", "overlap", "multiple"), PX),
+                **dict.fromkeys(("most_pixels", "memory_per_pixel"), COUNT),
+                "along_each_axis": along,
+                "default": TEXT,
+            },
+        ),
+        ("blend", {**dict.fromkeys(("order", "formula", "position", "rise", "weight"), TEXT), "blind_share": NUMBER}),
+        ("crop", {"from": TEXT, "to": TEXT}),
+        ("clip", {"range": RANGE, "in_graph": {"type": "boolean"}}),
+        ("strength", {"formula": TEXT, "default": NUMBER}),
+        ("store", {"formula": TEXT, "ties": TEXT}),
+    ]
+
+
+def _closed(required: Schema, optional: Schema | None = None) -> Schema:
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _by_precision(content: Schema) -> Schema:
+    optional = {"required": [key for key in TOLERANCES if key != INT8]}
+    return {"type": "object", "propertyNames": PRECISION, "additionalProperties": content, **optional}
+
+
+def _list(name: str) -> Schema:
+    return {"type": "array", "items": _ref(name), "minItems": 1}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _or_null(content: Schema) -> Schema:
+    return {"oneOf": [content, {"type": "null"}]}

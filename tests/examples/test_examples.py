@@ -1,0 +1,62 @@
+"""The examples that need nothing beside the development environment; `examples/run_all.py` runs all of them in CI."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import REPOSITORY
+
+EXAMPLES = REPOSITORY / "examples"
+PLAIN = ("python-onnxruntime", "python-opencv")
+PROGRAMS = sorted(path.parent.name for path in EXAMPLES.glob("*/denoise.*"))
+
+
+def denoise(name: str, weights: Path) -> subprocess.CompletedProcess[str]:
+    program = EXAMPLES / name / "denoise.py"
+    return subprocess.run([sys.executable, program, weights], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_an_example_gives_the_expected_output(name: str) -> None:
+    done = denoise(name, REPOSITORY / "weights")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("largest difference") == 6
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_an_example_fails_where_the_output_is_another(name: str, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(REPOSITORY / "weights", weights, ignore=shutil.ignore_patterns("*.safetensors"))
+    path = weights / "window" / "test" / "denoised.npy"
+    np.save(path, np.load(path) + np.float32(2e-4))
+    assert denoise(name, weights).returncode == 1
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_no_example_leans_on_this_project(name: str) -> None:
+    assert "cxr_" not in (EXAMPLES / name / "denoise.py").read_text()
+
+
+def test_every_example_is_run_and_stands_in_the_table_within_tolerance() -> None:
+    assert len(PROGRAMS) == 6
+    readme, runner = ((EXAMPLES / name).read_text() for name in ("README.md", "run_all.py"))
+    tolerances = {
+        f"{name} {precision}": file["tolerance"]
+        for name, model in json.loads((REPOSITORY / "weights" / "manifest.json").read_text())["models"].items()
+        for precision, file in model["files"].items()
+    }
+    columns = [cell.strip() for cell in re.findall(r"^\| example \|(.*)\|$", readme, re.MULTILINE)[0].split("|")]
+    for name in PROGRAMS:
+        assert f'    "{name}": ' in runner
+        assert len((EXAMPLES / name / "README.md").read_text().splitlines()) <= 12
+        cells = re.findall(rf"^\| \[{name}\]\({name}\) \|(.*)\|$", readme, re.MULTILINE)[0].split("|")
+        figures = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
+        assert all(float(figures[column]) <= tolerance for column, tolerance in tolerances.items())
