@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -49,8 +50,10 @@ DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
 WINDOW, WINDOW_INT8 = "window", "window, int8"
 DETAIL_DOSE = 71.0
 DETAIL_IMAGES = 10
-UNSEEN_DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)  # blurs more than any in training
-UNSEEN_BLUR = 1.0  # px, of quanta on a linear display; more than any in training
+DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)
+BLUR = 1.0  # px, Gaussian, of quanta on a linear display
+GLARE = 0.8  # px, over which quanta fall off exponentially: a spread of a shape that training never shows
+GLARE_RADIUS = 8  # px
 STEPS_16_BIT = 65535
 OVEREXPOSED = 1.4  # factor that makes a third of the pixels white; hardly any released image has a white area
 
@@ -85,18 +88,35 @@ def by_dose() -> dict[str, Noise]:
     return {f"{dose:.0f} photons": mottle(dose) for dose in DOSES}
 
 
+def glared_normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Standard normal noise (H, W) whose quanta spread by exp(-distance / GLARE), as light does in a scintillator."""
+    offsets = np.arange(-GLARE_RADIUS, GLARE_RADIUS + 1)
+    kernel = np.exp(-np.hypot(offsets[:, None], offsets) / GLARE)
+    kernel /= np.sqrt((kernel**2).sum())
+    return np.asarray(cv2.filter2D(rng.standard_normal(shape), cv2.CV_64F, kernel, borderType=cv2.BORDER_REFLECT_101))
+
+
 def other_noise() -> dict[str, Noise]:
     """Noise beside the plain one, all near the published dose."""
+
+    def glared_mottle(clean: FloatImage, rng: np.random.Generator) -> FloatImage:
+        noise = np.sqrt(clean / PUBLISHED_PHOTONS_AT_WHITE) * glared_normal(clean.shape, rng)
+        return np.clip(clean + noise, 0, 1).astype(np.float32)
+
     return {
         "published, wraps, then repaired": Noise(
             lambda clean, rng: repair_wrapped(
                 to_unit(published_mottle(np.rint(clean * 255).astype("u1"), rng, wrap=True))
             )
         ),
-        "detector, quanta blurred 1 px": Noise(UNSEEN_DETECTOR.expose),
+        "detector, quanta blurred 1 px": Noise(DETECTOR.expose),
         "71 photons, quanta blurred 1 px": Noise(
-            lambda clean, rng: correlated_mottle(clean, PUBLISHED_PHOTONS_AT_WHITE, UNSEEN_BLUR, rng)
+            lambda clean, rng: correlated_mottle(clean, PUBLISHED_PHOTONS_AT_WHITE, BLUR, rng)
         ),
+        "detector, quanta spread exponentially, unseen": Noise(
+            lambda clean, rng: DETECTOR.expose(clean, rng, glared_normal(clean.shape, rng))
+        ),
+        "71 photons, quanta spread exponentially, unseen": Noise(glared_mottle),
         "71 photons, 16 bit": Noise(
             lambda clean, rng: saturating_mottle(clean, PUBLISHED_PHOTONS_AT_WHITE, rng), STEPS_16_BIT
         ),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.methods import NLM_ANSCOMBE
-from benchmarks.quality import by_dose, choose_methods, compare, equivalent_dose, other_noise
+from benchmarks.quality import by_dose, choose_methods, compare, equivalent_dose, glared_normal, other_noise
 from cxr_infer.errors import UsageError
 from cxr_infer.image_io import write_image
 from cxr_infer.intensity import to_bytes
@@ -86,3 +86,11 @@ def test_an_unknown_method_is_named() -> None:
     with pytest.raises(UsageError, match="'magic' is none of the methods: noisy, Gaussian"):
         choose_methods("window", ["magic"])
     assert list(choose_methods("window", ["Gaussian"])) == ["Gaussian", "window"]
+
+
+def test_glare_keeps_the_variance_and_reaches_further_than_any_blur_of_its_width() -> None:
+    noise = glared_normal((256, 256), np.random.default_rng(0))
+    assert noise.std() == pytest.approx(1, rel=0.05)
+    near, far = (float(np.mean(noise[:, lag:] * noise[:, :-lag])) for lag in (1, 3))
+    assert near == pytest.approx(0.59, abs=0.04)
+    assert far == pytest.approx(0.12, abs=0.04), "a Gaussian as close at 1 px has 0.01"
