@@ -128,7 +128,9 @@ def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: d
     out = tmp_path / "out"
     first = start(xrays, out)
     wait_for_result(first, out, 0)
+    first.send_signal(signal.SIGSTOP)  # so that it is still at work, however long the second takes to start
     second = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert "another run is writing there" in second.stderr
     first.communicate()
