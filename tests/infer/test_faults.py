@@ -64,6 +64,16 @@ def results(out: Path) -> int:
     return sum(1 for _ in out.rglob("*.png"))
 
 
+@contextlib.contextmanager
+def held(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Within it the process stands still, so that it cannot come to its end meanwhile on a busy machine."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
 def wait_for_result(process: subprocess.Popen[str], out: Path, more_than: int) -> None:
     while process.poll() is None and results(out) <= more_than:
         time.sleep(0.005)
@@ -128,9 +138,8 @@ def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: d
     out = tmp_path / "out"
     first = start(xrays, out)
     wait_for_result(first, out, 0)
-    first.send_signal(signal.SIGSTOP)  # so that it is still at work, however long the second takes to start
-    second = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
-    first.send_signal(signal.SIGCONT)
+    with held(first):
+        second = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert second.returncode == 2
     assert "another run is writing there" in second.stderr
     first.communicate()
@@ -142,7 +151,8 @@ def test_an_output_that_is_taken_away_ends_the_run(xrays: Path, tmp_path: Path) 
     out, report = tmp_path / "out", tmp_path / "r.json"
     process = start(xrays, out, "--json", report)
     wait_for_result(process, out, 0)
-    out.rename(tmp_path / "elsewhere")
+    with held(process):
+        out.rename(tmp_path / "elsewhere")
     _, stderr = process.communicate()
     assert process.returncode == 1
     assert "moved or removed" in stderr
@@ -160,7 +170,8 @@ def test_inputs_that_vanish_fail_and_the_others_are_done(xrays: Path, tmp_path: 
     out = tmp_path / "out"
     process = start(copy, out)
     wait_for_result(process, out, 0)
-    shutil.rmtree(copy / "2")
+    with held(process):
+        shutil.rmtree(copy / "2")
     _, stderr = process.communicate()
     assert process.returncode == 1
     assert "No such file" in stderr
