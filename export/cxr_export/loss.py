@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from cxr_infer.intensity import to_unit
 from cxr_infer.metrics import mse, psnr_of_mse
-from cxr_infer.model_card import DENOISED, NOISE_LEVEL, NOISY
+from cxr_infer.model_card import DENOISED, FP32, INT8, NOISE_LEVEL, NOISY
 from cxr_infer.mottle import estimate_mottle
 from cxr_infer.phantom import render_phantom
+from cxr_infer.session import open_session
+from cxr_infer.threads import available_cpus
 from cxr_train.config import VALIDATION_DOSES
 from cxr_train.data import XrayImages, find_xrays
 from cxr_train.tasks import noisy_validation
@@ -60,9 +61,8 @@ def measure_loss(float32: bytes, int8: bytes, data: Path | None) -> Loss:
         count = min(IMAGES, len(xrays))
         clean = [to_unit(xrays[i * len(xrays) // count]) for i in range(count)]
         images = f"{count} validation X-rays"
-    sessions = [
-        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]) for content in (float32, int8)
-    ]
+    contents = {FP32: float32, INT8: int8}
+    sessions = [open_session(content, Path(name), available_cpus()) for name, content in contents.items()]
     losses = []
     for dose in VALIDATION_DOSES:
         noisy = [noisy_validation(image, dose, index) for index, image in enumerate(clean)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -16,6 +16,8 @@ from cxr_infer.errors import ModelError
 from cxr_infer.model_card import DENOISED, FP32, NOISE_LEVEL, NOISY, TOLERANCES, ModelCard
 from cxr_infer.mottle import poisson_mottle, to_square_root_level
 from cxr_infer.phantom import render_phantom
+from cxr_infer.session import open_session
+from cxr_infer.threads import available_cpus
 
 TOLERANCE = TOLERANCES[FP32]
 SEED = 7
@@ -40,7 +42,7 @@ def check_parity(model: nn.Module, exported: onnx.ModelProto, card: ModelCard) -
     """Check the graph and run both on noisy phantoms, on black and on white. Raises ModelError for an invalid graph."""
     try:
         onnx.checker.check_model(exported, full_check=True)
-        session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = open_session(exported.SerializeToString(), Path(card.name), available_cpus())
     except Exception as error:
         raise ModelError(f"{card.name}: the exported graph is invalid: {str(error).splitlines()[0]}") from error
     largest, cases = 0.0, 0
