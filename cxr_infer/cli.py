@@ -275,10 +275,12 @@ def web_command(
 
     runtime = web.needed_runtime()
     files = web.served_files(web.read_runtime(runtime, wasm, Path.cwd()))
-    server = web.PageServer(files, port)
-    report.print_line(f"{server.url}  (Ctrl-C ends it)")
-    sys.stdout.flush()  # whoever reads it through a pipe waits for it
-    web.serve(server, open_browser=not no_browser)
+
+    def announce(address: str) -> None:
+        report.print_line(f"{address}  (Ctrl-C ends it)")
+        sys.stdout.flush()  # whoever reads it through a pipe waits for it
+
+    web.serve(web.PageServer(files, port), announce, open_browser=not no_browser)
     report.print_line("stopped")
 
 

@@ -14,7 +14,7 @@ import os
 import sys
 import tarfile
 import webbrowser
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -215,11 +215,12 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def serve(server: PageServer, *, open_browser: bool) -> None:
-    """Answer until Ctrl-C."""
-    if open_browser and has_display():
-        webbrowser.open(server.url)
+def serve(server: PageServer, announce: Callable[[str], None], *, open_browser: bool) -> None:
+    """Tell the address, then answer until Ctrl-C, which from here on is no error."""
     try:
+        announce(server.url)
+        if open_browser and has_display():
+            webbrowser.open(server.url)
         server.serve_forever()
     except KeyboardInterrupt:
         pass

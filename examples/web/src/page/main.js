@@ -3,9 +3,9 @@
 // For programs that embed the page: every result is told by an event `denoised` on the document, whose detail has name,
 // depth, before, after (width, height, values: Float32Array in [0, 1], at full strength), precision, windows, threads,
 // seconds and level.
-import { atStrength } from "../core/pixels.js";
+import { atStrength, RESIDUAL_GAIN } from "../core/pixels.js";
 import { writePng } from "../files/png.js";
-import { Stage } from "./stage.js";
+import { firstZoom, Stage } from "./stage.js";
 import { downloadName, factsOf } from "./words.js";
 
 const element = (id) => document.getElementById(id);
@@ -19,6 +19,7 @@ let asked = null; // the file of the newest job
 let file = null; // the file of the picture that is shown
 let picture = null; // {image, depth} as the worker read it
 let result = null;
+let zoomChosen = false;
 
 function chosen(name) {
   return document.querySelector(`input[name=${name}]:checked`).value;
@@ -60,6 +61,7 @@ function showPicture(message) {
   picture = { image: message.image, depth: message.depth };
   result = null;
   stage.showBefore(picture.image);
+  if (!zoomChosen) suggestZoom(firstZoom(picture.image));
   setState("working");
   say("Denoising");
 }
@@ -70,7 +72,6 @@ function showResult(message) {
   setState("done");
   const facts = factsOf(picture, result);
   element("facts").textContent = facts;
-  element("download").textContent = `Download PNG, ${picture.depth} bit`;
   say(`Done. ${facts}`);
   const { denoised: after, level, precision, seconds, threads, windows } = result;
   const detail = { name: file.name, ...picture, before: picture.image, after, level, precision, seconds, threads, windows };
@@ -124,16 +125,25 @@ function listenToControls() {
     stage.change({ strength: strength.value / 100 });
   });
   document.addEventListener("change", ({ target }) => {
-    if (target.name === "zoom") stage.change({ zoom: Number(target.value) });
+    if (target.name === "zoom") {
+      zoomChosen = true;
+      stage.change({ zoom: Number(target.value) });
+    }
     if (target.name === "view") showView(target);
     if (target.name === "precision" && file) start(file);
   });
   element("download").addEventListener("click", download);
 }
 
+function suggestZoom(zoom) {
+  document.querySelector(`input[name=zoom][value="${zoom}"]`).checked = true;
+  stage.change({ zoom });
+}
+
 function showView({ value }) {
-  const name = value === "residual" ? "Removed, 4 times enlarged" : "Denoised";
-  element("tag-after").textContent = element("lens-caption").textContent = name;
+  const [name, meaning] = value === "residual" ? [`Removed (×${RESIDUAL_GAIN})`, "What was removed"] : ["Denoised", "The X-ray denoised"];
+  element("side-after").textContent = element("lens-caption").textContent = name;
+  element("after").setAttribute("aria-label", meaning);
   stage.change({ view: value });
 }
 
@@ -146,4 +156,4 @@ worker.addEventListener("error", (event) => {
 });
 listenToFiles();
 listenToControls();
-element("sizes").textContent = `The first picture loads ${(__RUNTIME__.wasmBytes / 1e6).toFixed(0)} MB.`;
+element("sizes").textContent = `${(__RUNTIME__.wasmBytes / 1e6).toFixed(0)}\u00a0MB of runtime`;

@@ -5,6 +5,7 @@ const MOST_SHOWN = 2048; // px on the longer side of what is drawn as a whole; p
 const STEP = 2; // percent that an arrow key moves the divider
 const LARGE_STEP = 10;
 const LENS_STEP = 0.1; // of the lens's own side that an arrow key moves it; with Shift a whole side
+const FIRST_SPOT = [0.33, 0.4]; // shares of width and height: beside the divider, in a lung
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function clamp(value, low, high) {
@@ -22,6 +23,11 @@ function draw(canvas, { width, height, values }) {
 function after(before, denoised, { strength, view }) {
   const values = atStrength(before.values, denoised.values, strength);
   return { ...before, values: view === "residual" ? residual(before.values, values) : values };
+}
+
+/** @returns {1 | 2 | 4 | 8} the zoom at which the lens shows a part of an image that is worth a look */
+export function firstZoom({ width, height }) {
+  return 2 ** clamp(Math.round(Math.log2(2048 / Math.max(width, height))), 0, 3);
 }
 
 /** @returns {number | null} where a key moves the divider, in percent */
@@ -43,7 +49,7 @@ export class Stage {
   /** @param {(id: string) => HTMLElement} element */
   constructor(element) {
     this.element = element;
-    this.look = { strength: 1, view: "denoised", zoom: 4 };
+    this.look = { strength: 1, view: "denoised", zoom: 2 };
     this.#listenToDivider(element("divider"));
     this.#listenToLens(element("spot"));
     new ResizeObserver(() => this.#drawLens()).observe(element("lens-before"));
@@ -54,8 +60,8 @@ export class Stage {
     this.image = image;
     this.denoised = null;
     this.shown = { before: shrunk(image, MOST_SHOWN) };
-    this.centre = [image.width / 2, image.height / 2];
-    this.element("stage").style.setProperty("--ratio", image.width / image.height);
+    this.centre = [image.width * FIRST_SPOT[0], image.height * FIRST_SPOT[1]];
+    this.element("stage").parentElement.style.setProperty("--ratio", image.width / image.height);
     draw(this.element("before"), this.shown.before);
     this.divide(50);
   }
@@ -104,7 +110,7 @@ export class Stage {
     });
   }
 
-  /** The lens follows the mouse, and a finger that taps or drags it. */
+  /** The lens follows the mouse, and a finger that taps or drags it; one that strokes beside it moves the divider. */
   #listenToLens(spot) {
     const stage = this.element("stage");
     const follow = (event) => {
@@ -112,13 +118,13 @@ export class Stage {
       this.#moveLens(x * this.image.width, y * this.image.height);
     };
     stage.addEventListener("pointermove", (event) => {
-      const dragged = event.pointerType === "mouse" || spot.hasPointerCapture(event.pointerId);
-      if (this.denoised && dragged) follow(event);
+      if (!this.denoised || this.element("divider").contains(event.target)) return;
+      if (event.pointerType === "mouse" || event.target === spot) follow(event);
+      else this.divide(clamp(this.#placeOf(event)[0] * 100, 0, 100));
     });
     stage.addEventListener("click", (event) => {
       if (this.denoised && !this.element("divider").contains(event.target)) follow(event);
     });
-    spot.addEventListener("pointerdown", (event) => spot.setPointerCapture(event.pointerId));
     spot.addEventListener("keydown", (event) => {
       const arrow = ARROWS[event.key];
       if (!arrow) return;
