@@ -24,6 +24,11 @@ async function loadAll(arrays) {
   return Object.fromEntries(await Promise.all(entries));
 }
 
+/** As the other examples write it: two digits in the exponent. */
+function scientific(number) {
+  return number.toExponential(1).replace(/e([+-])(\d)$/, "e$10$2");
+}
+
 /** Infinite where sizes differ or a value is none. */
 function largestDifference(found, expected) {
   if (found.length !== expected.length) return Infinity;
@@ -56,7 +61,7 @@ for (const [name, model] of Object.entries(manifest.models)) {
     }
     for (const [suffix, [found, expected]] of Object.entries(cases)) {
       const difference = largestDifference(found, await load(expected));
-      console.log(`${name} ${precision}${suffix}: largest difference ${difference.toExponential(1)}, at most ${tolerance}`);
+      console.log(`${name} ${precision}${suffix}: largest difference ${scientific(difference)}, at most ${tolerance}`);
       if (difference > tolerance) process.exitCode = 1;
     }
     await session.release();
