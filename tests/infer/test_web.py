@@ -7,21 +7,24 @@ import http.client
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from cxr_infer import web
 from cxr_infer.errors import UsageError
 from cxr_infer.model_card import weights_directory
-from tests.conftest import Run
+from tests.conftest import REPOSITORY, Run
 
 CONTENT = {"runtime.mjs": b"export default 1;", "runtime.wasm": b"\0asm"}
 RUNTIME = web.Runtime(
@@ -244,13 +247,19 @@ def test_a_browser_is_opened_only_where_it_is_seen(monkeypatch: pytest.MonkeyPat
     assert web.has_display()
 
 
-def test_the_page_is_small_enough_for_the_wheel_and_brings_no_runtime() -> None:
+def test_the_page_is_small_enough_for_the_wheel_and_brings_no_runtime(tmp_path: Path) -> None:
     files = [path for path in web.PAGE.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 300_000
     assert not [path for path in files if path.suffix in (".wasm", ".onnx")]
+    built = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
+    carried = {name for name in zipfile.ZipFile(built).namelist() if name.startswith("cxr_infer/web_page/")}
+    assert carried == {path.relative_to(REPOSITORY).as_posix() for path in files}
     page = (web.PAGE / "index.html").read_text(encoding="utf-8")
     assert "://" not in page  # nothing from elsewhere
     needed = web.needed_runtime()
-    lock = web.PAGE.parent.parent / "examples" / "web" / "package-lock.json"
+    lock = REPOSITORY / "examples" / "web" / "package-lock.json"
     locked = json.loads(lock.read_text(encoding="utf-8"))["packages"][f"node_modules/{needed.package}"]
     assert locked["version"] == needed.version
+    assert f"npm pack {needed.package}@{needed.version}\n" in re.sub(
+        " +#.*", "", (REPOSITORY / "README.md").read_text()
+    )

@@ -25,7 +25,9 @@ export function grayChannel(data, channels, white) {
 
 /** @returns {Float32Array} in [0, 1], by the manifest's step `scale` */
 export function toUnit(stored, white) {
-  return Float32Array.from(stored, (value) => Math.min(value / white, 1));
+  const unit = new Float32Array(stored.length); // `Float32Array.from` would first make a list of all numbers
+  for (let i = 0; i < unit.length; i++) unit[i] = Math.min(stored[i] / white, 1);
+  return unit;
 }
 
 /** Rounded to nearest, ties to even, as the manifest's step `store` says and IEEE 754 rounds. */

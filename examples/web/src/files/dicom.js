@@ -143,9 +143,9 @@ export function readDicom(bytes, checkSize) {
   const padding = paddingOf(data, layout);
   const isPadding = (value) => padding !== null && value >= padding[0] && value <= padding[1];
   const { shown, windowed } = shownBy(data, layout);
-  const grays = Float32Array.from(stored, shown);
+  const grays = new Float32Array(stored.length).map((_, i) => shown(stored[i]));
   checkShown(padding ? grays.filter((_, i) => !isPadding(stored[i])) : grays, windowed);
   const seen = layout.inverted ? (value) => 1 - shown(value) : shown;
-  const values = Float32Array.from(stored, (value) => (isPadding(value) ? 0 : seen(value)));
+  const values = grays.map((_, i) => (isPadding(stored[i]) ? 0 : seen(stored[i])));
   return { image: { width, height, values }, depth: 16 };
 }

@@ -37,7 +37,10 @@ function say(text) {
   status.textContent = text;
 }
 
+/** What is shown of every step is more than anyone wants to hear: a screen reader is told when another one begins. */
 function showProgress(text, share) {
+  const step = text.split(",")[0];
+  if (step !== status.textContent) say(step);
   element("working-text").textContent = text;
   element("progress").value = share;
 }
@@ -53,7 +56,6 @@ function start(newFile) {
   job += 1;
   error.hidden = true;
   worker.postMessage({ id: job, file: asked, precision: chosen("precision"), base });
-  say(`Reading ${asked.name}`);
 }
 
 function showPicture(message) {
@@ -63,7 +65,6 @@ function showPicture(message) {
   stage.showBefore(picture.image);
   if (!zoomChosen) suggestZoom(firstZoom(picture.image));
   setState("working");
-  say("Denoising");
 }
 
 function showResult(message) {
