@@ -148,6 +148,32 @@ test("the divider moves by mouse and by keyboard", async () => {
   });
 });
 
+test("a finger drags the divider and the lens, strokes beside them and taps", async () => {
+  await visit(isolated.url, async (visitor, page) => {
+    await visitor.dropFile(at("small", EIGHT_BIT));
+    await visitor.result();
+    const box = await page.locator("#stage").boundingBox();
+    const place = (x, y) => [box.x + box.width * x, box.y + box.height * y];
+    const divided = async () => Number(await page.locator("#divider").getAttribute("aria-valuenow"));
+    const lensAt = async () => {
+      const spot = await page.locator("#spot").boundingBox();
+      return [(spot.x + spot.width / 2 - box.x) / box.width, (spot.y + spot.height / 2 - box.y) / box.height];
+    };
+    const near = async (x, y) => (await lensAt()).every((found, axis) => Math.abs(found - [x, y][axis]) < 0.02);
+    await visitor.stroke(place(0.5, 0.8), place(0.7, 0.8));
+    assert.ok(Math.abs((await divided()) - 70) <= 1);
+    await visitor.stroke(place(0.2, 0.8), place(0.4, 0.8));
+    assert.ok(Math.abs((await divided()) - 40) <= 1);
+    await page.waitForTimeout(300); // chromium takes a tap that follows at once for the end of the stroke
+    await page.touchscreen.tap(...place(0.75, 0.3));
+    await page.waitForTimeout(300); // and tells of a tap later than of what a finger did before
+    assert.ok(await near(0.75, 0.3));
+    await visitor.stroke(place(0.75, 0.3), place(0.6, 0.6));
+    assert.ok(await near(0.6, 0.6));
+    assert.ok(Math.abs((await divided()) - 40) <= 1);
+  }, PHONE);
+});
+
 test("strength and residual change what is shown", async () => {
   await visit(isolated.url, async (visitor, page) => {
     await visitor.dropFile(at("small", EIGHT_BIT));

@@ -15,7 +15,7 @@ export class Visitor {
    * @param {string} url of the page
    */
   static async arrive(browser, url, viewport = { width: 1280, height: 800 }) {
-    const context = await browser.newContext({ viewport, acceptDownloads: true });
+    const context = await browser.newContext({ viewport, acceptDownloads: true, hasTouch: viewport.width < 500 });
     const visitor = new Visitor();
     visitor.page = await context.newPage();
     visitor.complaints = []; // errors on the console, exceptions, and requests to anywhere else
@@ -87,6 +87,17 @@ export class Visitor {
       return btoa(text);
     }, id);
     return Uint8Array.from(Buffer.from(text, "base64"));
+  }
+
+  /** Stroke with a finger, from a place to another, in steps as a hand does. */
+  async stroke([x, y], [toX, toY]) {
+    const session = await this.page.context().newCDPSession(this.page);
+    const touch = (type, ...touchPoints) => session.send("Input.dispatchTouchEvent", { type, touchPoints });
+    await touch("touchStart", { x, y });
+    for (let step = 1; step <= 10; step++) {
+      await touch("touchMove", { x: x + ((toX - x) * step) / 10, y: y + ((toY - y) * step) / 10 });
+    }
+    await touch("touchEnd");
   }
 
   error() {
