@@ -18,7 +18,7 @@ import typer
 
 from cxr_infer import __version__
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
-from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS
+from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, WEB_PORT
 
 app = typer.Typer(
     name="cxr-infer",
@@ -255,6 +255,33 @@ def sample_command(
         f"{len(samples.names)} noisy phantoms are in {samples.noisy}, their clean references in {samples.clean}"
     )
     report.print_line(f"try: cxr-infer dir {samples.noisy} --model window --reference {samples.clean}")
+
+
+@app.command("web")
+@reports_errors
+def web_command(
+    port: Annotated[int, typer.Option(help="Port on this machine's loopback; 0 for any that is free.")] = WEB_PORT,
+    wasm: Annotated[
+        Path | None,
+        typer.Option(
+            help="onnxruntime-web as `npm pack` fetches it, a .tgz, or a folder with its files. "
+            "Default: the .tgz or node_modules in the current directory."
+        ),
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Serve the page that denoises in a browser, to this machine only."""
+    from cxr_infer import report, web
+
+    runtime = web.needed_runtime()
+    files = web.served_files(web.read_runtime(runtime, wasm, Path.cwd()))
+
+    def announce(address: str) -> None:
+        report.print_line(f"{address}  (Ctrl-C ends it)")
+        sys.stdout.flush()  # whoever reads it through a pipe waits for it
+
+    web.serve(web.PageServer(files, port), announce, open_browser=not no_browser)
+    report.print_line("stopped")
 
 
 def _keep_stderr_ours() -> None:

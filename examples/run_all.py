@@ -51,6 +51,12 @@ def node_folder() -> Path:
     return folder
 
 
+def web_program() -> Path:
+    """The page's own steps, and onnxruntime-web beside them; they lie together so that node finds it."""
+    call("npm", "ci", "--no-audit", "--no-fund", cwd=HERE / "web")
+    return HERE / "web" / "denoise.mjs"
+
+
 def built(name: str, *definitions: str) -> Path:
     """The program of a C++ example."""
     folder = BUILD / name
@@ -86,6 +92,7 @@ EXAMPLES = {
     "cpp-openvino": lambda: [cpp_openvino()],
     "node-onnxruntime": lambda: ["node", node_folder() / "denoise.mjs"],
     "cpp-onnxruntime": lambda: [cpp_onnxruntime()],
+    "web": lambda: ["node", web_program()],
 }
 
 

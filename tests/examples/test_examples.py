@@ -46,7 +46,7 @@ def test_no_example_leans_on_this_project(name: str) -> None:
 
 
 def test_every_example_is_run_and_stands_in_the_table_within_tolerance() -> None:
-    assert len(PROGRAMS) == 6
+    assert len(PROGRAMS) == 7
     readme, runner = ((EXAMPLES / name).read_text() for name in ("README.md", "run_all.py"))
     tolerances = {
         f"{name} {precision}": file["tolerance"]

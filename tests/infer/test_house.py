@@ -44,8 +44,8 @@ def test_the_public_names_are_pinned() -> None:
 
 def test_the_readme_names_every_command_and_option(run: Run) -> None:
     readme = (REPOSITORY / "README.md").read_text()
-    for command in ("cxr-infer dir", "cxr-infer file", "cxr-infer models", "cxr-infer compare", "cxr-infer sample"):
-        assert f"\n{command} " in readme + " " or f"\n{command}\n" in readme, command
+    for command in ("dir", "file", "models", "compare", "sample", "web"):
+        assert re.search(rf"^cxr-infer {command}( |$)", readme, re.MULTILINE), command
     for command in ("cxr-train window", "cxr-train --all", "cxr-train evaluate", "cxr-export --all"):
         assert command in readme, command
     options = set(re.findall(r"--[a-z][a-z-]+", run("cxr-infer", "dir", "--help").stdout)) - {"--help"}

@@ -1,0 +1,33 @@
+import { Refusal } from "./refusal.js";
+
+/**
+ * The bytes of a file of this page.
+ * @param {URL} url
+ * @param {number} size bytes that it has unpacked, for the progress
+ * @param {(share: number) => void} onProgress from 0 to 1
+ * @returns {Promise<Uint8Array>}
+ */
+export async function fetchBytes(url, size, onProgress) {
+  const response = await fetch(url).catch(() => null);
+  if (!response?.ok) {
+    const reason = response ? `the server answers ${response.status}` : "the server does not answer";
+    throw new Refusal(`${url.pathname} cannot be loaded: ${reason}. Check that the page is served whole, and try again.`);
+  }
+  const parts = [];
+  let loaded = 0;
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    loaded += value.length;
+    onProgress(Math.min(loaded / size, 1));
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+/** Whether bytes have a SHA-256, in hex. Browsers tell only pages from https and from this machine; else it is true. */
+export async function hasSha256(bytes, expected) {
+  if (!globalThis.crypto?.subtle) return true;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") === expected;
+}

@@ -1,0 +1,51 @@
+// A file of the visitor's -> a gray image. Told by content, never by name; sizes are judged before pixels are decoded.
+import { Refusal } from "../refusal.js";
+import { isJpeg, jpegSize, readJpeg } from "./jpeg.js";
+import { isPng, pngSize, readPng } from "./png.js";
+
+export const MOST_PIXELS = 32_000_000; // the largest detectors have 20 million; each takes 30 bytes here at the peak
+const MOST_BYTES = 256 * 2 ** 20; // no file of that many pixels is larger
+const DICOM_MAGIC = [0x44, 0x49, 0x43, 0x4d]; // "DICM", behind a preamble
+const PREAMBLE = 128;
+
+/** @typedef {{image: import("../core/image.js").Gray, depth: 8 | 16}} Picture  depth: bits of the stored pixels */
+
+/** Raises Refusal where an image promises more pixels than a browser can be trusted with, or none. */
+export function checkSize({ width, height }) {
+  if (!(width > 0 && height > 0)) throw new Refusal("This file holds no pixels. Is it complete?");
+  if (width * height > MOST_PIXELS) {
+    throw new Refusal(
+      `This image has ${width} × ${height} pixels; this page takes up to ${MOST_PIXELS / 1e6} million. ` +
+        "For larger ones there is the command cxr-infer.",
+    );
+  }
+}
+
+/**
+ * @param {Blob} file
+ * @returns {Promise<Picture>}
+ */
+export async function readPicture(file) {
+  if (file.size > MOST_BYTES) {
+    throw new Refusal(`This file has ${Math.round(file.size / 2 ** 20)} MB; this page takes up to ${MOST_BYTES / 2 ** 20}.`);
+  }
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  try {
+    if (isPng(bytes)) {
+      checkSize(pngSize(bytes));
+      return readPng(bytes);
+    }
+    if (isJpeg(bytes)) {
+      checkSize(jpegSize(bytes));
+      return await readJpeg(file);
+    }
+    if (DICOM_MAGIC.every((byte, i) => bytes[PREAMBLE + i] === byte)) {
+      const { readDicom } = await import("./dicom.js"); // most visitors have a picture and need no parser
+      return readDicom(bytes, checkSize);
+    }
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    throw new Refusal(`This file cannot be decoded (${error.message ?? error}). Is it damaged or incomplete?`);
+  }
+  throw new Refusal("This is neither PNG, JPEG nor DICOM. Other kinds of files are for the command cxr-infer.");
+}

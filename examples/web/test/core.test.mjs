@@ -1,0 +1,172 @@
+// The pure functions, against the manifest's test image and by their properties.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { stepsOf } from "../src/core/image.js";
+import { mirrored, noiseLevel } from "../src/core/noise_level.js";
+import * as pixels from "../src/core/pixels.js";
+import { blendWeights, predictInWindows, repeated, windowStarts } from "../src/core/windows.js";
+import { windowFunction } from "../src/files/dicom.js";
+import { jpegSize } from "../src/files/jpeg.js";
+import { isPng, pngSize, readPng, writePng } from "../src/files/png.js";
+import { checkSize, readPicture } from "../src/files/read.js";
+import { dividerAfterKey } from "../src/page/stage.js";
+import { downloadName, factsOf, photonsAtWhite } from "../src/page/words.js";
+import { Refusal } from "../src/refusal.js";
+
+const weights = new URL("../../../weights/", import.meta.url);
+const model = JSON.parse(readFileSync(new URL("manifest.json", weights), "utf8")).models.window;
+const steps = stepsOf(model);
+
+function testImage() {
+  const { raw, raw_offset, shape } = model.test.image.noisy;
+  const bytes = Uint8Array.from(readFileSync(new URL(raw, weights)).subarray(raw_offset));
+  return { width: shape[1], height: shape[0], values: new Float32Array(bytes.buffer) };
+}
+
+function ramp(width, height) {
+  return { width, height, values: Float32Array.from({ length: width * height }, (_, i) => ((i * 7919) % 1009) / 1009) };
+}
+
+test("the noise level is the one of the manifest", () => {
+  assert.ok(Math.abs(noiseLevel(testImage(), steps.noise_level) - model.test.image.noise_level) < 1e-6);
+});
+
+test("where nothing can be told the noise level is 0", () => {
+  const even = (width, height, value) => ({ width, height, values: new Float32Array(width * height).fill(value) });
+  for (const image of [even(7, 50, 0.5), even(50, 7, 0.5), even(64, 64, 0), even(64, 64, 1), even(1, 1, 0.5)]) {
+    assert.equal(noiseLevel(image, steps.noise_level), 0);
+  }
+  assert.equal(noiseLevel(even(64, 64, 0.5), steps.noise_level), 0);
+});
+
+test("indices are mirrored as numpy's reflect and symmetric do", () => {
+  const at = (f, length) => Array.from({ length: 9 }, (_, i) => f(i, length));
+  assert.deepEqual(at(mirrored, 3), [0, 1, 2, 1, 0, 1, 2, 1, 0]);
+  assert.deepEqual([-3, -2, -1].map((i) => mirrored(i, 3)), [1, 2, 1]);
+  assert.deepEqual(at(repeated, 3), [0, 1, 2, 2, 1, 0, 0, 1, 2]);
+  assert.deepEqual(at(mirrored, 1), Array(9).fill(0));
+});
+
+test("windows cover the axis, share the overlap and start at multiples", () => {
+  for (let extent = 1; extent < 3000; extent += 37) {
+    for (const side of [64, 512, 1024]) {
+      const { length, starts, padded } = windowStarts(extent, side, 96, 16);
+      assert.equal(starts[0], 0);
+      assert.equal(starts.at(-1) + length, padded);
+      assert.ok(padded >= extent && padded < extent + 16);
+      assert.ok(length <= side + 96);
+      assert.ok([...starts, length].every((px) => px % 16 === 0));
+      starts.slice(1).forEach((start, i) => assert.ok(starts[i] + length - start >= 96));
+    }
+  }
+});
+
+test("weights rise from 0 to 1 and are symmetric", () => {
+  const weights = blendWeights(96, steps.blend.blind_share);
+  weights.forEach((weight, i) => assert.ok(Math.abs(weight + weights[95 - i] - 1) < 1e-6));
+  assert.equal(weights[0], 0);
+  assert.equal(weights[95], 1);
+});
+
+test("a network that changes nothing gives every image back to the bit", async () => {
+  for (const [width, height] of [[1, 1], [17, 5], [150, 118], [401, 230]]) {
+    const image = ramp(width, height);
+    const calls = [];
+    const result = await predictInWindows(image, steps, { side: 64, overlap: 32 }, async (x) => x, (done, all) => calls.push([done, all]));
+    assert.deepEqual(result, image);
+    assert.deepEqual(calls.at(-1), [calls.length - 1, calls.length - 1]);
+  }
+});
+
+test("what throws between windows ends the work", async () => {
+  let windows = 0;
+  const predict = async (x) => (windows++, x);
+  const stop = (done) => { if (done === 2) throw new Error("enough"); };
+  await assert.rejects(predictInWindows(ramp(200, 200), steps, { side: 64, overlap: 32 }, predict, stop), /enough/);
+  assert.equal(windows, 2);
+});
+
+test("stored pixels come back, ties go to even, what is beyond saturates", () => {
+  for (const [white, type] of [[255, Uint8Array], [65535, Uint16Array]]) {
+    const all = type.from({ length: white + 1 }, (_, i) => i);
+    assert.deepEqual(pixels.toStored(pixels.toUnit(all, white), white), all);
+  }
+  assert.deepEqual([0.5, 1.5, 2.5, -1.5, 2.51].map(pixels.roundedToEven), [0, 2, 2, -2, 3]);
+  assert.deepEqual(pixels.toStored(Float32Array.of(-1, 2), 255), Uint8Array.of(0, 255));
+});
+
+test("strength mixes, and both ends are exact", () => {
+  const [before, after] = [Float32Array.of(0.1, 0.9), Float32Array.of(0.3, 0.7)];
+  assert.deepEqual(pixels.atStrength(before, after, 0), before);
+  assert.deepEqual(pixels.atStrength(before, after, 1), after);
+  assert.ok(Math.abs(pixels.atStrength(before, after, 0.5)[0] - 0.2) < 1e-7);
+  assert.ok(Math.abs(pixels.residual(before, after)[0] - (0.5 - 0.2 * pixels.RESIDUAL_GAIN)) < 1e-6);
+});
+
+test("equal channels are gray, others are refused", () => {
+  assert.deepEqual(pixels.grayChannel(Uint8Array.of(7, 7, 7, 255, 9, 9, 9, 255), 4, 255), Uint8Array.of(7, 9));
+  assert.deepEqual(pixels.grayChannel(Uint16Array.of(7, 65535), 2, 65535), Uint16Array.of(7));
+  assert.throws(() => pixels.grayChannel(Uint8Array.of(7, 7, 8), 3, 255), { message: pixels.COLOUR });
+  assert.throws(() => pixels.grayChannel(Uint8Array.of(7, 254), 2, 255), { message: pixels.TRANSPARENT });
+});
+
+test("shrinking takes means of blocks, also at ragged edges", () => {
+  const image = { width: 5, height: 3, values: Float32Array.from({ length: 15 }, (_, i) => i) };
+  assert.equal(pixels.shrunk(image, 5), image);
+  assert.deepEqual(pixels.shrunk(image, 4), { width: 3, height: 2, values: Float32Array.of(3, 5, 6.5, 10.5, 12.5, 14) });
+});
+
+test("the lens stays inside the image", () => {
+  assert.deepEqual(pixels.squareAround({ width: 100, height: 50 }, 0, 50, 20), { left: 0, top: 30, width: 20, height: 20 });
+  assert.deepEqual(pixels.squareAround({ width: 10, height: 50 }, 5, 25, 20), { left: 0, top: 15, width: 10, height: 20 });
+});
+
+test("PNG of both depths comes back", () => {
+  for (const depth of [8, 16]) {
+    const image = { width: 5, height: 3, values: pixels.toUnit(Uint16Array.from({ length: 15 }, (_, i) => i * 17), 2 ** depth - 1) };
+    const file = writePng(image, depth);
+    assert.ok(isPng(file));
+    assert.deepEqual(pngSize(file), { width: 5, height: 3 });
+    assert.deepEqual(readPng(file), { image, depth });
+  }
+});
+
+test("the size of a JPEG is found behind its other segments", () => {
+  const header = [0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xff, 0xc4, 0, 3, 9, 0xff, 0xc2, 0, 11, 8, 0, 30, 1, 0, 1, 1, 1];
+  assert.deepEqual(jpegSize(Uint8Array.from(header)), { width: 256, height: 30 });
+  assert.deepEqual(jpegSize(Uint8Array.from(header.slice(0, 12))), { width: 0, height: 0 });
+});
+
+test("what cannot be read is refused with a sentence", async () => {
+  const png = writePng({ width: 5, height: 3, values: new Float32Array(15) }, 8);
+  const damaged = png.slice();
+  damaged[40] ^= 1;
+  for (const bytes of [[], [1, 2, 3], png.slice(0, 45), damaged, [0xff, 0xd8, 0xff, 0xd9]]) {
+    await assert.rejects(readPicture(new Blob([Uint8Array.from(bytes)])), (error) => error instanceof Refusal && /^This /.test(error.message));
+  }
+  assert.throws(() => checkSize({ width: 8000, height: 4001 }), /8000 × 4001 pixels; this page takes up to 32 million/);
+});
+
+test("DICOM windows are the standard's", () => {
+  const values = [-1, 0, 50, 100, 101];
+  assert.deepEqual(values.map(windowFunction(50.5, 101, "LINEAR")), [0, 0, 0.5, 1, 1]);
+  assert.deepEqual(values.map(windowFunction(50, 100, "LINEAR_EXACT")), [0, 0, 0.5, 1, 1]);
+  assert.equal(windowFunction(50, 100, "SIGMOID")(50), 0.5);
+});
+
+test("keys move the divider and stop at its ends", () => {
+  assert.deepEqual(["ArrowLeft", "ArrowUp", "PageUp", "Home", "End", "x"].map((key) => dividerAfterKey(key, 99)), [97, 100, 100, 0, 100, null]);
+});
+
+test("a result is told in words", () => {
+  assert.equal(Math.round(photonsAtWhite(0.5 / Math.sqrt(71))), 71);
+  const facts = { level: 0.5 / Math.sqrt(71), precision: "int8", seconds: 1.24, threads: 1, windows: 4 };
+  assert.equal(
+    factsOf({ image: { width: 1024, height: 900 }, depth: 16 }, facts),
+    "1024 × 900 px, 16 bit. Denoised in 1.2 s with int8, 4 windows, 1 thread. Mottle as of 71 photons at white.",
+  );
+  assert.deepEqual(["a.b.jpg", "scan", ".dcm", "noise.2024-01-02"].map(downloadName), [
+    "a.b-denoised.png", "scan-denoised.png", "xray-denoised.png", "noise.2024-01-02-denoised.png",
+  ]);
+});
