@@ -1,0 +1,169 @@
+"""Pieces of the page as text: all that comes from files and their names is escaped here."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from cxr_infer.html_report.encoding import Pictures
+from cxr_infer.html_report.figures import Histogram, removed
+from cxr_infer.printable import printable
+from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
+
+OUTCOMES = {DONE: "denoised", FAILED: "failed", SKIPPED: "skipped", IGNORED: "left alone", PENDING: "not begun"}
+NO_FIGURE = "–"  # noqa: RUF001  an en dash, as in the terminal's table
+
+CHART_WIDTH, CHART_HEIGHT = 560, 210  # px, scaled to the page
+CHART_LEFT, CHART_RIGHT, CHART_TOP, CHART_BOTTOM = 44, 12, 24, 46  # px, margins that hold the labels
+MOST_TICKS = 6
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image that the page shows. number: its anchor."""
+
+    number: int
+    result: FileResult
+    pictures: Pictures
+
+
+def text(content: object) -> str:
+    """Fit for the page, as text and as an attribute, whatever a file is called."""
+    return escape(printable(str(content)))
+
+
+def figure(value: float | None, digits: int = 1, unit: str = "") -> str:
+    if value is None:
+        return NO_FIGURE
+    return f"{value:.{digits}f}" + (f'<span class="unit"> {unit}</span>' if unit else "")
+
+
+def without_folders(message: str, folders: Iterable[Path]) -> str:
+    """A message whose paths begin below these folders, since where somebody keeps X-rays is nobody's business."""
+    spellings = {str(path) for folder in folders for path in (folder, folder.absolute(), folder.resolve())}
+    for folder in sorted(spellings - {"."}, key=len, reverse=True):
+        message = re.sub(rf"(?<![^\s'\"(]){re.escape(folder.rstrip(os.sep) + os.sep)}", "", message)
+    return message
+
+
+def tile(label: str, value: str, note: str = "", kind: str = "") -> str:
+    """One figure of the summary. value and note are markup."""
+    note = f'<span class="note">{note}</span>' if note else ""
+    return f'<div class="tile {kind}"><dt>{text(label)}</dt><dd>{value}{note}</dd></div>\n'
+
+
+def row(result: FileResult, message: str, anchor: int | None, with_reference: bool) -> str:
+    """A row of the table. Cells with figures carry them in full, for sorting."""
+    name = text(result.name)
+    link = name if anchor is None else f'<a href="#image-{anchor}">{name}</a>'
+    reason = f'<span class="reason">{text(message)}</span>' if message else ""
+    pixels = None if result.width is None or result.height is None else result.width * result.height
+    quality = [(result.psnr, 2), (result.ssim, 4)] if with_reference else []
+    cells = [
+        f'<th scope="row">{link}{reason}</th>',
+        f'<td><span class="outcome {result.status}">{OUTCOMES[result.status]}</span></td>',
+        _cell(pixels, f"{result.width} × {result.height}"),  # noqa: RUF001
+        *(
+            _cell(value, figure(value, digits))
+            for value, digits in (
+                (result.mottle_before, 1),
+                (result.mottle_after, 1),
+                (removed(result), 1),
+                *quality,
+                (result.milliseconds, 0),
+            )
+        ),
+    ]
+    return f'<tr data-outcome="{result.status}">{"".join(cells)}</tr>\n'
+
+
+def _cell(value: float | None, shown: str) -> str:
+    return f"<td>{NO_FIGURE}</td>" if value is None else f'<td data-value="{value:.6g}">{shown}</td>'
+
+
+def card(card: Card, template: str, message: str) -> str:
+    """The viewer of one image. template: with the places that `CARD` fills."""
+    result, pictures = card.result, card.pictures
+    width, height = pictures.size
+    longer = max(result.width or 0, result.height or 0)
+    shrunk = f", shown at {100 * max(width, height) / longer:.0f} %" if longer > max(width, height) else ""
+    facts = [
+        ("mottle before", figure(result.mottle_before, 1)),
+        ("after", figure(result.mottle_after, 1)),
+        ("removed", figure(removed(result), 1)),
+    ]
+    if result.psnr is not None:
+        facts += [("PSNR", figure(result.psnr, 2, "dB")), ("SSIM", figure(result.ssim, 4))]
+    facts += [("time", figure(result.milliseconds, 0, "ms"))]
+    return template.format(
+        number=card.number,
+        name=text(result.name),
+        size=f"{result.width} × {result.height} px, {result.bits} bit{shrunk}",  # noqa: RUF001
+        facts="".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts),
+        message=f'<p class="reason">{text(message)}</p>' if message else "",
+        width=width,
+        height=height,
+        gain=pictures.gain,
+        before=_data(pictures.before),
+        after=_data(pictures.after),
+        residual=_data(pictures.residual),
+    )
+
+
+def _data(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def chart(counted: Histogram, middle: float) -> str:
+    """The histogram as SVG. middle: the median, marked."""
+    bins = len(counted.counts)
+    end = counted.start + bins * counted.width
+    inner_width = CHART_WIDTH - CHART_LEFT - CHART_RIGHT
+    inner_height = CHART_HEIGHT - CHART_TOP - CHART_BOTTOM
+    base = CHART_HEIGHT - CHART_BOTTOM
+    most = max(counted.counts)
+
+    def across(value: float) -> float:
+        return CHART_LEFT + inner_width * (value - counted.start) / (end - counted.start)
+
+    def edge(index: int) -> str:
+        return f"{counted.start + index * counted.width:.4g}"
+
+    bars = [
+        f'<rect class="bar" x="{across(counted.start + index * counted.width) + 0.75:.1f}" '
+        f'y="{base - inner_height * count / most:.1f}" width="{max(inner_width / bins - 1.5, 1):.1f}" '
+        f'height="{inner_height * count / most:.1f}" rx="1.5">'
+        f"<title>{edge(index)} to {edge(index + 1)} gray levels: {count}</title></rect>"
+        for index, count in enumerate(counted.counts)
+        if count
+    ]
+    every = -(-bins // MOST_TICKS)
+    ticks = [
+        f'<text x="{across(counted.start + index * counted.width):.1f}" y="{base + 17}" '
+        f'text-anchor="middle">{edge(index)}</text>'
+        for index in range(0, bins + 1, every)
+    ]
+    x = across(middle)
+    side = "start" if x < CHART_WIDTH / 2 else "end"
+    shift = 6 if side == "start" else -6
+    return (
+        f'<svg viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" aria-labelledby="chart-title">'
+        f'<title id="chart-title">Histogram of the mottle removed, {counted.start:.4g} to {end:.4g} gray levels; '
+        f"median {middle:.1f}</title>"
+        f'<line class="axis" x1="{CHART_LEFT}" y1="{base}" x2="{CHART_WIDTH - CHART_RIGHT}" y2="{base}"/>'
+        f'<line class="grid" x1="{CHART_LEFT}" y1="{CHART_TOP}" x2="{CHART_WIDTH - CHART_RIGHT}" y2="{CHART_TOP}"/>'
+        f'<text x="{CHART_LEFT - 8}" y="{CHART_TOP + 5}" text-anchor="end">{most}</text>'
+        f'<text x="{CHART_LEFT - 8}" y="{base + 1}" text-anchor="end">0</text>'
+        f"{''.join(bars)}{''.join(ticks)}"
+        f'<line class="median" x1="{x:.1f}" y1="{CHART_TOP - 14}" x2="{x:.1f}" y2="{base}"/>'
+        f'<text class="median" x="{x + shift:.1f}" y="{CHART_TOP - 6}" text-anchor="{side}">median {middle:.1f}</text>'
+        f'<text x="{CHART_LEFT + inner_width / 2:.0f}" y="{CHART_HEIGHT - 6}" text-anchor="middle">'
+        "mottle removed, gray levels of 0..255</text>"
+        f'<text x="12" y="{CHART_TOP + inner_height / 2:.0f}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {CHART_TOP + inner_height / 2:.0f})">images</text></svg>'
+    )
