@@ -52,7 +52,13 @@ def denoise_files(
     `pending`. Raises UsageError where the settings do not fit the model or the output directory cannot be used.
     """
     run = _Run(
-        plan.source.resolve(), model, settings or Settings(), reading or Reading(), reference, overwrite, show is not None
+        plan.source.resolve(),
+        model,
+        settings or Settings(),
+        reading or Reading(),
+        reference,
+        overwrite,
+        show is not None,
     )
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)

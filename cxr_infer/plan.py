@@ -157,9 +157,7 @@ def check_report(path: Path, source: Path, option: str, suffix: str) -> None:
     Raises UsageError.
     """
     if path.suffix.lower() != suffix:
-        raise UsageError(
-            f"{path}: the report is {suffix[1:].upper()}; give {option} a name that ends in {suffix}"
-        )
+        raise UsageError(f"{path}: the report is {suffix[1:].upper()}; give {option} a name that ends in {suffix}")
     if source.resolve() in path.resolve().parents:
         raise UsageError(f"{path}: lies inside the input directory; give {option} another place")
     if path.is_dir():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from types import TracebackType
 
 from cxr_infer.errors import ImageError
 
@@ -11,20 +10,15 @@ SLACK = 16_000_000  # bytes of dropped content that may lie in the file before i
 
 
 class Kept:
-    """Contents by number in an unnamed temporary file, which no end of the process leaves behind."""
+    """Contents by number in an unnamed temporary file, which no end of the process leaves behind; closed by `close`."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._places: dict[int, tuple[int, int]] = {}  # number -> start and length
         self._end = 0
         self._next = 0
 
-    def __enter__(self) -> Kept:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def __len__(self) -> int:

@@ -6,30 +6,16 @@ import base64
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from cxr_infer.html_report.encoding import Pictures
-from cxr_infer.html_report.figures import Histogram, removed
+from cxr_infer.html_report.figures import removed
 from cxr_infer.printable import printable
 from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 
 OUTCOMES = {DONE: "denoised", FAILED: "failed", SKIPPED: "skipped", IGNORED: "left alone", PENDING: "not begun"}
 NO_FIGURE = "–"  # noqa: RUF001  an en dash, as in the terminal's table
-
-CHART_WIDTH, CHART_HEIGHT = 560, 210  # px, scaled to the page
-CHART_LEFT, CHART_RIGHT, CHART_TOP, CHART_BOTTOM = 44, 12, 24, 46  # px, margins that hold the labels
-MOST_TICKS = 6
-
-
-@dataclass(frozen=True)
-class Card:
-    """One image that the page shows. number: its anchor."""
-
-    number: int
-    result: FileResult
-    pictures: Pictures
 
 
 def text(content: object) -> str:
@@ -86,9 +72,8 @@ def _cell(value: float | None, shown: str) -> str:
     return f"<td>{NO_FIGURE}</td>" if value is None else f'<td data-value="{value:.6g}">{shown}</td>'
 
 
-def card(card: Card, template: str, message: str) -> str:
-    """The viewer of one image. template: with the places that `CARD` fills."""
-    result, pictures = card.result, card.pictures
+def card(number: int, result: FileResult, pictures: Pictures, message: str, template: str) -> str:
+    """The viewer of one image. number: of its anchor. template: what is filled."""
     width, height = pictures.size
     longer = max(result.width or 0, result.height or 0)
     shrunk = f", shown at {100 * max(width, height) / longer:.0f} %" if longer > max(width, height) else ""
@@ -101,7 +86,7 @@ def card(card: Card, template: str, message: str) -> str:
         facts += [("PSNR", figure(result.psnr, 2, "dB")), ("SSIM", figure(result.ssim, 4))]
     facts += [("time", figure(result.milliseconds, 0, "ms"))]
     return template.format(
-        number=card.number,
+        number=number,
         name=text(result.name),
         size=f"{result.width} × {result.height} px, {result.bits} bit{shrunk}",  # noqa: RUF001
         facts="".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts),
@@ -117,53 +102,3 @@ def card(card: Card, template: str, message: str) -> str:
 
 def _data(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-
-
-def chart(counted: Histogram, middle: float) -> str:
-    """The histogram as SVG. middle: the median, marked."""
-    bins = len(counted.counts)
-    end = counted.start + bins * counted.width
-    inner_width = CHART_WIDTH - CHART_LEFT - CHART_RIGHT
-    inner_height = CHART_HEIGHT - CHART_TOP - CHART_BOTTOM
-    base = CHART_HEIGHT - CHART_BOTTOM
-    most = max(counted.counts)
-
-    def across(value: float) -> float:
-        return CHART_LEFT + inner_width * (value - counted.start) / (end - counted.start)
-
-    def edge(index: int) -> str:
-        return f"{counted.start + index * counted.width:.4g}"
-
-    bars = [
-        f'<rect class="bar" x="{across(counted.start + index * counted.width) + 0.75:.1f}" '
-        f'y="{base - inner_height * count / most:.1f}" width="{max(inner_width / bins - 1.5, 1):.1f}" '
-        f'height="{inner_height * count / most:.1f}" rx="1.5">'
-        f"<title>{edge(index)} to {edge(index + 1)} gray levels: {count}</title></rect>"
-        for index, count in enumerate(counted.counts)
-        if count
-    ]
-    every = -(-bins // MOST_TICKS)
-    ticks = [
-        f'<text x="{across(counted.start + index * counted.width):.1f}" y="{base + 17}" '
-        f'text-anchor="middle">{edge(index)}</text>'
-        for index in range(0, bins + 1, every)
-    ]
-    x = across(middle)
-    side = "start" if x < CHART_WIDTH / 2 else "end"
-    shift = 6 if side == "start" else -6
-    return (
-        f'<svg viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" aria-labelledby="chart-title">'
-        f'<title id="chart-title">Histogram of the mottle removed, {counted.start:.4g} to {end:.4g} gray levels; '
-        f"median {middle:.1f}</title>"
-        f'<line class="axis" x1="{CHART_LEFT}" y1="{base}" x2="{CHART_WIDTH - CHART_RIGHT}" y2="{base}"/>'
-        f'<line class="grid" x1="{CHART_LEFT}" y1="{CHART_TOP}" x2="{CHART_WIDTH - CHART_RIGHT}" y2="{CHART_TOP}"/>'
-        f'<text x="{CHART_LEFT - 8}" y="{CHART_TOP + 5}" text-anchor="end">{most}</text>'
-        f'<text x="{CHART_LEFT - 8}" y="{base + 1}" text-anchor="end">0</text>'
-        f"{''.join(bars)}{''.join(ticks)}"
-        f'<line class="median" x1="{x:.1f}" y1="{CHART_TOP - 14}" x2="{x:.1f}" y2="{base}"/>'
-        f'<text class="median" x="{x + shift:.1f}" y="{CHART_TOP - 6}" text-anchor="{side}">median {middle:.1f}</text>'
-        f'<text x="{CHART_LEFT + inner_width / 2:.0f}" y="{CHART_HEIGHT - 6}" text-anchor="middle">'
-        "mottle removed, gray levels of 0..255</text>"
-        f'<text x="12" y="{CHART_TOP + inner_height / 2:.0f}" text-anchor="middle" '
-        f'transform="rotate(-90 12 {CHART_TOP + inner_height / 2:.0f})">images</text></svg>'
-    )
