@@ -29,13 +29,13 @@ class Chosen(Generic[Item]):
     offered to it once: when it comes, or when worse ones have pushed it out.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, seed: int = SEED) -> None:
         self._most_worst = (limit + 1) // 2
         self._most_sampled = limit // 2
         self._worst: list[tuple[Badness, int, Item]] = []  # a heap, the least bad on top
         self._sampled: list[tuple[int, Item]] = []
         self._passed = 0  # to the sample
-        self._random = random.Random(SEED)
+        self._random = random.Random(seed)
         self.offered = 0
 
     def offer(self, bad: Badness, make: Callable[[], Item]) -> Item | None:

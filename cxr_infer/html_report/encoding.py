@@ -17,7 +17,7 @@ from PIL import Image
 
 from cxr_infer.display import BeforeAfter, Shown
 
-STEPS = (2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 181, 255)  # gray levels to which frequencies are rounded
+STEPS = tuple(sorted({min(round(2 * 1.12**power), 255) for power in range(44)}))  # gray levels frequencies round to
 BLOCK = 8  # px, JPEG's
 SAMPLED = 8  # one strip of blocks in so many tells how large a picture will be
 MARGIN = 0.97  # of the room that the estimate may fill
