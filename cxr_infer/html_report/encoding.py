@@ -8,6 +8,7 @@ that grain of 71 photons shows with 3/4 of its strength at 90 to 120 kB; one ste
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import cv2
@@ -17,11 +18,10 @@ from PIL import Image
 
 from cxr_infer.display import BeforeAfter, Shown
 
-STEPS = tuple(sorted({min(round(2 * 1.12**power), 255) for power in range(44)}))  # gray levels frequencies round to
+STEPS = tuple(sorted({min(round(2 * 1.05**power), 255) for power in range(101)}))  # gray levels frequencies round to
 BLOCK = 8  # px, JPEG's
 SAMPLED = 8  # one strip of blocks in so many tells how large a picture will be
-MARGIN = 0.97  # of the room that the estimate may fill
-AFTER_SHARE, RESIDUAL_SHARE = 0.2, 0.2  # of an image's room at most; before, which holds the grain, has the rest
+AFTER_SHARE, RESIDUAL_SHARE = 0.18, 0.18  # of an image's room at most; before, which holds the grain, has the rest
 
 NO_CHANGE = 128  # gray level of a residual of 0
 MOST_GAIN = 32
@@ -67,19 +67,15 @@ def amplified(pair: BeforeAfter) -> tuple[Shown, int]:
 
 def fitted(picture: Shown, room: int) -> bytes:
     """A JPEG with the finest step that fits, or with the coarsest there is."""
-    estimate = _strips(picture)
-    share = estimate.size / picture.size
-    low, high = 0, len(STEPS) - 1
-    while low < high:  # the finest step whose sample fits
-        middle = (low + high) // 2
-        if len(jpeg(estimate, STEPS[middle])) <= MARGIN * share * room:
-            high = middle
-        else:
-            low = middle + 1
-    for step in STEPS[low:]:
-        encoded = jpeg(picture, step)
-        if len(encoded) <= room:
-            break
+    sample = _strips(picture)
+    share = sample.size / picture.size
+    place = bisect_left(STEPS, True, key=lambda step: len(jpeg(sample, step)) <= share * room, hi=len(STEPS) - 1)
+    encoded = jpeg(picture, STEPS[place])
+    while len(encoded) > room and place < len(STEPS) - 1:
+        place += 1
+        encoded = jpeg(picture, STEPS[place])
+    while place > 0 and len(finer := jpeg(picture, STEPS[place - 1])) <= room:
+        place, encoded = place - 1, finer
     return encoded
 
 

@@ -46,7 +46,7 @@ def tile(label: str, value: str, note: str = "", kind: str = "") -> str:
 def row(result: FileResult, message: str, anchor: int | None, with_reference: bool) -> str:
     """A row of the table. Cells with figures carry them in full, for sorting."""
     name = text(result.name)
-    link = name if anchor is None else f'<a href="#image-{anchor}">{name}</a>'
+    link = f"<span>{name}</span>" if anchor is None else f'<a href="#image-{anchor}">{name}</a>'
     reason = f'<span class="reason">{text(message)}</span>' if message else ""
     pixels = None if result.width is None or result.height is None else result.width * result.height
     quality = [(result.psnr, 2), (result.ssim, 4)] if with_reference else []
