@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from array import array
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -36,7 +38,7 @@ from cxr_infer.json_report import JsonReport
 from cxr_infer.picture import Picture
 from cxr_infer.results import DONE, FAILED, FileResult, Summary
 from cxr_infer.settings import REPORT_LIMIT
-from tests.conftest import Run
+from tests.conftest import REPOSITORY, Run
 from tests.infer.dicom_files import computed, encoded, stored
 from tests.infer.test_cli import tree
 
@@ -439,3 +441,10 @@ def test_folders_are_left_out_of_messages() -> None:
     assert without_folders("reference: /home/me/x/b.png: empty", folders) == "reference: b.png: empty"
     assert without_folders("max/b.png becomes xx/b.png", folders) == "max/b.png becomes xx/b.png"
     assert text("a\x1b<\u202e>") == "a\\x1b&lt;\\u202e&gt;"
+
+
+def test_the_wheel_carries_the_page(tmp_path: Path) -> None:
+    wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for asset in ("template.html", "card.html", "report.css", "report.js"):
+        assert f"cxr_infer/html_report/{asset}" in names
