@@ -12,7 +12,7 @@ import cv2
 
 from cxr_infer import __version__
 from cxr_infer.denoiser import Model
-from cxr_infer.display import BeforeAfter, Shown, displayed
+from cxr_infer.display import Pairs, View, paired, view
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import most_bytes
@@ -39,7 +39,7 @@ def denoise_files(
     *,
     reference: Path | None = None,
     overwrite: bool = False,
-    show: Callable[[FileResult, BeforeAfter], None] | None = None,
+    show: Callable[[FileResult, Pairs], None] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileResult]:
     """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
@@ -124,7 +124,7 @@ class _Denoised:
     job: Job
     result: Radiograph
     before: Mottle
-    shown_before: Shown | None
+    shown_before: View | None
     digest: bytes
     seconds: float
 
@@ -143,7 +143,7 @@ class _Stages:
     def compute(self, item: _Read | FileResult) -> _Denoised | FileResult:
         return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _denoise(item, self.run))
 
-    def write(self, item: _Denoised | FileResult) -> tuple[FileResult, BeforeAfter | None]:
+    def write(self, item: _Denoised | FileResult) -> tuple[FileResult, Pairs | None]:
         written = item if isinstance(item, FileResult) else _guarded(item.job, lambda: self._write(item))
         return (written, None) if isinstance(written, FileResult) else written
 
@@ -163,7 +163,7 @@ class _Stages:
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
         return _Read(job, radiograph, source, time.perf_counter() - started)
 
-    def _write(self, item: _Denoised) -> tuple[FileResult, BeforeAfter | None]:
+    def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
         content = item.result.encode(self.run.provenance)
         try:
@@ -174,7 +174,7 @@ class _Stages:
         seconds = item.seconds + time.perf_counter() - started
         result = _measured(replace(item, seconds=seconds), self.run.reference)
         before = item.shown_before
-        return result, None if before is None else BeforeAfter(before, displayed(item.result))
+        return result, None if before is None else paired(before, view(item.result, place=before.place))
 
 
 def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
@@ -209,7 +209,7 @@ def _denoise(item: _Read, run: _Run) -> _Denoised:
     before = estimate_mottle(unit)
     result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, before))
     seconds = item.seconds + time.perf_counter() - started
-    shown = displayed(item.radiograph, unit) if run.shows else None
+    shown = view(item.radiograph, unit) if run.shows else None
     return _Denoised(item.job, result, before, shown, item.digest, seconds)
 
 

@@ -154,7 +154,7 @@ def dir_command(
             ):
                 for collect in (summary.add, shown.add, records.add, advance):
                     collect(result)
-        head = describe_run(loaded, settings, source, out)
+        head = describe_run(loaded, settings, source, out) if json_file or html_file else {}
         if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
             records.write(json_file, head, summary, interrupted=stopped())
         if html_file is not None and page is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from types import TracebackType
 
-from cxr_infer.display import BeforeAfter
+from cxr_infer.display import BeforeAfter, Pairs
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.html_report.chosen import Chosen, badness
@@ -29,19 +29,28 @@ from cxr_infer.settings import REPORT_LIMIT
 __all__ = ["HtmlReport", "Run"]
 
 ROOM = 17_400_000  # bytes of JPEG for REPORT_LIMIT images: 23.2 MB of text, and the table needs some
+DETAIL_SHARE = 0.35  # of an image's room, for a quarter of the pixels: there grain is to be seen as it is
 ROWS, IMAGES = "<!-- rows -->\n", "<!-- images -->\n"  # where those go in the template
 
 
 @dataclass(frozen=True)
-class _Picked:
-    """An image whose pictures are kept, by their numbers."""
+class _Stored:
+    """Pictures that are kept, by their numbers."""
 
-    result: FileResult
     before: int
     after: int
     residual: int
     gain: int
     size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """An image that is to be shown, for now."""
+
+    result: FileResult
+    whole: _Stored
+    detail: _Stored | None
 
 
 class HtmlReport:
@@ -66,17 +75,25 @@ class HtmlReport:
     ) -> None:
         self._kept.close()
 
-    def show(self, result: FileResult, pair: BeforeAfter) -> None:
+    def show(self, result: FileResult, pairs: Pairs) -> None:
         """Keep the pictures of an image where it is to be shown. Raises ImageError where they cannot be kept."""
-        dropped = self._chosen.offer(badness(result), lambda: self._picked(result, pair))
-        if dropped is not None:
-            for number in (dropped.before, dropped.after, dropped.residual):
-                self._kept.drop(number)
+        dropped = self._chosen.offer(badness(result), lambda: self._picked(result, pairs))
+        for stored in (dropped.whole, dropped.detail) if dropped else ():
+            if stored is not None:
+                for number in (stored.before, stored.after, stored.residual):
+                    self._kept.drop(number)
 
-    def _picked(self, result: FileResult, pair: BeforeAfter) -> _Picked:
-        made = encode(pair, self._room)
+    def _picked(self, result: FileResult, pairs: Pairs) -> _Picked:
+        if pairs.detail is None:
+            return _Picked(result, self._stored(pairs.whole, self._room), None)
+        for_detail = int(self._room * DETAIL_SHARE)
+        whole, detail = self._stored(pairs.whole, self._room - for_detail), self._stored(pairs.detail, for_detail)
+        return _Picked(result, whole, detail)
+
+    def _stored(self, pair: BeforeAfter, room: int) -> _Stored:
+        made = encode(pair, room)
         before, after, residual = (self._kept.add(jpeg) for jpeg in (made.before, made.after, made.residual))
-        return _Picked(result, before, after, residual, made.gain, made.size)
+        return _Stored(before, after, residual, made.gain, made.size)
 
     def write(self, path: Path, run: Run, summary: Summary, records: JsonReport) -> None:
         """The whole page, under its name only once it is complete. Raises ImageError where it cannot be written."""
@@ -97,7 +114,8 @@ class HtmlReport:
         for index, (title, group) in enumerate(groups.items()):
             yield f'<section aria-labelledby="group-{index}">\n<h2 id="group-{index}">{title}</h2>\n'
             yield '<div class="cards">\n'
-            yield from (self._card(picked, anchors, run) for picked in group)
+            for picked in group:
+                yield from self._cards(picked, anchors[picked.result.name], run)
             yield "</div>\n</section>\n"
         yield Template(closing).substitute(filled)
 
@@ -114,11 +132,16 @@ class HtmlReport:
             }
         return {title: group for title, group in groups.items() if group}
 
-    def _card(self, picked: _Picked, anchors: dict[str, int], run: Run) -> str:
-        before, after, residual = (self._kept.read(n) for n in (picked.before, picked.after, picked.residual))
-        pictures = Pictures(before, after, residual, picked.gain, picked.size)
-        message = without_folders(picked.result.message, run.folders)
-        return card(anchors[picked.result.name], picked.result, pictures, message, asset("card.html"))
+    def _cards(self, picked: _Picked, number: int, run: Run) -> Iterator[str]:
+        template, result = asset("card.html"), picked.result
+        message = without_folders(result.message, run.folders)
+        yield card(f"{number}", result, self._pictures(picked.whole), message, template)
+        if picked.detail is not None:
+            yield card(f"{number}-detail", result, self._pictures(picked.detail), "", template, detail=True)
+
+    def _pictures(self, stored: _Stored) -> Pictures:
+        before, after, residual = (self._kept.read(n) for n in (stored.before, stored.after, stored.residual))
+        return Pictures(before, after, residual, stored.gain, stored.size)
 
 
 def _rows(results: Iterator[FileResult], anchors: dict[str, int], run: Run) -> Iterator[str]:

@@ -72,24 +72,23 @@ def _cell(value: float | None, shown: str) -> str:
     return f"<td>{NO_FIGURE}</td>" if value is None else f'<td data-value="{value:.6g}">{shown}</td>'
 
 
-def card(number: int, result: FileResult, pictures: Pictures, message: str, template: str) -> str:
-    """The viewer of one image. number: of its anchor. template: what is filled."""
+def card(
+    anchor: str, result: FileResult, pictures: Pictures, message: str, template: str, *, detail: bool = False
+) -> str:
+    """The viewer of one image, or of a detail of it at full resolution, without the figures. template: is filled."""
     width, height = pictures.size
-    longer = max(result.width or 0, result.height or 0)
-    shrunk = f", shown at {100 * max(width, height) / longer:.0f} %" if longer > max(width, height) else ""
-    facts = [
-        ("mottle before", figure(result.mottle_before, 1)),
-        ("after", figure(result.mottle_after, 1)),
-        ("removed", figure(removed(result), 1)),
-    ]
-    if result.psnr is not None:
-        facts += [("PSNR", figure(result.psnr, 2, "dB")), ("SSIM", figure(result.ssim, 4))]
-    facts += [("time", figure(result.milliseconds, 0, "ms"))]
+    stored = f"{result.width} × {result.height} px"  # noqa: RUF001
+    if detail:
+        size = f"{width} × {height} of {stored}"  # noqa: RUF001
+    else:
+        longer = max(result.width or 0, result.height or 0)
+        share = 100 * max(width, height) / max(longer, 1)
+        size = f"{stored}, {result.bits} bit" + (f", shown at {share:.0f} %" if share < 100 else "")
     return template.format(
-        number=number,
-        name=text(result.name),
-        size=f"{result.width} × {result.height} px, {result.bits} bit{shrunk}",  # noqa: RUF001
-        facts="".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts),
+        anchor=anchor,
+        name=text(result.name) + (", detail as it is" if detail else ""),
+        size=size,
+        facts="" if detail else _facts(result),
         message=f'<p class="reason">{text(message)}</p>' if message else "",
         width=width,
         height=height,
@@ -98,6 +97,19 @@ def card(number: int, result: FileResult, pictures: Pictures, message: str, temp
         after=_data(pictures.after),
         residual=_data(pictures.residual),
     )
+
+
+def _facts(result: FileResult) -> str:
+    facts = [
+        ("mottle before", figure(result.mottle_before, 1)),
+        ("after", figure(result.mottle_after, 1)),
+        ("removed", figure(removed(result), 1)),
+    ]
+    if result.psnr is not None:
+        facts += [("PSNR", figure(result.psnr, 2, "dB")), ("SSIM", figure(result.ssim, 4))]
+    facts.append(("time", figure(result.milliseconds, 0, "ms")))
+    listed = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)
+    return f'<dl class="facts">{listed}</dl>'
 
 
 def _data(jpeg: bytes) -> str:

@@ -57,7 +57,7 @@ def fields(run: Run, summary: Summary, figures: Figures) -> dict[str, str]:
         "style": style,
         "script": script,
         "headline": f"{text(source)}, denoised",
-        "when": f"{run.ended:%-d %B %Y, %H:%M} {text(run.ended.tzname() or '')}",
+        "when": f"{run.ended.day} {run.ended:%B %Y, %H:%M} {text(run.ended.tzname() or '')}",
         "notice": text(RESEARCH_USE),
         "alerts": _alerts(run, summary),
         "tiles": _tiles(run, summary, figures),
@@ -172,9 +172,10 @@ def _about(run: Run) -> str:
     return (
         f"<p>{text(RESEARCH_USE)}</p>\n"
         f"<p>Pictures are made for this page: 8 bit, as a display shows the file, at most {SIDE} px on a side (larger "
-        "ones averaged, so that their grain looks weaker than it is), JPEG with one step for all frequencies, so that "
-        "grain keeps its strength. Results themselves are written without loss. The residual is before minus after, "
-        "averaged over 2×2 px and amplified as each picture says: grain alone is even, anatomy in it would show.</p>\n"  # noqa: RUF001
+        "ones averaged, so that their grain looks weaker than it is, with a detail as it is beside them), JPEG with "
+        "one step for all frequencies, so that grain keeps its strength. Results themselves are written without loss. The "
+        "residual is before minus after, averaged over 2×2 px and amplified as each picture says: grain alone is even, "  # noqa: RUF001
+        "anatomy in it would show.</p>\n"
         "<p>Nothing here comes from a file but its name, its size and what was measured. The page loads nothing.</p>\n"
         f'<dl class="about">\n{listed}</dl>'
     )

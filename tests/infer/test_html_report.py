@@ -23,7 +23,7 @@ from hatchling.builders.wheel import WheelBuilder
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from cxr_infer.display import SIDE, TURNED, BeforeAfter, displayed
+from cxr_infer.display import DETAIL, SIDE, TURNED, BeforeAfter, paired, view
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.html_report import ROOM, HtmlReport
 from cxr_infer.html_report.chosen import Chosen, badness
@@ -349,16 +349,43 @@ def test_pictures_stand_upright(orientation: int) -> None:
     picture = Image.fromarray(pixels)
     picture.getexif()[0x0112] = orientation
     expected = np.asarray(ImageOps.exif_transpose(picture))
-    np.testing.assert_array_equal(displayed(replace(Picture(pixels, ".png"), orientation=orientation)), expected)
+    np.testing.assert_array_equal(view(replace(Picture(pixels, ".png"), orientation=orientation)).whole, expected)
     assert orientation in TURNED or orientation == 1
 
 
 def test_large_images_are_shown_smaller_and_small_ones_as_they_are(noisy_bytes: NDArray[np.uint8]) -> None:
-    np.testing.assert_array_equal(displayed(Picture(noisy_bytes, ".png")), noisy_bytes)
-    assert displayed(Picture(np.zeros((3000, 1500), np.uint8), ".png")).shape == (SIDE, SIDE // 2)
-    assert displayed(Picture(np.zeros((30_000, 1), np.uint8), ".png")).shape == (SIDE, 1)
+    small = view(Picture(noisy_bytes, ".png"))
+    np.testing.assert_array_equal(small.whole, noisy_bytes)
+    assert small.detail is None
+    assert view(Picture(np.zeros((3000, 1500), np.uint8), ".png")).whole.shape == (SIDE, SIDE // 2)
+    assert view(Picture(np.zeros((30_000, 1), np.uint8), ".png")).whole.shape == (SIDE, 1)
     twelve = Picture(np.full((4, 4), 4095, np.uint16), ".png", white=4095)
-    assert displayed(twelve).min() == 255
+    assert view(twelve).whole.min() == 255
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_detail_of_a_large_image_is_shown_as_it_is(noisy_bytes: NDArray[np.uint8], orientation: int) -> None:
+    pixels = np.full((1500, 1300), 90, np.uint8)
+    pixels[700:956, 900:1156] = noisy_bytes
+    seen = view(replace(Picture(pixels, ".png"), orientation=orientation))
+    assert seen.place is not None
+    row, column = seen.place
+    expected = pixels[row : row + DETAIL, column : column + DETAIL]
+    np.testing.assert_array_equal(seen.detail, np.rot90(expected, -1) if orientation == 6 else expected)
+    assert row < 828 < row + DETAIL
+    assert column < 1028 < column + DETAIL
+    after = view(replace(Picture(pixels // 2, ".png"), orientation=orientation), place=seen.place)
+    pairs = paired(seen, after)
+    assert pairs.detail is not None
+    np.testing.assert_array_equal(pairs.detail.after, pairs.detail.before // 2)
+
+
+def test_a_large_image_has_a_card_for_its_detail(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "x" / "large.png", np.tile(noisy_bytes, (5, 5)))
+    page, _ = report_of(run, tmp_path / "x", "--strength", 0)
+    assert page.values("article", "id") == ["image-1", "image-1-detail"]
+    assert "1280 × 1280 px, 8 bit, shown at 80 %" in page.shown  # noqa: RUF001
+    assert f"{DETAIL} × {DETAIL} of 1280 × 1280 px" in page.shown  # noqa: RUF001
 
 
 # ---- what is kept of a long run
