@@ -67,6 +67,7 @@ def fields(run: Run, summary: Summary, figures: Figures) -> dict[str, str]:
         "headings": _headings(run.with_reference),
         "bounded": _bounded(figures),
         "about": _about(run),
+        "side": str(SIDE),
     }
 
 
@@ -168,17 +169,7 @@ def _about(run: Run) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("results", f"in {Path(run.head['output']).name}"),
     ]
-    listed = "".join(f"<dt>{text(label)}</dt><dd>{text(value)}</dd>\n" for label, value in facts)
-    return (
-        f"<p>{text(RESEARCH_USE)}</p>\n"
-        f"<p>Pictures are made for this page: 8 bit, as a display shows the file, at most {SIDE} px on a side (larger "
-        "ones averaged, so that their grain looks weaker than it is, with a detail as it is beside them), JPEG with "
-        "one step for all frequencies, so that grain keeps its strength. Results themselves are written without loss. The "
-        "residual is before minus after, averaged over 2×2 px and amplified as each picture says: grain alone is even, "  # noqa: RUF001
-        "anatomy in it would show.</p>\n"
-        "<p>Nothing here comes from a file but its name, its size and what was measured. The page loads nothing.</p>\n"
-        f'<dl class="about">\n{listed}</dl>'
-    )
+    return "".join(f"<dt>{text(label)}</dt><dd>{text(value)}</dd>\n" for label, value in facts)
 
 
 def _setting(value: float | bool | None) -> str:
