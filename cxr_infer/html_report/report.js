@@ -27,7 +27,10 @@ function sortBy(heading) {
   const present = keyed.filter(({ key }) => key !== null);
   const missing = keyed.filter(({ key }) => key === null); // last, whichever way
   present.sort((a, b) => (descending ? compare(b.key, a.key) : compare(a.key, b.key)));
-  table.tBodies[0].append(...[...present, ...missing].map(({ row }) => row));
+  const body = table.tBodies[0];
+  body.remove(); // thousands of rows move faster where nobody looks
+  for (const { row } of [...present, ...missing]) body.append(row);
+  table.append(body);
 }
 
 function filter() {

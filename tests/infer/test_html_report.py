@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from array import array
 from dataclasses import replace
@@ -23,7 +24,7 @@ from hatchling.builders.wheel import WheelBuilder
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from cxr_infer.display import DETAIL, SIDE, TURNED, BeforeAfter, paired, view
+from cxr_infer.display import DETAIL, SIDE, TURNED, BeforeAfter, Pairs, paired, view
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.html_report import ROOM, HtmlReport
 from cxr_infer.html_report.chosen import Chosen, badness
@@ -439,6 +440,21 @@ def test_what_was_dropped_does_not_fill_the_disk() -> None:
         assert len(kept) <= SLACK + 11 * 400_000
     assert all(kept.read(number) == content for number, content in contents.items())
     kept.close()
+
+
+def test_memory_does_not_grow_with_the_images() -> None:
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    with HtmlReport(6, 400) as report:
+        peaks = []
+        for index in range(400):
+            before, after = rng.integers(0, 256, (2, 128, 128)).astype(np.uint8)
+            report.show(
+                FileResult(f"{index}.png", DONE, mottle_after=float(rng.random())), Pairs(BeforeAfter(before, after))
+            )
+            peaks.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert peaks[-1] < peaks[20] + 200_000, "bytes; the pictures are 16,000 each and more"
 
 
 def test_no_room_for_pictures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
