@@ -17,7 +17,7 @@ from cxr_infer.html_report.markup import OUTCOMES, figure, text, tile
 from cxr_infer.model_card import RESEARCH_USE
 from cxr_infer.results import FAILED, Summary
 
-MOST_ROWS = 2000  # of the table, for each outcome
+MOST_ROWS = 1000  # of the table, for each outcome
 SHA256_SHOWN = 12  # hex digits
 
 COLUMNS = ("file", "outcome", "size, px", "mottle before", "after", "removed")
