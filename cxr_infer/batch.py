@@ -12,6 +12,7 @@ import cv2
 
 from cxr_infer import __version__
 from cxr_infer.denoiser import Model
+from cxr_infer.display import Pairs, View, paired, view
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import most_bytes
@@ -38,17 +39,27 @@ def denoise_files(
     *,
     reference: Path | None = None,
     overwrite: bool = False,
+    show: Callable[[FileResult, Pairs], None] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileResult]:
     """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
 
     A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
     model and settings from the same content is skipped. reading: what a file may promise. reference: directory of clean
-    images under the same names. overwrite: do all again and replace whatever exists. stopped: asked before each image;
-    once true, or once the output directory can hold no more, what was denoised is written and yielded, and the rest
-    are `pending`. Raises UsageError where the settings do not fit the model or the output directory cannot be used.
+    images under the same names. overwrite: do all again and replace whatever exists. show: called with every image that
+    was denoised and what a display shows of it, before its result is yielded. stopped: asked before each image; once
+    true, or once the output directory can hold no more, what was denoised is written and yielded, and the rest are
+    `pending`. Raises UsageError where the settings do not fit the model or the output directory cannot be used.
     """
-    run = _Run(plan.source.resolve(), model, settings or Settings(), reading or Reading(), reference, overwrite)
+    run = _Run(
+        plan.source.resolve(),
+        model,
+        settings or Settings(),
+        reading or Reading(),
+        reference,
+        overwrite,
+        show is not None,
+    )
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
     yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
@@ -59,8 +70,10 @@ def denoise_files(
         results = in_stages(
             plan.jobs(), stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
         )
-        for result in results:
+        for result, shown in results:
             begun += 1
+            if show is not None and shown is not None:
+                show(result, shown)
             yield result
     yield from (FileResult(name, PENDING, "the run was stopped before it") for name in plan.names[begun:])
 
@@ -68,7 +81,7 @@ def denoise_files(
 def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | None = None) -> FileResult:
     """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
     reading = reading or Reading()
-    run = _Run(job.source.parent, model, settings, reading, None, True)
+    run = _Run(job.source.parent, model, settings, reading, None, overwrite=True, shows=False)
     started = time.perf_counter()
     content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
@@ -87,6 +100,7 @@ class _Run:
     reading: Reading
     reference: Path | None
     overwrite: bool
+    shows: bool  # whether somebody wants to see before and after
 
     @property
     def provenance(self) -> Provenance:
@@ -110,6 +124,7 @@ class _Denoised:
     job: Job
     result: Radiograph
     before: Mottle
+    shown_before: View | None
     digest: bytes
     seconds: float
 
@@ -128,8 +143,9 @@ class _Stages:
     def compute(self, item: _Read | FileResult) -> _Denoised | FileResult:
         return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _denoise(item, self.run))
 
-    def write(self, item: _Denoised | FileResult) -> FileResult:
-        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: self._write(item))
+    def write(self, item: _Denoised | FileResult) -> tuple[FileResult, Pairs | None]:
+        written = item if isinstance(item, FileResult) else _guarded(item.job, lambda: self._write(item))
+        return (written, None) if isinstance(written, FileResult) else written
 
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
@@ -147,7 +163,7 @@ class _Stages:
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
         return _Read(job, radiograph, source, time.perf_counter() - started)
 
-    def _write(self, item: _Denoised) -> FileResult:
+    def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
         content = item.result.encode(self.run.provenance)
         try:
@@ -156,7 +172,9 @@ class _Stages:
             self.output_lost = True
             raise
         seconds = item.seconds + time.perf_counter() - started
-        return _measured(replace(item, seconds=seconds), self.run.reference)
+        result = _measured(replace(item, seconds=seconds), self.run.reference)
+        before = item.shown_before
+        return result, None if before is None else paired(before, view(item.result, place=before.place))
 
 
 def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
@@ -190,7 +208,9 @@ def _denoise(item: _Read, run: _Run) -> _Denoised:
     unit = item.radiograph.unit()
     before = estimate_mottle(unit)
     result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, before))
-    return _Denoised(item.job, result, before, item.digest, item.seconds + time.perf_counter() - started)
+    seconds = item.seconds + time.perf_counter() - started
+    shown = view(item.radiograph, unit) if run.shows else None
+    return _Denoised(item.job, result, before, shown, item.digest, seconds)
 
 
 def _measured(item: _Denoised, reference: Path | None) -> FileResult:

@@ -6,19 +6,23 @@ unusable model, 130 interrupted, 143 terminated.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import io
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxr_infer import __version__
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
-from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, WEB_PORT
+from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_PORT
+
+if TYPE_CHECKING:
+    from cxr_infer.html_report import HtmlReport
 
 app = typer.Typer(
     name="cxr-infer",
@@ -99,6 +103,13 @@ def dir_command(
     ] = False,
     overwrite: OverwriteOption = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this JSON file.")] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write a page of everything, with before and after, to this .html file."),
+    ] = None,
+    report_limit: Annotated[
+        int, typer.Option(help="Images that the page shows; of more, half are the worst and half drawn by lot.")
+    ] = REPORT_LIMIT,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.")] = False,
 ) -> None:
     """Denoise a whole directory of X-rays. Originals are never touched."""
@@ -120,19 +131,37 @@ def dir_command(
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
     if json_file is not None:
-        plan.check_report(json_file, source)
+        plan.check_report(json_file, source, "--json", ".json")
+    if html_file is not None:
+        plan.check_report(html_file, source, "--report", ".html")
     total = len(planned.names) + len(planned.problems) + len(planned.ignored)
-    with stop_on_signals() as stopped, JsonReport() as records:
+    with (
+        stop_on_signals() as stopped,
+        JsonReport() as records,
+        _page(html_file, report_limit, len(planned.names)) as page,
+    ):
         summary, shown = Summary(), report.Shown()
         with report.progress_over(total, "denoising", quiet) as advance:
             for result in batch.denoise_files(
-                planned, loaded, settings, reading, reference=reference, overwrite=overwrite, stopped=stopped
+                planned,
+                loaded,
+                settings,
+                reading,
+                reference=reference,
+                overwrite=overwrite,
+                show=page.show if page else None,
+                stopped=stopped,
             ):
                 for collect in (summary.add, shown.add, records.add, advance):
                     collect(result)
+        head = describe_run(loaded, settings, source, out) if json_file or html_file else {}
         if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
-            head = describe_run(loaded, settings, source, out)
             records.write(json_file, head, summary, interrupted=stopped())
+        if html_file is not None and page is not None:
+            from cxr_infer.html_report import Run
+
+            folders = tuple(folder for folder in (source, out, reference, loaded.path.parent) if folder is not None)
+            page.write(html_file, Run(head, folders, reference is not None, stopped()), summary, records)
         if not quiet:
             report.print_results(shown, summary, f"{loaded.title} on {source}")
             report.print_line(f"results are in {out}")
@@ -282,6 +311,15 @@ def web_command(
 
     web.serve(web.PageServer(files, port), announce, open_browser=not no_browser)
     report.print_line("stopped")
+
+
+def _page(file: Path | None, limit: int, planned: int) -> contextlib.AbstractContextManager[HtmlReport | None]:
+    """What collects pictures for --report; nothing, and nothing loaded, without it."""
+    if file is None:
+        return contextlib.nullcontext()
+    from cxr_infer.html_report import HtmlReport
+
+    return HtmlReport(limit, planned)
 
 
 def _keep_stderr_ours() -> None:

@@ -45,6 +45,11 @@ class JsonReport:
         except OSError as error:
             raise ImageError(f"the report cannot be kept: {error.strerror or error}; set TMPDIR elsewhere") from error
 
+    def results(self) -> Iterator[FileResult]:
+        """All that were added, in order, read back one at a time."""
+        self._records.seek(0)
+        return (FileResult(**json.loads(line)) for line in self._records)
+
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
         """The whole report, under its name only once it is complete. Raises ImageError where it cannot be written."""
         ending = {"interrupted": interrupted, "summary": summary.to_dict()}

@@ -151,14 +151,17 @@ def _holds_dicom(path: Path) -> bool:
         return False
 
 
-def check_report(path: Path, source: Path) -> None:
-    """Refuse a report that is no .json file or would lie among the originals. Raises UsageError."""
-    if path.suffix.lower() != ".json":
-        raise UsageError(f"{path}: the report is JSON; give --json a name that ends in .json")
+def check_report(path: Path, source: Path, option: str, suffix: str) -> None:
+    """Refuse a report that lacks its suffix or would lie among the originals. option: that named it, for messages.
+
+    Raises UsageError.
+    """
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"{path}: the report is {suffix[1:].upper()}; give {option} a name that ends in {suffix}")
     if source.resolve() in path.resolve().parents:
-        raise UsageError(f"{path}: lies inside the input directory; give --json another place")
+        raise UsageError(f"{path}: lies inside the input directory; give {option} another place")
     if path.is_dir():
-        raise UsageError(f"{path}: is a directory; give --json the name of a file")
+        raise UsageError(f"{path}: is a directory; give {option} the name of a file")
 
 
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:

@@ -63,6 +63,10 @@ class Radiograph(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how it was read, a sentence each; the same words for every file alike."""
 
+    @property
+    def orientation(self) -> int:
+        """EXIF's number for how a viewer turns the stored pixels; 1 where they are looked at as they are."""
+
     def unit(self) -> FloatImage:
         """(H, W) float32 in [0, 1], air black, bone white: what models take."""
 

@@ -9,6 +9,7 @@ from cxr_infer.errors import UsageError
 DEFAULT_MEMORY = 300  # MB
 MAX_PIXELS = 100_000_000  # of one image: the largest detectors have 20 million, stitched spines 60
 WEB_PORT = 8470  # of `cxr-infer web`
+REPORT_LIMIT = 100  # images that an HTML report shows
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,20 @@
-"""Draw the README's pictures, of the phantom alone: `python docs/make_pictures.py`; with the package bm3d installed."""
+"""Draw the README's pictures, of the phantom alone: `python docs/make_pictures.py`.
+
+With the package bm3d installed, and chromium for the picture of a report: `python docs/make_pictures.py report` draws
+that one alone.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from benchmarks.methods import BM3D, NLM_ANSCOMBE, classical
 from cxr_infer.denoiser import load_model
@@ -21,6 +29,8 @@ PICTURES = Path(__file__).parent / "pictures"
 SEED, SIZE, DOSE = 3, 512, 70.83  # phantom, px, photons at white: the published noise
 CROP = 80  # px
 ZOOM, ZOOMED = 110, ("nodule and vessels", "catheter")  # px; which details
+REPORT_SIZE, REPORT_WIDTH = (1360, 1740), 720  # px: of the page as the browser lays it out, and of its picture
+COLOURS = 128  # of that picture
 TEXT, TEXT_AT = "AP PORTABLE 07:45", (300, 500)  # burnt in, as on many radiographs; x and y of its baseline in px
 DETAILS = {
     "lead marker": (42, 452),
@@ -68,7 +78,34 @@ def draw_zoom(clean: Image, noisy: Image, denoised: Image) -> None:
     write_image(PICTURES / "zoom.png", draw_figure(panels, columns=len(columns), inset=False, panel=ZOOM * 3))
 
 
+def draw_report() -> None:
+    """The page that `cxr-infer dir --report` makes of sample phantoms, as chromium shows it, made smaller."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for arguments in (
+            ["sample", "xrays", "--size", str(SIZE)],
+            ["dir", "xrays", "--reference", "xrays-clean", "--quiet", "--report", "report.html"],
+        ):
+            subprocess.run(["cxr-infer", *arguments], cwd=folder, check=True)
+        size = f"--window-size={REPORT_SIZE[0]},{REPORT_SIZE[1]}"
+        browser = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=9000", size]
+        subprocess.run(
+            [*browser, "--screenshot=page.png", (folder / "report.html").as_uri()],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        with PillowImage.open(folder / "page.png") as page:
+            small = page.convert("RGB").resize((REPORT_WIDTH, REPORT_SIZE[1] * REPORT_WIDTH // REPORT_SIZE[0]))
+    small.quantize(COLOURS, PillowImage.Quantize.MAXCOVERAGE, dither=PillowImage.Dither.NONE).save(
+        PICTURES / "report.png", optimize=True
+    )
+
+
 def main() -> None:
+    draw_report()
+    if sys.argv[1:] == ["report"]:
+        return
     drawn = to_bytes(render_phantom(SEED, SIZE))
     cv2.putText(drawn, TEXT, TEXT_AT, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 40, 1, cv2.LINE_AA)
     clean = to_unit(drawn)

@@ -29,6 +29,7 @@ from cxr_infer.dicom.derived import check_new, derived_dataset, mark_lossy
 from cxr_infer.dicom.scale import Scale, scale_of
 from cxr_infer.dicom.stored import Stored, StoredPixels, first_frame, layout_of, stored_pixels
 from cxr_infer.errors import ImageError
+from cxr_infer.picture import UPRIGHT
 from cxr_infer.radiograph import FloatImage, Provenance, Reading
 
 SOP_CLASSES = frozenset(
@@ -81,6 +82,10 @@ class DicomRadiograph:
     @property
     def bits(self) -> int:
         return self.source.layout.stored
+
+    @property
+    def orientation(self) -> int:
+        return UPRIGHT
 
     def unit(self) -> FloatImage:
         return self.scale.unit(self.pixels)
