@@ -173,6 +173,9 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
     except (MemoryError, cv2.error) as error:
         lack = isinstance(error, MemoryError) or error.code == cv2.Error.StsNoMem
         return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
+    except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
+        reason = f"{type(error).__name__} in {stage.__qualname__}, which is a fault of cxr-infer; please report it"
+        return FileResult(job.name, FAILED, f"{job.source}: {reason}")
 
 
 def _check_target(job: Job, originals: Path) -> None:

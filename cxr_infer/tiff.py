@@ -127,4 +127,4 @@ def _checked_tiff(content: bytes, orientation: int) -> tuple[NDArray[Any] | None
 
 def _is_number(value: Any) -> bool:
     """Whether the value of a tag can be written again as the number that it should be."""
-    return isinstance(value, numbers.Rational | float) and 0 < value <= LARGEST_RESOLUTION
+    return isinstance(value, numbers.Rational | float) and 0 < float(value) <= LARGEST_RESOLUTION
