@@ -6,10 +6,6 @@ unusable model, 130 interrupted, 143 terminated.
 
 from __future__ import annotations
 
-import faulthandler
-import io
-import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +15,7 @@ import typer
 from cxr_infer import __version__
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS
+from cxr_infer.streams import keep_streams_ours
 
 app = typer.Typer(
     name="cxr-infer",
@@ -257,28 +254,7 @@ def sample_command(
     report.print_line(f"try: cxr-infer dir {samples.noisy} --model window --reference {samples.clean}")
 
 
-def _keep_stderr_ours() -> None:
-    """Leave the error stream to this program's own lines.
-
-    Decoders written in C say what they think of damaged files on file descriptor 2, in words that a file can choose.
-    From here on they say it to nobody, while `sys.stderr` goes on to where it went. What a crash leaves is still told.
-    """
-    try:
-        ours = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
-    except (OSError, AttributeError):  # started without an error stream
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    sys.stderr = ours
-    faulthandler.enable(ours)
-
-
 def main() -> None:
     warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
-    _keep_stderr_ours()
-    if sys.stdout is None:  # started without one; the results are files
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for the life of the process
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid text; a table must not fail on one
-        sys.stdout.reconfigure(errors="backslashreplace")
+    keep_streams_ours()
     app()

@@ -302,13 +302,17 @@ def test_bare_environments(tmp_path: Path, noisy_bytes: NDArray[np.uint8], envir
     assert read_gray(tmp_path / "x-denoised" / "Лёгкие.png").shape == (64, 64)
 
 
-@pytest.mark.parametrize("closing", ["| head -c 1", ">&-", "2>&-", ">&- 2>&-", "<&-"])
-def test_closed_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDArray[np.uint8], closing: str) -> None:
+@pytest.mark.parametrize(
+    "closing",
+    ["| head -c 1", "2>&1 | true", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1"],
+)
+def test_closed_and_full_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDArray[np.uint8], closing: str) -> None:
     for index in range(3):
         write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])
-    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' dir x --json r.json {closing}"
+    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' dir x --json r.json {closing}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 0
     assert results(tmp_path / "x-denoised") == 3
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["done"] == 3
 
