@@ -21,7 +21,7 @@ from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.output import OutputDirectory, State, digest
 from cxr_infer.plan import Job, Plan
 from cxr_infer.radiograph import FloatImage, Provenance, Radiograph, Reading
-from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
+from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
 
@@ -142,8 +142,7 @@ class _Stages:
         content = read_content(job.source, most_bytes(self.run.reading))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
-            reason = "finished in an earlier run; --overwrite does it again"
-            return FileResult(job.name, SKIPPED, reason, output=str(job.target))
+            return FileResult(job.name, SKIPPED, FINISHED, output=str(job.target))
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
         return _Read(job, radiograph, source, time.perf_counter() - started)
 

@@ -125,8 +125,10 @@ def dir_command(
             for result in batch.denoise_files(
                 planned, loaded, settings, reading, reference=reference, overwrite=overwrite, stopped=stopped
             ):
-                for collect in (summary.add, shown.add, records.add, advance):
+                for collect in (summary.add, shown.add, advance):
                     collect(result)
+                if json_file is not None:  # a full TMPDIR matters to nobody else
+                    records.add(result)
         if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
             head = describe_run(loaded, settings, source, out)
             records.write(json_file, head, summary, interrupted=stopped())

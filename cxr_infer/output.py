@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
@@ -134,8 +135,8 @@ class OutputDirectory:
         """
         entry = self._entries.get(name)
         try:
-            target.lstat()
-            if entry is None or digest(target.read_bytes()) != entry.result:
+            plain = stat.S_ISREG(target.lstat().st_mode)  # a FIFO in its place would be waited for
+            if entry is None or not plain or digest(target.read_bytes()) != entry.result:
                 return State.FOREIGN
         except FileNotFoundError:
             return State.ABSENT
@@ -164,6 +165,7 @@ class OutputDirectory:
         try:
             self._manifest.write(entry.line(name))
             self._manifest.flush()
+            os.fsync(self._manifest.fileno())  # a power cut must not leave the result without its line either
         except OSError as error:
             raise OutputLostError(f"{target}: cannot be written: {error.strerror or error}") from error
         if target.parent != self.path and target.parent not in self._cleaned:

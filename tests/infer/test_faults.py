@@ -100,10 +100,13 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
     names = ["a.png", "b.png", "c.png", "d.png"]
     for name in names:
         write_image(tmp_path / "x" / name, noisy_bytes[:64, :64])
-    out = tmp_path / "x-denoised"
+    out, kept = tmp_path / "x-denoised", list[str]()
 
     def statuses(*options: str) -> list[str]:
-        assert run("cxr-infer", "dir", "x", "--json", "r.json", *options).returncode == 0
+        done = run("cxr-infer", "dir", "x", "--json", "r.json", *options)
+        assert done.returncode == 0
+        said = [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("skipped: ")]
+        assert said == kept, "a file that is in the way is no result, so that is said"
         return [record["status"] for record in json.loads((tmp_path / "r.json").read_text())["files"]]
 
     assert statuses() == ["done"] * 4
@@ -113,14 +116,17 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
     write_image(tmp_path / "x" / "b.png", noisy_bytes[64:128, :64])  # another image
     (out / "c.png").unlink()
     (out / "d.png").write_bytes(b"annotated by a physician")
+    kept.append("d.png")
     assert statuses() == ["skipped", "done", "done", "skipped"]
     assert (out / "c.png").read_bytes() == first["c.png"]
     assert (out / "b.png").read_bytes() != first["b.png"]
     assert statuses("--strength", "0.5") == ["done", "done", "done", "skipped"], "other settings, other results"
     assert (out / "d.png").read_bytes() == b"annotated by a physician"
+    kept.clear()
     assert statuses("--overwrite") == ["done"] * 4
     assert (out / "d.png").read_bytes() == first["d.png"]
     (out / MANIFEST).write_bytes(b"\xff\n{}\n[1]\n" + (out / MANIFEST).read_bytes()[:-30])  # damaged
+    kept.append("d.png")
     assert statuses() == ["skipped"] * 4
 
 
@@ -128,7 +134,9 @@ def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: d
     out = tmp_path / "out"
     first = start(xrays, out)
     wait_for_result(first, out, 0)
+    first.send_signal(signal.SIGSTOP)  # or it is done before the second has begun
     second = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert "another run is writing there" in second.stderr
     first.communicate()
@@ -250,7 +258,7 @@ def test_a_read_only_output_is_found_before_any_work(run: Run, xrays: Path, tmp_
 @needs_strace
 def test_a_failing_disk_ends_the_run(xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     out = tmp_path / "out"
-    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=5"]
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=10"]
     done = subprocess.run([*tracing, *COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 1
     assert "Input/output error" in done.stderr
@@ -274,6 +282,42 @@ def test_a_file_that_cannot_be_read_fails_alone(
     assert done.returncode == 1
     assert f"failed: {bad}: cannot be read: {reason}" in done.stderr
     assert results(out) == FILES - 1
+
+
+@needs_strace
+def test_a_file_without_a_suffix_that_cannot_be_opened_is_not_taken_for_no_xray(
+    tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
+    write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
+    bad = tmp_path / "x" / "IM0001"
+    bad.write_bytes(b"who knows")
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(bad)]
+    tracing += ["-e", "trace=openat", "-e", "inject=openat:error=EACCES"]
+    done = subprocess.run([*tracing, *COMMAND, "dir", tmp_path / "x"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "failed: IM0001: cannot be read, be it an X-ray or not: Permission denied" in done.stderr
+    assert results(tmp_path / "x-denoised") == 1
+
+
+@needs_strace
+def test_a_result_appears_once_it_and_its_line_are_on_the_disk(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    """Else a power cut could leave a result that no later run knows, and would keep as if it were someone's."""
+    for index in range(3):
+        write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])
+    log, out = tmp_path / "log", tmp_path / "x-denoised"
+    tracing = ["strace", "-f", "-qq", "-y", "-o", str(log), "-e", "trace=fsync,rename"]
+    subprocess.run([*tracing, *COMMAND, "dir", tmp_path / "x"], check=True, capture_output=True)
+    synced: list[str] = []
+    renamed = []
+    for line in log.read_text().splitlines():
+        if "fsync(" in line:
+            synced.append(line)
+        elif "rename(" in line and ".png" in line:
+            assert any(MANIFEST in one for one in synced)
+            assert any(".part" in one for one in synced)
+            renamed.append(synced)
+            synced = []
+    assert len(renamed) == 3, out
 
 
 def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ def test_a_result_is_finished_for_the_same_maker_only(tmp_path: Path) -> None:
         target.write_bytes(b"edited")
         assert output.state("sub/a.png", target) is State.FOREIGN
         assert output.state("b.png", tmp_path / "b.png") is State.ABSENT
+
+
+def test_what_is_no_plain_file_is_no_result_and_is_not_opened(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.write("a.png", target, SOURCE, b"result")
+        target.unlink()
+        os.mkfifo(target)
+        assert output.state("a.png", target) is State.FOREIGN
 
 
 def test_a_line_without_its_result_is_not_believed(tmp_path: Path) -> None:

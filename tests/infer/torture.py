@@ -387,6 +387,7 @@ def irrelevant_cases() -> dict[str, Case]:
     }
     return {name: Case(content, IGNORED) for name, content in contents.items()} | {
         "pipe": Case(os.mkfifo, IGNORED),
+        "unreadable": Case(unreadable, FAILED, "cannot be read") if os.geteuid() else Case(unreadable, IGNORED),
         "device": Case(link_to("/dev/zero"), IGNORED),
         ".git": Case(Path.mkdir, IGNORED, "hidden"),
     }
