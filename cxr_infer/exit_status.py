@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
 from collections.abc import Callable
+from types import FrameType
 from typing import ParamSpec
 
 import typer
@@ -21,6 +24,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        previous = signal.signal(signal.SIGINT, _interrupt)
         try:
             command(*args, **kwargs)
         except CxrError as error:
@@ -29,8 +33,21 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             print_error("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
     return wrapped
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C where no command has its own way to stop."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            # libraries in C that are interrupted as they are loaded make other errors of it, or abort; no file is open
+            print_error("interrupted")
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def print_error(text: str) -> None:

@@ -361,6 +361,31 @@ def test_closed_and_full_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDA
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["done"] == 3
 
 
+INTERRUPTED_IMPORT = """
+import os, signal, sys, time
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "cv2":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                raise ImportError("initialization failed")
+sys.meta_path.insert(0, Interrupted())
+from cxr_infer.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_no_fault_of_theirs(tmp_path: Path) -> None:
+    """numpy makes an ImportError of it."""
+    (tmp_path / "x").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, "dir", tmp_path / "x"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
 @needs_root
 def test_a_read_only_installation(xrays: Path, tmp_path: Path) -> None:
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
