@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import struct
 import subprocess
 import sys
@@ -13,12 +14,15 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import (
+    HTJ2K,
     MPEG2MPML,
     UID,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -67,6 +71,27 @@ def test_transfer_syntaxes(syntax: UID, bits: int, signed: bool) -> None:
     assert written.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     np.testing.assert_array_equal(written.pixel_array, pixels)
     assert written.PatientName == "Müller^Secret"
+
+
+HIGH_THROUGHPUT = base64.b64decode(  # RAMP in 12 bits, reversibly, by OpenJPH 0.26.3; nothing here writes this kind
+    "/0//UQApQAAAAAAkAAAAKAAAAAAAAAAAAAAAJAAAACgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQ"
+    "kJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAfQAAf+TwAArADMA6eV//zHKAsM0AMAAEcAAEwABEwD1+QAiNADAABJAABUQ"
+    "AASAAM3UAMJ8XgDkdJUA/gDjAMAAE8AAFpQAATCWAGqt1xYAAJhuumnTTQQFkIB6fGxjKnsAgjQZzRUAwAAW5AABb0AAFoCgFGQAIkAH0hf+jQN/"
+    "0p77f+tht/lRvp7I+yQBAGCunFm5cgDmzMzKcgDEYxgD5YxgS2hbsJFYvkIBhAD4iICXSyehmggqLQcNAMAAL16AAF9AQAAvRAFCJAGaCBJEkAgC"
+    "iUAWIJQgBZNEECiCBACB/As5qAy1ZzHIPM52llu42ftIpO/TstXZs5p3smVdDtdzmy67Szni7a9SKTuPVX3zmznarch+BDtdDtlNnO9dMpkTQwQA"
+    "AABRAKIAoAAQQQAEAoBAAAAARAACAkQBlJUBToBSmVmAWckUMJWVAU5lJYAzgLLyoIciEBbFEICnWIQHNIhAc1cugbudc15dt3Oucr/XVO+mHT1V"
+    "6DMNPWfpfLO614vv9Ya68lv9bda8stPVXWvLp6afWvLoG4qcv/7zpjl/BAAAAAAAIAAAAAAgAADgAAAAd9LWijF02ojsvGQrd5aBKfohHS1olBMx"
+    "Cjsvmzh23eW+R1raIR302pKCfacwWvWcE0YD/9k="
+)
+
+
+@pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K])
+def test_high_throughput_jpeg_2000(syntax: UID) -> None:
+    pixels = stored(RAMP, 12)
+    radiograph = read(encapsulated(computed(pixels, 12), syntax, HIGH_THROUGHPUT))
+    np.testing.assert_array_equal(radiograph.pixels, pixels)
+    np.testing.assert_array_equal(result(radiograph).pixel_array, pixels)
+    assert "cut off" in refusal(encapsulated(computed(pixels, 12), syntax, HIGH_THROUGHPUT[:300]))
 
 
 def test_big_endian_words_that_are_no_pixels_are_turned_too() -> None:
