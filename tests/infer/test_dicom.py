@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import struct
 import subprocess
 import sys
@@ -33,6 +35,7 @@ from pydicom.uid import (
 from cxr_infer.dicom import DICOM_HEAD, is_dicom, read_dicom
 from cxr_infer.errors import ImageError
 from cxr_infer.radiograph import Reading
+from tests.conftest import Run
 from tests.infer.dicom_files import (
     BUNDLED,
     PROVENANCE,
@@ -323,6 +326,22 @@ def test_every_file_bundled_with_pydicom_is_read_or_refused(capfd: pytest.Captur
     assert outcomes["read"] >= 15
     assert outcomes["refused"] >= 150
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("ignore")  # as pydicom reads the names
+def test_a_run_over_what_is_bundled_with_pydicom_ends_well_and_names_no_patient(run: Run, tmp_path: Path) -> None:
+    done = run("cxr-infer", "dir", BUNDLED, "--out", "out", "--json", "r.json")
+    assert done.returncode == 1, done.stderr
+    said = done.stdout + done.stderr + (tmp_path / "r.json").read_text()
+    assert "fault of cxr-infer" not in said
+    records = json.loads((tmp_path / "r.json").read_text())["files"]
+    files = [path.relative_to(BUNDLED).as_posix() for path in BUNDLED.rglob("*") if path.is_file()]
+    assert {record["name"] for record in records} == set(files)
+    assert sum(record["status"] == "done" for record in records) >= 15
+    for path in files:
+        with contextlib.suppress(pydicom.errors.InvalidDicomError, TypeError):
+            name = str(pydicom.dcmread(BUNDLED / path, specific_tags=["PatientName"]).get("PatientName", ""))
+            assert len(name) < 4 or name not in said, path
 
 
 def test_warnings_of_others_are_left_alone() -> None:
