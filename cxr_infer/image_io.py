@@ -96,6 +96,8 @@ def _opened_with(plugin: Callable[[io.BytesIO], Any]) -> Callable[[Path, bytes, 
         check_size(path, header.size, reading)
         if getattr(header, "n_frames", 1) > 1:
             raise ImageError(f"{path}: has several frames; split it into one file a frame")
+        if "transparency" in header.info and header.mode != "P":  # of palettes, OpenCV makes an alpha channel
+            raise ImageError(f"{path}: has transparent pixels; flatten it to gray first")
         orientation = header.getexif().get(ORIENTATION, UPRIGHT)
         pixels = decode(path, content)
         return gray_picture(path, pixels, orientation if orientation in range(1, 9) else UPRIGHT)

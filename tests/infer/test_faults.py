@@ -361,6 +361,21 @@ def test_closed_and_full_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDA
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["done"] == 3
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_file_is_abandoned_without_debris(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    """Stopped in the middle of writing it."""
+    write_image(tmp_path / "x.png", np.zeros((64, 64), np.uint8))
+    code = (
+        "import os, sys, time; from cxr_infer import cli, files\n"
+        f"os.fsync = lambda _: (os.kill(os.getpid(), {int(number)}), time.sleep(5))\n"
+        "cli.main()"
+    )
+    command = [sys.executable, "-c", code, "file", "x.png", "out.png"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
 INTERRUPTED_IMPORT = """
 import os, signal, sys, time
 class Interrupted:

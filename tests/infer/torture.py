@@ -335,6 +335,7 @@ def refused_cases() -> dict[str, Case]:
             "3 samples of 16 bits",
         ),
         "transparent.png": (by_opencv(".png", with_alpha(np.dstack([GRAY] * 3), 100)), "transparent"),
+        "one gray is transparent.png": (by_pillow("PNG", GRAY, transparency=9), "transparent"),
         "float beyond 1.tif": (by_tifffile(unit * 2), floats),
         "float not a number.tif": (by_tifffile(nan), floats),
         "signed.tif": (by_tifffile(GRAY.astype(np.int16)), "not supported"),
