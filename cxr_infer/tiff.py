@@ -28,7 +28,7 @@ IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLES_
 PLANAR_CONFIGURATION, TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT = 284, 322, 323, 339
 WHITE_IS_ZERO, SIGNED, IN_PLANES = 0, 2, 2
 COLOURS_OF_PALETTE = {"P": "RGB", "PA": "RGBA"}  # Pillow's modes: what an index stands for
-# Pillow turns a TIFF as it decodes it; this brings its pixels back to how they are stored
+# Pillow and OpenCV turn a TIFF as they decode it; this brings its pixels back to how they are stored
 UNTURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     1: np.asarray,
     2: np.fliplr,
@@ -51,11 +51,12 @@ def open_tiff(path: Path, content: bytes, reading: Reading) -> Picture:
     if tags.get(SAMPLE_FORMAT) == SIGNED:
         raise ImageError(f"{path}: signed pixels are not supported; convert it to 8 or 16 bit gray")
     orientation = tags.get(ORIENTATION, UPRIGHT)
-    pixels, resolution = _checked_tiff(content, orientation)
+    pixels, resolution = _checked_tiff(content)
     if pixels is None or tags.get(SAMPLES_PER_PIXEL, 1) > 2:  # Pillow cuts 16-bit colour to 8 bit
         pixels = _by_opencv(path, content, tags)
     if orientation not in UNTURNED:  # a number that means nothing
         orientation = UPRIGHT
+    pixels = np.ascontiguousarray(UNTURNED[orientation](pixels))
     inverted = tags.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
     if pixels.dtype == np.float32 and pixels.ndim == 2:
         if not (pixels.min() >= 0 and pixels.max() <= 1):  # also false for NaN
@@ -109,7 +110,7 @@ def _directory(content: bytes) -> tuple[dict[int, int], int]:
     return tags, following
 
 
-def _checked_tiff(content: bytes, orientation: int) -> tuple[NDArray[Any] | None, tuple[tuple[int, Any], ...]]:
+def _checked_tiff(content: bytes) -> tuple[NDArray[Any] | None, tuple[tuple[int, Any], ...]]:
     """The pixels by Pillow, None where it does not know their type, and the tags about resolution.
 
     Raises where strips or tiles are damaged, which OpenCV would return as garbage.
@@ -120,9 +121,9 @@ def _checked_tiff(content: bytes, orientation: int) -> tuple[NDArray[Any] | None
         return None, ()
     image.load()
     told = COLOURS_OF_PALETTE.get(image.mode)
-    pixels = UNTURNED.get(orientation, np.asarray)(np.array(image.convert(told) if told else image))
+    pixels = np.array(image.convert(told) if told else image)
     resolution = tuple((tag, image.tag_v2[tag]) for tag in RESOLUTION if _is_number(image.tag_v2.get(tag)))
-    return np.ascontiguousarray(pixels, np.uint16 if image.mode.startswith("I;16") else None), resolution
+    return np.asarray(pixels, np.uint16 if image.mode.startswith("I;16") else None), resolution
 
 
 def _is_number(value: Any) -> bool:

@@ -240,6 +240,19 @@ def good_cases() -> dict[str, Case]:
         "interlaced.png": Case(interlaced(), DONE, "", GRAY),
         "turned.png": Case(by_pillow("PNG", GRAY, exif=turned(8)), DONE, "", GRAY, orientation=8),
         "turned.tif": Case(by_pillow("TIFF", GRAY, tiffinfo={0x0112: 3}), DONE, "", GRAY, orientation=3),
+        "turned colours.tif": Case(
+            by_tifffile(equal, photometric="rgb", extratags=[(0x0112, "H", 1, 6)]), DONE, "", GRAY, orientation=6
+        ),
+        "turned big big endian.tif": Case(
+            by_tifffile(DEEP, bigtiff=True, byteorder=">", extratags=[(0x0112, "H", 1, 6)]),
+            DONE,
+            "",
+            DEEP,
+            orientation=6,
+        ),
+        "turned palette.tif": Case(
+            by_pillow("TIFF", palette, tiffinfo={0x0112: 6}), DONE, "", GRAY // 16 * 17, orientation=6
+        ),
         "gray.jpg": Case(by_pillow("JPEG", mildly), DONE),
         "progressive.jpeg": Case(by_pillow("JPEG", mildly, progressive=True), DONE),
         "turned.jpg": Case(by_pillow("JPEG", mildly, exif=turned(6)), DONE, orientation=6),
