@@ -126,7 +126,9 @@ class OutputDirectory:
 
     def _compact(self) -> None:
         """One line a result, in order of names: the same bytes whatever happened on the way."""
-        write_bytes(self.path / MANIFEST, (entry.line(name) for name, entry in sorted(self._entries.items())))
+        write_bytes(
+            self.path / MANIFEST, (entry.line(name) for name, entry in sorted(self._entries.items())), self.path
+        )
 
     def state(self, name: str, target: Path) -> State:
         """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
@@ -171,7 +173,7 @@ class OutputDirectory:
         if target.parent != self.path and target.parent not in self._cleaned:
             self._cleaned.add(target.parent)
             remove_temporaries(target.parent)
-        write_bytes(target, content)
+        write_bytes(target, content, root=self.path)  # a disk that is unmounted at this moment is not written beside
         self._entries[name] = entry
 
     def _lost(self) -> bool:
