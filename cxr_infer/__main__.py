@@ -12,9 +12,12 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"cxr-infer {__version__}\n")
         return
-    from cxr_infer.cli import main as command_line
+    try:
+        from cxr_infer.cli import main as command_line
 
-    command_line()
+        command_line()
+    except KeyboardInterrupt:  # as it was imported; commands have their own way to end
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.output import OutputDirectory, State, digest
 from cxr_infer.plan import Job, Plan
 from cxr_infer.radiograph import FloatImage, Provenance, Radiograph, Reading
-from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
+from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
 
@@ -158,8 +158,7 @@ class _Stages:
         content = read_content(job.source, most_bytes(self.run.reading))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
-            reason = "finished in an earlier run; --overwrite does it again"
-            return FileResult(job.name, SKIPPED, reason, output=str(job.target))
+            return FileResult(job.name, SKIPPED, FINISHED, output=str(job.target))
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
         return _Read(job, radiograph, source, time.perf_counter() - started)
 
@@ -191,6 +190,9 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
     except (MemoryError, cv2.error) as error:
         lack = isinstance(error, MemoryError) or error.code == cv2.Error.StsNoMem
         return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
+    except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
+        reason = f"{type(error).__name__} in {stage.__qualname__}, which is a fault of cxr-infer; please report it"
+        return FileResult(job.name, FAILED, f"{job.source}: {reason}")
 
 
 def _check_target(job: Job, originals: Path) -> None:

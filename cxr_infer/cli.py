@@ -7,9 +7,6 @@ unusable model, 130 interrupted, 143 terminated.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import io
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -20,6 +17,7 @@ import typer
 from cxr_infer import __version__
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_PORT
+from cxr_infer.streams import keep_streams_ours
 
 if TYPE_CHECKING:
     from cxr_infer.html_report import HtmlReport
@@ -141,6 +139,7 @@ def dir_command(
         _page(html_file, report_limit, len(planned.names)) as page,
     ):
         summary, shown = Summary(), report.Shown()
+        reported = json_file is not None or html_file is not None
         with report.progress_over(total, "denoising", quiet) as advance:
             for result in batch.denoise_files(
                 planned,
@@ -152,9 +151,11 @@ def dir_command(
                 show=page.show if page else None,
                 stopped=stopped,
             ):
-                for collect in (summary.add, shown.add, records.add, advance):
+                for collect in (summary.add, shown.add, advance):
                     collect(result)
-        head = describe_run(loaded, settings, source, out) if json_file or html_file else {}
+                if reported:  # a full TMPDIR matters to nobody else
+                    records.add(result)
+        head = describe_run(loaded, settings, source, out) if reported else {}
         if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
             records.write(json_file, head, summary, interrupted=stopped())
         if html_file is not None and page is not None:
@@ -322,28 +323,7 @@ def _page(file: Path | None, limit: int, planned: int) -> contextlib.AbstractCon
     return HtmlReport(limit, planned)
 
 
-def _keep_stderr_ours() -> None:
-    """Leave the error stream to this program's own lines.
-
-    Decoders written in C say what they think of damaged files on file descriptor 2, in words that a file can choose.
-    From here on they say it to nobody, while `sys.stderr` goes on to where it went. What a crash leaves is still told.
-    """
-    try:
-        ours = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
-    except (OSError, AttributeError):  # started without an error stream
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    sys.stderr = ours
-    faulthandler.enable(ours)
-
-
 def main() -> None:
     warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
-    _keep_stderr_ours()
-    if sys.stdout is None:  # started without one; the results are files
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for the life of the process
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid text; a table must not fail on one
-        sys.stdout.reconfigure(errors="backslashreplace")
+    keep_streams_ours()
     app()

@@ -16,7 +16,7 @@ from cxr_infer.installed import AUTO, is_intact, model_path
 from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.model_card import DENOISED, MODEL_NAMES, NOISE_LEVEL, NOISY, ModelCard
 from cxr_infer.mottle import Mottle, estimate_mottle, repair_wrapped
-from cxr_infer.session import card_of, first_line, open_session, read_model, try_on_small_image
+from cxr_infer.session import card_of, check_result, first_line, open_session, read_model, try_on_small_image
 from cxr_infer.settings import Settings
 from cxr_infer.threads import available_cpus
 from cxr_infer.tiling import Grid, plan_axis, plan_windows, predict_in_windows
@@ -94,17 +94,20 @@ class Model:
         if self.card.told_noise_level:
             feed[NOISE_LEVEL] = np.full(len(windows), level, dtype=np.float32)
         try:
-            return np.asarray(self.session.run([DENOISED], feed)[0], dtype=np.float32)
+            result = np.asarray(self.session.run([DENOISED], feed)[0], dtype=np.float32)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise ModelError(
                 f"{self.path}: onnxruntime failed on a window of {windows.shape[-2:]}: {first_line(error)}"
             ) from error
+        check_result(result, windows.shape, self.path)
+        return result
 
     def _windows(self, image: FloatImage, settings: Settings, mottle: Mottle | None) -> FloatImage:
         level = (mottle or estimate_mottle(image)).level if self.card.told_noise_level else 0.0
         grid = self.grid((image.shape[0], image.shape[1]), settings)
         batch = max(1, self._affordable(settings) // grid.window_pixels)
-        return predict_in_windows(image, lambda windows: self._run(windows, level), grid, batch)
+        denoised = predict_in_windows(image, lambda windows: self._run(windows, level), grid, batch)
+        return np.clip(denoised, 0, 1, out=denoised)
 
     def _whole(self, image: FloatImage) -> FloatImage:
         resized = _resize(image, self.card.size or 0, self.card.size or 0)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
 from collections.abc import Callable
+from types import FrameType
 from typing import ParamSpec
 
 import typer
 
 from cxr_infer.errors import CxrError, ImageError
+from cxr_infer.interrupts import SIGNAL_STATUS
 from cxr_infer.printable import printable
 
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -21,6 +25,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             command(*args, **kwargs)
         except CxrError as error:
@@ -29,8 +34,25 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             print_error("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     return wrapped
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C and SIGTERM where no command has its own way to stop: the file at hand is abandoned."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            # libraries in C that are interrupted as they are loaded make other errors of it, or abort; no file is open
+            print_error("interrupted")
+            os._exit(SIGNAL_STATUS + number)
+        frame = frame.f_back
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    print_error("terminated")
+    raise SystemExit(SIGNAL_STATUS + number)
 
 
 def print_error(text: str) -> None:

@@ -59,17 +59,18 @@ def _require_plain(path: Path, mode: int) -> None:
         raise ImageError(f"{path}: is {kind}, not a file; move it elsewhere")
 
 
-def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
+def write_bytes(path: Path, content: bytes | Iterable[bytes], root: Path | None = None) -> None:
     """Write a whole file: to a temporary name beside it, synced to the disk, then renamed.
 
-    content: what the file holds; given as parts, it need never be in memory as a whole.
+    content: what the file holds; given as parts, it need never be in memory as a whole. root: a directory that must be
+    there; only folders below it are made.
     Raises ImageError on failure, as OutputLostError where the next file would fail as well.
     """
     parts = (content,) if isinstance(content, bytes) else content
     # the name is known before the file exists, so that an interrupt at any moment leaves nothing behind
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(path.parent, root)
         with temporary.open("xb") as stream:
             stream.writelines(parts)
             stream.flush()
@@ -81,6 +82,14 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
     finally:
         with contextlib.suppress(OSError):  # once renamed, the temporary name is gone
             temporary.unlink()
+
+
+def _make_folders(folder: Path, root: Path | None) -> None:
+    if folder == root:
+        return
+    if root is not None:
+        _make_folders(folder.parent, root)
+    folder.mkdir(parents=root is None, exist_ok=True)
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
@@ -56,6 +56,8 @@ def read_picture(path: Path, content: bytes, reading: Reading, suffix: str) -> P
         picture = opened(path, content, reading)
     except (ImageError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:  # of WebP, which Pillow begins to decode as it reads the header
+        raise ImageError(f"{path}: its pixels are more than the Pillow library takes; convert it to PNG") from error
     except struct.error as error:  # by a header that ends in the middle of a number
         raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?") from error
     except Exception as error:  # Pillow and OpenCV raise a dozen unrelated types on damaged files
@@ -94,6 +96,8 @@ def _opened_with(plugin: Callable[[io.BytesIO], Any]) -> Callable[[Path, bytes, 
         check_size(path, header.size, reading)
         if getattr(header, "n_frames", 1) > 1:
             raise ImageError(f"{path}: has several frames; split it into one file a frame")
+        if "transparency" in header.info and header.mode != "P":  # of palettes, OpenCV makes an alpha channel
+            raise ImageError(f"{path}: has transparent pixels; flatten it to gray first")
         orientation = header.getexif().get(ORIENTATION, UPRIGHT)
         pixels = decode(path, content)
         return gray_picture(path, pixels, orientation if orientation in range(1, 9) else UPRIGHT)
@@ -113,6 +117,8 @@ def _open_pgm(path: Path, content: bytes, reading: Reading) -> Picture:
     dtype = np.dtype(">u2") if white > 255 else np.dtype(np.uint8)
     if len(content) - header.end() < width * height * dtype.itemsize:
         raise ImageError(f"{path}: ends before its last pixel; is it incomplete?")
+    if content.startswith((b"P4", b"P5", b"P6"), header.end() + width * height * dtype.itemsize):
+        raise ImageError(f"{path}: has several images; split it into one file an image")
     stored = np.frombuffer(content, dtype, width * height, header.end()).reshape(height, width)
     pixels = stored.astype(dtype.newbyteorder("="))
     return Picture(pixels, "", (), white if white != full_scale(pixels.dtype) else None)

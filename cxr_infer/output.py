@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
@@ -125,7 +126,9 @@ class OutputDirectory:
 
     def _compact(self) -> None:
         """One line a result, in order of names: the same bytes whatever happened on the way."""
-        write_bytes(self.path / MANIFEST, (entry.line(name) for name, entry in sorted(self._entries.items())))
+        write_bytes(
+            self.path / MANIFEST, (entry.line(name) for name, entry in sorted(self._entries.items())), self.path
+        )
 
     def state(self, name: str, target: Path) -> State:
         """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
@@ -134,8 +137,8 @@ class OutputDirectory:
         """
         entry = self._entries.get(name)
         try:
-            target.lstat()
-            if entry is None or digest(target.read_bytes()) != entry.result:
+            plain = stat.S_ISREG(target.lstat().st_mode)  # a FIFO in its place would be waited for
+            if entry is None or not plain or digest(target.read_bytes()) != entry.result:
                 return State.FOREIGN
         except FileNotFoundError:
             return State.ABSENT
@@ -164,12 +167,13 @@ class OutputDirectory:
         try:
             self._manifest.write(entry.line(name))
             self._manifest.flush()
+            os.fsync(self._manifest.fileno())  # a power cut must not leave the result without its line either
         except OSError as error:
             raise OutputLostError(f"{target}: cannot be written: {error.strerror or error}") from error
         if target.parent != self.path and target.parent not in self._cleaned:
             self._cleaned.add(target.parent)
             remove_temporaries(target.parent)
-        write_bytes(target, content)
+        write_bytes(target, content, root=self.path)  # a disk that is unmounted at this moment is not written beside
         self._entries[name] = entry
 
     def _lost(self) -> bool:

@@ -126,7 +126,12 @@ def check_size(path: Path, size: tuple[int, int], reading: Reading) -> None:
 
 def decode(path: Path, content: bytes) -> NDArray[Any]:
     """What OpenCV makes of a file: (H, W) or (H, W, channels), turned by nobody. Raises ImageError where it cannot."""
-    pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        raise
     if pixels is None:
         raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?")
     return pixels

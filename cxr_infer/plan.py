@@ -125,10 +125,10 @@ def _list_file(path: Path, name: str, root: Path, follow_links: bool, listing: _
         (listing.problems if named_image else listing.ignored).append((name, problem))
     elif path.name == DICOM_DIRECTORY:
         listing.ignored.append((name, "the index of a DICOM medium"))
-    elif named_image or _holds_dicom(path):
+    elif named_image:
         listing.names.append(name)
     else:
-        listing.ignored.append((name, "no X-ray by its name or content"))
+        _list_by_content(path, name, listing)
 
 
 def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
@@ -142,13 +142,18 @@ def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
     return "a link that leads out of the input directory; --follow-links reads such files too"
 
 
-def _holds_dicom(path: Path) -> bool:
-    """Whether a plain file's content is DICOM; one that cannot be opened is none."""
+def _list_by_content(path: Path, name: str, listing: _Listing) -> None:
+    """Put a plain file whose name says nothing where it belongs; on media, DICOM files have no suffix."""
     try:
         with path.open("rb") as file:
-            return is_dicom(file.read(DICOM_HEAD))
-    except OSError:
-        return False
+            holds_dicom = is_dicom(file.read(DICOM_HEAD))
+    except OSError as error:
+        listing.problems.append((name, f"cannot be read, be it an X-ray or not: {error.strerror or error}"))
+        return
+    if holds_dicom:
+        listing.names.append(name)
+    else:
+        listing.ignored.append((name, "no X-ray by its name or content"))
 
 
 def check_report(path: Path, source: Path, option: str, suffix: str) -> None:

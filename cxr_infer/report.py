@@ -23,7 +23,7 @@ from rich.table import Table
 
 from cxr_infer.model_card import RESEARCH_USE
 from cxr_infer.printable import printable
-from cxr_infer.results import DONE, FAILED, IGNORED, FileResult, Summary
+from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult, Summary
 
 if TYPE_CHECKING:
     from cxr_infer.verify import Verified
@@ -103,7 +103,7 @@ def _plain_progress(console: Console, total: int, messages: _Messages) -> Callab
 
 
 class _Messages:
-    """Says every failure, and each note once, for the first file that it is about; what was left alone, at the end."""
+    """Says why a file has no result, each note once, for the first file that it is about; what was left alone, last."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
         self._console = console
@@ -112,9 +112,9 @@ class _Messages:
         self._ignored = 0
 
     def say(self, result: FileResult) -> None:
-        if result.status == FAILED:
+        if result.status in (FAILED, SKIPPED) and result.message != FINISHED:
             message = result.message if result.name in result.message else f"{result.name}: {result.message}"
-            self._print(f"failed: {message}")
+            self._print(f"{result.status}: {message}")
         elif result.status == IGNORED:
             self._ignored += 1
         elif result.status == DONE and result.message not in self._notes | {""} and not self._quiet:

@@ -10,6 +10,8 @@ DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 IGNORED = "ignored"  # no X-ray
 PENDING = "pending"  # not begun when the run was stopped
 
+FINISHED = "finished in an earlier run; --overwrite does it again"  # the one reason to be skipped that needs no word
+
 
 @dataclass(frozen=True)
 class FileResult:

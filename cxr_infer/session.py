@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +22,10 @@ FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that 
 FLOAT = "tensor(float)"
 TRIAL_SIZE, TRIAL_LEVEL = 64, 0.06  # px, and a noise level of 70 photons at white
 TRIAL_SECONDS = 30.0  # a model that takes longer for 64x64 px is of no use on this machine
+LOAD_SECONDS = 60.0  # likewise: the largest files load in a few
 EXTERNAL_DATA = b"\x0a\x08location\x12"  # ONNX: the key under which a tensor names the file that holds its values
+
+T = TypeVar("T")
 
 
 def read_model(path: Path) -> bytes:
@@ -51,7 +57,13 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
     # without VNNI, sums of unsigned by signed 8-bit products saturate on x86; unsigned weights keep them exact
     options.add_session_config_entry("session.x64quantprecision", "0" if multiplies_int8_fast() else "1")
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # constants are computed as a file is loaded, and a file may ask for as many as it likes
+        return _within(
+            LOAD_SECONDS,
+            lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
+        )
+    except TimeoutError:
+        raise ModelError(f"{path}: takes more than {LOAD_SECONDS:g} s to load; is it a denoiser?") from None
     except Exception as error:  # onnxruntime raises a dozen unrelated types
         raise ModelError(
             f"{path}: onnxruntime cannot load it ({first_line(error)}); is it a complete .onnx file?"
@@ -105,17 +117,37 @@ def try_on_small_image(session: Any, card: ModelCard, path: Path, seconds: float
     if card.told_noise_level:
         feed[NOISE_LEVEL] = np.full(1, TRIAL_LEVEL, dtype=np.float32)
     options = onnxruntime.RunOptions()
-    alarm = threading.Timer(seconds, setattr, (options, "terminate", True))
-    alarm.daemon = True
-    alarm.start()
     try:
-        result = session.run([DENOISED], feed, options)[0]
+        result = _within(seconds, lambda: session.run([DENOISED], feed, options)[0])
+    except TimeoutError:
+        options.terminate = True
+        raise ModelError(f"{path}: took more than {seconds:g} s for {side}x{side} pixels; is it a denoiser?") from None
     except Exception as error:  # onnxruntime raises a dozen unrelated types
-        late = f"took more than {seconds:g} s" if options.terminate else f"failed: {first_line(error)}"
-        raise ModelError(f"{path}: a trial on {side}x{side} pixels {late}; is it a denoising model?") from error
-    finally:
-        alarm.cancel()
-    if result.shape != image.shape or not np.isfinite(result).all():
-        raise ModelError(
-            f"{path}: makes {result.shape} of {image.shape}, or values that are not finite; is it a denoising model?"
-        )
+        raise ModelError(f"{path}: failed on {side}x{side} pixels: {first_line(error)}; is it a denoiser?") from error
+    check_result(np.asarray(result), image.shape, path)
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """What some work gives. Raises TimeoutError where that takes longer.
+
+    It goes on in a thread that nobody waits for: asked to end, onnxruntime first ends the operator at hand.
+    """
+    done: Future[T] = Future()
+
+    def attempt() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=attempt, daemon=True).start()
+    try:
+        return done.result(seconds)
+    except FutureTimeoutError:  # TimeoutError itself from Python 3.11 on
+        raise TimeoutError from None
+
+
+def check_result(result: NDArray[Any], shape: tuple[int, ...], path: Path) -> None:
+    """Raises ModelError where a model at this path made of windows of a shape what are no windows."""
+    if result.shape != shape or not np.isfinite(result).all():
+        raise ModelError(f"{path}: makes {result.shape} of {shape}, or values that are not finite; is it a denoiser?")

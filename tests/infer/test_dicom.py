@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
 import struct
 import subprocess
 import sys
@@ -13,12 +16,15 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import (
+    HTJ2K,
     MPEG2MPML,
     UID,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -29,6 +35,7 @@ from pydicom.uid import (
 from cxr_infer.dicom import DICOM_HEAD, is_dicom, read_dicom
 from cxr_infer.errors import ImageError
 from cxr_infer.radiograph import Reading
+from tests.conftest import Run
 from tests.infer.dicom_files import (
     BUNDLED,
     PROVENANCE,
@@ -67,6 +74,27 @@ def test_transfer_syntaxes(syntax: UID, bits: int, signed: bool) -> None:
     assert written.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     np.testing.assert_array_equal(written.pixel_array, pixels)
     assert written.PatientName == "Müller^Secret"
+
+
+HIGH_THROUGHPUT = base64.b64decode(  # RAMP in 12 bits, reversibly, by OpenJPH 0.26.3; nothing here writes this kind
+    "/0//UQApQAAAAAAkAAAAKAAAAAAAAAAAAAAAJAAAACgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQ"
+    "kJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAfQAAf+TwAArADMA6eV//zHKAsM0AMAAEcAAEwABEwD1+QAiNADAABJAABUQ"
+    "AASAAM3UAMJ8XgDkdJUA/gDjAMAAE8AAFpQAATCWAGqt1xYAAJhuumnTTQQFkIB6fGxjKnsAgjQZzRUAwAAW5AABb0AAFoCgFGQAIkAH0hf+jQN/"
+    "0p77f+tht/lRvp7I+yQBAGCunFm5cgDmzMzKcgDEYxgD5YxgS2hbsJFYvkIBhAD4iICXSyehmggqLQcNAMAAL16AAF9AQAAvRAFCJAGaCBJEkAgC"
+    "iUAWIJQgBZNEECiCBACB/As5qAy1ZzHIPM52llu42ftIpO/TstXZs5p3smVdDtdzmy67Szni7a9SKTuPVX3zmznarch+BDtdDtlNnO9dMpkTQwQA"
+    "AABRAKIAoAAQQQAEAoBAAAAARAACAkQBlJUBToBSmVmAWckUMJWVAU5lJYAzgLLyoIciEBbFEICnWIQHNIhAc1cugbudc15dt3Oucr/XVO+mHT1V"
+    "6DMNPWfpfLO614vv9Ya68lv9bda8stPVXWvLp6afWvLoG4qcv/7zpjl/BAAAAAAAIAAAAAAgAADgAAAAd9LWijF02ojsvGQrd5aBKfohHS1olBMx"
+    "Cjsvmzh23eW+R1raIR302pKCfacwWvWcE0YD/9k="
+)
+
+
+@pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K])
+def test_high_throughput_jpeg_2000(syntax: UID) -> None:
+    pixels = stored(RAMP, 12)
+    radiograph = read(encapsulated(computed(pixels, 12), syntax, HIGH_THROUGHPUT))
+    np.testing.assert_array_equal(radiograph.pixels, pixels)
+    np.testing.assert_array_equal(result(radiograph).pixel_array, pixels)
+    assert "cut off" in refusal(encapsulated(computed(pixels, 12), syntax, HIGH_THROUGHPUT[:300]))
 
 
 def test_big_endian_words_that_are_no_pixels_are_turned_too() -> None:
@@ -298,6 +326,22 @@ def test_every_file_bundled_with_pydicom_is_read_or_refused(capfd: pytest.Captur
     assert outcomes["read"] >= 15
     assert outcomes["refused"] >= 150
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("ignore")  # as pydicom reads the names
+def test_a_run_over_what_is_bundled_with_pydicom_ends_well_and_names_no_patient(run: Run, tmp_path: Path) -> None:
+    done = run("cxr-infer", "dir", BUNDLED, "--out", "out", "--json", "r.json")
+    assert done.returncode == 1, done.stderr
+    said = done.stdout + done.stderr + (tmp_path / "r.json").read_text()
+    assert "fault of cxr-infer" not in said
+    records = json.loads((tmp_path / "r.json").read_text())["files"]
+    files = [path.relative_to(BUNDLED).as_posix() for path in BUNDLED.rglob("*") if path.is_file()]
+    assert {record["name"] for record in records} == set(files)
+    assert sum(record["status"] == "done" for record in records) >= 15
+    for path in files:
+        with contextlib.suppress(pydicom.errors.InvalidDicomError, TypeError):
+            name = str(pydicom.dcmread(BUNDLED / path, specific_tags=["PatientName"]).get("PatientName", ""))
+            assert len(name) < 4 or name not in said, path
 
 
 def test_warnings_of_others_are_left_alone() -> None:

@@ -110,10 +110,13 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
     names = ["a.png", "b.png", "c.png", "d.png"]
     for name in names:
         write_image(tmp_path / "x" / name, noisy_bytes[:64, :64])
-    out = tmp_path / "x-denoised"
+    out, kept = tmp_path / "x-denoised", list[str]()
 
     def statuses(*options: str) -> list[str]:
-        assert run("cxr-infer", "dir", "x", "--json", "r.json", *options).returncode == 0
+        done = run("cxr-infer", "dir", "x", "--json", "r.json", *options)
+        assert done.returncode == 0
+        said = [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("skipped: ")]
+        assert said == kept, "a file that is in the way is no result, so that is said"
         return [record["status"] for record in json.loads((tmp_path / "r.json").read_text())["files"]]
 
     assert statuses() == ["done"] * 4
@@ -123,14 +126,17 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
     write_image(tmp_path / "x" / "b.png", noisy_bytes[64:128, :64])  # another image
     (out / "c.png").unlink()
     (out / "d.png").write_bytes(b"annotated by a physician")
+    kept.append("d.png")
     assert statuses() == ["skipped", "done", "done", "skipped"]
     assert (out / "c.png").read_bytes() == first["c.png"]
     assert (out / "b.png").read_bytes() != first["b.png"]
     assert statuses("--strength", "0.5") == ["done", "done", "done", "skipped"], "other settings, other results"
     assert (out / "d.png").read_bytes() == b"annotated by a physician"
+    kept.clear()
     assert statuses("--overwrite") == ["done"] * 4
     assert (out / "d.png").read_bytes() == first["d.png"]
     (out / MANIFEST).write_bytes(b"\xff\n{}\n[1]\n" + (out / MANIFEST).read_bytes()[:-30])  # damaged
+    kept.append("d.png")
     assert statuses() == ["skipped"] * 4
 
 
@@ -263,7 +269,7 @@ def test_a_read_only_output_is_found_before_any_work(run: Run, xrays: Path, tmp_
 @needs_strace
 def test_a_failing_disk_ends_the_run(xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     out = tmp_path / "out"
-    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=5"]
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=10"]
     done = subprocess.run([*tracing, *COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 1
     assert "Input/output error" in done.stderr
@@ -289,6 +295,42 @@ def test_a_file_that_cannot_be_read_fails_alone(
     assert results(out) == FILES - 1
 
 
+@needs_strace
+def test_a_file_without_a_suffix_that_cannot_be_opened_is_not_taken_for_no_xray(
+    tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
+    write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
+    bad = tmp_path / "x" / "IM0001"
+    bad.write_bytes(b"who knows")
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(bad)]
+    tracing += ["-e", "trace=openat", "-e", "inject=openat:error=EACCES"]
+    done = subprocess.run([*tracing, *COMMAND, "dir", tmp_path / "x"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "failed: IM0001: cannot be read, be it an X-ray or not: Permission denied" in done.stderr
+    assert results(tmp_path / "x-denoised") == 1
+
+
+@needs_strace
+def test_a_result_appears_once_it_and_its_line_are_on_the_disk(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    """Else a power cut could leave a result that no later run knows, and would keep as if it were someone's."""
+    for index in range(3):
+        write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])
+    log, out = tmp_path / "log", tmp_path / "x-denoised"
+    tracing = ["strace", "-f", "-qq", "-y", "-o", str(log), "-e", "trace=fsync,rename"]
+    subprocess.run([*tracing, *COMMAND, "dir", tmp_path / "x"], check=True, capture_output=True)
+    synced: list[str] = []
+    renamed = []
+    for line in log.read_text().splitlines():
+        if "fsync(" in line:
+            synced.append(line)
+        elif "rename(" in line and ".png" in line:
+            assert any(MANIFEST in one for one in synced)
+            assert any(".part" in one for one in synced)
+            renamed.append(synced)
+            synced = []
+    assert len(renamed) == 3, out
+
+
 def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
     write_image(tmp_path / "x" / "large.png", np.zeros((9000, 9000), np.uint8))
@@ -296,7 +338,7 @@ def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_byt
     limited = ["bash", "-c", 'ulimit -v 1200000; exec "$@"', "-"]
     done = subprocess.run([*limited, *COMMAND, "dir", tmp_path / "x"], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
-    assert "large.png" in done.stderr
+    assert "large.png: too large for this machine's memory" in done.stderr
     assert sorted(p.name for p in (tmp_path / "x-denoised").glob("*.png")) == ["a.png", "z.png"]
 
 
@@ -315,15 +357,59 @@ def test_bare_environments(tmp_path: Path, noisy_bytes: NDArray[np.uint8], envir
     assert read_gray(tmp_path / "x-denoised" / "Лёгкие.png").shape == (64, 64)
 
 
-@pytest.mark.parametrize("closing", ["| head -c 1", ">&-", "2>&-", ">&- 2>&-", "<&-"])
-def test_closed_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDArray[np.uint8], closing: str) -> None:
+@pytest.mark.parametrize(
+    "closing",
+    ["| head -c 1", "2>&1 | true", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1"],
+)
+def test_closed_and_full_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDArray[np.uint8], closing: str) -> None:
     for index in range(3):
         write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])
-    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' dir x --json r.json {closing}"
+    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' dir x --json r.json {closing}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 0
     assert results(tmp_path / "x-denoised") == 3
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["done"] == 3
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_file_is_abandoned_without_debris(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    """Stopped in the middle of writing it."""
+    write_image(tmp_path / "x.png", np.zeros((64, 64), np.uint8))
+    code = (
+        "import os, sys, time; from cxr_infer import cli, files\n"
+        f"os.fsync = lambda _: (os.kill(os.getpid(), {int(number)}), time.sleep(5))\n"
+        "cli.main()"
+    )
+    command = [sys.executable, "-c", code, "file", "x.png", "out.png"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys, time
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "cv2":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                raise ImportError("initialization failed")
+sys.meta_path.insert(0, Interrupted())
+from cxr_infer.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_no_fault_of_theirs(tmp_path: Path) -> None:
+    """numpy makes an ImportError of it."""
+    (tmp_path / "x").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, "dir", tmp_path / "x"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
 
 
 @needs_root

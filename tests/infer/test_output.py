@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from cxr_infer.errors import ImageError
+from cxr_infer.errors import ImageError, OutputLostError
 from cxr_infer.output import MANIFEST, OutputDirectory, State, digest
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
@@ -25,6 +26,15 @@ def test_a_result_is_finished_for_the_same_maker_only(tmp_path: Path) -> None:
         assert output.state("b.png", tmp_path / "b.png") is State.ABSENT
 
 
+def test_what_is_no_plain_file_is_no_result_and_is_not_opened(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.write("a.png", target, SOURCE, b"result")
+        target.unlink()
+        os.mkfifo(target)
+        assert output.state("a.png", target) is State.FOREIGN
+
+
 def test_a_line_without_its_result_is_not_believed(tmp_path: Path) -> None:
     """A kill may come between the line and the result that it announces."""
     target = tmp_path / "a.png"
@@ -35,6 +45,23 @@ def test_a_line_without_its_result_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_bytes(manifest)
     with OutputDirectory(tmp_path, MADE_BY) as output:
         assert output.state("a.png", target) is State.FOREIGN
+
+
+def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a disk is unmounted between the look at it and the write to it."""
+    out = tmp_path / "out"
+    with OutputDirectory(out, MADE_BY) as output:
+        output.write("a.png", out / "a.png", SOURCE, b"result")
+        output.write("in/b.png", out / "in" / "b.png", SOURCE, b"result")
+        out.rename(tmp_path / "elsewhere")
+        monkeypatch.setattr(output, "_lost", lambda: False)
+        for name in ("c.png", "in/d.png"):
+            with pytest.raises(ImageError, match="No such file"):
+                output.write(name, out / name, SOURCE, b"result")
+        monkeypatch.undo()
+        with pytest.raises(OutputLostError):
+            output.write("e.png", out / "e.png", SOURCE, b"result")
+    assert not out.exists()
 
 
 def test_debris_of_a_killed_run_is_removed(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 
 from cxr_infer import ModelError, load_model
+from cxr_infer.image_io import write_image
 from cxr_infer.model_card import METADATA_KEY, ModelCard
 from cxr_infer.session import card_of, open_session, read_model, try_on_small_image
+from cxr_infer.settings import Settings
 from tests.conftest import Run
 
 onnx = pytest.importorskip("onnx")
@@ -47,7 +51,7 @@ def test_weights_in_another_file_are_not_fetched(run: Run, tmp_path: Path) -> No
         load_model(path)
     with pytest.raises(ModelError, match="cannot load it"):  # nor would onnxruntime
         open_session(path.read_bytes(), path, 1)
-    run("cxr-infer", "sample", "x", "--size", "64")
+    write_image(tmp_path / "x" / "a.png", np.zeros((9, 9), np.uint8))
     done = run("cxr-infer", "dir", "x", "--model", path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
@@ -73,8 +77,66 @@ def test_a_trial_finds_what_is_no_denoiser(tmp_path: Path) -> None:
         load_model(path)
     shape = onnx.numpy_helper.from_array(np.array([7, 7, 7, 7], np.int64), "shape")
     path = saved(tmp_path / "fails.onnx", node("Reshape", ["noisy", "shape"]), weights=[shape])
-    with pytest.raises(ModelError, match="trial on 64x64 pixels failed"):
+    with pytest.raises(ModelError, match="failed on 64x64 pixels"):
         load_model(path)
+
+
+def test_what_a_trial_cannot_find_is_found_on_the_image(tmp_path: Path) -> None:
+    """Of these, a small gradient comes out well; an image that does not must be an error, not a file of garbage."""
+    numbers = {"least": 0.4, "start": [0, 0], "end": [64, 64], "axes": [2, 3]}
+    weights = [
+        onnx.numpy_helper.from_array(np.array(value, np.float32 if name == "least" else np.int64), name)
+        for name, value in numbers.items()
+    ]
+    path = saved(tmp_path / "cut.onnx", node("Slice", ["noisy", "start", "end", "axes"]), weights=weights[1:])
+    dark = np.full((80, 80), 0.1, np.float32)
+    with pytest.raises(ModelError, match=r"makes \(1, 1, 64, 64\) of \(1, 1, 80, 80\)"):
+        load_model(path).denoise_unit(dark, Settings())
+    nodes = (
+        node("ReduceMean", ["noisy"], "mean"),
+        node("Sub", ["mean", "least"], "rest"),
+        node("Sqrt", ["rest"], "nan"),
+    )
+    path = saved(tmp_path / "nan.onnx", *nodes, node("Mul", ["noisy", "nan"]), weights=weights[:1])
+    with pytest.raises(ModelError, match="not finite"):
+        load_model(path).denoise_unit(dark, Settings())
+    path = saved(
+        tmp_path / "beyond.onnx",
+        node("Add", ["noisy", "noisy"], "two"),
+        node("Sub", ["two", "least"]),
+        weights=weights[:1],
+    )
+    denoised = load_model(path).denoise_unit(np.linspace(0, 1, 6400, dtype=np.float32).reshape(80, 80), Settings())
+    assert (denoised.min(), denoised.max()) == (0, 1)
+
+
+def test_an_operator_without_end_is_not_waited_for(tmp_path: Path) -> None:
+    """onnxruntime ends between operators only."""
+    weights = [
+        onnx.numpy_helper.from_array(np.array([8000, 8000], np.int64), "shape"),
+        onnx.numpy_helper.from_array(np.array(0, np.float32), "zero"),
+    ]
+    path = saved(
+        tmp_path / "x.onnx",
+        node("ReduceMean", ["noisy"], "mean", keepdims=0),
+        node("Expand", ["mean", "shape"], "large"),
+        node("MatMul", ["large", "large"], "product"),
+        node("ReduceMean", ["product"], "level", keepdims=0),
+        node("Mul", ["level", "zero"], "nothing"),
+        node("Add", ["noisy", "nothing"]),
+        weights=weights,
+    )
+    code = (
+        "import sys; from pathlib import Path; from cxr_infer.session import *; path = Path(sys.argv[1])\n"
+        "session = open_session(read_model(path), path, 1)\n"
+        "try: try_on_small_image(session, card_of(session, path), path, seconds=0.3)\n"
+        "except ModelError as error: print(error)"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert "took more than 0.3 s" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - started < 8, "the product alone takes 10 s and more"
 
 
 def test_a_model_without_end_is_given_up(tmp_path: Path) -> None:

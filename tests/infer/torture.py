@@ -109,6 +109,21 @@ def tiff_directory(width: int, height: int, next_directory: int = 0) -> bytes:
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_directory)
 
 
+def raw_tiff(data: bytes, bits: int, photometric: int = 1, **more: int) -> bytes:
+    """A TIFF of these uncompressed bytes, SIDE pixels; more: values of tags by number, as `t274`."""
+    tags = {256: SIDE[1], 257: SIDE[0], 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: SIDE[0]}
+    tags |= {279: len(data)} | {int(tag[1:]): value for tag, value in more.items()}
+    tags[273] = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4) + data
+
+
+def bits_of(pixels: NDArray[np.uint16], bits: int) -> bytes:
+    """Rows of values below 2^bits, one bit after the other."""
+    wide = np.unpackbits(pixels.astype(">u2")[..., None].view(np.uint8), axis=-1)[..., 16 - bits :]
+    return np.packbits(wide.reshape(len(pixels), -1), axis=1).tobytes()
+
+
 def corrupt(content: bytes, at: float) -> bytes:
     """The same with a few bytes turned over at this part of its length."""
     place = int(at * len(content))
@@ -140,8 +155,12 @@ def good_cases() -> dict[str, Case]:
     palette = Image.fromarray(GRAY // 16).convert("P")
     palette.putpalette([value for level in range(16) for value in (level * 17,) * 3])
     twelve = (GRAY.astype(np.uint16) << 4) | 5
+    ten, fourteen = twelve >> 2, twelve << 2
     unit = GRAY.astype(np.float32) / 255
     plain = by_opencv(".png", GRAY)
+    inverted = Image.fromarray(GRAY // 16).convert("P")
+    inverted.putpalette([value for level in range(15, -1, -1) for value in (level * 17,) * 3])
+    gray_alpha = Image.merge("LA", [Image.fromarray(GRAY), Image.new("L", SIDE[::-1], 255)])
     spelled_out = {
         "gray 8.png": (plain, GRAY),
         "gray 16.png": (by_opencv(".png", DEEP), DEEP),
@@ -149,10 +168,7 @@ def good_cases() -> dict[str, Case]:
         "gray 2 bit.png": (png(56, 40, packed(GRAY // 64, 2), bits=2), FOUR_LEVELS),
         "gray 4 bit.png": (png(56, 40, packed(GRAY // 16, 4), bits=4), GRAY // 16 * 17),
         "palette.png": (by_pillow("PNG", palette), GRAY // 16 * 17),
-        "gray alpha.png": (
-            by_pillow("PNG", Image.merge("LA", [Image.fromarray(GRAY), Image.new("L", SIDE[::-1], 255)])),
-            GRAY,
-        ),
+        "gray alpha.png": (by_pillow("PNG", gray_alpha), GRAY),
         "gray alpha 16.png": (png(56, 40, rows(np.dstack([DEEP, DEEP | 65535]).astype(">u2")), bits=16, kind=4), DEEP),
         "equal colours.png": (by_opencv(".png", equal), GRAY),
         "equal colours alpha.png": (by_opencv(".png", with_alpha(equal, 255)), GRAY),
@@ -183,7 +199,22 @@ def good_cases() -> dict[str, Case]:
         "deflate.tif": (by_tifffile(DEEP, compression="zlib", predictor=True), DEEP),
         "lzw.tif": (by_pillow("TIFF", GRAY, compression="tiff_lzw"), GRAY),
         "packbits.tif": (by_pillow("TIFF", GRAY, compression="packbits"), GRAY),
+        "palette.tif": (by_pillow("TIFF", palette), GRAY // 16 * 17),
+        "palette from white to black.tif": (by_pillow("TIFF", inverted), 255 - GRAY // 16 * 17),
+        "palette from white to black.png": (by_pillow("PNG", inverted), 255 - GRAY // 16 * 17),
+        "palette from white to black.bmp": (by_pillow("BMP", inverted), 255 - GRAY // 16 * 17),
+        "gray alpha.tif": (by_pillow("TIFF", gray_alpha), GRAY),
+        "planes.tif": (by_tifffile(np.stack([GRAY] * 3), photometric="rgb", planarconfig="separate"), GRAY),
+        "ten bit.tif": (raw_tiff(bits_of(ten, 10), 10), ten),
+        "twelve bit.tif": (raw_tiff(bits_of(twelve, 12), 12), twelve),
+        "twelve bit, white is 0.tif": (raw_tiff(bits_of(twelve, 12), 12, 0), 4095 - twelve),
+        "fourteen bit.tif": (raw_tiff(bits_of(fourteen, 14), 14), fourteen),
+        "turned by nothing.tif": (raw_tiff(GRAY.tobytes(), 8, t274=0), GRAY),
+        "turned by too much.tif": (raw_tiff(GRAY.tobytes(), 8, t274=99), GRAY),
+        "unit of resolution unknown.tif": (raw_tiff(GRAY.tobytes(), 8, t296=1 << 20), GRAY),
         "float.tif": (by_tifffile(unit), unit),
+        "float, white is 0.tif": (by_tifffile(unit, photometric="miniswhite"), 1 - unit),
+        "float in tiles, big.tif": (by_tifffile(unit, tile=(16, 16), bigtiff=True), unit),
         "equal colours.tif": (by_tifffile(equal, photometric="rgb"), GRAY),
         "equal colours 16.tif": (by_tifffile(deep_equal, photometric="rgb"), DEEP),
         "gray.bmp": (by_opencv(".bmp", GRAY), GRAY),
@@ -209,6 +240,19 @@ def good_cases() -> dict[str, Case]:
         "interlaced.png": Case(interlaced(), DONE, "", GRAY),
         "turned.png": Case(by_pillow("PNG", GRAY, exif=turned(8)), DONE, "", GRAY, orientation=8),
         "turned.tif": Case(by_pillow("TIFF", GRAY, tiffinfo={0x0112: 3}), DONE, "", GRAY, orientation=3),
+        "turned colours.tif": Case(
+            by_tifffile(equal, photometric="rgb", extratags=[(0x0112, "H", 1, 6)]), DONE, "", GRAY, orientation=6
+        ),
+        "turned big big endian.tif": Case(
+            by_tifffile(DEEP, bigtiff=True, byteorder=">", extratags=[(0x0112, "H", 1, 6)]),
+            DONE,
+            "",
+            DEEP,
+            orientation=6,
+        ),
+        "turned palette.tif": Case(
+            by_pillow("TIFF", palette, tiffinfo={0x0112: 6}), DONE, "", GRAY // 16 * 17, orientation=6
+        ),
         "gray.jpg": Case(by_pillow("JPEG", mildly), DONE),
         "progressive.jpeg": Case(by_pillow("JPEG", mildly, progressive=True), DONE),
         "turned.jpg": Case(by_pillow("JPEG", mildly, exif=turned(6)), DONE, orientation=6),
@@ -280,6 +324,10 @@ def refused_cases() -> dict[str, Case]:
     coloured = Image.fromarray(COLOUR).convert("P")
     pages, colour, floats, bombs = "has several", "a colour image", "must lie in [0, 1]", "are more than the"
     several = [GRAY, 255 - GRAY]
+    jpeg = by_pillow("JPEG", GRAY)
+    at = jpeg.index(b"\xff\xc0") + 5  # of its height
+    webp = by_pillow("WEBP", GRAY, lossless=True)  # a simple one: width and height from byte 21 on, 14 bits each
+    see_through = Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(GRAY)])
     contents = {
         "pages.tif": (by_pillow("TIFF", *several), pages),
         "animated.png": (by_pillow("PNG", *several), pages),
@@ -290,7 +338,17 @@ def refused_cases() -> dict[str, Case]:
         "colour.jpg": (by_pillow("JPEG", COLOUR), colour),
         "colour.tif": (by_tifffile(COLOUR, photometric="rgb"), colour),
         "colour.bmp": (by_opencv(".bmp", COLOUR), colour),
+        "colour palette.tif": (by_pillow("TIFF", coloured), colour),
+        "two images.pgm": (by_opencv(".pgm", GRAY) * 2, pages),
+        "signed 8.tif": (by_tifffile(GRAY.astype(np.int8)), "signed"),
+        "transparent.tif": (by_pillow("TIFF", see_through), "transparent"),
+        "gray alpha 16.tif": (raw_tiff(np.dstack([DEEP, DEEP]).tobytes(), 16, t277=2), "2 samples of 16 bits"),
+        "planes 16.tif": (
+            by_tifffile(np.stack([DEEP] * 3), photometric="rgb", planarconfig="separate"),
+            "3 samples of 16 bits",
+        ),
         "transparent.png": (by_opencv(".png", with_alpha(np.dstack([GRAY] * 3), 100)), "transparent"),
+        "one gray is transparent.png": (by_pillow("PNG", GRAY, transparency=9), "transparent"),
         "float beyond 1.tif": (by_tifffile(unit * 2), floats),
         "float not a number.tif": (by_tifffile(nan), floats),
         "signed.tif": (by_tifffile(GRAY.astype(np.int16)), "not supported"),
@@ -299,6 +357,12 @@ def refused_cases() -> dict[str, Case]:
         "bomb.png": (png(100_000, 100_000, bytes(1000)), bombs),
         "zlib bomb.png": (png(30_000, 30_000, bytes(30_001 * 3000)), bombs),
         "bomb.tif": (tiff_directory(100_000, 100_000), bombs),
+        "bomb of one tile.tif": (
+            raw_tiff(zlib.compress(bytes(100_000)), 8, t259=8, t322=40_000, t323=40_000, t324=200, t325=100),
+            bombs,
+        ),
+        "bomb.jpg": (jpeg[:at] + struct.pack(">HH", 65_500, 65_500) + jpeg[at + 4 :], bombs),
+        "bomb.webp": (webp[:21] + struct.pack("<I", 16_382 | 16_382 << 14) + webp[25:], "more than"),
         "bomb.pgm": (b"P5\n99999 99999\n255\n", bombs),
         "bomb.bmp": (
             struct.pack("<2sIIIIiiHHIIiiII", b"BM", 0, 0, 54, 40, 60_000, 60_000, 1, 8, 0, 0, 0, 0, 0, 0),
@@ -337,6 +401,7 @@ def irrelevant_cases() -> dict[str, Case]:
     }
     return {name: Case(content, IGNORED) for name, content in contents.items()} | {
         "pipe": Case(os.mkfifo, IGNORED),
+        "unreadable": Case(unreadable, FAILED, "cannot be read") if os.geteuid() else Case(unreadable, IGNORED),
         "device": Case(link_to("/dev/zero"), IGNORED),
         ".git": Case(Path.mkdir, IGNORED, "hidden"),
     }
