@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,7 +234,8 @@ def test_ctrl_c_ends_it_with_a_line(small_runtime: Path, tmp_path: Path) -> None
         assert process.stdout is not None
         address = process.stdout.readline()
         assert address.startswith("http://127.0.0.1:")
-        process.send_signal(signal.SIGINT)
+        with urllib.request.urlopen(address.split()[0]):  # it serves: nothing of the line is still to be written
+            process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, "stopped\n", "")
 

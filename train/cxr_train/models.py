@@ -195,7 +195,7 @@ class WindowDenoisingAutoencoder(nn.Module):
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 96, 96),
-        encoder_blocks: Sequence[int] = (1, 2, 1, 1),
+        encoder_blocks: Sequence[int] = (1, 2, 2, 1),
         decoder_blocks: Sequence[int] = (2, 2, 1),
     ) -> None:
         """widths: channels of each stage. encoder_blocks, decoder_blocks: residual blocks of each, finest first."""
