@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,7 +55,7 @@ def denoise_files(
     yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
     made_by = digest(repr((model.sha256, run.settings, run.reading.white)).encode())
     begun = 0
-    with OutputDirectory(plan.out, made_by) as output:
+    with OutputDirectory(plan.out, made_by, plan.shard) as output:
         stages = _Stages(run, output)
         results = in_stages(
             plan.jobs(), stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
@@ -62,7 +63,7 @@ def denoise_files(
         for result in results:
             begun += 1
             yield result
-    yield from (FileResult(name, PENDING, "the run was stopped before it") for name in plan.names[begun:])
+    yield from (FileResult(name, PENDING, "the run was stopped before it") for name in islice(plan.names, begun, None))
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | None = None) -> FileResult:

@@ -98,7 +98,13 @@ def dir_command(
         bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
     ] = False,
     overwrite: OverwriteOption = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this JSON file.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.")
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write everything to this .json file, or to a .jsonl as it happens."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.")] = False,
 ) -> None:
     """Denoise a whole directory of X-rays. Originals are never touched."""
@@ -106,23 +112,25 @@ def dir_command(
     from cxr_infer.denoiser import load_model
     from cxr_infer.errors import UsageError
     from cxr_infer.interrupts import stop_on_signals
-    from cxr_infer.json_report import JsonReport, describe_run
+    from cxr_infer.json_report import describe_run, open_report
     from cxr_infer.radiograph import Reading, check_deidentify
     from cxr_infer.results import Summary
     from cxr_infer.settings import Settings
+    from cxr_infer.shard import parse_shard
 
     check_deidentify(deidentify)
+    share = parse_shard(shard) if shard is not None else None
     out = out if out is not None else plan.default_output(source)
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
     settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
-    planned = plan.plan_directory(source, out, follow_links=follow_links)
+    planned = plan.plan_directory(source, out, follow_links=follow_links, shard=share)
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
     if json_file is not None:
         plan.check_report(json_file, source)
     total = len(planned.names) + len(planned.problems) + len(planned.ignored)
-    with stop_on_signals() as stopped, JsonReport() as records:
+    with stop_on_signals() as stopped, open_report(json_file) as records:
         summary, shown = Summary(), report.Shown()
         with report.progress_over(total, "denoising", quiet) as advance:
             for result in batch.denoise_files(

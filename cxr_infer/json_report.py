@@ -1,8 +1,12 @@
-"""The JSON report of a run: one record a file, kept on disk while the run goes on, so that memory stays flat."""
+"""The JSON report of a run: one record a file, kept on disk while the run goes on, so that memory stays flat.
+
+A report whose name ends in .jsonl is a stream: the records as they come, a line each, then one line with the rest.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -11,12 +15,13 @@ from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from cxr_infer import __version__
 from cxr_infer.denoiser import Model
-from cxr_infer.errors import ImageError
+from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import write_bytes
+from cxr_infer.plan import JSON_LINES
 from cxr_infer.results import FileResult, Summary
 from cxr_infer.settings import Settings
 
@@ -28,7 +33,7 @@ class JsonReport:
     """Collects records, of a long run in an unnamed temporary file; `write` makes the report of them."""
 
     def __init__(self) -> None:
-        self._records = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed by __exit__
+        self._records: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed by __exit__
 
     def __enter__(self) -> JsonReport:
         return self
@@ -56,6 +61,38 @@ class JsonReport:
         self._records.seek(0)
         for index, line in enumerate(self._records):
             yield (b",\n  " if index else b"\n  ") + line.rstrip(b"\n")
+
+
+class JsonLines(JsonReport):
+    """The report as a stream: each record is in the file when `add` returns; the last line, which `write` adds, is the
+    head, whether the run was interrupted, and the summary. Raises UsageError where the file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._records = path.open("w+b")
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror or error}; give another --json") from error
+
+    def add(self, result: FileResult) -> None:
+        super().add(result)
+        self._records.flush()
+
+    def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
+        """The last line. Raises ImageError where it cannot be written."""
+        ending = {**head, "interrupted": interrupted, "summary": summary.to_dict()}
+        try:
+            self._records.write(json.dumps(ending).encode() + b"\n")
+            self._records.flush()
+            os.fsync(self._records.fileno())
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def open_report(path: Path | None) -> JsonReport:
+    """What collects the records of a run for `--json`, of the kind that the name asks for."""
+    return JsonLines(path) if path is not None and path.suffix.lower() == JSON_LINES else JsonReport()
 
 
 def describe_run(model: Model, settings: Settings, source: Path, out: Path) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from cxr_infer.errors import UsageError
 from cxr_infer.files import not_plain
 from cxr_infer.image_io import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
 from cxr_infer.kinds import DICOM_SUFFIXES, READABLE_SUFFIXES, output_name
+from cxr_infer.shard import Shard
+from cxr_infer.spool import Spool, in_order
 
+JSON_LINES = ".jsonl"  # a report that is written as the run goes on
 DICOM_DIRECTORY = "DICOMDIR"  # the index of a DICOM medium, itself a DICOM file (PS3.10, section 8)
 
 
@@ -27,13 +30,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a directory holds, in the order in which it is worked on. Names are paths within it, with `/`."""
+    """What a directory holds, in the order in which it is worked on. Names are paths within it, with `/`.
+
+    With a shard, its share of all that. The lists are on disk where they are long.
+    """
 
     source: Path
     out: Path
-    names: tuple[str, ...]  # of images
-    problems: tuple[tuple[str, str], ...] = ()  # what looks like images but cannot be read, and why
-    ignored: tuple[tuple[str, str], ...] = ()  # what is no image, and why
+    names: Spool[str]  # of images
+    problems: Spool[tuple[str, str]]  # what looks like images but cannot be read, and why
+    ignored: Spool[tuple[str, str]]  # what is no image, and why
+    shard: Shard | None = None
 
     def jobs(self) -> Iterator[Job]:
         for name in self.names:
@@ -45,9 +52,26 @@ class Plan:
 class _Listing:
     """A plan in the making."""
 
-    names: list[str] = field(default_factory=list)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    ignored: list[tuple[str, str]] = field(default_factory=list)
+    shard: Shard | None = None
+    names: Spool[str] = field(default_factory=Spool)
+    problems: Spool[tuple[str, str]] = field(default_factory=Spool)
+    ignored: Spool[tuple[str, str]] = field(default_factory=Spool)
+    passed_over: int = 0  # of other shards
+
+    def holds(self, name: str) -> bool:
+        """Whether that file is to be looked at."""
+        if self.shard is None or self.shard.holds(name):
+            return True
+        self.passed_over += 1
+        return False
+
+    def problem(self, name: str, reason: str) -> None:
+        if self.holds(name):
+            self.problems.append((name, reason))
+
+    def ignore(self, name: str, reason: str) -> None:
+        if self.holds(name):
+            self.ignored.append((name, reason))
 
 
 def default_output(source: Path) -> Path:
@@ -56,8 +80,8 @@ def default_output(source: Path) -> Path:
     return resolved.with_name(f"{resolved.name}-denoised")
 
 
-def plan_directory(source: Path, out: Path, *, follow_links: bool = False) -> Plan:
-    """List the X-rays under a directory, whose tree the output mirrors.
+def plan_directory(source: Path, out: Path, *, follow_links: bool = False, shard: Shard | None = None) -> Plan:
+    """List the X-rays under a directory, whose tree the output mirrors; with a shard, its share of them.
 
     Links to directories are never followed, so that no loop can form; links to files only within the directory, or
     wherever they lead with `follow_links`. Raises UsageError where the directory is missing, unreadable or holds no
@@ -70,41 +94,71 @@ def plan_directory(source: Path, out: Path, *, follow_links: bool = False) -> Pl
         raise UsageError(f"{out}: the output must not be the input directory or inside it; give another --out")
     if outside in inside.parents:
         raise UsageError(f"{out}: the output must not contain the input directory; give another --out")
-    listing = _Listing()
-
-    def within(path: Path) -> str:
-        return path.relative_to(source).as_posix()
-
-    def unlisted(error: OSError) -> None:
-        folder = Path(error.filename or source)
-        listing.problems.append((within(folder), f"the directory cannot be listed: {error.strerror or error}"))
-
-    for place, subfolders, names in os.walk(source, onerror=unlisted):
-        folder = Path(place)
-        subfolders.sort()
-        for name in list(subfolders):
-            if not _enters(folder / name, within(folder / name), listing):
-                subfolders.remove(name)
-        for name in sorted(names):
-            _list_file(folder / name, within(folder / name), inside, follow_links, listing)
-    if not listing.names and not listing.problems:
+    listing = _Listing(shard)
+    _list_tree(source, inside, follow_links, listing)
+    if not (listing.names or listing.problems or listing.passed_over):
         kinds = ", ".join(sorted(READABLE_SUFFIXES))
         raise UsageError(f"{source}: no images found ({kinds}, or DICOM of any name); is it the right directory?")
-    if listing.problems and listing.problems[0][0] == ".":
-        raise UsageError(f"{source}: {listing.problems[0][1]}")
-    return Plan(source, out, tuple(listing.names), tuple(listing.problems), tuple(listing.ignored))
+    return Plan(source, out, listing.names, listing.problems, listing.ignored, shard)
+
+
+def _list_tree(source: Path, root: Path, follow_links: bool, listing: _Listing) -> None:
+    """A directory's files in order, then what its subdirectories hold, each in turn."""
+    waiting = [source]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            files, subfolders = _contents(folder)
+        except OSError as error:
+            reason = f"the directory cannot be listed: {error.strerror or error}"
+            if folder == source:
+                raise UsageError(f"{source}: {reason}") from error
+            listing.problem(folder.relative_to(source).as_posix(), reason)
+            continue
+
+        def within(name: str, folder: Path = folder) -> str:
+            return (folder / name).relative_to(source).as_posix()
+
+        entered = [folder / name for name in subfolders if _enters(folder / name, within(name), listing)]
+        waiting.extend(reversed(entered))
+        for name in files:
+            if listing.holds(within(name)):
+                _list_file(folder / name, within(name), root, follow_links, listing)
+
+
+def _contents(folder: Path) -> tuple[Iterator[str], list[str]]:
+    """The names of its files, a million of which are never in memory at once, and of its subdirectories; in order."""
+    subfolders: list[str] = []
+
+    def files() -> Iterator[str]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_directory(entry):
+                    subfolders.append(entry.name)
+                else:
+                    yield entry.name
+
+    ordered = in_order(files())
+    return ordered, sorted(subfolders)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _enters(path: Path, name: str, listing: _Listing) -> bool:
     """Whether to look into a subdirectory."""
     if path.name.startswith("."):
-        listing.ignored.append((name, "hidden"))
+        listing.ignore(name, "hidden")
         return False
     if path.is_symlink():
-        listing.problems.append((name, "a link to a directory is not followed; denoise that directory by itself"))
+        listing.problem(name, "a link to a directory is not followed; denoise that directory by itself")
         return False
     if path.suffix.lower() in READABLE_SUFFIXES:
-        listing.problems.append((name, "is a directory with the name of an image; what it holds is done by itself"))
+        listing.problem(name, "is a directory with the name of an image; what it holds is done by itself")
     return True
 
 
@@ -152,9 +206,9 @@ def _holds_dicom(path: Path) -> bool:
 
 
 def check_report(path: Path, source: Path) -> None:
-    """Refuse a report that is no .json file or would lie among the originals. Raises UsageError."""
-    if path.suffix.lower() != ".json":
-        raise UsageError(f"{path}: the report is JSON; give --json a name that ends in .json")
+    """Refuse a report that is no .json or .jsonl file or would lie among the originals. Raises UsageError."""
+    if path.suffix.lower() not in (".json", JSON_LINES):
+        raise UsageError(f"{path}: the report is JSON; give --json a name that ends in .json or .jsonl")
     if source.resolve() in path.resolve().parents:
         raise UsageError(f"{path}: lies inside the input directory; give --json another place")
     if path.is_dir():
