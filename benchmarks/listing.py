@@ -18,9 +18,10 @@ import typer
 
 from benchmarks.memory import peak_memory
 from benchmarks.tables import table
+from cxr_infer.directory import Directory
 from cxr_infer.files import write_bytes
 from cxr_infer.output import MANIFEST, OutputDirectory, digest
-from cxr_infer.plan import plan_directory
+from cxr_infer.plan import make_plan
 from cxr_infer.records import Entry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +36,7 @@ def names(count: int) -> Iterator[str]:
 
 def list_names(folder: Path) -> int:
     """List the files and go through them once, as a run does. Returns their number."""
-    plan = plan_directory(folder / "in", folder / "out")
+    plan = make_plan(Directory(folder / "in"), Directory(folder / "out"))
     return sum(1 for _ in plan.jobs())
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import cv2
@@ -19,12 +19,13 @@ from cxr_infer.image_io import most_bytes
 from cxr_infer.kinds import READABLE_SUFFIXES, output_name, read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
-from cxr_infer.output import OutputDirectory, State, digest
+from cxr_infer.output import State, digest
 from cxr_infer.plan import Job, Plan
 from cxr_infer.radiograph import FloatImage, Provenance, Radiograph, Reading
 from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
+from cxr_infer.storage import Output, Storage
 
 TOO_LARGE = "too large for this machine's memory"
 
@@ -49,14 +50,14 @@ def denoise_files(
     once true, or once the output directory can hold no more, what was denoised is written and yielded, and the rest
     are `pending`. Raises UsageError where the settings do not fit the model or the output directory cannot be used.
     """
-    run = _Run(plan.source.resolve(), model, settings or Settings(), reading or Reading(), reference, overwrite)
+    run = _Run(model, settings or Settings(), reading or Reading(), reference, overwrite)
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
     yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
     made_by = digest(repr((model.sha256, run.settings, run.reading.white)).encode())
     begun = 0
-    with OutputDirectory(plan.out, made_by, plan.shard) as output:
-        stages = _Stages(run, output)
+    with plan.out.output(made_by, plan.shard) as output:
+        stages = _Stages(run, plan.source, output)
         results = in_stages(
             plan.jobs(), stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
         )
@@ -69,20 +70,19 @@ def denoise_files(
 def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | None = None) -> FileResult:
     """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
     reading = reading or Reading()
-    run = _Run(job.source.parent, model, settings, reading, None, True)
+    run = _Run(model, settings, reading, None, True)
     started = time.perf_counter()
     content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_Read(job, radiograph, digest(content), time.perf_counter() - started), run)
     write_bytes(job.target, done.result.encode(run.provenance))
-    return _measured(done, None)
+    return _measured(done, None, str(job.target))
 
 
 @dataclass(frozen=True)
 class _Run:
     """What is the same for all images of a run."""
 
-    originals: Path  # the input directory, resolved
     model: Model
     settings: Settings
     reading: Reading
@@ -118,8 +118,10 @@ class _Denoised:
 class _Stages:
     """The three stages of a run. Each turns an exception into the failed result that it is."""
 
-    def __init__(self, run: _Run, output: OutputDirectory) -> None:
+    def __init__(self, run: _Run, source: Storage, output: Output) -> None:
         self.run = run
+        self.source = source
+        self.originals = source.place
         self.output = output
         self.output_lost = False
 
@@ -134,19 +136,31 @@ class _Stages:
 
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
-        _check_target(job, self.run.originals)
+        self._check_target(job)
         self.output.claim(job.name, job.target)
         state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
         if state is State.FOREIGN:
             reason = "a file is there that no earlier run left so; --overwrite replaces it"
-            return FileResult(job.name, SKIPPED, reason, output=str(job.target))
-        content = read_content(job.source, most_bytes(self.run.reading))
+            return FileResult(job.name, SKIPPED, reason, output=self.output.shown(job.target))
+        content = self.source.read(job.name, most_bytes(self.run.reading))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
             reason = "finished in an earlier run; --overwrite does it again"
-            return FileResult(job.name, SKIPPED, reason, output=str(job.target))
+            return FileResult(job.name, SKIPPED, reason, output=self.output.shown(job.target))
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
         return _Read(job, radiograph, source, time.perf_counter() - started)
+
+    def _check_target(self, job: Job) -> None:
+        """Raises ImageError where a result would replace another's, or an original."""
+        name = PurePosixPath(job.name)
+        rival = name.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
+        if rival != name and output_name(rival.name) == job.target.name and self.source.has(str(rival)):
+            raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
+        landing = self.output.landing(job.target)
+        if landing == self.originals or self.originals in landing.parents:
+            raise ImageError(
+                f"{job.target}: leads back into the input directory; remove that link or give another --out"
+            )
 
     def _write(self, item: _Denoised) -> FileResult:
         started = time.perf_counter()
@@ -157,7 +171,7 @@ class _Stages:
             self.output_lost = True
             raise
         seconds = item.seconds + time.perf_counter() - started
-        return _measured(replace(item, seconds=seconds), self.run.reference)
+        return _measured(replace(item, seconds=seconds), self.run.reference, self.output.shown(item.job.target))
 
 
 def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
@@ -176,16 +190,6 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
         return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
 
 
-def _check_target(job: Job, originals: Path) -> None:
-    """Raises ImageError where a result would replace another's, or an original."""
-    rival = job.source.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
-    if rival != job.source and output_name(rival.name) == job.target.name and rival.is_file():
-        raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
-    landing = job.target.parent.resolve()  # where the file lands is what counts, not by which name
-    if landing == originals or originals in landing.parents:
-        raise ImageError(f"{job.target}: leads back into the input directory; remove that link or give another --out")
-
-
 def _denoise(item: _Read, run: _Run) -> _Denoised:
     started = time.perf_counter()
     unit = item.radiograph.unit()
@@ -194,8 +198,8 @@ def _denoise(item: _Read, run: _Run) -> _Denoised:
     return _Denoised(item.job, result, before, item.digest, item.seconds + time.perf_counter() - started)
 
 
-def _measured(item: _Denoised, reference: Path | None) -> FileResult:
-    """The record of a result that was written."""
+def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResult:
+    """The record of a result that was written to `output`."""
     unit = item.result.unit()
     height, width = unit.shape
     figures, message = _compare(item.job.name, unit, reference)
@@ -203,7 +207,7 @@ def _measured(item: _Denoised, reference: Path | None) -> FileResult:
         item.job.name,
         DONE,
         "; ".join(filter(None, (message, *item.result.notes))),
-        output=str(item.job.target),
+        output=output,
         width=width,
         height=height,
         bits=item.result.bits,

@@ -80,8 +80,13 @@ def options(
 @app.command("dir")
 @reports_errors
 def dir_command(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories.")],
-    out: Annotated[Path | None, typer.Option(help="Where results go, in the same tree. Default: IN-denoised.")] = None,
+    source: Annotated[
+        str,
+        typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories, or s3://, gs://, az://."),
+    ],
+    out: Annotated[
+        str | None, typer.Option(help="Where results go, in the same tree; a path or URL. Default: IN-denoised.")
+    ] = None,
     model: ModelOption = "window",
     reference: Annotated[Path | None, typer.Option(help="Directory of clean images under the same names.")] = None,
     precision: PrecisionOption = "auto",
@@ -117,18 +122,20 @@ def dir_command(
     from cxr_infer.results import Summary
     from cxr_infer.settings import Settings
     from cxr_infer.shard import parse_shard
+    from cxr_infer.storage import default_output, open_storage
 
     check_deidentify(deidentify)
     share = parse_shard(shard) if shard is not None else None
-    out = out if out is not None else plan.default_output(source)
+    originals = open_storage(source, follow_links=follow_links)
+    results = open_storage(out if out is not None else default_output(source))
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
     settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
-    planned = plan.plan_directory(source, out, follow_links=follow_links, shard=share)
+    planned = plan.make_plan(originals, results, shard=share)
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
     if json_file is not None:
-        plan.check_report(json_file, source)
+        plan.check_report(json_file, originals.place)
     total = len(planned.names) + len(planned.problems) + len(planned.ignored)
     with stop_on_signals() as stopped, open_report(json_file) as records:
         summary, shown = Summary(), report.Shown()
@@ -139,13 +146,13 @@ def dir_command(
                 for collect in (summary.add, shown.add, records.add, advance):
                     collect(result)
         if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
-            head = describe_run(loaded, settings, source, out)
+            head = describe_run(loaded, settings, originals.shown, results.shown)
             records.write(json_file, head, summary, interrupted=stopped())
         if not quiet:
-            report.print_results(shown, summary, f"{loaded.title} on {source}")
-            report.print_line(f"results are in {out}")
+            report.print_results(shown, summary, f"{loaded.title} on {originals.shown}")
+            report.print_line(f"results are in {results.shown}")
     if summary.pending and not stopped():
-        print_error(f"stopped, because {out} can take no more; mend that, and the same command does the rest")
+        print_error(f"stopped, because {results.shown} can take no more; mend that, and the same command does the rest")
     if stopped():
         print_error("interrupted; the same command does the rest")
         raise typer.Exit(stopped.exit_status)

@@ -95,7 +95,7 @@ def open_report(path: Path | None) -> JsonReport:
     return JsonLines(path) if path is not None and path.suffix.lower() == JSON_LINES else JsonReport()
 
 
-def describe_run(model: Model, settings: Settings, source: Path, out: Path) -> dict[str, Any]:
+def describe_run(model: Model, settings: Settings, source: str, out: str) -> dict[str, Any]:
     """The head of the report: what made these results."""
     return {
         "model": {
@@ -110,6 +110,6 @@ def describe_run(model: Model, settings: Settings, source: Path, out: Path) -> d
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES},
         },
-        "input": str(source),
-        "output": str(out),
+        "input": source,
+        "output": out,
     }

@@ -167,6 +167,13 @@ class OutputDirectory:
         self._records.keep_only(name, result)
         return State.FINISHED if entry.made_by == self._made_by else State.OUTDATED
 
+    def shown(self, target: Path) -> str:
+        return str(target)
+
+    def landing(self, target: Path) -> Path:
+        """Where the file lands is what counts, not by which name."""
+        return target.parent.resolve()
+
     def claim(self, name: str, target: Path) -> None:
         """To be called for each result once. Raises ImageError where its file is another's under a like name."""
         if not self.folds_names:

@@ -16,11 +16,10 @@ import yaml
 from cxr_infer.errors import UsageError
 from cxr_infer.output import MANIFEST, OutputDirectory, State, digest
 from cxr_infer.shard import Shard, is_sibling, parse_shard
-from tests.cluster.conftest import BAD, FILES, contents, records
+from tests.cluster.conftest import BAD, COMMAND, FILES, contents, records
 from tests.conftest import REPOSITORY, Run
 
 EXAMPLES = REPOSITORY / "examples" / "cluster"
-COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 
 
@@ -51,16 +50,6 @@ def test_siblings_are_other_shares_of_the_same_whole() -> None:
     assert not is_sibling(".cxr-2-of-5-00.part", Shard(1, 4))
     assert not is_sibling(".cxr-00.part", Shard(1, 4))
     assert not is_sibling(".cxr-2-of-4-00.part", None)
-
-
-@pytest.fixture(scope="module")
-def whole(many: Path) -> Path:
-    """The output of a run without shards; its report beside it."""
-    out = many.with_name("whole")
-    report = out.with_suffix(".jsonl")
-    done = subprocess.run([*COMMAND, "dir", many, "--out", out, "--json", report], capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    return out
 
 
 def test_two_shards_at_once_make_the_whole(many: Path, whole: Path, run: Run, tmp_path: Path) -> None:

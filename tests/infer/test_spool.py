@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cxr_infer.directory import Directory
 from cxr_infer.errors import UsageError
-from cxr_infer.plan import plan_directory
+from cxr_infer.plan import make_plan
 from cxr_infer.spool import IN_MEMORY, Spool, in_order
 
 NAMES = ["b\nb", "é", os.fsdecode(b"caf\xe9"), "", *map(str, range(100_000))]
@@ -44,8 +45,8 @@ def test_the_tree_is_listed_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name in reversed(expected):
         (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "x" / name).touch()
-    monkeypatch.setattr("cxr_infer.plan.in_order", lambda names: in_order(names, 1))
-    plan = plan_directory(tmp_path / "x", tmp_path / "out")
+    monkeypatch.setattr("cxr_infer.directory.in_order", lambda names: in_order(names, 1))
+    plan = make_plan(Directory(tmp_path / "x"), Directory(tmp_path / "out"))
     assert list(plan.names) == expected
     assert [job.name for job in plan.jobs()] == expected
     assert [name for name, _ in plan.problems] == ["a/c.png"]
