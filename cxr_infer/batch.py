@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import cv2
 
@@ -30,6 +30,7 @@ from cxr_infer.storage import Output, Storage
 TOO_LARGE = "too large for this machine's memory"
 
 T = TypeVar("T")
+Engine: TypeAlias = "Callable[[Plan, Run, Output, Callable[[], bool]], Iterator[FileResult]]"
 
 
 def denoise_files(
@@ -41,6 +42,7 @@ def denoise_files(
     reference: Path | None = None,
     overwrite: bool = False,
     stopped: Callable[[], bool] = lambda: False,
+    engine: Engine | None = None,
 ) -> Iterator[FileResult]:
     """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
 
@@ -48,29 +50,45 @@ def denoise_files(
     model and settings from the same content is skipped. reading: what a file may promise. reference: directory of clean
     images under the same names. overwrite: do all again and replace whatever exists. stopped: asked before each image;
     once true, or once the output directory can hold no more, what was denoised is written and yielded, and the rest
-    are `pending`. Raises UsageError where the settings do not fit the model or the output directory cannot be used.
+    are `pending`. engine: what does the work; other engines than the default yield as they finish. Raises UsageError
+    where the settings do not fit the model or the output directory cannot be used.
     """
-    run = _Run(model, settings or Settings(), reading or Reading(), reference, overwrite)
+    run = Run(model, settings or Settings(), reading or Reading(), reference, overwrite)
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
     yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
-    made_by = digest(repr((model.sha256, run.settings, run.reading.white)).encode())
+    with plan.out.output(run.made_by, plan.shard) as output:
+        yield from (engine or in_this_process)(plan, run, output, stopped)
+
+
+def in_this_process(plan: Plan, run: Run, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
+    """The engine of one machine: one image after the other, which the network computes with all threads."""
     begun = 0
-    with plan.out.output(made_by, plan.shard) as output:
-        stages = _Stages(run, plan.source, output)
-        results = in_stages(
-            plan.jobs(), stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
-        )
-        for result in results:
-            begun += 1
-            yield result
-    yield from (FileResult(name, PENDING, "the run was stopped before it") for name in islice(plan.names, begun, None))
+    for result in denoise_jobs(plan.jobs(), run, plan.source, output, stopped):
+        begun += 1
+        yield result
+    yield from map(not_begun, islice(plan.names, begun, None))
+
+
+def denoise_jobs(
+    jobs: Iterable[Job], run: Run, source: Storage, output: Output, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[FileResult]:
+    """What becomes of each image, in order: the one function that every engine calls, wherever it runs.
+
+    Ends early after `stopped`, or once the output can hold no more.
+    """
+    stages = _Stages(run, source, output)
+    return in_stages(jobs, stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost)
+
+
+def not_begun(name: str) -> FileResult:
+    return FileResult(name, PENDING, "the run was stopped before it")
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | None = None) -> FileResult:
     """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
     reading = reading or Reading()
-    run = _Run(model, settings, reading, None, True)
+    run = Run(model, settings, reading, None, True)
     started = time.perf_counter()
     content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
@@ -80,7 +98,7 @@ def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | 
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """What is the same for all images of a run."""
 
     model: Model
@@ -88,6 +106,11 @@ class _Run:
     reading: Reading
     reference: Path | None
     overwrite: bool
+
+    @property
+    def made_by(self) -> bytes:
+        """By which an output knows what made a result."""
+        return digest(repr((self.model.sha256, self.settings, self.reading.white)).encode())
 
     @property
     def provenance(self) -> Provenance:
@@ -118,7 +141,7 @@ class _Denoised:
 class _Stages:
     """The three stages of a run. Each turns an exception into the failed result that it is."""
 
-    def __init__(self, run: _Run, source: Storage, output: Output) -> None:
+    def __init__(self, run: Run, source: Storage, output: Output) -> None:
         self.run = run
         self.source = source
         self.originals = source.place
@@ -190,7 +213,7 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
         return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
 
 
-def _denoise(item: _Read, run: _Run) -> _Denoised:
+def _denoise(item: _Read, run: Run) -> _Denoised:
     started = time.perf_counter()
     unit = item.radiograph.unit()
     before = estimate_mottle(unit)

@@ -159,6 +159,9 @@ class Bucket:
     def output(self, made_by: bytes, shard: Shard | None) -> BucketOutput:
         return BucketOutput(self, made_by)
 
+    def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> BucketOutput:
+        return BucketOutput(self, made_by, run)
+
     def _key(self, name: str) -> str:
         return f"{self.root}/{name}"
 
@@ -167,14 +170,21 @@ class Bucket:
 
 
 class BucketOutput:
-    """An `Output` in a bucket. It keeps in memory only what it knows of results on their way."""
+    """An `Output` in a bucket. It keeps in memory only what it knows of results on their way.
 
-    def __init__(self, bucket: Bucket, made_by: bytes) -> None:
+    run: of which this is a worker, where it is one. Its records say so, because an image comes twice where a worker
+    ends before it can tell what became of it.
+    """
+
+    def __init__(self, bucket: Bucket, made_by: bytes, run: str | None = None) -> None:
         self._bucket = bucket
         self._made_by = made_by
+        self._run = run
         self._known: dict[str, list[Entry]] = {}
 
     def __enter__(self) -> BucketOutput:
+        if self._run is not None:
+            return self
         try:
             self._bucket.put(MARK, json.dumps({"results of": "cxr-infer"}).encode())
         except ImageError as error:
@@ -200,9 +210,12 @@ class BucketOutput:
             self._known[name] = []
             return State.ABSENT
         result = digest(content)
-        self._known[name] = [entry for entry in self._recorded(name) if entry.result == result]
+        record = self._bucket.find(_record_of(name)) or b""
+        self._known[name] = [entry for entry in _entries(name, record) if entry.result == result]
         if not self._known[name]:
             return State.FOREIGN
+        if self._run is not None and record.endswith(_run_line(self._run)):
+            return State.OUTDATED
         return State.FINISHED if self._known[name][0].made_by == self._made_by else State.OUTDATED
 
     def made_of(self, name: str, source: bytes) -> bool:
@@ -215,13 +228,28 @@ class BucketOutput:
         """The record still tells of what is there, until the new result has taken its place."""
         before = self._known.pop(name, None)
         new = Entry(source, self._made_by, digest(content))
-        entries = [*(self._recorded(name) if before is None else before), new]
-        self._bucket.put(_record_of(name), b"".join(entry.line(name) for entry in entries[-2:]))
+        if before is None:  # nobody asked for its state
+            before = _entries(name, self._bucket.find(_record_of(name)) or b"")
+        lines = [entry.line(name) for entry in (*before[-1:], new)]
+        self._bucket.put(_record_of(name), b"".join(lines) + _run_line(self._run))
         self._bucket.put(target.as_posix(), content)
 
-    def _recorded(self, name: str) -> list[Entry]:
-        lines = (self._bucket.find(_record_of(name)) or b"").splitlines()
-        return [found[1] for line in lines if (found := parse_line(line)) and found[0] == name]
+    def known(self, name: str) -> list[Entry]:
+        """Nothing that needs telling: every process finds the records in the bucket."""
+        return []
+
+    def learn(self, name: str, entries: list[Entry]) -> None: ...
+
+    def take_in(self, run: str) -> None: ...
+
+
+def _entries(name: str, record: bytes) -> list[Entry]:
+    return [found[1] for line in record.splitlines() if (found := parse_line(line)) and found[0] == name]
+
+
+def _run_line(run: str | None) -> bytes:
+    """The last line of a record object that a worker wrote."""
+    return b"" if run is None else json.dumps({"run": run}).encode() + b"\n"
 
 
 def _record_of(name: str) -> str:

@@ -12,13 +12,16 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxr_infer import __version__
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS
+
+if TYPE_CHECKING:
+    from cxr_infer.batch import Engine
 
 app = typer.Typer(
     name="cxr-infer",
@@ -106,6 +109,10 @@ def dir_command(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.")
     ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: on all machines of a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.")
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write everything to this .json file, or to a .jsonl as it happens."),
@@ -125,6 +132,7 @@ def dir_command(
     from cxr_infer.storage import default_output, open_storage
 
     check_deidentify(deidentify)
+    worked_by = _engine(engine, address, threads)
     share = parse_shard(shard) if shard is not None else None
     originals = open_storage(source, follow_links=follow_links)
     results = open_storage(out if out is not None else default_output(source))
@@ -141,7 +149,14 @@ def dir_command(
         summary, shown = Summary(), report.Shown()
         with report.progress_over(total, "denoising", quiet) as advance:
             for result in batch.denoise_files(
-                planned, loaded, settings, reading, reference=reference, overwrite=overwrite, stopped=stopped
+                planned,
+                loaded,
+                settings,
+                reading,
+                reference=reference,
+                overwrite=overwrite,
+                stopped=stopped,
+                engine=worked_by,
             ):
                 for collect in (summary.add, shown.add, records.add, advance):
                     collect(result)
@@ -270,6 +285,21 @@ def sample_command(
         f"{len(samples.names)} noisy phantoms are in {samples.noisy}, their clean references in {samples.clean}"
     )
     report.print_line(f"try: cxr-infer dir {samples.noisy} --model window --reference {samples.clean}")
+
+
+def _engine(name: str, address: str | None, threads: int | None) -> Engine | None:
+    """What does the work; None for this process. Raises UsageError for what there is not."""
+    from cxr_infer.errors import UsageError
+
+    if name == "ray":
+        from cxr_infer.ray_engine import on_ray
+
+        return on_ray(address, threads)
+    if name != "local":
+        raise UsageError(f"unknown engine {name!r}; use local or ray")
+    if address is not None:
+        raise UsageError("--address is the address of a Ray cluster; add --engine ray")
+    return None
 
 
 def _keep_stderr_ours() -> None:

@@ -14,6 +14,7 @@ from cxr_infer.listing import Listing, named_image
 from cxr_infer.output import OutputDirectory
 from cxr_infer.shard import Shard
 from cxr_infer.spool import in_order
+from cxr_infer.worker_output import WorkerOutput
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Directory:
 
     def output(self, made_by: bytes, shard: Shard | None) -> OutputDirectory:
         return OutputDirectory(self.root, made_by, shard)
+
+    def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> WorkerOutput:
+        return WorkerOutput(self.root, made_by, shard, run)
 
 
 def _list_tree(source: Path, root: Path, follow_links: bool, listing: Listing) -> None:

@@ -51,6 +51,11 @@ def record_file(shard: Shard | None) -> str:
     return MANIFEST if shard is None else f".cxr-infer.{shard.label}.jsonl"
 
 
+def worker_file(label: str, run: str, worker: str) -> str:
+    """The name of the file in which a worker of a run records its results."""
+    return f".cxr-infer.{label}{run}-{worker}.jsonl"
+
+
 class OutputDirectory:
     """To be used in a `with` statement, in which no other run can enter the directory but other shards of the same.
 
@@ -67,6 +72,7 @@ class OutputDirectory:
         self._cleaned: set[Path] = set()
         self._claimed: dict[str, str] = {}
         self.folds_names = False  # whether names that differ only in case or composition are one file there
+        self._taken_in: list[Path] = []  # record files whose lines go into this run's own
         self._directory: int | None = None
         self._manifest: BinaryIO | None = None
         self._records = Records()
@@ -74,7 +80,7 @@ class OutputDirectory:
     def __enter__(self) -> OutputDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._directory = _open_directory(self.path)
+            self._directory = open_directory(self.path)
             self._manifest = self._lock()
             self._remove_temporaries(self.path)
             self._read_records()
@@ -94,7 +100,7 @@ class OutputDirectory:
     def _lock(self) -> BinaryIO:
         """Open the record file. The kernel drops these locks with the process, however it ends."""
         free = _locked(self._directory, shared=self._shard is not None)
-        manifest = _open_locked(self._file) if free else None
+        manifest = open_locked(self._file) if free else None
         if manifest is None or not all(_is_free(path) for path in self._rivals()):
             if manifest is not None:
                 manifest.close()
@@ -114,7 +120,10 @@ class OutputDirectory:
         shard = self._shard
         for path in (*self._others(), self._file):
             entries = (entry for entry in read_lines(path) if shard is None or shard.holds(entry[0]))
-            self._records.add(entries, own=shard is None or path == self._file)
+            workers = path.name.startswith(f".cxr-infer.{self._label}")  # of a run like this one that was killed
+            self._records.add(entries, own=workers or path == self._file)
+            if workers and path != self._file:
+                self._taken_in.append(path)
 
     def _remove_temporaries(self, folder: Path) -> None:
         remove_temporaries(folder, spared=lambda name: is_sibling(name, self._shard))
@@ -142,11 +151,10 @@ class OutputDirectory:
         self._records.close()
 
     def _compact(self) -> None:
-        """One line a result; a run without shards takes in what shards recorded before."""
+        """One line a result; a run without shards has taken in what shards recorded before."""
         write_bytes(self._file, self._records.own_lines(), self._label)
-        if self._shard is None:
-            for path in self._others():
-                path.unlink()
+        for path in self._taken_in:
+            path.unlink(missing_ok=True)
 
     def state(self, name: str, target: Path) -> State:
         """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
@@ -186,6 +194,17 @@ class OutputDirectory:
         """Whether the recorded result of that name was made of content with this digest."""
         return any(entry.source == source for entry in self._records.of(name))
 
+    def known(self, name: str) -> list[Entry]:
+        return self._records.of(name)
+
+    def learn(self, name: str, entries: list[Entry]) -> None:
+        self._records.replace(name, entries)
+
+    def take_in(self, run: str) -> None:
+        for path in sorted(self.path.glob(worker_file(self._label, run, "*"))):
+            self._records.add(read_lines(path), own=True)
+            self._taken_in.append(path)
+
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
         """Record and write one result. Raises ImageError, as OutputLostError where no other could be written."""
         if self._lost():
@@ -218,12 +237,12 @@ class OutputDirectory:
         return (now.st_dev, now.st_ino) != (entered.st_dev, entered.st_ino)
 
 
-def _open_directory(path: Path) -> int | None:
+def open_directory(path: Path) -> int | None:
     """For its lock, and to know it again. None on Windows, which opens no directories."""
     return os.open(path, os.O_RDONLY) if fcntl is not None else None
 
 
-def _open_locked(path: Path) -> BinaryIO | None:
+def open_locked(path: Path) -> BinaryIO | None:
     """A record file to append to, locked; None where another run has it."""
     while True:
         file = path.open("ab")

@@ -41,12 +41,14 @@ class Plan:
     shard: Shard | None = None
 
     def jobs(self) -> Iterator[Job]:
-        return (self.job(name) for name in self.names)
+        return (job_of(name, self.source, self.out) for name in self.names)
 
-    def job(self, name: str) -> Job:
-        relative = Path(name)
-        target = relative.with_name(output_name(relative.name)).as_posix()
-        return Job(name, self.source.path(name), self.out.path(target))
+
+def job_of(name: str, source: Storage, out: Storage) -> Job:
+    """Where the image of a name within IN is, and where its result goes."""
+    relative = Path(name)
+    target = relative.with_name(output_name(relative.name)).as_posix()
+    return Job(name, source.path(name), out.path(target))
 
 
 def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:

@@ -91,6 +91,12 @@ class Records:
         with self._table() as table:
             return [Entry(*row) for row in table.execute(question, (_key(name),))]
 
+    def replace(self, name: str, entries: list[Entry]) -> None:
+        """Forget what is said of that name, and believe this; it belongs into this run's record file."""
+        with self._table() as table:
+            table.execute("DELETE FROM entries WHERE name = ?", (_key(name),))
+        self.add([(name, entry) for entry in entries], own=True)
+
     def keep_only(self, name: str, result: bytes) -> None:
         """Forget what else is said of that name."""
         with self._table() as table:

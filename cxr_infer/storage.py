@@ -14,6 +14,7 @@ from cxr_infer.errors import UsageError
 if TYPE_CHECKING:
     from cxr_infer.listing import Listing
     from cxr_infer.output import State
+    from cxr_infer.records import Entry
     from cxr_infer.shard import Shard
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -47,6 +48,9 @@ class Storage(Protocol):
     def output(self, made_by: bytes, shard: Shard | None) -> Output:
         """The same as the place for results. made_by: `digest` of the model's hash and all settings."""
 
+    def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> Output:
+        """The same for a worker of a run that has entered `output` elsewhere. run: its name, of hexadecimal digits."""
+
 
 class Output(Protocol):
     """Results in the making, to be used in a `with` statement. Entering raises UsageError where it cannot be used."""
@@ -74,6 +78,15 @@ class Output(Protocol):
 
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
         """Record and write one result. Raises ImageError, as OutputLostError where no other could be written."""
+
+    def known(self, name: str) -> list[Entry]:
+        """What is recorded of the results of that name, to be told to another process, which must `learn` it."""
+
+    def learn(self, name: str, entries: list[Entry]) -> None:
+        """Believe what another process knew."""
+
+    def take_in(self, run: str) -> None:
+        """Make the records of a run's workers its own; all of them must have ended."""
 
 
 def open_storage(location: str, *, follow_links: bool = False) -> Storage:

@@ -109,7 +109,11 @@ def s3() -> Iterator[S3]:
         "print(server.get_host_and_port()[1], flush=True); input()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # a line a request
+        text=True,
     ) as server:
         assert server.stdout is not None
         port = server.stdout.readline().strip()

@@ -173,6 +173,10 @@ def test_the_slurm_script_does_its_share(many: Path, whole: Path, tmp_path: Path
     assert len(list(tmp_path.glob("out-report.*-of-2.jsonl"))) == 2
 
 
+def test_the_ray_job_is_a_script() -> None:
+    assert subprocess.run(["bash", "-n", EXAMPLES / "ray-job.sh"]).returncode == 0
+
+
 def test_the_kubernetes_job_does_every_share() -> None:
     job = yaml.safe_load((EXAMPLES / "kubernetes.yaml").read_text())
     assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")
