@@ -6,12 +6,12 @@
 #SBATCH --mem=2G
 #SBATCH --time=04:00:00
 #SBATCH --requeue
-#SBATCH --signal=TERM@60
+#SBATCH --signal=B:TERM@60
 set -euo pipefail
 
 in=$1 out=$2
 share="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
 report="$out-report.${SLURM_ARRAY_TASK_ID}-of-${SLURM_ARRAY_TASK_COUNT}.jsonl"
 
-# the program becomes the task's own process, so that Slurm's SIGTERM reaches it: the image at hand becomes whole
+# the program becomes the process of this script, so that Slurm's SIGTERM reaches it: the image at hand becomes whole
 exec cxr-infer dir "$in" --out "$out" --shard "$share" --json "$report"

@@ -68,14 +68,16 @@ class S3:
                 name = f"{prefix}/{path.relative_to(folder).as_posix()}"
                 self.client.put_object(Bucket=self.bucket, Key=name, Body=path.read_bytes())
 
-    def contents(self, prefix: str) -> dict[str, bytes]:
+    def names(self, prefix: str) -> list[str]:
         """All objects, without those that belong to the runs."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{prefix}/")
-        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        keys = (found["Key"].removeprefix(f"{prefix}/") for page in pages for found in page.get("Contents", ()))
+        return [key for key in keys if not key.startswith(".cxr-infer/")]
+
+    def contents(self, prefix: str) -> dict[str, bytes]:
         return {
-            key.removeprefix(f"{prefix}/"): self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            for key in keys
-            if "/.cxr-infer/" not in key
+            name: self.client.get_object(Bucket=self.bucket, Key=f"{prefix}/{name}")["Body"].read()
+            for name in self.names(prefix)
         }
 
     def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:

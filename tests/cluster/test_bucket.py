@@ -42,7 +42,7 @@ def memory() -> Iterator[Any]:
     files.rm("/", recursive=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def model() -> Model:
     return load_model("window", threads=1)
 
@@ -69,8 +69,8 @@ def test_killed_and_run_again_by_shards_the_rest_is_done(s3: S3, originals: str,
     out, some = f"s3://{s3.bucket}/killed", f"{originals}/0"
     expected = contents(whole / "0")
     process = s3.start("dir", some, "--out", out, "--quiet")
-    while process.poll() is None and len(s3.contents("killed")) < 10:
-        time.sleep(0.01)
+    while process.poll() is None and len(s3.names("killed")) < 10:
+        time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = s3.contents("killed")

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from cxr_infer.output import MANIFEST
-from tests.cluster.conftest import COMMAND, FILES, S3, contents, records
+from tests.cluster.conftest import COMMAND, S3, contents, records
 from tests.conftest import Run
 
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -164,30 +164,24 @@ def test_interrupted_then_killed_the_rest_is_done(cluster: Cluster, many: Path, 
     assert [path.name for path in out.rglob(".*")] == [MANIFEST]
 
 
-def test_from_a_bucket_into_a_bucket(cluster: Cluster, s3: S3, many: Path, whole: Path) -> None:
+def test_from_a_bucket_into_a_bucket_through_a_client(cluster: Cluster, s3: S3, many: Path, whole: Path) -> None:
     s3.upload(many / "0", "for-ray")
-    done = cluster.run(f"s3://{s3.bucket}/for-ray", "--out", f"s3://{s3.bucket}/by-ray", "--shard", "1/3")
+    arguments = (f"s3://{s3.bucket}/for-ray", "--out", f"s3://{s3.bucket}/by-ray", "--shard", "1/3")
+    for _ in range(3):
+        done = replace(cluster, address=cluster.client).run(*arguments)
+        if "Initialization failure from server" not in done.stderr:  # Ray's server of clients, on a busy machine
+            break
     assert done.returncode == 0, done.stderr
     results = s3.contents("by-ray")
     assert len(results) > 10
     assert results.items() < contents(whole / "0").items()
-    local = s3.run("dir", f"s3://{s3.bucket}/for-ray", "--out", f"s3://{s3.bucket}/by-ray", "--shard", "1/3")
+    local = s3.run("dir", *arguments)
     assert f"{len(results)} skipped" in local.stdout
 
 
-def test_through_a_client(cluster: Cluster, many: Path, whole: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    through = replace(cluster, address=cluster.client)
-    for _ in range(3):
-        done = through.run(many / "0", "--out", out, "--shard", "1/3")
-        if "Initialization failure from server" not in done.stderr:  # Ray's server of clients, on a busy machine
-            break
-    assert done.returncode == 0, done.stderr
-    assert 10 < len(contents(out)) < len(contents(whole / "0"))
-    assert contents(out).items() < contents(whole / "0").items()
-
-
-def test_an_image_that_ends_its_actor_every_time_fails_alone(cluster: Cluster, many: Path, tmp_path: Path) -> None:
+def test_an_image_that_ends_its_actor_every_time_fails_alone(
+    cluster: Cluster, many: Path, whole: Path, tmp_path: Path
+) -> None:
     code = f"""
 import os
 from pathlib import Path
@@ -199,20 +193,20 @@ from cxr_infer.plan import make_plan
 
 class Mortal(ray_engine.Worker):
     def __call__(self, batch):
-        if any('"1/001.tif"' in item for item in batch["item"]):
+        if any('"001.tif"' in item for item in batch["item"]):
             os._exit(1)
         return super().__call__(batch)
 
 ray_engine.Worker, ray_engine.RETRIES = Mortal, 1
-plan = make_plan(Directory(Path({str(many)!r})), Directory(Path({str(tmp_path / "out")!r})))
+plan = make_plan(Directory(Path({str(many / "1")!r})), Directory(Path({str(tmp_path / "out")!r})))
 for result in denoise_files(plan, load_model("window", threads=1), engine=ray_engine.on_ray({cluster.address!r}, 1)):
     print(result.name, result.status, result.message)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=cluster.environment)
     assert done.returncode == 0, done.stderr
     lost = [line for line in done.stdout.splitlines() if "its worker was lost each time" in line]
-    assert [line.split()[:2] for line in lost] == [["1/001.tif", "failed"]]
-    assert len(contents(tmp_path / "out")) == FILES - 1
+    assert [line.split()[:2] for line in lost] == [["001.tif", "failed"]]
+    assert contents(tmp_path / "out").keys() == contents(whole / "1").keys() - {"001.tif"}
 
 
 @pytest.mark.parametrize(
