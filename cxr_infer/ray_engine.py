@@ -101,17 +101,23 @@ class Worker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         items = [Item.unpacked(row) for row in batch["item"]]
+        try:
+            done = self._done(items)
+        except UsageError as error:  # this machine does not see the output
+            done = [replace(item, record=FileResult(item.name, FAILED, f"{item.name}: {error}")) for item in items]
+        return {"item": [item.packed()["item"] for item in done]}
+
+    def _done(self, items: list[Item]) -> list[Item]:
         with self._output as output:
             for item in items:
                 output.learn(item.name, item.known)
             jobs = [job_of(item.name, self._source, self._out) for item in items]
             results = list(denoise_jobs(jobs, self._run, self._source, output))
-            results += [not_begun(item.name) for item in items[len(results) :]]
-            done = [
+            results += [not_begun(item.name) for item in items[len(results) :]]  # the output can hold no more
+            return [
                 replace(item, known=output.known(item.name), record=result)
                 for item, result in zip(items, results, strict=True)
             ]
-        return {"item": [item.packed()["item"] for item in done]}
 
 
 def on_ray(address: str | None, threads: int | None) -> Engine:
@@ -142,6 +148,7 @@ def _quiet() -> None:
 @contextlib.contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     import ray
+    from ray.exceptions import RayError
 
     if ray.is_initialized():  # by whoever calls this as a library
         yield
@@ -150,7 +157,7 @@ def _connected(address: str | None) -> Iterator[None]:
     try:
         _knock(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (OSError, RuntimeError, ValueError, ImportError) as error:
+    except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
         reason = without_secrets((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
         raise UsageError(
             f"{without_secrets(address or 'ray')}: no Ray cluster there ({reason}); see --address"
@@ -230,6 +237,8 @@ def _data_set(
     names: list[str], plan: Plan, task: Task, output: Output, actors: int, stopped: Callable[[], bool]
 ) -> Iterator[FileResult]:
     """What becomes of some names: in handfuls, then one by one those whose actor was lost again and again."""
+    import ray
+
     items: dict[int, Item] = {}
     for index, name in enumerate(names):
         job = job_of(name, plan.source, plan.out)
@@ -239,8 +248,6 @@ def _data_set(
             yield FileResult(name, FAILED, f"{job.source}: {error}")
         else:
             items[index] = Item(index, name, output.known(name))
-    import ray
-
     records = _relayed if ray.util.client.ray.is_connected() else _records
     for handful in (min(HANDFUL, 1 + len(items) // (4 * actors)), 1):
         for item in records(list(items.values()), handful, task, actors):
