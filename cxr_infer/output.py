@@ -152,7 +152,7 @@ class OutputDirectory:
 
     def _compact(self) -> None:
         """One line a result; a run without shards has taken in what shards recorded before."""
-        write_bytes(self._file, self._records.own_lines(), self._label)
+        write_bytes(self._file, self._records.own_lines(), label=self._label)
         for path in self._taken_in:
             path.unlink(missing_ok=True)
 
@@ -217,7 +217,7 @@ class OutputDirectory:
         if target.parent != self.path and target.parent not in self._cleaned:
             self._cleaned.add(target.parent)
             self._remove_temporaries(target.parent)
-        write_bytes(target, content, self._label)
+        write_bytes(target, content, label=self._label)
         self._records.add([(name, entry)], own=True)
         self._records.keep_only(name, entry.result)
 

@@ -30,7 +30,7 @@ def stop(node: subprocess.Popen[bytes]) -> None:
     """And all processes of the node, which the kernel ends with it."""
     node.terminate()
     try:
-        node.wait(3)
+        node.wait(1)
     except subprocess.TimeoutExpired:
         node.kill()
         node.wait()
@@ -197,7 +197,7 @@ class Mortal(ray_engine.Worker):
             os._exit(1)
         return super().__call__(batch)
 
-ray_engine.Worker, ray_engine.RETRIES = Mortal, 1
+ray_engine.Worker, ray_engine.RETRIES = Mortal, 0
 plan = make_plan(Directory(Path({str(many / "1")!r})), Directory(Path({str(tmp_path / "out")!r})))
 for result in denoise_files(plan, load_model("window", threads=1), engine=ray_engine.on_ray({cluster.address!r}, 1)):
     print(result.name, result.status, result.message)
