@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -27,13 +28,22 @@ RAY = str(Path(sys.executable).with_name("ray"))
 
 
 def stop(node: subprocess.Popen[bytes]) -> None:
-    """And all processes of the node, which the kernel ends with it."""
+    """And all processes of the node: some would outlive it by minutes."""
+    started = descendants(node.pid)
     node.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         node.wait(1)
-    except subprocess.TimeoutExpired:
-        node.kill()
-        node.wait()
+    for process in (node.pid, *started):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    node.wait()
+
+
+def descendants(process: int) -> list[int]:
+    """The processes that it started, and those that they started."""
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    children = [int(child) for found in lists for child in found.read_text().split()]
+    return [*children, *(later for child in children for later in descendants(child))]
 
 
 def free_port() -> int:
@@ -138,10 +148,12 @@ def test_what_a_killed_actor_had_is_done_by_others(cluster: Cluster, many: Path,
 
 
 def test_interrupted_then_killed_the_rest_is_done(cluster: Cluster, many: Path, whole: Path, tmp_path: Path) -> None:
+    """With one actor, so that there is time for both."""
     out, report = tmp_path / "out", tmp_path / "r.jsonl"
-    process = cluster.start(many, "--out", out, "--json", report)
+    process = cluster.start(many, "--out", out, "--json", report, "--threads", "2")
     until(lambda: (report.exists() and '"done"' in report.read_text()) or process.poll() is not None)
-    process.send_signal(signal.SIGINT)
+    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGCONT):  # it stands still until the signal is there
+        process.send_signal(number)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     statuses = [record["status"] for record in records(report)]
@@ -149,7 +161,7 @@ def test_interrupted_then_killed_the_rest_is_done(cluster: Cluster, many: Path, 
     assert {"done", "pending"} <= set(statuses)
 
     first = len(contents(out))
-    process = cluster.start(many, "--out", out)
+    process = cluster.start(many, "--out", out, "--threads", "2")
     until(lambda: len(contents(out)) > first or process.poll() is not None)
     process.kill()
     process.communicate()
