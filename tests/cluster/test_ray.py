@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -20,30 +19,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scale import stop_node
 from cxr_infer.output import MANIFEST
 from tests.cluster.conftest import COMMAND, S3, contents, records
 from tests.conftest import Run
 
 RAY = str(Path(sys.executable).with_name("ray"))
-
-
-def stop(node: subprocess.Popen[bytes]) -> None:
-    """And all processes of the node: some would outlive it by minutes."""
-    started = descendants(node.pid)
-    node.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        node.wait(1)
-    for process in (node.pid, *started):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    node.wait()
-
-
-def descendants(process: int) -> list[int]:
-    """The processes that it started, and those that they started."""
-    lists = Path(f"/proc/{process}/task").glob("*/children")
-    children = [int(child) for found in lists for child in found.read_text().split()]
-    return [*children, *(later for child in children for later in descendants(child))]
 
 
 def free_port() -> int:
@@ -85,7 +66,7 @@ def cluster(s3: S3) -> Iterator[Cluster]:
             node = subprocess.Popen(
                 [*common, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
             )
-            stack.callback(stop, node)
+            stack.callback(stop_node, node)
             until(lambda: reachable(port))
         until(lambda: reachable(client))
         yield Cluster(f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}", environment)
