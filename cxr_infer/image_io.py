@@ -31,6 +31,7 @@ BYTES_A_PIXEL = 8  # of the largest uncompressed picture, 16-bit colour with alp
 HEADERS = 16_000_000  # bytes that notes in a file may take beside its pixels
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_TELLS_ORIENTATION = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may, as EXIF or in text
 PNG_CHUNK_OVERHEAD = 12  # bytes: length, name and checksum
 PGM_GAP = rb"\s+(?:#[^\n]*\n\s*)*"  # white space and comments
 PGM_HEADER = re.compile(rb"P5%b(\d{1,9})%b(\d{1,9})%b(\d{1,5})\s" % (PGM_GAP, PGM_GAP, PGM_GAP))
@@ -79,17 +80,25 @@ def _reason(error: Exception) -> str:
 
 def _open_png(path: Path, content: bytes, reading: Reading) -> Picture:
     """PNG. OpenCV makes room for what a chunk promises, gigabytes, before it finds that it is not there."""
-    at, name = len(PNG_MAGIC), b""
-    while name != b"IEND":
+    at, names = len(PNG_MAGIC), [b""]
+    while names[-1] != b"IEND":
         length, name = struct.unpack_from(">I4s", content, at)
+        names.append(name)
         at += PNG_CHUNK_OVERHEAD + length
         if at > len(content):
             raise ImageError(f"{path}: ends within a chunk; is it incomplete?")
-    return _opened_with(PngImagePlugin.PngImageFile)(path, content, reading)
+    if b"IDAT" not in names:
+        raise ImageError(f"{path}: holds no pixels; is it damaged?")
+    told_late = any(name in PNG_TELLS_ORIENTATION for name in names[names.index(b"IDAT") :])
+    # Pillow's own method for PNG decodes all pixels, to see whether EXIF data come after them
+    exif_of = PngImagePlugin.PngImageFile.getexif if told_late else Image.Image.getexif
+    return _opened_with(PngImagePlugin.PngImageFile, exif_of)(path, content, reading)
 
 
-def _opened_with(plugin: Callable[[io.BytesIO], Any]) -> Callable[[Path, bytes, Reading], Picture]:
-    """A reader that lets Pillow's plugin read the header and OpenCV the pixels."""
+def _opened_with(
+    plugin: Callable[[io.BytesIO], Any], exif_of: Callable[[Any], Image.Exif] = Image.Image.getexif
+) -> Callable[[Path, bytes, Reading], Picture]:
+    """A reader that lets Pillow's plugin read the header and OpenCV the pixels. exif_of: how to ask for EXIF data."""
 
     def opened(path: Path, content: bytes, reading: Reading) -> Picture:
         header = plugin(io.BytesIO(content))
@@ -98,7 +107,7 @@ def _opened_with(plugin: Callable[[io.BytesIO], Any]) -> Callable[[Path, bytes, 
             raise ImageError(f"{path}: has several frames; split it into one file a frame")
         if "transparency" in header.info and header.mode != "P":  # of palettes, OpenCV makes an alpha channel
             raise ImageError(f"{path}: has transparent pixels; flatten it to gray first")
-        orientation = header.getexif().get(ORIENTATION, UPRIGHT)
+        orientation = exif_of(header).get(ORIENTATION, UPRIGHT)
         pixels = decode(path, content)
         return gray_picture(path, pixels, orientation if orientation in range(1, 9) else UPRIGHT)
 

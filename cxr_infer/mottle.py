@@ -68,7 +68,7 @@ def _high_pass(image: FloatImage, spacing: int) -> FloatImage:
     taps = np.zeros(2 * spacing + 1, dtype=np.float32)
     taps[[0, spacing, -1]] = (1, -2, 1)
     filtered = cv2.sepFilter2D(image, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_REFLECT_101)
-    return np.asarray(filtered, dtype=np.float32) / 6.0
+    return np.asarray(np.divide(filtered, np.float32(6), out=filtered), dtype=np.float32)
 
 
 def _block_means(image: FloatImage) -> NDArray[np.float64]:

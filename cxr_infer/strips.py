@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-STRIP = 512  # px of rows; a multiple of the blocks in which mottle is estimated
+STRIP = 128  # px of rows: what is computed of them stays in the cache; a multiple of the blocks of `estimate_mottle`
 
 
 def row_strips(height: int) -> Iterator[slice]:

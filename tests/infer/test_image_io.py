@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
+import zlib
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -151,3 +153,45 @@ def test_a_turned_tiff_is_stored_as_it_was_and_stays_turned(tmp_path: Path, orie
         result.load()
         source.load()  # which turns them
         np.testing.assert_array_equal(np.array(result), np.array(source), err_msg="as a viewer shows it")
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _png(*chunks: bytes) -> bytes:
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", *RAMP.shape[::-1], 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + _chunk(b"IEND", b"")
+
+
+STORED_ROWS = b"".join(b"\0" + row.tobytes() for row in RAMP)
+PIXEL_CHUNK = _chunk(b"IDAT", zlib.compress(STORED_ROWS))
+EXIF = Image.Exif()
+EXIF[0x0112] = 6
+EXIF_DATA = EXIF.tobytes().removeprefix(b"Exif\0\0")
+EXIF_CHUNK = _chunk(b"eXIf", EXIF_DATA)
+PROFILE = f"\nexif\n{len(EXIF_DATA):8d}\n{EXIF_DATA.hex()}\n".encode()
+PROFILE_CHUNK = _chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(PROFILE))
+
+
+@pytest.mark.parametrize("told", [EXIF_CHUNK, PROFILE_CHUNK])
+def test_a_png_may_tell_its_orientation_before_or_after_its_pixels(told: bytes) -> None:
+    for content in (_png(told, PIXEL_CHUNK), _png(PIXEL_CHUNK, told)):
+        picture = read_picture(Path("x.png"), content, Reading(), ".png")
+        assert picture.orientation == 6
+        np.testing.assert_array_equal(picture.pixels, RAMP)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        b"",
+        _chunk(b"IDAT", zlib.compress(STORED_ROWS)[:-9]),
+        _chunk(b"IDAT", zlib.compress(STORED_ROWS)[:-4] + b"none"),
+        _chunk(b"IDAT", zlib.compress(STORED_ROWS[:100])),
+    ],
+    ids=["none", "a stream cut off", "another checksum", "too few rows"],
+)
+def test_a_png_whose_chunks_are_sound_and_whose_pixels_are_not_is_refused(pixels: bytes) -> None:
+    with pytest.raises(ImageError, match=r"x\.png: .*damaged"):
+        read_picture(Path("x.png"), _png(pixels), Reading(), ".png")
