@@ -21,7 +21,7 @@ from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.output import OutputDirectory, State, digest
 from cxr_infer.plan import Job, Plan
-from cxr_infer.radiograph import FloatImage, Provenance, Radiograph, Reading
+from cxr_infer.radiograph import Provenance, Radiograph, Reading
 from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
@@ -217,9 +217,8 @@ def _denoise(item: _Read, run: _Run) -> _Denoised:
 
 def _measured(item: _Denoised, reference: Path | None) -> FileResult:
     """The record of a result that was written."""
-    unit = item.result.unit()
-    height, width = unit.shape
-    figures, message = _compare(item.job.name, unit, reference)
+    height, width = item.result.pixels.shape
+    figures, message = _compare(item.job.name, item.result, reference)
     return FileResult(
         item.job.name,
         DONE,
@@ -229,9 +228,9 @@ def _measured(item: _Denoised, reference: Path | None) -> FileResult:
         height=height,
         bits=item.result.bits,
         mottle_before=item.before.gray_levels,
-        mottle_after=estimate_mottle(unit).gray_levels,
+        mottle_after=estimate_mottle(item.result.gray()).gray_levels,
         milliseconds=item.seconds * 1e3,
-        megapixels_per_second=unit.size / 1e6 / item.seconds,
+        megapixels_per_second=height * width / 1e6 / item.seconds,
         **figures,
     )
 
@@ -245,7 +244,7 @@ def find_reference(name: str, reference: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _compare(name: str, denoised: FloatImage, reference: Path | None) -> tuple[dict[str, float], str]:
+def _compare(name: str, result: Radiograph, reference: Path | None) -> tuple[dict[str, float], str]:
     """MSE, PSNR and SSIM against the reference, or none and the reason."""
     if reference is None:
         return {}, ""
@@ -257,8 +256,9 @@ def _compare(name: str, denoised: FloatImage, reference: Path | None) -> tuple[d
         clean = read_radiograph(path, read_content(path, most_bytes(reading)), reading, path).unit()
     except ImageError as error:
         return {}, f"reference: {error}"
-    if clean.shape != denoised.shape:
-        (h, w), (height, width) = clean.shape, denoised.shape
+    if clean.shape != result.pixels.shape:
+        (h, w), (height, width) = clean.shape, result.pixels.shape
         return {}, f"the reference is {w}x{h}, the image {width}x{height}"
+    denoised = result.unit()
     error_mse = mse(clean, denoised)
     return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, ""

@@ -62,8 +62,7 @@ class Model:
         if settings.window is not None:
             rows, columns = (plan_axis(extent, settings.window, overlap, multiple) for extent in shape)
             return Grid(rows, columns)
-        most = min((self.card.window + overlap) ** 2, self._affordable(settings))
-        return plan_windows(shape, most, overlap, multiple)
+        return plan_windows(shape, self._affordable(settings), overlap, multiple)
 
     def _overlap(self, settings: Settings) -> int:
         return settings.overlap if settings.overlap is not None else self.card.overlap

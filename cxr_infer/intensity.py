@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError
+from cxr_infer.strips import row_strips
 
 Pixels = NDArray[np.integer[Any]]  # stored gray values: uint8 or uint16
 
@@ -28,19 +29,22 @@ def to_unit(pixels: NDArray[Any], white: int | None = None) -> NDArray[np.float3
     white: the stored value that means white, where it is not the largest of the type; values above it are white too.
     """
     scale = white or full_scale(pixels.dtype)
-    unit = pixels.astype(np.float32) / np.float32(scale)
-    return unit if white is None else np.minimum(unit, np.float32(1), out=unit)
+    unit = np.divide(pixels, np.float32(scale), dtype=np.float32)
+    return np.asarray(unit if white is None else np.minimum(unit, np.float32(1), out=unit), dtype=np.float32)
 
 
 def from_unit(image: NDArray[np.floating[Any]], dtype: np.dtype[Any], white: int | None = None) -> Pixels:
-    """Float pixels of any shape -> uint8 or uint16, rounded to nearest and saturated at black and white.
+    """Float pixels (of one axis or more) -> uint8 or uint16, rounded to nearest, saturated at black and white.
 
     white: as for `to_unit`.
     """
     scale = white or full_scale(dtype)
-    scaled = np.multiply(image, np.float32(scale), dtype=np.float32)
-    np.rint(scaled, out=scaled)  # in place: a large image is in memory often enough
-    return np.asarray(np.clip(scaled, 0, scale, out=scaled), dtype=dtype)
+    stored = np.empty(image.shape, dtype=dtype)
+    for rows in row_strips(len(image)):  # a large image is in memory often enough
+        scaled = np.multiply(image[rows], np.float32(scale), dtype=np.float32)
+        np.rint(scaled, out=scaled)
+        stored[rows] = np.clip(scaled, 0, scale, out=scaled)
+    return stored
 
 
 def to_bytes(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

@@ -54,7 +54,7 @@ class ModelCard:
     purpose: str
     size: int | None = None  # px: the fixed side to which images are resized; None where height and width are free
     multiple: int = 1  # px: height and width of a window are divisible by it
-    window: int = 1024  # px: by default the network sees windows of at most (window + overlap)^2 pixels
+    window: int = 1024  # px: windows of up to (window + overlap)^2 pixels are a good choice for programs that embed it
     overlap: int = 128  # px: least overlap of neighbouring windows by default
     memory_per_pixel: int = 240  # bytes that onnxruntime takes at most for a pixel of a window
     told_noise_level: bool = False  # has the input `noise_level`

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
+from cxr_infer.intensity import Pixels
 from cxr_infer.settings import MAX_PIXELS, Settings
 
 FloatImage = NDArray[np.float32]
@@ -69,6 +70,9 @@ class Radiograph(Protocol):
 
     def unit(self) -> FloatImage:
         """(H, W) float32 in [0, 1], air black, bone white: what models take."""
+
+    def gray(self) -> FloatImage | Pixels:
+        """The same for `estimate_mottle`: stored pixels where they reach from black to white, which takes no memory."""
 
     def restored(self, denoised: FloatImage) -> Radiograph:
         """The same file with other pixels. denoised: as `unit` gives them; equal ones give equal stored values."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cxr_infer.errors import UsageError
 
-DEFAULT_MEMORY = 300  # MB
+DEFAULT_MEMORY = 320  # MB: enough to split 4096x4096 px into 3x5 windows, whose overlaps cost less than those of 4x4
 MAX_PIXELS = 100_000_000  # of one image: the largest detectors have 20 million, stitched spines 60
 WEB_PORT = 8470  # of `cxr-infer web`
 REPORT_LIMIT = 100  # images that an HTML report shows

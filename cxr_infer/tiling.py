@@ -134,13 +134,16 @@ def predict_in_windows(image: FloatImage, predict: Predict, grid: Grid, batch: i
     canvas = np.empty_like(padded)
     covered = 0
     for top in rows.starts:
-        band = np.empty((rows.length, columns.padded), dtype=np.float32)
+        bottom, shared = top + rows.length, covered - top if covered else 0
+        # only the rows that the windows above know as well are kept apart, to be blended with theirs
+        known, fresh = np.empty((shared, columns.padded), dtype=np.float32), canvas[covered:bottom]
         filled = 0
-        for left, piece in _predicted_row(padded[top : top + rows.length], predict, columns, batch):
-            blend_into(band, piece, left, filled)
+        for left, piece in _predicted_row(padded[top:bottom], predict, columns, batch):
+            blend_into(known, piece[:shared], left, filled)
+            blend_into(fresh, piece[shared:], left, filled)
             filled = left + columns.length
-        blend_into(canvas.T, band.T, top, covered)
-        covered = top + rows.length
+        blend_into(canvas.T, known.T, top, covered)
+        covered = bottom
     return canvas[: image.shape[0], : image.shape[1]]
 
 

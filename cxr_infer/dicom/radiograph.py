@@ -90,6 +90,9 @@ class DicomRadiograph:
     def unit(self) -> FloatImage:
         return self.scale.unit(self.pixels)
 
+    def gray(self) -> FloatImage:
+        return self.unit()
+
     def restored(self, denoised: FloatImage) -> DicomRadiograph:
         return replace(self, pixels=self.scale.restored(self.pixels, denoised))
 

@@ -79,6 +79,12 @@ def test_memory_bounds_what_is_in_the_network_at_once(window: Model) -> None:
         window.grid((1024, 1024), Settings(memory=2))
 
 
+def test_more_memory_means_larger_windows_and_less_overlap(window: Model) -> None:
+    computed = [window.grid((4096, 4096), Settings(memory=memory)).computed for memory in (150, 300, 320, 1000, 5000)]
+    assert computed == sorted(set(computed), reverse=True)
+    assert computed[-1] == 4096**2
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (17, 9), (100, 333)])
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_any_size(name: str, shape: tuple[int, int]) -> None:
