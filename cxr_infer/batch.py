@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeVar
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias, TypeVar
 
 import cv2
 
@@ -19,16 +21,19 @@ from cxr_infer.image_io import most_bytes
 from cxr_infer.kinds import READABLE_SUFFIXES, output_name, read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
-from cxr_infer.output import OutputDirectory, State, digest
+from cxr_infer.output import State, digest
 from cxr_infer.plan import Job, Plan
 from cxr_infer.radiograph import Provenance, Radiograph, Reading
 from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
+from cxr_infer.storage import Output, Storage
 
 TOO_LARGE = "too large for this machine's memory"
 
 T = TypeVar("T")
+Show: TypeAlias = Callable[[FileResult, Pairs], None]
+Engine: TypeAlias = "Callable[[Plan, Run, Output, Callable[[], bool]], Iterator[FileResult]]"
 
 
 def denoise_files(
@@ -39,68 +44,93 @@ def denoise_files(
     *,
     reference: Path | None = None,
     overwrite: bool = False,
-    show: Callable[[FileResult, Pairs], None] | None = None,
+    show: Show | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    engine: Engine | None = None,
 ) -> Iterator[FileResult]:
     """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
 
     A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
     model and settings from the same content is skipped. reading: what a file may promise. reference: directory of clean
     images under the same names. overwrite: do all again and replace whatever exists. show: called with every image that
-    was denoised and what a display shows of it, before its result is yielded. stopped: asked before each image; once
-    true, or once the output directory can hold no more, what was denoised is written and yielded, and the rest are
-    `pending`. Raises UsageError where the settings do not fit the model or the output directory cannot be used.
+    was denoised and what a display shows of it, before its result is yielded; only in this process, which other engines
+    are not. stopped: asked before each image; once true, or once the output directory can hold no more, what was
+    denoised is written and yielded, and the rest are `pending`. engine: what does the work; other engines than the
+    default yield as they finish. Raises UsageError where the settings do not fit the model or the output directory
+    cannot be used.
     """
-    run = _Run(
-        plan.source.resolve(),
-        model,
-        settings or Settings(),
-        reading or Reading(),
-        reference,
-        overwrite,
-        show is not None,
-    )
+    run = Run(model, settings or Settings(), reading or Reading(), reference, overwrite, show is not None)
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
     yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
-    made_by = digest(repr((model.sha256, run.settings, run.reading.white)).encode())
+    with plan.out.output(run.made_by, plan.shard) as output:
+        yield from (engine or partial(in_this_process, show=show))(plan, run, output, stopped)
+
+
+def in_this_process(
+    plan: Plan, run: Run, output: Output, stopped: Callable[[], bool], show: Show | None = None
+) -> Iterator[FileResult]:
+    """The engine of one machine: one image after the other, which the network computes with all threads."""
     begun = 0
-    with OutputDirectory(plan.out, made_by) as output:
-        stages = _Stages(run, output)
-        results = in_stages(
-            plan.jobs(), stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
-        )
-        for result, shown in results:
-            begun += 1
-            if show is not None and shown is not None:
-                show(result, shown)
-            yield result
-    yield from (FileResult(name, PENDING, "the run was stopped before it") for name in plan.names[begun:])
+    for result in denoise_jobs(plan.jobs(), run, plan.source, output, stopped, show):
+        begun += 1
+        yield result
+    yield from map(not_begun, islice(plan.names, begun, None))
+
+
+def denoise_jobs(
+    jobs: Iterable[Job],
+    run: Run,
+    source: Storage,
+    output: Output,
+    stopped: Callable[[], bool] = lambda: False,
+    show: Show | None = None,
+) -> Iterator[FileResult]:
+    """What becomes of each image, in order: the one function that every engine calls, wherever it runs.
+
+    Ends early after `stopped`, or once the output can hold no more.
+    """
+    stages = _Stages(run, source, output)
+    results = in_stages(
+        jobs, stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
+    )
+    for result, shown in results:
+        if show is not None and shown is not None:
+            show(result, shown)
+        yield result
+
+
+def not_begun(name: str) -> FileResult:
+    return FileResult(name, PENDING, "the run was stopped before it")
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | None = None) -> FileResult:
     """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
     reading = reading or Reading()
-    run = _Run(job.source.parent, model, settings, reading, None, overwrite=True, shows=False)
+    run = Run(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
     content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_Read(job, radiograph, digest(content), time.perf_counter() - started), run)
     write_bytes(job.target, done.result.encode(run.provenance))
-    return _measured(done, None)
+    return _measured(done, None, str(job.target))
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """What is the same for all images of a run."""
 
-    originals: Path  # the input directory, resolved
     model: Model
     settings: Settings
     reading: Reading
     reference: Path | None
     overwrite: bool
-    shows: bool  # whether somebody wants to see before and after
+    shows: bool = False  # whether somebody wants to see before and after
+
+    @property
+    def made_by(self) -> bytes:
+        """By which an output knows what made a result."""
+        return digest(repr((self.model.sha256, self.settings, self.reading.white)).encode())
 
     @property
     def provenance(self) -> Provenance:
@@ -132,8 +162,10 @@ class _Denoised:
 class _Stages:
     """The three stages of a run. Each turns an exception into the failed result that it is."""
 
-    def __init__(self, run: _Run, output: OutputDirectory) -> None:
+    def __init__(self, run: Run, source: Storage, output: Output) -> None:
         self.run = run
+        self.source = source
+        self.originals = source.place
         self.output = output
         self.output_lost = False
 
@@ -149,18 +181,30 @@ class _Stages:
 
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
-        _check_target(job, self.run.originals)
+        self._check_target(job)
         self.output.claim(job.name, job.target)
         state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
         if state is State.FOREIGN:
             reason = "a file is there that no earlier run left so; --overwrite replaces it"
-            return FileResult(job.name, SKIPPED, reason, output=str(job.target))
-        content = read_content(job.source, most_bytes(self.run.reading))
+            return FileResult(job.name, SKIPPED, reason, output=self.output.shown(job.target))
+        content = self.source.read(job.name, most_bytes(self.run.reading))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
-            return FileResult(job.name, SKIPPED, FINISHED, output=str(job.target))
+            return FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
         return _Read(job, radiograph, source, time.perf_counter() - started)
+
+    def _check_target(self, job: Job) -> None:
+        """Raises ImageError where a result would replace another's, or an original."""
+        name = PurePosixPath(job.name)
+        rival = name.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
+        if rival != name and output_name(rival.name) == job.target.name and self.source.has(str(rival)):
+            raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
+        landing = self.output.landing(job.target)
+        if landing == self.originals or self.originals in landing.parents:
+            raise ImageError(
+                f"{job.target}: leads back into the input directory; remove that link or give another --out"
+            )
 
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
@@ -171,7 +215,7 @@ class _Stages:
             self.output_lost = True
             raise
         seconds = item.seconds + time.perf_counter() - started
-        result = _measured(replace(item, seconds=seconds), self.run.reference)
+        result = _measured(replace(item, seconds=seconds), self.run.reference, self.output.shown(item.job.target))
         before = item.shown_before
         return result, None if before is None else paired(before, view(item.result, place=before.place))
 
@@ -195,17 +239,7 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
         return FileResult(job.name, FAILED, f"{job.source}: {reason}")
 
 
-def _check_target(job: Job, originals: Path) -> None:
-    """Raises ImageError where a result would replace another's, or an original."""
-    rival = job.source.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
-    if rival != job.source and output_name(rival.name) == job.target.name and rival.is_file():
-        raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
-    landing = job.target.parent.resolve()  # where the file lands is what counts, not by which name
-    if landing == originals or originals in landing.parents:
-        raise ImageError(f"{job.target}: leads back into the input directory; remove that link or give another --out")
-
-
-def _denoise(item: _Read, run: _Run) -> _Denoised:
+def _denoise(item: _Read, run: Run) -> _Denoised:
     started = time.perf_counter()
     unit = item.radiograph.unit()
     before = estimate_mottle(unit)
@@ -215,15 +249,15 @@ def _denoise(item: _Read, run: _Run) -> _Denoised:
     return _Denoised(item.job, result, before, shown, item.digest, seconds)
 
 
-def _measured(item: _Denoised, reference: Path | None) -> FileResult:
-    """The record of a result that was written."""
+def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResult:
+    """The record of a result that was written to `output`."""
     height, width = item.result.pixels.shape
     figures, message = _compare(item.job.name, item.result, reference)
     return FileResult(
         item.job.name,
         DONE,
         "; ".join(filter(None, (message, *item.result.notes))),
-        output=str(item.job.target),
+        output=output,
         width=width,
         height=height,
         bits=item.result.bits,

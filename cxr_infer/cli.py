@@ -20,6 +20,7 @@ from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_POR
 from cxr_infer.streams import keep_streams_ours
 
 if TYPE_CHECKING:
+    from cxr_infer.batch import Engine
     from cxr_infer.html_report import HtmlReport
 
 app = typer.Typer(
@@ -82,8 +83,13 @@ def options(
 @app.command("dir")
 @reports_errors
 def dir_command(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories.")],
-    out: Annotated[Path | None, typer.Option(help="Where results go, in the same tree. Default: IN-denoised.")] = None,
+    source: Annotated[
+        str,
+        typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories, or s3://, gs://, az://."),
+    ],
+    out: Annotated[
+        str | None, typer.Option(help="Where results go, in the same tree; a path or URL. Default: IN-denoised.")
+    ] = None,
     model: ModelOption = "window",
     reference: Annotated[Path | None, typer.Option(help="Directory of clean images under the same names.")] = None,
     precision: PrecisionOption = "auto",
@@ -100,7 +106,17 @@ def dir_command(
         bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
     ] = False,
     overwrite: OverwriteOption = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this JSON file.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: on all machines of a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.")
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write everything to this .json file, or to a .jsonl as it happens."),
+    ] = None,
     html_file: Annotated[
         Path | None,
         typer.Option("--report", help="Write a page of everything, with before and after, to this .html file."),
@@ -115,27 +131,32 @@ def dir_command(
     from cxr_infer.denoiser import load_model
     from cxr_infer.errors import UsageError
     from cxr_infer.interrupts import stop_on_signals
-    from cxr_infer.json_report import JsonReport, describe_run
+    from cxr_infer.json_report import describe_run, open_report
     from cxr_infer.radiograph import Reading, check_deidentify
     from cxr_infer.results import Summary
     from cxr_infer.settings import Settings
+    from cxr_infer.shard import parse_shard
+    from cxr_infer.storage import default_output, open_storage
 
     check_deidentify(deidentify)
-    out = out if out is not None else plan.default_output(source)
+    worked_by = _engine(engine, address, threads, html_file)
+    share = parse_shard(shard) if shard is not None else None
+    originals = open_storage(source, follow_links=follow_links)
+    results = open_storage(out if out is not None else default_output(source))
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
     settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
-    planned = plan.plan_directory(source, out, follow_links=follow_links)
+    planned = plan.make_plan(originals, results, shard=share)
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
     if json_file is not None:
-        plan.check_report(json_file, source, "--json", ".json")
+        plan.check_report(json_file, originals.place, "--json", (".json", plan.JSON_LINES))
     if html_file is not None:
-        plan.check_report(html_file, source, "--report", ".html")
+        plan.check_report(html_file, originals.place, "--report", (".html",))
     total = len(planned.names) + len(planned.problems) + len(planned.ignored)
     with (
         stop_on_signals() as stopped,
-        JsonReport() as records,
+        open_report(json_file) as records,
         _page(html_file, report_limit, len(planned.names)) as page,
     ):
         summary, shown = Summary(), report.Shown()
@@ -150,24 +171,25 @@ def dir_command(
                 overwrite=overwrite,
                 show=page.show if page else None,
                 stopped=stopped,
+                engine=worked_by,
             ):
                 for collect in (summary.add, shown.add, advance):
                     collect(result)
                 if reported:  # a full TMPDIR matters to nobody else
                     records.add(result)
-        head = describe_run(loaded, settings, source, out) if reported else {}
+        head = describe_run(loaded, settings, originals.shown, results.shown) if reported else {}
         if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
             records.write(json_file, head, summary, interrupted=stopped())
         if html_file is not None and page is not None:
             from cxr_infer.html_report import Run
 
-            folders = tuple(folder for folder in (source, out, reference, loaded.path.parent) if folder is not None)
-            page.write(html_file, Run(head, folders, reference is not None, stopped()), summary, records)
+            folders = [originals.shown, results.shown, str(loaded.path.parent)] + [str(reference)] * bool(reference)
+            page.write(html_file, Run(head, tuple(folders), reference is not None, stopped()), summary, records)
         if not quiet:
-            report.print_results(shown, summary, f"{loaded.title} on {source}")
-            report.print_line(f"results are in {out}")
+            report.print_results(shown, summary, f"{loaded.title} on {originals.shown}")
+            report.print_line(f"results are in {results.shown}")
     if summary.pending and not stopped():
-        print_error(f"stopped, because {out} can take no more; mend that, and the same command does the rest")
+        print_error(f"stopped, because {results.shown} can take no more; mend that, and the same command does the rest")
     if stopped():
         print_error("interrupted; the same command does the rest")
         raise typer.Exit(stopped.exit_status)
@@ -285,6 +307,23 @@ def sample_command(
         f"{len(samples.names)} noisy phantoms are in {samples.noisy}, their clean references in {samples.clean}"
     )
     report.print_line(f"try: cxr-infer dir {samples.noisy} --model window --reference {samples.clean}")
+
+
+def _engine(name: str, address: str | None, threads: int | None, html_file: Path | None) -> Engine | None:
+    """What does the work; None for this process. Raises UsageError for what there is not."""
+    from cxr_infer.errors import UsageError
+
+    if name == "ray":
+        if html_file is not None:
+            raise UsageError("--report needs the pictures, which stay where they are with --engine ray; use --json")
+        from cxr_infer.ray_engine import on_ray
+
+        return on_ray(address, threads)
+    if name != "local":
+        raise UsageError(f"unknown engine {name!r}; use local or ray")
+    if address is not None:
+        raise UsageError("--address is the address of a Ray cluster; add --engine ray")
+    return None
 
 
 @app.command("web")

@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cxr_infer.errors import ImageError, OutputLostError
@@ -59,16 +59,16 @@ def _require_plain(path: Path, mode: int) -> None:
         raise ImageError(f"{path}: is {kind}, not a file; move it elsewhere")
 
 
-def write_bytes(path: Path, content: bytes | Iterable[bytes], root: Path | None = None) -> None:
+def write_bytes(path: Path, content: bytes | Iterable[bytes], root: Path | None = None, label: str = "") -> None:
     """Write a whole file: to a temporary name beside it, synced to the disk, then renamed.
 
     content: what the file holds; given as parts, it need never be in memory as a whole. root: a directory that must be
-    there; only folders below it are made.
+    there; only folders below it are made. label: of the temporary name.
     Raises ImageError on failure, as OutputLostError where the next file would fail as well.
     """
     parts = (content,) if isinstance(content, bytes) else content
     # the name is known before the file exists, so that an interrupt at any moment leaves nothing behind
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{label}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     try:
         _make_folders(path.parent, root)
         with temporary.open("xb") as stream:
@@ -92,8 +92,9 @@ def _make_folders(folder: Path, root: Path | None) -> None:
     folder.mkdir(parents=root is None, exist_ok=True)
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Remove what a killed run left half written in a directory, if it exists."""
+def remove_temporaries(folder: Path, spared: Callable[[str], bool] = lambda name: False) -> None:
+    """Remove what a killed run left half written in a directory, if it exists. spared: names that stay."""
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"):
-            path.unlink(missing_ok=True)
+            if not spared(path.name):
+                path.unlink(missing_ok=True)

@@ -29,10 +29,11 @@ def figure(value: float | None, digits: int = 1, unit: str = "") -> str:
     return f"{value:.{digits}f}" + (f'<span class="unit"> {unit}</span>' if unit else "")
 
 
-def without_folders(message: str, folders: Iterable[Path]) -> str:
+def without_folders(message: str, folders: Iterable[str]) -> str:
     """A message whose paths begin below these folders, since where somebody keeps X-rays is nobody's business."""
-    spellings = {str(path) for folder in folders for path in (folder, folder.absolute(), folder.resolve())}
-    for folder in sorted(spellings - {"."}, key=len, reverse=True):
+    given = set(folders)
+    paths = {str(path) for folder in map(Path, given) for path in (folder, folder.absolute(), folder.resolve())}
+    for folder in sorted((given | paths) - {"."}, key=len, reverse=True):
         message = re.sub(rf"(?<![^\s'\"(]){re.escape(folder.rstrip(os.sep) + os.sep)}", "", message)
     return message
 

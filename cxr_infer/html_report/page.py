@@ -28,11 +28,11 @@ QUALITY_COLUMNS = ("PSNR, dB", "SSIM")
 class Run:
     """What a report says of a run beside its results.
 
-    head: as `json_report.describe_run` gives it. folders: whose paths are left out of messages.
+    head: as `json_report.describe_run` gives it. folders: paths or URLs, which are left out of messages.
     """
 
     head: dict[str, Any]
-    folders: tuple[Path, ...]
+    folders: tuple[str, ...]
     with_reference: bool
     interrupted: bool
     ended: datetime = field(default_factory=lambda: datetime.now().astimezone())

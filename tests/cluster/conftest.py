@@ -1,0 +1,153 @@
+"""X-rays for many workers: 200 small phantoms in a tree, bad files among them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cxr_infer.image_io import write_image
+from cxr_infer.intensity import from_unit
+from cxr_infer.mottle import poisson_mottle
+from cxr_infer.phantom import render_phantom
+
+COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
+FILES, SIDE = 200, 128  # px; smaller ones are done before a test can take anything away
+BAD = {"1/damaged.png": b"\x89PNG\r\n\x1a\nhalf", "empty.png": b"", "2/text.jpg": b"no JPEG"}
+
+MEASURED = ("milliseconds", "megapixels_per_second")  # that differ from run to run
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of 200 X-rays, and with them what is broken, hidden or no X-ray."""
+    folder = tmp_path_factory.mktemp("many") / "xrays"
+    noise = np.random.default_rng(1)
+    clean = render_phantom(2, SIDE)
+    for index in range(FILES):
+        noisy = poisson_mottle(np.roll(clean, index, axis=1), 70.0 + index, noise)
+        kind = (".png", ".tif", ".jpg", ".pgm")[index % 4]
+        write_image(folder / str(index % 3) / f"{index:03}{kind}", from_unit(np.minimum(noisy, 1), np.dtype(np.uint8)))
+    for name, content in {**BAD, "notes.txt": b"no X-ray", ".hidden/a.png": b"x"}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole(many: Path) -> Path:
+    """The output of a run on one machine without shards; its report beside it."""
+    out = many.with_name("whole")
+    report = out.with_suffix(".jsonl")
+    done = subprocess.run([*COMMAND, "dir", many, "--out", out, "--json", report], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    return out
+
+
+@dataclass(frozen=True)
+class S3:
+    """A bucket of a real S3 API on this machine, and the command with the environment to reach it."""
+
+    client: Any
+    environment: dict[str, str]
+    bucket: str = "xrays"
+    key: str = "AKIDNEVERSHOWN"
+
+    def upload(self, folder: Path, prefix: str) -> None:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                name = f"{prefix}/{path.relative_to(folder).as_posix()}"
+                self.client.put_object(Bucket=self.bucket, Key=name, Body=path.read_bytes())
+
+    def names(self, prefix: str) -> list[str]:
+        """All objects, without those that belong to the runs."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{prefix}/")
+        keys = (found["Key"].removeprefix(f"{prefix}/") for page in pages for found in page.get("Contents", ()))
+        return [key for key in keys if not key.startswith(".cxr-infer/")]
+
+    def contents(self, prefix: str) -> dict[str, bytes]:
+        return {
+            name: self.client.get_object(Bucket=self.bucket, Key=f"{prefix}/{name}")["Body"].read()
+            for name in self.names(prefix)
+        }
+
+    def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **self.environment, **environment},
+        )
+
+    def python(self, code: str) -> str:
+        """What a program prints in that environment."""
+        environment = {**os.environ, **self.environment}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **environment)
+        stdout, stderr = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """moto's server in a process of its own, as any store would be."""
+    boto3 = pytest.importorskip("boto3")
+    code = (
+        "from moto.server import ThreadedMotoServer as Server; server = Server(port=0, verbose=False); server.start();"
+        "print(server.get_host_and_port()[1], flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # a line a request
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        environment = {
+            "AWS_ACCESS_KEY_ID": S3.key,
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        }
+        client = boto3.client(
+            "s3",
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=S3.key,
+            aws_secret_access_key="secret",
+            region_name="us-east-1",
+        )
+        client.create_bucket(Bucket=S3.bucket)
+        yield S3(client, environment)
+        client.close()
+        server.kill()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All results, without the hidden files that belong to the runs."""
+    files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+
+
+def records(*reports: Path) -> list[dict[str, Any]]:
+    """The records of .jsonl reports without what differs from run to run, in order of names."""
+    lines = [json.loads(line) for path in reports for line in path.read_text().splitlines()[:-1]]
+    for record in lines:
+        for key in (*MEASURED, "output"):
+            record.pop(key)
+    return sorted(lines, key=lambda record: str(record["name"]))

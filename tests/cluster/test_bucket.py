@@ -1,0 +1,232 @@
+"""X-rays in a bucket: a real S3 API on this machine, and a store in memory for what needs no server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxr_infer.batch import denoise_files
+from cxr_infer.bucket import MARK, OURS, BucketOutput
+from cxr_infer.denoiser import Model, load_model
+from cxr_infer.directory import Directory
+from cxr_infer.errors import ImageError, OutputLostError, UsageError
+from cxr_infer.output import State, digest
+from cxr_infer.plan import make_plan
+from cxr_infer.storage import default_output, open_storage, without_secrets
+from tests.cluster.conftest import BAD, FILES, S3, contents, records
+from tests.conftest import Run
+
+MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
+
+
+@pytest.fixture(scope="module")
+def originals(s3: S3, many: Path) -> str:
+    """The 200 X-rays in a bucket."""
+    s3.upload(many, "in")
+    return f"s3://{s3.bucket}/in"
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    fsspec = pytest.importorskip("fsspec")
+    files = fsspec.filesystem("memory")
+    yield files
+    files.rm("/", recursive=True)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("window", threads=1)
+
+
+def test_from_a_bucket_into_a_bucket_as_from_disk_to_disk(s3: S3, originals: str, whole: Path, tmp_path: Path) -> None:
+    out, report = f"s3://{s3.bucket}/out", tmp_path / "r.jsonl"
+    done = s3.run("dir", originals, "--out", out, "--json", report)
+    assert done.returncode == 1, done.stderr
+    assert f"{FILES} denoised, {len(BAD)} failed" in done.stdout
+    assert s3.contents("out") == contents(whole)
+    assert [{**r, "message": ""} for r in records(report)] == [
+        {**r, "message": ""} for r in records(whole.with_suffix(".jsonl"))
+    ], "messages name the file within IN, not where IN is"
+    assert f"results are in {out}" in done.stdout
+    written = [json.loads(line) for line in report.read_text().splitlines()]
+    assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
+    assert s3.key not in done.stdout + done.stderr + report.read_text()
+
+
+def test_killed_and_run_again_by_shards_the_rest_is_done(s3: S3, originals: str, whole: Path, tmp_path: Path) -> None:
+    """On a third of them."""
+    out, some = f"s3://{s3.bucket}/killed", f"{originals}/0"
+    expected = contents(whole / "0")
+    process = s3.start("dir", some, "--out", out, "--quiet")
+    while process.poll() is None and len(s3.names("killed")) < 10:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = s3.contents("killed")
+    assert 10 <= len(before) < len(expected)
+    assert before.items() <= expected.items(), "whole, or not there"
+    reports = [tmp_path / f"{index}.jsonl" for index in (1, 2)]
+    for index, report in enumerate(reports, 1):
+        assert s3.run("dir", some, "--out", out, "--shard", f"{index}/2", "--json", report).returncode == 0
+    assert s3.contents("killed") == expected
+    assert sum(record["status"] == "skipped" for record in records(*reports)) >= len(before) - 1
+
+
+def test_between_disk_and_bucket(s3: S3, originals: str, whole: Path, many: Path, tmp_path: Path) -> None:
+    fetched = s3.run("dir", originals, "--out", tmp_path / "out", "--shard", "1/8")
+    assert fetched.returncode in (0, 1), fetched.stderr
+    sent = s3.run("dir", many.as_uri(), "--out", f"s3://{s3.bucket}/sent", "--shard", "1/8")
+    assert sent.returncode in (0, 1), sent.stderr
+    assert contents(tmp_path / "out") == s3.contents("sent")
+    assert s3.contents("sent").items() < contents(whole).items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["s3://no-such-bucket/in"], "s3://no-such-bucket/in: cannot be listed: The specified bucket does not exist"),
+        (["s3://{bucket}/nothing"], "no images found"),
+        (["s3://{bucket}/in", "--out", "s3://{bucket}/in/out"], "inside it"),
+        (["s3://{bucket}/in", "--out", "s3://no-such-bucket/out"], "cannot be written"),
+        (["s3://"], "names no bucket"),
+        (["ftp://host/in"], "unknown kind of URL"),
+        (["gs://bucket/in"], "gs://bucket/in: needs pip install 'cxr-infer[cloud]' gcsfs"),
+        (["s3://me:hunter2@{bucket}/in"], "must not hold credentials"),
+        (["s3://{bucket}/in?X-Amz-Signature=hunter2"], "must not hold credentials"),
+    ],
+)
+def test_wrong_usage_is_one_line(s3: S3, originals: str, arguments: list[str], problem: str) -> None:
+    done = s3.run("dir", *(argument.format(bucket=s3.bucket) for argument in arguments))
+    assert done.returncode == 2, done.stderr
+    assert problem in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_a_listing_takes_page_after_page(s3: S3, originals: str, many: Path) -> None:
+    code = f"""
+from cxr_infer import bucket, plan, storage
+bucket.PAGE = 7
+planned = plan.make_plan(storage.open_storage({originals!r}), storage.open_storage("s3://x/out"))
+print(len(planned.names), *planned.problems, *planned.ignored, sep="\\n")
+"""
+    assert s3.python(code).splitlines() == [
+        str(FILES + len(BAD)),
+        "['.hidden', 'hidden']",
+        "['notes.txt', 'no X-ray by its name or content']",
+    ]
+
+
+def test_wrong_credentials_are_one_line_without_them(s3: S3, originals: str) -> None:
+    done = s3.run("dir", originals, AWS_ENDPOINT_URL="http://me:hunter2@127.0.0.1:9/?key=hunter2")
+    assert done.returncode == 2, done.stderr
+    assert "cannot be listed" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_without_the_extra_one_line_installs_it(run: Run, many: Path) -> None:
+    code = "import sys; sys.modules['fsspec'] = None; from cxr_infer.cli import main; main()"
+    for arguments in (["s3://bucket/in"], [many, "--out", "az://container/out"]):
+        done = subprocess.run([sys.executable, "-c", code, "dir", *arguments], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "needs pip install 'cxr-infer[cloud]'" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_tree_in_any_store_is_listed_and_looked_into(memory: Any, many: Path) -> None:
+    names = {"b/2.png": b"", "a.png": b"", "b/1.png": b"", "b/.git/x/1.png": b"", "b/.git/2.png": b"", ".x.png": b""}
+    names |= {"scan": bytes(128) + b"DICM", "DICOMDIR": bytes(128) + b"DICM", "short": b"", "b/notes.txt": b"text"}
+    for name, content in names.items():
+        memory.pipe_file(f"/in/{name}", content)
+    plan = make_plan(open_storage("memory://in"), open_storage("memory://out"))
+    assert sorted(plan.names) == ["a.png", "b/1.png", "b/2.png", "scan"]
+    assert sorted(map(tuple, plan.ignored)) == [
+        (".x.png", "hidden"),
+        ("DICOMDIR", "the index of a DICOM medium"),
+        ("b/.git", "hidden"),
+        ("b/notes.txt", "no X-ray by its name or content"),
+        ("short", "no X-ray by its name or content"),
+    ]
+
+
+def test_rivals_and_sizes(memory: Any, many: Path, model: Model) -> None:
+    image = (many / "0" / "000.png").read_bytes()
+    for name in ("a.jpg", "a.jpg.png"):
+        memory.pipe_file(f"/in/{name}", image)
+    results = list(denoise_files(make_plan(open_storage("memory://in"), open_storage("memory://out")), model))
+    assert [result.status for result in results] == ["done", "failed"]
+    assert results[1].message == "a.jpg.png: a.jpg becomes a.jpg.png as well; rename one of them"
+    assert results[0].output == "memory://out/a.jpg.png"
+    with pytest.raises(ImageError, match=r"a\.jpg: .* too much for one image"):
+        open_storage("memory://in").read("a.jpg", 10)
+
+
+def test_a_result_is_finished_for_the_same_maker_only(memory: Any) -> None:
+    bucket, target = open_storage("memory://out"), Path("sub/a.png")
+
+    def output(made_by: bytes = MADE_BY) -> BucketOutput:
+        entered = bucket.output(made_by, None).__enter__()
+        assert isinstance(entered, BucketOutput)
+        return entered
+
+    assert output().state("sub/a.png", target) is State.ABSENT
+    output().write("sub/a.png", target, SOURCE, b"result")
+    later = output()
+    assert later.state("sub/a.png", target) is State.FINISHED
+    assert not later.made_of("sub/a.png", digest(b"changed original"))
+    assert later.made_of("sub/a.png", SOURCE)
+    other = output(digest(b"other settings"))
+    assert other.state("sub/a.png", target) is State.OUTDATED
+    other.write("sub/a.png", target, SOURCE, b"other result")
+    memory.pipe_file("/out/sub/a.png", b"result")  # as if killed before the new one had taken its place
+    assert output().state("sub/a.png", target) is State.FINISHED
+    memory.pipe_file("/out/sub/a.png", b"edited")
+    assert output().state("sub/a.png", target) is State.FOREIGN
+    assert {name.split("/")[2] for name in memory.find("/out")} == {"sub", OURS}
+    assert memory.exists(f"/out/{MARK}")
+
+
+def test_a_store_that_takes_no_more_ends_the_run(memory: Any, many: Path, model: Model) -> None:
+    def full(path: str, content: bytes) -> None:
+        if path.endswith(".png"):
+            raise OSError(28, "No space left on https://me:hunter2@host/x?token=hunter2")
+
+    bucket = open_storage("memory://out")
+    plan = make_plan(Directory(many), bucket)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(memory), "pipe_file", lambda self, path, content: full(path, content))
+        results = list(denoise_files(plan, model))
+        with pytest.raises(OutputLostError, match=r"memory://out/x\.png: cannot be written: .*https://host/x"):
+            bucket.output(MADE_BY, None).write("x.png", Path("x.png"), SOURCE, b"result")
+    assert {result.status for result in results} >= {"failed", "pending"}
+    assert not any("hunter2" in result.message for result in results)
+
+
+def test_places() -> None:
+    assert default_output("s3://bucket/in/") == "s3://bucket/in-denoised"
+    assert open_storage("file:///tmp/a%20b").shown == "/tmp/a b"
+    with pytest.raises(UsageError, match="must not be the input"):
+        make_plan(open_storage("memory://x/in"), open_storage("memory://x/in/"))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://user:pass/word@bucket/a?X-Amz-Signature=1", "s3://bucket/a"),
+        ("at 'http://token@host:80/b?list-type=2&prefix=in' it failed", "at 'http://host:80/b' it failed"),
+        ("s3://bucket/plain", "s3://bucket/plain"),
+        ("no URL: a@b?", "no URL: a@b?"),
+    ],
+)
+def test_what_may_be_secret_is_not_shown(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
