@@ -478,9 +478,10 @@ def test_a_negative_limit_is_refused() -> None:
 
 
 def test_folders_are_left_out_of_messages() -> None:
-    folders = (Path("/home/me/x"), Path("x"))
+    folders = ("/home/me/x", "x", "s3://me/x")
     assert without_folders("/home/me/x/a/b.png: is damaged", folders) == "a/b.png: is damaged"
     assert without_folders("x/b.png: is damaged", folders) == "b.png: is damaged"
+    assert without_folders("s3://me/x/b.png: is damaged", folders) == "b.png: is damaged"
     assert without_folders("reference: /home/me/x/b.png: empty", folders) == "reference: b.png: empty"
     assert without_folders("max/b.png becomes xx/b.png", folders) == "max/b.png becomes xx/b.png"
     assert text("a\x1b<\u202e>") == "a\\x1b&lt;\\u202e&gt;"
