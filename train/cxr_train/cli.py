@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import sys
 import time
@@ -18,7 +19,7 @@ from cxr_infer.exit_status import WRONG_USAGE, print_error, reports_errors
 from cxr_infer.interrupts import stop_on_signals
 from cxr_infer.model_card import MODEL_NAMES, weights_directory
 from cxr_infer.report import print_line, print_table, stderr_console
-from cxr_train.config import DEFAULTS, STATE_FILE, TrainConfig
+from cxr_train.config import CHECKPOINT, DEFAULTS, STATE_FILE, TrainConfig
 
 if TYPE_CHECKING:
     from cxr_train.evaluate import Score
@@ -76,12 +77,13 @@ app.command("all", hidden=True)(_training_command(None))
 def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], *, resume: bool) -> None:
     """Train one model with a live display. Raises CxrError; typer.Exit(130 or 143) where it was stopped early."""
     from cxr_train.data import find_xrays
-    from cxr_train.loop import CHECKPOINT, saved_config, train
 
-    base = saved_config(directory) if resume else DEFAULTS[model]
+    base = _begun(directory) if resume else DEFAULTS[model]
     config = dataclasses.replace(base, **changes)
     _check(config)
     files = find_xrays(data)
+    from cxr_train.loop import train  # loads torch, for which nobody should wait to hear of a wrong option
+
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
     stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
     with stop_on_signals() as stopped, _display(config) as show:
@@ -91,6 +93,13 @@ def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], 
         raise typer.Exit(stopped.exit_status)
     print_line(f"the best weights are {directory / CHECKPOINT}")
     print_line(f"next: cxr-export {model} --weights {directory.parent}")
+
+
+def _begun(directory: Path) -> TrainConfig:
+    """The configuration of the run that is to be resumed."""
+    from cxr_train.loop import saved_config
+
+    return saved_config(directory)
 
 
 def _check(config: TrainConfig) -> None:
@@ -176,10 +185,7 @@ def evaluate_command(
 ) -> None:
     """Print the published comparison on the test split: MSE, PSNR and SSIM of the three models and simple peers."""
     from cxr_infer.files import write_bytes
-    from cxr_train.checkpoint import load_checkpoint
     from cxr_train.data import find_xrays
-    from cxr_train.evaluate import evaluate
-    from cxr_train.loop import CHECKPOINT
 
     folder = weights if weights is not None else weights_directory()
     if images is not None and images < 1:
@@ -187,9 +193,13 @@ def evaluate_command(
     present = [name for name in MODEL_NAMES if (folder / name / CHECKPOINT).exists()]
     if not present:
         raise UsageError(f"{folder}: no MODEL/{CHECKPOINT}; train one with `cxr-train` or give another --weights")
+    files = find_xrays(data)
+    from cxr_train.checkpoint import load_checkpoint
+    from cxr_train.evaluate import evaluate
+
     models = {name: load_checkpoint(folder / name / CHECKPOINT)[0] for name in present}
     scores: list[Score] = []
-    for score in evaluate(find_xrays(data), models, images):
+    for score in evaluate(files, models, images):
         scores.append(score)
         stderr_console().print(f"{score.noise}: {score.method} {score.psnr:.2f} dB")
     _print_scores(scores)
@@ -209,12 +219,10 @@ def _print_scores(scores: list[Score]) -> None:
 
 
 def main() -> None:
-    try:
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        print_error(f"{error.name} is not installed; run: pip install 'cxr-infer[train]'")
-        sys.exit(WRONG_USAGE)
+    for package in ("safetensors", "torch"):
+        if importlib.util.find_spec(package) is None:
+            print_error(f"{package} is not installed; run: pip install 'cxr-infer[train]'")
+            sys.exit(WRONG_USAGE)
     if "--all" in sys.argv:  # `cxr-train --all --data DIR` reads like `cxr-export --all`
         sys.argv.remove("--all")
         sys.argv.insert(1, "all")

@@ -70,5 +70,6 @@ DEFAULTS: dict[str, TrainConfig] = {
     "window": TrainConfig("window"),
 }
 
+CHECKPOINT = "checkpoint.safetensors"  # in a run's directory: the best averaged weights, which are exported
 STATE_FILE = "state.safetensors"  # in a run's directory: everything that --resume needs
 VALIDATION_DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from cxr_infer import __version__
 from cxr_infer.errors import ModelError, UsageError
 from cxr_train.checkpoint import CheckpointInfo, read_tensors, save_checkpoint, start_from, write_tensors
-from cxr_train.config import STATE_FILE, NoiseConfig, TrainConfig
+from cxr_train.config import CHECKPOINT, STATE_FILE, NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.models import build_model
 from cxr_train.tasks import Task, make_task
 
-CHECKPOINT = "checkpoint.safetensors"  # the best averaged weights: what is exported
 STATE = STATE_FILE
 LOSS_MEMORY = 0.98  # decay of the running mean of the loss that is shown
 
