@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from functools import partial
 from pathlib import Path
@@ -38,12 +39,13 @@ def export(
     float32 is held against torch, int8 (`window` has it) against float32. What lies beside them for other programs
     follows: test tensors, BioImage.IO descriptions, the manifest.
     """
-    from cxr_export.describe import describe
-
     folder = weights if weights is not None else weights_directory()
     if describe_only and (names or every or data is not None):
         raise UsageError("--describe exports nothing and describes all that is there; use it alone or with --weights")
-    failed = 0 if describe_only else _export_all(_chosen(names or [], every), folder, data)
+    chosen = [] if describe_only else _chosen(names or [], every)
+    from cxr_export.describe import describe  # loads what nobody should wait for to hear of a wrong option
+
+    failed = _export_all(chosen, folder, data) if chosen else 0
     described = describe(folder)  # after a failure too: an int8 file that could not be proved is gone
     if described:
         print_line(f"described in {folder / MANIFEST}: {', '.join(described)}")
@@ -84,12 +86,8 @@ def _export_all(names: list[str], weights: Path, data: Path | None) -> int:
 
 
 def main() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-        import torch  # noqa: F401
-        import yaml  # noqa: F401
-    except ImportError as error:
-        print_error(f"{error.name} is not installed; run: pip install 'cxr-infer[export]'")
-        sys.exit(WRONG_USAGE)
+    for package in ("onnx", "onnxscript", "torch", "yaml"):
+        if importlib.util.find_spec(package) is None:
+            print_error(f"{package} is not installed; run: pip install 'cxr-infer[export]'")
+            sys.exit(WRONG_USAGE)
     app()
