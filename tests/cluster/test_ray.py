@@ -207,6 +207,7 @@ for result in denoise_files(plan, load_model("window", threads=1), engine=ray_en
     [
         (["--engine", "spark"], "unknown engine 'spark'"),
         (["--address", "auto"], "add --engine ray"),
+        (["--engine", "ray", "--report", "r.html"], "use --json"),
         (["--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster there"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cxr_infer import ImageError
-from cxr_infer.json_report import IN_MEMORY, JsonReport
+from cxr_infer.json_report import IN_MEMORY, JsonReport, open_report
 from cxr_infer.results import DONE, FileResult, Summary
 
 
@@ -33,3 +33,15 @@ def test_no_room_for_records_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("tempfile.tempdir", "/no/such/place")
     with JsonReport() as records, pytest.raises(ImageError, match=r"the report cannot be kept: .*; set TMPDIR"):
         records.add(FileResult("a.png", DONE))
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
+def test_the_records_can_be_read_back_once_the_report_is_written(tmp_path: Path, name: str) -> None:
+    """As the page of `--report` does, which is written after it."""
+    added = [FileResult(f"{index}.png", DONE, width=index) for index in range(3)]
+    with open_report(tmp_path / name) as records:
+        for result in added:
+            records.add(result)
+        records.write(tmp_path / name, {"input": "in"}, Summary(), interrupted=False)
+        assert list(records.results()) == added
+        assert list(records.results()) == added
