@@ -50,6 +50,28 @@ class Cluster:
         stdout, stderr = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
+    def program(self, changes: str, source: Path, out: Path) -> dict[str, tuple[str, str]]:
+        """Run the engine as a library, changed: status and message of each file."""
+        code = f"""
+import json, os, signal
+from pathlib import Path
+from cxr_infer import ray_engine
+from cxr_infer.batch import denoise_files
+from cxr_infer.denoiser import load_model
+from cxr_infer.directory import Directory
+from cxr_infer.plan import make_plan
+{changes}
+plan = make_plan(Directory(Path({str(source)!r})), Directory(Path({str(out)!r})))
+engine = ray_engine.on_ray({self.address!r}, 1)
+done = denoise_files(plan, load_model("window", threads=1), engine=engine)
+print(json.dumps([[result.name, result.status, result.message] for result in done]))
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=self.environment)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])  # Ray has its own to say
+        assert len({name for name, *_ in found}) == len(found)
+        return {name: (status, message) for name, status, message in found}
+
 
 @pytest.fixture(scope="module")
 def cluster(s3: S3) -> Iterator[Cluster]:
@@ -112,19 +134,23 @@ def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, t
 
 
 def test_what_a_killed_actor_had_is_done_by_others(cluster: Cluster, many: Path, whole: Path, tmp_path: Path) -> None:
-    out, report = tmp_path / "out", tmp_path / "r.jsonl"
-    process = cluster.start(many, "--out", out, "--json", report)
-    until(lambda: len(contents(out)) > 10 or process.poll() is not None)
-    victims: set[int] = set()
-    while not victims and process.poll() is None:
-        victims = set(actors(out)) - {process.pid}
-    for victim in victims:
-        os.kill(victim, signal.SIGKILL)
-    _, stderr = process.communicate(timeout=120)
-    assert victims
-    assert process.returncode == 1, stderr
+    """It is killed when a few results of its handful are there, of which it has told nobody."""
+    out, killed = tmp_path / "out", tmp_path / "killed"
+    mortal = f"""
+class Mortal(ray_engine.Worker):
+    def __call__(self, batch):
+        if any('"0/099.pgm"' in item for item in batch["item"]) and not Path({str(killed)!r}).exists():
+            super().__call__(dict(item=batch["item"][:3]))
+            Path({str(killed)!r}).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(batch)
+ray_engine.Worker = Mortal
+"""
+    done = cluster.program(mortal, many, out)
+    assert killed.exists()
+    expected = {record["name"]: record["status"] for record in records(whole.with_suffix(".jsonl"))}
+    assert {name: status for name, (status, _) in done.items()} == expected
     assert contents(out) == contents(whole)
-    assert records(report) == records(whole.with_suffix(".jsonl"))
     assert (out / MANIFEST).read_bytes() == (whole / MANIFEST).read_bytes()
 
 
@@ -175,30 +201,17 @@ def test_from_a_bucket_into_a_bucket_through_a_client(cluster: Cluster, s3: S3, 
 def test_an_image_that_ends_its_actor_every_time_fails_alone(
     cluster: Cluster, many: Path, whole: Path, tmp_path: Path
 ) -> None:
-    code = f"""
-import os
-from pathlib import Path
-from cxr_infer import ray_engine
-from cxr_infer.batch import denoise_files
-from cxr_infer.denoiser import load_model
-from cxr_infer.directory import Directory
-from cxr_infer.plan import make_plan
-
+    mortal = """
 class Mortal(ray_engine.Worker):
     def __call__(self, batch):
         if any('"001.tif"' in item for item in batch["item"]):
             os._exit(1)
         return super().__call__(batch)
-
 ray_engine.Worker, ray_engine.RETRIES = Mortal, 0
-plan = make_plan(Directory(Path({str(many / "1")!r})), Directory(Path({str(tmp_path / "out")!r})))
-for result in denoise_files(plan, load_model("window", threads=1), engine=ray_engine.on_ray({cluster.address!r}, 1)):
-    print(result.name, result.status, result.message)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=cluster.environment)
-    assert done.returncode == 0, done.stderr
-    lost = [line for line in done.stdout.splitlines() if "its worker was lost each time" in line]
-    assert [line.split()[:2] for line in lost] == [["001.tif", "failed"]]
+    done = cluster.program(mortal, many / "1", tmp_path / "out")
+    lost = {name: status for name, (status, message) in done.items() if "its worker was lost each time" in message}
+    assert lost == {"001.tif": "failed"}
     assert contents(tmp_path / "out").keys() == contents(whole / "1").keys() - {"001.tif"}
 
 
