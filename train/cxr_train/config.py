@@ -34,7 +34,7 @@ class TrainConfig:
     insert_share: float = 0.6  # crops (`window`) into which small things are drawn
     most_inserts: int = 5  # of them in a crop
     pairs: int = 2  # of crops (`window`) with and without faint inserts in the same noise, see `contrast_lost`
-    pair_weight: float = 0.7  # of the contrast lost between them, beside the loss of all crops
+    pair_weight: float = 0.4  # of the contrast lost between them, beside the loss of all crops
     ssim_weight: float = 3.0  # of 1 - SSIM beside the loss (`window`)
     quantised_share: float = 0.5  # of the steps (`window`) that compute on the 8-bit grids, see `quantise`
     insert_weight: float = 4.0  # added loss weight on an insert's pixels

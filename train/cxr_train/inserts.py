@@ -140,17 +140,16 @@ class Kind:
 # faint thin lines are the hardest to keep, nodules come next: they are drawn most
 KINDS = (
     Kind(_text, 0.10, 0.90, dark=0.25, share=0.09),
-    Kind(_text, 0.80, 1.60, dark=0.0, share=0.06),  # burnt in: pure white, as many archives stamp them
     Kind(_marker, 0.15, 0.90, dark=0.3, share=0.11),
-    Kind(_tube, 0.05, 0.40, dark=0.1, share=0.10),
+    Kind(_tube, 0.05, 0.40, dark=0.1, share=0.12),
     Kind(_clips, 0.15, 0.80, dark=0.1, share=0.08),
-    Kind(_thin_line, 0.03, 0.25, dark=0.5, share=0.34),
+    Kind(_thin_line, 0.03, 0.25, dark=0.5, share=0.38),
     Kind(_nodules, 0.03, 0.20, dark=0.25, share=0.22),
 )
 # faint, but with enough photons behind them to be seen: their contrast must be kept, not traded for noise
 FAINT = (
-    Kind(_thin_line, 0.05, 0.12, dark=0.5, share=0.35),
-    Kind(_nodules, 0.04, 0.10, dark=0.25, share=0.45),
+    Kind(_thin_line, 0.05, 0.12, dark=0.5, share=0.45),
+    Kind(_nodules, 0.04, 0.10, dark=0.25, share=0.35),
     Kind(_small_letter, 0.15, 0.50, dark=0.6, share=0.2),
 )
 

@@ -29,7 +29,7 @@ Crop = tuple[FloatImage, FloatImage, FloatImage, float, float]
 
 PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
 UNROUNDED_SHARE = 0.1  # crops kept at float precision, as 16-bit files have it
-SATURATED_SHARE = 0.3  # crops brightened, so that more of them are partly saturated
+SATURATED_SHARE = 0.2  # crops brightened, so that more of them are partly saturated
 FULL_SIZE = 768  # px: images at least this large are also shown at random smaller scales
 ERROR_PER_BLUR = 1.3  # relative root mean square error that each px of blurred quanta leaves more, measured
 ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
