@@ -39,7 +39,7 @@ LARGE = 1024  # px, of the images of NIH ChestX-ray14
 FEW_LARGE, MANY_LARGE = 8, 48
 CPUS = 16  # of an assumed machine
 BANDWIDTH = 1e9  # bytes a second between an assumed machine and the storage, both ways together
-LISTED = 30_000  # names a second: what `python -m benchmarks.listing` does, and 30 pages of S3 a second
+LISTED = 15_000  # names a second: what `python -m benchmarks.listing` does, and 15 pages of S3 a second
 CASES = ((112_120, 1), (112_120, 16), (112_120, 64), (10_000_000, 16), (10_000_000, 64))
 
 
