@@ -226,9 +226,8 @@ def _actors(threads: int) -> int:
 
     cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     if threads > max(cpus, default=0):
-        raise UsageError(
-            f"threads {threads} is more than the {max(cpus, default=0)} CPUs of any machine in the cluster"
-        )
+        most = max(cpus, default=0)
+        raise UsageError(f"--threads {threads} is more than the {most} CPUs of any machine in the cluster; give fewer")
     actors = sum(count // threads for count in cpus)
     return max(1, actors - 1) if actors * threads == sum(cpus) else actors
 
