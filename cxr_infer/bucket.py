@@ -117,20 +117,7 @@ class Bucket:
             yield sorted(info["name"] for info in files.values())
 
     def read(self, name: str, most: int) -> bytes:
-        """In one request, which is answered from one version of the object."""
-        key = self._key(name)
-
-        def found() -> bytes:
-            try:
-                return bytes(self.files.cat_file(key, start=0, end=most + 1))
-            except FileNotFoundError:
-                raise
-            except Exception:  # no range of an object without bytes can be had
-                if self.files.info(key)["size"]:
-                    raise
-                return b""
-
-        content = self._read(name, found)
+        content = self._read(name, lambda: self._content(name, most + 1))
         if len(content) > most:
             raise ImageError(f"{name}: over {most / 1e6:.0f} MB are too much for one image; see --max-pixels")
         if not content:
@@ -145,7 +132,7 @@ class Bucket:
 
         def found() -> bytes | None:
             try:
-                return bytes(self.files.cat_file(self._key(name)))
+                return self._content(name)
             except FileNotFoundError:
                 return None
 
@@ -161,6 +148,21 @@ class Bucket:
 
     def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> BucketOutput:
         return BucketOutput(self, made_by, run)
+
+    def _content(self, name: str, end: int | None = None) -> bytes:
+        """The bytes up to `end`, in one request, which is answered from one version of the object.
+
+        Asked without a range, s3fs first asks for the size, and where there is nothing, for a folder of that name.
+        """
+        key = self._key(name)
+        try:
+            return bytes(self.files.cat_file(key, start=0, end=end))
+        except FileNotFoundError:
+            raise
+        except Exception:  # no range of an object without bytes can be had
+            if self.files.info(key)["size"]:
+                raise
+            return b""
 
     def _key(self, name: str) -> str:
         return f"{self.root}/{name}"

@@ -18,6 +18,7 @@ from cxr_infer.bucket import MARK, OURS, BucketOutput
 from cxr_infer.denoiser import Model, load_model
 from cxr_infer.directory import Directory
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
+from cxr_infer.kinds import output_name
 from cxr_infer.output import State, digest
 from cxr_infer.plan import make_plan
 from cxr_infer.storage import default_output, open_storage, without_secrets
@@ -62,14 +63,15 @@ def test_from_a_bucket_into_a_bucket_as_from_disk_to_disk(s3: S3, originals: str
     assert s3.key not in done.stdout + done.stderr + report.read_text()
 
 
-def test_killed_and_run_again_by_shards_the_rest_is_done(s3: S3, originals: str, whole: Path, tmp_path: Path) -> None:
-    """On a third of them."""
-    out, some = f"s3://{s3.bucket}/killed", f"{originals}/0"
-    expected = contents(whole / "0")
-    killed = s3.start("dir", some, "--out", out, "--json", tmp_path / "k.jsonl", command=signalled(signal.SIGKILL, 10))
+def test_killed_and_run_again_by_shards_the_rest_is_done(s3: S3, few: Path, whole: Path, tmp_path: Path) -> None:
+    s3.upload(few, "few")
+    out, some = f"s3://{s3.bucket}/killed", f"s3://{s3.bucket}/few"
+    names = {output_name(path.name) for path in few.iterdir()}
+    expected = {name: content for name, content in contents(whole / "1").items() if name in names}
+    killed = s3.start("dir", some, "--out", out, "--json", tmp_path / "k.jsonl", command=signalled(signal.SIGKILL, 3))
     assert ended(killed).returncode == -signal.SIGKILL
     before = s3.contents("killed")
-    assert 10 <= len(before) < len(expected)
+    assert 3 <= len(before) < len(expected)
     assert before.items() <= expected.items(), "whole, or not there"
     reports = [tmp_path / f"{index}.jsonl" for index in (1, 2)]
     both = [
@@ -155,6 +157,18 @@ def test_without_the_extra_one_line_installs_it(run: Run, many: Path) -> None:
         assert done.returncode == 2
         assert "needs pip install 'cxr-infer[cloud]'" in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_what_lies_there_is_found_in_one_request(s3: S3, originals: str) -> None:
+    code = f"""
+from cxr_infer.storage import open_storage
+bucket = open_storage({originals!r})
+asked, call = [], bucket.files._call_s3
+bucket.files._call_s3 = lambda *words, **more: asked.append(words[0]) or call(*words, **more)
+print(len(bucket.find("0/000.png")), bucket.find("0/none.png"), [*asked], bucket.find("empty.png"))
+"""
+    size = len(s3.client.get_object(Bucket=s3.bucket, Key="in/0/000.png")["Body"].read())
+    assert s3.python(code) == f"{size} None ['get_object', 'get_object'] b''\n"
 
 
 def test_a_tree_in_any_store_is_listed_and_looked_into(memory: Any, many: Path) -> None:
