@@ -32,6 +32,7 @@ PACKAGES = {
 }
 OURS = ".cxr-infer"  # the folder of records in an output
 MARK = f"{OURS}/output.json"
+CHECK = "check the URL and the credentials in the environment or the store's own files"
 PAGE = 1000  # names, the most that S3 gives at once
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def open_bucket(url: str, scheme: str) -> Bucket:
         files, root = _tried(lambda: url_to_fs(url, use_listings_cache=False), UsageError, url, "cannot be used")
     except ImportError as error:
         raise UsageError(f"{url}: needs pip install {PACKAGES[scheme]}") from error
-    if not root.strip("/"):
+    if not root.strip("/") or url.lower().startswith(f"{scheme}:///"):
         raise UsageError(f"{url}: names no bucket; give {scheme}://BUCKET/PREFIX")
     return Bucket(files, root.rstrip("/"), url.rstrip("/"), scheme)
 
@@ -95,7 +96,7 @@ class Bucket:
         """Names, a page of the store's at a time, or a folder where its interface has no pages."""
         pages = self._s3_pages() if hasattr(self.files, "call_s3") else self._folders()
         while True:
-            page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed")
+            page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed", f"; {CHECK}")
             if page is None:
                 return
             yield [name for key in page if not key.endswith("/") and (name := key[len(self.root) :].lstrip("/"))]
@@ -190,7 +191,7 @@ class BucketOutput:
         try:
             self._bucket.put(MARK, json.dumps({"results of": "cxr-infer"}).encode())
         except ImageError as error:
-            raise UsageError(f"{error}; give another --out") from error
+            raise UsageError(f"{error}; {CHECK}, or give another --out") from error
         return self
 
     def __exit__(
@@ -265,7 +266,7 @@ def _hidden_part(name: str) -> str | None:
     return next(("/".join(parts[: at + 1]) for at, part in enumerate(parts) if part.startswith(".")), None)
 
 
-def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str) -> T:
+def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str, way_out: str = "") -> T:
     """What a store answers. Whatever it raises becomes an error of ours, without the credentials it may hold."""
     try:
         return ask()
@@ -273,4 +274,4 @@ def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str)
         raise
     except Exception as error:  # stores raise what the libraries below fsspec raise: dozens of unrelated types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise kind(f"{shown}: {problem}: {without_secrets(reason)}") from None
+        raise kind(f"{shown}: {problem}: {without_secrets(reason).rstrip('.')}{way_out}") from None

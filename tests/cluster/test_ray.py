@@ -56,8 +56,8 @@ class KilledAlways(ray_engine.Worker):
 def denoised(worker, source, out, threads=1):
     ray_engine.Worker = worker
     plan = make_plan(Directory(Path(source)), Directory(Path(out)))
-    engine = ray_engine.on_ray(None, threads)
-    return [[done.name, done.status, done.message] for done in denoise_files(plan, model, engine=engine)]
+    with ray_engine.on_ray(None, threads) as engine:
+        return [[done.name, done.status, done.message] for done in denoise_files(plan, model, engine=engine)]
 
 address, spared, lost, many, few, place = sys.argv[1:]
 killed = Path(place, "killed")
@@ -276,7 +276,7 @@ def test_from_a_bucket_into_a_bucket_through_a_client(client: Cluster, s3: S3, f
         (["--engine", "spark"], "unknown engine 'spark'"),
         (["--address", "auto"], "add --engine ray"),
         (["--engine", "ray", "--report", "r.html"], "use --json"),
-        (["--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster there"),
+        (["--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster to be used there"),
     ],
 )
 def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], problem: str) -> None:
