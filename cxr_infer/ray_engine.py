@@ -145,9 +145,12 @@ def _engine(address: str | None, threads: int) -> Iterator[Engine]:
 
 
 def _quiet() -> None:
-    """Before ray is imported: no usage statistics, which it would send to its makers, and no bars beside ours."""
+    """Before ray is imported: no usage statistics, which it would send to its makers, no bars beside ours, and no word
+    of lost actors among the results on stdout.
+    """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["RAY_DEDUP_LOGS"], os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "1", "."
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # its notice of a change to come
 
 
