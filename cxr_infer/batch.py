@@ -61,9 +61,9 @@ def denoise_files(
     """
     run = Run(model, settings or Settings(), reading or Reading(), reference, overwrite, show is not None)
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
-    yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
-    yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
     with plan.out.output(run.made_by, plan.shard) as output:
+        yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
+        yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
         yield from (engine or partial(in_this_process, show=show))(plan, run, output, stopped)
 
 

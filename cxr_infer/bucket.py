@@ -32,6 +32,7 @@ PACKAGES = {
 }
 OURS = ".cxr-infer"  # the folder of records in an output
 MARK = f"{OURS}/output.json"
+CHECK = "check the URL and the credentials in the environment or the store's own files"
 PAGE = 1000  # names, the most that S3 gives at once
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def open_bucket(url: str, scheme: str) -> Bucket:
         files, root = _tried(lambda: url_to_fs(url, use_listings_cache=False), UsageError, url, "cannot be used")
     except ImportError as error:
         raise UsageError(f"{url}: needs pip install {PACKAGES[scheme]}") from error
-    if not root.strip("/"):
+    if not root.strip("/") or url.lower().startswith(f"{scheme}:///"):
         raise UsageError(f"{url}: names no bucket; give {scheme}://BUCKET/PREFIX")
     return Bucket(files, root.rstrip("/"), url.rstrip("/"), scheme)
 
@@ -95,7 +96,7 @@ class Bucket:
         """Names, a page of the store's at a time, or a folder where its interface has no pages."""
         pages = self._s3_pages() if hasattr(self.files, "call_s3") else self._folders()
         while True:
-            page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed")
+            page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed", f"; {CHECK}")
             if page is None:
                 return
             yield [name for key in page if not key.endswith("/") and (name := key[len(self.root) :].lstrip("/"))]
@@ -117,20 +118,7 @@ class Bucket:
             yield sorted(info["name"] for info in files.values())
 
     def read(self, name: str, most: int) -> bytes:
-        """In one request, which is answered from one version of the object."""
-        key = self._key(name)
-
-        def found() -> bytes:
-            try:
-                return bytes(self.files.cat_file(key, start=0, end=most + 1))
-            except FileNotFoundError:
-                raise
-            except Exception:  # no range of an object without bytes can be had
-                if self.files.info(key)["size"]:
-                    raise
-                return b""
-
-        content = self._read(name, found)
+        content = self._read(name, lambda: self._content(name, most + 1))
         if len(content) > most:
             raise ImageError(f"{name}: over {most / 1e6:.0f} MB are too much for one image; see --max-pixels")
         if not content:
@@ -145,7 +133,7 @@ class Bucket:
 
         def found() -> bytes | None:
             try:
-                return bytes(self.files.cat_file(self._key(name)))
+                return self._content(name)
             except FileNotFoundError:
                 return None
 
@@ -161,6 +149,21 @@ class Bucket:
 
     def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> BucketOutput:
         return BucketOutput(self, made_by, run)
+
+    def _content(self, name: str, end: int | None = None) -> bytes:
+        """The bytes up to `end`, in one request, which is answered from one version of the object.
+
+        Asked without a range, s3fs first asks for the size, and where there is nothing, for a folder of that name.
+        """
+        key = self._key(name)
+        try:
+            return bytes(self.files.cat_file(key, start=0, end=end))
+        except FileNotFoundError:
+            raise
+        except Exception:  # no range of an object without bytes can be had
+            if self.files.info(key)["size"]:
+                raise
+            return b""
 
     def _key(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -188,7 +191,7 @@ class BucketOutput:
         try:
             self._bucket.put(MARK, json.dumps({"results of": "cxr-infer"}).encode())
         except ImageError as error:
-            raise UsageError(f"{error}; give another --out") from error
+            raise UsageError(f"{error}; {CHECK}, or give another --out") from error
         return self
 
     def __exit__(
@@ -263,7 +266,7 @@ def _hidden_part(name: str) -> str | None:
     return next(("/".join(parts[: at + 1]) for at, part in enumerate(parts) if part.startswith(".")), None)
 
 
-def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str) -> T:
+def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str, way_out: str = "") -> T:
     """What a store answers. Whatever it raises becomes an error of ours, without the credentials it may hold."""
     try:
         return ask()
@@ -271,4 +274,4 @@ def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str)
         raise
     except Exception as error:  # stores raise what the libraries below fsspec raise: dozens of unrelated types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise kind(f"{shown}: {problem}: {without_secrets(reason)}") from None
+        raise kind(f"{shown}: {problem}: {without_secrets(reason).rstrip('.')}{way_out}") from None

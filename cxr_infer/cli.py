@@ -139,7 +139,7 @@ def dir_command(
     from cxr_infer.storage import default_output, open_storage
 
     check_deidentify(deidentify)
-    worked_by = _engine(engine, address, threads, html_file)
+    chosen = _engine(engine, address, threads, html_file)
     share = parse_shard(shard) if shard is not None else None
     originals = open_storage(source, follow_links=follow_links)
     results = open_storage(out if out is not None else default_output(source))
@@ -156,6 +156,7 @@ def dir_command(
     total = len(planned.names) + len(planned.problems) + len(planned.ignored)
     with (
         stop_on_signals() as stopped,
+        chosen as worked_by,  # before a report is begun
         open_report(json_file) as records,
         _page(html_file, report_limit, len(planned.names)) as page,
     ):
@@ -309,8 +310,10 @@ def sample_command(
     report.print_line(f"try: cxr-infer dir {samples.noisy} --model window --reference {samples.clean}")
 
 
-def _engine(name: str, address: str | None, threads: int | None, html_file: Path | None) -> Engine | None:
-    """What does the work; None for this process. Raises UsageError for what there is not."""
+def _engine(
+    name: str, address: str | None, threads: int | None, html_file: Path | None
+) -> contextlib.AbstractContextManager[Engine | None]:
+    """What does the work, to be connected; None for this process. Raises UsageError for what there is not."""
     from cxr_infer.errors import UsageError
 
     if name == "ray":
@@ -323,7 +326,7 @@ def _engine(name: str, address: str | None, threads: int | None, html_file: Path
         raise UsageError(f"unknown engine {name!r}; use local or ray")
     if address is not None:
         raise UsageError("--address is the address of a Ray cluster; add --engine ray")
-    return None
+    return contextlib.nullcontext()
 
 
 @app.command("web")

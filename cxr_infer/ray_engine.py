@@ -120,28 +120,37 @@ class Worker:
             ]
 
 
-def on_ray(address: str | None, threads: int | None) -> Engine:
-    """An engine that works on the Ray cluster at `address`, or on one that it starts on this machine for the run.
+def on_ray(address: str | None, threads: int | None) -> contextlib.AbstractContextManager[Engine]:
+    """An engine that works on the Ray cluster at `address`, or on one that it starts on this machine, while it lasts.
 
-    threads: CPUs of an actor, one by default. Raises UsageError where ray is not installed.
+    threads: CPUs of an actor, one by default. Raises UsageError where ray is not installed; entering it does so where
+    no cluster is there.
     """
     _quiet()
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
         raise UsageError("--engine ray needs pip install 'cxr-infer[ray]'") from error
+    return _engine(address, threads or 1)
 
+
+@contextlib.contextmanager
+def _engine(address: str | None, threads: int) -> Iterator[Engine]:
     def engine(plan: Plan, run: Run, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
-        with _connected(address):
-            yield from _on_cluster(plan, run, output, stopped, threads or 1)
+        return _on_cluster(plan, run, output, stopped, threads, actors)
 
-    return engine
+    with _connected(address):
+        actors = _actors(threads)
+        yield engine
 
 
 def _quiet() -> None:
-    """Before ray is imported: no usage statistics, which it would send to its makers, and no bars beside ours."""
+    """Before ray is imported: no usage statistics, which it would send to its makers, no bars beside ours, and no word
+    of lost actors among the results on stdout.
+    """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["RAY_DEDUP_LOGS"], os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "1", "."
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # its notice of a change to come
 
 
@@ -158,9 +167,9 @@ def _connected(address: str | None) -> Iterator[None]:
         _knock(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
     except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
-        reason = without_secrets((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+        reason = without_secrets(" ".join(str(error).split()) or type(error).__name__)[:300]
         raise UsageError(
-            f"{without_secrets(address or 'ray')}: no Ray cluster there ({reason}); see --address"
+            f"{without_secrets(address or 'ray')}: no Ray cluster to be used there ({reason}); see --address"
         ) from error
     with contextlib.suppress(ValueError):  # ray has put its own there; only the main thread has one
         signal.signal(signal.SIGTERM, handler)
@@ -178,9 +187,8 @@ def _knock(address: str | None) -> None:
 
 
 def _on_cluster(
-    plan: Plan, run: Run, output: Output, stopped: Callable[[], bool], threads: int
+    plan: Plan, run: Run, output: Output, stopped: Callable[[], bool], threads: int, actors: int
 ) -> Iterator[FileResult]:
-    actors = _actors(threads)
     task = _task(plan, run, threads)
     names = iter(plan.names)
     ended = False
@@ -221,14 +229,16 @@ def _model_name(model: Model) -> str:
 
 
 def _actors(threads: int) -> int:
-    """As many as the cluster has CPUs for, one CPU left to Ray itself where there is more than one actor."""
+    """As many as the cluster has CPUs for, one CPU left to Ray itself where there is more than one actor.
+
+    Raises UsageError where no machine has as many CPUs as an actor has threads.
+    """
     import ray
 
     cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     if threads > max(cpus, default=0):
-        raise UsageError(
-            f"threads {threads} is more than the {max(cpus, default=0)} CPUs of any machine in the cluster"
-        )
+        most = max(cpus, default=0)
+        raise UsageError(f"--threads {threads} is more than the {most} CPUs of any machine in the cluster; give fewer")
     actors = sum(count // threads for count in cpus)
     return max(1, actors - 1) if actors * threads == sum(cpus) else actors
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +22,8 @@ from cxr_infer.mottle import poisson_mottle
 from cxr_infer.phantom import render_phantom
 
 COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
-FILES, SIDE = 200, 128  # px; smaller ones are done before a test can take anything away
+FILES, SIDE = 200, 64  # px
+FEW = 10
 BAD = {"1/damaged.png": b"\x89PNG\r\n\x1a\nhalf", "empty.png": b"", "2/text.jpg": b"no JPEG"}
 
 MEASURED = ("milliseconds", "megapixels_per_second")  # that differ from run to run
@@ -53,6 +56,38 @@ def whole(many: Path) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def few(many: Path) -> Path:
+    """The first of the X-rays in the directory `1`, where a test needs no more."""
+    folder = many.with_name("few")
+    folder.mkdir()
+    for path in sorted((many / "1").glob("[0-9]*"))[:FEW]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def signalled(number: signal.Signals, done: int) -> tuple[str, ...]:
+    """The command, which sends itself a signal once its stream of records, `--json`, tells of so many results.
+
+    So it comes at the same moment of a run, however fast the machine is.
+    """
+    code = f"""
+import os
+from cxr_infer.cli import main
+from cxr_infer.json_report import JsonLines
+add, done = JsonLines.add, []
+def counted(self, result):
+    add(self, result)
+    if result.status == "done":
+        done.append(result)
+        if len(done) == {done}:
+            os.kill(os.getpid(), {int(number)})
+JsonLines.add = counted
+main()
+"""
+    return (sys.executable, "-c", code)
+
+
 @dataclass(frozen=True)
 class S3:
     """A bucket of a real S3 API on this machine, and the command with the environment to reach it."""
@@ -80,9 +115,11 @@ class S3:
             for name in self.names(prefix)
         }
 
-    def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: object, command: tuple[str, ...] = COMMAND, **environment: str
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
+            [*command, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -97,9 +134,7 @@ class S3:
         return done.stdout
 
     def run(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, **environment)
-        stdout, stderr = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+        return ended(self.start(*arguments, **environment))
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +171,12 @@ def s3() -> Iterator[S3]:
         yield S3(client, environment)
         client.close()
         server.kill()
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """A process and what it said, once it has ended."""
+    stdout, stderr = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
