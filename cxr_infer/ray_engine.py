@@ -299,8 +299,9 @@ def _records(items: list[Item], handful: int, task: Task, actors: int) -> Iterat
             max_task_retries=RETRIES,  # else an image that ends its actor would do so for ever
         )
     try:
-        for row in denoised.iter_rows():
-            yield Item.unpacked(row["item"])
+        # not fetched ahead, for which the records of one handful would wait for those of the next
+        for block in denoised.iter_batches(batch_size=None, prefetch_batches=0):
+            yield from map(Item.unpacked, block["item"])
     except RayError as error:
         raise UsageError(f"the Ray cluster cannot do it: {_reason(error)}") from error
 

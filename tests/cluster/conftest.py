@@ -66,10 +66,10 @@ def few(many: Path) -> Path:
     return folder
 
 
-def signalled(number: signal.Signals, done: int) -> tuple[str, ...]:
+def signalled(number: signal.Signals, done: int, changes: str = "") -> tuple[str, ...]:
     """The command, which sends itself a signal once its stream of records, `--json`, tells of so many results.
 
-    So it comes at the same moment of a run, however fast the machine is.
+    So it comes at the same moment of a run, however fast the machine is. changes: Python that runs before.
     """
     code = f"""
 import os
@@ -83,6 +83,7 @@ def counted(self, result):
         if len(done) == {done}:
             os.kill(os.getpid(), {int(number)})
 JsonLines.add = counted
+{changes}
 main()
 """
     return (sys.executable, "-c", code)

@@ -28,6 +28,19 @@ from tests.conftest import Run
 RAY = str(Path(sys.executable).with_name("ray"))
 PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|left alone, .*)\n")  # and what else the local engine says
 LOST, SPARED = "001.tif", "100.png"  # whose actors are killed every time, and once
+# actors of which only the one that gets a certain image has anything to tell
+WAITING = """
+import time
+from cxr_infer import ray_engine
+
+class Waiting(ray_engine.Worker):
+    def __call__(self, batch):
+        while not any('"{name}"' in item for item in batch["item"]):
+            time.sleep(1)
+        return super().__call__(batch)
+
+ray_engine.Worker = Waiting
+"""
 # the engine as a library, with actors that come to grief
 BEREFT = """
 import json, os, signal, sys
@@ -233,27 +246,27 @@ def test_more_threads_than_any_machine_has_are_refused(bereft: dict[str, Any]) -
     assert bereft["refused"] == "--threads 64 is more than the 2 CPUs of any machine in the cluster; give fewer"
 
 
-def test_interrupted_then_killed_the_rest_is_done(cluster: Cluster, many: Path, whole: Path, tmp_path: Path) -> None:
-    source, out, report = many / "2", tmp_path / "out", tmp_path / "r.jsonl"
-    arguments = (source, "--out", out, "--json", report)
-    done = ended(cluster.start(*arguments, command=signalled(signal.SIGINT, 1)))
-    assert done.returncode == 130, done.stderr
-    assert "interrupted; the same command does the rest" in done.stderr
-    statuses = [record["status"] for record in records(report)]
-    assert len(statuses) == len(list(source.iterdir()))
-    assert {"done", "pending"} <= set(statuses)
-
-    done = ended(cluster.start(*arguments, command=signalled(signal.SIGKILL, 1)))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_once_interrupted_or_killed_the_rest_is_done(
+    cluster: Cluster, few: Path, whole: Path, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    out, report = tmp_path / "out", tmp_path / "r.jsonl"
+    arguments = (few, "--out", out, "--json", report)
+    first = signalled(number, 1, WAITING.format(name=min(path.name for path in few.iterdir())))
+    done = ended(cluster.start(*arguments, command=first))
+    assert done.returncode == status, done.stderr
+    if number == signal.SIGINT:
+        assert "interrupted; the same command does the rest" in done.stderr
+        assert [record["status"] for record in records(report)].count("pending") == len(list(few.iterdir())) - 1
     until(lambda: not actors(out))  # Ray ends them
     before = contents(out)
-    assert len(before) > statuses.count("done")
-    assert before.items() <= contents(whole / "2").items(), "whole, or not there"
     again = subprocess.run([*COMMAND, "dir", *map(str, arguments)], capture_output=True, text=True)
-    assert again.returncode == 1, again.stderr
-    assert contents(out) == contents(whole / "2")
+    assert again.returncode == 0, again.stderr
+    after = contents(out)
+    assert 0 < len(before) < len(after) == len(list(few.iterdir()))
+    assert before.items() < after.items(), "whole, or not there"
+    assert after.items() < contents(whole / "1").items()
     assert sum(record["status"] == "skipped" for record in records(report)) == len(before)
-    assert manifest(out) == manifest(whole, "2/")
     assert [path.name for path in out.rglob(".*")] == [MANIFEST]
 
 
@@ -283,8 +296,8 @@ def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], probl
     done = run("cxr-infer", "dir", many, "--out", "out", *options)
     assert done.returncode == 2, done.stderr
     assert problem in done.stderr
-    assert done.stderr.count("error:") == 1
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_without_the_extra_one_line_installs_it(many: Path) -> None:
