@@ -72,7 +72,9 @@ class Radiograph(Protocol):
         """(H, W) float32 in [0, 1], air black, bone white: what models take."""
 
     def gray(self) -> FloatImage | Pixels:
-        """The same for `estimate_mottle`: stored pixels where they reach from black to white, which takes no memory."""
+        """(H, W) as `estimate_mottle` takes it: stored uint8 or uint16 pixels where they reach from black 0 to white,
+        which takes no memory, else what `unit` gives.
+        """
 
     def restored(self, denoised: FloatImage) -> Radiograph:
         """The same file with other pixels. denoised: as `unit` gives them; equal ones give equal stored values."""

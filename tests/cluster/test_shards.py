@@ -103,21 +103,6 @@ def test_a_shard_leaves_alone_what_its_siblings_are_writing(tmp_path: Path) -> N
         assert [path.name for path in tmp_path.glob("*.part")] == [".cxr-2-of-2-00.part"]
 
 
-def test_what_was_announced_but_never_came_does_not_hide_what_is_there(tmp_path: Path) -> None:
-    """Killed between the line of a new result and its renaming, the older result is still known as ours."""
-    target = tmp_path / "a.png"
-    with OutputDirectory(tmp_path, MADE_BY) as output:
-        output.write("a.png", target, SOURCE, b"older")
-    with OutputDirectory(tmp_path, digest(b"other settings")) as output:
-        output.write("a.png", target, SOURCE, b"newer")
-        lines = (tmp_path / MANIFEST).read_bytes()
-    target.write_bytes(b"older")
-    (tmp_path / MANIFEST).write_bytes(lines)
-    with OutputDirectory(tmp_path, MADE_BY) as output:
-        assert output.state("a.png", target) is State.FINISHED
-    assert (tmp_path / MANIFEST).read_bytes().count(b"\n") == 1
-
-
 def test_records_of_a_killed_shard_serve_a_run_of_another_kind(tmp_path: Path) -> None:
     name = next(name for name in map(str, range(10)) if Shard(1, 2).holds(name))
     output = OutputDirectory(tmp_path, MADE_BY, Shard(1, 2))

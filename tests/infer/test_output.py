@@ -47,6 +47,21 @@ def test_a_line_without_its_result_is_not_believed(tmp_path: Path) -> None:
         assert output.state("a.png", target) is State.FOREIGN
 
 
+def test_what_was_announced_but_never_came_does_not_hide_what_is_there(tmp_path: Path) -> None:
+    """Killed between the line of a new result and its renaming, the older result is still known as ours."""
+    target = tmp_path / "a.png"
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.write("a.png", target, SOURCE, b"older")
+    with OutputDirectory(tmp_path, digest(b"other settings")) as output:
+        output.write("a.png", target, SOURCE, b"newer")
+        lines = (tmp_path / MANIFEST).read_bytes()
+    target.write_bytes(b"older")
+    (tmp_path / MANIFEST).write_bytes(lines)
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        assert output.state("a.png", target) is State.FINISHED
+    assert (tmp_path / MANIFEST).read_bytes().count(b"\n") == 1
+
+
 def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a disk is unmounted between the look at it and the write to it."""
     out = tmp_path / "out"
