@@ -169,7 +169,8 @@ def _connected(address: str | None) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
         reason = without_secrets(" ".join(str(error).split()) or type(error).__name__)[:300]
         raise UsageError(
-            f"{without_secrets(address or 'ray')}: no Ray cluster to be used there ({reason}); see --address"
+            f"{without_secrets(address or 'ray')}: no Ray cluster to be used there ({reason}); "
+            "see --address, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token"
         ) from error
     with contextlib.suppress(ValueError):  # ray has put its own there; only the main thread has one
         signal.signal(signal.SIGTERM, handler)
