@@ -28,15 +28,19 @@ from tests.conftest import Run
 RAY = str(Path(sys.executable).with_name("ray"))
 PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|left alone, .*)\n")  # and what else the local engine says
 LOST, SPARED = "001.tif", "100.png"  # whose actors are killed every time, and once
-# actors of which only the one that gets a certain image has anything to tell
-WAITING = """
+# actors of which only the first that is asked has anything to tell
+ONE_WORKS = """
 import time
+from pathlib import Path
 from cxr_infer import ray_engine
 
 class Waiting(ray_engine.Worker):
     def __call__(self, batch):
-        while not any('"{name}"' in item for item in batch["item"]):
-            time.sleep(1)
+        try:
+            Path("{asked}").touch(exist_ok=False)
+        except FileExistsError:
+            while True:
+                time.sleep(1)
         return super().__call__(batch)
 
 ray_engine.Worker = Waiting
@@ -252,7 +256,7 @@ def test_once_interrupted_or_killed_the_rest_is_done(
 ) -> None:
     out, report = tmp_path / "out", tmp_path / "r.jsonl"
     arguments = (few, "--out", out, "--json", report)
-    first = signalled(number, 1, WAITING.format(name=min(path.name for path in few.iterdir())))
+    first = signalled(number, 1, ONE_WORKS.format(asked=tmp_path / "asked"))
     done = ended(cluster.start(*arguments, command=first))
     assert done.returncode == status, done.stderr
     if number == signal.SIGINT:
