@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 
 CPUINFO = Path("/proc/cpuinfo")
-FAST_INT8 = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})  # as Linux names them, x86 and ARM
-OPENCV_VNNI, OPENCV_DOT_PRODUCT = 23, 101  # CV_CPU_AVX_512VNNI, CV_CPU_NEON_DOTPROD of opencv2/core/cvdef.h
+FAST_INT8 = frozenset({"avx2", "asimddp"})  # as Linux names them, x86 and ARM; all that have VNNI have AVX2
+OPENCV_AVX2, OPENCV_DOT_PRODUCT = 11, 101  # CV_CPU_AVX2, CV_CPU_NEON_DOTPROD of opencv2/core/cvdef.h
 
 
 def multiplies_int8_fast(cpuinfo: Path = CPUINFO) -> bool:
@@ -16,4 +16,4 @@ def multiplies_int8_fast(cpuinfo: Path = CPUINFO) -> bool:
     try:
         return not FAST_INT8.isdisjoint(cpuinfo.read_text().split())
     except OSError:
-        return any(cv2.checkHardwareSupport(feature) for feature in (OPENCV_VNNI, OPENCV_DOT_PRODUCT))
+        return any(cv2.checkHardwareSupport(feature) for feature in (OPENCV_AVX2, OPENCV_DOT_PRODUCT))

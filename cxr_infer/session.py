@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.model_card import DENOISED, METADATA_KEY, NOISE_LEVEL, NOISY, ModelCard
-from cxr_infer.processor import multiplies_int8_fast
 
 FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
 FLOAT = "tensor(float)"
@@ -54,8 +53,6 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # planned memory for each new shape of input is kept for good; without, a window takes half as much, no slower
     options.enable_mem_pattern = False
-    # without VNNI, sums of unsigned by signed 8-bit products saturate on x86; unsigned weights keep them exact
-    options.add_session_config_entry("session.x64quantprecision", "0" if multiplies_int8_fast() else "1")
     try:
         # constants are computed as a file is loaded, and a file may ask for as many as it likes
         return _within(

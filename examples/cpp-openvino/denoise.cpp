@@ -30,13 +30,6 @@ float largest_difference(const ov::Tensor& found, const ov::Tensor& expected) {
     return largest;
 }
 
-// By Linux's names for 8-bit dot products. A CPU without them gains nothing from int8, and its sums may saturate.
-bool has_dot_products() {
-    std::ifstream file("/proc/cpuinfo");
-    const std::string cpu{std::istreambuf_iterator<char>(file), {}};
-    return cpu.empty() || cpu.find("vnni") != std::string::npos || cpu.find("asimddp") != std::string::npos;
-}
-
 int main(int argc, char** argv) try {
     const fs::path weights = argc > 1 ? argv[1] : "../../weights";
     const Json manifest = Json::parse(std::ifstream(weights / "manifest.json"));
@@ -44,10 +37,6 @@ int main(int argc, char** argv) try {
     bool failed = false;
     for (const auto& [name, model] : manifest["models"].items()) {
         for (const auto& [precision, file] : model["files"].items()) {
-            if (precision == "int8" && !has_dot_products()) {
-                std::printf("%s int8: left out, this CPU has no 8-bit dot products; fp32 is as fast\n", name.c_str());
-                continue;
-            }
             // without the hint, CPUs that have bfloat16 compute in it, and differ by a gray level or two of 255
             auto compiled = core.compile_model((weights / file["file"].get<std::string>()).string(), "CPU",
                                                ov::hint::inference_precision(ov::element::f32));

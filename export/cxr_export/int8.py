@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-MOST = 127  # of a signed 8-bit weight, to either side
+from cxr_train.quantise import weight_steps
 
 
 def store_integers(graph: onnx.GraphProto) -> int:
@@ -25,7 +26,7 @@ def store_integers(graph: onnx.GraphProto) -> int:
         if node.op_type == "Conv" and _between_integers(node, producers, readers):
             step_in = numpy_helper.to_array(constants[producers[node.input[0]].input[1]])
             weight = numpy_helper.to_array(constants[node.input[1]])
-            steps = np.maximum(np.abs(weight).max(axis=(1, 2, 3)), np.float32(1e-8)) / np.float32(MOST)
+            steps = weight_steps(torch.tensor(weight)).numpy()
             parts = [(np.rint(weight / steps[:, None, None, None]).astype(np.int8), steps)]
             if len(node.input) > 2:  # the exporter leaves out a bias of zeros
                 bias = numpy_helper.to_array(constants[node.input[2]])

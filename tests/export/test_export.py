@@ -116,14 +116,16 @@ def test_opencv_loads_the_shipped_window_with_free_height_and_width(shape: tuple
 
 
 def test_the_command_exports_the_same_bytes_again_without_paths_and_prints_a_table(
-    run: Run, weights: Path, exports: dict[str, bytes], tmp_path: Path
+    run: Run, weights: Path, exports: dict[str, bytes], data_directory: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
     shutil.copytree(weights, again, ignore=shutil.ignore_patterns("*.onnx", "card*.json"))
-    done = run("cxr-export", "--all", "--weights", again)
+    done = run("cxr-export", "--all", "--weights", again, "--data", data_directory)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("torch's within") == 3
     assert done.stdout.count("int8") == 1
+    assert "validation X-rays" in done.stdout
+    assert json.loads((again / "window" / "card.int8.json").read_text())["precision"] == "int8"
     for name, first in exports.items():
         assert (again / name / "model.onnx").read_bytes() == first, name
         assert b"/" + b"work" not in first

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from cxr_train.models import build_model
 from cxr_train.quantise import (
     MOST_WEIGHT,
+    STEPS,
     QuantisedConv,
     Quantiser,
     calibrate,
@@ -102,7 +104,17 @@ def test_weights_have_a_grid_for_each_output_channel() -> None:
     steps = weight_steps(conv.weight.detach())
     integers = weights_on_grid(conv.weight.detach()) / steps[:, None, None, None]
     torch.testing.assert_close(integers, integers.round(), atol=1e-3, rtol=0)
-    assert integers.abs().amax(dim=(1, 2, 3)).round().tolist() == [MOST_WEIGHT] * 5
+    neighbours = F.pad(integers.round().permute(0, 2, 3, 1).flatten(1), (0, 1)).reshape(5, -1, 2)
+    together = torch.maximum(neighbours.clamp(min=0).sum(2), (-neighbours).clamp(min=0).sum(2)).amax(dim=1)
+    assert ((together - MOST_WEIGHT).abs() <= 1).all(), "no coarser than they must be"
+    assert (STEPS * neighbours.abs().amax() < 1 << 15) & (STEPS * together.max() < 1 << 15), "sums fit 16 bits"
+
+
+def test_neighbours_of_either_sign_do_not_share_steps() -> None:
+    """Their products never add up to more than one of them."""
+    weight = torch.tensor([1.0, -1.0, 1.0, 0.5]).reshape(2, 2, 1, 1)
+    assert weights_on_grid(weight).flatten().tolist() == pytest.approx([1.0, -1.0, 1.0, 0.5], abs=0.02)
+    assert (weight_steps(weight) * MOST_WEIGHT).tolist() == pytest.approx([1.0, 1.5])
 
 
 def test_the_loss_teaches_the_steps_on_quantised_batches(

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STEPS = 255  # of an unsigned 8-bit activation
-MOST_WEIGHT = 127  # steps of a signed 8-bit weight to either side
+MOST_WEIGHT = 127  # steps of a signed 8-bit weight to either side, and of two neighbours together
 CLIP_CANDIDATES = tuple(0.9**power for power in range(24))  # of the largest value, for the first guess of a grid
 LEAST_RANGE = 0.1  # of a first guess: a fresh block changes nothing yet
 SAMPLE = 1 << 16  # values that the first guess is made from
@@ -95,8 +95,15 @@ class QuantisedConv(nn.Conv2d):
 
 
 def weight_steps(weight: Tensor) -> Tensor:
-    """The step of each output channel's grid. weight: (O, I, H, W). Returns (O,)."""
-    return weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-8) / MOST_WEIGHT
+    """The step of each output channel's grid. weight: (O, I, H, W). Returns (O,).
+
+    Two weights of one sign on neighbouring input channels have MOST_WEIGHT steps together. x86 CPUs without VNNI add
+    their products in 16 bits (`vpmaddubsw`), which overflow where activations of 255 meet weights of more than 128 in
+    all; one step is left for rounding. On the shipped weights such grids are 1.3 times coarser and cost 0.002 dB.
+    """
+    neighbours = F.pad(weight.permute(0, 2, 3, 1).flatten(1), (0, weight[0].numel() % 2)).unflatten(1, (-1, 2))
+    either_sign = torch.stack([neighbours, -neighbours]).clamp(min=0)
+    return either_sign.sum(dim=-1).amax(dim=(0, 2)).clamp(min=1e-8) / MOST_WEIGHT
 
 
 def weights_on_grid(weight: Tensor) -> Tensor:
