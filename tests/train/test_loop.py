@@ -96,7 +96,7 @@ def test_the_warm_start_draws_the_mean_image(files: XrayFiles) -> None:
 
 
 def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_directory: Path, tmp_path: Path) -> None:
-    arguments = ["window", "--data", data_directory, "--batch", "1", "--steps", "100000"]
+    arguments = ["window", "--data", data_directory, "--batch", "1", "--crop", "96", "--steps", "100000"]
     code = "from cxr_train.cli import main; main()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
