@@ -111,7 +111,7 @@ def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | 
     started = time.perf_counter()
     content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
-    done = _denoise(_Read(job, radiograph, digest(content), time.perf_counter() - started), run)
+    done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
     write_bytes(job.target, done.result.encode(run.provenance))
     return _measured(done, None, str(job.target))
 
@@ -143,6 +143,7 @@ class _Read:
 
     job: Job
     radiograph: Radiograph
+    mottle: Mottle
     digest: bytes  # of the file's content
     seconds: float
 
@@ -192,7 +193,7 @@ class _Stages:
         if state is State.FINISHED and self.output.made_of(job.name, source):
             return FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
-        return _Read(job, radiograph, source, time.perf_counter() - started)
+        return _measured_source(job, radiograph, source, started)
 
     def _check_target(self, job: Job) -> None:
         """Raises ImageError where a result would replace another's, or an original."""
@@ -239,14 +240,19 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
         return FileResult(job.name, FAILED, f"{job.source}: {reason}")
 
 
+def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: float) -> _Read:
+    """Its mottle is estimated while it is read, so that computing need not wait for it."""
+    mottle = estimate_mottle(radiograph.gray())
+    return _Read(job, radiograph, mottle, source, time.perf_counter() - started)
+
+
 def _denoise(item: _Read, run: Run) -> _Denoised:
     started = time.perf_counter()
     unit = item.radiograph.unit()
-    before = estimate_mottle(unit)
-    result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, before))
+    result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
     shown = view(item.radiograph, unit) if run.shows else None
-    return _Denoised(item.job, result, before, shown, item.digest, seconds)
+    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds)
 
 
 def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResult:

@@ -7,6 +7,7 @@ value p the variance of the mottle is p / white.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -110,13 +111,15 @@ def estimate_mottle(image: FloatImage | Pixels, spacing: int = TAP_SPACING) -> M
         return Mottle(0.0, 0.0, 0.0, 0.0)
     variance, mean, saturated = _blocks(image, spacing)
     low, high = BIN_RANGE
-    bins = np.floor((mean - low) / (high - low) * BINS).astype(int)
+    bins = np.floor((mean - low) / (high - low) * BINS).astype(np.int16)
+    by_bin = np.argsort(bins, kind="stable")
+    edges = np.searchsorted(bins[by_bin], np.arange(BINS + 1))
 
     counts, means, variances = [], [], []
-    for index in range(BINS):
-        members = bins == index
-        if members.sum() >= MIN_BLOCKS and saturated[members].mean() <= MAX_SATURATED:
-            counts.append(members.sum())
+    for start, stop in pairwise(edges):
+        members = by_bin[start:stop]
+        if len(members) >= MIN_BLOCKS and saturated[members].mean() <= MAX_SATURATED:
+            counts.append(len(members))
             means.append(mean[members].mean())
             variances.append(np.median(variance[members]))
     if not counts:

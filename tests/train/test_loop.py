@@ -91,7 +91,7 @@ def test_the_warm_start_draws_the_mean_image(files: XrayFiles) -> None:
     warm_start(warm.encoder, warm.decoder, samples)
     batch = samples.batch(0)
     with torch.no_grad():
-        errors = [float(np.mean((m(torch.from_numpy(batch.noisy)).numpy() - batch.clean) ** 2)) for m in (cold, warm)]
+        errors = [(m(batch.noisy) - batch.clean).square().mean().item() for m in (cold, warm)]
     assert errors[1] < 0.3 * errors[0]
 
 
@@ -156,6 +156,14 @@ def test_a_run_starts_from_given_weights_and_names_their_file_alone(
     first, second = (load_checkpoint(tmp_path / run / CHECKPOINT) for run in ("first", "second"))
     assert same_weights(first[0], second[0])
     assert second[1].training["start"] == CHECKPOINT
+
+
+def test_a_training_that_diverges_ends_and_says_how_to_go_on(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level: level * float("nan"))
+    with pytest.raises(ModelError, match=r"diverged by step 1, the loss is nan; .*--learning-rate below 0\.001"):
+        train(small_config, files, tmp_path)
 
 
 def test_half_of_the_steps_teach_the_8_bit_grids(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from cxr_infer.errors import ModelError
 from cxr_infer.model_card import MODEL_NAMES
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, start_from
 from cxr_train.models import MODELS, Upsample, WindowDenoisingAutoencoder, build_model
+from cxr_train.quantise import QuantisedConv, calibrate, quantised
 from tests.conftest import REPOSITORY
 from tests.train.conftest import same_weights
 
@@ -128,7 +129,7 @@ def test_window_fits_a_laptop() -> None:
         if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             layer.register_forward_hook(count)
     model(torch.rand(1, 1, size, size), torch.full((1,), 0.05))
-    assert 20_000 < multiply_adds / size**2 < 50_000
+    assert 20_000 < multiply_adds / size**2 < 40_000
     assert sum(parameter.numel() for parameter in model.parameters()) * 4 < 5_000_000
     assert (REPOSITORY / "weights" / "window" / "checkpoint.safetensors").stat().st_size < 5_000_000
 
@@ -147,9 +148,49 @@ def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> No
     level = torch.tensor([[0.02], [0.04]])
 
     def detail(level: torch.Tensor) -> torch.Tensor:
-        return model._detail(root, nn.functional.conv2d(root, model.shuffle, stride=2), level)
+        return model._seen(root, level)[:, 4:8]
 
     assert detail(level).abs().max() < 1e-5
     root[:, 0, 17, 16] += 0.04  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
     torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([0.5, 0.25]), rtol=1e-3, atol=0)
     assert detail(torch.zeros(2, 1)).abs().max() == model.MOST_DETAIL
+
+
+def test_pixels_and_the_level_are_told_beside_the_detail() -> None:
+    model = WindowDenoisingAutoencoder((8, 8, 8, 8))
+    root = torch.rand(2, 1, 16, 16)
+    seen = model._seen(root, torch.tensor([[0.02], [0.04]]))
+    assert seen.shape == (2, 12, 8, 8)
+    torch.testing.assert_close(seen[:, :4], 4 * nn.functional.pixel_unshuffle(root, 2) - 2)
+    told = seen[:, 8:]
+    assert torch.equal(told, told[..., :1, :1].expand_as(told)), "the same at every place"
+    assert not torch.equal(told[0], told[1])
+
+
+def test_drawn_mottle_is_bent_within_its_limits() -> None:
+    """So that a grid of 256 places is fine for most mottle and still reaches that of white strokes."""
+    model = WindowDenoisingAutoencoder((8, 8, 8, 8))
+    bent = model._bent(torch.tensor([0.0, 0.1, -0.1, 3.2, 50.0, -50.0]))
+    torch.testing.assert_close(bent, torch.tensor([0.0, 0.10025, -0.10025, 11.392, 11.392, -11.392]))
+
+
+def test_what_torch_compiles_computes_the_same_on_and_off_the_grids() -> None:
+    """As a GPU trains; without the part that writes kernels, whose compiler may not be there."""
+    torch.manual_seed(0)
+    model = build_model("window", {"widths": [8, 8, 8, 8]}).train()
+    for block in model.modules():
+        if isinstance(block, QuantisedConv):
+            block.reset_parameters()
+    inputs = torch.rand(1, 1, 32, 32), torch.tensor([0.05])
+    calibrate(model, *inputs)
+    compiled = torch.compile(model, dynamic=False, backend="aot_eager", fullgraph=True)
+    for on in (False, True):
+        gradients = []
+        for computed in (model, compiled):
+            with quantised(model, on=on):
+                result = computed(*inputs)
+                result.square().mean().backward()
+            gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
+            gradients[-1].append(result.detach())
+            model.zero_grad()
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)

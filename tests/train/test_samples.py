@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 
 from cxr_infer.mottle import estimate_mottle, to_square_root_level
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.inserts import FAINT, KINDS, draw_insert
 from cxr_train.noise import MOST_BLUR, correlated_mottle
-from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, share_of_level_seen
+from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, batches, share_of_level_seen
 
 
 def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: TrainConfig) -> None:
@@ -23,12 +26,26 @@ def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: 
     assert (first.noisy != reseeded.noisy).any()
 
 
+def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: TrainConfig) -> None:
+    samples = WindowSamples(XrayImages(files.require("train")), small_config)
+    drawn = []
+    for workers in (0, 2):
+        with closing(batches(samples, 5, workers)) as coming:
+            drawn.append(list(islice(coming, 5)))
+    for step, (ours, theirs) in enumerate(zip(*drawn, strict=True), start=5):
+        expected = samples.batch(step)
+        for batch in (ours, theirs):
+            assert (batch.quantised, batch.pairs) == (expected.quantised, expected.pairs)
+            for name in ("noisy", "clean", "level", "error_level", "weight"):
+                assert torch.equal(getattr(batch, name), getattr(expected, name)), name
+
+
 def test_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) -> None:
     samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, batch=40))
     batch = samples.batch(0)
     for image in (batch.noisy, batch.clean, batch.weight):
         assert image.shape == (40, 1, 32, 32)
-        assert image.dtype == np.float32
+        assert image.dtype == torch.float32
     assert batch.level.shape == (40,)
     assert batch.noisy.min() >= 0
     assert batch.noisy.max() <= 1
@@ -99,8 +116,8 @@ def test_pairs_differ_by_faint_inserts_under_the_same_noise(files: XrayFiles) ->
     noise = batch.noisy - batch.clean
     for marked, without in ((3, 4), (5, 6)):
         insert = batch.clean[marked] - batch.clean[without]
-        assert 0.01 < np.abs(insert).max() < 0.5
+        assert 0.01 < insert.abs().max() < 0.5
         assert batch.level[marked] == batch.level[without]
         unclipped = (batch.noisy[marked] > 0) & (batch.noisy[marked] < 1) & (batch.noisy[without] < 1)
-        assert np.abs(noise[marked] - noise[without])[unclipped].max() < 1.01 / 255, "rounding apart"
-    assert np.abs(batch.clean[0] - batch.clean[1]).max() > 0, "the others are no pairs"
+        assert (noise[marked] - noise[without]).abs()[unclipped].max() < 1.01 / 255, "rounding apart"
+    assert (batch.clean[0] != batch.clean[1]).any(), "the others are no pairs"

@@ -47,6 +47,9 @@ def _training_command(name: str | None) -> Callable[..., None]:
         learning_rate: Annotated[float | None, typer.Option(help="Highest rate; it falls along a cosine.")] = None,
         seed: Annotated[int | None, typer.Option(help="Seed of weights, crops and noise.")] = None,
         size: Annotated[int | None, typer.Option(help="`window`: resize images to this side in px first.")] = None,
+        workers: Annotated[
+            int | None, typer.Option(help="Processes that draw batches, for a GPU. 0: a thread.")
+        ] = None,
         start: Annotated[Path | None, typer.Option(help="Begin from the weights of this checkpoint.")] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT exactly.")] = False,
     ) -> None:
@@ -56,6 +59,7 @@ def _training_command(name: str | None) -> Callable[..., None]:
             "batch": batch,
             "learning_rate": learning_rate,
             "seed": seed,
+            "workers": workers,
             "start": start and str(start),
         }
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
@@ -103,8 +107,9 @@ def _begun(directory: Path) -> TrainConfig:
 
 
 def _check(config: TrainConfig) -> None:
-    if config.seed < 0:
-        raise UsageError(f"--seed {config.seed} is negative; use 0 or more")
+    for name in ("seed", "workers"):
+        if getattr(config, name) < 0:
+            raise UsageError(f"--{name} {getattr(config, name)} is negative; use 0 or more")
     for name in ("steps", "batch", "crop", "learning_rate", "minutes", "size"):
         value = getattr(config, name)
         if value is not None and value <= 0:

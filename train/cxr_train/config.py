@@ -48,6 +48,7 @@ class TrainConfig:
     validate_images: int = 16
     save_every: float = 120.0  # seconds between states written for --resume
     warm_start_draws: int = 2  # whole-image models: draws of every image to fit the start to; 0 for a random start
+    workers: int = 0  # processes that draw batches, as a GPU needs them; 0 for a thread
     seed: int = 1
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 

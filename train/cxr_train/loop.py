@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,12 @@ from cxr_train.checkpoint import CheckpointInfo, read_tensors, save_checkpoint, 
 from cxr_train.config import CHECKPOINT, STATE_FILE, NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.models import build_model
+from cxr_train.samples import batches
 from cxr_train.tasks import Task, make_task
 
 STATE = STATE_FILE
 LOSS_MEMORY = 0.98  # decay of the running mean of the loss that is shown
+LOSS_EVERY = 10  # steps of a GPU between looks at the loss, for which it has to be waited
 
 
 @dataclass
@@ -54,6 +56,12 @@ class Run:
         self.average = build_model(config.model, config.arguments).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
         use_bfloat16(self.model, self.device)
+        self.on_gpu = self.device.type == "cuda"
+        torch.backends.cudnn.allow_tf32 = False  # its ten bits lose the mottle of a high dose
+        self.fast_model: nn.Module = self.model
+        if self.on_gpu:  # a minute of compiling, after which it is no longer short of orders; on CPUs it was slower
+            self.fast_model = cast(nn.Module, torch.compile(self.model, dynamic=False))
+        self.loss: Tensor | None = None  # running mean
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -76,7 +84,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         self.model.train()
-        loss = loss_of(self.model)
+        loss = loss_of(self.fast_model)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
@@ -86,10 +94,15 @@ class Run:
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 mean.lerp_(now, 1 - decay)
-        value = loss.item()
-        known = self.progress.loss
-        self.progress.loss = value if math.isnan(known) else LOSS_MEMORY * known + (1 - LOSS_MEMORY) * value
+        self.loss = loss.detach() if self.loss is None else torch.lerp(loss.detach(), self.loss, LOSS_MEMORY)
         self.progress.step += 1
+        if not self.on_gpu or self.progress.step % LOSS_EVERY == 0:
+            self.progress.loss = self.loss.item()
+            if not math.isfinite(self.progress.loss):
+                raise ModelError(
+                    f"{self.directory}: diverged by step {self.progress.step}, the loss is {self.progress.loss}; begin "
+                    f"again in another --out with a --learning-rate below {self.config.learning_rate:g}"
+                )
 
     def validate(self, task: Task) -> None:
         """Validate the averaged weights; keep them as the checkpoint where they are the best so far."""
@@ -153,6 +166,8 @@ class Run:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.progress = Progress(**header["progress"])
         self.progress.best = math.inf if header["best"] is None else header["best"]
+        if self.progress.step:
+            self.loss = torch.tensor(self.progress.loss, device=self.device)
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -194,7 +209,8 @@ def train(
     """Train one model into `directory`: checkpoint.safetensors (the best) and state.safetensors (to resume).
 
     on_step is called after every step and validation. Returns whether the training came to its end; where `stopped`
-    ended it early, `resume=True` continues exactly. Raises DataError, ModelError or UsageError.
+    ended it early, `resume=True` continues exactly. Raises DataError, UsageError
+    or ModelError, the last also where the training diverges.
     """
     run = Run(config, files, directory)
     if resume:
@@ -211,12 +227,11 @@ def train(
         run.average.load_state_dict(run.model.state_dict())
     progress = run.progress
     last_saved = before = time.monotonic()
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(task.samples.batch, progress.step)
+    coming = batches(task.samples, progress.step, config.workers, pinned=run.on_gpu)
+    with closing(coming):
         while run.fraction() < 1.0 and not stopped():
-            batch = coming.result()
-            coming = pool.submit(task.samples.batch, progress.step + 1)
-            run.step(lambda model, batch=batch: task.loss(model, batch, run.device))  # type: ignore[misc]
+            batch = next(coming).to(run.device)
+            run.step(lambda model, batch=batch: task.loss(model, batch))  # type: ignore[misc]
             now = time.monotonic()
             progress.seconds += now - before
             progress.images_per_second = config.batch / (now - before)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxr_train.quantise import QuantisedConv, Quantiser
+from cxr_train.quantise import QuantisedConv, Quantiser, exporting
 
 WHOLE_IMAGE_SIDE = 512  # px, the side to which `original` and `new` see every image
 
@@ -115,8 +115,10 @@ def _stages(widths: Sequence[int], blocks: Sequence[int]) -> nn.ModuleList:
 class WindowEncoder(nn.Module):
     """Four convolutional stages down, at 1/2, 1/4, 1/8 and 1/16 of the resolution."""
 
-    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+    def __init__(self, in_channels: int, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
+        self.entering = Quantiser()
+        self.stem = QuantisedConv(in_channels, widths[0], 3, padding=1)
         self.entered = Quantiser()
         self.stages = _stages(widths, blocks)
         self.down = nn.ModuleList(
@@ -125,17 +127,22 @@ class WindowEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Returns each stage's features, finest first: [(N, widths[i], H / 2^(i+1), W / 2^(i+1))]."""
-        x = self.entered(x)
-        if self.entered.on and torch.compiler.is_exporting():
-            # Said to pass through memory with channels last, it stays so in onnxruntime's int8, which else turns it
-            # forth and back around each sum at this resolution, a twentieth of its time
-            n, channels, height, width = x.shape
-            rows = x.permute(0, 2, 3, 1).reshape(n, height * width, channels)
-            x = self.entered(rows.reshape(n, height, width, channels).permute(0, 3, 1, 2))
+        x = self.entered(self.stem(self._entering(x)))
         features = [self.stages[0](x)]
         for down, stage in zip(self.down, self.stages[1:], strict=True):
             features.append(stage(down(features[-1])))
         return features
+
+    def _entering(self, x: Tensor) -> Tensor:
+        """x: (N, C, H / 2, W / 2). Returns it on its grid."""
+        x = self.entering(x)
+        if not (self.entering.on and exporting()):
+            return x
+        # Said to pass through memory with channels last, it stays so in onnxruntime's int8, which else turns it forth
+        # and back around each sum at this resolution, a twentieth of its time
+        n, channels, height, width = x.shape
+        rows = x.permute(0, 2, 3, 1).reshape(n, height * width, channels)
+        return self.entering(rows.reshape(n, height, width, channels).permute(0, 3, 1, 2))
 
 
 class Upsample(nn.Module):
@@ -157,7 +164,7 @@ class Upsample(nn.Module):
         dealt = dealt.reshape(n, height, width, 2, 2, -1).transpose(2, 3).reshape(n, 2 * height, 2 * width, -1)
         x = dealt.permute(0, 3, 1, 2)
         # dealt out, the values are still on the grid; an ONNX file has to say so for the sum to be one of integers
-        return self.enlarged(x) if torch.compiler.is_exporting() else x
+        return self.enlarged(x) if exporting() else x
 
 
 class WindowDecoder(nn.Module):
@@ -191,12 +198,13 @@ class WindowDenoisingAutoencoder(nn.Module):
     SURROUND = 2  # radius of the surround at half of the resolution: 10x10 px
     LEAST_LEVEL = 0.004  # a clean image has no mottle to measure its detail by
     DETAIL_UNIT, MOST_DETAIL = 4.0, 2.0  # detail is told in units of four levels, cut off at two of them
+    MOST_DRAWN, BEND = 3.2, 4.0  # mottle is drawn as z, cut off at MOST_DRAWN, and is z + z^3 / BEND
 
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 96, 96),
-        encoder_blocks: Sequence[int] = (1, 2, 2, 1),
-        decoder_blocks: Sequence[int] = (2, 2, 1),
+        encoder_blocks: Sequence[int] = (1, 1, 1, 0),
+        decoder_blocks: Sequence[int] = (2, 1, 1),
     ) -> None:
         """widths: channels of each stage. encoder_blocks, decoder_blocks: residual blocks of each, finest first."""
         super().__init__()
@@ -211,11 +219,11 @@ class WindowDenoisingAutoencoder(nn.Module):
         self.register_buffer("spread", torch.ones(4, 1, 1, 1), persistent=False)
         self.shuffle_by_4: Tensor
         self.register_buffer("shuffle_by_4", torch.eye(16).reshape(16, 1, 4, 4), persistent=False)
-        self.stem = nn.Conv2d(8, widths[0], 3, padding=1)
-        self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, widths[0]))
-        self.encoder = WindowEncoder(widths, encoder_blocks)
+        self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 4))
+        self.encoder = WindowEncoder(12, widths, encoder_blocks)
         self.decoder = WindowDecoder(widths, decoder_blocks)
-        self.head = nn.Conv2d(widths[0], 4, 3, padding=1)  # not on a grid: that cost 0.1 dB at 20 photons
+        self.head = QuantisedConv(widths[0], 4, 3, padding=1)
+        self.drawn = Quantiser()
 
     def forward(self, noisy: Tensor, noise_level: Tensor) -> Tensor:
         """noisy: (N, 1, H, W) in [0, 1]. noise_level: (N,), sd of sqrt(pixel). Returns (N, 1, H, W) in [0, 1].
@@ -223,44 +231,49 @@ class WindowDenoisingAutoencoder(nn.Module):
         While exporting, H and W are multiples of 16 by contract; otherwise the window is padded to them here.
         """
         height, width = noisy.shape[-2:]
-        if not torch.compiler.is_exporting():
+        if not exporting():
             noisy = F.pad(noisy, (0, -width % self.STRIDE, 0, -height % self.STRIDE), mode="replicate")
         root = torch.sqrt(noisy)
         level = noise_level.reshape(-1, 1)
-        told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
-        pixels = F.conv2d(root, self.shuffle, stride=2)
-        x = self.stem(torch.cat([pixels, self._detail(root, pixels, level)], dim=1)) + told[:, :, None, None]
-        features = self.decoder(self.encoder(x)).float()  # float32 again where these two ran in bfloat16
-        mottle = self._drawn(features)
-        clean_root = root - level[:, :, None, None] * mottle
+        features = self.decoder(self.encoder(self._seen(root, level))).float()  # these two may run in bfloat16
+        clean_root = root - level[:, :, None, None] * self._mottle(features)
         if self.training:  # unclipped, so that a pixel beyond black or white still has a gradient
             return (clean_root * clean_root)[..., :height, :width]
         denoised = torch.clamp(F.relu(clean_root) ** 2, max=1.0)
-        return denoised if torch.compiler.is_exporting() else denoised[..., :height, :width]
+        return denoised if exporting() else denoised[..., :height, :width]
 
-    def _drawn(self, features: Tensor) -> Tensor:
-        """features: (N, widths[0], H / 2, W / 2). Returns the mottle, (N, 1, H, W)."""
-        if not torch.compiler.is_exporting():
-            return F.conv_transpose2d(self.head(features), self.shuffle, stride=2)
+    def _seen(self, root: Tensor, level: Tensor) -> Tensor:
+        """root: (N, 1, H, W), level: (N, 1). Returns (N, 12, H / 2, W / 2) in [-2, 2], for all to share one grid.
+
+        Of every 2x2 pixels the pixels, what sets each apart from the mean of its surround, and four functions of the
+        level.
+        """
+        pixels = F.conv2d(root, self.shuffle, stride=2)
+        padded = F.pad(F.avg_pool2d(root, 2), (self.SURROUND,) * 4, mode="replicate")
+        # one channel spread to four by a convolution: OpenCV's DNN module cannot broadcast channels
+        surround = F.conv2d(F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1), self.spread)
+        unit = (self.DETAIL_UNIT * level.clamp(min=self.LEAST_LEVEL))[:, :, None, None]
+        detail = ((pixels - surround) / unit).clamp(-self.MOST_DETAIL, self.MOST_DETAIL)
+        told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
+        return torch.cat([4 * pixels - 2, detail, 0 * pixels + told[:, :, None, None]], dim=1)
+
+    def _mottle(self, features: Tensor) -> Tensor:
+        """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W)."""
+        if not exporting():
+            return F.pixel_shuffle(self._bent(self.drawn(self.head(features))), 2)
         # onnxruntime computes 16 channels where 4 are asked for; so 2x2 places are drawn at once, with the same result
         weight, bias = (self.head.get_parameter(name) for name in ("weight", "bias"))
         # (row and column of the place, 4 pixels of it, channels, 4, 4)
         shifted = torch.stack([F.pad(weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)])
         in_rows = shifted.reshape(2, 2, 2, 2, -1, 4, 4).transpose(1, 2).reshape(16, -1, 4, 4)
         biases = bias.reshape(1, 2, 1, 2).expand(2, 2, 2, 2).reshape(16)
-        drawn = F.conv2d(features, in_rows, biases, stride=2, padding=1)
-        return F.conv_transpose2d(drawn, self.shuffle_by_4, stride=4)
+        drawn = self.drawn(F.conv2d(features, in_rows, biases, stride=2, padding=1))
+        return F.conv_transpose2d(self._bent(drawn), self.shuffle_by_4, stride=4)
 
-    def _detail(self, root: Tensor, pixels: Tensor, level: Tensor) -> Tensor:
-        """What sets each pixel apart from the mean of its surround.
-
-        root: (N, 1, H, W), pixels: the same as (N, 4, H / 2, W / 2), level: (N, 1). Returns the shape of `pixels`.
-        """
-        padded = F.pad(F.avg_pool2d(root, 2), (self.SURROUND,) * 4, mode="replicate")
-        # one channel spread to four by a convolution: OpenCV's DNN module cannot broadcast channels
-        surround = F.conv2d(F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1), self.spread)
-        unit = (self.DETAIL_UNIT * level.clamp(min=self.LEAST_LEVEL))[:, :, None, None]
-        return ((pixels - surround) / unit).clamp(-self.MOST_DETAIL, self.MOST_DETAIL)
+    def _bent(self, drawn: Tensor) -> Tensor:
+        """Undo what makes the grid of the drawn mottle fine where most of it lies and wide enough for white strokes."""
+        drawn = drawn.clamp(-self.MOST_DRAWN, self.MOST_DRAWN)
+        return drawn * (1 + drawn * drawn / self.BEND)
 
 
 MODELS: Mapping[str, type[nn.Module]] = {

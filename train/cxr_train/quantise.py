@@ -22,7 +22,12 @@ LEAST_RANGE = 0.1  # of a first guess: a fresh block changes nothing yet
 SAMPLE = 1 << 16  # values that the first guess is made from
 
 
-def on_grid(x: Tensor, step: float, zero: int) -> Tensor:
+def exporting() -> bool:
+    """Whether a graph is being traced for an ONNX file. torch.compile of torch 2.11 says that it exports, too."""
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
+
+def on_grid(x: Tensor, step: float | Tensor, zero: int) -> Tensor:
     """Each value at its nearest place on the grid step * (0 - zero ... STEPS - zero); the shape stays."""
     return (x / step).round_().clamp_(-zero, STEPS - zero).mul_(step)
 
@@ -32,18 +37,25 @@ class _OnGrid(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_step: Tensor, zero: int) -> Tensor:
-        step = math.exp(float(log_step))
-        values = on_grid(x, step, zero)
-        ctx.save_for_backward(x, values)
-        ctx.limits = (-zero * step, (STEPS - zero) * step)
+        # a number read from a GPU waits for all that it was asked before; beside a tensor x must be float32
+        if x.is_cuda or torch.compiler.is_compiling():
+            step: float | Tensor = torch.exp(log_step)
+            values = on_grid(x.float(), step, zero).to(x.dtype)
+        else:
+            step = math.exp(float(log_step))
+            values = on_grid(x, step, zero)
+        ctx.save_for_backward(x, log_step, values)
+        ctx.zero = zero
         return values
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, values = ctx.saved_tensors
-        through = torch.ops.aten.hardtanh_backward(gradient, x, *ctx.limits)
+        x, log_step, values = ctx.saved_tensors
+        step = torch.exp(log_step)
+        inside = (x >= -ctx.zero * step) & (x <= (STEPS - ctx.zero) * step)
+        through = torch.where(inside, gradient, 0)
         # d values / d log(step) is values - x inside the grid and values beyond it
-        of_step = (gradient * values).sum(dtype=torch.float32) - (through * x).sum(dtype=torch.float32)
+        of_step = (gradient * values - through * x).sum(dtype=torch.float32)
         return through, of_step / math.sqrt(x.numel() * STEPS), None
 
 
@@ -65,7 +77,7 @@ class Quantiser(nn.Module):
             self._calibrate(x)
         if not self.on:
             return x
-        if not torch.compiler.is_exporting():
+        if not exporting():
             return _OnGrid.apply(x, self.log_step, self.zero)
         grid = (torch.exp(self.log_step.detach()), torch.tensor(self.zero, dtype=torch.uint8))
         stored = torch.onnx.ops.symbolic("QuantizeLinear", (x, *grid), dtype=torch.uint8, shape=x.shape)
@@ -88,7 +100,7 @@ class QuantisedConv(nn.Conv2d):
     on = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.on or torch.compiler.is_exporting():  # the export stores the integers themselves
+        if not self.on or exporting():  # the export stores the integers themselves
             return super().forward(x)
         weight = self.weight + (weights_on_grid(self.weight.detach()) - self.weight.detach())
         return F.conv2d(x, weight, self.bias, self.stride, self.padding)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import signal
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from cxr_infer.intensity import to_unit
 from cxr_infer.mottle import TAP_SPACING, estimate_mottle, to_square_root_level
@@ -40,16 +48,78 @@ DARK = 0.05  # [0, 1]: the square-root level of detector mottle is taken over br
 class Batch:
     """noisy, clean: (N, 1, S, S) float32 in [0, 1]. Levels: (N,) square-root domain sd. weight: (N, 1, S, S)."""
 
-    noisy: FloatImage
-    clean: FloatImage
-    level: FloatImage  # as the network is told it, a little off
-    error_level: FloatImage  # of plain mottle that leaves as much error as the crop's own noise
-    weight: FloatImage
+    noisy: Tensor
+    clean: Tensor
+    level: Tensor  # as the network is told it, a little off
+    error_level: Tensor  # of plain mottle that leaves as much error as the crop's own noise
+    weight: Tensor
     quantised: bool = False  # whether the step computes on the 8-bit grids
     pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
 
+    def pin_memory(self) -> Batch:
+        """In memory from which a GPU fetches while the CPU goes on; DataLoader asks for it by this name."""
+        return self._changed(lambda tensor: tensor.pin_memory())
 
-class WindowSamples:
+    def to(self, device: torch.device) -> Batch:
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            noisy=change(self.noisy),
+            clean=change(self.clean),
+            level=change(self.level),
+            error_level=change(self.error_level),
+            weight=change(self.weight),
+        )
+
+
+class Samples(Dataset[Batch]):
+    """Batches by the number of the training step."""
+
+    def batch(self, step: int) -> Batch:
+        raise NotImplementedError
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.batch(step)
+
+
+def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False) -> Generator[Batch]:
+    """The batches of step `first` and all that follow, drawn ahead: in a thread, or in so many processes.
+
+    They are the same in either case. pinned: for a GPU, see `Batch.pin_memory`.
+    """
+    if workers:
+        yield from DataLoader(
+            samples,
+            batch_size=None,
+            sampler=count(first),
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=pinned,
+            worker_init_fn=_start_worker,
+        )
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(samples.batch, first)
+        for step in count(first + 1):
+            batch = coming.result()
+            coming = pool.submit(samples.batch, step)
+            yield batch
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _start_worker(_number: int) -> None:
+    """A process among as many as there are cores computes on one of them, and is ended by the training alone."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class WindowSamples(Samples):
     """Crops of X-rays at random scale and orientation, with inserts, mottle and its level."""
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
@@ -69,7 +139,7 @@ class WindowSamples:
         for _ in range(pairs):
             parts.extend(self._pair(rng))
         columns = zip(*parts, strict=True)
-        noisy, clean, weight, told, true = (np.asarray(column, dtype=np.float32) for column in columns)
+        noisy, clean, weight, told, true = (torch.from_numpy(np.asarray(c, dtype=np.float32)) for c in columns)
         quantised = bool(rng.random() < self.config.quantised_share)
         return Batch(noisy[:, None], clean[:, None], told, true, weight[:, None], quantised, pairs)
 
@@ -168,7 +238,7 @@ def log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-class WholeImageSamples:
+class WholeImageSamples(Samples):
     """Whole images for `original` and `new`, slightly moved, with mottle of the published dose or a random one."""
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
@@ -186,9 +256,9 @@ class WholeImageSamples:
             for _ in chosen
         ]
         doses = np.asarray(white)[:, None, None, None]
-        noisy = quantise(saturating_mottle(clean, doses, rng))
-        level = to_square_root_level(white).astype(np.float32)
-        return Batch(noisy, clean, level, level, np.ones_like(clean))
+        noisy = torch.from_numpy(quantise(saturating_mottle(clean, doses, rng)))
+        level = torch.from_numpy(to_square_root_level(white).astype(np.float32))
+        return Batch(noisy, torch.from_numpy(clean), level, level, torch.ones_like(noisy))
 
 
 def random_pose(image: FloatImage, rng: np.random.Generator) -> FloatImage:

@@ -18,7 +18,7 @@ from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
 from cxr_train.quantise import calibrate, quantised
-from cxr_train.samples import ERROR_EXPONENT, Batch, WholeImageSamples, WindowSamples
+from cxr_train.samples import ERROR_EXPONENT, Batch, Samples, WholeImageSamples, WindowSamples
 from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
@@ -38,7 +38,7 @@ class Task(ABC):
         self.samples = self._samples()
 
     @abstractmethod
-    def _samples(self) -> WindowSamples | WholeImageSamples: ...
+    def _samples(self) -> Samples: ...
 
     def prepare(self, model: nn.Module) -> None:  # noqa: B027  most models start as they are
         """Give a fresh model its start, before its first step."""
@@ -47,7 +47,7 @@ class Task(ABC):
         """Set what 8-bit grids of the model are not set yet, before its first step."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor: ...
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
     @abstractmethod
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]: ...
@@ -115,20 +115,16 @@ class WindowTask(Task):
     def _samples(self) -> WindowSamples:
         return WindowSamples(self.train_images, self.config)
 
-    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
-        noisy, clean, level, error_level, weight = (
-            torch.from_numpy(a).to(device)
-            for a in (batch.noisy, batch.clean, batch.level, batch.error_level, batch.weight)
-        )
-        expected = expected_error(error_level)[:, None, None, None]
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        clean = batch.clean
+        expected = expected_error(batch.error_level)[:, None, None, None]
         with quantised(model, on=batch.quantised):
-            denoised = model(noisy, level)
+            denoised = model(batch.noisy, batch.level)
         error = (denoised - clean) / expected
-        loss = (weight * self.BEND * (torch.sqrt(error * error + self.BEND**2) - self.BEND)).mean()
+        loss = (batch.weight * self.BEND * (torch.sqrt(error * error + self.BEND**2) - self.BEND)).mean()
         if batch.pairs:
-            loss = loss + self.config.pair_weight * contrast_lost(
-                denoised[-2 * batch.pairs :], clean[-2 * batch.pairs :]
-            )
+            pairs = slice(-2 * batch.pairs, None)
+            loss = loss + self.config.pair_weight * contrast_lost(denoised[pairs], clean[pairs])
         if self.config.ssim_weight:
             loss = loss + self.config.ssim_weight * dissimilarity(denoised, clean)
         return loss
@@ -151,9 +147,8 @@ class WindowTask(Task):
         return metrics
 
     def calibrate(self, model: nn.Module) -> None:
-        batch = self.samples.batch(0)
-        device = next(model.parameters()).device
-        calibrate(model, torch.from_numpy(batch.noisy).to(device), torch.from_numpy(batch.level).to(device))
+        batch = self.samples.batch(0).to(next(model.parameters()).device)
+        calibrate(model, batch.noisy, batch.level)
 
 
 class WholeImageTask(Task):
@@ -168,9 +163,8 @@ class WholeImageTask(Task):
         if self.config.warm_start_draws:
             warm_start(model.get_submodule("encoder"), model.get_submodule("decoder"), self._samples())
 
-    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
-        noisy, clean = (torch.from_numpy(a).to(device) for a in (batch.noisy, batch.clean))
-        return torch.nn.functional.mse_loss(model(noisy).float(), clean)
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        return F.mse_loss(model(batch.noisy).float(), batch.clean)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         clean = np.stack(self.validation)[:, None]

@@ -64,11 +64,11 @@ def _gather(samples: WholeImageSamples, stages: int) -> tuple[NDArray[np.float64
     batches = -(-draws // samples.config.batch)
     for index in range(batches):
         batch: Batch = samples.batch(FIRST_STEP + index)
-        x = torch.from_numpy(batch.noisy)
+        x = batch.noisy
         box = torch.full((1, 1, BOX, BOX), 1 / BOX**2)
         for _ in range(stages):
             x = F.max_pool2d(F.conv2d(x, box, padding=BOX // 2), 2)
-        clean = F.avg_pool2d(torch.from_numpy(batch.clean), WHOLE_IMAGE_SIDE // COMPONENT_SIDE)
+        clean = F.avg_pool2d(batch.clean, WHOLE_IMAGE_SIDE // COMPONENT_SIDE)
         features.append(x.flatten(1).numpy())
         planes.append((torch.logit(MARGIN + (1 - 2 * MARGIN) * clean) / LOGIT_SPAN + 0.5).flatten(1).numpy())
     return np.concatenate(features).astype(np.float64), np.concatenate(planes).astype(np.float64)
