@@ -43,8 +43,8 @@ def write_samples(
     if dose is not None and not (dose > 0 and math.isfinite(dose)):
         raise UsageError(f"dose {dose:g} photons is no dose; use a number above 0")
     doses = DOSES if dose is None else (dose,) * len(DOSES)
-    resolved = directory.resolve()
-    clean_directory = resolved.with_name(resolved.name + CLEAN_SUFFIX)
+    named = directory if directory.name not in ("", "..") else directory.resolve()
+    clean_directory = named.with_name(named.name + CLEAN_SUFFIX)
     names = tuple(f"phantom-{i + 1}-dose-{white:g}.png" for i, white in enumerate(doses))
     targets = [folder / name for folder in (directory, clean_directory) for name in names]
     existing = next((target for target in targets if target.exists()), None)
