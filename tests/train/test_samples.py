@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from cxr_infer.denoiser import load_model
+from cxr_infer.errors import ModelError
+from cxr_infer.installed import model_path
 from cxr_infer.mottle import estimate_mottle, to_square_root_level
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
@@ -38,6 +41,22 @@ def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: Trai
             assert (batch.quantised, batch.pairs) == (expected.quantised, expected.pairs)
             for name in ("noisy", "clean", "level", "error_level", "weight"):
                 assert torch.equal(getattr(batch, name), getattr(expected, name)), name
+
+
+def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:
+    path = model_path("window", "fp32")
+    config = replace(small_config, crop=40, teacher=str(path))  # 40 px is no multiple of what the network takes
+    images = XrayImages(files.require("train"))
+    batch = WindowSamples(images, config).batch(3)
+    assert batch.taught is not None
+    teacher = load_model(path)
+    for noisy, level, taught in zip(batch.noisy, batch.level, batch.taught, strict=True):
+        padded = np.pad(noisy[0].numpy(), ((0, 8), (0, 8)), mode="edge")
+        expected = teacher._run(padded[None, None], float(level))[0, 0, :40, :40]
+        np.testing.assert_allclose(taught[0].numpy(), expected, atol=1e-5)
+    assert WindowSamples(images, small_config).batch(3).taught is None
+    with pytest.raises(ModelError, match=r"model\.onnx: is no model of windows told"):
+        WindowSamples(images, replace(config, teacher=str(model_path("new", "fp32"))))
 
 
 def test_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) -> None:

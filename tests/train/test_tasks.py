@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from cxr_infer.metrics import ssim
 from cxr_infer.phantom import render_phantom
-from cxr_train.tasks import CONTRAST, contrast_lost, dissimilarity, expected_error
+from cxr_train.config import TrainConfig
+from cxr_train.data import XrayFiles
+from cxr_train.tasks import CONTRAST, contrast_lost, dissimilarity, expected_error, make_task
 
 CLEAN = torch.zeros(4, 1, 32, 32)
 CLEAN[0, 0, 10:14, 5:25] = 0.08
@@ -50,3 +54,20 @@ def test_the_error_expected_falls_with_the_dose() -> None:
     torch.testing.assert_close(
         expected_error(levels), torch.tensor([0.0205, 0.0139, 0.0103, 0.0077]), rtol=0.03, atol=0
     )
+
+
+def test_what_a_teacher_says_counts_beside_the_clean_crops(files: XrayFiles, small_config: TrainConfig) -> None:
+    task = make_task(files, small_config)
+    batch = task.samples.batch(0)
+
+    class GivesClean(torch.nn.Module):
+        def forward(self, noisy: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+            return batch.clean
+
+    untaught, agreed, contradicted = (
+        task.loss(GivesClean(), replace(batch, taught=taught)).item()
+        for taught in (None, batch.clean, batch.clean * 0.9)
+    )
+    assert agreed == untaught
+    apart = 0.1 * batch.clean / expected_error(batch.error_level)[:, None, None, None]
+    assert contradicted - untaught == pytest.approx(small_config.teacher_weight * (apart**2).mean().item(), rel=1e-3)

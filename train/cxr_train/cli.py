@@ -51,6 +51,9 @@ def _training_command(name: str | None) -> Callable[..., None]:
             int | None, typer.Option(help="Processes that draw batches, for a GPU. 0: a thread.")
         ] = None,
         start: Annotated[Path | None, typer.Option(help="Begin from the weights of this checkpoint.")] = None,
+        teacher: Annotated[
+            Path | None, typer.Option(help="`window`: match the results of this ONNX file beside the clean images.")
+        ] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT exactly.")] = False,
     ) -> None:
         given = {
@@ -64,7 +67,7 @@ def _training_command(name: str | None) -> Callable[..., None]:
         }
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         for model in MODEL_NAMES if name is None else (name,):
-            of_window = {"size": size, "crop": crop} if model == "window" else {}
+            of_window = {"size": size, "crop": crop, "teacher": teacher and str(teacher)} if model == "window" else {}
             chosen = changes | {key: value for key, value in of_window.items() if value is not None}
             begun = (out / model / STATE_FILE).exists() or name is not None
             train_one(model, data, out / model, chosen, resume=resume and begun)

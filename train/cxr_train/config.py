@@ -26,6 +26,8 @@ class TrainConfig:
     model: str
     arguments: dict[str, object] = field(default_factory=dict)  # of the model's constructor
     start: str | None = None  # checkpoint to begin from instead of random weights
+    teacher: str | None = None  # ONNX file of a `window` whose results are matched beside the clean crops
+    teacher_weight: float = 4.0  # of the squared distance to them, in units of the error to be expected
     steps: int = 20000
     minutes: float | None = None  # wall clock, resumed time counted in
     batch: int = 14  # images or crops a step

@@ -118,7 +118,9 @@ class Run:
             arguments=self.arguments,
             training={
                 **asdict(self.config),
-                "start": self.config.start and Path(self.config.start).name,  # a checkpoint is shared, a path is not
+                # a checkpoint is shared, a path is not
+                "start": self.config.start and Path(self.config.start).name,
+                "teacher": self.config.teacher and Path(self.config.teacher).name,
                 "steps_done": self.progress.step,
                 "minutes_done": round(self.progress.seconds / 60, 1),
                 "device": self.device.type,

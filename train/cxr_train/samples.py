@@ -7,20 +7,26 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cxr_infer.errors import ModelError
 from cxr_infer.intensity import to_unit
+from cxr_infer.model_card import DENOISED, NOISE_LEVEL, NOISY
 from cxr_infer.mottle import TAP_SPACING, estimate_mottle, to_square_root_level
+from cxr_infer.session import card_of, open_session, read_model
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayImages
 from cxr_train.inserts import FAINT, draw_insert
+from cxr_train.models import WindowDenoisingAutoencoder
 from cxr_train.noise import (
     MOST_BLUR,
     PUBLISHED_PHOTONS_AT_WHITE,
@@ -55,6 +61,7 @@ class Batch:
     weight: Tensor
     quantised: bool = False  # whether the step computes on the 8-bit grids
     pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
+    taught: Tensor | None = None  # what the teacher makes of the noisy crops, where there is one
 
     def pin_memory(self) -> Batch:
         """In memory from which a GPU fetches while the CPU goes on; DataLoader asks for it by this name."""
@@ -71,6 +78,7 @@ class Batch:
             level=change(self.level),
             error_level=change(self.error_level),
             weight=change(self.weight),
+            taught=None if self.taught is None else change(self.taught),
         )
 
 
@@ -125,6 +133,11 @@ class WindowSamples(Samples):
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
         self.images, self.config = images, config
         self._own_levels: dict[int, float] = {}
+        self._teacher: Any = None  # opened by the process that draws: a session cannot be copied into another
+        if config.teacher is not None:
+            path = Path(config.teacher)
+            if not card_of(_open_teacher(path), path).told_noise_level:
+                raise ModelError(f"{path}: is no model of windows told the noise level; teach with one like `window`")
 
     def own_level(self, index: int) -> float:
         """The mottle that a released image carries itself, which the estimate at inference will see as well."""
@@ -141,7 +154,17 @@ class WindowSamples(Samples):
         columns = zip(*parts, strict=True)
         noisy, clean, weight, told, true = (torch.from_numpy(np.asarray(c, dtype=np.float32)) for c in columns)
         quantised = bool(rng.random() < self.config.quantised_share)
-        return Batch(noisy[:, None], clean[:, None], told, true, weight[:, None], quantised, pairs)
+        taught = None if self.config.teacher is None else self._taught(Path(self.config.teacher), noisy[:, None], told)
+        return Batch(noisy[:, None], clean[:, None], told, true, weight[:, None], quantised, pairs, taught)
+
+    def _taught(self, teacher: Path, noisy: Tensor, level: Tensor) -> Tensor:
+        """What the teacher makes of crops (N, 1, S, S), told their levels (N,). Raises ModelError."""
+        if self._teacher is None:
+            self._teacher = _open_teacher(teacher)
+        side = -self.config.crop % WindowDenoisingAutoencoder.STRIDE
+        padded = F.pad(noisy, (0, side, 0, side), mode="replicate")
+        (taught,) = self._teacher.run([DENOISED], {NOISY: padded.numpy(), NOISE_LEVEL: level.numpy()})
+        return torch.from_numpy(taught[..., : self.config.crop, : self.config.crop])
 
     def _pair(self, rng: np.random.Generator) -> list[Crop]:
         """A crop with faint inserts and the same crop without, under one and the same noise."""
@@ -170,6 +193,10 @@ class WindowSamples(Samples):
         told *= np.exp(self.config.noise.level_jitter * rng.standard_normal())
         harder = (1 + ERROR_PER_BLUR * blur) ** (1 / ERROR_EXPONENT)
         return noisy, clean, weight.astype(np.float32), float(told), float(np.hypot(level, own) * harder)
+
+
+def _open_teacher(path: Path) -> Any:
+    return open_session(read_model(path), path, threads=1)
 
 
 def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -> FloatImage:

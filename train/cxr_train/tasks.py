@@ -125,6 +125,9 @@ class WindowTask(Task):
         if batch.pairs:
             pairs = slice(-2 * batch.pairs, None)
             loss = loss + self.config.pair_weight * contrast_lost(denoised[pairs], clean[pairs])
+        if batch.taught is not None:
+            apart = (denoised.clamp(0, 1) - batch.taught) / expected
+            loss = loss + self.config.teacher_weight * (apart * apart).mean()
         if self.config.ssim_weight:
             loss = loss + self.config.ssim_weight * dissimilarity(denoised, clean)
         return loss
