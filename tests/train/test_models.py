@@ -148,21 +148,25 @@ def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> No
     level = torch.tensor([[0.02], [0.04]])
 
     def detail(level: torch.Tensor) -> torch.Tensor:
-        return model._seen(root, level)[:, 4:8]
+        """Fine plus coarse, in levels."""
+        seen = model._seen(root, level)
+        return seen[:, 4:8] + model.COARSE * seen[:, 8:12]
 
     assert detail(level).abs().max() < 1e-5
-    root[:, 0, 17, 16] += 0.04  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
-    torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([0.5, 0.25]), rtol=1e-3, atol=0)
-    assert detail(torch.zeros(2, 1)).abs().max() == model.MOST_DETAIL
+    root[:, 0, 17, 16] += 0.1  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
+    torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([5.0, 2.5]), rtol=1e-3, atol=0)
+    fine = model._seen(root, level)[:, 4:8]
+    assert fine.max() == model.FINE
+    assert model._seen(root, torch.zeros(2, 1)).abs().max() <= 2
 
 
 def test_pixels_and_the_level_are_told_beside_the_detail() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8))
     root = torch.rand(2, 1, 16, 16)
     seen = model._seen(root, torch.tensor([[0.02], [0.04]]))
-    assert seen.shape == (2, 12, 8, 8)
+    assert seen.shape == (2, 16, 8, 8)
     torch.testing.assert_close(seen[:, :4], 4 * nn.functional.pixel_unshuffle(root, 2) - 2)
-    told = seen[:, 8:]
+    told = seen[:, 12:]
     assert torch.equal(told, told[..., :1, :1].expand_as(told)), "the same at every place"
     assert not torch.equal(told[0], told[1])
 

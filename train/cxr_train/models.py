@@ -197,13 +197,13 @@ class WindowDenoisingAutoencoder(nn.Module):
     STRIDE = 16  # height and width of a window are multiples of it
     SURROUND = 2  # radius of the surround at half of the resolution: 10x10 px
     LEAST_LEVEL = 0.004  # a clean image has no mottle to measure its detail by
-    DETAIL_UNIT, MOST_DETAIL = 4.0, 2.0  # detail is told in units of four levels, cut off at two of them
+    FINE, COARSE = 2.0, 3.0  # detail is told up to FINE levels, and what goes beyond in units of COARSE levels
     MOST_DRAWN, BEND = 3.2, 4.0  # mottle is drawn as z, cut off at MOST_DRAWN, and is z + z^3 / BEND
 
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 96, 96),
-        encoder_blocks: Sequence[int] = (1, 1, 1, 0),
+        encoder_blocks: Sequence[int] = (1, 2, 1, 0),
         decoder_blocks: Sequence[int] = (2, 1, 1),
     ) -> None:
         """widths: channels of each stage. encoder_blocks, decoder_blocks: residual blocks of each, finest first."""
@@ -220,7 +220,7 @@ class WindowDenoisingAutoencoder(nn.Module):
         self.shuffle_by_4: Tensor
         self.register_buffer("shuffle_by_4", torch.eye(16).reshape(16, 1, 4, 4), persistent=False)
         self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 4))
-        self.encoder = WindowEncoder(12, widths, encoder_blocks)
+        self.encoder = WindowEncoder(16, widths, encoder_blocks)
         self.decoder = WindowDecoder(widths, decoder_blocks)
         self.head = QuantisedConv(widths[0], 4, 3, padding=1)
         self.drawn = Quantiser()
@@ -243,19 +243,21 @@ class WindowDenoisingAutoencoder(nn.Module):
         return denoised if exporting() else denoised[..., :height, :width]
 
     def _seen(self, root: Tensor, level: Tensor) -> Tensor:
-        """root: (N, 1, H, W), level: (N, 1). Returns (N, 12, H / 2, W / 2) in [-2, 2], for all to share one grid.
+        """root: (N, 1, H, W), level: (N, 1). Returns (N, 16, H / 2, W / 2) in [-2, 2], for all to share one grid.
 
-        Of every 2x2 pixels the pixels, what sets each apart from the mean of its surround, and four functions of the
-        level.
+        Of every 2x2 pixels the pixels, what sets each apart from the mean of its surround in units of the level, in
+        two parts that add up, and four functions of the level. The network gives the mottle of a pixel back almost as
+        it sees it, so that what the grid rounds away there is lost: the first part is as fine as 256 steps allow.
         """
         pixels = F.conv2d(root, self.shuffle, stride=2)
         padded = F.pad(F.avg_pool2d(root, 2), (self.SURROUND,) * 4, mode="replicate")
         # one channel spread to four by a convolution: OpenCV's DNN module cannot broadcast channels
         surround = F.conv2d(F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1), self.spread)
-        unit = (self.DETAIL_UNIT * level.clamp(min=self.LEAST_LEVEL))[:, :, None, None]
-        detail = ((pixels - surround) / unit).clamp(-self.MOST_DETAIL, self.MOST_DETAIL)
+        detail = (pixels - surround) / level.clamp(min=self.LEAST_LEVEL)[:, :, None, None]
+        fine = detail.clamp(-self.FINE, self.FINE)
+        coarse = ((detail - fine) / self.COARSE).clamp(-2, 2)
         told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
-        return torch.cat([4 * pixels - 2, detail, 0 * pixels + told[:, :, None, None]], dim=1)
+        return torch.cat([4 * pixels - 2, fine, coarse, 0 * pixels + told[:, :, None, None]], dim=1)
 
     def _mottle(self, features: Tensor) -> Tensor:
         """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W)."""
