@@ -78,11 +78,16 @@ def check_integers(exported: onnx.ModelProto, model: nn.Module) -> None:
         np.testing.assert_allclose(array * steps, conv.weight.detach().numpy(), atol=0.501 * float(steps.max()))
         assert stored[f"{name}.bias.integers"].dtype == np.int32
         assert f"{name}.weight" not in stored
-    # of 2x2 places the last convolution draws 4x4 pixels: those of the first place are 0, 1 and, a row below, 4, 5
-    (drawn,) = (name.removesuffix(".integers") for name, array in stored.items() if array.shape[-2:] == (4, 4))
+    # of 2x2 places the last convolution draws 4x4 pixels: those of the first place are 0, 1 and, a row below, 4, 5;
+    # then all of them again for the coarser grid
+    (drawn,) = (n.removesuffix(".integers") for n, a in stored.items() if a.dtype == np.int8 and a.shape[-1] == 4)
     first_place = [0, 1, 4, 5]
     steps = stored[f"{drawn}.steps"][first_place, None, None, None]
-    array = stored[f"{drawn}.integers"][first_place] * steps
+    fine, coarse = np.split(stored[f"{drawn}.integers"], 2)
+    np.testing.assert_array_equal(fine, coarse)
+    fine_steps, coarse_steps = np.split(stored[f"{drawn}.steps"], 2)
+    np.testing.assert_allclose(fine_steps, coarse_steps * model.WIDER, rtol=1e-6)
+    array = fine[first_place] * steps
     np.testing.assert_allclose(array[..., :3, :3], head.weight.detach().numpy(), atol=0.501 * float(steps.max()))
     assert not array[..., 3, :].any()
     assert not array[..., 3].any()

@@ -198,13 +198,13 @@ class WindowDenoisingAutoencoder(nn.Module):
     SURROUND = 2  # radius of the surround at half of the resolution: 10x10 px
     LEAST_LEVEL = 0.004  # a clean image has no mottle to measure its detail by
     FINE, COARSE = 2.0, 3.0  # detail is told up to FINE levels, and what goes beyond in units of COARSE levels
-    MOST_DRAWN, BEND = 3.2, 4.0  # mottle is drawn as z, cut off at MOST_DRAWN, and is z + z^3 / BEND
+    FINELY_DRAWN, WIDER = 3.1, 4.0  # levels of mottle on the finer of two grids, and what the other has more
 
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 96, 96),
         encoder_blocks: Sequence[int] = (1, 2, 1, 0),
-        decoder_blocks: Sequence[int] = (2, 1, 1),
+        decoder_blocks: Sequence[int] = (2, 2, 1),
     ) -> None:
         """widths: channels of each stage. encoder_blocks, decoder_blocks: residual blocks of each, finest first."""
         super().__init__()
@@ -260,22 +260,28 @@ class WindowDenoisingAutoencoder(nn.Module):
         return torch.cat([4 * pixels - 2, fine, coarse, 0 * pixels + told[:, :, None, None]], dim=1)
 
     def _mottle(self, features: Tensor) -> Tensor:
-        """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W)."""
+        """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W).
+
+        It is drawn twice, for one grid to be fine where most of it lies and the other wide enough for white strokes.
+        """
         if not exporting():
-            return F.pixel_shuffle(self._bent(self.drawn(self.head(features))), 2)
+            drawn = self.head(features)
+            return F.pixel_shuffle(self._joined(self.drawn(drawn), self.drawn(drawn / self.WIDER)), 2)
         # onnxruntime computes 16 channels where 4 are asked for; so 2x2 places are drawn at once, with the same result
         weight, bias = (self.head.get_parameter(name) for name in ("weight", "bias"))
         # (row and column of the place, 4 pixels of it, channels, 4, 4)
         shifted = torch.stack([F.pad(weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)])
         in_rows = shifted.reshape(2, 2, 2, 2, -1, 4, 4).transpose(1, 2).reshape(16, -1, 4, 4)
         biases = bias.reshape(1, 2, 1, 2).expand(2, 2, 2, 2).reshape(16)
-        drawn = self.drawn(F.conv2d(features, in_rows, biases, stride=2, padding=1))
-        return F.conv_transpose2d(self._bent(drawn), self.shuffle_by_4, stride=4)
+        weights, biases = (torch.cat([part, part / self.WIDER]) for part in (in_rows, biases))
+        fine, coarse = self.drawn(F.conv2d(features, weights, biases, stride=2, padding=1)).split(16, dim=1)
+        return F.conv_transpose2d(self._joined(fine, coarse), self.shuffle_by_4, stride=4)
 
-    def _bent(self, drawn: Tensor) -> Tensor:
-        """Undo what makes the grid of the drawn mottle fine where most of it lies and wide enough for white strokes."""
-        drawn = drawn.clamp(-self.MOST_DRAWN, self.MOST_DRAWN)
-        return drawn * (1 + drawn * drawn / self.BEND)
+    def _joined(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """The mottle of both grids: of the finer as far as it reaches, beyond that of the coarser."""
+        coarse = coarse * self.WIDER
+        most = self.FINELY_DRAWN
+        return fine.clamp(-most, most) + coarse - coarse.clamp(-most, most)
 
 
 MODELS: Mapping[str, type[nn.Module]] = {
