@@ -30,7 +30,9 @@ def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: 
 
 
 def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: TrainConfig) -> None:
-    samples = WindowSamples(XrayImages(files.require("train")), small_config)
+    teacher = str(model_path("window", "fp32"))
+    samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, teacher=teacher))
+    samples.batch(0)  # with images and a teacher in memory, neither of which goes along
     drawn = []
     for workers in (0, 2):
         with closing(batches(samples, 5, workers)) as coming:
@@ -39,7 +41,7 @@ def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: Trai
         expected = samples.batch(step)
         for batch in (ours, theirs):
             assert (batch.quantised, batch.pairs) == (expected.quantised, expected.pairs)
-            for name in ("noisy", "clean", "level", "error_level", "weight"):
+            for name in ("noisy", "clean", "level", "error_level", "weight", "taught"):
                 assert torch.equal(getattr(batch, name), getattr(expected, name)), name
 
 

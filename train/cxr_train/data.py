@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -175,6 +176,11 @@ class XrayImages:
         self.files = list(files) if size is None else _one_per_name(files, size)
         self._cache: dict[int, NDArray[np.uint8]] = {}
         self._room = cache_bytes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the decoded images: another process reads its own."""
+        cached = sum(image.nbytes for image in self._cache.values())
+        return self.__dict__ | {"_cache": {}, "_room": self._room + cached}
 
     def __len__(self) -> int:
         return len(self.files)

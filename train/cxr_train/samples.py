@@ -106,6 +106,7 @@ def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False)
             collate_fn=_as_it_is,
             pin_memory=pinned,
             worker_init_fn=_start_worker,
+            multiprocessing_context="spawn",  # a fork of a process with threads, OpenCV's among them, can hang
         )
         return
     with ThreadPoolExecutor(1) as pool:
@@ -138,6 +139,9 @@ class WindowSamples(Samples):
             path = Path(config.teacher)
             if not card_of(_open_teacher(path), path).told_noise_level:
                 raise ModelError(f"{path}: is no model of windows told the noise level; teach with one like `window`")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_teacher": None}
 
     def own_level(self, index: int) -> float:
         """The mottle that a released image carries itself, which the estimate at inference will see as well."""
