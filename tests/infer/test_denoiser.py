@@ -51,7 +51,7 @@ def test_markers_text_and_lines_stand(window: Model) -> None:
         assert least < kept < 1.1, name
 
 
-@pytest.mark.parametrize("settings", [Settings(memory=60), Settings(window=64), Settings(window=200)])
+@pytest.mark.parametrize("settings", [Settings(memory=35), Settings(window=64), Settings(window=200)])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
 def test_no_seams_whatever_the_windows(window: Model, settings: Settings, dose: float) -> None:
     clean = render_phantom(9, 512)
