@@ -129,6 +129,7 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
         (["window", "--data", ".", "--crop", "16"], "--crop 16 px leaves no room"),
         (["evaluate", "--data", ".", "--weights", "."], "no MODEL/checkpoint.safetensors"),
         (["window", "--data", ".", "--seed", "-1"], "--seed -1 is negative"),
+        (["window", "--data", ".", "--workers", "-1"], "--workers -1 is negative"),
         (["evaluate", "--data", ".", "-n", "0"], "--images 0"),
     ],
 )
