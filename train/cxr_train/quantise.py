@@ -27,7 +27,7 @@ def exporting() -> bool:
     return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
 
 
-def on_grid(x: Tensor, step: float | Tensor, zero: int) -> Tensor:
+def on_grid(x: Tensor, step: float, zero: int) -> Tensor:
     """Each value at its nearest place on the grid step * (0 - zero ... STEPS - zero); the shape stays."""
     return (x / step).round_().clamp_(-zero, STEPS - zero).mul_(step)
 
@@ -37,13 +37,16 @@ class _OnGrid(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_step: Tensor, zero: int) -> Tensor:
-        # a number read from a GPU waits for all that it was asked before; beside a tensor x must be float32
         if x.is_cuda or torch.compiler.is_compiling():
-            step: float | Tensor = torch.exp(log_step)
-            values = on_grid(x.float(), step, zero).to(x.dtype)
+            # A number read from a GPU waits for all that it was asked before; beside a tensor x must be float32.
+            # Compiled by torch 2.11, a tensor changed in place or cast to the type it has loses every gradient, without
+            # a word (pytorch issue 180642): there is neither here
+            step = torch.exp(log_step)
+            values = torch.clamp(torch.round(x.float() / step), -zero, STEPS - zero) * step
+            if x.dtype != values.dtype:
+                values = values.to(x.dtype)
         else:
-            step = math.exp(float(log_step))
-            values = on_grid(x, step, zero)
+            values = on_grid(x, math.exp(float(log_step)), zero)
         ctx.save_for_backward(x, log_step, values)
         ctx.zero = zero
         return values
