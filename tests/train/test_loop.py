@@ -167,6 +167,16 @@ def test_a_training_that_diverges_ends_and_says_how_to_go_on(
         train(small_config, files, tmp_path)
 
 
+def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level: level * float("inf"))
+    with pytest.raises(
+        ModelError, match="no gradient reaches the weights at step 1; train with another release of tor"
+    ):
+        train(replace(small_config, ssim_weight=0.0, pairs=0), files, tmp_path)
+
+
 def test_half_of_the_steps_teach_the_8_bit_grids(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     for share in (0.0, 0.5):
         config = replace(small_config, steps=10, quantised_share=share, learning_rate=1e-2)

@@ -87,7 +87,7 @@ class Run:
         loss = loss_of(self.fast_model)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        gradient = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         self.optimizer.step()
         # the average follows quickly at first, so that early validations mean something
         decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
@@ -102,6 +102,11 @@ class Run:
                 raise ModelError(
                     f"{self.directory}: diverged by step {self.progress.step}, the loss is {self.progress.loss}; begin "
                     f"again in another --out with a --learning-rate below {self.config.learning_rate:g}"
+                )
+            if not gradient:  # what a fault of a compiler looks like; the weights would stay as they are, or nearly so
+                raise ModelError(
+                    f"{self.directory}: no gradient reaches the weights at step {self.progress.step}; train with "
+                    f"another release of torch than {torch.__version__}"
                 )
 
     def validate(self, task: Task) -> None:
