@@ -16,6 +16,20 @@ import typer
 
 from cxr_infer import __version__
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
+from cxr_infer.options import (
+    DeidentifyOption,
+    MaxPixelsOption,
+    MemoryOption,
+    ModelOption,
+    OverlapOption,
+    OverwriteOption,
+    PrecisionOption,
+    RepairOption,
+    StrengthOption,
+    ThreadsOption,
+    WhiteOption,
+    WindowOption,
+)
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_PORT
 from cxr_infer.streams import keep_streams_ours
 
@@ -30,45 +44,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Remove quantum mottle from chest X-rays. Research use only: not for diagnosis or any clinical decision.",
 )
-
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="window, original, new, or the path of an .onnx file.")]
-PrecisionOption = Annotated[
-    str, typer.Option(help="fp32, int8, or auto: int8 where the model has it and this CPU is made for it.")
-]
-StrengthOption = Annotated[float, typer.Option(help="0 gives the input back, 1 removes all the mottle found.")]
-WindowOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Side of a window in px, half the overlap beside it at every edge. Default: as large as --memory allows."
-    ),
-]
-OverlapOption = Annotated[
-    int | None, typer.Option(help="Least overlap of neighbouring windows in px. Default: the model's own.")
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option(help="Threads to compute with. Default: what affinity and container quota allow.")
-]
-MemoryOption = Annotated[
-    int, typer.Option(help="MB that the network may take. It decides the size of windows and how many run together.")
-]
-MaxPixelsOption = Annotated[int, typer.Option(help="Most pixels that one image may have; larger ones are refused.")]
-WhiteOption = Annotated[
-    int | None,
-    typer.Option(help="Stored value that means white in 16-bit pictures, 4095 for 12-bit data. Default: 65535."),
-]
-DeidentifyOption = Annotated[
-    str, typer.Option(help="Only `no`: a DICOM result carries the patient's data as its source does.")
-]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
-RepairOption = Annotated[
-    bool,
-    typer.Option(
-        "--repair-wrapped",
-        envvar="CXR_INFER_REPAIR_WRAPPED",
-        help="First undo the wrap-around of 8-bit noise: near-black specks in bright areas become white. "
-        "Only for images that wrapped.",
-    ),
-]
 
 
 @app.callback()

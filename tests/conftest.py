@@ -23,6 +23,9 @@ from cxr_infer.phantom import render_phantom
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# `cxr-infer` as a process, for what needs more say over it than the fixture `run` gives
+COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
+
 PATIENTS = 10  # of the data directory, two images each
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

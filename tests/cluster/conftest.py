@@ -20,8 +20,8 @@ from cxr_infer.image_io import write_image
 from cxr_infer.intensity import from_unit
 from cxr_infer.mottle import poisson_mottle
 from cxr_infer.phantom import render_phantom
+from tests.conftest import COMMAND
 
-COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
 FILES, SIDE = 200, 64  # px
 FEW = 10
 BAD = {"1/damaged.png": b"\x89PNG\r\n\x1a\nhalf", "empty.png": b"", "2/text.jpg": b"no JPEG"}

@@ -22,8 +22,8 @@ import pytest
 
 from benchmarks.scale import stop_node
 from cxr_infer.output import MANIFEST
-from tests.cluster.conftest import COMMAND, S3, contents, ended, records, signalled
-from tests.conftest import Run
+from tests.cluster.conftest import S3, contents, ended, records, signalled
+from tests.conftest import COMMAND, Run
 
 RAY = str(Path(sys.executable).with_name("ray"))
 PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|left alone, .*)\n")  # and what else the local engine says

@@ -16,8 +16,8 @@ import yaml
 from cxr_infer.errors import UsageError
 from cxr_infer.output import MANIFEST, OutputDirectory, State, digest
 from cxr_infer.shard import Shard, is_sibling, parse_shard
-from tests.cluster.conftest import BAD, COMMAND, FILES, contents, ended, records, signalled
-from tests.conftest import REPOSITORY, Run
+from tests.cluster.conftest import BAD, FILES, contents, ended, records, signalled
+from tests.conftest import COMMAND, REPOSITORY, Run
 
 EXAMPLES = REPOSITORY / "examples" / "cluster"
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")

@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,10 +22,9 @@ from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import read_gray, write_image
 from cxr_infer.output import MANIFEST
-from tests.conftest import Run
+from tests.conftest import COMMAND, Run
 
 FILES = 60
-COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, which .ci/run installs")
@@ -329,87 +327,6 @@ def test_a_result_appears_once_it_and_its_line_are_on_the_disk(tmp_path: Path, n
             renamed.append(synced)
             synced = []
     assert len(renamed) == 3, out
-
-
-def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
-    write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
-    write_image(tmp_path / "x" / "large.png", np.zeros((9000, 9000), np.uint8))
-    write_image(tmp_path / "x" / "z.png", noisy_bytes[:64, :64])
-    limited = ["bash", "-c", 'ulimit -v 1200000; exec "$@"', "-"]
-    done = subprocess.run([*limited, *COMMAND, "dir", tmp_path / "x"], capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert "large.png: too large for this machine's memory" in done.stderr
-    assert sorted(p.name for p in (tmp_path / "x-denoised").glob("*.png")) == ["a.png", "z.png"]
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [{"TERM": "dumb"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}, {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}, {}],
-)
-def test_bare_environments(tmp_path: Path, noisy_bytes: NDArray[np.uint8], environment: dict[str, str]) -> None:
-    """No HOME, no terminal, hardly anything set."""
-    write_image(tmp_path / "x" / "Лёгкие.png", noisy_bytes[:64, :64])
-    done = subprocess.run(
-        [*COMMAND, "dir", "x"], cwd=tmp_path, env=environment, capture_output=True, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, done.stderr
-    assert b"\x1b" not in done.stdout + done.stderr
-    assert read_gray(tmp_path / "x-denoised" / "Лёгкие.png").shape == (64, 64)
-
-
-@pytest.mark.parametrize(
-    "closing",
-    ["| head -c 1", "2>&1 | true", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1"],
-)
-def test_closed_and_full_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDArray[np.uint8], closing: str) -> None:
-    for index in range(3):
-        write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])
-    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' dir x --json r.json {closing}; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == 0
-    assert results(tmp_path / "x-denoised") == 3
-    assert json.loads((tmp_path / "r.json").read_text())["summary"]["done"] == 3
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_one_file_is_abandoned_without_debris(tmp_path: Path, number: signal.Signals, status: int) -> None:
-    """Stopped in the middle of writing it."""
-    write_image(tmp_path / "x.png", np.zeros((64, 64), np.uint8))
-    code = (
-        "import os, sys, time; from cxr_infer import cli, files\n"
-        f"os.fsync = lambda _: (os.kill(os.getpid(), {int(number)}), time.sleep(5))\n"
-        "cli.main()"
-    )
-    command = [sys.executable, "-c", code, "file", "x.png", "out.png"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
-
-
-INTERRUPTED_IMPORT = """
-import os, signal, sys, time
-class Interrupted:
-    def find_spec(self, name, *_):
-        if name == "cv2":
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(5)
-            except KeyboardInterrupt:
-                raise ImportError("initialization failed")
-sys.meta_path.insert(0, Interrupted())
-from cxr_infer.__main__ import main
-main()
-"""
-
-
-def test_ctrl_c_while_libraries_are_loaded_is_no_fault_of_theirs(tmp_path: Path) -> None:
-    """numpy makes an ImportError of it."""
-    (tmp_path / "x").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_IMPORT, "dir", tmp_path / "x"], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
 
 
 @needs_root

@@ -171,9 +171,7 @@ def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level: level * float("inf"))
-    with pytest.raises(
-        ModelError, match="no gradient reaches the weights at step 1; train with another release of tor"
-    ):
+    with pytest.raises(ModelError, match="no gradient reaches the weights at step 1; train with another release of"):
         train(replace(small_config, ssim_weight=0.0, pairs=0), files, tmp_path)
 
 
