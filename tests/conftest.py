@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cxr_infer.image_io import write_image
 from cxr_infer.intensity import from_unit, to_bytes
 from cxr_infer.mottle import poisson_mottle
+from cxr_infer.output import MANIFEST
 from cxr_infer.phantom import render_phantom
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -29,6 +30,12 @@ COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
 PATIENTS = 10  # of the data directory, two images each
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def tree(folder: Path, *, manifest: bool = False) -> dict[str, bytes]:
+    """Every file by its name, hidden ones too; that by which an output knows its results only where asked for."""
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and (manifest or p.name != MANIFEST))
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
 @pytest.fixture(scope="session")

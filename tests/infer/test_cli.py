@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -20,8 +15,7 @@ from cxr_infer import __version__
 from cxr_infer.image_io import read_gray, write_image
 from cxr_infer.intensity import from_unit
 from cxr_infer.metrics import psnr
-from cxr_infer.output import MANIFEST
-from tests.conftest import Run
+from tests.conftest import Run, tree
 
 
 @pytest.fixture
@@ -32,12 +26,6 @@ def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8], noisy: NDArray[np.floa
     write_image(folder / "Лёгкие" / "sechzehn.tif", from_unit(noisy, np.dtype(np.uint16)))
     write_image(folder / "Лёгкие" / "lossy.jpg", noisy_bytes)
     return folder
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file, hidden ones too, but for the manifest of an output directory."""
-    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != MANIFEST)
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
 def test_version_is_printed(run: Run) -> None:
@@ -249,45 +237,6 @@ def test_a_long_run_shows_the_summary_and_the_worst(run: Run, tmp_path: Path, no
     done = run("cxr-infer", "dir", "many")
     assert "the 5 worst of 30" in done.stdout
     assert sum(f"{index:02}.png" in done.stdout for index in range(30)) == 5
-
-
-@pytest.fixture
-def slow_run(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Iterator[subprocess.Popen[str]]:
-    for index in range(400):
-        write_image(tmp_path / "many" / f"{index:03}.png", noisy_bytes)
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from cxr_infer.cli import main; main()", "dir", "many", "--json", "report.json"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.kill()
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_with_whole_files_and_a_report_of_them(
-    slow_run: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int
-) -> None:
-    out = tmp_path / "many-denoised"
-    deadline = time.monotonic() + 60
-    while not list(out.glob("*.png")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    slow_run.send_signal(number)
-    stdout, stderr = slow_run.communicate(timeout=60)
-    assert slow_run.returncode == status
-    assert "interrupted" in stderr
-    assert "denoised" in stdout
-    written = sorted(tree(out))
-    assert 0 < len(written) < 400
-    assert all(read_gray(out / name).shape == (256, 256) for name in written)
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["interrupted"] is True
-    assert [record["name"] for record in report["files"] if record["status"] == "done"] == written
-    assert [record["status"] for record in report["files"]] == ["done"] * len(written) + ["pending"] * (
-        400 - len(written)
-    )
 
 
 def test_a_link_in_the_output_never_leads_back_to_the_originals(run: Run, xrays: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cxr_infer.image_io import read_gray, write_image
-from tests.conftest import COMMAND
+from tests.conftest import COMMAND, tree
 
 
 def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
@@ -55,6 +57,45 @@ def test_closed_and_full_streams_lose_no_result(tmp_path: Path, noisy_bytes: NDA
     assert done.returncode == 0
     assert len(list((tmp_path / "x-denoised").rglob("*.png"))) == 3
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["done"] == 3
+
+
+@pytest.fixture
+def slow_run(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Iterator[subprocess.Popen[str]]:
+    for index in range(400):
+        write_image(tmp_path / "many" / f"{index:03}.png", noisy_bytes)
+    process = subprocess.Popen(
+        [*COMMAND, "dir", "many", "--json", "report.json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield process
+    process.kill()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_whole_files_and_a_report_of_them(
+    slow_run: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    out = tmp_path / "many-denoised"
+    deadline = time.monotonic() + 60
+    while not list(out.glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    slow_run.send_signal(number)
+    stdout, stderr = slow_run.communicate(timeout=60)
+    assert slow_run.returncode == status
+    assert "interrupted" in stderr
+    assert "denoised" in stdout
+    written = sorted(tree(out))
+    assert 0 < len(written) < 400
+    assert all(read_gray(out / name).shape == (256, 256) for name in written)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["interrupted"] is True
+    assert [record["name"] for record in report["files"] if record["status"] == "done"] == written
+    assert [record["status"] for record in report["files"]] == ["done"] * len(written) + ["pending"] * (
+        400 - len(written)
+    )
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

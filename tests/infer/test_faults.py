@@ -22,16 +22,12 @@ from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import read_gray, write_image
 from cxr_infer.output import MANIFEST
-from tests.conftest import COMMAND, Run
+from tests.conftest import COMMAND, Run, tree
 
 FILES = 60
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, which .ci/run installs")
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +44,7 @@ def undisturbed(xrays: Path) -> dict[str, bytes]:
     out = xrays.with_name("undisturbed")
     done = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = tree(out)
+    found = tree(out, manifest=True)
     assert len(found) == FILES + 1
     return found
 
@@ -99,7 +95,7 @@ def test_killed_at_20_moments_the_rest_is_done_as_if_nothing_had_happened(
     assert killed > 10
     done = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert tree(out) == undisturbed
+    assert tree(out, manifest=True) == undisturbed
 
 
 def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
@@ -118,9 +114,9 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
         return [record["status"] for record in json.loads((tmp_path / "r.json").read_text())["files"]]
 
     assert statuses() == ["done"] * 4
-    first = tree(out)
+    first = tree(out, manifest=True)
     assert statuses() == ["skipped"] * 4
-    assert tree(out) == first
+    assert tree(out, manifest=True) == first
     write_image(tmp_path / "x" / "b.png", noisy_bytes[64:128, :64])  # another image
     (out / "c.png").unlink()
     (out / "d.png").write_bytes(b"annotated by a physician")
@@ -148,7 +144,7 @@ def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: d
     assert "another run is writing there" in second.stderr
     first.communicate()
     assert first.returncode == 0
-    assert tree(out) == undisturbed
+    assert tree(out, manifest=True) == undisturbed
 
 
 def test_an_output_that_is_taken_away_ends_the_run(xrays: Path, tmp_path: Path) -> None:
@@ -222,7 +218,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match="Input/output error"):
         write_bytes(path, parts())
-    assert tree(tmp_path) == {"x.png": b"old"}
+    assert tree(tmp_path, manifest=True) == {"x.png": b"old"}
 
 
 @contextlib.contextmanager
@@ -245,13 +241,13 @@ def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
         assert "No space left on device" in full.stderr
         assert "can take no more" in full.stderr
         assert "Traceback" not in full.stderr
-        found = {name: content for name, content in tree(disk / "out").items() if name != MANIFEST}
+        found = tree(disk / "out")
         assert 0 < len(found) < FILES
         assert all(content == undisturbed[name] for name, content in found.items())
         assert len(json.loads((tmp_path / "r.json").read_text())["files"]) == FILES
         subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
         assert run("cxr-infer", "dir", xrays, "--out", disk / "out").returncode == 0
-        assert tree(disk / "out") == undisturbed
+        assert tree(disk / "out", manifest=True) == undisturbed
 
 
 @needs_root
@@ -271,7 +267,7 @@ def test_a_failing_disk_ends_the_run(xrays: Path, tmp_path: Path, undisturbed: d
     done = subprocess.run([*tracing, *COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 1
     assert "Input/output error" in done.stderr
-    found = {name: content for name, content in tree(out).items() if name != MANIFEST}
+    found = tree(out)
     assert len(found) >= 4
     assert all(content == undisturbed[name] for name, content in found.items())
 

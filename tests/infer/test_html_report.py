@@ -29,9 +29,8 @@ from cxr_infer.html_report.page import Run as ReportRun
 from cxr_infer.image_io import write_image
 from cxr_infer.json_report import JsonReport
 from cxr_infer.results import DONE, FAILED, FileResult, Summary
-from tests.conftest import REPOSITORY, Run
+from tests.conftest import COMMAND, REPOSITORY, Run, tree
 from tests.infer.dicom_files import computed, encoded, stored
-from tests.infer.test_cli import tree
 
 VOID = {"meta", "input", "img"}
 HOSTILE = (
@@ -241,7 +240,7 @@ def test_an_interrupted_run_leaves_a_valid_page(
 ) -> None:
     for index in range(400):
         write_image(tmp_path / "many" / f"{index:03}.png", noisy_bytes)
-    command = [sys.executable, "-c", "from cxr_infer.cli import main; main()", "dir", "many", "--report", "r.html"]
+    command = [*COMMAND, "dir", "many", "--report", "r.html"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not list((tmp_path / "many-denoised").glob("*.png")) and time.monotonic() < deadline:

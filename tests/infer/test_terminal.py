@@ -6,13 +6,13 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.image_io import write_image
+from tests.conftest import COMMAND
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
 
@@ -20,7 +20,7 @@ COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
 def on_a_terminal(folder: Path, **environment: str) -> tuple[str, str]:
     """Run `cxr-infer dir` with stderr on a pseudo-terminal: what stdout and the terminal got."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from cxr_infer.cli import main; main()", "dir", str(folder), "--overwrite"]
+    command = [*COMMAND, "dir", str(folder), "--overwrite"]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **environment}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment) as process:
         os.close(theirs)

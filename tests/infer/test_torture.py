@@ -19,7 +19,8 @@ from cxr_infer.dicom import DICOM_HEAD, is_dicom
 from cxr_infer.kinds import output_name
 from cxr_infer.output import MANIFEST
 from tests.conftest import REPOSITORY
-from tests.infer.torture import DONE, FAILED, IGNORED, Case, build
+from tests.infer.torture import build
+from tests.infer.torture_case import DONE, FAILED, IGNORED, Case
 
 ENOUGH_MEMORY = 300  # MB; the bombs ask for a gigabyte and more
 
