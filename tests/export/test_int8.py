@@ -69,6 +69,7 @@ def check_integers(exported: onnx.ModelProto, model: nn.Module) -> None:
     stored = {t.name: numpy_helper.to_array(t) for t in exported.graph.initializer}
     integers = {name: array for name, array in stored.items() if name.endswith("weight.integers")}
     convolutions = {name: m for name, m in model.named_modules() if isinstance(m, QuantisedConv)}
+    head = convolutions.pop("head")
     assert integers.keys() == {f"{name}.weight.integers" for name in convolutions}
     for name, conv in convolutions.items():
         array = integers[f"{name}.weight.integers"]
@@ -77,6 +78,19 @@ def check_integers(exported: onnx.ModelProto, model: nn.Module) -> None:
         np.testing.assert_allclose(array * steps, conv.weight.detach().numpy(), atol=0.501 * float(steps.max()))
         assert stored[f"{name}.bias.integers"].dtype == np.int32
         assert f"{name}.weight" not in stored
+    # of 2x2 places the last convolution draws 4x4 pixels: those of the first place are 0, 1 and, a row below, 4, 5;
+    # then all of them again for the coarser grid
+    (drawn,) = (n.removesuffix(".integers") for n, a in stored.items() if a.dtype == np.int8 and a.shape[-1] == 4)
+    first_place = [0, 1, 4, 5]
+    steps = stored[f"{drawn}.steps"][first_place, None, None, None]
+    fine, coarse = np.split(stored[f"{drawn}.integers"], 2)
+    np.testing.assert_array_equal(fine, coarse)
+    fine_steps, coarse_steps = np.split(stored[f"{drawn}.steps"], 2)
+    np.testing.assert_allclose(fine_steps, coarse_steps * model.WIDER, rtol=1e-6)
+    array = fine[first_place] * steps
+    np.testing.assert_allclose(array[..., :3, :3], head.weight.detach().numpy(), atol=0.501 * float(steps.max()))
+    assert not array[..., 3, :].any()
+    assert not array[..., 3].any()
 
 
 def check_computes_as_on_grids(exported: onnx.ModelProto, model: nn.Module) -> None:
@@ -102,9 +116,10 @@ def test_the_file_holds_and_computes_what_training_computed_on_the_grids(
 def test_sums_of_the_shipped_weights_overflow_on_no_cpu() -> None:
     """On x86 without VNNI two products are added in 16 bits, which onnxruntime can be asked to avoid."""
     model = onnx.load(REPOSITORY / "weights" / "window" / "model.int8.onnx")
-    stored = [numpy_helper.to_array(t) for t in model.graph.initializer if t.name.endswith("weight.integers")]
-    assert len(stored) > 20
-    for array in stored:
+    stored = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+    weights = [array for array in stored if array.dtype == np.int8]
+    assert len(weights) > 20
+    for array in weights:
         neighbours = array.astype(int).transpose(0, 2, 3, 1).reshape(-1, 2)
         assert STEPS * np.maximum(neighbours, 0).sum(axis=1).max() < 1 << 15
         assert STEPS * np.minimum(neighbours, 0).sum(axis=1).min() >= -(1 << 15)

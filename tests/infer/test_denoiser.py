@@ -51,17 +51,26 @@ def test_markers_text_and_lines_stand(window: Model) -> None:
         assert least < kept < 1.1, name
 
 
-@pytest.mark.parametrize("settings", [Settings(memory=35), Settings(window=64), Settings(window=200)])
+def memory_for(pixels: float, model: Model) -> Settings:
+    """So that so many may be in the network at once."""
+    return Settings(memory=int(pixels * model.card.memory_per_pixel / 1e6))
+
+
+@pytest.mark.parametrize("settings", [None, Settings(window=64), Settings(window=200)], ids=["memory", "64", "200"])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
-def test_no_seams_whatever_the_windows(window: Model, settings: Settings, dose: float) -> None:
+def test_no_seams_whatever_the_windows(window: Model, settings: Settings | None, dose: float) -> None:
     clean = render_phantom(9, 512)
     noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(2)), 1)
     assert window.grid(noisy.shape, Settings()).computed == noisy.size, "one window by default"
+    settings = settings or memory_for(0.6 * noisy.size, window)
     assert window.grid(noisy.shape, settings).computed > noisy.size
     whole, in_windows = (window.denoise_unit(noisy, chosen) for chosen in (Settings(), settings))
     difference = in_windows - whole
-    # rounded to 8-bit grids, a value may fall to either side, anywhere: that is grain of a level or two, but no line
-    assert np.abs(difference).max() <= (1 if window.card.precision == "fp32" else 3) * GRAY_LEVEL
+    # rounded to 8-bit grids, a value may fall to either side, anywhere: that is grain of a level or two, and of a step
+    # of the wider grid where mottle lies beyond the finer one, but no line
+    most, nearly_all = (1, 1) if window.card.precision == "fp32" else (6 if dose == 20 else 3, 2)
+    assert np.abs(difference).max() <= most * GRAY_LEVEL
+    assert np.quantile(np.abs(difference), 0.999) <= nearly_all * GRAY_LEVEL
     for axis in (0, 1):
         assert np.abs(difference.mean(axis=axis)).max() <= 0.1 * GRAY_LEVEL
 
@@ -80,7 +89,8 @@ def test_memory_bounds_what_is_in_the_network_at_once(window: Model) -> None:
 
 
 def test_more_memory_means_larger_windows_and_less_overlap(window: Model) -> None:
-    computed = [window.grid((4096, 4096), Settings(memory=memory)).computed for memory in (150, 300, 320, 1000, 5000)]
+    budgets = [memory_for(pixels, window) for pixels in (0.7e6, 1.4e6, 2.2e6, 7e6, 20e6)]
+    computed = [window.grid((4096, 4096), settings).computed for settings in budgets]
     assert computed == sorted(set(computed), reverse=True)
     assert computed[-1] == 4096**2
 

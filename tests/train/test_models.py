@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -57,15 +58,6 @@ def test_window_has_four_stages_and_gives_back_what_has_no_noise() -> None:
     x = torch.rand(1, 1, 32, 32)
     torch.testing.assert_close(model(x, torch.zeros(1)), x)
     assert (model(x, torch.full((1,), 0.1)) - x).abs().max() > 1e-3
-
-
-def test_pixel_unshuffle_and_its_inverse_are_fixed_convolutions() -> None:
-    model = build_model("window")
-    x = torch.rand(2, 1, 8, 12)
-    unshuffled = torch.nn.functional.conv2d(x, model.shuffle, stride=2)
-    torch.testing.assert_close(unshuffled, torch.nn.functional.pixel_unshuffle(x, 2))
-    torch.testing.assert_close(torch.nn.functional.conv_transpose2d(unshuffled, model.shuffle, stride=2), x)
-    assert not any("shuffle" in name for name, _ in model.named_parameters())
 
 
 def test_a_model_rebuilds_from_its_file_alone(tmp_path: Path) -> None:
@@ -129,7 +121,7 @@ def test_window_fits_a_laptop() -> None:
         if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             layer.register_forward_hook(count)
     model(torch.rand(1, 1, size, size), torch.full((1,), 0.05))
-    assert 20_000 < multiply_adds / size**2 < 50_000
+    assert 20_000 < multiply_adds / size**2 < 45_000
     assert sum(parameter.numel() for parameter in model.parameters()) * 4 < 5_000_000
     assert (REPOSITORY / "weights" / "window" / "checkpoint.safetensors").stat().st_size < 5_000_000
 
@@ -148,12 +140,41 @@ def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> No
     level = torch.tensor([[0.02], [0.04]])
 
     def detail(level: torch.Tensor) -> torch.Tensor:
-        return model._detail(root, nn.functional.conv2d(root, model.shuffle, stride=2), level)
+        """Fine plus coarse, in levels."""
+        _, fine, coarse, _ = model._seen(root, level)
+        return fine + model.COARSE * coarse
 
     assert detail(level).abs().max() < 1e-5
-    root[:, 0, 17, 16] += 0.04  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
-    torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([0.5, 0.25]), rtol=1e-3, atol=0)
-    assert detail(torch.zeros(2, 1)).abs().max() == model.MOST_DETAIL
+    root[:, 0, 17, 16] += 0.1  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
+    torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([5.0, 2.5]), rtol=1e-3, atol=0)
+    assert model._seen(root, level)[1].max() == model.FINE
+    assert all(part.abs().max() <= 2 for part in model._seen(root, torch.zeros(2, 1))[:3])
+
+
+def test_pixels_and_the_level_are_told_beside_the_detail() -> None:
+    model = WindowDenoisingAutoencoder((8, 8, 8, 8))
+    root = torch.rand(2, 1, 16, 16)
+    pixels, _, _, told = model._seen(root, torch.tensor([[0.02], [0.04]]))
+    torch.testing.assert_close(pixels, 4 * nn.functional.pixel_unshuffle(root, 2) - 2)
+    assert told.shape == (2, 4, 8, 8)
+    assert torch.equal(told, told[..., :1, :1].expand_as(told)), "the same at every place"
+    assert not torch.equal(told[0], told[1])
+
+
+def test_mottle_is_drawn_finely_where_most_of_it_lies_and_coarsely_beyond() -> None:
+    model = WindowDenoisingAutoencoder((8, 8, 8, 8)).eval()
+    with torch.no_grad():
+        model.drawn.log_step.fill_(math.log(0.025))
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([0.333, -2.017, 7.777, -50.0]))
+        features = torch.rand(1, 8, 1, 1)
+        plain = model._mottle(features).flatten()
+        with quantised(model):
+            on_grids = model._mottle(features).flatten()
+    torch.testing.assert_close(plain, torch.tensor([0.333, -2.017, 7.777, -50.0]))
+    torch.testing.assert_close(on_grids[:2], plain[:2], rtol=0, atol=0.0126)
+    assert on_grids[2].item() == pytest.approx(7.777, abs=0.051)
+    assert on_grids[3].item() == pytest.approx(-128 * 0.025 * 4), "as far as the coarse grid reaches"
 
 
 def test_what_torch_compiles_computes_the_same_on_and_off_the_grids() -> None:

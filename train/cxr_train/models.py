@@ -115,27 +115,38 @@ def _stages(widths: Sequence[int], blocks: Sequence[int]) -> nn.ModuleList:
 class WindowEncoder(nn.Module):
     """Four convolutional stages down, at 1/2, 1/4, 1/8 and 1/16 of the resolution."""
 
-    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+    def __init__(self, in_channels: int, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
+        self.entering = Quantiser()
+        self.stem = QuantisedConv(in_channels, widths[0], 3, padding=1)
         self.entered = Quantiser()
         self.stages = _stages(widths, blocks)
         self.down = nn.ModuleList(
             nn.Sequential(QuantisedConv(a, b, 2, stride=2), Quantiser()) for a, b in pairwise(widths)
         )
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Returns each stage's features, finest first: [(N, widths[i], H / 2^(i+1), W / 2^(i+1))]."""
-        x = self.entered(x)
-        if self.entered.on and exporting():
-            # Said to pass through memory with channels last, it stays so in onnxruntime's int8, which else turns it
-            # forth and back around each sum at this resolution, a twentieth of its time
-            n, channels, height, width = x.shape
-            rows = x.permute(0, 2, 3, 1).reshape(n, height * width, channels)
-            x = self.entered(rows.reshape(n, height, width, channels).permute(0, 3, 1, 2))
+    def forward(self, seen: Sequence[Tensor]) -> list[Tensor]:
+        """seen: what enters, side by side in channels, each (N, C, H / 2, W / 2).
+
+        Returns each stage's features, finest first: [(N, widths[i], H / 2^(i+1), W / 2^(i+1))].
+        """
+        x = self.entered(self.stem(self._entering(seen)))
         features = [self.stages[0](x)]
         for down, stage in zip(self.down, self.stages[1:], strict=True):
             features.append(stage(down(features[-1])))
         return features
+
+    def _entering(self, seen: Sequence[Tensor]) -> Tensor:
+        """All of it on one grid, (N, C, H / 2, W / 2)."""
+        if not (self.entering.on and exporting()):
+            return self.entering(torch.cat(list(seen), dim=1))
+        # brought together as integers, a quarter of the bytes
+        x = self.entering(torch.cat([self.entering(part) for part in seen], dim=1))
+        # Said to pass through memory with channels last, it stays so in onnxruntime's int8, which else turns it forth
+        # and back around each sum at this resolution, a twentieth of its time
+        n, channels, height, width = x.shape
+        rows = x.permute(0, 2, 3, 1).reshape(n, height * width, channels)
+        return self.entering(rows.reshape(n, height, width, channels).permute(0, 3, 1, 2))
 
 
 class Upsample(nn.Module):
@@ -183,19 +194,20 @@ class WindowDenoisingAutoencoder(nn.Module):
     Works in the square-root domain, where Poisson mottle is equally strong at every brightness, and is told how strong
     it is: denoised = (sqrt(noisy) - noise_level * mottle)^2, where `mottle` is what the network draws, in units of the
     level. Beside the pixels it sees what sets each apart from its surround, in units of the level too, so that faint
-    mottle of a high dose looks to it as strong as that of a low one. Pixel-unshuffle by 2 and its inverse are fixed
-    stride-2 convolutions, which every ONNX runtime loads with free height and width.
+    mottle of a high dose looks to it as strong as that of a low one. Pixel-unshuffle is made of slices and its inverse
+    of a fixed convolution, which every ONNX runtime loads with free height and width.
     """
 
     STRIDE = 16  # height and width of a window are multiples of it
     SURROUND = 2  # radius of the surround at half of the resolution: 10x10 px
     LEAST_LEVEL = 0.004  # a clean image has no mottle to measure its detail by
-    DETAIL_UNIT, MOST_DETAIL = 4.0, 2.0  # detail is told in units of four levels, cut off at two of them
+    FINE, COARSE = 2.0, 2.0  # detail is told up to FINE levels, and what goes beyond in units of COARSE levels
+    FINELY_DRAWN, WIDER = 3.1, 4.0  # levels of mottle on the finer of two grids, and what the other has more
 
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 96, 96),
-        encoder_blocks: Sequence[int] = (1, 2, 2, 1),
+        encoder_blocks: Sequence[int] = (1, 2, 2, 0),
         decoder_blocks: Sequence[int] = (2, 2, 1),
     ) -> None:
         """widths: channels of each stage. encoder_blocks, decoder_blocks: residual blocks of each, finest first."""
@@ -205,17 +217,13 @@ class WindowDenoisingAutoencoder(nn.Module):
             "encoder_blocks": list(encoder_blocks),
             "decoder_blocks": list(decoder_blocks),
         }
-        self.shuffle: Tensor
-        self.register_buffer("shuffle", torch.eye(4).reshape(4, 1, 2, 2), persistent=False)
-        self.spread: Tensor
-        self.register_buffer("spread", torch.ones(4, 1, 1, 1), persistent=False)
         self.shuffle_by_4: Tensor
         self.register_buffer("shuffle_by_4", torch.eye(16).reshape(16, 1, 4, 4), persistent=False)
-        self.stem = nn.Conv2d(8, widths[0], 3, padding=1)
-        self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, widths[0]))
-        self.encoder = WindowEncoder(widths, encoder_blocks)
+        self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 4))
+        self.encoder = WindowEncoder(16, widths, encoder_blocks)
         self.decoder = WindowDecoder(widths, decoder_blocks)
-        self.head = nn.Conv2d(widths[0], 4, 3, padding=1)  # not on a grid: that cost 0.1 dB at 20 photons
+        self.head = QuantisedConv(widths[0], 4, 3, padding=1)
+        self.drawn = Quantiser()
 
     def forward(self, noisy: Tensor, noise_level: Tensor) -> Tensor:
         """noisy: (N, 1, H, W) in [0, 1]. noise_level: (N,), sd of sqrt(pixel). Returns (N, 1, H, W) in [0, 1].
@@ -227,40 +235,54 @@ class WindowDenoisingAutoencoder(nn.Module):
             noisy = F.pad(noisy, (0, -width % self.STRIDE, 0, -height % self.STRIDE), mode="replicate")
         root = torch.sqrt(noisy)
         level = noise_level.reshape(-1, 1)
-        told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
-        pixels = F.conv2d(root, self.shuffle, stride=2)
-        x = self.stem(torch.cat([pixels, self._detail(root, pixels, level)], dim=1)) + told[:, :, None, None]
-        features = self.decoder(self.encoder(x)).float()  # float32 again where these two ran in bfloat16
-        mottle = self._drawn(features)
-        clean_root = root - level[:, :, None, None] * mottle
+        features = self.decoder(self.encoder(self._seen(root, level))).float()  # these two may run in bfloat16
+        clean_root = root - level[:, :, None, None] * self._mottle(features)
         if self.training:  # unclipped, so that a pixel beyond black or white still has a gradient
             return (clean_root * clean_root)[..., :height, :width]
-        denoised = torch.clamp(F.relu(clean_root) ** 2, max=1.0)
+        clean_root = clean_root.clamp(0, 1)
+        denoised = clean_root * clean_root
         return denoised if exporting() else denoised[..., :height, :width]
 
-    def _drawn(self, features: Tensor) -> Tensor:
-        """features: (N, widths[0], H / 2, W / 2). Returns the mottle, (N, 1, H, W)."""
+    def _seen(self, root: Tensor, level: Tensor) -> list[Tensor]:
+        """root: (N, 1, H, W), level: (N, 1). Returns 4 x (N, 4, H / 2, W / 2) in [-2, 2], for all to share one grid.
+
+        Of every 2x2 pixels the pixels, what sets each apart from the mean of its surround in units of the level, in
+        two parts that add up, and four functions of the level. The network gives the mottle of a pixel back almost as
+        it sees it, so that what the grid rounds away there is lost: the first part is as fine as 256 steps allow.
+        """
+        pixels = torch.cat([root[..., y::2, x::2] for y in (0, 1) for x in (0, 1)], dim=1)
+        padded = F.pad(F.avg_pool2d(root, 2), (self.SURROUND,) * 4, mode="replicate")
+        surround = torch.cat([F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1)] * 4, dim=1)
+        detail = (pixels - surround) / level.clamp(min=self.LEAST_LEVEL)[:, :, None, None]
+        fine = detail.clamp(-self.FINE, self.FINE)
+        coarse = ((detail - fine) / self.COARSE).clamp(-2, 2)
+        told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
+        return [4 * pixels - 2, fine, coarse, 0 * pixels + told[:, :, None, None]]
+
+    def _mottle(self, features: Tensor) -> Tensor:
+        """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W).
+
+        It is drawn twice, for one grid to be fine where most of it lies and the other wide enough for white strokes.
+        """
         if not exporting():
-            return F.pixel_shuffle(self.head(features), 2)
+            drawn = self.head(features)
+            return F.pixel_shuffle(self._joined(self.drawn(drawn), self.drawn(drawn / self.WIDER)), 2)
         # onnxruntime computes 16 channels where 4 are asked for; so 2x2 places are drawn at once, with the same result
         weight, bias = (self.head.get_parameter(name) for name in ("weight", "bias"))
         # (row and column of the place, 4 pixels of it, channels, 4, 4)
         shifted = torch.stack([F.pad(weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)])
         in_rows = shifted.reshape(2, 2, 2, 2, -1, 4, 4).transpose(1, 2).reshape(16, -1, 4, 4)
         biases = bias.reshape(1, 2, 1, 2).expand(2, 2, 2, 2).reshape(16)
-        drawn = F.conv2d(features, in_rows, biases, stride=2, padding=1)
-        return F.conv_transpose2d(drawn, self.shuffle_by_4, stride=4)
+        weights, biases = (torch.cat([part, part / self.WIDER]) for part in (in_rows, biases))
+        fine, coarse = self.drawn(F.conv2d(features, weights, biases, stride=2, padding=1)).split(16, dim=1)
+        mottle = self._joined(fine, coarse)
+        return F.pixel_shuffle(mottle, 4) if self.drawn.on else F.conv_transpose2d(mottle, self.shuffle_by_4, stride=4)
 
-    def _detail(self, root: Tensor, pixels: Tensor, level: Tensor) -> Tensor:
-        """What sets each pixel apart from the mean of its surround.
-
-        root: (N, 1, H, W), pixels: the same as (N, 4, H / 2, W / 2), level: (N, 1). Returns the shape of `pixels`.
-        """
-        padded = F.pad(F.avg_pool2d(root, 2), (self.SURROUND,) * 4, mode="replicate")
-        # one channel spread to four by a convolution: OpenCV's DNN module cannot broadcast channels
-        surround = F.conv2d(F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1), self.spread)
-        unit = (self.DETAIL_UNIT * level.clamp(min=self.LEAST_LEVEL))[:, :, None, None]
-        return ((pixels - surround) / unit).clamp(-self.MOST_DETAIL, self.MOST_DETAIL)
+    def _joined(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """The mottle of both grids: of the finer as far as it reaches, beyond that of the coarser."""
+        coarse = coarse * self.WIDER
+        most = self.FINELY_DRAWN
+        return fine.clamp(-most, most) + coarse - coarse.clamp(-most, most)
 
 
 MODELS: Mapping[str, type[nn.Module]] = {
