@@ -202,7 +202,7 @@ class WindowDenoisingAutoencoder(nn.Module):
     SURROUND = 2  # radius of the surround at half of the resolution: 10x10 px
     LEAST_LEVEL = 0.004  # a clean image has no mottle to measure its detail by
     FINE, COARSE = 2.0, 2.0  # detail is told up to FINE levels, and what goes beyond in units of COARSE levels
-    FINELY_DRAWN, WIDER = 3.1, 4.0  # levels of mottle on the finer of two grids, and what the other has more
+    FINELY_DRAWN, WIDER = 3.1, 2.0  # levels of mottle on the finer of two grids, and what the other has more
 
     def __init__(
         self,
