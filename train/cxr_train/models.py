@@ -194,8 +194,8 @@ class WindowDenoisingAutoencoder(nn.Module):
     Works in the square-root domain, where Poisson mottle is equally strong at every brightness, and is told how strong
     it is: denoised = (sqrt(noisy) - noise_level * mottle)^2, where `mottle` is what the network draws, in units of the
     level. Beside the pixels it sees what sets each apart from its surround, in units of the level too, so that faint
-    mottle of a high dose looks to it as strong as that of a low one. Pixel-unshuffle is made of slices and its inverse
-    of a fixed convolution, which every ONNX runtime loads with free height and width.
+    mottle of a high dose looks to it as strong as that of a low one. In ONNX pixel-unshuffle is made of slices; its
+    inverse of a fixed convolution in float32 and of `DepthToSpace` in int8, where that is faster.
     """
 
     STRIDE = 16  # height and width of a window are multiples of it
@@ -257,7 +257,8 @@ class WindowDenoisingAutoencoder(nn.Module):
         fine = detail.clamp(-self.FINE, self.FINE)
         coarse = ((detail - fine) / self.COARSE).clamp(-2, 2)
         told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
-        return [4 * pixels - 2, fine, coarse, 0 * pixels + told[:, :, None, None]]
+        everywhere = 0 * pixels + told[:, :, None, None]  # by a sum, whose sides every ONNX runtime makes equal
+        return [4 * pixels - 2, fine, coarse, everywhere]
 
     def _mottle(self, features: Tensor) -> Tensor:
         """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W).
