@@ -257,8 +257,8 @@ class WindowDenoisingAutoencoder(nn.Module):
         fine = detail.clamp(-self.FINE, self.FINE)
         coarse = ((detail - fine) / self.COARSE).clamp(-2, 2)
         told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
-        everywhere = 0 * pixels + told[:, :, None, None]  # by a sum, whose sides every ONNX runtime makes equal
-        return [4 * pixels - 2, fine, coarse, everywhere]
+        # the level is everywhere the same by a sum, whose sides every ONNX runtime makes equal
+        return [4 * pixels - 2, fine, coarse, 0 * pixels + told[:, :, None, None]]
 
     def _mottle(self, features: Tensor) -> Tensor:
         """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W).
