@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import multiprocessing
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from cxr_infer.denoiser import load_model
-from cxr_infer.errors import ModelError
+from cxr_infer.errors import ModelError, UsageError
 from cxr_infer.installed import model_path
 from cxr_infer.mottle import estimate_mottle, to_square_root_level
 from cxr_train.config import NoiseConfig, TrainConfig
@@ -43,6 +47,40 @@ def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: Trai
             assert (batch.quantised, batch.pairs) == (expected.quantised, expected.pairs)
             for name in ("noisy", "clean", "level", "error_level", "weight", "taught"):
                 assert torch.equal(getattr(batch, name), getattr(expected, name)), name
+
+
+def test_a_process_that_is_killed_ends_the_batches_in_one_line(files: XrayFiles, small_config: TrainConfig) -> None:
+    with closing(batches(WindowSamples(XrayImages(files.require("train")), small_config), 0, 1)) as coming:
+        next(coming)
+        for process in multiprocessing.active_children():
+            process.kill()
+        with pytest.raises(UsageError, match="--workers: a process was ended"):
+            for _ in coming:
+                pass
+
+
+TRAINING = """
+import os, sys
+from pathlib import Path
+from cxr_train.config import TrainConfig
+from cxr_train.data import XrayImages, find_xrays
+from cxr_train.samples import WindowSamples, batches
+
+if __name__ == "__main__":
+    images = XrayImages(find_xrays(Path(sys.argv[1])).require("train"))
+    coming = batches(WindowSamples(images, TrainConfig("window", batch=2, crop=32)), 0, 1)
+    next(coming)
+    print("drawn", flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_no_process_is_left_where_the_training_is_killed(data_directory: Path, tmp_path: Path) -> None:
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING, encoding="utf-8")
+    # its output ends when the last process ends that could write to it
+    ended = subprocess.run([sys.executable, script, data_directory], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (-9, "drawn\n"), ended.stderr
 
 
 def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
+from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -16,9 +21,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from cxr_infer.errors import ModelError
+from cxr_infer.errors import ModelError, UsageError
 from cxr_infer.intensity import to_unit
 from cxr_infer.model_card import DENOISED, NOISE_LEVEL, NOISY
 from cxr_infer.mottle import TAP_SPACING, estimate_mottle, to_square_root_level
@@ -63,8 +67,16 @@ class Batch:
     pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
     taught: Tensor | None = None  # what the teacher makes of the noisy crops, where there is one
 
+    def __getstate__(self) -> dict[str, Any]:
+        """To another process as arrays, a copy: torch would share memory by descriptors that its owner must outlive."""
+        return {name: part.numpy() if isinstance(part, Tensor) else part for name, part in self.__dict__.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, part in state.items():
+            self.__dict__[name] = torch.from_numpy(part) if isinstance(part, np.ndarray) else part
+
     def pin_memory(self) -> Batch:
-        """In memory from which a GPU fetches while the CPU goes on; DataLoader asks for it by this name."""
+        """In memory from which a GPU fetches while the CPU goes on."""
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def to(self, device: torch.device) -> Batch:
@@ -82,50 +94,63 @@ class Batch:
         )
 
 
-class Samples(Dataset[Batch]):
+class Samples(Protocol):
     """Batches by the number of the training step."""
 
-    def batch(self, step: int) -> Batch:
-        raise NotImplementedError
-
-    def __getitem__(self, step: int) -> Batch:
-        return self.batch(step)
+    def batch(self, step: int) -> Batch: ...
 
 
 def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False) -> Generator[Batch]:
     """The batches of step `first` and all that follow, drawn ahead: in a thread, or in so many processes.
 
-    They are the same in either case. pinned: for a GPU, see `Batch.pin_memory`.
+    They are the same in either case. pinned: for a GPU, see `Batch.pin_memory`. Raises UsageError where a process ends
+    that was not asked to.
     """
-    if workers:
-        yield from DataLoader(
-            samples,
-            batch_size=None,
-            sampler=count(first),
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            pin_memory=pinned,
-            worker_init_fn=_start_worker,
-            multiprocessing_context="spawn",  # a fork of a process with threads, OpenCV's among them, can hang
-        )
-        return
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(samples.batch, first)
-        for step in count(first + 1):
-            batch = coming.result()
-            coming = pool.submit(samples.batch, step)
-            yield batch
+    pool = _processes(samples, workers) if workers else ThreadPoolExecutor(1)
+    draw = _draw if workers else samples.batch
+    steps = count(first)
+    try:
+        coming = deque(pool.submit(draw, step) for step in islice(steps, max(1, 2 * workers)))
+        while True:
+            batch = coming.popleft().result()
+            coming.append(pool.submit(draw, next(steps)))
+            yield batch.pin_memory() if pinned else batch
+    except BrokenProcessPool:
+        raise UsageError("--workers: a process was ended, perhaps for want of memory; --resume with fewer") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+def _processes(samples: Samples, workers: int) -> ProcessPoolExecutor:
+    # spawned: a fork of a process with threads, OpenCV's among them, can hang
+    return ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (samples,))
 
 
-def _start_worker(_number: int) -> None:
+_drawn_here: Samples | None = None  # in a process that draws: its images stay decoded from one batch to the next
+
+
+def _draw(step: int) -> Batch:
+    assert _drawn_here is not None
+    return _drawn_here.batch(step)
+
+
+def _start_worker(samples: Samples) -> None:
     """A process among as many as there are cores computes on one of them, and is ended by the training alone."""
+    global _drawn_here
+    _drawn_here = samples
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=_end_with_the_training, daemon=True).start()
+
+
+def _end_with_the_training() -> None:
+    """Where the training is killed nobody asks for batches, nor says that there is no need to wait."""
+    training = parent_process()
+    assert training is not None
+    training.join()
+    os._exit(1)
 
 
 class WindowSamples(Samples):
