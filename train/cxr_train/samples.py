@@ -67,14 +67,6 @@ class Batch:
     pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
     taught: Tensor | None = None  # what the teacher makes of the noisy crops, where there is one
 
-    def __getstate__(self) -> dict[str, Any]:
-        """To another process as arrays, a copy: torch would share memory by descriptors that its owner must outlive."""
-        return {name: part.numpy() if isinstance(part, Tensor) else part for name, part in self.__dict__.items()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, part in state.items():
-            self.__dict__[name] = torch.from_numpy(part) if isinstance(part, np.ndarray) else part
-
     def pin_memory(self) -> Batch:
         """In memory from which a GPU fetches while the CPU goes on."""
         return self._changed(lambda tensor: tensor.pin_memory())
@@ -122,7 +114,7 @@ def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False)
 
 
 def _processes(samples: Samples, workers: int) -> ProcessPoolExecutor:
-    # spawned: a fork of a process with threads, OpenCV's among them, can hang
+    # spawned: a fork of a process with threads, OpenCV's among them, can hang; torch shares the memory of tensors
     return ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (samples,))
 
 
