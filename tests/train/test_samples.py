@@ -60,8 +60,9 @@ def test_a_process_that_is_killed_ends_the_batches_in_one_line(files: XrayFiles,
 
 
 TRAINING = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
+from threading import Timer
 from cxr_train.config import TrainConfig
 from cxr_train.data import XrayImages, find_xrays
 from cxr_train.samples import WindowSamples, batches
@@ -69,18 +70,23 @@ from cxr_train.samples import WindowSamples, batches
 if __name__ == "__main__":
     images = XrayImages(find_xrays(Path(sys.argv[1])).require("train"))
     coming = batches(WindowSamples(images, TrainConfig("window", batch=2, crop=32)), 0, 1)
+    signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+    Timer(0.3, os.killpg, (0, signal.SIGINT)).start()  # while the process is being started
     next(coming)
     print("drawn", flush=True)
-    os.kill(os.getpid(), 9)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_no_process_is_left_where_the_training_is_killed(data_directory: Path, tmp_path: Path) -> None:
+def test_the_training_alone_hears_ctrl_c_and_leaves_no_process_where_it_is_killed(
+    data_directory: Path, tmp_path: Path
+) -> None:
     script = tmp_path / "training.py"
     script.write_text(TRAINING, encoding="utf-8")
     # its output ends when the last process ends that could write to it
-    ended = subprocess.run([sys.executable, script, data_directory], capture_output=True, text=True, timeout=120)
-    assert (ended.returncode, ended.stdout) == (-9, "drawn\n"), ended.stderr
+    command = [sys.executable, script, data_directory]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, start_new_session=True)
+    assert (ended.returncode, ended.stdout) == (-9, "interrupted\ndrawn\n"), ended.stderr
 
 
 def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from multiprocessing import get_context, parent_process
@@ -102,7 +103,8 @@ def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False)
     draw = _draw if workers else samples.batch
     steps = count(first)
     try:
-        coming = deque(pool.submit(draw, step) for step in islice(steps, max(1, 2 * workers)))
+        with _ctrl_c_waits():
+            coming = deque(pool.submit(draw, step) for step in islice(steps, max(1, 2 * workers)))
         while True:
             batch = coming.popleft().result()
             coming.append(pool.submit(draw, next(steps)))
@@ -116,6 +118,19 @@ def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False)
 def _processes(samples: Samples, workers: int) -> ProcessPoolExecutor:
     # spawned: a fork of a process with threads, OpenCV's among them, can hang; torch shares the memory of tensors
     return ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (samples,))
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """For processes started meanwhile it waits on, where the system can: until `_start_worker` it would end them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _drawn_here: Samples | None = None  # in a process that draws: its images stay decoded from one batch to the next
