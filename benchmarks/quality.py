@@ -19,6 +19,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field
+from benchmarks.lines import LEAST_CONTRAST, lost_and_false_lines
 from benchmarks.methods import NLM_ANSCOMBE, NOISY, Method, classical, model
 from benchmarks.plots import plot_against_dose
 from benchmarks.tables import table
@@ -75,6 +76,9 @@ class Report:
     by_dose: list[Score] = field(default_factory=list)
     other_noise: list[Score] = field(default_factory=list)
     detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> share kept
+    lines: dict[str, dict[str, float]] = field(
+        default_factory=dict
+    )  # method -> present, lost, false -> number a megapixel
     flat: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> figure -> value
     shift: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)  # dose -> bands, of `window`
 
@@ -203,10 +207,12 @@ def measure(
             report.other_noise.append(score)
 
     local = {name: method for name, method in methods.items() if name not in ("original", "new", NOISY)}
+    pictured = list(clean.values())[:DETAIL_IMAGES]
     for name, method in local.items():
-        report.detail[name] = contrast_kept(list(clean.values())[:DETAIL_IMAGES], method, DETAIL_DOSE)
+        report.detail[name] = contrast_kept(pictured, method, DETAIL_DOSE)
+        report.lines[name] = lost_and_false_lines(pictured, method, DETAIL_DOSE)
         report.flat[name] = flat_field(method, DETAIL_DOSE)
-        say(f"{name}: kept {report.detail[name]}, flat field {report.flat[name]}")
+        say(f"{name}: kept {report.detail[name]}, lines {report.lines[name]}, flat field {report.flat[name]}")
     report.shift = shifts(clean, methods[WINDOW])
     return report
 
@@ -222,6 +228,9 @@ def to_markdown(report: Report) -> str:
     """The tables, ready for the README."""
     inserts = list(LEAST_KEPT)
     kept = [[name, *(f"{values[i]:.2f}" for i in inserts)] for name, values in report.detail.items()]
+    lines = [
+        [name, *(f"{values[i]:.0f}" for i in ("present", "lost", "false"))] for name, values in report.lines.items()
+    ]
     flat = [
         [name, f"{values['grain_left']:.2f}", f"{values['residual_correlation']:.3f}"]
         for name, values in report.flat.items()
@@ -235,6 +244,8 @@ def to_markdown(report: Report) -> str:
         _score_table(report.other_noise, lambda s: f"{s.psnr:.2f} / {s.ssim:.4f}"),
         f"Contrast kept at {DETAIL_DOSE:.0f} photons (1 is all of it).\n",
         table(["method", *inserts], kept),
+        f"Lines of {LEAST_CONTRAST:.0f} gray levels or more at {DETAIL_DOSE:.0f} photons, their number a megapixel.\n",
+        table(["method", "in the clean image", "of them lost", "made up"], lines),
         f"A flat field at {DETAIL_DOSE:.0f} photons: grain left in gray levels, and the residual's autocorrelation.\n",
         table(["method", "grain left", "residual correlation"], flat),
         "`window`: mean error in gray levels by band of clean gray level (its lower end; 255: saturated pixels).\n",

@@ -1,0 +1,91 @@
+"""Whether a method draws lines that are not there, and loses those that are.
+
+An image is searched for short straight lines of either sign, with a line operator after R. N. Dixon and C. J. Taylor,
+Automated asbestos fibre counting, Inst. Phys. Conf. Ser. 44, 1979. A line of the denoised image is false where the
+clean one has less than half of its contrast along most of it; a line of the clean image is lost in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.methods import Method
+from cxr_train.noise import quantise, saturating_mottle
+
+FloatImage = NDArray[np.float32]
+
+LENGTH = 20  # px
+WIDTH = 1.0  # px, standard deviation of the profile across
+FLANK = (3, 6)  # px from the line: what is beside it, to either side
+ORIENTATIONS = 24  # 7.5 degrees apart, so that half the template leaves its line by a third of a pixel
+NEAR = 7  # px, side of the square in which the other image may respond instead
+LEAST_CONTRAST = 8.0  # gray levels of 255 from which a line counts
+
+
+def sides(angle: float) -> tuple[FloatImage, FloatImage]:
+    """What is on a line less what is beside it, on one side and on the other: (K, K) each, K = LENGTH + 1.
+
+    Each is 0 on a constant and c on a line of contrast c that is as wide and as long.
+    """
+    y, x = np.mgrid[-LENGTH // 2 : LENGTH // 2 + 1, -LENGTH // 2 : LENGTH // 2 + 1]
+    across, along = x * np.sin(angle) - y * np.cos(angle), x * np.cos(angle) + y * np.sin(angle)
+    seen = np.clip(LENGTH / 2 + 0.5 - np.abs(along), 0, 1)
+    profile = np.exp(-(across**2) / (2 * WIDTH**2))
+    on = seen * np.where(np.abs(across) < FLANK[0], profile, 0)
+    kernels = []
+    for side in (across, -across):
+        beside = seen * ((side >= FLANK[0]) & (side <= FLANK[1]))
+        kernel = on / on.sum() - beside / beside.sum()
+        kernels.append(np.asarray(kernel / (kernel * profile).sum(), dtype=np.float32))
+    return kernels[0], kernels[1]
+
+
+TEMPLATES = [sides(np.pi * index / ORIENTATIONS) for index in range(ORIENTATIONS)]
+
+
+def line_response(image: FloatImage) -> tuple[FloatImage, FloatImage]:
+    """Contrast of the bright and of the dark line through each pixel, not below 0, in the unit of the image (H, W).
+
+    On neither side it is less than half of what it is on average, or an edge, or the pixels beside a line of the other
+    sign, would be one.
+    """
+    bright, dark = np.zeros_like(image), np.zeros_like(image)
+    for templates in TEMPLATES:
+        one, other = (cv2.filter2D(image, cv2.CV_32F, part, borderType=cv2.BORDER_REFLECT_101) for part in templates)
+        mean = (one + other) / 2
+        np.maximum(bright, np.minimum(mean, 2 * np.minimum(one, other)), out=bright)
+        np.maximum(dark, -np.maximum(mean, 2 * np.maximum(one, other)), out=dark)
+    return bright, dark
+
+
+def lines_missing(image: FloatImage, other: FloatImage) -> tuple[int, int]:
+    """How many lines, bright or dark, an image has, and how many of them the other has not. Both (H, W) in [0, 1]."""
+    present = missing = 0
+    square = np.ones((NEAR, NEAR), np.uint8)
+    for response, others in zip(line_response(image), line_response(other), strict=True):
+        strong = response >= LEAST_CONTRAST / 255
+        count, line = cv2.connectedComponents(strong.astype(np.uint8))
+        absent = strong & (cv2.dilate(others, square) < response / 2)
+        share = np.bincount(line[absent], minlength=count) / np.bincount(line.ravel(), minlength=count)
+        present += count - 1
+        missing += int((share[1:] > 0.5).sum())
+    return present, missing
+
+
+def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: float, seed: int = 0) -> dict[str, float]:
+    """Lines a megapixel at a dose: `present` in the clean images, of which `lost`, and `false` ones that a method drew.
+
+    images: clean, (H, W) in [0, 1].
+    """
+    counts, pixels = np.zeros(3), 0
+    for index, clean in enumerate(images):
+        noisy = quantise(saturating_mottle(clean, white, np.random.default_rng([seed, index])))
+        denoised = quantise(method(noisy, white))
+        counts += (*lines_missing(clean, denoised), lines_missing(denoised, clean)[1])
+        pixels += clean.size
+    present, lost, false = (float(count) * 1e6 / pixels for count in counts)
+    return {"present": present, "lost": lost, "false": false}
