@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -147,8 +146,8 @@ def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> No
     assert detail(level).abs().max() < 1e-5
     root[:, 0, 17, 16] += 0.1  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
     torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([5.0, 2.5]), rtol=1e-3, atol=0)
-    assert model._seen(root, level)[1].max() == model.FINE
-    assert all(part.abs().max() <= 2 for part in model._seen(root, torch.zeros(2, 1))[:3])
+    assert model._seen(root, level)[1].max() == model.SEEN
+    assert all(part.abs().max() <= model.SEEN for part in model._seen(root, torch.zeros(2, 1))[:3])
 
 
 def test_pixels_and_the_level_are_told_beside_the_detail() -> None:
@@ -163,18 +162,22 @@ def test_pixels_and_the_level_are_told_beside_the_detail() -> None:
 
 def test_mottle_is_drawn_finely_where_most_of_it_lies_and_coarsely_beyond() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8)).eval()
+    strengths = torch.linspace(-8, 8, 1601)
     with torch.no_grad():
-        model.drawn.log_step.fill_(math.log(0.025))
         model.head.weight.zero_()
-        model.head.bias.copy_(torch.tensor([0.333, -2.017, 5.777, -50.0]))
-        features = torch.rand(1, 8, 1, 1)
-        plain = model._mottle(features).flatten()
+        model.head.bias.zero_()
+        model.head.weight[:, 0, 1, 1] = 1
+        features = torch.zeros(1, 8, 1, len(strengths))
+        features[0, 0, 0] = strengths
+        plain = model._mottle(features)[0, 0, 0, ::2]
         with quantised(model):
-            on_grids = model._mottle(features).flatten()
-    torch.testing.assert_close(plain, torch.tensor([0.333, -2.017, 5.777, -50.0]))
-    torch.testing.assert_close(on_grids[:2], plain[:2], rtol=0, atol=0.0126)
-    assert on_grids[2].item() == pytest.approx(5.777, abs=0.026)
-    assert on_grids[3].item() == pytest.approx(-128 * 0.025 * 2), "as far as the coarse grid reaches"
+            on_grids = model._mottle(features)[0, 0, 0, ::2]
+    torch.testing.assert_close(plain, strengths)
+    error = (on_grids - strengths).abs()
+    step, widest = model.FINELY_DRAWN / 127, model.FINELY_DRAWN * model.WIDER
+    assert error[strengths.abs() <= model.FINELY_DRAWN].max() < 0.51 * step
+    assert error[strengths.abs() <= widest].max() < 0.51 * step * model.WIDER, "none is lost between the grids"
+    assert on_grids[-1].item() == pytest.approx(widest), "as far as the coarse grid reaches"
 
 
 def test_what_torch_compiles_computes_the_same_on_and_off_the_grids() -> None:

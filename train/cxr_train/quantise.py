@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STEPS = 255  # of an unsigned 8-bit activation
+MIDDLE = 128  # the one that stands for 0 where values are of either sign
 MOST_WEIGHT = 127  # steps of a signed 8-bit weight to either side, and of two neighbours together
 CLIP_CANDIDATES = tuple(0.9**power for power in range(24))  # of the largest value, for the first guess of a grid
 LEAST_RANGE = 0.1  # of a first guess: a fresh block changes nothing yet
@@ -65,13 +66,15 @@ class _OnGrid(torch.autograd.Function):
 class Quantiser(nn.Module):
     """A place where activations lie on the grid of unsigned 8-bit integers, while that is switched on.
 
-    zero: the integer that stands for 0; 128 for values of either sign, 0 for values after a ReLU.
+    zero: the integer that stands for 0; MIDDLE for values of either sign, 0 for values after a ReLU. step: of the grid,
+    where it is not to be calibrated and learned.
     """
 
-    def __init__(self, zero: int = 128) -> None:
+    def __init__(self, zero: int = MIDDLE, step: float | None = None) -> None:
         super().__init__()
         self.zero = zero
-        self.log_step = nn.Parameter(torch.zeros(()))  # exactly 0: not calibrated yet
+        # exactly 0: not calibrated yet
+        self.log_step = nn.Parameter(torch.tensor(math.log(step or 1.0)), requires_grad=step is None)
         self.on = False
         self.calibrating = False
 

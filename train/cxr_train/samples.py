@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -99,18 +99,27 @@ def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False)
     They are the same in either case. pinned: for a GPU, see `Batch.pin_memory`. Raises UsageError where a process ends
     that was not asked to.
     """
+    # made before a signal is held back, which making its locks would end
     pool = _processes(samples, workers) if workers else ThreadPoolExecutor(1)
     draw = _draw if workers else samples.batch
+    coming: deque[Future[Batch]] = deque()
+
+    def draw_ahead(step: int) -> None:
+        with _ctrl_c_waits():  # any of these may start a process
+            coming.append(pool.submit(draw, step))
+
     steps = count(first)
     try:
-        with _ctrl_c_waits():
-            coming = deque(pool.submit(draw, step) for step in islice(steps, max(1, 2 * workers)))
+        for step in islice(steps, max(1, 2 * workers)):
+            draw_ahead(step)
         while True:
             batch = coming.popleft().result()
-            coming.append(pool.submit(draw, next(steps)))
+            draw_ahead(next(steps))
             yield batch.pin_memory() if pinned else batch
     except BrokenProcessPool:
-        raise UsageError("--workers: a process was ended, perhaps for want of memory; --resume with fewer") from None
+        raise UsageError(
+            "--workers: a process was ended, perhaps for want of memory or of room in /dev/shm; use fewer"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
