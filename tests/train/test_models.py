@@ -146,8 +146,8 @@ def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> No
     assert detail(level).abs().max() < 1e-5
     root[:, 0, 17, 16] += 0.1  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
     torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([5.0, 2.5]), rtol=1e-3, atol=0)
-    assert model._seen(root, level)[1].max() == model.SEEN
-    assert all(part.abs().max() <= model.SEEN for part in model._seen(root, torch.zeros(2, 1))[:3])
+    assert model._seen(root, level)[1].max() == model.FINE
+    assert all(part.abs().max() <= 2 for part in model._seen(root, torch.zeros(2, 1))[:3])
 
 
 def test_pixels_and_the_level_are_told_beside_the_detail() -> None:

@@ -201,8 +201,7 @@ class WindowDenoisingAutoencoder(nn.Module):
     STRIDE = 16  # height and width of a window are multiples of it
     SURROUND = 2  # radius of the surround at half of the resolution: 10x10 px
     LEAST_LEVEL = 0.004  # a clean image has no mottle to measure its detail by
-    SEEN = 2.0  # what enters lies within it to either side of 0, detail in units of the level
-    COARSE = 2.0  # levels: the unit of what detail has beyond it
+    FINE, COARSE = 2.0, 2.0  # detail is told up to FINE levels, and what goes beyond in units of COARSE levels
     FINELY_DRAWN = 3.1  # levels of mottle, to either side of 0, that the finer of two grids covers
     WIDER = 2.0  # how many times as coarse, and as wide, the other is
 
@@ -246,7 +245,7 @@ class WindowDenoisingAutoencoder(nn.Module):
         return denoised if exporting() else denoised[..., :height, :width]
 
     def _seen(self, root: Tensor, level: Tensor) -> list[Tensor]:
-        """root: (N, 1, H, W), level: (N, 1). Returns 4 x (N, 4, H / 2, W / 2), within SEEN for all to share one grid.
+        """root: (N, 1, H, W), level: (N, 1). Returns 4 x (N, 4, H / 2, W / 2), in [-2, 2] for all to share one grid.
 
         Of every 2x2 pixels the pixels, what sets each apart from the mean of its surround in units of the level, in
         two parts that add up, and four functions of the level, as large as was learned. The network gives the mottle of
@@ -257,17 +256,17 @@ class WindowDenoisingAutoencoder(nn.Module):
         padded = F.pad(F.avg_pool2d(root, 2), (self.SURROUND,) * 4, mode="replicate")
         surround = torch.cat([F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1)] * 4, dim=1)
         detail = (pixels - surround) / level.clamp(min=self.LEAST_LEVEL)[:, :, None, None]
-        fine = detail.clamp(-self.SEEN, self.SEEN)
-        coarse = ((detail - fine) / self.COARSE).clamp(-self.SEEN, self.SEEN)
+        fine = detail.clamp(-self.FINE, self.FINE)
+        coarse = ((detail - fine) / self.COARSE).clamp(-2, 2)
         told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
         # the level is everywhere the same by a sum, whose sides every ONNX runtime makes equal
-        return [2 * self.SEEN * pixels - self.SEEN, fine, coarse, 0 * pixels + told[:, :, None, None]]
+        return [4 * pixels - 2, fine, coarse, 0 * pixels + told[:, :, None, None]]
 
     def _mottle(self, features: Tensor) -> Tensor:
         """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W).
 
-        On 8-bit grids it is drawn twice, for one grid to be fine where most of it lies and the other wide enough for
-        white strokes.
+        It is drawn twice, for one 8-bit grid to be fine where most of it lies and the other wide enough for white
+        strokes; in float32 the two add up to it.
         """
         if not exporting():
             drawn = self.head(features)
@@ -278,12 +277,10 @@ class WindowDenoisingAutoencoder(nn.Module):
         shifted = torch.stack([F.pad(weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)])
         in_rows = shifted.reshape(2, 2, 2, 2, -1, 4, 4).transpose(1, 2).reshape(16, -1, 4, 4)
         biases = bias.reshape(1, 2, 1, 2).expand(2, 2, 2, 2).reshape(16)
-        if not self.drawn.on:
-            places = F.conv2d(features, in_rows, biases, stride=2, padding=1)
-            return F.conv_transpose2d(places, self.shuffle_by_4, stride=4)
         weights, biases = (torch.cat([part, part / self.WIDER]) for part in (in_rows, biases))
         fine, coarse = self.drawn(F.conv2d(features, weights, biases, stride=2, padding=1)).split(16, dim=1)
-        return F.pixel_shuffle(self._joined(fine, coarse), 4)
+        mottle = self._joined(fine, coarse)
+        return F.pixel_shuffle(mottle, 4) if self.drawn.on else F.conv_transpose2d(mottle, self.shuffle_by_4, stride=4)
 
     def _joined(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """The mottle of both grids: of the finer as far as it reaches, beyond that of the coarser."""
