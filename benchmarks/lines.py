@@ -26,10 +26,11 @@ NEAR = 7  # px, side of the square in which the other image may respond instead
 LEAST_CONTRAST = 8.0  # gray levels of 255 from which a line counts
 
 
-def sides(angle: float) -> tuple[FloatImage, FloatImage]:
-    """What is on a line less what is beside it, on one side and on the other: (K, K) each, K = LENGTH + 1.
+def line_templates(angle: float) -> tuple[FloatImage, FloatImage]:
+    """What is on a line less what is beside it, on one side and on the other: (K, K) float32 each, K = LENGTH + 1.
 
-    Each is 0 on a constant and c on a line of contrast c that is as wide and as long.
+    angle: radians, 0 along a row and pi / 2 along a column. Correlated with an image, each gives 0 on a constant and c
+    on a line of contrast c that is as wide and as long.
     """
     y, x = np.mgrid[-LENGTH // 2 : LENGTH // 2 + 1, -LENGTH // 2 : LENGTH // 2 + 1]
     across, along = x * np.sin(angle) - y * np.cos(angle), x * np.cos(angle) + y * np.sin(angle)
@@ -44,12 +45,13 @@ def sides(angle: float) -> tuple[FloatImage, FloatImage]:
     return kernels[0], kernels[1]
 
 
-TEMPLATES = [sides(np.pi * index / ORIENTATIONS) for index in range(ORIENTATIONS)]
+TEMPLATES = [line_templates(np.pi * index / ORIENTATIONS) for index in range(ORIENTATIONS)]
 
 
 def line_response(image: FloatImage) -> tuple[FloatImage, FloatImage]:
-    """Contrast of the bright and of the dark line through each pixel, not below 0, in the unit of the image (H, W).
+    """Contrast of the bright and of the dark line through each pixel, (H, W) float32 each, at least 0.
 
+    image: (H, W) float32 in [0, 1]; the contrast is in the same unit.
     It is at most twice what the weaker of the two sides shows, or an edge, and the pixels beside a line of the other
     sign, would count as lines.
     """
@@ -63,7 +65,10 @@ def line_response(image: FloatImage) -> tuple[FloatImage, FloatImage]:
 
 
 def lines_missing(response: FloatImage, other: FloatImage) -> tuple[int, int]:
-    """How many lines of one sign an image has, and how many of them another has not. Both are responses, (H, W)."""
+    """How many lines of one sign an image has, and how many of them another has not.
+
+    response, other: what `line_response` gives of the two for that sign, (H, W).
+    """
     strong = response >= LEAST_CONTRAST / 255
     count, line = cv2.connectedComponents(strong.astype(np.uint8))
     absent = strong & (cv2.dilate(other, np.ones((NEAR, NEAR), np.uint8)) < response / 2)
@@ -74,7 +79,7 @@ def lines_missing(response: FloatImage, other: FloatImage) -> tuple[int, int]:
 def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: float, seed: int = 0) -> dict[str, float]:
     """Lines a megapixel at a dose: `present` in the clean images, of which `lost`, and `false` ones that a method drew.
 
-    images: clean, (H, W) in [0, 1].
+    images: clean, (H, W) float32 in [0, 1]. white: photons at white. seed: of the noise.
     """
     counts, pixels = np.zeros(3), 0
     for index, clean in enumerate(images):

@@ -76,9 +76,7 @@ class Report:
     by_dose: list[Score] = field(default_factory=list)
     other_noise: list[Score] = field(default_factory=list)
     detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> share kept
-    lines: dict[str, dict[str, float]] = field(
-        default_factory=dict
-    )  # method -> present, lost, false -> number a megapixel
+    lines: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> present, lost, false -> a megapixel
     flat: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> figure -> value
     shift: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)  # dose -> bands, of `window`
 

@@ -1,26 +1,20 @@
 from __future__ import annotations
 
-import multiprocessing
-import subprocess
-import sys
-from contextlib import closing
 from dataclasses import replace
-from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from cxr_infer.denoiser import load_model
-from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.errors import ModelError
 from cxr_infer.installed import model_path
 from cxr_infer.mottle import estimate_mottle, to_square_root_level
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.inserts import FAINT, KINDS, draw_insert
 from cxr_train.noise import MOST_BLUR, correlated_mottle
-from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, batches, share_of_level_seen
+from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, share_of_level_seen
 
 
 def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: TrainConfig) -> None:
@@ -31,62 +25,6 @@ def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: 
     assert (first.noisy != other.noisy).any(), "noise is drawn afresh at every step"
     reseeded = WindowSamples(XrayImages(files.require("train")), replace(small_config, seed=2)).batch(3)
     assert (first.noisy != reseeded.noisy).any()
-
-
-def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: TrainConfig) -> None:
-    teacher = str(model_path("window", "fp32"))
-    samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, teacher=teacher))
-    samples.batch(0)  # with images and a teacher in memory, neither of which goes along
-    drawn = []
-    for workers in (0, 2):
-        with closing(batches(samples, 5, workers)) as coming:
-            drawn.append(list(islice(coming, 5)))
-    for step, (ours, theirs) in enumerate(zip(*drawn, strict=True), start=5):
-        expected = samples.batch(step)
-        for batch in (ours, theirs):
-            assert (batch.quantised, batch.pairs) == (expected.quantised, expected.pairs)
-            for name in ("noisy", "clean", "level", "error_level", "weight", "taught"):
-                assert torch.equal(getattr(batch, name), getattr(expected, name)), name
-
-
-def test_a_process_that_is_killed_ends_the_batches_in_one_line(files: XrayFiles, small_config: TrainConfig) -> None:
-    with closing(batches(WindowSamples(XrayImages(files.require("train")), small_config), 0, 1)) as coming:
-        next(coming)
-        for process in multiprocessing.active_children():
-            process.kill()
-        with pytest.raises(UsageError, match="--workers: a process was ended"):
-            for _ in coming:
-                pass
-
-
-TRAINING = """
-import os, signal, sys
-from pathlib import Path
-from threading import Timer
-from cxr_train.config import TrainConfig
-from cxr_train.data import XrayImages, find_xrays
-from cxr_train.samples import WindowSamples, batches
-
-if __name__ == "__main__":
-    images = XrayImages(find_xrays(Path(sys.argv[1])).require("train"))
-    coming = batches(WindowSamples(images, TrainConfig("window", batch=2, crop=32)), 0, 1)
-    signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
-    Timer(0.3, os.killpg, (0, signal.SIGINT)).start()  # while the process is being started
-    next(coming)
-    print("drawn", flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_the_training_alone_hears_ctrl_c_and_leaves_no_process_where_it_is_killed(
-    data_directory: Path, tmp_path: Path
-) -> None:
-    script = tmp_path / "training.py"
-    script.write_text(TRAINING, encoding="utf-8")
-    # its output ends when the last process ends that could write to it
-    command = [sys.executable, script, data_directory]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, start_new_session=True)
-    assert (ended.returncode, ended.stdout) == (-9, "interrupted\ndrawn\n"), ended.stderr
 
 
 def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:

@@ -19,7 +19,7 @@ from cxr_train.checkpoint import CheckpointInfo, read_tensors, save_checkpoint, 
 from cxr_train.config import CHECKPOINT, STATE_FILE, NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.models import build_model
-from cxr_train.samples import batches
+from cxr_train.prefetch import batches
 from cxr_train.tasks import Task, make_task
 
 STATE = STATE_FILE
@@ -184,7 +184,7 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def use_bfloat16(model: nn.Module, device: torch.device) -> None:
     """Let encoder and decoder compute in bfloat16 where the hardware has it: twice as fast on such a CPU.
 
-    The last convolution and the loss stay float32, as do the grids, whose steps bfloat16 cannot tell apart.
+    What enters, before the first convolution, the last convolution and the loss stay float32.
     """
     # torch has no public name for this question, so an older or newer torch may not know it
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)

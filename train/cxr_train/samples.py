@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import count, islice
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any, Protocol
 
 import cv2
@@ -23,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.errors import ModelError
 from cxr_infer.intensity import to_unit
 from cxr_infer.model_card import DENOISED, NOISE_LEVEL, NOISY
 from cxr_infer.mottle import TAP_SPACING, estimate_mottle, to_square_root_level
@@ -91,82 +82,6 @@ class Samples(Protocol):
     """Batches by the number of the training step."""
 
     def batch(self, step: int) -> Batch: ...
-
-
-def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False) -> Generator[Batch]:
-    """The batches of step `first` and all that follow, drawn ahead: in a thread, or in so many processes.
-
-    They are the same in either case. pinned: for a GPU, see `Batch.pin_memory`. Raises UsageError where a process ends
-    that was not asked to.
-    """
-    # made before a signal is held back, which making its locks would end
-    pool = _processes(samples, workers) if workers else ThreadPoolExecutor(1)
-    draw = _draw if workers else samples.batch
-    coming: deque[Future[Batch]] = deque()
-
-    def draw_ahead(step: int) -> None:
-        with _ctrl_c_waits():  # any of these may start a process
-            coming.append(pool.submit(draw, step))
-
-    steps = count(first)
-    try:
-        for step in islice(steps, max(1, 2 * workers)):
-            draw_ahead(step)
-        while True:
-            batch = coming.popleft().result()
-            draw_ahead(next(steps))
-            yield batch.pin_memory() if pinned else batch
-    except BrokenProcessPool:
-        raise UsageError(
-            "--workers: a process was ended, perhaps for want of memory or of room in /dev/shm; use fewer"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _processes(samples: Samples, workers: int) -> ProcessPoolExecutor:
-    # spawned: a fork of a process with threads, OpenCV's among them, can hang; torch shares the memory of tensors
-    return ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (samples,))
-
-
-@contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """For processes started meanwhile it waits on, where the system can: until `_start_worker` it would end them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-_drawn_here: Samples | None = None  # in a process that draws: its images stay decoded from one batch to the next
-
-
-def _draw(step: int) -> Batch:
-    assert _drawn_here is not None
-    return _drawn_here.batch(step)
-
-
-def _start_worker(samples: Samples) -> None:
-    """A process among as many as there are cores computes on one of them, and is ended by the training alone."""
-    global _drawn_here
-    _drawn_here = samples
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    Thread(target=_end_with_the_training, daemon=True).start()
-
-
-def _end_with_the_training() -> None:
-    """Where the training is killed nobody asks for batches, nor says that there is no need to wait."""
-    training = parent_process()
-    assert training is not None
-    training.join()
-    os._exit(1)
 
 
 class WindowSamples(Samples):
