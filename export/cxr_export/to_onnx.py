@@ -19,8 +19,6 @@ from cxr_infer.model_card import (
     DENOISED,
     INT8,
     METADATA_KEY,
-    NOISE_LEVEL,
-    NOISE_LEVEL_RECIPE,
     NOISY,
     RESEARCH_USE,
     ModelCard,
@@ -76,9 +74,9 @@ def _trace(model: nn.Module) -> onnx.ModelProto:
     batch = torch.export.Dim("batch")
     if isinstance(model, WindowDenoisingAutoencoder):
         side, multiple = EXAMPLE_SIDE, model.STRIDE
-        arguments = (torch.rand(2, 1, side, 2 * side), torch.full((2,), 0.05))
+        arguments = (torch.rand(2, 1, side, 2 * side),)
         free = {0: batch, 2: multiple * torch.export.Dim("rows"), 3: multiple * torch.export.Dim("columns")}
-        shapes = {NOISY: free, NOISE_LEVEL: {0: batch}}
+        shapes = {NOISY: free}
     else:
         arguments = (torch.rand(2, 1, WHOLE_IMAGE_SIDE, WHOLE_IMAGE_SIDE),)
         shapes = {NOISY: {0: batch}}
@@ -141,7 +139,5 @@ def _describe(model: nn.Module, info: CheckpointInfo) -> ModelCard:
         multiple=WindowDenoisingAutoencoder.STRIDE,
         window=WINDOW,
         overlap=OVERLAP,
-        told_noise_level=True,
-        noise_level_recipe=NOISE_LEVEL_RECIPE,
         **common,
     )

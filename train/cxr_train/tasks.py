@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from cxr_infer.intensity import to_unit
 from cxr_infer.metrics import SSIM_C1, SSIM_C2, SSIM_RADIUS, SSIM_SIGMA, psnr_of_mse
-from cxr_infer.mottle import estimate_mottle
 from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
+from cxr_train.detector_noise import SHAPE_SCALES
 from cxr_train.models import WHOLE_IMAGE_SIDE
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
+from cxr_train.noise_maps import maps_of
 from cxr_train.quantise import calibrate, quantised
-from cxr_train.samples import ERROR_EXPONENT, Batch, Samples, WholeImageSamples, WindowSamples
+from cxr_train.samples import Batch, Samples, WholeImageSamples, WindowSamples
 from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
@@ -61,15 +62,28 @@ def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
 
 CONTRAST = 2.0  # see `contrast_lost`
 SSIM_STRIDE = 4  # px between the windows of SSIM: neighbouring ones overlap enough, and the loss costs a tenth
+ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
+SHAPELESS = 0.004  # square-root domain: of noise that faint the shape counts half
 LEAST_INSERT = 0.05  # energy over the crop; weaker ones, such as those clipped away on white, must not outweigh others
 
 
-def expected_error(level: Tensor) -> Tensor:
-    """Root mean square error in [0, 1] that a trained `window` leaves at a noise level, measured on validation images.
+def expected_error(level: Tensor, shape: Tensor) -> Tensor:
+    """Root mean square error in [0, 1] that a trained `window` leaves, (N, 1, 1, 1).
 
-    0.020 at 20 photons, 0.014 at 71, 0.010 at 200, 0.0076 at 600.
+    level: (N, h, w), shape: (N, SHAPES), of `Batch`. Measured for white noise on validation images: 0.020 at 20
+    photons, 0.014 at 71, 0.010 at 200, 0.0076 at 600. Noise whose means over 4x4 px are stronger than those of white
+    noise leaves about as much as white noise that strong.
     """
-    return 0.09 * (level + 0.01) ** ERROR_EXPONENT
+    coarse = shape[:, SHAPE_SCALES.index(4)].clamp(min=-0.5)
+    as_white = torch.sqrt((level * level).mean(dim=(1, 2))) * torch.exp(coarse)
+    return (0.09 * (as_white + 0.004) ** ERROR_EXPONENT)[:, None, None, None]
+
+
+def map_error(maps: Tensor, level: Tensor, shape: Tensor) -> Tensor:
+    """How far maps (N, MAPS, h, w) are from the truth; the shape counts as far as there is noise to have one."""
+    apart = F.smooth_l1_loss(maps, maps_of(level, shape), beta=0.1, reduction="none")
+    noise = (level / (level + SHAPELESS))[:, None]
+    return apart[:, :1].mean() + (noise * apart[:, 1:]).mean()
 
 
 def contrast_lost(denoised: Tensor, clean: Tensor) -> Tensor:
@@ -117,9 +131,11 @@ class WindowTask(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         clean = batch.clean
-        expected = expected_error(batch.error_level)[:, None, None, None]
+        assert batch.level is not None
+        assert batch.shape is not None
+        expected = expected_error(batch.level, batch.shape)
         with quantised(model, on=batch.quantised):
-            denoised = model(batch.noisy, batch.level)
+            denoised, maps = model(batch.noisy)
         error = (denoised - clean) / expected
         loss = (batch.weight * self.BEND * (torch.sqrt(error * error + self.BEND**2) - self.BEND)).mean()
         if batch.pairs:
@@ -128,6 +144,7 @@ class WindowTask(Task):
         if batch.taught is not None:
             apart = (denoised.clamp(0, 1) - batch.taught) / expected
             loss = loss + self.config.teacher_weight * (apart * apart).mean()
+        loss = loss + self.config.map_weight * map_error(maps, batch.level, batch.shape)
         if self.config.ssim_weight:
             loss = loss + self.config.ssim_weight * dissimilarity(denoised, clean)
         return loss
@@ -139,10 +156,9 @@ class WindowTask(Task):
             errors: dict[str, list[float]] = {name: [], f"{name}_int8": []}
             for index, clean in enumerate(self.validation):
                 noisy = noisy_validation(clean, white, index) if white else clean
-                level = torch.tensor([estimate_mottle(noisy).level], dtype=torch.float32, device=device)
                 for key, on in zip(errors, (False, True), strict=True):
                     with torch.no_grad(), quantised(model, on=on):
-                        denoised = model(torch.from_numpy(noisy)[None, None].to(device), level)[0, 0].cpu().numpy()
+                        denoised = model(torch.from_numpy(noisy)[None, None].to(device))[0, 0].cpu().numpy()
                     errors[key].append(psnr_of_mse(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
             metrics |= {key: float(np.mean(values)) for key, values in errors.items()}
         scored = [f"psnr_q{white:.0f}{suffix}" for white in VALIDATION_DOSES for suffix in ("", "_int8")]
@@ -151,7 +167,7 @@ class WindowTask(Task):
 
     def calibrate(self, model: nn.Module) -> None:
         batch = self.samples.batch(0).to(next(model.parameters()).device)
-        calibrate(model, batch.noisy, batch.level)
+        calibrate(model, batch.noisy)
 
 
 class WholeImageTask(Task):
