@@ -24,7 +24,7 @@ from cxr_train.models import build_model
 from cxr_train.quantise import STEPS, QuantisedConv, calibrate, quantised
 from tests.conftest import REPOSITORY
 
-INPUTS = torch.rand(2, 1, 64, 96, generator=torch.Generator().manual_seed(0)), torch.tensor([0.03, 0.08])
+INPUTS = (torch.rand(2, 1, 64, 96, generator=torch.Generator().manual_seed(0)),)
 SHALLOW = {"widths": [8, 8, 8, 8], "encoder_blocks": [1, 0, 0, 1], "decoder_blocks": [1, 0, 0]}
 INFO = CheckpointInfo("window", SHALLOW, {}, {}, {}, "0")
 

@@ -14,6 +14,7 @@ class NoiseConfig:
     clean_share: float = 0.06  # crops left as they are: a clean image must come back unchanged
     processed_share: float = 0.4  # of those: compressed, smoothed or cut off by others before
     poisson_share: float = 0.34  # crops with plain Poisson mottle; the others have noise as detectors make it
+    most_sd: float = 40.0  # gray levels, of that
     published_share: float = 0.5  # whole-image models: share at the published dose, the others over the range
 
 
@@ -31,7 +32,7 @@ class TrainConfig:
     batch: int = 14  # images or crops a step
     crop: int = 128  # px, side of a crop (`window`)
     size: int | None = None  # px, side to resize images to; None keeps their native resolution
-    pattern_share: float = 0.12  # crops (`window`) with line pairs, meshes, text and the like, which are no noise
+    pattern_share: float = 0.2  # crops (`window`) with line pairs, meshes, text and the like, which are no noise
     insert_share: float = 0.6  # of the others, those into which small things are drawn
     most_inserts: int = 5  # of them in a crop
     pairs: int = 2  # of crops (`window`) with and without faint inserts in the same noise, see `contrast_lost`

@@ -59,11 +59,11 @@ class Recipe:
     gamma: float = 1.0
 
     @staticmethod
-    def draw(side: int, rng: np.random.Generator) -> Recipe:
-        """Random noise for crops of `side` px."""
+    def draw(side: int, rng: np.random.Generator, most_sd: float = SD_RANGE[1]) -> Recipe:
+        """Random noise for crops of `side` px, no stronger than `most_sd` gray levels."""
         factor = float(rng.uniform(1.5, MOST_FACTOR)) if rng.random() < 0.08 else 1.0
         small = int(np.ceil(side / factor))
-        low, high = np.log(SD_RANGE)
+        low, high = np.log((SD_RANGE[0], most_sd))
         sharpened = rng.random() < 0.2
         return Recipe(
             sd=float(np.exp(rng.uniform(low, high))) / 255,
@@ -122,8 +122,8 @@ def _float(image: NDArray[np.floating]) -> FloatImage:
 def level_of(clean: FloatImage, sd: FloatImage) -> FloatImage:
     """Standard deviation of sqrt(pixel) where pixels of brightness `clean` have noise of `sd`; same shapes.
 
-    sd / (2 sqrt(clean)) where pixels are bright beside their noise (Bartlett 1936); near black, where the root of
-    clipped noise varies by about 0.35 sqrt(sd), it goes over into that.
+    sd / (2 sqrt(clean)) where pixels are bright beside their noise (Bartlett 1936). At black it goes over into
+    0.35 sqrt(sd), three quarters of what the roots of clipped noise spread by, so that it never grows without bound.
     """
     return _float(sd / (2 * np.sqrt(np.sqrt(clean * clean + 4 * sd * sd) + np.float32(1e-6))))
 

@@ -226,9 +226,7 @@ class WindowDenoisingAutoencoder(nn.Module):
         self.shuffle_by_4: Tensor
         self.register_buffer("shuffle_by_4", torch.eye(16).reshape(16, 1, 4, 4), persistent=False)
         self.noise = NoiseMaps()
-        self.noise_stem = nn.Sequential(
-            nn.Conv2d(1 + NoiseMaps.MAPS, 48, 1), nn.ReLU(), nn.Conv2d(48, self.TOLD, 1)
-        )
+        self.noise_stem = nn.Sequential(nn.Conv2d(1 + NoiseMaps.MAPS, 48, 1), nn.ReLU(), nn.Conv2d(48, self.TOLD, 1))
         self.encoder = WindowEncoder(12 + self.TOLD, widths, encoder_blocks)
         self.decoder = WindowDecoder(widths, decoder_blocks)
         self.head = QuantisedConv(widths[0], 4, 3, padding=1)

@@ -42,6 +42,22 @@ def _line_pairs(side: int, rng: np.random.Generator) -> FloatImage:
     return mask if rng.random() < 0.5 else np.ascontiguousarray(mask.T)
 
 
+def _test_object(side: int, rng: np.random.Generator) -> FloatImage:
+    """Many small groups of bars of their own periods and a few discs, as an image quality phantom has them."""
+    mask = np.zeros((side, side), np.float32)
+    for _ in range(int(rng.integers(0, 4))):
+        centre = [int(value) for value in rng.integers(0, side * 16, 2)]
+        cv2.circle(mask, centre, int(rng.uniform(4, side / 2) * 16), float(rng.uniform(0.1, 0.5)), -1, cv2.LINE_AA, 4)
+    for _ in range(int(rng.integers(3, 14))):
+        height, width = rng.integers(12, max(side // 3, 13), 2)
+        top, left = int(rng.integers(0, side - height)), int(rng.integers(0, side - width))
+        bars = 0.5 + rng.uniform(0.5, 4.0) * _waves(side, rng, _angle(rng), float(rng.uniform(2.2, 9)))
+        part = slice(top, top + height), slice(left, left + width)
+        mask[part] = rng.uniform(0.3, 1.0) * np.clip(bars[part], 0, 1)
+    blur = rng.uniform(0.3, 1.3)  # of the detector
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), dtype=np.float32)
+
+
 def _mesh(side: int, rng: np.random.Generator) -> FloatImage:
     angle, period, sharp = _angle(rng), _period(rng), rng.uniform(0.5, 3.0)
     bars = [np.clip(0.5 + sharp * (_waves(side, rng, angle + turn, period) - 0.5), 0, 1) for turn in (0, np.pi / 2)]
@@ -83,15 +99,23 @@ def _discs(side: int, rng: np.random.Generator) -> FloatImage:
     return mask
 
 
-PATTERNS: tuple[Draw, ...] = (_line_pairs, _line_pairs, _mesh, _halftone, _page, _page, _star, _discs)
+PATTERNS: tuple[Draw, ...] = (
+    *(_test_object,) * 4,
+    *(_line_pairs,) * 2,
+    *(_page,) * 2,
+    _mesh,
+    _halftone,
+    _star,
+    _discs,
+)
 
 
 def draw_pattern(crop: FloatImage, rng: np.random.Generator) -> FloatImage:
     """A crop (S, S) float32 in [0, 1] with a pattern: all of it, a part of it, or nothing of the crop left."""
     side = crop.shape[0]
     mask = PATTERNS[rng.integers(len(PATTERNS))](side, rng)
-    if rng.random() < 0.3:  # on a plain ground
-        low, high = sorted(rng.uniform(0, 1, 2)) if rng.random() < 0.6 else (0.0, 1.0)
+    if rng.random() < 0.4:  # on a plain ground
+        low, high = sorted(rng.uniform(0, 1, 2)) if rng.random() < 0.8 else (0.0, 1.0)
         ground = _plain(side, rng)
         drawn = low + (high - low) * (mask if rng.random() < 0.7 else 1 - mask) + 0.1 * (ground - 0.5)
         return np.asarray(np.clip(drawn, 0, 1), dtype=np.float32)

@@ -33,6 +33,7 @@ Crop = tuple[FloatImage, FloatImage, FloatImage, FloatImage, FloatImage]
 PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
 MOST_PAIR_SD = 14 / 255  # root mean square, of noise of other kinds: likewise
 WHITE = np.zeros(SHAPES, np.float32)  # the shape of white noise
+FAINT_BEHIND_PATTERNS, FAINT_SD = 0.6, 2.5  # share of crops with patterns whose noise is faint, gray levels
 UNROUNDED_SHARE = 0.3  # crops kept at float precision, as 16-bit files have it
 SATURATED_SHARE = 0.2  # crops brightened, so that more of them are partly saturated
 FULL_SIZE = 768  # px: images at least this large are shown at random smaller scales more often
@@ -70,7 +71,7 @@ class Samples(Protocol):
 
 
 class WindowSamples(Samples):
-    """Crops of X-rays at random scale and orientation, with inserts and patterns, their noise and the truth about it."""
+    """Crops of X-rays at random scale and orientation, with inserts and patterns, noise and the truth about it."""
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
         self.images, self.config = images, config
@@ -123,7 +124,8 @@ class WindowSamples(Samples):
             pair = [Exposed(quantise(clean + noise), clean, level, WHITE) for clean in (marked, without)]
         else:
             recipe = Recipe.draw(self.config.crop, rng)
-            recipe = replace(recipe, sd=min(recipe.sd, MOST_PAIR_SD))
+            # without the gamma, which would change the noise with the brightness
+            recipe = replace(recipe, sd=min(recipe.sd, MOST_PAIR_SD), gamma=1.0)
             pair = [recipe.expose(clean, without) for clean in (marked, without)]
         ones = np.ones_like(without)
         return [(e.noisy, e.clean, ones, e.level, e.shape) for e in pair]
@@ -131,13 +133,16 @@ class WindowSamples(Samples):
     def _one(self, rng: np.random.Generator) -> Crop:
         clean = self._crop(rng)
         mask = np.zeros_like(clean)
+        noise = self.config.noise
         if rng.random() < self.config.pattern_share:
             clean = draw_pattern(clean, rng)
+            if rng.random() < FAINT_BEHIND_PATTERNS:
+                noise = replace(noise, clean_share=0.3, poisson_share=0, most_sd=FAINT_SD)
         elif rng.random() < self.config.insert_share:
             for _ in range(rng.integers(1, self.config.most_inserts + 1)):
                 clean, drawn = draw_insert(clean, rng)
                 mask = np.maximum(mask, drawn)
-        exposed = add_noise(clean, self.config.noise, rng)
+        exposed = add_noise(clean, noise, rng)
         weight = 1 + self.config.insert_weight * mask
         return exposed.noisy, exposed.clean, weight.astype(np.float32), exposed.level, exposed.shape
 
@@ -179,7 +184,7 @@ def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) 
         white = log_uniform(config.lowest_dose, config.highest_dose, rng)
         exposed = Exposed(saturating_mottle(clean, white, rng), clean, poisson_level(clean, white), WHITE)
     else:
-        exposed = Recipe.draw(clean.shape[0], rng).expose(clean)
+        exposed = Recipe.draw(clean.shape[0], rng, config.most_sd).expose(clean)
     return exposed if rng.random() < UNROUNDED_SHARE else replace(exposed, noisy=quantise(exposed.noisy))
 
 
