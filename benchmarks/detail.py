@@ -7,6 +7,7 @@ denoised, and the difference is projected on the insert: 1 keeps all of it, 0 er
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from benchmarks.methods import Method
 from cxr_train.noise import quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
+Told = TypeVar("Told")
+Expose = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Told]]
 
 SPACING = 72  # px between inserts
 MARGIN = 60  # px kept free at the border
@@ -82,17 +85,31 @@ def lay_inserts(clean: FloatImage, draw: Callable[[FloatImage, FloatImage], Floa
     return np.clip(clean + total, 0, 1)
 
 
-def contrast_kept(images: Sequence[FloatImage], method: Method, white: float, seed: int = 0) -> dict[str, float]:
-    """Share of each insert's contrast that a method keeps at a dose: mean over the images with room for it."""
+def mottle_of(white: float) -> Expose[float]:
+    """Saturating mottle of so many photons at white, of which a method is told just that number."""
+    return lambda clean, rng: (saturating_mottle(clean, white, rng), white)
+
+
+def contrast_kept(
+    images: Sequence[FloatImage],
+    method: Callable[[FloatImage, Told], FloatImage],
+    expose: Expose[Told],
+    seed: int = 0,
+) -> dict[str, float]:
+    """Share of each insert's contrast that a method keeps under a noise: mean over the images with room for it.
+
+    expose: clean (H, W) in [0, 1] and a generator -> the noisy image, and what the method is told of the noise.
+    """
     kept: dict[str, list[float]] = {name: [] for name in INSERTS}
     for index, clean in enumerate(images):
-        noise = saturating_mottle(clean, white, np.random.default_rng([seed, index])) - clean
-        without = method(quantise(clean + noise), white)
+        noisy, told = expose(clean, np.random.default_rng([seed, index]))
+        noise = noisy - clean
+        without = method(quantise(clean + noise), told)
         for name, draw in INSERTS.items():
             marked = lay_inserts(clean, draw)
             insert = marked - clean
             if energy := float((insert**2).sum()):
-                difference = method(quantise(marked + noise), white) - without
+                difference = method(quantise(marked + noise), told) - without
                 kept[name].append(float((difference * insert).sum()) / energy)
     return {name: float(np.mean(values)) for name, values in kept.items() if values}
 

@@ -17,6 +17,7 @@ from benchmarks.methods import Method
 from cxr_train.noise import quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
+Response = tuple[FloatImage, FloatImage]  # contrast of bright and of dark lines
 
 LENGTH = 20  # px
 WIDTH = 1.0  # px, standard deviation of the profile across
@@ -48,7 +49,7 @@ def line_templates(angle: float) -> tuple[FloatImage, FloatImage]:
 TEMPLATES = [line_templates(np.pi * index / ORIENTATIONS) for index in range(ORIENTATIONS)]
 
 
-def line_response(image: FloatImage) -> tuple[FloatImage, FloatImage]:
+def line_response(image: FloatImage) -> Response:
     """Contrast of the bright and of the dark line through each pixel, (H, W) float32 each, at least 0.
 
     image: (H, W) float32 in [0, 1]; the contrast is in the same unit.
@@ -76,6 +77,17 @@ def lines_missing(response: FloatImage, other: FloatImage) -> tuple[int, int]:
     return count - 1, int((share[1:] > 0.5).sum())
 
 
+def count_lines(clean: Response, denoised: Response) -> NDArray[np.int64]:
+    """Lines of either sign: those of the clean image, those of them that are lost, and false ones of the denoised.
+
+    clean, denoised: what `line_response` gives of the two.
+    """
+    counts = np.zeros(3, np.int64)
+    for there, drawn in zip(clean, denoised, strict=True):
+        counts += (*lines_missing(there, drawn), lines_missing(drawn, there)[1])
+    return counts
+
+
 def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: float, seed: int = 0) -> dict[str, float]:
     """Lines a megapixel at a dose: `present` in the clean images, of which `lost`, and `false` ones that a method drew.
 
@@ -84,9 +96,7 @@ def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: fl
     counts, pixels = np.zeros(3), 0
     for index, clean in enumerate(images):
         noisy = quantise(saturating_mottle(clean, white, np.random.default_rng([seed, index])))
-        denoised = quantise(method(noisy, white))
-        for there, drawn in zip(line_response(clean), line_response(denoised), strict=True):
-            counts += (*lines_missing(there, drawn), lines_missing(drawn, there)[1])
+        counts += count_lines(line_response(clean), line_response(quantise(method(noisy, white))))
         pixels += clean.size
     present, lost, false = (float(count) * 1e6 / pixels for count in counts)
     return {"present": present, "lost": lost, "false": false}

@@ -17,12 +17,14 @@ from skimage.restoration import denoise_wavelet
 from cxr_infer import load_model
 from cxr_infer.installed import AUTO
 from cxr_infer.intensity import to_bytes, to_unit
+from cxr_infer.model_card import FP32, INT8
 from cxr_infer.settings import Settings
 
 FloatImage = NDArray[np.float32]
 Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
 
 NOISY, NLM_ANSCOMBE, BM3D = "noisy", "NLM on Anscombe", "BM3D on Anscombe"
+WINDOW, WINDOW_INT8 = "window", "window, int8"
 MEAN_BRIGHTNESS = 0.5  # of a chest X-ray: where plain non-local means is told the mottle's standard deviation
 
 
@@ -56,10 +58,11 @@ def non_local_means(noisy: FloatImage, white: float) -> FloatImage:
     return to_unit(np.asarray(cv2.fastNlMeansDenoising(to_bytes(noisy), None, 1.4 * sd, 5, 21)))
 
 
-def _non_local_means_16_bit(stable: FloatImage) -> FloatImage:
+def non_local_means_16_bit(stable: NDArray[np.floating], strength: float = 1.15) -> FloatImage:
+    """OpenCV's, of a stabilised image at least 0 everywhere. strength: in standard deviations of its noise."""
     scale = 65535 / float(stable.max())
     image = np.rint(stable * scale).astype(np.uint16)
-    denoised = cv2.fastNlMeansDenoising(image, [1.15 * scale], None, 5, 21, cv2.NORM_L1)
+    denoised = cv2.fastNlMeansDenoising(image, [strength * scale], None, 5, 21, cv2.NORM_L1)
     return np.asarray(denoised, dtype=np.float32) / np.float32(scale)
 
 
@@ -79,7 +82,7 @@ def classical() -> dict[str, Method]:
         NOISY: lambda noisy, white: noisy,
         "Gaussian": gaussian,
         "OpenCV NLM": non_local_means,
-        NLM_ANSCOMBE: on_anscombe(_non_local_means_16_bit),
+        NLM_ANSCOMBE: on_anscombe(non_local_means_16_bit),
         "wavelet on Anscombe": on_anscombe(_wavelet),
     }
     if importlib.util.find_spec("bm3d"):
@@ -87,7 +90,14 @@ def classical() -> dict[str, Method]:
     return methods
 
 
-def model(source: str, precision: str = AUTO) -> Method:
-    """An installed model, or an .onnx file, as a method that is not told the dose."""
+def model(source: str, precision: str = AUTO) -> Callable[[FloatImage, object], FloatImage]:
+    """An installed model, or an .onnx file, as a method that makes nothing of what it is told of the noise."""
     loaded = load_model(source, precision=precision)
-    return lambda noisy, white: loaded.denoise_unit(noisy, Settings())
+    return lambda noisy, told: loaded.denoise_unit(noisy, Settings())
+
+
+def window_models(source: str) -> dict[str, Callable[[FloatImage, object], FloatImage]]:
+    """`window` in both precisions, or an .onnx file in its place."""
+    if source == WINDOW:
+        return {WINDOW: model(WINDOW, FP32), WINDOW_INT8: model(WINDOW, INT8)}
+    return {WINDOW: model(source)}

@@ -18,9 +18,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field
+from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field, mottle_of
 from benchmarks.lines import LEAST_CONTRAST, lost_and_false_lines
-from benchmarks.methods import NLM_ANSCOMBE, NOISY, Method, classical, model
+from benchmarks.methods import NLM_ANSCOMBE, NOISY, WINDOW, WINDOW_INT8, Method, classical, model, window_models
 from benchmarks.plots import plot_against_dose
 from benchmarks.tables import table
 from cxr_infer.errors import UsageError
@@ -29,7 +29,6 @@ from cxr_infer.files import write_bytes
 from cxr_infer.image_io import read_gray
 from cxr_infer.intensity import to_unit
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
-from cxr_infer.model_card import FP32, INT8
 from cxr_infer.mottle import repair_wrapped
 from cxr_infer.report import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
@@ -48,7 +47,6 @@ FloatImage = NDArray[np.float32]
 
 SIZE, NATIVE = 512, 1024  # px
 DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
-WINDOW, WINDOW_INT8 = "window", "window, int8"
 DETAIL_DOSE = 71.0
 DETAIL_IMAGES = 10
 DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)
@@ -126,9 +124,14 @@ def other_noise() -> dict[str, Noise]:
     }
 
 
+def noise_generator(name: str, key: str) -> np.random.Generator:
+    """Draws the noise `key` of the file `name`: the same at every run, whatever else is measured."""
+    return np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))
+
+
 def add_noise(noise: Noise, name: str, key: str, clean: FloatImage) -> FloatImage:
-    """The noisy image of one file: the same at every run, whatever else is measured."""
-    return quantise(noise.add(clean, np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))), noise.steps)
+    """The noisy image of one file."""
+    return quantise(noise.add(clean, noise_generator(name, key)), noise.steps)
 
 
 def equivalent_dose(clean: FloatImage, noisy: FloatImage) -> float:
@@ -171,11 +174,7 @@ def choose_methods(window: str, only: Sequence[str]) -> dict[str, Method]:
 
     Raises UsageError for a name that is not among them.
     """
-    methods = classical() | {name: model(name) for name in ("original", "new")}
-    if window == WINDOW:
-        methods |= {WINDOW: model(WINDOW, FP32), WINDOW_INT8: model(WINDOW, INT8)}
-    else:
-        methods[WINDOW] = model(window)
+    methods = {**classical(), "original": model("original"), "new": model("new"), **window_models(window)}
     if unknown := set(only) - set(methods):
         raise UsageError(f"--only {sorted(unknown)[0]!r} is none of the methods: {', '.join(methods)}")
     return {name: method for name, method in methods.items() if not only or name in {*only, WINDOW}}
@@ -207,7 +206,7 @@ def measure(
     local = {name: method for name, method in methods.items() if name not in ("original", "new", NOISY)}
     pictured = list(clean.values())[:DETAIL_IMAGES]
     for name, method in local.items():
-        report.detail[name] = contrast_kept(pictured, method, DETAIL_DOSE)
+        report.detail[name] = contrast_kept(pictured, method, mottle_of(DETAIL_DOSE))
         report.lines[name] = lost_and_false_lines(pictured, method, DETAIL_DOSE)
         report.flat[name] = flat_field(method, DETAIL_DOSE)
         say(f"{name}: kept {report.detail[name]}, lines {report.lines[name]}, flat field {report.flat[name]}")
@@ -269,7 +268,7 @@ def main(
     if split not in SPLITS:
         raise UsageError(f"--split {split!r} is none of {', '.join(SPLITS)}")
     files = find_xrays(data).require(split)
-    native = XrayImages([path for path in files if _side(path) >= NATIVE][: max(count // 3, 1)])
+    native = XrayImages([path for path in files if smaller_side(path) >= NATIVE][: max(count // 3, 1)])
     methods = choose_methods(model, only or ())
     report = measure(XrayImages(files, SIZE), native, count, split, methods, stderr_console().print)
     write_bytes(out / "quality.json", json.dumps(asdict(report), indent=1).encode())
@@ -281,7 +280,7 @@ def main(
     print(to_markdown(report))
 
 
-def _side(path: Path) -> int:
+def smaller_side(path: Path) -> int:
     return min(read_gray(path).shape)
 
 

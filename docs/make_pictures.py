@@ -1,7 +1,7 @@
 """Draw the README's pictures, of the phantom alone: `python docs/make_pictures.py`.
 
-With the package bm3d installed, and chromium for the picture of a report: `python docs/make_pictures.py report` draws
-that one alone.
+With the package bm3d installed, and chromium for the picture of a report. `python docs/make_pictures.py report` draws
+that one alone, `python docs/make_pictures.py detectors` the one of measured noise.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from benchmarks.detector_noise import expose, load_detectors
 from benchmarks.methods import BM3D, NLM_ANSCOMBE, classical
-from cxr_infer.denoiser import load_model
+from benchmarks.stabilised import NLM_STRENGTHS, non_local_means
+from cxr_infer.denoiser import Model, load_model
 from cxr_infer.figure import Panel, describe, draw_figure
 from cxr_infer.image_io import write_image
 from cxr_infer.intensity import to_bytes, to_unit
@@ -29,6 +31,8 @@ PICTURES = Path(__file__).parent / "pictures"
 SEED, SIZE, DOSE = 3, 512, 70.83  # phantom, px, photons at white: the published noise
 CROP = 80  # px
 ZOOM, ZOOMED = 110, ("nodule and vessels", "catheter")  # px; which details
+DETECTOR_DETAIL = "nodule and vessels"
+DETECTORS, DETECTOR_SD = {"Canon DR": "canon_dr_chest", "GE DR, processed": "ge_dr_knee"}, 8.0  # gray levels of 255
 REPORT_SIZE, REPORT_WIDTH = (1360, 1740), 720  # px: of the page as the browser lays it out, and of its picture
 COLOURS = 128  # of that picture
 TEXT, TEXT_AT = "AP PORTABLE 07:45", (300, 500)  # burnt in, as on many radiographs; x and y of its baseline in px
@@ -68,14 +72,38 @@ def draw_zoom(clean: Image, noisy: Image, denoised: Image) -> None:
     methods = classical()
     best = BM3D if BM3D in methods else NLM_ANSCOMBE
     columns = {"noisy": noisy, best: methods[best](noisy, DOSE), "cxr-infer, window": denoised, "clean": clean}
-    half = ZOOM // 2
-    panels = []
-    for row, column in (DETAILS[detail] for detail in ZOOMED):
-        for title, image in columns.items():
-            lines = describe(clean, image)[1:] if title != "clean" else ()
-            crop = image[row - half : row + half, column - half : column + half]
-            panels.append(Panel(title, crop, lines))
+    panels = [panel for detail in ZOOMED for panel in zoomed(columns, DETAILS[detail])]
     write_image(PICTURES / "zoom.png", draw_figure(panels, columns=len(columns), inset=False, panel=ZOOM * 3))
+
+
+def zoomed(columns: dict[str, Image], centre: tuple[int, int]) -> list[Panel]:
+    """A panel of each image around one place, with its figures; the image `clean` is what they are held against."""
+    row, column = centre
+    half = ZOOM // 2
+    return [
+        Panel(
+            title,
+            image[row - half : row + half, column - half : column + half],
+            describe(columns["clean"], image)[1:] if title != "clean" else (),
+        )
+        for title, image in columns.items()
+    ]
+
+
+def draw_detectors(clean: Image, model: Model) -> None:
+    """Noise as two detectors made it: noisy, non-local means told the truth about it, ours and clean."""
+    panels: list[Panel] = []
+    for title, name in DETECTORS.items():
+        shot = expose(clean, load_detectors()[name], "", DETECTOR_SD, np.random.default_rng(SEED))
+        noisy = to_unit(to_bytes(shot.noisy))
+        columns = {
+            f"{title}, noisy": noisy,
+            "NLM, told the noise": non_local_means(NLM_STRENGTHS[0])(noisy, shot.told),
+            "cxr-infer, window": to_unit(to_bytes(model.denoise_unit(noisy, Settings()))),
+            "clean": shot.clean,
+        }
+        panels += zoomed(columns, DETAILS[DETECTOR_DETAIL])
+    write_image(PICTURES / "detectors.png", draw_figure(panels, columns=4, inset=False, panel=ZOOM * 3))
 
 
 def draw_report() -> None:
@@ -103,14 +131,19 @@ def draw_report() -> None:
 
 
 def main() -> None:
-    draw_report()
-    if sys.argv[1:] == ["report"]:
+    wanted = sys.argv[1:]
+    if wanted != ["detectors"]:
+        draw_report()
+    if wanted == ["report"]:
         return
     drawn = to_bytes(render_phantom(SEED, SIZE))
     cv2.putText(drawn, TEXT, TEXT_AT, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 40, 1, cv2.LINE_AA)
     clean = to_unit(drawn)
     noisy = to_unit(to_bytes(poisson_mottle(clean, DOSE, np.random.default_rng(SEED))))
     model = load_model("window")
+    draw_detectors(clean, model)
+    if wanted == ["detectors"]:
+        return
     denoised, clean_through = (to_unit(to_bytes(model.denoise_unit(image, Settings()))) for image in (noisy, clean))
     draw_before_and_after(clean, noisy, denoised)
     draw_details(clean, noisy, denoised, clean_through)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.detail import INSERTS, brightness_shift, contrast_kept, flat_field, lay_inserts, places
+from benchmarks.detail import INSERTS, brightness_shift, contrast_kept, flat_field, lay_inserts, mottle_of, places
 from cxr_infer.phantom import render_phantom
 
 FloatImage = NDArray[np.float32]
@@ -33,14 +33,14 @@ def test_inserts_lie_apart_where_nothing_cuts_them_off(phantom: FloatImage) -> N
 
 
 def test_doing_nothing_keeps_everything_and_a_constant_nothing(phantom: FloatImage) -> None:
-    kept = contrast_kept([phantom], lambda noisy, white: noisy, 71.0)
+    kept = contrast_kept([phantom], lambda noisy, white: noisy, mottle_of(71.0))
     assert kept == pytest.approx(dict.fromkeys(INSERTS, 1.0), abs=0.15), "saturated noise takes a little away"
-    erased = contrast_kept([phantom], lambda noisy, white: np.zeros_like(noisy), 71.0)
+    erased = contrast_kept([phantom], lambda noisy, white: np.zeros_like(noisy), mottle_of(71.0))
     assert erased == dict.fromkeys(INSERTS, 0.0)
 
 
 def test_a_blur_keeps_what_its_formula_says(phantom: FloatImage) -> None:
-    kept = contrast_kept([phantom * 0.4 + 0.3], blur, 2000.0)
+    kept = contrast_kept([phantom * 0.4 + 0.3], blur, mottle_of(2000.0))
     # a Gaussian of width s blurred by b: 2 s^2 / (2 s^2 + b^2) in two dimensions, its square root for a long line
     assert kept["nodule, +14"] == pytest.approx(32 / (32 + 2.25), abs=0.03)
     assert kept["1.5 px line, +18"] == pytest.approx(np.sqrt(2.25 / (2.25 + 2.25)), abs=0.04)

@@ -1,0 +1,179 @@
+"""Noise as real detectors made it: a measured power spectrum and a measured curve of noise against brightness.
+
+The measurements and their sources are in `benchmarks/noise`. They judge a method and are never trained on.
+Images are (H, W) float32 in [0, 1]; `sd` is the root mean square noise in gray levels of 255. A protocol is `white`
+(Poisson), a detector's name, or either with a processing step that follows the exposure, such as `white+half`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import DataError, UsageError
+
+FloatImage = NDArray[np.float32]
+Array = NDArray[np.float64]
+
+MEASURED = Path(__file__).parent / "noise"
+WHITE = "white"
+SPECTRUM_SIDE = 32
+DETRENDED, FILLED_FROM = 0.02, 0.05  # cycles/px: power below the one was lost with the trend; refilled up to the other
+SHARPENING, SHARPENING_RADIUS = 1.5, 2.0  # share of the fine structure that is added; px
+ENLARGED, ENLARGED_FROM = 4, 128  # factor; px, side of the middle that is enlarged
+FIELDS = 12  # drawn to find the spectrum that a processing step leaves
+SMOOTHING = 5  # bins, side of the square over which that spectrum is averaged
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector as measured.
+
+    spectrum: (32, 32) power, FFT order, mean 1. curve: (K, 2), brightness in [0, 1] and relative standard deviation.
+    """
+
+    spectrum: Array
+    curve: Array
+
+    def relative_sd(self, image: NDArray[np.floating]) -> Array:
+        """Standard deviation at each pixel's brightness, up to a factor; constant beyond the ends of the curve."""
+        return np.asarray(np.interp(image, self.curve[:, 0], self.curve[:, 1]))
+
+
+@dataclass(frozen=True)
+class Told:
+    """The truth about the noise of one image: what a method may be told.
+
+    curve: (K, 2), brightness and standard deviation, both in [0, 1] units. spectrum: (H, W), FFT order, mean 1.
+    """
+
+    curve: Array
+    spectrum: Array
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A clean image, the same with noise, and the truth about the noise."""
+
+    clean: FloatImage
+    noisy: FloatImage
+    told: Told
+
+
+@dataclass(frozen=True)
+class Step:
+    """A linear processing step. before: makes the image that is exposed; after: what is done to it then."""
+
+    before: Callable[[Array], Array]
+    after: Callable[[Array], Array]
+    resizes: bool = True
+
+
+def load_detectors(folder: Path = MEASURED) -> dict[str, Detector]:
+    """White Poisson noise and the measured detectors by name. Raises DataError where a file is missing or damaged."""
+    brightness = np.linspace(0, 1, 4097)
+    detectors = {WHITE: Detector(np.ones((SPECTRUM_SIDE, SPECTRUM_SIDE)), np.c_[brightness, np.sqrt(brightness)])}
+    try:
+        for name, row in json.loads((folder / "detectors.json").read_text()).items():
+            spectrum = np.load(folder / f"{name}.spectrum.npy").astype(np.float64)
+            detectors[name] = Detector(spectrum, np.array(row["curve"], dtype=np.float64))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: no readable measurements of detectors ({error}); check them out again") from error
+    return detectors
+
+
+def spectrum_at(small: Array, shape: tuple[int, int]) -> Array:
+    """A measured spectrum (32, 32) at the resolution of an image: (H, W), FFT order, mean 1, point-symmetric."""
+    size = (shape[1], shape[0])
+    large = cv2.resize(np.fft.fftshift(small), size, interpolation=cv2.INTER_LINEAR)
+    large = np.fft.ifftshift(np.asarray(large, dtype=np.float64))
+    mirrored = np.roll(large[::-1, ::-1], (1, 1), axis=(0, 1))
+    large = np.maximum((large + mirrored) / 2, 0)
+    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1]))
+    large[frequency < DETRENDED] = large[(frequency >= DETRENDED) & (frequency < FILLED_FROM)].mean()
+    return np.asarray(large / large.mean())
+
+
+def noise_field(spectrum: Array, rng: np.random.Generator) -> Array:
+    """Gaussian noise (H, W) of variance 1 with that power spectrum."""
+    white = np.fft.fft2(rng.standard_normal(spectrum.shape))
+    return np.asarray(np.fft.ifft2(white * np.sqrt(spectrum)).real)
+
+
+def _unsharp(image: Array) -> Array:
+    blurred = cv2.GaussianBlur(image, (0, 0), SHARPENING_RADIUS)
+    return np.asarray(image + SHARPENING * (image - blurred))
+
+
+def _resized(factor: float, interpolation: int) -> Callable[[Array], Array]:
+    return lambda image: np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation))
+
+
+def _middle(image: Array) -> Array:
+    top, left = ((side - ENLARGED_FROM) // 2 for side in image.shape)
+    return image[top : top + ENLARGED_FROM, left : left + ENLARGED_FROM]
+
+
+STEPS: Mapping[str, Step] = {
+    "": Step(lambda image: image, lambda image: image, resizes=False),
+    "unsharp": Step(lambda image: image, _unsharp, resizes=False),
+    "half": Step(_resized(2, cv2.INTER_CUBIC), _resized(0.5, cv2.INTER_AREA)),
+    f"enlarged{ENLARGED}": Step(_middle, _resized(ENLARGED, cv2.INTER_CUBIC)),
+}
+
+
+def parse_protocol(protocol: str, detectors: Mapping[str, Detector]) -> tuple[str, str]:
+    """`NAME+STEP` -> name and step. Raises UsageError for an unknown one."""
+    name, _, step = protocol.partition("+")
+    if name not in detectors or step not in STEPS or protocol.endswith("+"):
+        steps = ", ".join(f"+{known}" for known in STEPS if known)
+        raise UsageError(f"protocol {protocol!r} is none of {', '.join(detectors)}, each as it is or with {steps}")
+    return name, step
+
+
+@lru_cache(maxsize=16)
+def _spectrum_after(small: bytes, step: str, shape: tuple[int, int]) -> Array:
+    """The spectrum that a step leaves, mean 1: averaged over fields that it was applied to, and over near bins."""
+    spectrum = spectrum_at(np.frombuffer(small).reshape(SPECTRUM_SIDE, SPECTRUM_SIDE), shape)
+    if not step:
+        return spectrum
+    rng = np.random.default_rng(0)
+    power = sum(np.abs(np.fft.fft2(STEPS[step].after(noise_field(spectrum, rng)))) ** 2 for _ in range(FIELDS))
+    padded = np.pad(np.asarray(power), SMOOTHING // 2, mode="wrap")
+    inner = slice(SMOOTHING // 2, -(SMOOTHING // 2))
+    smooth = cv2.blur(padded, (SMOOTHING, SMOOTHING))[inner, inner]
+    return np.asarray(smooth / smooth.mean())
+
+
+def expose(clean: FloatImage, detector: Detector, step: str, sd: float, rng: np.random.Generator) -> Exposure:
+    """Expose a clean image and process it. sd: root mean square noise afterwards, gray levels of 255.
+
+    A step changes the clean image as well: the exposure's `clean` is what a perfect method would return.
+    """
+    chain = STEPS[step]
+    if chain.resizes:
+        rng = np.random.default_rng(rng.integers(2**32))  # the published figures were drawn from such a generator
+    exposed = chain.before(clean.astype(np.float64))
+    small = detector.spectrum.tobytes()
+    field = noise_field(_spectrum_after(small, "", exposed.shape), rng)
+    noise = detector.relative_sd(exposed)
+    noise *= sd / 255 / np.sqrt((noise**2).mean())
+    noise *= field
+    if step:
+        noise *= sd / 255 / chain.after(noise).std()
+    reference = chain.after(exposed)
+    noisy = chain.after(exposed + noise)
+    scale = sd / 255 / np.sqrt((detector.relative_sd(np.clip(reference, 0, 1)) ** 2).mean())
+    told = Told(detector.curve * (1, scale), _spectrum_after(small, step, exposed.shape))
+    return Exposure(_displayed(reference), _displayed(noisy), told)
+
+
+def _displayed(image: Array) -> FloatImage:
+    return np.clip(image, 0, 1).astype(np.float32)

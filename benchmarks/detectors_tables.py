@@ -1,0 +1,124 @@
+"""The figures of `benchmarks.detectors`, and the tables made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.detail import INSERTS
+from benchmarks.faint import SDS, SMOOTHED
+from benchmarks.lines import LEAST_CONTRAST
+from benchmarks.tables import table
+
+
+@dataclass(frozen=True)
+class DetectorScore:
+    """One method under one noise, mean over the images. psnr: dB; lines: a megapixel, None where only published."""
+
+    noise: str
+    method: str
+    psnr: float
+    ssim: float
+    lost: float
+    false: float
+    present: float | None = None
+
+
+@dataclass
+class Report:
+    """Everything that was measured. Methods are those of the tables; shares are of 1."""
+
+    split: str
+    images: list[str]
+    side: int  # px, of the square that each image was cut to
+    scores: list[DetectorScore] = field(default_factory=list)
+    detail_noise: str = ""
+    detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> share kept
+    faint: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # images -> method -> share left at SDS
+    faint_images: int = 0
+    pair: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # method -> region -> dB in, out
+    line_pairs: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> region -> share kept
+    published: str = ""  # where figures that were not measured are from
+
+
+def _by_noise(scores: Sequence[DetectorScore], first: str, cell: Callable[[DetectorScore], str]) -> str:
+    """A row for each noise, a column for each method. first: the method whose own column says something else."""
+    methods = list(dict.fromkeys(score.method for score in scores if score.method != first))
+    cells = {(score.noise, score.method): cell(score) for score in scores}
+    noises = list(dict.fromkeys(score.noise for score in scores))
+    return table(
+        ["noise, sd in gray levels", first, *methods],
+        [[noise, *(cells.get((noise, method), "-") for method in (first, *methods))] for noise in noises],
+    )
+
+
+def _scores(report: Report, noisy: str) -> list[str]:
+    def lines(score: DetectorScore) -> str:
+        if score.method == noisy:
+            return f"{score.present:.0f}"
+        return f"{score.lost:.0f} / {score.false:.0f}"
+
+    shown = [_by_noise(report.scores, noisy, lambda s: f"{s.psnr:.2f} / {s.ssim:.4f}")]
+    counted = _by_noise(report.scores, noisy, lines).replace(f"| {noisy} |", "| in the clean image |", 1)
+    text = (
+        f"{len(report.images)} {report.split} X-rays, the middle {report.side}x{report.side} px, 16-bit pixels. "
+        "PSNR in dB / SSIM. NLM and BM3D work on the stabilised image, told the true curve and spectrum; NLM is the "
+        "better of two strengths. `window` is told nothing."
+    )
+    if report.published:
+        text += f" BM3D was not run: {report.published}"
+    return [
+        text + "\n",
+        *shown,
+        f"Lines of {LEAST_CONTRAST:.0f} gray levels or more a megapixel: in the clean image; lost / false. A line is "
+        "lost if denoising leaves less than half its contrast, false if the clean image shows less than half of it.\n",
+        counted,
+    ]
+
+
+def _detail(report: Report) -> list[str]:
+    rows = [[method, *(f"{kept[i]:.2f}" for i in INSERTS)] for method, kept in report.detail.items()]
+    return [
+        f"Fraction of a small, faint object's contrast that survives under {report.detail_noise} (8-bit pixels).\n",
+        table(["method", *INSERTS], rows),
+    ]
+
+
+def _faint(report: Report) -> list[str]:
+    rows = [
+        [images, method, *(f"{share:.0%}" for share in shares)]
+        for images, by_method in report.faint.items()
+        for method, shares in by_method.items()
+    ]
+    return [
+        f"Variance left of faint white noise, by its sd in gray levels; {report.faint_images} X-rays of 1024 px, "
+        f"halved, as they are and smoothed by a Gaussian of {SMOOTHED:g} px, which removes their own noise.\n",
+        table(["images", "method", *(f"sd {sd:g}" for sd in SDS)], rows),
+    ]
+
+
+def _pair(report: Report) -> list[str]:
+    regions = list(next(iter(report.pair.values())))
+    places = list(next(iter(report.line_pairs.values())))
+    rows = [
+        [method, *(f"{measured[r][0]:.2f} to {measured[r][1]:.2f}" for r in regions)]
+        + [f"{report.line_pairs[method][p]:.2f}" for p in places]
+        for method, measured in report.pair.items()
+    ]
+    return [
+        "A phantom exposed twice: PSNR in dB against the truth, of a frame as it is and denoised, by region; then the "
+        "share of the line pairs' contrast that is left.\n",
+        table(["method", *regions, *(f"pairs, {place}" for place in places)], rows),
+    ]
+
+
+def to_markdown(report: Report, noisy: str) -> str:
+    """The tables. noisy: the name under which the noisy images themselves are scored."""
+    parts = _scores(report, noisy)
+    if report.detail:
+        parts += _detail(report)
+    if report.faint:
+        parts += _faint(report)
+    if report.pair:
+        parts += _pair(report)
+    return "\n".join(parts)

@@ -1,0 +1,85 @@
+"""The true error on a real radiograph, without a clean image: one phantom, exposed twice.
+
+The noise of the two frames is independent. The mean squared difference between a denoised frame 1 and frame 2 is
+therefore the error of the former plus the noise variance of the latter, which is half the mean squared difference of
+the two frames. The pair is a 1024x768 kV image of a line-pair phantom (joey5656/pylinac, MIT), two 16-bit PNG files on
+one scale with equal means; the images are not part of this project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import DataError, ImageError
+from cxr_infer.image_io import read_gray
+from cxr_infer.intensity import to_unit
+from cxr_infer.metrics import mse
+
+FloatImage = NDArray[np.float32]
+Region = tuple[slice, slice]  # rows, columns
+
+NAMES = ("kv_phantom_1.png", "kv_phantom_2.png")
+SHAPE = (768, 1024)
+LEAST_ERROR = 1e-12  # mean square: 120 dB
+FINE = 6.0  # px: structure finer than a Gaussian of it is contrast
+REGIONS: Mapping[str, Region] = {
+    "whole image": np.s_[0:768, 0:1024],
+    "phantom": np.s_[150:650, 400:900],
+    "line pairs": np.s_[290:480, 430:640],
+    "plain part": np.s_[650:760, 700:1000],
+}
+LINE_PAIRS: Mapping[str, Region] = {
+    "middle": np.s_[350:420, 500:570],
+    "upper": np.s_[300:350, 570:640],
+    "lower left": np.s_[420:480, 450:510],
+}
+
+
+def read_pair(folder: Path) -> tuple[FloatImage, FloatImage]:
+    """Both frames, (768, 1024) float32 in [0, 1]. Raises DataError where they are not there or are of another kind."""
+    frames = []
+    for path in (folder / name for name in NAMES):
+        try:
+            frames.append(to_unit(read_gray(path)))
+        except ImageError as error:
+            raise DataError(f"{error}; give --pair a folder with {' and '.join(NAMES)}") from error
+        if frames[-1].shape != SHAPE:
+            raise DataError(f"{path}: {frames[-1].shape} px; the regions measured are those of a frame of {SHAPE} px")
+    return frames[0], frames[1]
+
+
+def true_psnr(image: FloatImage, first: FloatImage, second: FloatImage) -> float:
+    """PSNR in dB of an image made from frame 1, against what both frames show; all of one shape, in [0, 1]."""
+    error = mse(second, image) - mse(second, first) / 2
+    return float(-10 * np.log10(max(error, LEAST_ERROR)))
+
+
+def in_and_out(
+    first: FloatImage, second: FloatImage, denoised: FloatImage, regions: Mapping[str, Region] = REGIONS
+) -> dict[str, tuple[float, float]]:
+    """PSNR in dB of frame 1 as it is and denoised, in each region."""
+    return {
+        name: (true_psnr(first[part], first[part], second[part]), true_psnr(denoised[part], first[part], second[part]))
+        for name, part in regions.items()
+    }
+
+
+def contrast_kept(
+    first: FloatImage, second: FloatImage, denoised: FloatImage, regions: Mapping[str, Region] = LINE_PAIRS
+) -> dict[str, float]:
+    """Share of the fine structure that both frames show which the denoised frame 1 still has, in each region."""
+    before, truth, after = (image - cv2.GaussianBlur(image, (0, 0), FINE) for image in (first, second, denoised))
+    return {
+        name: float((after[part] * truth[part]).sum() / (before[part] * truth[part]).sum())
+        for name, part in regions.items()
+    }
+
+
+def further_from_truth(measured: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The regions that came out further from the truth than they went in."""
+    return [name for name, (before, after) in measured.items() if after < before]
