@@ -11,8 +11,8 @@ class NoiseConfig:
 
     lowest_dose: float = 12.0
     highest_dose: float = 2400.0
-    clean_share: float = 0.06  # crops left as they are: a clean image must come back unchanged
-    processed_share: float = 0.4  # of those: compressed, smoothed or cut off by others before
+    clean_share: float = 0.08  # crops left as they are: a clean image must come back unchanged
+    processed_share: float = 0.3  # of those: compressed, smoothed or cut off by others before
     poisson_share: float = 0.34  # crops with plain Poisson mottle; the others have noise as detectors make it
     most_sd: float = 40.0  # gray levels, of that
     published_share: float = 0.5  # whole-image models: share at the published dose, the others over the range

@@ -24,12 +24,14 @@ def _waves(side: int, rng: np.random.Generator, angle: float, period: float) -> 
 
 
 def _angle(rng: np.random.Generator) -> float:
-    """Mostly along an axis, as test objects and grids are laid."""
-    return float(rng.integers(2) * np.pi / 2 if rng.random() < 0.6 else rng.uniform(0, np.pi))
+    """Mostly along an axis or a diagonal, as test objects and grids are laid."""
+    return float(rng.integers(4) * np.pi / 4 if rng.random() < 0.6 else rng.uniform(0, np.pi))
 
 
-def _period(rng: np.random.Generator) -> float:
-    return float(np.exp(rng.uniform(np.log(2.2), np.log(24))))
+def _period(rng: np.random.Generator, angle: float = 0.0, longest: float = 24) -> float:
+    """px, from the finest that pixels can hold at that angle."""
+    finest = 2.05 * max(abs(np.cos(angle)), abs(np.sin(angle)))
+    return float(np.exp(rng.uniform(np.log(finest), np.log(longest))))
 
 
 def _line_pairs(side: int, rng: np.random.Generator) -> FloatImage:
@@ -38,7 +40,7 @@ def _line_pairs(side: int, rng: np.random.Generator) -> FloatImage:
     groups = int(rng.integers(1, 5))
     for group in range(groups):
         part = slice(group * side // groups, (group + 1) * side // groups)
-        mask[part] = np.clip(0.5 + rng.uniform(0.5, 3.0) * _waves(side, rng, angle, _period(rng))[part], 0, 1)
+        mask[part] = np.clip(0.5 + rng.uniform(0.5, 3.0) * _waves(side, rng, angle, _period(rng, angle))[part], 0, 1)
     return mask if rng.random() < 0.5 else np.ascontiguousarray(mask.T)
 
 
@@ -51,9 +53,10 @@ def _test_object(side: int, rng: np.random.Generator) -> FloatImage:
     for _ in range(int(rng.integers(3, 14))):
         height, width = rng.integers(12, max(side // 3, 13), 2)
         top, left = int(rng.integers(0, side - height)), int(rng.integers(0, side - width))
-        bars = 0.5 + rng.uniform(0.5, 4.0) * _waves(side, rng, _angle(rng), float(rng.uniform(2.2, 9)))
+        angle, contrast = _angle(rng), np.exp(rng.uniform(np.log(0.02), 0))
+        bars = 0.5 + rng.uniform(0.5, 4.0) * _waves(side, rng, angle, _period(rng, angle, 10))
         part = slice(top, top + height), slice(left, left + width)
-        mask[part] = rng.uniform(0.3, 1.0) * np.clip(bars[part], 0, 1)
+        mask[part] = (1 - contrast) * mask[part] + contrast * np.clip(bars[part], 0, 1)
     blur = rng.uniform(0.3, 1.3)  # of the detector
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), dtype=np.float32)
 
