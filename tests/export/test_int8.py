@@ -192,12 +192,11 @@ def test_a_loss_holds_at_every_dose_or_not_at_all() -> None:
     assert not Loss((0.0, 0.0, 0.0, 0.0), 43.9, "").holds
 
 
-def test_the_shipped_int8_file_is_the_shipped_checkpoint_and_loses_little() -> None:
+def test_the_shipped_int8_file_holds_and_computes_what_the_shipped_checkpoint_does_and_loses_little() -> None:
+    """That exporting it gives the same bytes is shown in test_rebuilt.py."""
     folder = REPOSITORY / "weights" / "window"
-    model, info = load_checkpoint(folder / "checkpoint.safetensors")
-    exported, _ = to_int8_onnx(model, info)
+    model, _ = load_checkpoint(folder / "checkpoint.safetensors")
     shipped = onnx.load(folder / "model.int8.onnx")
-    assert exported.SerializeToString(deterministic=True) == shipped.SerializeToString(deterministic=True)
     check_integers(shipped, model)
     check_computes_as_on_grids(shipped, model)
     plain, integers = ((folder / name).read_bytes() for name in ("model.onnx", "model.int8.onnx"))
