@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods import Method
+from benchmarks.methods import Method, run
 from cxr_train.noise import quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
@@ -87,12 +87,12 @@ def contrast_kept(images: Sequence[FloatImage], method: Method, white: float, se
     kept: dict[str, list[float]] = {name: [] for name in INSERTS}
     for index, clean in enumerate(images):
         noise = saturating_mottle(clean, white, np.random.default_rng([seed, index])) - clean
-        without = method(quantise(clean + noise), white)
+        without = run(method, quantise(clean + noise), white)
         for name, draw in INSERTS.items():
             marked = lay_inserts(clean, draw)
             insert = marked - clean
             if energy := float((insert**2).sum()):
-                difference = method(quantise(marked + noise), white) - without
+                difference = run(method, quantise(marked + noise), white) - without
                 kept[name].append(float((difference * insert).sum()) / energy)
     return {name: float(np.mean(values)) for name, values in kept.items() if values}
 
@@ -107,7 +107,7 @@ def flat_field(method: Method, white: float, seed: int = 0) -> dict[str, float]:
     for brightness in FLAT_BRIGHTNESS:
         flat = np.full((FLAT_SIDE, FLAT_SIDE), brightness, np.float32)
         noisy = quantise(saturating_mottle(flat, white, np.random.default_rng(seed)))
-        denoised = method(noisy, white)
+        denoised = run(method, noisy, white)
         grain.append(255 * float(denoised.std(dtype=np.float64)))
         correlation.append(residual_correlation(noisy - denoised))
     return {"grain_left": max(grain), "residual_correlation": max(correlation)}

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods import Method
+from benchmarks.methods import Method, run
 from cxr_train.noise import quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
@@ -84,7 +84,7 @@ def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: fl
     counts, pixels = np.zeros(3), 0
     for index, clean in enumerate(images):
         noisy = quantise(saturating_mottle(clean, white, np.random.default_rng([seed, index])))
-        denoised = quantise(method(noisy, white))
+        denoised = quantise(run(method, noisy, white))
         for there, drawn in zip(line_response(clean), line_response(denoised), strict=True):
             counts += (*lines_missing(there, drawn), lines_missing(drawn, there)[1])
         pixels += clean.size

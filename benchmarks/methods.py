@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from skimage.restoration import denoise_wavelet
 
 from cxr_infer import load_model
+from cxr_infer.errors import ModelError
 from cxr_infer.installed import AUTO
 from cxr_infer.intensity import to_bytes, to_unit
 from cxr_infer.settings import Settings
@@ -24,6 +25,17 @@ Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) 
 
 NOISY, NLM_ANSCOMBE, BM3D = "noisy", "NLM on Anscombe", "BM3D on Anscombe"
 MEAN_BRIGHTNESS = 0.5  # of a chest X-ray: where plain non-local means is told the mottle's standard deviation
+
+
+def run(method: Method, noisy: FloatImage, white: float) -> FloatImage:
+    """What a method makes of an image. Raises ModelError where that is no image.
+
+    A NaN is no line, no grain and no error to most comparisons, and would be a method's best result.
+    """
+    denoised = method(noisy, white)
+    if denoised.shape != noisy.shape or not np.isfinite(denoised).all():
+        raise ModelError(f"a method made {denoised.shape} of {noisy.shape}, or not-finite values; leave it out")
+    return denoised
 
 
 def anscombe(image: FloatImage, white: float) -> FloatImage:

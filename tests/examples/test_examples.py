@@ -32,12 +32,28 @@ def test_an_example_gives_the_expected_output(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_an_example_fails_where_the_output_is_another(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrong", [2e-4, np.nan, np.inf])
+def test_an_example_fails_where_the_output_is_another(name: str, wrong: float, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     shutil.copytree(REPOSITORY / "weights", weights, ignore=shutil.ignore_patterns("*.safetensors"))
     path = weights / "window" / "test" / "denoised.npy"
-    np.save(path, np.load(path) + np.float32(2e-4))
+    np.save(path, np.load(path) + np.float32(wrong))
     assert denoise(name, weights).returncode == 1
+
+
+@pytest.mark.parametrize(("difference", "failed"), [("1e-06", False), ("nan", True), ("inf", True), ("2e-03", True)])
+def test_the_runner_judges_what_an_example_prints(
+    difference: str, failed: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import run_all
+
+    said = "\n".join(f"{column}: largest difference 0.0e+00, at most 0.01" for column in run_all.COLUMNS[:4])
+    said += f"\nwindow fp32: largest difference {difference}, at most 0.001"
+    monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
+    found, wrong = run_all.run("made up")
+    assert wrong == failed
+    assert found["window fp32"] == difference
 
 
 @pytest.mark.parametrize("name", PLAIN)

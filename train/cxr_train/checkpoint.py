@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -40,15 +41,23 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Raises ModelError where the file is missing, damaged or carries no header of this project."""
+    """The tensors of a file by name, and its header.
+
+    Raises ModelError where the file is missing, damaged, carries no header of this project, or holds a value that is
+    not finite: what is computed with such weights proves nothing.
+    """
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint; train one with `cxr-train` or restore it from the repository")
     try:
         with safe_open(str(path), framework="pt") as opened:
             header = json.loads((opened.metadata() or {})[HEADER_KEY])
-            return {name: opened.get_tensor(name) for name in opened.keys()}, header  # noqa: SIM118
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ModelError(f"{path}: damaged, or not a checkpoint of this project; train or restore it anew") from error
+    wrong = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
+    if wrong is not None:
+        raise ModelError(f"{path}: {wrong} holds values that are not finite; train or restore it anew")
+    return tensors, header
 
 
 def save_checkpoint(path: Path, weights: Mapping[str, Tensor], info: CheckpointInfo) -> None:

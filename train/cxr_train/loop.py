@@ -99,19 +99,27 @@ class Run:
         if not self.on_gpu or self.progress.step % LOSS_EVERY == 0:
             self.progress.loss = self.loss.item()
             if not math.isfinite(self.progress.loss):
-                raise ModelError(
-                    f"{self.directory}: diverged by step {self.progress.step}, the loss is {self.progress.loss}; begin "
-                    f"again in another --out with a --learning-rate below {self.config.learning_rate:g}"
-                )
+                raise self._diverged(f"the loss is {self.progress.loss}")
             if not gradient:  # what a fault of a compiler looks like; the weights would stay as they are, or nearly so
                 raise ModelError(
                     f"{self.directory}: no gradient reaches the weights at step {self.progress.step}; train with "
                     f"another release of torch than {torch.__version__}"
                 )
 
+    def _diverged(self, how: str) -> ModelError:
+        return ModelError(
+            f"{self.directory}: diverged by step {self.progress.step}, {how}; begin again in another --out with a "
+            f"--learning-rate below {self.config.learning_rate:g}"
+        )
+
     def validate(self, task: Task) -> None:
-        """Validate the averaged weights; keep them as the checkpoint where they are the best so far."""
+        """Validate the averaged weights; keep them as the checkpoint where they are the best so far.
+
+        Raises ModelError where a figure is not finite: no comparison with it would be true, and nothing ever kept.
+        """
         metrics = task.validate(self.average, self.device)
+        if wrong := [name for name, value in metrics.items() if not math.isfinite(value)]:
+            raise self._diverged(f"validation's {wrong[0]} is {metrics[wrong[0]]}")
         self.progress.metrics = metrics
         if metrics["score"] < self.progress.best:
             self.progress.best = metrics["score"]
