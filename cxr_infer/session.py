@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,24 +17,35 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.model_card import DENOISED, METADATA_KEY, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.onnx_wire import WireError, keeps_values_elsewhere
 
 FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
 FLOAT = "tensor(float)"
 TRIAL_SIZE, TRIAL_LEVEL = 64, 0.06  # px, and a noise level of 70 photons at white
 TRIAL_SECONDS = 30.0  # a model that takes longer for 64x64 px is of no use on this machine
 LOAD_SECONDS = 60.0  # likewise: the largest files load in a few
-EXTERNAL_DATA = b"\x0a\x08location\x12"  # ONNX: the key under which a tensor names the file that holds its values
+MOST_BYTES = 1 << 31  # of a file, as protobuf has it
+NO_FOLDER = os.devnull  # in which onnxruntime is to look for what a model keeps elsewhere: nothing can be in it
 
 T = TypeVar("T")
 
 
 def read_model(path: Path) -> bytes:
-    """The bytes of a model file. Raises ModelError where it cannot be read or keeps its weights in another file."""
+    """The bytes of a model file.
+
+    Raises ModelError where it cannot be read, is no ONNX file, or has a tensor whose values are in another file.
+    """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ModelError(f"{path}: is larger than {MOST_BYTES >> 30} GB, the most that an .onnx file can have")
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if EXTERNAL_DATA in content:
+    try:
+        elsewhere = keeps_values_elsewhere(content)
+    except WireError as error:
+        raise ModelError(f"{path}: {error}; is it a complete .onnx file?") from error
+    if elsewhere:
         raise ModelError(f"{path}: keeps its weights in another file; save it as a single one")
     return content
 
@@ -41,7 +53,8 @@ def read_model(path: Path) -> bytes:
 def open_session(content: bytes, path: Path, threads: int) -> Any:
     """An onnxruntime.InferenceSession on the CPU. path: for messages. Raises ModelError where it cannot be loaded.
 
-    Given bytes, not a path, onnxruntime has no directory in which to look for further files.
+    What a model keeps in other files `read_model` has refused; onnxruntime is told besides to look where nothing is, or
+    it would look in the current directory.
     """
     import onnxruntime  # takes longer to import than everything else together
 
@@ -51,6 +64,8 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     # spinning threads burn the CPU time that a container's quota counts; measured faster without
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format was not looked into
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)
     # planned memory for each new shape of input is kept for good; without, a window takes half as much, no slower
     options.enable_mem_pattern = False
     try:
