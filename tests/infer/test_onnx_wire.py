@@ -177,12 +177,15 @@ def test_hostile_files_are_one_line_in_bounded_time(tmp_path: Path, content: byt
 
 
 def test_random_bytes_raise_nothing_else() -> None:
-    shipped = (REPOSITORY / "weights" / "window" / "model.int8.onnx").read_bytes()[:4000]
+    model = onnx.load(REPOSITORY / "weights" / "window" / "model.int8.onnx")
+    del model.graph.initializer[:]
+    del model.metadata_props[:]
+    shipped = model.SerializeToString()
     rng = np.random.default_rng(0)
     problems = set()
-    for _ in range(2000):
+    for _ in range(300):
         content = bytearray(shipped)
-        for place in rng.integers(0, len(content), 5):
+        for place in rng.integers(0, len(content), 20):
             content[place] = rng.integers(256)
         try:
             keeps_values_elsewhere(bytes(content))
