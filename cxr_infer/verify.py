@@ -13,7 +13,7 @@ from cxr_infer.installed import InstalledModel, installed_models
 from cxr_infer.manifest import FileEntry, FloatArray, read_manifest
 from cxr_infer.metrics import largest_difference
 from cxr_infer.model_card import weights_directory
-from cxr_infer.session import card_of, first_line, open_session, read_model
+from cxr_infer.session import card_of, first_line, open_session, read_model, run
 from cxr_infer.threads import available_cpus
 
 
@@ -71,6 +71,6 @@ def _differences(installed: InstalledModel, entry: FileEntry) -> tuple[float, fl
 
 def _run(session: Any, installed: InstalledModel, inputs: dict[str, FloatArray], name: str) -> FloatArray:
     try:
-        return np.asarray(session.run([name], inputs)[0], dtype=np.float32)
+        return np.asarray(run(session, name, inputs), dtype=np.float32)
     except Exception as error:  # onnxruntime raises a dozen unrelated types
         raise ModelError(f"{installed.path}: onnxruntime failed on its test tensors: {first_line(error)}") from error
