@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from cxr_infer.attempts import attempt
 from cxr_infer.errors import ModelError
 from cxr_infer.model_card import DENOISED, METADATA_KEY, NOISE_LEVEL, NOISY, ModelCard
 from cxr_infer.onnx_wire import WireError, keeps_values_elsewhere
+from cxr_infer.untrusted_json import parse_object
 
 FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
 FLOAT = "tensor(float)"
@@ -102,7 +102,7 @@ def card_of(session: Any, path: Path) -> ModelCard:
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is not None:
         try:
-            content = json.loads(text)
+            content = parse_object(text)
         except ValueError as error:
             raise ModelError(f"{path}: damaged card in its metadata; export it again") from error
         return replace(ModelCard.from_mapping(content, str(path)), told_noise_level=told)
