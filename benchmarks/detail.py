@@ -7,17 +7,15 @@ denoised, and the difference is projected on the insert: 1 keeps all of it, 0 er
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods import Method
+from benchmarks.methods import Method, Told, run
 from cxr_train.noise import quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
-Told = TypeVar("Told")
 Expose = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Told]]
 
 SPACING = 72  # px between inserts
@@ -104,12 +102,12 @@ def contrast_kept(
     for index, clean in enumerate(images):
         noisy, told = expose(clean, np.random.default_rng([seed, index]))
         noise = noisy - clean
-        without = method(quantise(clean + noise), told)
+        without = run(method, quantise(clean + noise), told)
         for name, draw in INSERTS.items():
             marked = lay_inserts(clean, draw)
             insert = marked - clean
             if energy := float((insert**2).sum()):
-                difference = method(quantise(marked + noise), told) - without
+                difference = run(method, quantise(marked + noise), told) - without
                 kept[name].append(float((difference * insert).sum()) / energy)
     return {name: float(np.mean(values)) for name, values in kept.items() if values}
 
@@ -124,7 +122,7 @@ def flat_field(method: Method, white: float, seed: int = 0) -> dict[str, float]:
     for brightness in FLAT_BRIGHTNESS:
         flat = np.full((FLAT_SIDE, FLAT_SIDE), brightness, np.float32)
         noisy = quantise(saturating_mottle(flat, white, np.random.default_rng(seed)))
-        denoised = method(noisy, white)
+        denoised = run(method, noisy, white)
         grain.append(255 * float(denoised.std(dtype=np.float64)))
         correlation.append(residual_correlation(noisy - denoised))
     return {"grain_left": max(grain), "residual_correlation": max(correlation)}

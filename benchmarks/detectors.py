@@ -23,7 +23,7 @@ from benchmarks.detector_noise import MEASURED, Detector, Told, expose, load_det
 from benchmarks.detectors_tables import DetectorScore, Report, to_markdown
 from benchmarks.faint import SDS, halved, smoothed, variance_left
 from benchmarks.lines import Response, count_lines, line_response
-from benchmarks.methods import NOISY, WINDOW, window_models
+from benchmarks.methods import NOISY, WINDOW, run, window_models
 from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, noise_generator, smaller_side
 from benchmarks.second_exposure import contrast_kept as line_pairs_kept
 from benchmarks.second_exposure import further_from_truth, in_and_out, read_pair
@@ -81,7 +81,7 @@ def score_noise(
         noisy, lines_of_clean = quantise(shot.noisy, STEPS_16_BIT), line_response(shot.clean)
         for method, variants in methods.items():
             for index, denoise in enumerate(variants):
-                result = quantise(denoise(noisy, shot.told), STEPS_16_BIT)
+                result = quantise(run(denoise, noisy, shot.told), STEPS_16_BIT)
                 sums[method][index] += figures(shot.clean, lines_of_clean, result)
     for method, total in sums.items():
         best = total[total[:, 0].argmax()] / len(images)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods import Method
+from benchmarks.methods import Method, run
 from cxr_train.noise import quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
@@ -96,7 +96,8 @@ def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: fl
     counts, pixels = np.zeros(3), 0
     for index, clean in enumerate(images):
         noisy = quantise(saturating_mottle(clean, white, np.random.default_rng([seed, index])))
-        counts += count_lines(line_response(clean), line_response(quantise(method(noisy, white))))
+        denoised = quantise(run(method, noisy, white))
+        counts += count_lines(line_response(clean), line_response(denoised))
         pixels += clean.size
     present, lost, false = (float(count) * 1e6 / pixels for count in counts)
     return {"present": present, "lost": lost, "false": false}

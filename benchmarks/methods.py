@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -15,17 +16,30 @@ from numpy.typing import NDArray
 from skimage.restoration import denoise_wavelet
 
 from cxr_infer import load_model
+from cxr_infer.errors import ModelError
 from cxr_infer.installed import AUTO
 from cxr_infer.intensity import to_bytes, to_unit
 from cxr_infer.model_card import FP32, INT8
 from cxr_infer.settings import Settings
 
 FloatImage = NDArray[np.float32]
+Told = TypeVar("Told")
 Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
 
 NOISY, NLM_ANSCOMBE, BM3D = "noisy", "NLM on Anscombe", "BM3D on Anscombe"
 WINDOW, WINDOW_INT8 = "window", "window, int8"
 MEAN_BRIGHTNESS = 0.5  # of a chest X-ray: where plain non-local means is told the mottle's standard deviation
+
+
+def run(method: Callable[[FloatImage, Told], FloatImage], noisy: FloatImage, told: Told) -> FloatImage:
+    """What a method makes of an image, told something of its noise. Raises ModelError where that is no image.
+
+    A NaN is no line, no grain and no error to most comparisons, and would be a method's best result.
+    """
+    denoised = method(noisy, told)
+    if denoised.shape != noisy.shape or not np.isfinite(denoised).all():
+        raise ModelError(f"a method made {denoised.shape} of {noisy.shape}, or not-finite values; leave it out")
+    return denoised
 
 
 def anscombe(image: FloatImage, white: float) -> FloatImage:

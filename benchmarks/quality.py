@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field, mottle_of
 from benchmarks.lines import LEAST_CONTRAST, lost_and_false_lines
-from benchmarks.methods import NLM_ANSCOMBE, NOISY, WINDOW, WINDOW_INT8, Method, classical, model, window_models
+from benchmarks.methods import NLM_ANSCOMBE, NOISY, WINDOW, WINDOW_INT8, Method, classical, model, run, window_models
 from benchmarks.plots import plot_against_dose
 from benchmarks.tables import table
 from cxr_infer.errors import UsageError
@@ -149,7 +149,7 @@ def compare(
             noisy = add_noise(noise, name, key, clean)
             white = equivalent_dose(clean, noisy)
             for method, denoise in methods.items():
-                result = quantise(denoise(noisy, white), noise.steps)
+                result = quantise(run(denoise, noisy, white), noise.steps)
                 error = mse(clean, result)
                 sums[method] += (error, psnr_of_mse(error), ssim(clean, result))
         for method, total in sums.items():
@@ -164,7 +164,7 @@ def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, 
             pairs = []
             for name, image in clean_images.items():
                 clean = np.minimum(image * np.float32(factor), np.float32(1))
-                pairs.append((clean, quantise(method(add_noise(noise, name, key, clean), 0.0))))
+                pairs.append((clean, quantise(run(method, add_noise(noise, name, key, clean), 0.0))))
             found[key + suffix] = brightness_shift(pairs)
     return found
 

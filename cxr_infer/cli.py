@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxr_infer import __version__
+from cxr_infer.attempts import exit_despite_work
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.options import (
     DeidentifyOption,
@@ -343,4 +344,5 @@ def _page(file: Path | None, limit: int, planned: int) -> contextlib.AbstractCon
 def main() -> None:
     warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
     keep_streams_ours()
-    app()
+    with exit_despite_work():
+        app()

@@ -16,7 +16,7 @@ from cxr_infer.installed import AUTO, is_intact, model_path
 from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.model_card import DENOISED, MODEL_NAMES, NOISE_LEVEL, NOISY, ModelCard
 from cxr_infer.mottle import Mottle, estimate_mottle, repair_wrapped
-from cxr_infer.session import card_of, check_result, first_line, open_session, read_model, try_on_small_image
+from cxr_infer.session import card_of, check_result, first_line, open_session, read_model, run, try_on_small_image
 from cxr_infer.settings import Settings
 from cxr_infer.threads import available_cpus
 from cxr_infer.tiling import Grid, plan_axis, plan_windows, predict_in_windows
@@ -34,6 +34,17 @@ class Model:
     path: Path
     sha256: str  # hex, of the file
     session: Any  # onnxruntime.InferenceSession, which carries no types
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the file itself, so that what another process loads is the same wherever it runs.
+
+        Raises ModelError where the file is gone or was changed since.
+        """
+        content = read_model(self.path)
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise ModelError(f"{self.path}: was changed since it was loaded; load it again")
+        threads = self.session.get_session_options().intra_op_num_threads
+        return _reopened, (content, self.card, self.path, self.sha256, threads)
 
     @property
     def title(self) -> str:
@@ -93,7 +104,7 @@ class Model:
         if self.card.told_noise_level:
             feed[NOISE_LEVEL] = np.full(len(windows), level, dtype=np.float32)
         try:
-            result = np.asarray(self.session.run([DENOISED], feed)[0], dtype=np.float32)
+            result = np.asarray(run(self.session, DENOISED, feed), dtype=np.float32)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise ModelError(
                 f"{self.path}: onnxruntime failed on a window of {windows.shape[-2:]}: {first_line(error)}"
@@ -120,6 +131,10 @@ def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
     shrinks = height * width < image.size
     mode = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.float32)
+
+
+def _reopened(content: bytes, card: ModelCard, path: Path, digest: str, threads: int) -> Model:
+    return Model(card, path, digest, open_session(content, path, threads))
 
 
 def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: int | None = None) -> Model:

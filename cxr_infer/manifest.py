@@ -5,7 +5,6 @@ Here is what this package reads of it: hashes and test tensors. `manifest.schema
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.settings import Settings
+from cxr_infer.untrusted_json import read_object
 
 MANIFEST, SCHEMA = "manifest.json", "manifest.schema.json"
 
@@ -77,7 +77,7 @@ def read_manifest(folder: Path) -> list[FileEntry]:
     """The model files that the manifest of a weights directory lists. Raises ModelError where it cannot be used."""
     path = folder / MANIFEST
     try:
-        models = json.loads(path.read_text(encoding="utf-8"))["models"]
+        models = read_object(path)["models"]
         return [entry for name, model in models.items() for entry in _entries(folder, name, model)]
     except OSError as error:
         raise ModelError(f"{path}: no manifest; reinstall cxr-infer or run cxr-export --describe") from error

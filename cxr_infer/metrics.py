@@ -26,6 +26,16 @@ def mse(clean: Image, image: Image) -> float:
     return total / float(clean.size)
 
 
+def largest_difference(found: Image, expected: Image) -> float:
+    """The largest absolute difference; infinite where the shapes differ or either holds a value that is not finite.
+
+    `max` and `<=` let a NaN by in silence, so what is to prove that two arrays are equal asks here.
+    """
+    if found.shape != expected.shape or not (np.isfinite(found).all() and np.isfinite(expected).all()):
+        return float("inf")
+    return float(np.abs(found - expected).max(initial=0.0))
+
+
 def psnr(clean: Image, image: Image) -> float:
     """Peak signal-to-noise ratio in dB for peak value 1. Both (H, W) in [0, 1]. Equal images give 120 dB."""
     return psnr_of_mse(mse(clean, image))
@@ -33,7 +43,7 @@ def psnr(clean: Image, image: Image) -> float:
 
 def psnr_of_mse(error: float) -> float:
     """PSNR in dB of a mean squared error on [0, 1] pixels."""
-    return float(-10 * np.log10(max(error, PERFECT_MSE)))
+    return float(-10 * np.log10(np.maximum(error, PERFECT_MSE)))  # which, unlike max, keeps a NaN in either place
 
 
 def ssim(clean: Image, image: Image) -> float:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from cxr_infer.errors import ModelError
+from cxr_infer.untrusted_json import read_object
 
 MODEL_NAMES = ("original", "new", "window")
 FP32, INT8 = "fp32", "int8"  # precisions
@@ -27,6 +29,21 @@ FORMAT = 1
 NOISY = "noisy"  # input: (N, 1, H, W) float32 in [0, 1]
 NOISE_LEVEL = "noise_level"  # input of models that are told the noise: (N,) float32
 DENOISED = "denoised"  # output: as `noisy`
+
+# what a card may say: for each field the least and the most, far beyond any network that a CPU would run
+BOUNDS = {
+    "size": (1, 4096),  # px
+    "multiple": (1, 1024),  # px
+    "window": (1, 1 << 16),  # px
+    "overlap": (0, 1 << 16),  # px
+    "memory_per_pixel": (1, 1_000_000),  # bytes
+    "opset": (0, 1000),
+    "parameters": (0, 1 << 40),
+    "format": (1, 1000),
+}
+MOST_CHARACTERS = dict.fromkeys(("name", "precision", "code_version"), 100) | dict.fromkeys(
+    ("purpose", "noise_level_recipe", "citation", "licence", "limits"), 10_000
+)
 
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or any clinical decision."
 CITATION = (
@@ -75,11 +92,35 @@ class ModelCard:
             card = ModelCard(**{**chosen, "pixel_range": tuple(chosen.get("pixel_range", (0.0, 1.0)))})
         except (TypeError, AttributeError) as error:
             raise ModelError(f"{source}: its card is incomplete ({error}); export it again with cxr-export") from error
-        sizes = (card.multiple, card.window, card.memory_per_pixel, card.size if card.size is not None else 1)
-        whole = all(type(number) is int for number in (*sizes, card.overlap))
-        if not whole or min(sizes) < 1 or card.overlap < 0 or not isinstance(card.name, str):
-            raise ModelError(f"{source}: its card gives sizes that cannot be; export it again with cxr-export")
+        wrong = next(card._impossible(), None)
+        if wrong is not None:
+            raise ModelError(f"{source}: its card gives a {wrong} that cannot be; export it again with cxr-export")
         return card
+
+    def _impossible(self) -> Iterator[str]:
+        """The fields whose values cannot be, whoever wrote them."""
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if not (type(value) is int and least <= value <= most) and not (name == "size" and value is None):
+                yield name
+        for name, most in MOST_CHARACTERS.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) or len(value) > most:
+                yield name
+        if type(self.told_noise_level) is not bool:
+            yield "told_noise_level"
+        black_white = self.pixel_range
+        if len(black_white) != 2 or not all(map(_is_finite, black_white)) or black_white[0] >= black_white[1]:
+            yield "pixel_range"
+        for name in ("training", "data", "metrics"):
+            if not isinstance(getattr(self, name), Mapping):
+                yield name
+        if isinstance(self.metrics, Mapping) and not all(map(_is_finite, self.metrics.values())):
+            yield "metrics"
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def onnx_file(precision: str) -> str:
@@ -106,14 +147,11 @@ def write_card(card: ModelCard, onnx: Path) -> str:
 def read_card_file(path: Path) -> dict[str, Any]:
     """The content of a card file. Raises ModelError where it is missing or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except OSError as error:
         raise ModelError(f"{path}: no model card; export the model with cxr-export or reinstall") from error
     except ValueError as error:
         raise ModelError(f"{path}: damaged model card; export the model with cxr-export or reinstall") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: damaged model card; export the model with cxr-export or reinstall")
-    return content
 
 
 def weights_directory() -> Path:

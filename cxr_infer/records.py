@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_infer.errors import UsageError
+from cxr_infer.untrusted_json import MOST_BYTES, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class Entry:
 
 
 def parse_line(line: bytes) -> tuple[str, Entry] | None:
-    """The name and the entry of a line, None for one that a kill cut short."""
+    """The name and the entry of a line, None for one that a kill cut short or that is no such line."""
     try:
-        content = json.loads(line)
+        content = parse_object(line)
         sums = (bytes.fromhex(content[key]) for key in ("source", "made_by", "result"))
         return str(content["name"]), Entry(*sums)
     except (ValueError, KeyError, TypeError):
@@ -45,7 +46,10 @@ def read_lines(path: Path) -> Iterator[tuple[str, Entry]]:
     """The entries of a record file that may not exist, as they were written."""
     if path.exists():
         with path.open("rb") as lines:
-            yield from filter(None, map(parse_line, lines))
+            # a line without an end comes in parts, none of which says anything
+            for line in iter(lambda: lines.readline(MOST_BYTES), b""):
+                if found := parse_line(line):
+                    yield found
 
 
 class Records:

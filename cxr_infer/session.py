@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.attempts import attempt
 from cxr_infer.errors import ModelError
 from cxr_infer.model_card import DENOISED, METADATA_KEY, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.onnx_wire import WireError, keeps_values_elsewhere
+from cxr_infer.untrusted_json import parse_object
 
 FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
 FLOAT = "tensor(float)"
 TRIAL_SIZE, TRIAL_LEVEL = 64, 0.06  # px, and a noise level of 70 photons at white
 TRIAL_SECONDS = 30.0  # a model that takes longer for 64x64 px is of no use on this machine
 LOAD_SECONDS = 60.0  # likewise: the largest files load in a few
-EXTERNAL_DATA = b"\x0a\x08location\x12"  # ONNX: the key under which a tensor names the file that holds its values
-
-T = TypeVar("T")
+MOST_BYTES = 1 << 31  # of a file, as protobuf has it
+NO_FOLDER = os.devnull  # in which onnxruntime is to look for what a model keeps elsewhere: nothing can be in it
 
 
 def read_model(path: Path) -> bytes:
-    """The bytes of a model file. Raises ModelError where it cannot be read or keeps its weights in another file."""
+    """The bytes of a model file.
+
+    Raises ModelError where it cannot be read, is no ONNX file, or has a tensor whose values are in another file.
+    """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ModelError(f"{path}: is larger than {MOST_BYTES >> 30} GB, the most that an .onnx file can have")
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if EXTERNAL_DATA in content:
+    try:
+        elsewhere = keeps_values_elsewhere(content)
+    except WireError as error:
+        raise ModelError(f"{path}: cannot load it (the file {error}); is it a complete .onnx file?") from error
+    if elsewhere:
         raise ModelError(f"{path}: keeps its weights in another file; save it as a single one")
     return content
 
@@ -41,7 +49,8 @@ def read_model(path: Path) -> bytes:
 def open_session(content: bytes, path: Path, threads: int) -> Any:
     """An onnxruntime.InferenceSession on the CPU. path: for messages. Raises ModelError where it cannot be loaded.
 
-    Given bytes, not a path, onnxruntime has no directory in which to look for further files.
+    What a model keeps in other files `read_model` has refused; onnxruntime is told besides to look where nothing is, or
+    it would look in the current directory.
     """
     import onnxruntime  # takes longer to import than everything else together
 
@@ -51,13 +60,15 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     # spinning threads burn the CPU time that a container's quota counts; measured faster without
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format was not looked into
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)
     # planned memory for each new shape of input is kept for good; without, a window takes half as much, no slower
     options.enable_mem_pattern = False
     try:
         # constants are computed as a file is loaded, and a file may ask for as many as it likes
-        return _within(
-            LOAD_SECONDS,
+        return attempt(
             lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
+            seconds=LOAD_SECONDS,
         )
     except TimeoutError:
         raise ModelError(f"{path}: takes more than {LOAD_SECONDS:g} s to load; is it a denoiser?") from None
@@ -91,7 +102,7 @@ def card_of(session: Any, path: Path) -> ModelCard:
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is not None:
         try:
-            content = json.loads(text)
+            content = parse_object(text)
         except ValueError as error:
             raise ModelError(f"{path}: damaged card in its metadata; export it again") from error
         return replace(ModelCard.from_mapping(content, str(path)), told_noise_level=told)
@@ -104,44 +115,35 @@ def card_of(session: Any, path: Path) -> ModelCard:
     return replace(card, multiple=FOREIGN_MULTIPLE)
 
 
-def try_on_small_image(session: Any, card: ModelCard, path: Path, seconds: float = TRIAL_SECONDS) -> None:
-    """Raises ModelError where the model fails on a small image, takes too long, or returns what is no image."""
+def run(session: Any, output: str, feed: Mapping[str, NDArray[np.float32]], seconds: float | None = None) -> Any:
+    """What a session computes as that output. Ctrl-C ends it, and so does a time, with a TimeoutError.
+
+    Raises what onnxruntime does otherwise: a dozen unrelated types.
+    """
     import onnxruntime
 
+    options = onnxruntime.RunOptions()
+
+    def end() -> None:
+        options.terminate = True  # it ends after the operator at hand
+
+    return attempt(lambda: session.run([output], feed, options)[0], seconds=seconds, end=end)
+
+
+def try_on_small_image(session: Any, card: ModelCard, path: Path, seconds: float = TRIAL_SECONDS) -> None:
+    """Raises ModelError where the model fails on a small image, takes too long, or returns what is no image."""
     side = card.size or -(-TRIAL_SIZE // card.multiple) * card.multiple
     image = np.linspace(0, 1, side * side, dtype=np.float32).reshape(1, 1, side, side)
     feed: dict[str, NDArray[np.float32]] = {NOISY: image}
     if card.told_noise_level:
         feed[NOISE_LEVEL] = np.full(1, TRIAL_LEVEL, dtype=np.float32)
-    options = onnxruntime.RunOptions()
     try:
-        result = _within(seconds, lambda: session.run([DENOISED], feed, options)[0])
+        result = run(session, DENOISED, feed, seconds)
     except TimeoutError:
-        options.terminate = True
         raise ModelError(f"{path}: took more than {seconds:g} s for {side}x{side} pixels; is it a denoiser?") from None
     except Exception as error:  # onnxruntime raises a dozen unrelated types
         raise ModelError(f"{path}: failed on {side}x{side} pixels: {first_line(error)}; is it a denoiser?") from error
     check_result(np.asarray(result), image.shape, path)
-
-
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """What some work gives. Raises TimeoutError where that takes longer.
-
-    It goes on in a thread that nobody waits for: asked to end, onnxruntime first ends the operator at hand.
-    """
-    done: Future[T] = Future()
-
-    def attempt() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=attempt, daemon=True).start()
-    try:
-        return done.result(seconds)
-    except FutureTimeoutError:  # TimeoutError itself from Python 3.11 on
-        raise TimeoutError from None
 
 
 def check_result(result: NDArray[Any], shape: tuple[int, ...], path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import sys
 import tarfile
@@ -28,6 +27,7 @@ from cxr_infer.installed import model_path
 from cxr_infer.manifest import MANIFEST
 from cxr_infer.model_card import FP32, INT8, weights_directory
 from cxr_infer.settings import WEB_PORT
+from cxr_infer.untrusted_json import read_object
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).resolve().parent / "web_page"
@@ -82,7 +82,7 @@ def needed_runtime() -> Runtime:
     """What the page was built with. Raises UsageError where there is no page."""
     path = PAGE / RUNTIME_FACTS
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_object(path)
         return Runtime(facts["package"], facts["version"], facts["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: missing or damaged; reinstall cxr-infer") from error

@@ -21,16 +21,32 @@ async function loadAll(arrays) {
 function largestDifference(found, expected) {
   if (String(found.dims) !== String(expected.dims)) return Infinity;
   const largest = expected.data.reduce((most, value, i) => Math.max(most, Math.abs(value - found.data[i])), 0);
-  return Number.isNaN(largest) ? Infinity : largest;
+  return Number.isFinite(largest) ? largest : Infinity;
+}
+
+/** Options that give every free side of a model's inputs the size that it has in these arrays. */
+function fixedShapes(session, inputs) {
+  const freeDimensionOverrides = {};
+  for (const { name, shape } of session.inputMetadata) {
+    shape.forEach((side, axis) => {
+      if (typeof side === "string") freeDimensionOverrides[side] = inputs[name].shape[axis];
+    });
+  }
+  return { freeDimensionOverrides };
 }
 
 const manifest = JSON.parse(await readFile(path.join(weights, "manifest.json"), "utf8"));
 for (const [name, { files, test }] of Object.entries(manifest.models)) {
   for (const [precision, { file, tolerance }] of Object.entries(files)) {
-    const session = await InferenceSession.create(path.join(weights, file));
-    const { denoised } = await session.run(await loadAll(test.inputs));
-    const difference = largestDifference(denoised, await load(test.expected[precision].denoised));
-    console.log(`${name} ${precision}: largest difference ${difference.toExponential(1)}, at most ${tolerance}`);
-    if (difference > tolerance) process.exitCode = 1;
+    const expected = await load(test.expected[precision].denoised);
+    const free = await InferenceSession.create(path.join(weights, file));
+    // the same for images of one shape, as programs have it that know theirs
+    const fixed = await InferenceSession.create(path.join(weights, file), fixedShapes(free, test.inputs));
+    for (const [suffix, session] of Object.entries({ "": free, " fixed": fixed })) {
+      const { denoised } = await session.run(await loadAll(test.inputs));
+      const difference = largestDifference(denoised, expected);
+      console.log(`${name} ${precision}${suffix}: largest difference ${difference.toExponential(1)}, at most ${tolerance}`);
+      if (!(difference <= tolerance)) process.exitCode = 1;
+    }
   }
 }

@@ -32,7 +32,18 @@ function scientific(number) {
 function largestDifference(found, expected) {
   if (found.length !== expected.length) return Infinity;
   const largest = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
-  return Number.isNaN(largest) ? Infinity : largest;
+  return Number.isFinite(largest) ? largest : Infinity;
+}
+
+/** Options that give every free side of a model's inputs the size that it has in these arrays. */
+function fixedShapes(session, inputs) {
+  const freeDimensionOverrides = {};
+  for (const { name, shape } of session.inputMetadata) {
+    shape.forEach((side, axis) => {
+      if (typeof side === "string") freeDimensionOverrides[side] = inputs[name].shape[axis];
+    });
+  }
+  return { freeDimensionOverrides };
 }
 
 /** The whole test image in windows, as the page does it. */
@@ -54,13 +65,18 @@ for (const [name, model] of Object.entries(manifest.models)) {
     const session = await InferenceSession.create(await readFile(path.join(weights, file)));
     const { denoised } = await session.run(await loadAll(test.inputs));
     const cases = { "": [denoised.data, test.expected[precision].denoised] };
+    // the same for images of one shape, as programs have it that know theirs
+    const options = fixedShapes(session, test.inputs);
+    const fixed = await InferenceSession.create(await readFile(path.join(weights, file)), options);
+    cases[" fixed"] = [(await fixed.run(await loadAll(test.inputs))).denoised.data, cases[""][1]];
+    await fixed.release();
     if (test.image.window) {
       cases[" image"] = [await denoiseImage(session, model, test.image), test.image.expected[precision]];
     }
     for (const [suffix, [found, expected]] of Object.entries(cases)) {
       const difference = largestDifference(found, await load(expected));
       console.log(`${name} ${precision}${suffix}: largest difference ${scientific(difference)}, at most ${tolerance}`);
-      if (difference > tolerance) process.exitCode = 1;
+      if (!(difference <= tolerance)) process.exitCode = 1;
     }
     await session.release();
   }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.denoiser import Model
+from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
 from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.manifest import FloatArray
@@ -42,7 +43,12 @@ class Arrays:
         self._written: dict[bytes, Entry] = {}
 
     def write(self, place: str, array: NDArray[np.floating]) -> Entry:
-        """Returns the manifest's entry. place: path below the directory, without suffix."""
+        """Returns the manifest's entry. place: path below the directory, without suffix.
+
+        Raises ModelError where a value is not finite: no program could be held against it.
+        """
+        if not np.isfinite(array).all():
+            raise ModelError(f"{self._weights / place}: the model computes values that are not finite; train it anew")
         values = np.ascontiguousarray(array, dtype="<f4")
         raw = values.tobytes()
         key = repr(values.shape).encode() + raw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,8 @@ class Loss:
 
     @property
     def holds(self) -> bool:
-        return max(self.dose_loss) <= MOST_LOSS and self.clean >= LEAST_CLEAN
+        finite = all(map(math.isfinite, (*self.dose_loss, self.clean)))
+        return finite and all(loss <= MOST_LOSS for loss in self.dose_loss) and self.clean >= LEAST_CLEAN
 
     def __str__(self) -> str:
         lost = " / ".join(f"{loss:.3f}" for loss in self.dose_loss)

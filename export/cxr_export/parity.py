@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxr_infer.errors import ModelError
+from cxr_infer.metrics import largest_difference
 from cxr_infer.model_card import DENOISED, FP32, NOISY, TOLERANCES, ModelCard
 from cxr_infer.mottle import poisson_mottle
 from cxr_infer.phantom import render_phantom
@@ -28,7 +29,7 @@ DOSES = (20.0, 71.0, 600.0)  # photons at white
 
 @dataclass(frozen=True)
 class Parity:
-    """The outcome: largest absolute difference over all cases, and how many there were."""
+    """The outcome: largest absolute difference, infinite where a value is not finite, and the number of cases."""
 
     largest: float
     cases: int
@@ -52,7 +53,7 @@ def check_parity(model: nn.Module, exported: onnx.ModelProto, card: ModelCard) -
             theirs = model(*(torch.from_numpy(value) for value in feed.values())).numpy()
         if ours.shape != theirs.shape:
             raise ModelError(f"{card.name}: onnxruntime gives {ours.shape}, torch {theirs.shape}")
-        largest = max(largest, float(np.abs(ours - theirs).max()))
+        largest = max(largest, largest_difference(ours, theirs))
         cases += 1
     return Parity(largest, cases)
 

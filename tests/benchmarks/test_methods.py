@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.detail import contrast_kept, flat_field
+from benchmarks.lines import lost_and_false_lines
 from benchmarks.methods import BM3D, NOISY, anscombe, classical, inverse_anscombe, model
+from benchmarks.quality import by_dose, compare
+from cxr_infer.errors import ModelError
 from cxr_infer.metrics import psnr
 from cxr_infer.mottle import poisson_mottle
 
@@ -26,6 +30,25 @@ def test_every_classical_method_takes_mottle_away(name: str, clean: FloatImage, 
     assert denoised.shape == clean.shape
     assert denoised.dtype == np.float32
     assert psnr(clean, denoised) > psnr(clean, noisy) + 5
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_method_that_gives_no_numbers_is_not_measured(clean: FloatImage, wrong: float) -> None:
+    """Nothing is lost or made up in an image of NaN, and the largest of 0 and NaN is 0."""
+
+    def broken(noisy: FloatImage, white: float) -> FloatImage:
+        result = noisy.copy()
+        result[3, 5] = wrong
+        return result
+
+    for measure in (
+        lambda: contrast_kept([clean], broken, 71.0),
+        lambda: flat_field(broken, 71.0),
+        lambda: lost_and_false_lines([clean], broken, 71.0),
+        lambda: list(compare({"a": clean}, by_dose(), {"broken": broken})),
+    ):
+        with pytest.raises(ModelError, match="not-finite values"):
+            measure()
 
 
 def test_models_find_the_dose_themselves(clean: FloatImage, noisy: FloatImage) -> None:

@@ -28,16 +28,48 @@ def denoise(name: str, weights: Path) -> subprocess.CompletedProcess[str]:
 def test_an_example_gives_the_expected_output(name: str) -> None:
     done = denoise(name, REPOSITORY / "weights")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("largest difference") == 6
+    assert done.stdout.count(" image: largest difference") == 2
+    for file in ("original fp32", "new fp32", "window fp32", "window int8"):
+        assert f"{file}: largest difference" in done.stdout
+        assert (f"{file} fixed: largest difference" in done.stdout) == (name != "python-opencv"), "it fixes all shapes"
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_an_example_fails_where_the_output_is_another(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrong", [2e-4, np.nan, np.inf])
+def test_an_example_fails_where_the_output_is_another(name: str, wrong: float, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     shutil.copytree(REPOSITORY / "weights", weights, ignore=shutil.ignore_patterns("*.safetensors"))
     path = weights / "window" / "test" / "denoised.npy"
-    np.save(path, np.load(path) + np.float32(2e-4))
+    np.save(path, np.load(path) + np.float32(wrong))
     assert denoise(name, weights).returncode == 1
+
+
+@pytest.mark.parametrize(("difference", "failed"), [("1e-06", False), ("nan", True), ("inf", True), ("2e-03", True)])
+def test_the_runner_judges_what_an_example_prints(
+    difference: str, failed: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import run_all
+
+    cases = [f"{column}{case}" for column in run_all.COLUMNS[:4] for case in ("", " fixed")]
+    said = "\n".join(f"{case}: largest difference 0.0e+00, at most 0.01" for case in cases)
+    said += f"\nwindow fp32: largest difference {difference}, at most 0.001"
+    monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
+    found, wrong = run_all.run("made up")
+    assert wrong == failed
+    assert found["window fp32"] == difference
+
+
+def test_the_runner_misses_shapes_that_were_not_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import run_all
+
+    said = "\n".join(f"{column}: largest difference 0.0e+00, at most 0.01" for column in run_all.COLUMNS[:4])
+    said += "\nwindow int8 fixed: largest difference 0.0e+00, at most 0.01"
+    monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
+    assert run_all.run("made up")[1]
+    monkeypatch.setattr(run_all, "ALWAYS_FIXED", {"made up"})
+    assert not run_all.run("made up")[1]
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from cxr_export import processing
+from cxr_export.cases import Arrays
 from cxr_export.describe import describe
 from cxr_export.manifest_schema import manifest_schema
 from cxr_infer.denoiser import load_model
@@ -147,6 +148,13 @@ def test_describing_changes_no_model_and_leaves_nothing_stale(tmp_path: Path) ->
     assert not list((tmp_path / "window" / "test").glob("*int8*"))
     assert all(path.read_bytes() == content for path, content in before.items() if path.exists())
     assert describe(tmp_path / "window") == []
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_not_finite_becomes_no_test_tensor(tmp_path: Path, wrong: float) -> None:
+    with pytest.raises(ModelError, match="denoised: the model computes values that are not finite"):
+        Arrays(tmp_path).write("window/test/denoised", np.array([0, wrong], np.float32))
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_a_file_that_is_not_its_cards_is_not_described(tmp_path: Path) -> None:

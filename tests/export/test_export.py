@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
-from cxr_export.export import export_model
+from cxr_export.export import export_int8, export_model
 from cxr_export.parity import TOLERANCE, check_parity
 from cxr_export.to_onnx import OPSET
 from cxr_infer.errors import ModelError
@@ -79,6 +79,34 @@ def test_parity_notices_a_wrong_weight(weights: Path, exports: dict[str, bytes])
     with torch.no_grad():
         model.head.weight += 0.05
     assert not check_parity(model, exported, card).holds
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_parity_notices_values_that_are_not_finite(weights: Path, exports: dict[str, bytes], wrong: float) -> None:
+    model, _ = load_checkpoint(weights / "window" / "checkpoint.safetensors")
+    exported, card = onnx.load_from_string(exports["window"]), card_of(weights / "window" / "model.onnx")
+    with torch.no_grad():
+        model.head.bias[0] = wrong
+    assert not check_parity(model, exported, card).holds, "torch alone computes them"
+    spoilt = next(tensor for tensor in exported.graph.initializer if tensor.name.endswith(".bias"))
+    spoilt.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(spoilt.dims), wrong, np.float32), spoilt.name))
+    assert not check_parity(model, exported, card).holds, "both do"
+
+
+@pytest.mark.parametrize(("name", "tensor"), [("original", "encoder.to_code.bias"), ("window", "head.weight")])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_weights_that_are_not_finite_replace_no_good_file(
+    weights: Path, tmp_path: Path, name: str, tensor: str, wrong: float
+) -> None:
+    model, info = load_checkpoint(weights / name / "checkpoint.safetensors")
+    state = model.state_dict()
+    state[tensor].view(-1)[-1] = wrong
+    save_checkpoint(tmp_path / name / "checkpoint.safetensors", state, info)
+    (tmp_path / name / "model.onnx").write_bytes(b"good")
+    for export in (export_model, export_int8):
+        with pytest.raises(ModelError, match=f"safetensors: {tensor} holds values that are not finite; train or"):
+            export(name, tmp_path)
+    assert (tmp_path / name / "model.onnx").read_bytes() == b"good"
 
 
 def test_a_failed_export_keeps_the_old_file(weights: Path, tmp_path: Path) -> None:

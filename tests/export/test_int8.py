@@ -190,14 +190,17 @@ def test_a_loss_holds_at_every_dose_or_not_at_all() -> None:
     assert Loss((0.1, -0.02, 0.0, 0.1), 44.0, "").holds
     assert not Loss((0.0, 0.0, 0.0, 0.101), 60.0, "").holds
     assert not Loss((0.0, 0.0, 0.0, 0.0), 43.9, "").holds
+    for wrong in (np.nan, np.inf, -np.inf):
+        for place in range(4):
+            assert not Loss(tuple(wrong if i == place else 0.0 for i in range(4)), 60.0, "").holds, place
+        assert not Loss((0.0, 0.0, 0.0, 0.0), wrong, "").holds
 
 
-def test_the_shipped_int8_file_is_the_shipped_checkpoint_and_loses_little() -> None:
+def test_the_shipped_int8_file_holds_and_computes_what_the_shipped_checkpoint_does_and_loses_little() -> None:
+    """That exporting it gives the same bytes is shown in test_rebuilt.py."""
     folder = REPOSITORY / "weights" / "window"
-    model, info = load_checkpoint(folder / "checkpoint.safetensors")
-    exported, _ = to_int8_onnx(model, info)
+    model, _ = load_checkpoint(folder / "checkpoint.safetensors")
     shipped = onnx.load(folder / "model.int8.onnx")
-    assert exported.SerializeToString(deterministic=True) == shipped.SerializeToString(deterministic=True)
     check_integers(shipped, model)
     check_computes_as_on_grids(shipped, model)
     plain, integers = ((folder / name).read_bytes() for name in ("model.onnx", "model.int8.onnx"))

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import copy
 import json
+import multiprocessing
+import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -174,3 +178,27 @@ def test_the_card_is_that_of_the_file(name: str) -> None:
     assert ModelCard.from_mapping(card, "card.json") == model.card
     assert "Research use only" in card["limits"]
     assert "Wang" in card["citation"]
+
+
+def test_a_model_goes_to_other_processes_with_its_file(window: Model, noisy: NDArray[np.float32]) -> None:
+    expected = window.denoise_unit(noisy, Settings())
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(window.denoise_unit, (noisy, Settings())), expected)
+
+
+def test_a_pickled_model_is_the_same_model(tmp_path: Path, noisy: NDArray[np.float32]) -> None:
+    path = tmp_path / "mine.onnx"
+    shutil.copy(model_path("window", "fp32"), path)
+    model = load_model(path, threads=1)
+    content = pickle.dumps(model)
+    path.unlink()  # the file goes along
+    for again in (pickle.loads(content), pickle.loads(pickle.dumps(load_model("window", precision="fp32")))):
+        assert (again.card, again.sha256, again.title) == (model.card, model.sha256, model.title)
+        np.testing.assert_array_equal(denoise(noisy, again), denoise(noisy, model))
+    assert pickle.loads(content).path == path
+    assert pickle.loads(content).session.get_session_options().intra_op_num_threads == 1
+    with pytest.raises(ModelError, match=r"mine\.onnx: cannot be read"):
+        pickle.dumps(model)
+    shutil.copy(model_path("window", "int8"), path)
+    with pytest.raises(ModelError, match=r"mine\.onnx: was changed since it was loaded; load it again"):
+        copy.deepcopy(model)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from cxr_infer.metrics import mse, psnr, ssim
+from cxr_infer.metrics import largest_difference, mse, psnr, psnr_of_mse, ssim
 
 
 def test_ssim_is_that_of_scikit_image(clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> None:
@@ -31,3 +31,18 @@ def test_ssim_of_images_below_the_window() -> None:
     tiny = np.array([[0.5]], np.float32)
     assert ssim(tiny, tiny) == pytest.approx(1)
     assert ssim(tiny, np.zeros_like(tiny)) < 0.1
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_no_difference_from_what_is_not_finite_is_small(wrong: float) -> None:
+    """`max(0.0, nan)` is 0.0, which is within any tolerance."""
+    good, bad = np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32)
+    bad[1, 1] = wrong
+    assert largest_difference(good, good + np.float32(0.25)) == 0.25
+    assert [largest_difference(*pair) for pair in ((good, bad), (bad, good), (bad, bad))] == [np.inf] * 3
+    assert largest_difference(good, good[:1]) == np.inf
+
+
+def test_the_psnr_of_an_error_that_is_no_number_is_none() -> None:
+    assert np.isnan(psnr_of_mse(np.nan))
+    assert psnr_of_mse(np.inf) == -np.inf

@@ -56,6 +56,12 @@ def shift_expected(path: Path) -> None:
     np.save(path, np.load(path) + np.float32(0.02))
 
 
+def expect_nan(path: Path) -> None:
+    array = np.load(path)
+    array.flat[-1] = np.nan
+    np.save(path, array)
+
+
 def forget(path: Path) -> None:
     path.unlink()
 
@@ -71,6 +77,8 @@ def cut(path: Path) -> None:
         ("window/model.int8.onnx", change_a_byte, "does not match the SHA-256 of its card"),
         ("window/test/denoised.npy", shift_expected, "its output differs by 2.0e-02 from the expected one"),
         ("new/test/image.denoised.npy", shift_expected, "its output differs by 2.0e-02 from the expected one"),
+        ("window/test/denoised.npy", expect_nan, "its output differs by inf from the expected one"),
+        ("new/test/image.denoised.npy", expect_nan, "its output differs by inf from the expected one"),
         ("window/test/noise_level.npy", cut, "test tensor missing or damaged"),
         ("original/test/image.npy", forget, "test tensor missing or damaged"),
     ],

@@ -126,6 +126,8 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
         (["window", "--data", ".", "--resume"], "nothing to resume"),
         (["window", "--data", ".", "--steps", "0"], "must be above 0"),
         (["window", "--data", ".", "--learning-rate", "-1"], "--learning-rate -1.0 must be above 0"),
+        (["window", "--data", ".", "--learning-rate", "nan"], "--learning-rate nan must be above 0"),
+        (["window", "--data", ".", "--minutes", "inf"], "--minutes inf must be above 0 and finite"),
         (["window", "--data", ".", "--crop", "16"], "--crop 16 px leaves no room"),
         (["evaluate", "--data", ".", "--weights", "."], "no MODEL/checkpoint.safetensors"),
         (["window", "--data", ".", "--seed", "-1"], "--seed -1 is negative"),
@@ -165,6 +167,18 @@ def test_a_training_that_diverges_ends_and_says_how_to_go_on(
     monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level, shape: level.mean() * float("nan"))
     with pytest.raises(ModelError, match=r"diverged by step 1, the loss is nan; .*--learning-rate below 0\.001"):
         train(small_config, files, tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_a_validation_that_is_no_number_ends_the_training(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    """A score of NaN is below no other, and one of -inf below all that follow."""
+    figures = {"psnr_clean": 40.0, "score": wrong}
+    monkeypatch.setattr("cxr_train.tasks.WindowTask.validate", lambda *given: figures)
+    with pytest.raises(ModelError, match=r"diverged by step \d+, validation's score is -?(nan|inf); .*--learning-rate"):
+        train(replace(small_config, validate_every=1), files, tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
 def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(

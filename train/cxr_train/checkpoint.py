@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
+from cxr_infer.untrusted_json import parse_object
 from cxr_train.models import MODELS, build_model
 
 FORMAT = "cxr-infer checkpoint 1"
 HEADER_KEY = "cxr_infer"
+MOST_ARGUMENT = 4096  # of a model: channels of a layer, blocks of a stage
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,25 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Raises ModelError where the file is missing, damaged or carries no header of this project."""
+    """The tensors of a file by name, and its header.
+
+    Raises ModelError where the file is missing, damaged, carries no header of this project, or holds a value that is
+    not finite: what is computed with such weights proves nothing.
+    """
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint; train one with `cxr-train` or restore it from the repository")
     try:
         with safe_open(str(path), framework="pt") as opened:
-            header = json.loads((opened.metadata() or {})[HEADER_KEY])
-            return {name: opened.get_tensor(name) for name in opened.keys()}, header  # noqa: SIM118
+            header = parse_object((opened.metadata() or {})[HEADER_KEY])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ModelError(f"{path}: damaged, or not a checkpoint of this project; train or restore it anew") from error
+    # as float32, which is what models compute with: a larger number of another type is infinite there
+    floats = {name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()}
+    wrong = next((name for name, tensor in floats.items() if not torch.isfinite(tensor).all()), None)
+    if wrong is not None:
+        raise ModelError(f"{path}: {wrong} holds values that are not finite; train or restore it anew")
+    return tensors, header
 
 
 def save_checkpoint(path: Path, weights: Mapping[str, Tensor], info: CheckpointInfo) -> None:
@@ -62,11 +76,39 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
         info = CheckpointInfo(**header)
         if info.format != FORMAT or info.model not in MODELS:
             raise ModelError(f"{path}: {info.format}, model {info.model!r}: made by another version of this project")
-        model = build_model(info.model, info.arguments)
-        model.load_state_dict(weights)
-    except (TypeError, RuntimeError) as error:
+        model = _built(info, weights)
+    except (TypeError, RuntimeError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(f"{path}: its weights do not fit the model it names; train or restore it anew") from error
     return model.eval(), info
+
+
+def _built(info: CheckpointInfo, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The model that a header describes, with its weights. Raises ValueError or TypeError where they do not fit it.
+
+    What the header asks for is made without memory first: no more of it is taken than the weights take.
+    """
+    texts, facts = (info.model, info.code_version), (info.arguments, info.training, info.data, info.metrics)
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(fact, dict) for fact in facts):
+        raise TypeError("a header of other types")
+    if not all(map(math.isfinite, info.metrics.values())) or _largest_number(info.arguments) > MOST_ARGUMENT:
+        raise ValueError("numbers that cannot be")
+    with torch.device("meta"):
+        sketch = build_model(info.model, info.arguments).state_dict()
+    if {name: tensor.shape for name, tensor in sketch.items()} != {name: each.shape for name, each in weights.items()}:
+        raise ValueError("weights of other names or shapes")
+    model = build_model(info.model, info.arguments)
+    model.load_state_dict(weights)
+    return model
+
+
+def _largest_number(content: object) -> float:
+    """Of all numbers in the arguments of a model, and of the lengths of their lists."""
+    if isinstance(content, dict | list):
+        parts = content.values() if isinstance(content, dict) else content
+        return max((len(content), *map(_largest_number, parts)))
+    return abs(content) if isinstance(content, int | float) else 0
 
 
 def start_from(model: nn.Module, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -115,8 +116,8 @@ def _check(config: TrainConfig) -> None:
             raise UsageError(f"--{name} {getattr(config, name)} is negative; use 0 or more")
     for name in ("steps", "batch", "crop", "learning_rate", "minutes", "size"):
         value = getattr(config, name)
-        if value is not None and value <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} {value} must be above 0")
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"--{name.replace('_', '-')} {value} must be above 0 and finite")
     if config.crop < LEAST_CROP:
         raise UsageError(f"--crop {config.crop} px leaves no room for markers and lines; use {LEAST_CROP} or more")
 

@@ -38,6 +38,7 @@ class TrainConfig:
     pairs: int = 2  # of crops (`window`) with and without faint inserts in the same noise, see `contrast_lost`
     pair_weight: float = 0.4  # of the contrast lost between them, beside the loss of all crops
     map_weight: float = 0.3  # of what `NoiseMaps` says beside the truth (`window`)
+    line_weight: float = 12.0  # of lines lost and made up beside the loss (`window`), see `lines_wrong`
     ssim_weight: float = 3.0  # of 1 - SSIM beside the loss (`window`)
     quantised_share: float = 0.5  # of the steps (`window`) that compute on the 8-bit grids, see `quantise`
     insert_weight: float = 4.0  # added loss weight on an insert's pixels

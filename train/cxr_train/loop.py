@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,9 @@ from cxr_train.prefetch import batches
 from cxr_train.tasks import Task, make_task
 
 STATE = STATE_FILE
+# what follows from a state that is not ours
+DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
+NOT_OURS = "damaged, or of another version of this project; begin again in another --out"
 LOSS_MEMORY = 0.98  # decay of the running mean of the loss that is shown
 LOSS_EVERY = 10  # steps of a GPU between looks at the loss, for which it has to be waited
 
@@ -99,19 +103,27 @@ class Run:
         if not self.on_gpu or self.progress.step % LOSS_EVERY == 0:
             self.progress.loss = self.loss.item()
             if not math.isfinite(self.progress.loss):
-                raise ModelError(
-                    f"{self.directory}: diverged by step {self.progress.step}, the loss is {self.progress.loss}; begin "
-                    f"again in another --out with a --learning-rate below {self.config.learning_rate:g}"
-                )
+                raise self._diverged(f"the loss is {self.progress.loss}")
             if not gradient:  # what a fault of a compiler looks like; the weights would stay as they are, or nearly so
                 raise ModelError(
                     f"{self.directory}: no gradient reaches the weights at step {self.progress.step}; train with "
                     f"another release of torch than {torch.__version__}"
                 )
 
+    def _diverged(self, how: str) -> ModelError:
+        return ModelError(
+            f"{self.directory}: diverged by step {self.progress.step}, {how}; begin again in another --out with a "
+            f"--learning-rate below {self.config.learning_rate:g}"
+        )
+
     def validate(self, task: Task) -> None:
-        """Validate the averaged weights; keep them as the checkpoint where they are the best so far."""
+        """Validate the averaged weights; keep them as the checkpoint where they are the best so far.
+
+        Raises ModelError where a figure is not finite: no comparison with it would be true, and nothing ever kept.
+        """
         metrics = task.validate(self.average, self.device)
+        if wrong := [name for name, value in metrics.items() if not math.isfinite(value)]:
+            raise self._diverged(f"validation's {wrong[0]} is {metrics[wrong[0]]}")
         self.progress.metrics = metrics
         if metrics["score"] < self.progress.best:
             self.progress.best = metrics["score"]
@@ -146,19 +158,26 @@ class Run:
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adamw.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        now = self.progress
         header = {
             "config": asdict(self.config),
-            "progress": {"step": self.progress.step, "seconds": self.progress.seconds, "loss": self.progress.loss},
-            "best": self.progress.best if math.isfinite(self.progress.best) else None,
+            "progress": {"step": now.step, "seconds": now.seconds, "loss": _finite(now.loss)},
+            "best": _finite(now.best),
             "data": self.fingerprint,
         }
         write_tensors(self.directory / STATE, tensors, header)
 
     def load_state(self) -> None:
-        """Raises ModelError without a state, UsageError where the data is another."""
+        """Raises ModelError where there is no state or it does not fit, UsageError where the data is another."""
         tensors, header = read_tensors(self.directory / STATE)
-        if header["data"] != self.fingerprint:
+        if header.get("data") != self.fingerprint:
             raise UsageError(f"{self.directory / STATE}: was trained on other data; resume with the same --data")
+        try:
+            self._restore(tensors, header)
+        except DAMAGE as error:
+            raise ModelError(f"{self.directory / STATE}: {NOT_OURS}") from error
+
+    def _restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         for prefix, module in (("model", self.model), ("average", self.average)):
             module.load_state_dict(_below(prefix, tensors))
         parameters = list(self.model.parameters())
@@ -171,10 +190,22 @@ class Run:
             moments.setdefault(int(index), {})[key] = laid_out
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.progress = Progress(**header["progress"])
-        self.progress.best = math.inf if header["best"] is None else header["best"]
+        step, seconds, loss = (header["progress"][name] for name in ("step", "seconds", "loss"))
+        self.progress = Progress(
+            step=operator.index(step),
+            seconds=float(seconds),
+            loss=math.nan if loss is None else float(loss),
+            best=math.inf if header["best"] is None else float(header["best"]),
+        )
+        if self.progress.step < 0 or self.progress.seconds < 0:
+            raise ValueError("less than nothing was done")
         if self.progress.step:
             self.loss = torch.tensor(self.progress.loss, device=self.device)
+
+
+def _finite(value: float) -> float | None:
+    """A number as JSON has it."""
+    return value if math.isfinite(value) else None
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -200,8 +231,25 @@ def saved_config(directory: Path) -> TrainConfig:
     path = directory / STATE
     if not path.is_file():
         raise ModelError(f"{path}: nothing to resume; start without --resume")
-    fields: dict[str, Any] = read_tensors(path)[1]["config"]
-    return replace(TrainConfig(**{**fields, "noise": NoiseConfig(**fields["noise"])}))
+    header = read_tensors(path)[1]
+    try:
+        given: dict[str, Any] = header["config"]
+        config = TrainConfig(**{**given, "noise": NoiseConfig(**given["noise"])})
+        _require_types(config)
+        _require_types(config.noise)
+    except DAMAGE as error:
+        raise ModelError(f"{path}: {NOT_OURS}") from error
+    return config
+
+
+def _require_types(config: TrainConfig | NoiseConfig) -> None:
+    """Raises TypeError where a field of a configuration holds what its annotation does not name."""
+    kinds = {"int": int, "float": int | float, "str": str, "None": type(None), "NoiseConfig": NoiseConfig}
+    for one in fields(config):
+        named = [kinds.get(name.split("[")[0], dict) for name in str(one.type).split(" | ")]
+        value = getattr(config, one.name)
+        if isinstance(value, bool) or not any(isinstance(value, kind) for kind in named):
+            raise TypeError(f"{one.name} is {type(value).__name__}")
 
 
 def train(

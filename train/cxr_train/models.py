@@ -147,9 +147,8 @@ class WindowEncoder(nn.Module):
         x = self.entering(torch.cat([self.entering(part) for part in (*seen, told)], dim=1))
         # Said to pass through memory with channels last, it stays so in onnxruntime's int8, which else turns it forth
         # and back around each sum at this resolution, a twentieth of its time
-        n, channels, height, width = x.shape
-        rows = x.permute(0, 2, 3, 1).reshape(n, height * width, channels)
-        return self.entering(rows.reshape(n, height, width, channels).permute(0, 3, 1, 2))
+        rows = self.entering(x.permute(0, 2, 3, 1))
+        return self.entering(rows.permute(0, 3, 1, 2))
 
 
 class Upsample(nn.Module):

@@ -12,6 +12,7 @@ from cxr_train.detector_noise import SHAPES
 
 FLOOR = 0.001  # square-root domain; a third of a gray level at mid gray: the logarithm of a level is taken of both
 MOST_LEVEL = 0.5  # square-root domain; mottle of one photon at white
+VARIATION = 20.0  # brings the variance of the features to their own size
 LEAST_ENERGY = 1e-7  # square-root domain, squared
 
 
@@ -47,7 +48,7 @@ class NoiseMaps(nn.Module):
         self.at_quarter = _Filters(1, filters[2], 5)
         self.at_eighth = _Filters(1, filters[3], 5)
         features = sum(filters) + 1  # a multiple of 16, which onnxruntime computes faster
-        self.around = nn.ModuleList(nn.Conv2d(a, width, 3) for a in (features, width, width))
+        self.around = nn.ModuleList(nn.Conv2d(a, width, 3) for a in (2 * features, width, width))
         self.joined = nn.Conv2d(features + width, width, 1)
         self.told = nn.Conv2d(width, self.MAPS, 1)
 
@@ -62,7 +63,10 @@ class NoiseMaps(nn.Module):
         responses = torch.cat([self.at_full(pixels), self.at_half(half), self.at_quarter(quarter)], dim=1)
         energy = torch.cat([F.avg_pool2d(responses * responses, 2), self.at_eighth(eighth) ** 2], dim=1)
         features = torch.cat([torch.log(energy + LEAST_ENERGY) / 4 + 2, 2 * eighth - 1], dim=1)
-        around = F.avg_pool2d(features, 2)
+        mean = F.avg_pool2d(features, 2)
+        # of noise the energy differs from cell to cell by chance, of line pairs and meshes it does not
+        varied = F.avg_pool2d(features * features, 2) - mean * mean
+        around = torch.cat([mean, VARIATION * varied], dim=1)
         for index, layer in enumerate(self.around):
             change = F.relu(layer(F.pad(around, (1, 1, 1, 1), mode="replicate")))
             around = around + change if index else change

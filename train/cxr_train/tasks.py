@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from abc import ABC, abstractmethod
 
@@ -64,6 +65,8 @@ CONTRAST = 2.0  # see `contrast_lost`
 SSIM_STRIDE = 4  # px between the windows of SSIM: neighbouring ones overlap enough, and the loss costs a tenth
 ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
 SHAPELESS = 0.004  # square-root domain: of noise that faint the shape counts half
+LINE = 8 / 255  # contrast that makes a line
+LINE_ANGLES, LINE_LENGTH, LINE_STRIDE = 12, 20, 2  # over 180 degrees; px; px between the places that are looked at
 LEAST_INSERT = 0.05  # energy over the crop; weaker ones, such as those clipped away on white, must not outweigh others
 
 
@@ -115,6 +118,35 @@ def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
     return 1 - (luminance * (2 * covariance + SSIM_C2) / (variances + SSIM_C2)).mean()
 
 
+def _line_kernels() -> Tensor:
+    """Matched filters of short straight lines, (LINE_ANGLES, 1, 21, 21): 1 px wide (Gaussian), LINE_LENGTH px long.
+
+    Each gives the contrast of a line against what lies 3 to 6 px beside it, 0 for a plain or a slope.
+    """
+    y, x = torch.meshgrid(torch.arange(-10.0, 11.0), torch.arange(-10.0, 11.0), indexing="ij")
+    kernels = []
+    for index in range(LINE_ANGLES):
+        angle = math.pi * index / LINE_ANGLES
+        across = (x * math.sin(angle) - y * math.cos(angle)).abs()
+        inside = (LINE_LENGTH / 2 + 0.5 - (x * math.cos(angle) + y * math.sin(angle)).abs()).clamp(0, 1)
+        profile = torch.exp(-(across**2) / 2)
+        on, off = inside * profile * (across < 3), inside * ((across >= 3) & (across <= 6))
+        kernel = on / on.sum() - off / off.sum()
+        kernels.append(kernel / (kernel * profile).sum())
+    return torch.stack(kernels)[:, None]
+
+
+def lines_wrong(error: Tensor, expected: Tensor) -> Tensor:
+    """Lines in the error (N, 1, S, S), by the square of their contrast beyond a quarter of LINE.
+
+    A line that was there and is lost is one, and so is a line that was made up. expected: (N, 1, 1, 1), the error to be
+    expected; where that is stronger than LINE it takes its place.
+    """
+    response = F.conv2d(error, _line_kernels().to(error.device), stride=LINE_STRIDE).abs()
+    beyond = F.relu(response / expected.clamp(min=LINE) - 0.25)
+    return (beyond * beyond).mean()
+
+
 class WindowTask(Task):
     """Charbonnier loss in units of the error to be expected, so that every dose counts alike.
 
@@ -141,6 +173,8 @@ class WindowTask(Task):
         if batch.pairs:
             pairs = slice(-2 * batch.pairs, None)
             loss = loss + self.config.pair_weight * contrast_lost(denoised[pairs], clean[pairs])
+        if self.config.line_weight:
+            loss = loss + self.config.line_weight * lines_wrong(denoised - clean, expected)
         if batch.taught is not None:
             apart = (denoised.clamp(0, 1) - batch.taught) / expected
             loss = loss + self.config.teacher_weight * (apart * apart).mean()

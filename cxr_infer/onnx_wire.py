@@ -1,0 +1,121 @@
+"""The wire format of an ONNX file, walked without a protobuf library: does it keep values in other files?
+
+onnxruntime reads what a file names as the place of its weights, and a model can show what it read as pixels; so nothing
+that names one may be loaded. The format: https://protobuf.dev/programming-guides/encoding/, the fields: onnx.proto.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+MOST_DEPTH = 64  # messages within each other; a subgraph in a node takes three
+MOST_FIELDS = 1_000_000  # of one file, some seconds of walking; the shipped ones have up to 5,000
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types; those of groups, 3 and 4, are in no ONNX file
+MOST_TAG_BYTES, MOST_VARINT_BYTES = 5, 10
+
+
+class Kind(Enum):
+    """Messages below which a tensor can be."""
+
+    MODEL = auto()
+    GRAPH = auto()
+    NODE = auto()
+    ATTRIBUTE = auto()
+    TENSOR = auto()
+    SPARSE = auto()
+    TRAINING = auto()
+    FUNCTION = auto()
+
+
+# of each message the fields, by number, that are such messages
+WITHIN: dict[Kind, dict[int, Kind]] = {
+    Kind.MODEL: {7: Kind.GRAPH, 20: Kind.TRAINING, 25: Kind.FUNCTION},
+    Kind.GRAPH: {1: Kind.NODE, 5: Kind.TENSOR, 15: Kind.SPARSE},
+    Kind.NODE: {5: Kind.ATTRIBUTE},
+    Kind.ATTRIBUTE: {
+        5: Kind.TENSOR,
+        10: Kind.TENSOR,
+        6: Kind.GRAPH,
+        11: Kind.GRAPH,
+        22: Kind.SPARSE,
+        23: Kind.SPARSE,
+    },
+    Kind.TENSOR: {},
+    Kind.SPARSE: {1: Kind.TENSOR, 2: Kind.TENSOR},
+    Kind.TRAINING: {1: Kind.GRAPH, 2: Kind.GRAPH},
+    Kind.FUNCTION: {7: Kind.NODE, 11: Kind.ATTRIBUTE},
+}
+EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor: where its values are, and 1 where not in it
+
+
+class WireError(ValueError):
+    """A file that is no ONNX file, or one without bounds. The message is a clause: `is cut short`."""
+
+
+def keeps_values_elsewhere(content: bytes) -> bool:
+    """Whether any tensor of an ONNX file names another place for its values, wherever in the file it is.
+
+    Stricter than protobuf: what that would overlook or repair raises WireError, and so do more than MOST_FIELDS fields
+    or more than MOST_DEPTH messages within each other.
+    """
+    view = memoryview(content)
+    waiting = [(0, len(view), Kind.MODEL, 1)]
+    fields = 0
+    while waiting:
+        at, end, kind, depth = waiting.pop()
+        if depth > MOST_DEPTH:
+            raise WireError(f"has more than {MOST_DEPTH} levels of messages within each other")
+        inner = WITHIN[kind]
+        while at < end:
+            fields += 1
+            if fields > MOST_FIELDS:
+                raise WireError(f"has more than {MOST_FIELDS:,} fields")
+            number, wire_type, at = _tag(view, at, end)
+            if kind is Kind.TENSOR and number == EXTERNAL_DATA:
+                return True
+            value, start, at = _value(view, at, end, wire_type)
+            if kind is Kind.TENSOR and number == DATA_LOCATION and (wire_type != VARINT or value):
+                return True
+            if number in inner:
+                if wire_type != LENGTH:
+                    raise WireError("has a field of the wrong kind")
+                waiting.append((start, at, inner[number], depth + 1))
+    return False
+
+
+def _tag(view: memoryview, at: int, end: int) -> tuple[int, int, int]:
+    """Number and wire type of the field that begins at a place, and where its value begins."""
+    tag, at = _varint(view, at, end, MOST_TAG_BYTES)
+    if tag >> 3 == 0:
+        raise WireError("has a field without a number")
+    return tag >> 3, tag & 7, at
+
+
+def _value(view: memoryview, at: int, end: int, wire_type: int) -> tuple[int, int, int]:
+    """The value where it is an integer, else 0; where what it holds begins, and where it ends."""
+    if wire_type == VARINT:
+        value, after = _varint(view, at, end, MOST_VARINT_BYTES)
+        return value, at, after
+    if wire_type == LENGTH:
+        length, at = _varint(view, at, end, MOST_TAG_BYTES)
+    elif wire_type in (FIXED32, FIXED64):
+        length = 4 if wire_type == FIXED32 else 8
+    else:
+        raise WireError("has a field of an unknown kind")
+    if length > end - at:
+        raise WireError("is cut short")
+    return 0, at, at + length
+
+
+def _varint(view: memoryview, at: int, end: int, most_bytes: int) -> tuple[int, int]:
+    """Seven bits a byte, the lowest first, and where the next value begins."""
+    value = 0
+    for index in range(most_bytes):
+        if at >= end:
+            raise WireError("is cut short")
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value, at
+    raise WireError("has a number without an end")

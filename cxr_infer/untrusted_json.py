@@ -1,0 +1,70 @@
+"""JSON that anybody may have written: no text takes the stack, the memory, or a comparison with it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+MOST_BYTES = 1 << 20  # the manifest, the longest of ours, has 31 kB
+MOST_DEPTH = 32  # lists and objects within each other; ours have up to 9
+MOST_DIGITS = 19  # of an integer, sign included: it then fits into 64 bits
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a text says. Raises ValueError where it is no JSON of bearable size and depth with finite numbers."""
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"longer than {MOST_BYTES} bytes")
+    if isinstance(text, bytes):
+        text = text.decode()
+    try:
+        content = _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError(f"more than {MOST_DEPTH} levels") from None
+    # whoever walks through what was parsed does so by recursion, and has less of a stack than the parser
+    if text.count("[") + text.count("{") > MOST_DEPTH and _is_deeper(content, MOST_DEPTH):
+        raise ValueError(f"more than {MOST_DEPTH} levels")
+    return content
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """The same for a text that must be an object."""
+    content = parse_json(text)
+    if not isinstance(content, dict):
+        raise ValueError("not an object")
+    return content
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The same for a file, of which no more than MOST_BYTES are read. Raises OSError as well."""
+    with path.open("rb") as file:
+        return parse_object(file.read(MOST_BYTES + 1))
+
+
+def _is_deeper(content: Any, most: int) -> bool:
+    level = [content]  # the lists and objects of one depth
+    for _ in range(most):
+        parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
+        level = [part for part in parts if isinstance(part, dict | list)]
+    return bool(level)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("an integer that is too large")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number that is too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name}, which is no number")
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_constant)

@@ -1,0 +1,165 @@
+"""Checkpoints and training states from anybody: each of these is one line about its file."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cxr_infer.errors import ModelError
+from cxr_train.checkpoint import HEADER_KEY, CheckpointInfo, load_checkpoint, read_tensors, save_checkpoint, start_from
+from cxr_train.config import STATE_FILE, TrainConfig
+from cxr_train.data import XrayFiles
+from cxr_train.loop import saved_config, train
+from cxr_train.models import build_model
+
+SMALL = {"encoder": [4, 4, 2], "decoder": [4, 4, 4, 4], "latent": 4}
+INFO: dict[str, Any] = CheckpointInfo("original", SMALL, {"steps": 1}, {}, {"score": 0.5}, "0").__dict__
+DEEP = "[" * 200_000 + "]" * 200_000
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    return build_model("original", SMALL).state_dict()
+
+
+def written(path: Path, tensors: dict[str, torch.Tensor], header: object) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    save_file(tensors, path, metadata={HEADER_KEY: header if isinstance(header, str) else json.dumps(header)})
+    return path
+
+
+@pytest.mark.parametrize("header", [DEEP, '{"model": ' + DEEP + "}", "[]", '{"model": 1e999}', "1" * 50_000, "{", ""])
+def test_a_hostile_header_is_one_line(tmp_path: Path, weights: dict[str, torch.Tensor], header: str) -> None:
+    path = written(tmp_path / "x.safetensors", weights, header)
+    for read in (load_checkpoint, read_tensors, lambda path: start_from(build_model("original", SMALL), path)):
+        with pytest.raises(ModelError, match=r"^\S+x\.safetensors: damaged, or not a checkpoint of this project; "):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arguments": {"encoder": [4, 4, 2], "decoder": [4, 4, 4, 4], "latent": 4095}},  # 60 MB and more
+        {"arguments": {"encoder": [4096, 4096, 4096], "decoder": [4, 4, 4, 4], "latent": 4096}},  # 275 GB
+        {"arguments": {"encoder": [4] * 5000}},
+        {"arguments": {"encoder": [10**9]}},
+        {"model": "window", "arguments": {"encoder_blocks": [10**12, 1, 1, 1]}},
+        {"arguments": {"latent": -5}},
+        {"arguments": {"latent": "many"}},
+        {"arguments": {"unknown": 1}},
+        {"arguments": []},
+        {"model": ["original"]},
+        {"training": "long"},
+        {"metrics": {"score": "high"}},
+        {"metrics": []},
+        {"code_version": 5},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_header_that_asks_for_too_much_or_for_another_model(
+    tmp_path: Path, weights: dict[str, torch.Tensor], change: dict[str, Any]
+) -> None:
+    path = written(tmp_path / "x.safetensors", weights, INFO | change)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=r"^\S+x\.safetensors: [^\n]+$"):
+        load_checkpoint(path)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
+def test_values_that_are_not_finite_are_refused(
+    tmp_path: Path, weights: dict[str, torch.Tensor], wrong: float, kind: torch.dtype
+) -> None:
+    spoilt = {name: tensor.to(kind, copy=True) for name, tensor in weights.items()}
+    spoilt["encoder.to_code.bias"][1] = wrong
+    path = written(tmp_path / "x.safetensors", spoilt, INFO)
+    for read in (load_checkpoint, lambda path: start_from(build_model("original", SMALL), path)):
+        with pytest.raises(ModelError, match=r"encoder\.to_code\.bias holds values that are not finite; train or"):
+            read(path)
+
+
+def test_a_value_too_large_for_what_models_compute_with_is_refused(
+    tmp_path: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    large = weights | {"encoder.to_code.bias": torch.full((4,), 1e300, dtype=torch.float64)}
+    with pytest.raises(ModelError, match="not finite"):
+        load_checkpoint(written(tmp_path / "x.safetensors", large, INFO))
+
+
+def test_a_whole_checkpoint_is_accepted(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+    save_checkpoint(tmp_path / "x.safetensors", weights, CheckpointInfo(**INFO))
+    model, info = load_checkpoint(tmp_path / "x.safetensors")
+    assert info.__dict__ == INFO
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+def change_state(path: Path, change: dict[str, Any]) -> None:
+    tensors, header = read_tensors(path)
+    for key, value in change.items():
+        place, *rest = key.split(".")
+        if not rest:
+            header[place] = value
+        elif value is None:
+            del header[place][rest[0]]
+        else:
+            header[place][rest[0]] = value
+    written(path, tensors, header)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"config": value} for value in ([], None, "text", {})),
+        {"config.steps": "many"},
+        {"config.arguments": 5},
+        {"config.noise": []},
+        {"config.noise": {"lowest_dose": "low"}},
+        {"config.unknown": 1},
+        {"config.seed": True},
+    ],
+    ids=str,
+)
+def test_a_state_whose_configuration_is_none_is_one_line(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path = tmp_path / STATE_FILE
+    written(path, {"x": torch.zeros(1)}, {"config": json.loads(json.dumps(small_config, default=vars))})
+    assert saved_config(tmp_path) == small_config
+    change_state(path, change)
+    with pytest.raises(ModelError, match=r"^\S+state\.safetensors: damaged, or of another version of this project; "):
+        saved_config(tmp_path)
+
+
+def test_a_state_whose_progress_is_none_is_one_line(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path
+) -> None:
+    assert not train(small_config, files, tmp_path, stopped=iter([False, True, True]).__next__)
+    path = tmp_path / STATE_FILE
+    whole = path.read_bytes()
+    wrongs: list[dict[str, Any]] = [{"progress": value} for value in ([], None, "text", {}, 5)]
+    wrongs += [{"progress.step": value} for value in ("1", -1, 1.5, None)]
+    wrongs += [{"progress.seconds": value} for value in ("long", -1, [])]
+    wrongs += [{"best": "good"}]
+    for change in wrongs:
+        path.write_bytes(whole)
+        change_state(path, change)
+        with pytest.raises(ModelError, match=r"^\S+state\.safetensors: damaged, or of another version of this"):
+            train(small_config, files, tmp_path, resume=True)
+    path.write_bytes(whole)
+    assert train(small_config, files, tmp_path, resume=True)
+
+
+def test_a_state_of_a_run_without_a_step_can_be_resumed(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path
+) -> None:
+    """Its loss is no number yet, which JSON has no word for."""
+    assert not train(small_config, files, tmp_path, stopped=lambda: True)
+    assert train(small_config, files, tmp_path, resume=True)
