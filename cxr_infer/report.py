@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -22,6 +23,8 @@ from rich.progress import (
 from rich.table import Table
 
 from cxr_infer.model_card import RESEARCH_USE
+from cxr_infer.mottle import CORRELATED
+from cxr_infer.noise_words import UNSURE
 from cxr_infer.printable import printable
 from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult, Summary
 
@@ -182,26 +185,45 @@ def print_results(results: Shown, summary: Summary, title: str) -> None:
 def _results_table(title: str, with_reference: bool) -> Table:
     table = Table(title=escape(printable(title)), title_justify="left")
     table.add_column("file", overflow="fold")
-    for heading in ("size", "mottle before", "after"):
+    for heading in ("size", "mottle", *([] if with_reference else ["photons"])):
         table.add_column(heading, justify="right")
     if with_reference:
         for heading in ("PSNR dB", "SSIM", "MSE"):
             table.add_column(heading, justify="right")
     for heading in ("ms", "MP/s"):
         table.add_column(heading, justify="right")
-    table.caption = "mottle: estimated standard deviation in gray levels of 0..255"
+    table.caption = "mottle: estimated standard deviation before and after, gray levels of 0..255" + (
+        "" if with_reference else "\nphotons: at white, to two digits; corr: how neighbouring pixels correlate"
+    )
     table.caption_justify = "left"
     return table
 
 
+def mottle_words(result: FileResult) -> str:
+    """Before and after, or what is known where these say little."""
+    before = figure(result.mottle_before)
+    if result.mottle_left == UNSURE:
+        return f"about {before}"
+    return f"{before} stays" if result.mottle_left else f"{before} → {figure(result.mottle_after)}"
+
+
+def photons_words(result: FileResult) -> str:
+    """Photons at white, to the two digits that can be known, or why there are none."""
+    if result.mottle_left == UNSURE:
+        return "unsure"
+    if result.correlation is not None and result.correlation >= CORRELATED:
+        return f"corr {result.correlation:.2f}"
+    white = result.photons_at_white
+    return figure(None) if white is None else f"{round(white, 1 - math.floor(math.log10(white))):.0f}"
+
+
 def _row(result: FileResult, with_reference: bool) -> list[str]:
-    quality = [figure(result.psnr, 2), figure(result.ssim, 4), figure(result.mse, 5)] if with_reference else []
+    quality = [figure(result.psnr, 2), figure(result.ssim, 4), figure(result.mse, 5)]
     return [
         escape(printable(result.name)),
         f"{result.width}x{result.height} {result.bits} bit",
-        figure(result.mottle_before),
-        figure(result.mottle_after),
-        *quality,
+        mottle_words(result),
+        *(quality if with_reference else [photons_words(result)]),
         figure(result.milliseconds, 0),
         figure(result.megapixels_per_second, 2),
     ]
@@ -212,9 +234,8 @@ def _summary_row(summary: Summary, with_reference: bool) -> list[str]:
     return [
         f"mean of {summary.done}",
         f"{summary.megapixels:.2f} MP",
-        figure(summary.mean("mottle_before")),
-        figure(summary.mean("mottle_after")),
-        *(quality if with_reference else []),
+        f"{figure(summary.mean('mottle_before'))} → {figure(summary.mean('mottle_after'))}",
+        *(quality if with_reference else [""]),
         figure(1e3 * summary.seconds / summary.done if summary.done else None, 0),
         figure(summary.megapixels_per_second, 2),
     ]

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from cxr_infer.html_report.encoding import Pictures
-from cxr_infer.html_report.figures import removed
+from cxr_infer.html_report.figures import after, removed
 from cxr_infer.printable import printable
 from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 
@@ -59,8 +59,10 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
             _cell(value, figure(value, digits))
             for value, digits in (
                 (result.mottle_before, 1),
-                (result.mottle_after, 1),
+                (after(result), 1),
                 (removed(result), 1),
+                (result.photons_at_white, 0),
+                (result.correlation, 2),
                 *quality,
                 (result.milliseconds, 0),
             )
@@ -103,9 +105,12 @@ def card(
 def _facts(result: FileResult) -> str:
     facts = [
         ("mottle before", figure(result.mottle_before, 1)),
-        ("after", figure(result.mottle_after, 1)),
+        ("after", figure(after(result), 1)),
         ("removed", figure(removed(result), 1)),
+        ("noise", text(result.mottle_kind or NO_FIGURE)),
     ]
+    if result.photons_at_white is not None:
+        facts.append(("photons at white", figure(result.photons_at_white, 0)))
     if result.psnr is not None:
         facts += [("PSNR", figure(result.psnr, 2, "dB")), ("SSIM", figure(result.ssim, 4))]
     facts.append(("time", figure(result.milliseconds, 0, "ms")))
