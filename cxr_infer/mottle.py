@@ -55,6 +55,7 @@ class Mottle:
     correlation: of a pixel with its neighbour across, and down; -1 to 1.
     sharpened: whether low frequencies are weaker than middle ones, as sharpening leaves them.
     relative_error: standard error of `sd` over `sd`, 0 to 1; 1 where nothing is known.
+    with_anatomy: standard deviation that a high-pass with taps 3 px apart sees in the flattest parts, anatomy included.
     """
 
     gain: float
@@ -66,6 +67,7 @@ class Mottle:
     correlation: tuple[float, float] = (0.0, 0.0)
     sharpened: bool = False
     relative_error: float = 1.0
+    with_anatomy: float = 0.0
 
     @property
     def gray_levels(self) -> float:
@@ -164,6 +166,7 @@ def estimate_mottle(image: FloatImage | Pixels) -> Mottle:
         correlation=noise.correlation,
         sharpened=noise.sharpened,
         relative_error=noise.relative_error,
+        with_anatomy=float(np.sqrt(noise.with_anatomy)),
     )
 
 

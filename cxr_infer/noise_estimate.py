@@ -30,6 +30,7 @@ class Noise:
     brightness: [0, 1]. variance: of all frequencies, [0, 1] units squared. share: of the image's blocks around the
     knot. shape: of the power spectrum, px of the image itself. correlation: of neighbours across and down. sharpened:
     whether low frequencies are weaker than middle ones. relative_error: of the standard deviation, 0 to 1.
+    with_anatomy: mean variance that the high-pass with wide taps sees, some anatomy included.
     """
 
     brightness: Column
@@ -39,6 +40,7 @@ class Noise:
     correlation: tuple[float, float]
     sharpened: bool
     relative_error: float
+    with_anatomy: float
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class _Seen:
 
     curve: of the high-pass that serves, which saw the share `gain` of the noise variance; enough: whether that will do.
     fine, fine_gain: the same of the high-pass with narrow taps. apart: log variance by which the two high-passes
-    disagree, each corrected by its gain; anatomy makes the wide taps see more.
+    disagree, each corrected by its gain; anatomy makes the wide taps see more. with_anatomy: see `Noise`.
     """
 
     scale: int
@@ -58,6 +60,7 @@ class _Seen:
     fine: Curve
     fine_gain: float
     apart: float
+    with_anatomy: float
 
 
 def estimate_noise(image: FloatImage | Pixels, blocks: Blocks) -> Noise | None:
@@ -75,21 +78,19 @@ def estimate_noise(image: FloatImage | Pixels, blocks: Blocks) -> Noise | None:
         return None
     error = _relative_error(seen, rounding)
     if error > SURE:  # then little is added to what can be seen
-        return _noise(first.fine, first.spectrum.shape, first.spectrum, max(first.fine_gain, LEAST_SEEN), error)
-    shape, kept = seen.spectrum.shape.at_full_size(seen.scale)
-    return _noise(seen.curve, shape, seen.spectrum if seen.scale == 1 else None, seen.gain * kept, error)
-
-
-def _noise(curve: Curve, shape: Shape, spectrum: Spectrum | None, seen: float, error: float) -> Noise:
-    """spectrum: at full size. seen: share of the noise variance that is in the curve."""
+        shape, curve, share = first.spectrum.shape, first.fine, max(first.fine_gain, LEAST_SEEN)
+    else:
+        shape, kept = seen.spectrum.shape.at_full_size(seen.scale)
+        curve, share = seen.curve, seen.gain * kept
     return Noise(
         curve.brightness,
-        curve.variance / seen,
+        curve.variance / share,
         curve.share,
         shape,
-        shape.correlation() if spectrum is None else spectrum.correlation(),
-        spectrum is not None and spectrum.sharpened,
+        seen.spectrum.correlation() if seen.scale == 1 else shape.correlation(),
+        seen.scale == 1 and seen.spectrum.sharpened,
         error,
+        first.with_anatomy,
     )
 
 
@@ -105,10 +106,18 @@ def _see(image: FloatImage | Pixels, blocks: Blocks, rounding: float) -> _Seen |
     )
     fine_gain, coarse_gain = (spectrum.high_pass_gain(spacing) for spacing in (FINE, TAP_SPACING))
     apart = float(np.log(coarse.mean_variance / coarse_gain) - np.log(fine.mean_variance / fine_gain))
-    if fine_gain >= LEAST_SEEN:
-        return _Seen(blocks.scale, spectrum, fine, fine_gain, True, fine, fine_gain, apart)
-    enough = coarse_gain >= LEAST_SEEN_COARSE
-    return _Seen(blocks.scale, spectrum, coarse, coarse_gain, enough, fine, fine_gain, apart)
+    use_fine = fine_gain >= LEAST_SEEN
+    return _Seen(
+        blocks.scale,
+        spectrum,
+        curve=fine if use_fine else coarse,
+        gain=fine_gain if use_fine else coarse_gain,
+        enough=use_fine or coarse_gain >= LEAST_SEEN_COARSE,
+        fine=fine,
+        fine_gain=fine_gain,
+        apart=apart,
+        with_anatomy=coarse.mean_variance,
+    )
 
 
 def _relative_error(seen: _Seen, rounding: float) -> float:

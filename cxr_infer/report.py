@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ from rich.table import Table
 
 from cxr_infer.model_card import RESEARCH_USE
 from cxr_infer.mottle import CORRELATED
-from cxr_infer.noise_words import UNSURE
+from cxr_infer.noise_words import UNSURE, photons
 from cxr_infer.printable import printable
 from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult, Summary
 
@@ -208,13 +207,12 @@ def mottle_words(result: FileResult) -> str:
 
 
 def photons_words(result: FileResult) -> str:
-    """Photons at white, to the two digits that can be known, or why there are none."""
+    """Photons at white, or why there are none."""
     if result.mottle_left == UNSURE:
         return "unsure"
     if result.correlation is not None and result.correlation >= CORRELATED:
         return f"corr {result.correlation:.2f}"
-    white = result.photons_at_white
-    return figure(None) if white is None else f"{round(white, 1 - math.floor(math.log10(white))):.0f}"
+    return photons(result.photons_at_white) or figure(None)
 
 
 def _row(result: FileResult, with_reference: bool) -> list[str]:

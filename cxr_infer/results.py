@@ -20,7 +20,8 @@ class FileResult:
     mottle_before, mottle_after: standard deviation in 8-bit gray levels. mottle_error: relative standard error of the
     first, 0 to 1. mottle_kind: what noise it was, `Mottle.kind`. mottle_left: `faint`, `left` or `unsure` where before
     and after say little, see `noise_words`. correlation_across, correlation_down: of a pixel's noise with its
-    neighbour's, -1 to 1. photons_at_white: behind pixel value 1, where the noise is that of counted photons. psnr: dB.
+    neighbour's, -1 to 1, where that is sure. photons_at_white: behind pixel value 1, where the noise is that of counted
+    photons. psnr: dB.
     """
 
     name: str
