@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ class Blocks:
     saturated: Grid
     scale: int
 
-    @property
+    @cached_property
     def flatness(self) -> Grid:
         """How much the brightness of each block's surround changes, squared: the smaller, the flatter.
 

@@ -28,7 +28,7 @@ STIFFNESS = 6.0  # of the curve: weight of the squared second difference of log 
 TOLERANCE = 0.15  # log variance by which a bin may be off for other reasons than its number of blocks
 REACH = 2  # bins to either side with which a bin is compared at first
 LOW = 0.4  # quantile of theirs that is the start: structure only ever adds
-ROUNDS = 8  # of reweighting
+ROUNDS = 6  # of reweighting
 MOST_RESIDUAL = 1.0  # log variance, of a bin; one that is off by more is left out by the reweighting anyway
 LEAST_VARIANCE = 1e-14  # [0, 1] units squared, below which single precision makes the energy
 

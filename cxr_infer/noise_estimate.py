@@ -20,6 +20,7 @@ SCALES = (1, 2, 4)
 LEAST_TILES_A_SIDE = 2  # of an image that is still worth reducing
 LEAST_SEEN_COARSE = 0.4  # share of the variance that the high-pass with wide taps must see, for anatomy is in it too
 SURE = 0.25  # relative error up to which an estimate is worth a decision
+STILL_WIDE = 1.2  # px; a scale at which noise would be wider than that is passed over
 WIDE = 1.3  # px; of noise that is wider still at the last scale, part is taken for anatomy
 
 
@@ -73,6 +74,8 @@ def estimate_noise(image: FloatImage | Pixels, blocks: Blocks) -> Noise | None:
     for scale in SCALES[1:]:
         if seen is None or seen.enough or min(image.shape) < LEAST_TILES_A_SIDE * SIDE * scale:
             break
+        if seen.spectrum.shape.widest * seen.scale > STILL_WIDE * scale and scale < SCALES[-1]:
+            continue
         seen = _see(image, measure_blocks(image, scale), rounding / scale**2) or seen
     if first is None or seen is None:
         return None

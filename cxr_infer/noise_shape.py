@@ -54,7 +54,7 @@ class Shape:
 
         spacing: px between the taps of the high-pass.
         """
-        covariance = np.fft.ifft2(self._grid * high_pass_response(*_frequencies(), spacing)).real
+        covariance = np.fft.ifft2(self._grid * _grid_response(spacing)).real
         covariance /= covariance[0, 0]
         lags = np.arange(1 - BLOCK, BLOCK)
         overlap = (BLOCK - np.abs(lags)) / BLOCK**2
@@ -79,6 +79,11 @@ def high_pass_response(u: Array, v: Array, spacing: int) -> Array:
     """Squared gain of the blocks' high-pass, whose mean over all frequencies is 1."""
     across, down = (2 - 2 * np.cos(2 * np.pi * spacing * frequency) for frequency in (u, v))
     return np.asarray((across * down) ** 2 / 36)
+
+
+@lru_cache(maxsize=2)
+def _grid_response(spacing: int) -> Array:
+    return high_pass_response(*_frequencies(), spacing)
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,30 +110,31 @@ def _flattest_tiles(blocks: Blocks, curve: Curve) -> NDArray[np.intp]:
     """Row and column, in blocks, of tiles that overlap by half: (tiles, 2)."""
     if min(blocks.mean.shape) < 2 * HALF_TILE:
         return np.zeros((0, 2), dtype=np.intp)
-    variance = curve.at(blocks.mean)
     blind = (blocks.saturated > MOST_SATURATED) | (blocks.fine <= LEAST_VARIANCE)
-    blinded, energy, flatness = map(_tile_means, (blind, blocks.fine / variance, blocks.flatness / variance))
-    chosen = np.flatnonzero((blinded == 0) & (energy <= MOST_ENERGY))
-    score = np.maximum(flatness.ravel()[chosen], FLAT) + MIXED * (np.arange(len(chosen)) * STRIDE % 1)
+    grids = (blind.astype(np.float64), blocks.mean, blocks.fine, blocks.flatness)
+    blinded, mean, energy, flatness = (_tile_means(grid) for grid in grids)
+    variance = curve.at(mean)
+    chosen = np.flatnonzero((blinded == 0) & (energy <= MOST_ENERGY * variance))
+    score = np.maximum((flatness / variance).ravel()[chosen], FLAT) + MIXED * (np.arange(len(chosen)) * STRIDE % 1)
     most = min(max(int(SHARE_OF_TILES * len(chosen)), LEAST_TILES), MOST_TILES)
     if most < len(chosen):
         chosen = chosen[np.argpartition(score, most)[:most]]
     return np.stack(np.unravel_index(chosen, energy.shape), axis=1) * HALF_TILE
 
 
-def _tile_means(grid: Grid | NDArray[np.bool_]) -> Grid:
+def _tile_means(grid: Grid) -> Grid:
     """The mean of a grid of blocks over each tile."""
-    rows, columns = (side // HALF_TILE for side in grid.shape)
-    whole = grid[: rows * HALF_TILE, : columns * HALF_TILE]
-    halves = whole.reshape(rows, HALF_TILE, columns, HALF_TILE).mean(axis=(1, 3))
-    return np.asarray((halves[1:, 1:] + halves[1:, :-1] + halves[:-1, 1:] + halves[:-1, :-1]) / 4)
+    side = 2 * HALF_TILE
+    means = cv2.boxFilter(grid, cv2.CV_64F, (side, side), anchor=(0, 0), borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(means[: 1 - side : HALF_TILE, : 1 - side : HALF_TILE], dtype=np.float64)
 
 
 def _periodograms(image: FloatImage | Pixels, corners: NDArray[np.intp], scale: int, curve: Curve) -> Array:
     """Of each tile less its plane, under a Hann window, in units of the curve's variance: (tiles, SIDE, LINE)."""
     side = SIDE * scale
     cuts = [image[row : row + side, column : column + side] for row, column in corners * BLOCK * scale]
-    pixels = unit_rows(np.concatenate(cuts))
+    stacked: Any = np.concatenate(cuts)  # of the image's type
+    pixels = unit_rows(stacked)
     tiles = (pixels if scale == 1 else reduced(pixels, scale)).reshape(len(corners), -1).astype(np.float64)
     variance = curve.at(tiles.mean(axis=1))
     planes = _planes()
