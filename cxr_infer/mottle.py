@@ -33,10 +33,7 @@ CORRELATED = 0.08  # correlation of neighbours, in either direction, from which 
 ENLARGED = 1.4  # px; no detector's noise is that wide, smooth enlargement makes it so
 ENLARGED_WHITE = 0.05  # white share that enlargement leaves at most
 LOPSIDED = 1.5  # ratio of the widths from which the wider axis is named
-POISSON = (
-    0.6,
-    1.5,
-)  # power of the brightness with which the variance of counted photons grows; 1 but for the image's own
+POISSON = (0.6, 1.5)  # power of the brightness with which the variance of counted photons grows; ideally 1
 POISSON_SPAN = 1.5  # ratio of brightest to darkest knot that is needed to tell
 
 
@@ -82,16 +79,15 @@ class Mottle:
     @property
     def correlated(self) -> bool:
         """Whether neighbouring pixels share their mottle."""
-        return max(self.correlation) >= CORRELATED
+        return self.shape.widest > 0 and max(self.correlation) >= CORRELATED
 
     @property
     def photons_at_white(self) -> float | None:
         """Photons behind pixel value 1, or None where the mottle does not grow with the brightness as counts do."""
-        if self.gain <= 0 or not self.sure or len(self.curve) < 2:
+        knots = [knot for knot in self.curve if min(knot) > 0]
+        if self.gain <= 0 or not self.sure or len(knots) < 2 or knots[-1][0] < POISSON_SPAN * knots[0][0]:
             return None
-        brightness, sd = np.array([knot for knot in self.curve if knot[0] > 0 and knot[1] > 0]).T
-        if brightness[-1] < POISSON_SPAN * brightness[0]:
-            return None
+        brightness, sd = np.array(knots).T
         power = np.polyfit(np.log(brightness), 2 * np.log(sd), 1)[0]
         low, high = POISSON
         return float(brightness.sum() / (sd**2).sum()) if low <= power <= high else None
