@@ -27,7 +27,7 @@ def mottle(gray_levels: float, *, correlation: float = 0.0, error: float = 0.1) 
         sd=sd,
         level=0.0,
         curve=((0.25, sd * 0.5**0.5), (0.5, sd), (0.75, sd * 1.5**0.5)),
-        shape=Shape(),
+        shape=Shape(0.05, 2.0, 2.0) if correlation else Shape(),
         correlation=(correlation, 0.0),
         relative_error=error,
         with_anatomy=sd,
