@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import cv2
 
@@ -21,6 +21,7 @@ from cxr_infer.image_io import most_bytes
 from cxr_infer.kinds import READABLE_SUFFIXES, output_name, read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
+from cxr_infer.noise_words import NOTES, noise_figures
 from cxr_infer.output import State, digest
 from cxr_infer.plan import Job, Plan
 from cxr_infer.radiograph import Provenance, Radiograph, Reading
@@ -113,7 +114,7 @@ def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | 
     radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
     write_bytes(job.target, done.result.encode(run.provenance))
-    return _measured(done, None, str(job.target))
+    return _measured(done, run, str(job.target))
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ class _Stages:
             self.output_lost = True
             raise
         seconds = item.seconds + time.perf_counter() - started
-        result = _measured(replace(item, seconds=seconds), self.run.reference, self.output.shown(item.job.target))
+        result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target))
         before = item.shown_before
         return result, None if before is None else paired(before, view(item.result, place=before.place))
 
@@ -255,22 +256,23 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
     return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds)
 
 
-def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResult:
+def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
     """The record of a result that was written to `output`."""
     height, width = item.result.pixels.shape
-    figures, message = _compare(item.job.name, item.result, reference)
+    figures, message = _compare(item.job.name, item.result, run.reference)
+    noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength)
+    note = NOTES.get(noise["mottle_left"], "")
     return FileResult(
         item.job.name,
         DONE,
-        "; ".join(filter(None, (message, *item.result.notes))),
+        "; ".join(filter(None, (message, note, *item.result.notes))),
         output=output,
         width=width,
         height=height,
         bits=item.result.bits,
-        mottle_before=item.before.gray_levels,
-        mottle_after=estimate_mottle(item.result.gray()).gray_levels,
         milliseconds=item.seconds * 1e3,
         megapixels_per_second=height * width / 1e6 / item.seconds,
+        **noise,
         **figures,
     )
 
@@ -284,7 +286,7 @@ def find_reference(name: str, reference: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _compare(name: str, result: Radiograph, reference: Path | None) -> tuple[dict[str, float], str]:
+def _compare(name: str, result: Radiograph, reference: Path | None) -> tuple[dict[str, Any], str]:
     """MSE, PSNR and SSIM against the reference, or none and the reason."""
     if reference is None:
         return {}, ""

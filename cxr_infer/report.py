@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
@@ -22,6 +23,8 @@ from rich.progress import (
 from rich.table import Table
 
 from cxr_infer.model_card import RESEARCH_USE
+from cxr_infer.mottle import CORRELATED
+from cxr_infer.noise_words import UNSURE, photons
 from cxr_infer.printable import printable
 from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult, Summary
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
+WIDE_TABLE = 100  # columns in which figures of noise and of quality fit side by side
 PLAIN_WIDTH = 140  # columns where stdout is no terminal, so that nothing is cut
 PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
@@ -158,16 +162,14 @@ def print_results(results: Shown, summary: Summary, title: str) -> None:
     """The metrics table: every file of a short run, the worst of a long one, then totals and means."""
     console = stdout_console()
     if results.done:
-        with_reference = summary.mean("psnr") is not None
         worst_only = results.done > FULL_TABLE
         shown = results.worst if worst_only else results.first
-        table = _results_table(
-            f"{title}, the {len(shown)} worst of {results.done}" if worst_only else title, with_reference
-        )
+        columns = _columns(summary.mean("psnr") is not None, console.width)
+        table = _results_table(f"{title}, the {len(shown)} worst of {results.done}" if worst_only else title, columns)
         for result in shown:
-            table.add_row(*_row(result, with_reference))
+            table.add_row(*(column.of_file(result) for column in columns))
         table.add_section()
-        table.add_row(*_summary_row(summary, with_reference), style="bold")
+        table.add_row(*(column.of_all(summary) for column in columns), style="bold")
         console.print(table)
     parts = [
         f"{summary.done} denoised",
@@ -179,45 +181,80 @@ def print_results(results: Shown, summary: Summary, title: str) -> None:
     console.print(", ".join(part for part, n in zip(parts, counts, strict=True) if n) + f". {RESEARCH_USE}")
 
 
-def _results_table(title: str, with_reference: bool) -> Table:
+@dataclass(frozen=True)
+class _Column:
+    """One column of the metrics table: its heading, a file's figure, and that of the whole run."""
+
+    heading: str
+    of_file: Callable[[FileResult], str]
+    of_all: Callable[[Summary], str]
+
+
+def _columns(with_reference: bool, width: int) -> list[_Column]:
+    """What fits on a terminal that is `width` columns wide."""
+    photons_at_white = [_Column("photons", photons_words, lambda _: "")]
+    quality = [
+        _Column("PSNR dB", lambda file: figure(file.psnr, 2), lambda run: figure(run.mean("psnr"), 2)),
+        _Column("SSIM", lambda file: figure(file.ssim, 4), lambda run: figure(run.mean("ssim"), 4)),
+        _Column("MSE", lambda file: figure(file.mse, 5), lambda run: figure(run.mean("mse"), 5)),
+    ]
+    return [
+        _Column("file", lambda file: escape(printable(file.name)), lambda run: f"mean of {run.done}"),
+        _Column(
+            "size", lambda file: f"{file.width}x{file.height} {file.bits} bit", lambda run: f"{run.megapixels:.2f} MP"
+        ),
+        _Column(
+            "mottle",
+            mottle_words,
+            lambda run: f"{figure(run.mean('mottle_before'))} → {figure(run.mean('mottle_after'))}",
+        ),
+        *(photons_at_white if not with_reference or width >= WIDE_TABLE else []),
+        *(quality if with_reference else []),
+        _Column("ms", lambda file: figure(file.milliseconds, 0), lambda run: figure(_milliseconds(run), 0)),
+        _Column(
+            "MP/s",
+            lambda file: figure(file.megapixels_per_second, 2),
+            lambda run: figure(run.megapixels_per_second, 2),
+        ),
+    ]
+
+
+def _milliseconds(run: Summary) -> float | None:
+    return 1e3 * run.seconds / run.done if run.done else None
+
+
+def _results_table(title: str, columns: Sequence[_Column]) -> Table:
     table = Table(title=escape(printable(title)), title_justify="left")
-    table.add_column("file", overflow="fold")
-    for heading in ("size", "mottle before", "after"):
-        table.add_column(heading, justify="right")
-    if with_reference:
-        for heading in ("PSNR dB", "SSIM", "MSE"):
-            table.add_column(heading, justify="right")
-    for heading in ("ms", "MP/s"):
-        table.add_column(heading, justify="right")
-    table.caption = "mottle: estimated standard deviation in gray levels of 0..255"
+    for column in columns:
+        table.add_column(
+            column.heading,
+            justify="left" if column is columns[0] else "right",
+            overflow="fold" if column is columns[0] else "ellipsis",
+        )
+    table.caption = "mottle: estimated standard deviation before and after, gray levels of 0..255" + (
+        "\nphotons: at white, to two digits; corr: how neighbouring pixels correlate"
+        if any(column.of_file is photons_words for column in columns)
+        else ""
+    )
     table.caption_justify = "left"
     return table
 
 
-def _row(result: FileResult, with_reference: bool) -> list[str]:
-    quality = [figure(result.psnr, 2), figure(result.ssim, 4), figure(result.mse, 5)] if with_reference else []
-    return [
-        escape(printable(result.name)),
-        f"{result.width}x{result.height} {result.bits} bit",
-        figure(result.mottle_before),
-        figure(result.mottle_after),
-        *quality,
-        figure(result.milliseconds, 0),
-        figure(result.megapixels_per_second, 2),
-    ]
+def mottle_words(result: FileResult) -> str:
+    """Before and after, or what is known where these say little."""
+    before = figure(result.mottle_before)
+    if result.mottle_left == UNSURE:
+        return f"about {before}"
+    return f"{before} stays" if result.mottle_left else f"{before} → {figure(result.mottle_after)}"
 
 
-def _summary_row(summary: Summary, with_reference: bool) -> list[str]:
-    quality = [figure(summary.mean(name), digits) for name, digits in (("psnr", 2), ("ssim", 4), ("mse", 5))]
-    return [
-        f"mean of {summary.done}",
-        f"{summary.megapixels:.2f} MP",
-        figure(summary.mean("mottle_before")),
-        figure(summary.mean("mottle_after")),
-        *(quality if with_reference else []),
-        figure(1e3 * summary.seconds / summary.done if summary.done else None, 0),
-        figure(summary.megapixels_per_second, 2),
-    ]
+def photons_words(result: FileResult) -> str:
+    """Photons at white, or why there are none."""
+    if result.mottle_left == UNSURE:
+        return "unsure"
+    if result.correlation is not None and result.correlation >= CORRELATED:
+        return f"corr {result.correlation:.2f}"
+    return photons(result.photons_at_white) or figure(None)
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

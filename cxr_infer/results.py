@@ -15,7 +15,14 @@ FINISHED = "finished in an earlier run; --overwrite does it again"  # the one re
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file. Mottle in 8-bit gray levels; PSNR in dB; figures are None where they do not apply."""
+    """What became of one file; figures are None where they do not apply.
+
+    mottle_before, mottle_after: standard deviation in 8-bit gray levels. mottle_error: relative standard error of the
+    first, 0 to 1. mottle_kind: what noise it was, `Mottle.kind`. mottle_left: `faint`, `left` or `unsure` where before
+    and after say little, see `noise_words`. correlation_across, correlation_down: of a pixel's noise with its
+    neighbour's, -1 to 1, where that is sure. photons_at_white: behind pixel value 1, where the noise is that of counted
+    photons. psnr: dB.
+    """
 
     name: str
     status: str  # done, failed, skipped, ignored or pending
@@ -26,11 +33,24 @@ class FileResult:
     bits: int | None = None
     mottle_before: float | None = None
     mottle_after: float | None = None
+    mottle_error: float | None = None
+    mottle_kind: str | None = None
+    mottle_left: str | None = None
+    correlation_across: float | None = None
+    correlation_down: float | None = None
+    photons_at_white: float | None = None
     mse: float | None = None
     psnr: float | None = None
     ssim: float | None = None
     milliseconds: float | None = None  # reading, denoising and writing, waiting left out
     megapixels_per_second: float | None = None
+
+    @property
+    def correlation(self) -> float | None:
+        """Of neighbouring pixels' noise, in the direction where it is larger."""
+        if self.correlation_across is None or self.correlation_down is None:
+            return None
+        return max(self.correlation_across, self.correlation_down)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

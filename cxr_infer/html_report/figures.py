@@ -36,11 +36,16 @@ class Histogram:
     counts: tuple[int, ...]
 
 
+def after(result: FileResult) -> float | None:
+    """Mottle that is left, gray levels, or None where that number would say little; the message says why."""
+    return None if result.mottle_left else result.mottle_after
+
+
 def removed(result: FileResult) -> float | None:
     """Mottle that was taken away, gray levels: before minus after, both standard deviations."""
-    if result.mottle_before is None or result.mottle_after is None:
+    if result.mottle_before is None or (left := after(result)) is None:
         return None
-    return result.mottle_before - result.mottle_after
+    return result.mottle_before - left
 
 
 def figures_of(results: Iterable[FileResult]) -> Figures:
@@ -49,7 +54,7 @@ def figures_of(results: Iterable[FileResult]) -> Figures:
         figures.statuses[result.status] += 1
         for column, value in (
             (figures.before, result.mottle_before),
-            (figures.after, result.mottle_after),
+            (figures.after, after(result)),
             (figures.removed, removed(result)),
             (figures.psnr, result.psnr),
             (figures.ssim, result.ssim),

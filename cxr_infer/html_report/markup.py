@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 
 from cxr_infer.html_report.encoding import Pictures
-from cxr_infer.html_report.figures import removed
+from cxr_infer.html_report.figures import after, removed
+from cxr_infer.noise_words import photons
 from cxr_infer.printable import printable
 from cxr_infer.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 
@@ -55,15 +56,11 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
         f'<th scope="row">{link}{reason}</th>',
         f'<td><span class="outcome {result.status}">{OUTCOMES[result.status]}</span></td>',
         _cell(pixels, f"{result.width} × {result.height}"),  # noqa: RUF001
+        *(_cell(value, figure(value)) for value in (result.mottle_before, after(result), removed(result))),
+        _cell(result.photons_at_white, photons(result.photons_at_white) or NO_FIGURE),
         *(
             _cell(value, figure(value, digits))
-            for value, digits in (
-                (result.mottle_before, 1),
-                (result.mottle_after, 1),
-                (removed(result), 1),
-                *quality,
-                (result.milliseconds, 0),
-            )
+            for value, digits in ((result.correlation, 2), *quality, (result.milliseconds, 0))
         ),
     ]
     return f'<tr data-outcome="{result.status}">{"".join(cells)}</tr>\n'
@@ -103,9 +100,12 @@ def card(
 def _facts(result: FileResult) -> str:
     facts = [
         ("mottle before", figure(result.mottle_before, 1)),
-        ("after", figure(result.mottle_after, 1)),
+        ("after", figure(after(result), 1)),
         ("removed", figure(removed(result), 1)),
+        ("noise", text(result.mottle_kind or NO_FIGURE)),
     ]
+    if (white := photons(result.photons_at_white)) is not None:
+        facts.append(("photons at white", white))
     if result.psnr is not None:
         facts += [("PSNR", figure(result.psnr, 2, "dB")), ("SSIM", figure(result.ssim, 4))]
     facts.append(("time", figure(result.milliseconds, 0, "ms")))

@@ -20,7 +20,7 @@ from cxr_infer.results import FAILED, Summary
 MOST_ROWS = 1000  # of the table, for each outcome
 SHA256_SHOWN = 12  # hex digits
 
-COLUMNS = ("file", "outcome", "size, px", "mottle before", "after", "removed")
+COLUMNS = ("file", "outcome", "size, px", "mottle before", "after", "removed", "photons at white", "correlation")
 QUALITY_COLUMNS = ("PSNR, dB", "SSIM")
 
 
@@ -153,7 +153,10 @@ def _headings(with_reference: bool) -> str:
 
 
 def _bounded(figures: Figures) -> str:
-    lines = ["Mottle: estimated standard deviation in gray levels of 0..255."]
+    lines = [
+        "Mottle: estimated standard deviation in gray levels of 0..255.",
+        "Correlation: of the noise of neighbouring pixels.",
+    ]
     if max(figures.statuses.values(), default=0) > MOST_ROWS:
         lines.append(f"Of each outcome the first {MOST_ROWS} files are listed; the JSON report names all.")
     return f'<p class="below">{" ".join(lines)}</p>'
