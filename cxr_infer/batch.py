@@ -23,9 +23,9 @@ from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.output import State, digest
 from cxr_infer.plan import Job, Plan
-from cxr_infer.radiograph import Provenance, Radiograph, Reading
+from cxr_infer.radiograph import Provenance, Radiograph
 from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
-from cxr_infer.settings import Settings
+from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.stages import in_stages
 from cxr_infer.storage import Output, Storage
 
@@ -40,7 +40,7 @@ def denoise_files(
     plan: Plan,
     model: Model,
     settings: Settings | None = None,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     *,
     reference: Path | None = None,
     overwrite: bool = False,
@@ -51,15 +51,15 @@ def denoise_files(
     """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
 
     A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
-    model and settings from the same content is skipped. reading: what a file may promise. reference: directory of clean
-    images under the same names. overwrite: do all again and replace whatever exists. show: called with every image that
-    was denoised and what a display shows of it, before its result is yielded; only in this process, which other engines
-    are not. stopped: asked before each image; once true, or once the output directory can hold no more, what was
-    denoised is written and yielded, and the rest are `pending`. engine: what does the work; other engines than the
-    default yield as they finish. Raises UsageError where the settings do not fit the model or the output directory
-    cannot be used.
+    model and settings from the same content is skipped. reading: how files are read, references too. reference:
+    directory of clean images under the same names. overwrite: do all again and replace whatever exists. show: called
+    with every image that was denoised and what a display shows of it, before its result is yielded; only in this
+    process, which other engines are not. stopped: asked before each image; once true, or once the output directory can
+    hold no more, what was denoised is written and yielded, and the rest are `pending`. engine: what does the work;
+    other engines than the default yield as they finish. Raises UsageError where the settings do not fit the model or
+    the output directory cannot be used.
     """
-    run = Run(model, settings or Settings(), reading or Reading(), reference, overwrite, show is not None)
+    run = Run(model, settings or Settings(), reading or ReadOptions(), reference, overwrite, show is not None)
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     with plan.out.output(run.made_by, plan.shard) as output:
         yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
@@ -104,16 +104,16 @@ def not_begun(name: str) -> FileResult:
     return FileResult(name, PENDING, "the run was stopped before it")
 
 
-def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | None = None) -> FileResult:
+def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOptions | None = None) -> FileResult:
     """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     run = Run(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
     content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
     write_bytes(job.target, done.result.encode(run.provenance))
-    return _measured(done, None, str(job.target))
+    return _measured(done, run, str(job.target))
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Run:
 
     model: Model
     settings: Settings
-    reading: Reading
+    reading: ReadOptions
     reference: Path | None
     overwrite: bool
     shows: bool = False  # whether somebody wants to see before and after
@@ -130,7 +130,7 @@ class Run:
     @property
     def made_by(self) -> bytes:
         """By which an output knows what made a result."""
-        return digest(repr((self.model.sha256, self.settings, self.reading.white)).encode())
+        return digest(repr((self.model.sha256, self.settings, self.reading.white, self.reading.invert)).encode())
 
     @property
     def provenance(self) -> Provenance:
@@ -216,7 +216,7 @@ class _Stages:
             self.output_lost = True
             raise
         seconds = item.seconds + time.perf_counter() - started
-        result = _measured(replace(item, seconds=seconds), self.run.reference, self.output.shown(item.job.target))
+        result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target))
         before = item.shown_before
         return result, None if before is None else paired(before, view(item.result, place=before.place))
 
@@ -255,10 +255,10 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
     return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds)
 
 
-def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResult:
+def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
     """The record of a result that was written to `output`."""
     height, width = item.result.pixels.shape
-    figures, message = _compare(item.job.name, item.result, reference)
+    figures, message = _compare(item.job.name, item.result, run)
     return FileResult(
         item.job.name,
         DONE,
@@ -284,21 +284,23 @@ def find_reference(name: str, reference: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _compare(name: str, result: Radiograph, reference: Path | None) -> tuple[dict[str, float], str]:
-    """MSE, PSNR and SSIM against the reference, or none and the reason."""
-    if reference is None:
+def _compare(name: str, result: Radiograph, run: Run) -> tuple[dict[str, float], str]:
+    """MSE, PSNR and SSIM against the reference, and notes on it; or none and the reason."""
+    if run.reference is None:
         return {}, ""
-    path = find_reference(name, reference)
+    path = find_reference(name, run.reference)
     if path is None:
         return {}, "no reference of that name"
     try:
-        reading = Reading()
-        clean = read_radiograph(path, read_content(path, most_bytes(reading)), reading, path).unit()
+        content = read_content(path, most_bytes(run.reading))
+        reference = read_radiograph(path, content, run.reading, path)
     except ImageError as error:
         return {}, f"reference: {error}"
+    clean = reference.unit()
     if clean.shape != result.pixels.shape:
         (h, w), (height, width) = clean.shape, result.pixels.shape
         return {}, f"the reference is {w}x{h}, the image {width}x{height}"
     denoised = result.unit()
+    notes = "; ".join(f"reference: {note}" for note in reference.notes if note not in result.notes)
     error_mse = mse(clean, denoised)
-    return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, ""
+    return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, notes

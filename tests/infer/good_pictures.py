@@ -85,6 +85,7 @@ def good_cases() -> dict[str, Case]:
         "palette from white to black.bmp": (by_pillow("BMP", inverted), 255 - GRAY // 16 * 17),
         "gray alpha.tif": (by_pillow("TIFF", gray_alpha), GRAY),
         "planes.tif": (by_tifffile(np.stack([GRAY] * 3), photometric="rgb", planarconfig="separate"), GRAY),
+        "planes 16.tif": (by_tifffile(np.stack([DEEP] * 3), photometric="rgb", planarconfig="separate"), DEEP),
         "ten bit.tif": (raw_tiff(bits_of(ten, 10), 10), ten),
         "twelve bit.tif": (raw_tiff(bits_of(twelve, 12), 12), twelve),
         "twelve bit, white is 0.tif": (raw_tiff(bits_of(twelve, 12), 12, 0), 4095 - twelve),
