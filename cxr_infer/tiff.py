@@ -25,17 +25,8 @@ from cxr_infer.picture import (
 from cxr_infer.resolution import INCH, Resolution, checked
 from cxr_infer.settings import ReadOptions
 from cxr_infer.tiff_directory import IMAGE_LENGTH, IMAGE_WIDTH, Directory, picture_directory
-from cxr_infer.tiff_pixels import (
-    FLOATING,
-    JPEG,
-    PHOTOMETRIC,
-    TILE_LENGTH,
-    TILE_WIDTH,
-    YCBCR,
-    Layout,
-    layout_of,
-    stored_samples,
-)
+from cxr_infer.tiff_layout import FLOATING, JPEG, PHOTOMETRIC, TILE_LENGTH, TILE_WIDTH, YCBCR, Layout, layout_of
+from cxr_infer.tiff_pixels import stored_samples
 
 COLOR_MAP, EXTRA_SAMPLES = 320, 338
 CURVES = (291, 301)  # GrayResponseCurve, TransferFunction

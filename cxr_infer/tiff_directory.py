@@ -134,18 +134,21 @@ def _directories(path: Path, content: bytes) -> Iterator[Directory]:
     """All directories, those below others too, each once. Raises struct.error where the file ends too early."""
     order = "<" if content.startswith(b"II") else ">"
     big = content[2:4] in BIG_TIFF
-    pointer = f"{order}Q" if big else f"{order}I"
-    waiting = [struct.unpack_from(pointer, content, 8 if big else 4)[0]]
+    (first,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", content, 8 if big else 4)
     seen: set[int] = set()
-    while waiting:
-        at = waiting.pop()
-        if at in seen or len(seen) == MOST_DIRECTORIES:
-            raise ImageError(f"{path}: its directories lead back to each other or have no end; is it damaged?")
-        seen.add(at)
-        entries, following = _entries(content, at, order, big)
-        directory = Directory(path, content, order, entries)
-        yield directory
-        waiting += [*([following] if following else []), *directory.numbers(SUB_DIRECTORIES)]
+    chains = [first]
+    while chains:
+        at, chain = chains.pop(0), set[int]()
+        while at and at not in seen - chain:  # chains below others may lead into each other
+            if at in chain or len(seen) == MOST_DIRECTORIES:
+                raise ImageError(f"{path}: its directories lead back to each other or have no end; is it damaged?")
+            seen.add(at)
+            chain.add(at)
+            entries, following = _entries(content, at, order, big)
+            directory = Directory(path, content, order, entries)
+            yield directory
+            chains += directory.numbers(SUB_DIRECTORIES)
+            at = following
 
 
 def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[Entry, ...], int]:

@@ -1,7 +1,7 @@
 """The stored samples of a TIFF directory. Every strip or tile is proved to be there and whole, or the file is refused.
 
 Libraries hide what goes wrong here: for a damaged strip or a compression that they do not know, they return zeros or
-what happened to be in memory. So the layout is read here, zlib and libjpeg decode single strips, and libtiff (in
+what happened to be in memory. So the layout is read here, zlib, lzma and libjpeg decode single strips, and libtiff (in
 Pillow) is only given what it reports errors of.
 """
 
@@ -11,7 +11,6 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,128 +19,32 @@ from PIL import JpegImagePlugin, TiffImagePlugin
 
 from cxr_infer.errors import ImageError
 from cxr_infer.strips import row_strips
-from cxr_infer.tiff_directory import IMAGE_LENGTH, IMAGE_WIDTH, SAMPLES_PER_PIXEL, STRIP_OFFSETS, Directory
-
-BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 258, 259, 262, 266
-ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR_CONFIGURATION, PREDICTOR = 278, 279, 284, 317
-TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS, SAMPLE_FORMAT, JPEG_TABLES = 322, 323, 324, 325, 339, 347
-
-UNSIGNED, SIGNED, FLOATING, UNDEFINED = 1, 2, 3, 4  # values of SampleFormat
-FORMATS = {UNSIGNED: "unsigned integer", SIGNED: "signed integer", FLOATING: "floating-point", 5: "complex integer"}
-IN_PLANES, LEAST_BIT_FIRST = 2, 2  # of PlanarConfiguration and FillOrder
-YCBCR = 6  # of PhotometricInterpretation
-DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # of Predictor
-
-NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
-BY_LIBTIFF = frozenset({LZW, PACKBITS, LZMA, ZSTD})
-INFLATED = frozenset({DEFLATE, OLD_DEFLATE})
-PREDICTED = frozenset({LZW, LZMA, ZSTD}) | INFLATED  # compressions with which Predictor means something
-OTHER_COMPRESSIONS = {
-    2: "CCITT run lengths",
-    3: "CCITT Group 3",
-    4: "CCITT Group 4",
-    6: "old-style JPEG",
-    33003: "JPEG 2000",
-    33004: "JPEG 2000",
-    33005: "JPEG 2000",
-    34661: "JBIG",
-    34712: "JPEG 2000",
-    34887: "LERC",
-    34892: "lossy JPEG of DNG",
-    34933: "PNG",
-    34934: "JPEG XR",
-    50001: "WebP",
-    50002: "JPEG XL",
-    52546: "JPEG XL",
-}
-READ = {UNSIGNED: frozenset({1, 2, 4, *range(8, 17)}), FLOATING: frozenset({32})}  # bits a sample
-MOST_SAMPLES = 8  # of a pixel; more are no picture of anything seen
+from cxr_infer.tiff_directory import STRIP_OFFSETS, Directory
+from cxr_infer.tiff_layout import (
+    BY_LIBTIFF,
+    DIFFERENCES,
+    FILL_ORDER,
+    FLOAT_DIFFERENCES,
+    FLOATING,
+    INFLATED,
+    JPEG,
+    JPEG_TABLES,
+    LEAST_BIT_FIRST,
+    LZMA,
+    LZW,
+    NONE,
+    PHOTOMETRIC,
+    STRIP_BYTE_COUNTS,
+    TILE_BYTE_COUNTS,
+    TILE_OFFSETS,
+    YCBCR,
+    Layout,
+)
 
 BITS_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+NO_LZW = bytes(8)
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # the APP14 segment but for its last byte, the colour transform
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How samples are laid out. A segment is a strip or tile; extents in pixels, `depth` in samples a pixel of it."""
-
-    width: int
-    height: int
-    samples: int
-    bits: int
-    format: int
-    compression: int
-    predictor: int
-    planes: bool  # each sample in segments of its own
-    tiled: bool
-    segment_width: int
-    segment_height: int
-
-    @property
-    def depth(self) -> int:
-        return 1 if self.planes else self.samples
-
-    @property
-    def row_bytes(self) -> int:
-        """Of one row of a segment."""
-        return -(-self.segment_width * self.depth * self.bits // 8)
-
-    @property
-    def across(self) -> int:
-        return -(-self.width // self.segment_width)
-
-    @property
-    def segments(self) -> int:
-        """Of one plane."""
-        return self.across * -(-self.height // self.segment_height)
-
-    def rows(self, index: int) -> int:
-        """How many rows of the image the segment of that number within its plane holds."""
-        return min(self.segment_height, self.height - index // self.across * self.segment_height)
-
-
-def layout_of(directory: Directory) -> Layout:
-    """Raises ImageError where its samples are of a kind that is not read, by what they are."""
-    path = directory.path
-    width, height = directory.number(IMAGE_WIDTH), directory.number(IMAGE_LENGTH)
-    samples = directory.number(SAMPLES_PER_PIXEL, 1)
-    bits = directory.numbers(BITS_PER_SAMPLE) or [1]
-    formats = [UNSIGNED if f == UNDEFINED else f for f in directory.numbers(SAMPLE_FORMAT)] or [UNSIGNED]
-    compression = directory.number(COMPRESSION, NONE)
-    if not 0 < samples <= MOST_SAMPLES:
-        raise ImageError(f"{path}: {samples} samples a pixel are no gray picture; split it into one file a sample")
-    if len(set(bits)) > 1 or len(set(formats)) > 1:
-        raise ImageError(f"{path}: the samples of a pixel differ in type; convert it to 8 or 16 bit gray")
-    if bits[0] not in READ.get(formats[0], ()):
-        kind = FORMATS.get(formats[0], "complex")
-        raise ImageError(f"{path}: {bits[0]}-bit {kind} pixels are not supported; convert it to 8 or 16 bit gray")
-    if compression not in {NONE, JPEG} | INFLATED | BY_LIBTIFF:
-        name = OTHER_COMPRESSIONS.get(compression, "an unknown scheme")
-        raise ImageError(
-            f"{path}: compressed by {name} ({compression}), which is not read; save it with LZW, Deflate or without"
-        )
-    if compression == JPEG and (bits[0] != 8 or samples not in (1, 3) or _in_planes(directory, samples)):
-        raise ImageError(
-            f"{path}: JPEG in TIFF of {samples} samples of {bits[0]} bits a pixel is not read; save it with Deflate"
-        )
-    predictor = directory.number(PREDICTOR, 1) if compression in PREDICTED else 1
-    if predictor not in (1, DIFFERENCES, FLOAT_DIFFERENCES) or (predictor != 1 and bits[0] not in (8, 16, 32)):
-        raise ImageError(f"{path}: predictor {predictor} of {bits[0]}-bit pixels is not read; save it without")
-    tiled = TILE_WIDTH in directory
-    rows_per_strip = min(directory.number(ROWS_PER_STRIP, height), height)
-    segment = (
-        (directory.number(TILE_WIDTH), directory.number(TILE_LENGTH)) if tiled else (width, rows_per_strip or height)
-    )
-    if min(width, height, *segment) < 1:
-        raise ImageError(f"{path}: a TIFF of {width}x{height} pixels in parts of {segment}; is it damaged?")
-    planes = _in_planes(directory, samples)
-    return Layout(width, height, samples, bits[0], formats[0], compression, predictor, planes, tiled, *segment)
-
-
-def _in_planes(directory: Directory, samples: int) -> bool:
-    """PlanarConfiguration says nothing where there is one sample (TIFF 6.0, page 38)."""
-    return samples > 1 and directory.number(PLANAR_CONFIGURATION, 1) == IN_PLANES
 
 
 def stored_samples(directory: Directory, layout: Layout) -> NDArray[Any]:
@@ -186,6 +89,8 @@ def _parts(directory: Directory, layout: Layout) -> list[bytes]:
 
 def _decoded(directory: Directory, layout: Layout, parts: list[bytes]) -> Iterator[NDArray[Any]]:
     """(rows, columns, depth) of each segment in turn."""
+    if layout.compression == LZW:
+        parts = [_without_hole(part) for part in parts]
     if layout.compression in BY_LIBTIFF:
         whole = _by_libtiff(layout, parts)
     tables = directory.data(JPEG_TABLES)
@@ -214,12 +119,29 @@ def _exactly(directory: Directory, data: bytes, rows: int, layout: Layout) -> by
 
 
 def _inflated(part: bytes, layout: Layout) -> bytes:
-    """Deflated data of one segment, with its checksum. Raises zlib.error where they are damaged."""
-    inflater = zlib.decompressobj()
+    """Deflated or LZMA data of one segment up to their end and checksum. Raises what zlib and lzma do on damage."""
+    inflater = _lzma() if layout.compression == LZMA else zlib.decompressobj()
     data = inflater.decompress(part, 2 * layout.segment_height * layout.row_bytes + 1)
     if not inflater.eof:
-        raise zlib.error("a strip or tile ends too early or too late")
+        raise OSError("a strip or tile ends too early or too late")
     return data
+
+
+def _lzma() -> Any:
+    from lzma import LZMADecompressor  # which some builds of Python lack
+
+    return LZMADecompressor()
+
+
+def _without_hole(part: bytes) -> bytes:
+    """LZW data less what follows their end. Raises OSError where zeros were put in their place, which libtiff decodes.
+
+    No encoder writes the code of a black pixel three times in a row, since it knows that run by then.
+    """
+    end = len(part.rstrip(b"\0"))
+    if NO_LZW in part[:end]:
+        raise OSError("a strip or tile has a hole of zeros")
+    return part[: end + 2]  # the last code may be zero
 
 
 def _by_libtiff(layout: Layout, parts: list[bytes]) -> memoryview:
