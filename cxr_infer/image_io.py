@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, WebPImagePlugin
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
-from cxr_infer.intensity import Pixels, from_unit, full_scale, low_range
+from cxr_infer.intensity import Pixels, from_unit, full_scale, low_range, to_bytes
+from cxr_infer.likeness import NO_RADIOGRAPH, bands, looks_drawn
 from cxr_infer.picture import (
     WRITTEN_AS,
     Display,
@@ -37,7 +39,7 @@ from cxr_infer.tiff import open_tiff
 from cxr_infer.tiff_directory import MAGICS as TIFF_MAGICS
 
 LOSSLESS_SUFFIXES = frozenset(WRITTEN_AS)  # written back as what they are
-LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})  # as NAME.jpg.png: no second compression is added
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jif", ".jfif"})  # as NAME.jpg.png: no second compression is added
 PICTURE_SUFFIXES = LOSSLESS_SUFFIXES | LOSSY_SUFFIXES
 
 BYTES_A_PIXEL = 8  # of the largest uncompressed picture, 16-bit colour with alpha
@@ -106,9 +108,20 @@ def _with_options(picture: Picture, options: ReadOptions) -> Picture:
                 notes.append(BEYOND_WHITE)
         elif (note := low_range(picture.pixels)) is not None:
             notes.append(note)
+    if looks_drawn(_eight_bit(replace(picture, pixels=bands(picture.pixels)))):
+        notes.append(NO_RADIOGRAPH)
     if picture.display.is_lost_in(WRITTEN_AS[picture.suffix.lower()]):
         notes.append(DISPLAY_LOST)
     return replace(picture, notes=tuple(notes), inverted=options.invert)
+
+
+def _eight_bit(picture: Picture) -> NDArray[np.uint8]:
+    """(H, W) gray levels of 0..255; of 16-bit values, those that are used fill them."""
+    if picture.bits == 32 or picture.white is not None:
+        return to_bytes(picture.unit())
+    if picture.bits == 8:
+        return np.asarray(picture.pixels)
+    return np.asarray(picture.pixels >> max(0, int(picture.pixels.max()).bit_length() - 8), np.uint8)
 
 
 def _reason(error: Exception) -> str:
