@@ -39,7 +39,7 @@ from cxr_infer.tiff import open_tiff
 from cxr_infer.tiff_directory import MAGICS as TIFF_MAGICS
 
 LOSSLESS_SUFFIXES = frozenset(WRITTEN_AS)  # written back as what they are
-LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jif", ".jfif"})  # as NAME.jpg.png: no second compression is added
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jif", ".jfif"})  # as NAME.jpg.png, not compressed again
 PICTURE_SUFFIXES = LOSSLESS_SUFFIXES | LOSSY_SUFFIXES
 
 BYTES_A_PIXEL = 8  # of the largest uncompressed picture, 16-bit colour with alpha
@@ -51,6 +51,7 @@ PGM_HEADER = re.compile(rb"P5%b(\d{1,9})%b(\d{1,9})%b(\d{1,5})\s" % (PGM_GAP, PG
 LONGEST_PGM_HEADER = 4096  # bytes
 OTHER_PNM = {b"P1": "PBM", b"P2": "PGM in words", b"P3": "PPM in words", b"P4": "PBM", b"P6": "PPM", b"P7": "PAM"}
 BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # lengths of those that exist
+BMP_V4, BMP_PROFILES = 108, (b"KNIL", b"DEBM")  # a length; LINK and MBED, as little-endian numbers
 JFIF_UNITS = {1: INCH, 2: CM}
 WEBP_LOSSY = b"VP8 "  # the chunk of pixels that lost something
 WEBP_SLACK = 1  # levels: of Y'CbCr without colour, libwebp makes a green that is one apart
@@ -140,7 +141,8 @@ def _opened_with(plugin: Callable[[io.BytesIO], Any]) -> Callable[[Path, bytes, 
         slack = WEBP_SLACK if _is_lossy_webp(content) else 0
         picture = gray_picture(path, decode(path, content), orientation_of(Image.Image.getexif(header)), slack)
         profile = header.info.get("icc_profile") or b""
-        return replace(picture, resolution=_jfif_resolution(header.info), display=Display(profile))
+        display = Display(profile, other_curve=_is_bmp(content) and _has_bmp_curve(content))
+        return replace(picture, resolution=_jfif_resolution(header.info), display=display)
 
     return opened
 
@@ -185,6 +187,14 @@ def _open_pgm(path: Path, content: bytes, options: ReadOptions) -> Picture:
 def _is_bmp(head: bytes) -> bool:
     """Two letters are too little to know it by: what follows must be a header that exists."""
     return head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in BMP_HEADERS
+
+
+def _has_bmp_curve(content: bytes) -> bool:
+    """Whether a BMP of version 4 or 5 has gamma of its own or a profile, which nothing here reads."""
+    if int.from_bytes(content[14:18], "little") < BMP_V4:
+        return False
+    space, gamma = content[70:74], content[110:122]  # bV4CSType; bV4GammaRed, Green and Blue
+    return space in BMP_PROFILES or (space == bytes(4) and gamma != bytes(12))
 
 
 KINDS = (

@@ -168,6 +168,13 @@ def test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere() -> None:
     (*_, note) = read("x.png", by_pillow("PNG", np.dstack([GRAY] * 3), icc_profile=RGB_PROFILE)).notes
     assert "gamma or colour profile does not go along" in note, "a gray file may not carry a profile for colours"
     assert "icc_profile" not in opened(read("x.png", by_pillow("PNG", GRAY, icc_profile=RGB_PROFILE))).info
+    bare = by_opencv(".bmp", GRAY)
+    header = bytearray(struct.pack("<I", 108) + bare[18:54] + bytes(68))
+    header[96:108] = struct.pack("<III", *(1 << 16,) * 3)  # bV4GammaRed, Green and Blue
+    start = struct.pack("<2sIII", b"BM", len(bare) + 68, 0, 54 + 1024 + 68)
+    (note,) = read("x.bmp", start + bytes(header) + bare[54:]).notes
+    assert "gamma" in note
+    assert read("x.bmp", bare).notes == ()
     (note,) = read("x.tif", raw_tiff(GRAY.tobytes(), 8, t301=7)).notes
     assert "gamma" in note
 
