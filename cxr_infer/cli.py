@@ -156,7 +156,7 @@ def dir_command(
                     collect(result)
                 if reported:  # a full TMPDIR matters to nobody else
                     records.add(result)
-        head = describe_run(loaded, settings, originals.shown, results.shown) if reported else {}
+        head = describe_run(loaded, settings, reading, originals.shown, results.shown) if reported else {}
         if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
             records.write(json_file, head, summary, interrupted=stopped())
         if html_file is not None and page is not None:

@@ -88,9 +88,9 @@ def test_invert_denoises_a_swapped_picture_as_its_original(run: Run, tmp_path: P
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "y.png"), -1), results[1])
     again = run("cxr-infer", "dir", "b", "--json", "r.json")
     assert again.returncode == 0
-    assert json.loads((tmp_path / "r.json").read_text())["files"][0]["status"] == "done", (
-        "another option, another result"
-    )
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert not report["settings"]["invert"]
+    assert report["files"][0]["status"] == "done", "another option, another result"
 
 
 def twelve_bit(image: NDArray[Any]) -> NDArray[np.uint16]:
