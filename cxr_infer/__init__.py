@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cxr_infer.denoiser import Model, denoise, load_model
     from cxr_infer.errors import CxrError, DataError, ImageError, ModelError, UsageError
-    from cxr_infer.settings import Settings
+    from cxr_infer.settings import ReadOptions, Settings
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ImageError",
     "Model",
     "ModelError",
+    "ReadOptions",
     "Settings",
     "UsageError",
     "__version__",

@@ -24,9 +24,9 @@ from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.noise_words import NOTES, noise_figures
 from cxr_infer.output import State, digest
 from cxr_infer.plan import Job, Plan
-from cxr_infer.radiograph import Provenance, Radiograph, Reading
+from cxr_infer.radiograph import Provenance, Radiograph
 from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
-from cxr_infer.settings import Settings
+from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.stages import in_stages
 from cxr_infer.storage import Output, Storage
 
@@ -41,7 +41,7 @@ def denoise_files(
     plan: Plan,
     model: Model,
     settings: Settings | None = None,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     *,
     reference: Path | None = None,
     overwrite: bool = False,
@@ -52,15 +52,15 @@ def denoise_files(
     """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
 
     A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
-    model and settings from the same content is skipped. reading: what a file may promise. reference: directory of clean
-    images under the same names. overwrite: do all again and replace whatever exists. show: called with every image that
-    was denoised and what a display shows of it, before its result is yielded; only in this process, which other engines
-    are not. stopped: asked before each image; once true, or once the output directory can hold no more, what was
-    denoised is written and yielded, and the rest are `pending`. engine: what does the work; other engines than the
-    default yield as they finish. Raises UsageError where the settings do not fit the model or the output directory
-    cannot be used.
+    model and settings from the same content is skipped. reading: how files are read, references too. reference:
+    directory of clean images under the same names. overwrite: do all again and replace whatever exists. show: called
+    with every image that was denoised and what a display shows of it, before its result is yielded; only in this
+    process, which other engines are not. stopped: asked before each image; once true, or once the output directory can
+    hold no more, what was denoised is written and yielded, and the rest are `pending`. engine: what does the work;
+    other engines than the default yield as they finish. Raises UsageError where the settings do not fit the model or
+    the output directory cannot be used.
     """
-    run = Run(model, settings or Settings(), reading or Reading(), reference, overwrite, show is not None)
+    run = Run(model, settings or Settings(), reading or ReadOptions(), reference, overwrite, show is not None)
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     with plan.out.output(run.made_by, plan.shard) as output:
         yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
@@ -105,9 +105,9 @@ def not_begun(name: str) -> FileResult:
     return FileResult(name, PENDING, "the run was stopped before it")
 
 
-def denoise_file(job: Job, model: Model, settings: Settings, reading: Reading | None = None) -> FileResult:
+def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOptions | None = None) -> FileResult:
     """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     run = Run(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
     content = read_content(job.source, most_bytes(reading))
@@ -123,7 +123,7 @@ class Run:
 
     model: Model
     settings: Settings
-    reading: Reading
+    reading: ReadOptions
     reference: Path | None
     overwrite: bool
     shows: bool = False  # whether somebody wants to see before and after
@@ -131,7 +131,7 @@ class Run:
     @property
     def made_by(self) -> bytes:
         """By which an output knows what made a result."""
-        return digest(repr((self.model.sha256, self.settings, self.reading.white)).encode())
+        return digest(repr((self.model.sha256, self.settings, self.reading.white, self.reading.invert)).encode())
 
     @property
     def provenance(self) -> Provenance:
@@ -259,7 +259,7 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
 def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
     """The record of a result that was written to `output`."""
     height, width = item.result.pixels.shape
-    figures, message = _compare(item.job.name, item.result, run.reference)
+    figures, message = _compare(item.job.name, item.result, run)
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength)
     note = NOTES.get(noise["mottle_left"], "")
     return FileResult(
@@ -286,21 +286,23 @@ def find_reference(name: str, reference: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _compare(name: str, result: Radiograph, reference: Path | None) -> tuple[dict[str, Any], str]:
-    """MSE, PSNR and SSIM against the reference, or none and the reason."""
-    if reference is None:
+def _compare(name: str, result: Radiograph, run: Run) -> tuple[dict[str, Any], str]:
+    """MSE, PSNR and SSIM against the reference, and notes on it; or none and the reason."""
+    if run.reference is None:
         return {}, ""
-    path = find_reference(name, reference)
+    path = find_reference(name, run.reference)
     if path is None:
         return {}, "no reference of that name"
     try:
-        reading = Reading()
-        clean = read_radiograph(path, read_content(path, most_bytes(reading)), reading, path).unit()
+        content = read_content(path, most_bytes(run.reading))
+        reference = read_radiograph(path, content, run.reading, path)
     except ImageError as error:
         return {}, f"reference: {error}"
+    clean = reference.unit()
     if clean.shape != result.pixels.shape:
         (h, w), (height, width) = clean.shape, result.pixels.shape
         return {}, f"the reference is {w}x{h}, the image {width}x{height}"
     denoised = result.unit()
+    notes = "; ".join(f"reference: {note}" for note in reference.notes if note not in result.notes)
     error_mse = mse(clean, denoised)
-    return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, ""
+    return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, notes

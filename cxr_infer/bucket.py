@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, TypeVar
 
-from cxr_infer.dicom import DICOM_HEAD, is_dicom
 from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
+from cxr_infer.kinds import XRAY_HEAD, is_xray
 from cxr_infer.listing import Listing, named_image
 from cxr_infer.output import State, digest
 from cxr_infer.records import Entry, parse_line
@@ -87,10 +87,10 @@ class Bucket:
         """Objects whose name says nothing are looked into, all of a page at once."""
         unknown = [name for name in names if not named_image(name)]
         paths = [self._key(name) for name in unknown]
-        heads = self.files.cat_ranges(paths, 0, DICOM_HEAD, on_error="return") if paths else []
-        dicom = {name for name, head in zip(unknown, heads, strict=True) if isinstance(head, bytes) and is_dicom(head)}
+        heads = self.files.cat_ranges(paths, 0, XRAY_HEAD, on_error="return") if paths else []
+        xrays = {name for name, head in zip(unknown, heads, strict=True) if isinstance(head, bytes) and is_xray(head)}
         for name in names:
-            listing.file(name, partial(dicom.__contains__, name))
+            listing.file(name, partial(xrays.__contains__, name))
 
     def _pages(self) -> Iterator[list[str]]:
         """Names, a page of the store's at a time, or a folder where its interface has no pages."""

@@ -19,6 +19,7 @@ from cxr_infer.attempts import exit_despite_work
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.options import (
     DeidentifyOption,
+    InvertOption,
     MaxPixelsOption,
     MemoryOption,
     ModelOption,
@@ -77,6 +78,7 @@ def dir_command(
     memory: MemoryOption = DEFAULT_MEMORY,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
+    invert: InvertOption = False,
     deidentify: DeidentifyOption = "no",
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
@@ -108,9 +110,9 @@ def dir_command(
     from cxr_infer.errors import UsageError
     from cxr_infer.interrupts import stop_on_signals
     from cxr_infer.json_report import describe_run, open_report
-    from cxr_infer.radiograph import Reading, check_deidentify
+    from cxr_infer.radiograph import check_deidentify
     from cxr_infer.results import Summary
-    from cxr_infer.settings import Settings
+    from cxr_infer.settings import ReadOptions, Settings
     from cxr_infer.shard import parse_shard
     from cxr_infer.storage import default_output, open_storage
 
@@ -121,7 +123,8 @@ def dir_command(
     results = open_storage(out if out is not None else default_output(source))
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
-    settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
+    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    reading = ReadOptions(max_pixels, white, invert)
     planned = plan.make_plan(originals, results, shard=share)
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
@@ -154,7 +157,7 @@ def dir_command(
                     collect(result)
                 if reported:  # a full TMPDIR matters to nobody else
                     records.add(result)
-        head = describe_run(loaded, settings, originals.shown, results.shown) if reported else {}
+        head = describe_run(loaded, settings, reading, originals.shown, results.shown) if reported else {}
         if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
             records.write(json_file, head, summary, interrupted=stopped())
         if html_file is not None and page is not None:
@@ -189,18 +192,20 @@ def file_command(
     memory: MemoryOption = DEFAULT_MEMORY,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
+    invert: InvertOption = False,
     deidentify: DeidentifyOption = "no",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Denoise one X-ray."""
     from cxr_infer import batch, plan, report
     from cxr_infer.denoiser import load_model
-    from cxr_infer.radiograph import Reading, check_deidentify
+    from cxr_infer.radiograph import check_deidentify
     from cxr_infer.results import Summary
-    from cxr_infer.settings import Settings
+    from cxr_infer.settings import ReadOptions, Settings
 
     check_deidentify(deidentify)
-    settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
+    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    reading = ReadOptions(max_pixels, white, invert)
     job = plan.single_job(source, target, overwrite=overwrite)
     loaded = load_model(model, precision=precision, threads=threads)
     summary, shown = Summary(), report.Shown()
@@ -253,14 +258,21 @@ def compare_command(
     out: Annotated[Path, typer.Option(help="Where the figure goes, a .png.")] = Path("comparison.png"),
     repair_wrapped: RepairOption = False,
     threads: ThreadsOption = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    white: WhiteOption = None,
+    invert: InvertOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Draw clean, noisy and every model's result side by side, with their figures and a zoomed inset."""
     from cxr_infer import compare, report
+    from cxr_infer.settings import ReadOptions
 
-    comparison = compare.compare_files(
-        clean, noisy, out, repair_wrapped=repair_wrapped, threads=threads, overwrite=overwrite
+    reading = ReadOptions(max_pixels, white, invert)
+    comparison, notes = compare.compare_files(
+        clean, noisy, out, reading, repair_wrapped=repair_wrapped, threads=threads, overwrite=overwrite
     )
+    for note in notes:
+        print_error(note)
     rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", f"{row.mse:.5f}"] for row in comparison]
     report.print_table(f"{noisy} against {clean}", ("image", "PSNR dB", "SSIM", "MSE"), rows)
     report.print_line(f"the figure is {out}")

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from cxr_infer.denoiser import load_model
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.figure import Panel, describe, draw_figure
-from cxr_infer.image_io import read_gray, write_image
+from cxr_infer.files import read_content
+from cxr_infer.image_io import most_bytes, write_image
 from cxr_infer.intensity import from_unit, to_unit
+from cxr_infer.kinds import read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.model_card import MODEL_NAMES
-from cxr_infer.settings import Settings
+from cxr_infer.radiograph import Radiograph
+from cxr_infer.settings import ReadOptions, Settings
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,23 @@ def compare_files(
     clean_path: Path,
     noisy_path: Path,
     out: Path,
+    reading: ReadOptions | None = None,
     *,
     repair_wrapped: bool = False,
     threads: int | None = None,
     overwrite: bool = False,
-) -> list[Row]:
-    """Denoise NOISY with every model, write the figure to `out`, return the figures, the noisy image's first.
+) -> tuple[list[Row], list[str]]:
+    """Denoise NOISY with every model, write the figure to `out`, return the figures and notes.
 
+    The noisy image's figures come first. reading: how both files are read.
     Raises UsageError where `out` exists or is no picture, ImageError where the images cannot be read or differ in size.
     """
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out}: the figure is a PNG; give --out a name that ends in .png")
     if out.exists() and not overwrite:
         raise UsageError(f"{out}: exists; use --overwrite or another --out")
-    clean, noisy = (to_unit(read_gray(path)) for path in (clean_path, noisy_path))
+    read = [_read(path, reading or ReadOptions()) for path in (clean_path, noisy_path)]
+    clean, noisy = (radiograph.unit() for radiograph in read)
     if clean.shape != noisy.shape:
         raise ImageError(
             f"{noisy_path}: is {_size(noisy)}, but {clean_path} is {_size(clean)}; give a pair of one size"
@@ -57,7 +63,16 @@ def compare_files(
         images.append((name, to_unit(from_unit(denoised, np.dtype(np.uint16)))))
     panels = [Panel("clean", clean)] + [Panel(name, image, describe(clean, image)) for name, image in images]
     write_image(out, draw_figure(panels))
-    return [_row(name, clean, image) for name, image in images]
+    notes = [
+        f"{path}: {note}"
+        for path, radiograph in zip((clean_path, noisy_path), read, strict=True)
+        for note in radiograph.notes
+    ]
+    return [_row(name, clean, image) for name, image in images], notes
+
+
+def _read(path: Path, reading: ReadOptions) -> Radiograph:
+    return read_radiograph(path, read_content(path, most_bytes(reading)), reading, path)
 
 
 def _row(name: str, clean: NDArray[np.float32], image: NDArray[np.float32]) -> Row:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_infer.dicom import DICOM_HEAD, is_dicom
 from cxr_infer.errors import UsageError
 from cxr_infer.files import not_plain, read_content
+from cxr_infer.kinds import XRAY_HEAD, is_xray
 from cxr_infer.listing import Listing, named_image
 from cxr_infer.output import OutputDirectory
 from cxr_infer.shard import Shard
@@ -133,7 +133,7 @@ def _list_file(path: Path, name: str, root: Path, follow_links: bool, listing: L
         (listing.problems if named_image(name) else listing.ignored).append((name, problem))
     else:
         try:
-            listing.file(name, lambda: _holds_dicom(path))
+            listing.file(name, lambda: _holds_xray(path))
         except OSError as error:
             listing.problems.append((name, f"cannot be read, be it an X-ray or not: {error.strerror or error}"))
 
@@ -149,7 +149,7 @@ def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
     return "a link that leads out of the input directory; --follow-links reads such files too"
 
 
-def _holds_dicom(path: Path) -> bool:
-    """Whether a plain file's content is DICOM; on media, such files have no suffix. Raises OSError."""
+def _holds_xray(path: Path) -> bool:
+    """Whether a plain file's content is an X-ray's, as on media, where names have no suffix. Raises OSError."""
     with path.open("rb") as file:
-        return is_dicom(file.read(DICOM_HEAD))
+        return is_xray(file.read(XRAY_HEAD))

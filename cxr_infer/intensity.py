@@ -18,7 +18,7 @@ FULL_SCALE: dict[np.dtype[Any], int] = {np.dtype(np.uint8): 255, np.dtype(np.uin
 def full_scale(dtype: np.dtype[Any]) -> int:
     """The stored value that means white: 255 or 65535. Raises ImageError for any other type."""
     try:
-        return FULL_SCALE[np.dtype(dtype)]
+        return FULL_SCALE[np.dtype(dtype).newbyteorder("=")]
     except KeyError:
         raise ImageError(f"pixels of type {dtype} are not supported; convert the image to 8 or 16 bit gray") from None
 
@@ -45,6 +45,24 @@ def from_unit(image: NDArray[np.floating[Any]], dtype: np.dtype[Any], white: int
         np.rint(scaled, out=scaled)
         stored[rows] = np.clip(scaled, 0, scale, out=scaled)
     return stored
+
+
+def swapped(pixels: NDArray[Any], white: int | None = None) -> NDArray[Any]:
+    """Stored uint8 or uint16 pixels, or floats in [0, 1], with black and white exchanged. white: as for `to_unit`."""
+    if np.issubdtype(pixels.dtype, np.floating):
+        return np.asarray(pixels.dtype.type(1) - pixels)
+    scale = pixels.dtype.type(white or full_scale(pixels.dtype))
+    return np.asarray(scale - np.minimum(pixels, scale))
+
+
+def low_range(pixels: NDArray[Any]) -> str | None:
+    """A note where 16-bit pixels use half of their range or less, so that the model would see them dark."""
+    bits = int(pixels.max()).bit_length()
+    if not 0 < bits < 16:
+        return None
+    return (
+        f"uses {bits} of 16 bits; if it holds {bits}-bit data, --white {(1 << bits) - 1} lets the model see it in full"
+    )
 
 
 def to_bytes(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

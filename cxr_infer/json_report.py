@@ -23,7 +23,7 @@ from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.plan import JSON_LINES
 from cxr_infer.results import FileResult, Summary
-from cxr_infer.settings import Settings
+from cxr_infer.settings import ReadOptions, Settings
 
 IN_MEMORY = 1 << 20  # bytes of records; more go to a temporary file
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # whose versions can change a pixel
@@ -102,7 +102,7 @@ def open_report(path: Path | None) -> JsonReport:
     return JsonLines(path) if path is not None and path.suffix.lower() == JSON_LINES else JsonReport()
 
 
-def describe_run(model: Model, settings: Settings, source: str, out: str) -> dict[str, Any]:
+def describe_run(model: Model, settings: Settings, reading: ReadOptions, source: str, out: str) -> dict[str, Any]:
     """The head of the report: what made these results."""
     return {
         "model": {
@@ -111,7 +111,7 @@ def describe_run(model: Model, settings: Settings, source: str, out: str) -> dic
             "file": str(model.path),
             "sha256": model.sha256,
         },
-        "settings": asdict(settings),
+        "settings": asdict(settings) | asdict(reading),
         "versions": {
             "cxr-infer": __version__,
             "python": platform.python_version(),

@@ -1,15 +1,23 @@
-"""Which files are X-rays, what their results are called, and who reads them: DICOM by content, pictures by name."""
+"""Which files are X-rays, what their results are called, and who reads them: by content, whatever their names say."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from cxr_infer.dicom import DICOM_HEAD, is_dicom, read_dicom
 from cxr_infer.errors import ImageError
-from cxr_infer.image_io import LOSSY_SUFFIXES, PICTURE_SUFFIXES, read_picture
-from cxr_infer.radiograph import Radiograph, Reading
+from cxr_infer.image_io import HEAD, LOSSY_SUFFIXES, PICTURE_SUFFIXES, kind_of, read_picture
+from cxr_infer.radiograph import Radiograph
+from cxr_infer.settings import ReadOptions
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # meant as DICOM, so that damage is told
 READABLE_SUFFIXES = PICTURE_SUFFIXES | DICOM_SUFFIXES
+XRAY_HEAD = max(DICOM_HEAD, HEAD)  # bytes by which an X-ray is known
+
+
+def is_xray(head: bytes) -> bool:
+    """Whether the first XRAY_HEAD bytes of a file are those of a kind that is read here."""
+    return is_dicom(head[:DICOM_HEAD]) or kind_of(head[:HEAD]) is not None
 
 
 def output_name(name: str) -> str:
@@ -17,18 +25,18 @@ def output_name(name: str) -> str:
     return f"{name}.png" if Path(name).suffix.lower() in LOSSY_SUFFIXES else name
 
 
-def read_radiograph(path: Path, content: bytes, reading: Reading, target: Path) -> Radiograph:
+def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Path) -> Radiograph:
     """Decode the content of an X-ray file of any kind.
 
-    path: for messages. reading: how much it may promise. target: where its result goes; its name decides what kind of
+    path: for messages. options: how it is read. target: where its result goes; its name decides what kind of
     picture that is, while a DICOM file stays one. Raises ImageError.
     """
-    from cxr_infer.dicom import DICOM_HEAD, is_dicom, read_dicom
-
     if is_dicom(content[:DICOM_HEAD]):
         if target.suffix.lower() in PICTURE_SUFFIXES and target.suffix != path.suffix:
             raise ImageError(f"{path}: a DICOM file, whose result is one too; it cannot be named {target.name}")
-        return read_dicom(path, content, reading)
+        if options.invert:
+            raise ImageError(f"{path}: a DICOM file says itself which values are black; --invert is for pictures")
+        return read_dicom(path, content, options)
     if path.suffix.lower() in DICOM_SUFFIXES:
         raise ImageError(f"{path}: no DICOM file, lacking DICM after its first 128 bytes; is it damaged?")
-    return read_picture(path, content, reading, target.suffix)
+    return read_picture(path, content, options, target.suffix)

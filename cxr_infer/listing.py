@@ -38,12 +38,12 @@ class Listing:
         if self.holds(name):
             self.ignored.append((name, reason))
 
-    def file(self, name: str, holds_dicom: Callable[[], bool]) -> None:
-        """A file of this share that can be read. holds_dicom: asked where the name does not say what it is."""
+    def file(self, name: str, holds_xray: Callable[[], bool]) -> None:
+        """A file of this share that can be read. holds_xray: asked where the name does not say what it is."""
         path = PurePosixPath(name)
         if path.name == DICOM_DIRECTORY:
             self.ignored.append((name, "the index of a DICOM medium"))
-        elif named_image(name) or holds_dicom():
+        elif named_image(name) or holds_xray():
             self.names.append(name)
         else:
             self.ignored.append((name, "no X-ray by its name or content"))

@@ -29,7 +29,13 @@ MemoryOption = Annotated[
 MaxPixelsOption = Annotated[int, typer.Option(help="Most pixels that one image may have; larger ones are refused.")]
 WhiteOption = Annotated[
     int | None,
-    typer.Option(help="Stored value that means white in 16-bit pictures, 4095 for 12-bit data. Default: 65535."),
+    typer.Option(
+        help="Stored value that means white in 16-bit pictures and references, 4095 for 12-bit data. Default: 65535."
+    ),
+]
+InvertOption = Annotated[
+    bool,
+    typer.Option("--invert", help="Black and white are swapped in the pictures; results are swapped alike."),
 ]
 DeidentifyOption = Annotated[
     str, typer.Option(help="Only `no`: a DICOM result carries the patient's data as its source does.")

@@ -10,27 +10,9 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
 from cxr_infer.intensity import Pixels
-from cxr_infer.settings import MAX_PIXELS, Settings
+from cxr_infer.settings import Settings
 
 FloatImage = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are read. Not one of them may ask for more than this.
-
-    max_pixels: width x height that one image may have. white: stored value that means white in 16-bit pictures whose
-    header does not say, where it is not the largest that fits.
-    """
-
-    max_pixels: int = MAX_PIXELS
-    white: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_pixels < 1:
-            raise UsageError(f"max-pixels {self.max_pixels} lets no image through; use {MAX_PIXELS} or so")
-        if self.white is not None and not 256 <= self.white <= 65535:
-            raise UsageError(f"white {self.white} is outside 256..65535, the values of 16-bit pictures")
 
 
 def check_deidentify(choice: str) -> None:

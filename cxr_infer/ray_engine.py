@@ -28,10 +28,9 @@ from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.installed import model_path
 from cxr_infer.model_card import MODEL_NAMES
 from cxr_infer.plan import Plan, job_of
-from cxr_infer.radiograph import Reading
 from cxr_infer.records import Entry
 from cxr_infer.results import FAILED, PENDING, FileResult
-from cxr_infer.settings import Settings
+from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.shard import Shard
 from cxr_infer.storage import Output, Storage, without_secrets
 
@@ -52,7 +51,7 @@ class Task:
     sha256: str
     threads: int
     settings: Settings
-    reading: Reading
+    reading: ReadOptions
     reference: Path | None
     overwrite: bool
     source: Storage

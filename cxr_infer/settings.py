@@ -1,4 +1,4 @@
-"""How an image is denoised. Light, so that the command line can show defaults without loading anything."""
+"""How an image is read and denoised. Light, so that the command line can show defaults without loading anything."""
 
 from __future__ import annotations
 
@@ -38,3 +38,23 @@ class Settings:
             raise UsageError(f"overlap {self.overlap} px is negative; use 0 or more")
         if self.memory < 1:
             raise UsageError(f"memory {self.memory} MB is too little; use {DEFAULT_MEMORY} or so")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files and arrays are read: the same for originals, references and whatever else is compared with them.
+
+    max_pixels: width x height that one image may have; a header that promises more is refused. white: stored value that
+    means white in 16-bit pictures whose header does not say, where it is not the largest that fits. invert: black and
+    white are swapped in the stored values; the model sees them the right way round, the result is swapped as before.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    white: int | None = None
+    invert: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise UsageError(f"max-pixels {self.max_pixels} lets no image through; use {MAX_PIXELS} or so")
+        if self.white is not None and not 1 <= self.white <= 65535:
+            raise UsageError(f"white {self.white} is outside 1..65535, the values of 16-bit pictures")

@@ -1,131 +1,129 @@
-"""TIFF and BigTIFF in. Pillow decodes, as it finds damage that OpenCV passes over; OpenCV what Pillow does not know."""
+"""TIFF and BigTIFF in: exactly one gray picture of known compression, or an error that says what it is instead."""
 
 from __future__ import annotations
 
-import io
-import numbers
-import struct
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import TiffImagePlugin
 
 from cxr_infer.errors import ImageError
-from cxr_infer.intensity import full_scale
-from cxr_infer.picture import ORIENTATION, UPRIGHT, Picture, check_size, decode, gray_picture
-from cxr_infer.radiograph import Reading
+from cxr_infer.picture import (
+    COLOURED,
+    EQUAL_CHANNELS,
+    ORIENTATION,
+    PROFILE_TAG,
+    RESOLUTION_UNIT,
+    RESOLUTIONS,
+    TRANSPARENT,
+    UPRIGHT,
+    Display,
+    Picture,
+    check_size,
+)
+from cxr_infer.resolution import INCH, Resolution, checked
+from cxr_infer.settings import ReadOptions
+from cxr_infer.tiff_directory import IMAGE_LENGTH, IMAGE_WIDTH, Directory, picture_directory
+from cxr_infer.tiff_layout import FLOATING, JPEG, PHOTOMETRIC, TILE_LENGTH, TILE_WIDTH, YCBCR, Layout, layout_of
+from cxr_infer.tiff_pixels import stored_samples
 
-MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BIG_TIFF = (b"+\0", b"\0+")  # bytes 2 and 3
-INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of values: BYTE, SHORT, LONG, and BigTIFF's LONG8
-LARGEST_RESOLUTION = 65535  # pixels a unit; nor is there a unit of a larger number
-RESOLUTION = (282, 283, 296)  # tags: XResolution, YResolution, ResolutionUnit
-IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLES_PER_PIXEL = 256, 257, 258, 262, 277
-PLANAR_CONFIGURATION, TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT = 284, 322, 323, 339
-WHITE_IS_ZERO, SIGNED, IN_PLANES = 0, 2, 2
-COLOURS_OF_PALETTE = {"P": "RGB", "PA": "RGBA"}  # Pillow's modes: what an index stands for
-# Pillow and OpenCV turn a TIFF as they decode it; this brings its pixels back to how they are stored
-UNTURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    1: np.asarray,
-    2: np.fliplr,
-    3: lambda turned: np.rot90(turned, 2),
-    4: np.flipud,
-    5: lambda turned: turned.swapaxes(0, 1),
-    6: np.rot90,
-    7: lambda turned: np.rot90(turned, 2).swapaxes(0, 1),
-    8: lambda turned: np.rot90(turned, -1),
-}
-
-
-def open_tiff(path: Path, content: bytes, reading: Reading) -> Picture:
-    """TIFF 6.0 and BigTIFF: gray of 8 to 16 bit or float32, either photometric; colour where channels are equal."""
-    tags, following = _directory(content)
-    check_size(path, (tags[IMAGE_WIDTH], tags[IMAGE_LENGTH]), reading)
-    check_size(path, (tags.get(TILE_WIDTH, 0), tags.get(TILE_LENGTH, 0)), reading)  # one is decoded whole
-    if following:
-        raise ImageError(f"{path}: has several pages; split it into one file a page")
-    if tags.get(SAMPLE_FORMAT) == SIGNED:
-        raise ImageError(f"{path}: signed pixels are not supported; convert it to 8 or 16 bit gray")
-    orientation = tags.get(ORIENTATION, UPRIGHT)
-    pixels, resolution = _checked_tiff(content)
-    if pixels is None or tags.get(SAMPLES_PER_PIXEL, 1) > 2:  # Pillow cuts 16-bit colour to 8 bit
-        pixels = _by_opencv(path, content, tags)
-    if orientation not in UNTURNED:  # a number that means nothing
-        orientation = UPRIGHT
-    pixels = np.ascontiguousarray(UNTURNED[orientation](pixels))
-    inverted = tags.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
-    if pixels.dtype == np.float32 and pixels.ndim == 2:
-        if not (pixels.min() >= 0 and pixels.max() <= 1):  # also false for NaN
-            raise ImageError(f"{path}: floating-point pixels must lie in [0, 1]; scale them first")
-        return Picture(1 - pixels if inverted else pixels, "", (), None, orientation, resolution)
-    picture = replace(gray_picture(path, pixels, orientation), resolution=resolution)
-    if picture.bits == 8:
-        return picture
-    bits = tags.get(BITS_PER_SAMPLE, 1)
-    white = (1 << bits) - 1 if bits < 16 else None
-    if inverted:  # both libraries turn 8-bit pixels over, but not the others
-        turned = (white or full_scale(picture.pixels.dtype)) - picture.pixels
-        picture = replace(picture, pixels=np.asarray(turned, dtype=np.uint16))
-    return replace(picture, white=white)
+COLOR_MAP, EXTRA_SAMPLES = 320, 338
+CURVES = (291, 301)  # GrayResponseCurve, TransferFunction
+ALPHA = frozenset({1, 2})  # values of ExtraSamples: associated and unassociated
+UNSPECIFIED = 0  # another of them
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
+COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}  # samples beside alpha, by photometric
+OTHER_PHOTOMETRICS = {4: "a transparency mask", 5: "CMYK", 8: "CIELab", 32803: "raw colour filter", 34892: "linear raw"}
+LEAST_16_BIT_MAP = 256  # old programs wrote 8-bit values into the map of a palette
 
 
-def _by_opencv(path: Path, content: bytes, tags: dict[int, int]) -> NDArray[Any]:
-    """The pixels by OpenCV. Raises ImageError where it would lose half of them without a word."""
-    samples, bits = tags.get(SAMPLES_PER_PIXEL, 1), tags.get(BITS_PER_SAMPLE, 1)
-    if samples == 2 or (samples > 1 and bits > 8 and tags.get(PLANAR_CONFIGURATION) == IN_PLANES):
-        raise ImageError(f"{path}: {samples} samples of {bits} bits a pixel are not supported; convert it to gray")
-    pixels = decode(path, content)
-    if pixels.dtype == np.uint16 and 8 < bits < 16:  # it puts them into the upper bits
-        pixels >>= 16 - bits
-    return pixels
+def open_tiff(path: Path, content: bytes, options: ReadOptions) -> Picture:
+    """TIFF 6.0 and BigTIFF: gray of 1 to 16 bit or float32, either photometric; colour where channels are equal.
 
-
-def _directory(content: bytes) -> tuple[dict[int, int], int]:
-    """The first directory of a TIFF or BigTIFF: the first value of each tag of whole numbers; where the next begins.
-
-    TIFF 6.0, section 2, and the BigTIFF design of libtiff. Pillow knows no big-endian BigTIFF. Raises struct.error or
-    KeyError where the file ends first.
+    options: how many pixels it may promise. Raises ImageError, and whatever decoders raise on damaged data.
     """
-    order = "<" if content.startswith(b"II") else ">"
-    big = content[2:4] in BIG_TIFF
-    pointer, count = (f"{order}Q", f"{order}Q") if big else (f"{order}I", f"{order}H")
-    (at,) = struct.unpack_from(pointer, content, 8 if big else 4)
-    (entries,) = struct.unpack_from(count, content, at)
-    at += struct.calcsize(count)
-    tags = {}
-    for _ in range(entries):
-        tag, kind = struct.unpack_from(f"{order}HH", content, at)
-        value_at = at + 4 + struct.calcsize(pointer)
-        if kind in INTEGERS:
-            size, (number,) = struct.calcsize(INTEGERS[kind]), struct.unpack_from(pointer, content, at + 4)
-            if number * size > struct.calcsize(pointer):  # then the values lie elsewhere
-                (value_at,) = struct.unpack_from(pointer, content, value_at)
-            (tags[tag],) = struct.unpack_from(order + INTEGERS[kind], content, value_at)
-        at += 4 + 2 * struct.calcsize(pointer)
-    (following,) = struct.unpack_from(pointer, content, at)
-    return tags, following
+    directory, mask = picture_directory(path, content)
+    for one in filter(None, (directory, mask)):
+        check_size(path, (one.number(IMAGE_WIDTH), one.number(IMAGE_LENGTH)), options)
+        check_size(path, (one.number(TILE_WIDTH, 0), one.number(TILE_LENGTH, 0)), options)  # one is decoded whole
+    photometric = _photometric(directory)
+    layout = layout_of(directory)
+    samples = stored_samples(directory, layout)
+    if mask is not None and not stored_samples(mask, layout_of(mask)).all():
+        raise ImageError(f"{path}: {TRANSPARENT}")
+    gray, notes = _one_channel(directory, layout, photometric, samples)
+    pixels, white = _black_is_zero(gray, layout, photometric)
+    if layout.format == FLOATING and not (pixels.min() >= 0 and pixels.max() <= 1):  # also false for NaN
+        raise ImageError(f"{path}: floating-point pixels must lie in [0, 1]; scale them first")
+    orientation = directory.number(ORIENTATION, UPRIGHT)
+    display = Display(directory.data(PROFILE_TAG), other_curve=any(tag in directory for tag in CURVES))
+    return Picture(
+        pixels,
+        notes=notes,
+        white=white,
+        orientation=orientation if orientation in range(1, 9) else UPRIGHT,
+        resolution=_resolution(directory),
+        display=display,
+    )
 
 
-def _checked_tiff(content: bytes) -> tuple[NDArray[Any] | None, tuple[tuple[int, Any], ...]]:
-    """The pixels by Pillow, None where it does not know their type, and the tags about resolution.
-
-    Raises where strips or tiles are damaged, which OpenCV would return as garbage.
-    """
-    try:
-        image = TiffImagePlugin.TiffImageFile(io.BytesIO(content))
-    except SyntaxError:  # what it does not know; big-endian BigTIFF and big-endian 16-bit WhiteIsZero are among it
-        return None, ()
-    image.load()
-    told = COLOURS_OF_PALETTE.get(image.mode)
-    pixels = np.array(image.convert(told) if told else image)
-    resolution = tuple((tag, image.tag_v2[tag]) for tag in RESOLUTION if _is_number(image.tag_v2.get(tag)))
-    return np.asarray(pixels, np.uint16 if image.mode.startswith("I;16") else None), resolution
+def _photometric(directory: Directory) -> int:
+    photometric = directory.number(PHOTOMETRIC, -1)
+    if photometric == -1:
+        raise ImageError(f"{directory.path}: does not say whether 0 is black or white; save it anew as gray")
+    if photometric not in COLOURS:
+        name = OTHER_PHOTOMETRICS.get(photometric, f"of photometric interpretation {photometric}")
+        raise ImageError(f"{directory.path}: its pixels are {name}, not gray; convert it to gray first")
+    return photometric
 
 
-def _is_number(value: Any) -> bool:
-    """Whether the value of a tag can be written again as the number that it should be."""
-    return isinstance(value, numbers.Rational | float) and 0 < float(value) <= LARGEST_RESOLUTION
+def _one_channel(
+    directory: Directory, layout: Layout, photometric: int, samples: NDArray[Any]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """The gray channel (H, W) of (H, W, samples), and notes. Raises ImageError where there is more to see than that."""
+    path, number = directory.path, COLOURS[photometric]
+    kind = f"{layout.samples} samples of {layout.bits} bits a pixel"
+    extra = directory.numbers(EXTRA_SAMPLES) or [UNSPECIFIED] * (layout.samples - number)
+    if len(extra) != layout.samples - number or (photometric == YCBCR and layout.compression != JPEG):
+        raise ImageError(f"{path}: {kind} make no gray picture; convert it to 8 or 16 bit gray")
+    gray = photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO)
+    if gray and layout.samples > 2 and np.all(samples == samples[..., :1]):
+        return np.ascontiguousarray(samples[..., 0]), (EQUAL_CHANNELS,)
+    if len(extra) > 1 or not ALPHA.union(() if gray else (UNSPECIFIED,)).issuperset(extra):
+        raise ImageError(f"{path}: {kind}, several pictures in one; split it into one gray file a sample")
+    largest = 1 if layout.format == FLOATING else (1 << layout.bits) - 1
+    if np.any(samples[..., number:] != largest):
+        raise ImageError(f"{path}: {TRANSPARENT}")
+    colours = _looked_up(directory, layout, samples[..., 0]) if photometric == PALETTE else samples[..., :number]
+    if colours.shape[2] > 1 and np.any(colours != colours[..., :1]):
+        raise ImageError(f"{path}: {COLOURED}")
+    coloured = colours.shape[2] > 1 or bool(extra)
+    return np.ascontiguousarray(colours[..., 0]), (EQUAL_CHANNELS,) if coloured else ()
+
+
+def _looked_up(directory: Directory, layout: Layout, indices: NDArray[Any]) -> NDArray[np.uint8]:
+    """(H, W, 3): the colours that the indices into a palette stand for."""
+    colours = np.array(directory.numbers(COLOR_MAP))
+    if layout.bits > 8 or len(colours) != 3 << layout.bits:
+        raise ImageError(f"{directory.path}: a palette of {len(colours)} values for {layout.bits} bits; is it damaged?")
+    eight_bit = colours if colours.max() < LEAST_16_BIT_MAP else colours >> 8
+    table: NDArray[np.uint8] = eight_bit.reshape(3, -1).T.astype(np.uint8)
+    return np.take(table, indices, axis=0)
+
+
+def _black_is_zero(gray: NDArray[Any], layout: Layout, photometric: int) -> tuple[NDArray[Any], int | None]:
+    """(H, W) uint8, uint16 or float32, black 0, and the value of white where it is not the type's largest."""
+    if layout.format == FLOATING:
+        return (1 - gray if photometric == WHITE_IS_ZERO else gray), None
+    largest = 255 if photometric == PALETTE else (1 << layout.bits) - 1
+    if photometric == WHITE_IS_ZERO:
+        gray = largest - gray
+    if largest < 255:  # fewer bits than are written: 1, 2 and 4, of which 255 is a multiple
+        return gray.astype(np.uint8) * np.uint8(255 // largest), None
+    return gray, largest if 255 < largest < 65535 else None
+
+
+def _resolution(directory: Directory) -> Resolution | None:
+    x, y = map(directory.fraction, RESOLUTIONS)
+    return checked(x, y, directory.number(RESOLUTION_UNIT, INCH))

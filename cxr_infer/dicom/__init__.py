@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxr_infer.errors import ImageError
-from cxr_infer.radiograph import Radiograph, Reading
+from cxr_infer.radiograph import Radiograph
+from cxr_infer.settings import ReadOptions
 
 DICOM_HEAD = 132  # bytes: a preamble of 128 that may hold anything, then DICM (PS3.10 section 7.1)
 
@@ -15,7 +16,7 @@ def is_dicom(head: bytes) -> bool:
     return head[128:DICOM_HEAD] == b"DICM"
 
 
-def read_dicom(path: Path, content: bytes, reading: Reading) -> Radiograph:
+def read_dicom(path: Path, content: bytes, reading: ReadOptions) -> Radiograph:
     """Decode a CR, DX or single-frame grayscale Secondary Capture.
 
     path: for messages. content: the whole file. reading: how many pixels it may promise.

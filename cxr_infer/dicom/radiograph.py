@@ -30,7 +30,8 @@ from cxr_infer.dicom.scale import Scale, scale_of
 from cxr_infer.dicom.stored import Stored, StoredPixels, first_frame, layout_of, stored_pixels
 from cxr_infer.errors import ImageError
 from cxr_infer.picture import UPRIGHT
-from cxr_infer.radiograph import FloatImage, Provenance, Reading
+from cxr_infer.radiograph import FloatImage, Provenance
+from cxr_infer.settings import ReadOptions
 
 SOP_CLASSES = frozenset(
     {
@@ -111,7 +112,7 @@ def _even(data: bytes) -> bytes:
     return data + b"\0" * (len(data) % 2)
 
 
-def read(path: Path, content: bytes, reading: Reading) -> DicomRadiograph:
+def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
     """Decode the whole content of a DICOM file; see `read_dicom`, which this is once pydicom is there."""
     with _errors_of(path, "not a DICOM file that can be read; is it damaged or incomplete?"):
         dataset = _dataset(content, reading)
@@ -126,7 +127,7 @@ def read(path: Path, content: bytes, reading: Reading) -> DicomRadiograph:
         return DicomRadiograph(path, dataset, source, scale, source.values, notes)
 
 
-def _dataset(content: bytes, reading: Reading) -> FileDataset:
+def _dataset(content: bytes, reading: ReadOptions) -> FileDataset:
     """All attributes of a file, byte order little endian from here on.
 
     Raises ImageError where the data set is deflated and grows beyond the largest image: pydicom would inflate it all.

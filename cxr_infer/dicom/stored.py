@@ -15,7 +15,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, RLELossless
 
 from cxr_infer.dicom.attributes import integer, text
 from cxr_infer.errors import ImageError
-from cxr_infer.radiograph import Reading
+from cxr_infer.settings import ReadOptions
 
 Stored = NDArray[np.integer[Any]]  # (H, W) int8, uint8, int16 or uint16
 Words = NDArray[np.unsignedinteger[Any]]  # (H, W) uint8 or uint16, with bits beside the stored values
@@ -83,7 +83,7 @@ class StoredPixels:
         return words.astype(words.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def layout_of(dataset: Dataset, reading: Reading) -> Layout:
+def layout_of(dataset: Dataset, reading: ReadOptions) -> Layout:
     """What the header promises. Raises ImageError where that is no gray image of bearable size."""
     frames = integer(dataset, "NumberOfFrames", 1)
     if frames != 1:

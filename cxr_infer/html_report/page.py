@@ -178,4 +178,6 @@ def _about(run: Run) -> str:
 def _setting(value: float | bool | None) -> str:
     if value is None:
         return "automatic"
-    return ("yes" if value else "no") if isinstance(value, bool) else f"{value:g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

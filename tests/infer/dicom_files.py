@@ -30,8 +30,8 @@ from pydicom.uid import (
 from cxr_infer.dicom import read_dicom
 from cxr_infer.dicom.radiograph import DicomRadiograph
 from cxr_infer.errors import ImageError
-from cxr_infer.radiograph import Provenance, Radiograph, Reading
-from cxr_infer.settings import Settings
+from cxr_infer.radiograph import Provenance, Radiograph
+from cxr_infer.settings import ReadOptions, Settings
 
 BUNDLED = Path(pydicom.__file__).parent / "data"  # other people's files
 PATH = Path("some where") / "x.dcm"
@@ -144,9 +144,9 @@ def encapsulated(dataset: Dataset, syntax: UID, frame: bytes) -> bytes:
     return stream.getvalue()
 
 
-def read(content: bytes, reading: Reading | None = None) -> DicomRadiograph:
+def read(content: bytes, reading: ReadOptions | None = None) -> DicomRadiograph:
     """What is read of a file's content."""
-    radiograph = read_dicom(PATH, content, reading or Reading())
+    radiograph = read_dicom(PATH, content, reading or ReadOptions())
     assert isinstance(radiograph, DicomRadiograph)
     return radiograph
 
@@ -161,10 +161,10 @@ def result(radiograph: Radiograph, provenance: Provenance = PROVENANCE) -> FileD
     return pydicom.dcmread(BytesIO(radiograph.encode(provenance)))
 
 
-def refusal(content: bytes, reading: Reading | None = None) -> str:
+def refusal(content: bytes, reading: ReadOptions | None = None) -> str:
     """The message of the one error that a file must be."""
     with pytest.raises(ImageError) as caught:
-        read_dicom(PATH, content, reading or Reading())
+        read_dicom(PATH, content, reading or ReadOptions())
     message = str(caught.value)
     assert message.startswith(f"{PATH}: ")
     assert message.isprintable()

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.kinds import read_radiograph
-from cxr_infer.radiograph import Reading
+from cxr_infer.settings import ReadOptions
 from tests.infer.dicom_files import PROVENANCE, in_every_syntax
 from tests.infer.torture import all_cases
 
 MEMORY = 4_000_000_000  # bytes of address space; nothing here may need more
 SLOWEST = 5.0  # s that one small file may take
 EXAMPLES = 300  # a round
-READING = Reading(max_pixels=4_000_000)
+READING = ReadOptions(max_pixels=4_000_000)
 
 PICTURES = sorted((name, case.make) for name, case in all_cases().items() if isinstance(case.make, bytes) and case.make)
 SEEDS = [*PICTURES, *((f"{name}.dcm", content) for name, content in in_every_syntax())]

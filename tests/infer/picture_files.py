@@ -13,6 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+BITS_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+MASK = 4  # a value of NewSubfileType and of PhotometricInterpretation
 SIDE = (40, 56)  # px, height and width of what has no other size
 
 
@@ -33,6 +35,16 @@ def by_opencv(suffix: str, pixels: NDArray[Any], *options: int) -> bytes:
 def by_tifffile(pixels: NDArray[Any], **options: Any) -> bytes:
     content = io.BytesIO()
     tifffile.imwrite(content, pixels, **options)
+    return content.getvalue()
+
+
+def by_tifffile_in_turn(*pages: tuple[NDArray[Any], int]) -> bytes:
+    """Directories in one file: pixels and the NewSubfileType that says what they are."""
+    content = io.BytesIO()
+    with tifffile.TiffWriter(content) as file:
+        for pixels, kind in pages:
+            more = {"photometric": kind} if kind == MASK else {}
+            file.write(np.ascontiguousarray(pixels), subfiletype=kind, **more)
     return content.getvalue()
 
 
@@ -91,6 +103,12 @@ def bits_of(pixels: NDArray[np.uint16], bits: int) -> bytes:
     """Rows of values below 2^bits, one bit after the other."""
     wide = np.unpackbits(pixels.astype(">u2")[..., None].view(np.uint8), axis=-1)[..., 16 - bits :]
     return np.packbits(wide.reshape(len(pixels), -1), axis=1).tobytes()
+
+
+def holed(content: bytes) -> bytes:
+    """The same with zeros from its middle to near its end, as a copy leaves them that was broken off."""
+    half = len(content) // 2
+    return content[:half] + bytes(half - 600) + content[2 * half - 600 :]
 
 
 def corrupt(content: bytes, at: float) -> bytes:

@@ -143,9 +143,9 @@ def test_without_pydicom_a_line_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; sys.modules['pydicom'] = None\n"
         "from cxr_infer.dicom import is_dicom, read_dicom\n"
-        "from cxr_infer.radiograph import Reading\n"
+        "from cxr_infer.settings import ReadOptions\n"
         "path = Path(sys.argv[1]); content = path.read_bytes(); assert is_dicom(content[:132])\n"
-        "try: read_dicom(path, content, Reading())\n"
+        "try: read_dicom(path, content, ReadOptions())\n"
         "except ValueError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)

@@ -30,7 +30,7 @@ from pydicom.uid import (
 
 from cxr_infer.dicom import DICOM_HEAD, is_dicom, read_dicom
 from cxr_infer.errors import ImageError
-from cxr_infer.radiograph import Reading
+from cxr_infer.settings import ReadOptions
 from tests.conftest import Run
 from tests.infer.dicom_files import (
     BUNDLED,
@@ -131,14 +131,14 @@ BOMB = """
 import resource, sys, time
 from pathlib import Path
 from cxr_infer.dicom import read_dicom
-from cxr_infer.radiograph import Reading
+from cxr_infer.settings import ReadOptions
 from cxr_infer.errors import ImageError
 import cxr_infer.dicom.radiograph
 path = Path(sys.argv[1])
 content = path.read_bytes()
 before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
 try:
-    read_dicom(path, content, Reading(max_pixels=5_000_000))
+    read_dicom(path, content, ReadOptions(max_pixels=5_000_000))
 except ImageError as error:
     print(error)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, time.perf_counter() - started)
@@ -222,7 +222,7 @@ def test_every_file_bundled_with_pydicom_is_read_or_refused(capfd: pytest.Captur
             outcomes["not DICOM"] += 1
             continue
         try:
-            radiograph = read_dicom(path, content, Reading())
+            radiograph = read_dicom(path, content, ReadOptions())
             radiograph.restored(radiograph.unit()).encode(PROVENANCE)
             outcomes["read"] += 1
         except ImageError as error:

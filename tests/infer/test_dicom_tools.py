@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cxr_infer.dicom import read_dicom
-from cxr_infer.radiograph import Reading
+from cxr_infer.settings import ReadOptions
 from tests.infer.dicom_files import BUNDLED, PROVENANCE, computed, digital, encoded, lookup_table, secondary, stored
 
 pytestmark = pytest.mark.tools
@@ -55,7 +55,7 @@ SOURCES: dict[str, Callable[[NDArray[np.float32]], Dataset]] = {
 
 
 def denoised(content: bytes, factor: float = 0.9) -> bytes:
-    radiograph = read_dicom(Path("x.dcm"), content, Reading())
+    radiograph = read_dicom(Path("x.dcm"), content, ReadOptions())
     return radiograph.restored(radiograph.unit() * np.float32(factor)).encode(PROVENANCE)
 
 
@@ -132,7 +132,7 @@ def test_what_dcmtk_compresses_is_read(
     plain.write_bytes(encoded(secondary(pixels, bits)))
     arguments = [option] if program != "dcmcrle" else []
     assert run(program, *arguments, plain, compressed).returncode == 0
-    radiograph = read_dicom(compressed, compressed.read_bytes(), Reading())
+    radiograph = read_dicom(compressed, compressed.read_bytes(), ReadOptions())
     if lossless:
         np.testing.assert_array_equal(radiograph.pixels, pixels)
     else:

@@ -33,7 +33,7 @@ def test_a_bare_import_is_light() -> None:
 
 
 def test_the_public_names_are_pinned() -> None:
-    functions, types = {"__version__", "denoise", "load_model"}, {"Model", "Settings"}
+    functions, types = {"__version__", "denoise", "load_model"}, {"Model", "ReadOptions", "Settings"}
     errors = {"CxrError", "DataError", "ImageError", "ModelError", "UsageError"}
     assert set(cxr_infer.__all__) == functions | types | errors
     for name in cxr_infer.__all__:

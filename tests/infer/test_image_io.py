@@ -18,7 +18,7 @@ from cxr_infer.errors import ImageError
 from cxr_infer.files import write_bytes
 from cxr_infer.image_io import read_gray, read_picture, write_image
 from cxr_infer.intensity import from_unit, to_bytes, to_unit
-from cxr_infer.radiograph import Reading
+from cxr_infer.settings import ReadOptions
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -146,7 +146,7 @@ def test_a_turned_tiff_is_stored_as_it_was_and_stays_turned(tmp_path: Path, orie
     turned = tmp_path / "turned.tif"
     tifffile.imwrite(turned, stored, metadata=None, extratags=[(274, "H", 1, orientation, True)])
     content = turned.read_bytes()
-    picture = read_picture(turned, content, Reading(), ".tif")
+    picture = read_picture(turned, content, ReadOptions(), ".tif")
     np.testing.assert_array_equal(picture.pixels, stored)
     with Image.open(io.BytesIO(picture.encode())) as result, Image.open(io.BytesIO(content)) as source:
         assert result.getexif().get(274, 1) == orientation
@@ -177,7 +177,7 @@ PROFILE_CHUNK = _chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(PRO
 @pytest.mark.parametrize("told", [EXIF_CHUNK, PROFILE_CHUNK])
 def test_a_png_may_tell_its_orientation_before_or_after_its_pixels(told: bytes) -> None:
     for content in (_png(told, PIXEL_CHUNK), _png(PIXEL_CHUNK, told)):
-        picture = read_picture(Path("x.png"), content, Reading(), ".png")
+        picture = read_picture(Path("x.png"), content, ReadOptions(), ".png")
         assert picture.orientation == 6
         np.testing.assert_array_equal(picture.pixels, RAMP)
 
@@ -194,4 +194,4 @@ def test_a_png_may_tell_its_orientation_before_or_after_its_pixels(told: bytes) 
 )
 def test_a_png_whose_chunks_are_sound_and_whose_pixels_are_not_is_refused(pixels: bytes) -> None:
     with pytest.raises(ImageError, match=r"x\.png: .*damaged"):
-        read_picture(Path("x.png"), _png(pixels), Reading(), ".png")
+        read_picture(Path("x.png"), _png(pixels), ReadOptions(), ".png")

@@ -14,14 +14,17 @@ from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
 from cxr_infer.dicom import read_dicom
-from cxr_infer.radiograph import Reading
+from cxr_infer.settings import ReadOptions
 from tests.infer import dicom_files as dicom
 from tests.infer.good_pictures import good_cases
 from tests.infer.picture_files import (
+    MASK,
     by_opencv,
     by_pillow,
     by_tifffile,
+    by_tifffile_in_turn,
     corrupt,
+    holed,
     png,
     png_chunk,
     raw_tiff,
@@ -81,6 +84,10 @@ def damaged_cases() -> dict[str, Case]:
         "directory beyond the end.tif": b"II*\0\xff\xff\xff\x7f",
         "header only.tif": b"MM\0*",
         "big header only.tif": b"II+\0\x08\0\0\0",
+        "strip of no bytes.tif": raw_tiff(noise[:40, :56].tobytes(), 8, t279=0),
+        "strip too short.tif": raw_tiff(noise[:40, :56].tobytes(), 8, t279=1000),
+        "strip beyond the end.tif": raw_tiff(noise[:40, :56].tobytes(), 8, t279=3000),
+        "hole in lzw.tif": holed(lzw),
         "cut.bmp": bmp[:-100],
         "header only.bmp": bmp[:20],
         "cut.pgm": pgm[:-1],
@@ -118,12 +125,24 @@ def refused_cases() -> dict[str, Case]:
         "colour palette.tif": (by_pillow("TIFF", coloured), colour),
         "two images.pgm": (by_opencv(".pgm", GRAY) * 2, pages),
         "signed 8.tif": (by_tifffile(GRAY.astype(np.int8)), "signed"),
+        "unknown compression.tif": (raw_tiff(GRAY.tobytes(), 8, t259=65000), "an unknown scheme"),
+        "jpeg 2000.tif": (raw_tiff(by_opencv(".jp2", GRAY), 8, t259=34712), "compressed by JPEG 2000"),
+        "three pictures.tif": (
+            by_tifffile(COLOUR, photometric="minisblack", planarconfig="contig"),
+            "3 samples of 8 bits",
+        ),
+        "two pictures in planes 16.tif": (
+            by_tifffile(np.stack([DEEP, DEEP]), photometric="minisblack", planarconfig="separate"),
+            "2 samples of 16 bits",
+        ),
+        "mask.tif": (by_tifffile_in_turn((GRAY, 0), (GRAY > 9, MASK)), "transparent"),
+        "imagej stack.tif": (by_tifffile(np.stack(several), imagej=True, truncate=True), "a stack or volume of 2"),
+        "volume.tif": (by_tifffile(np.stack([GRAY] * 16), volumetric=True, tile=(16, 16, 16)), "volume of 16"),
+        "half float.tif": (by_tifffile(unit.astype(np.float16)), "16-bit floating-point"),
+        "cmyk.tif": (by_tifffile(np.dstack([GRAY] * 4), photometric="separated"), "CMYK"),
+        "colour.pnm": (b"P6\n2 2\n255\n" + bytes(12), "a PPM file"),
         "transparent.tif": (by_pillow("TIFF", see_through), "transparent"),
         "gray alpha 16.tif": (raw_tiff(np.dstack([DEEP, DEEP]).tobytes(), 16, t277=2), "2 samples of 16 bits"),
-        "planes 16.tif": (
-            by_tifffile(np.stack([DEEP] * 3), photometric="rgb", planarconfig="separate"),
-            "3 samples of 16 bits",
-        ),
         "transparent.png": (by_opencv(".png", with_alpha(np.dstack([GRAY] * 3), 100)), "transparent"),
         "one gray is transparent.png": (by_pillow("PNG", GRAY, transparency=9), "transparent"),
         "float beyond 1.tif": (by_tifffile(unit * 2), floats),
@@ -178,7 +197,7 @@ def irrelevant_cases() -> dict[str, Case]:
     }
     return {name: Case(content, IGNORED) for name, content in contents.items()} | {
         "pipe": Case(os.mkfifo, IGNORED),
-        "unreadable": Case(unreadable, FAILED, "cannot be read") if os.geteuid() else Case(unreadable, IGNORED),
+        "unreadable": Case(unreadable, FAILED, "cannot be read") if os.geteuid() else Case(unreadable, DONE),
         "device": Case(link_to("/dev/zero"), IGNORED),
         ".git": Case(Path.mkdir, IGNORED, "hidden"),
     }
@@ -189,7 +208,7 @@ def dicom_cases() -> dict[str, Case]:
     ramp = dicom.stored(dicom.RAMP, 12, mono1=True)
     eight = dicom.stored(dicom.RAMP, 8)
     whole = dicom.encoded(dicom.digital(ramp, 12, mono1=True))
-    result = read_dicom(Path("x"), whole, Reading()).encode(dicom.PROVENANCE)
+    result = read_dicom(Path("x"), whole, ReadOptions()).encode(dicom.PROVENANCE)
     good = {
         "IM0001": (whole, ramp),  # no suffix, as on media
         "dx.dcm": (whole, ramp),

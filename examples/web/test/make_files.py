@@ -16,7 +16,7 @@ from cxr_infer.dicom import read_dicom
 from cxr_infer.image_io import read_picture
 from cxr_infer.mottle import poisson_mottle
 from cxr_infer.phantom import render_phantom
-from cxr_infer.radiograph import Reading
+from cxr_infer.settings import ReadOptions
 
 WIDTH, HEIGHT, DOSE = 256, 200, 71.0  # px, px, photons at white
 
@@ -49,8 +49,8 @@ def main() -> None:
     cv2.imwrite(str(jpeg), np.rint(noisy * 255).astype(np.uint8), (cv2.IMWRITE_JPEG_QUALITY, 95))
     write_dicom(dicom, noisy)
     seen = {
-        jpeg: read_picture(jpeg, jpeg.read_bytes(), Reading(), ".png").unit(),
-        dicom: read_dicom(dicom, dicom.read_bytes(), Reading()).unit(),
+        jpeg: read_picture(jpeg, jpeg.read_bytes(), ReadOptions(), ".png").unit(),
+        dicom: read_dicom(dicom, dicom.read_bytes(), ReadOptions()).unit(),
     }
     for path, unit in seen.items():
         path.with_suffix(path.suffix + ".f32").write_bytes(np.ascontiguousarray(unit, dtype="<f4").tobytes())

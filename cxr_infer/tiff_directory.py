@@ -1,0 +1,198 @@
+"""What a TIFF or BigTIFF says of itself: its directories, their tags, and which of them is the picture.
+
+TIFF 6.0, section 2, and the BigTIFF design of libtiff.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from cxr_infer.errors import ImageError
+
+MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BIG_TIFF = (b"+\0", b"\0+")  # bytes 2 and 3
+
+INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # BYTE, SHORT, LONG, IFD, LONG8, IFD8
+BYTES, RATIONAL = frozenset({1, 2, 7}), 5  # BYTE, ASCII, UNDEFINED
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, IMAGE_WIDTH, IMAGE_LENGTH = 254, 255, 256, 257
+IMAGE_DESCRIPTION, STRIP_OFFSETS, SAMPLES_PER_PIXEL, SUB_DIRECTORIES, THUMBNAIL = 270, 273, 277, 330, 513
+IMAGE_DEPTH, TILE_DEPTH, STK_PLANES = 32997, 32998, 33629
+REDUCED, MASK = 1, 4  # bits of NewSubfileType
+OLD_REDUCED = 2  # a value of SubfileType, which came before it
+
+MOST_ENTRIES = 4096  # of a directory; real ones have a few dozen
+MOST_DIRECTORIES = 1024  # of a file, copies of reduced size included
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tag: type and number of its values, and where in the file they begin."""
+
+    tag: int
+    kind: int
+    number: int
+    at: int
+
+
+@dataclass(frozen=True)
+class Directory:
+    """One directory. order: of bytes, `<` or `>`. Its methods raise struct.error where the file ends too early."""
+
+    path: Path  # for messages
+    content: bytes = field(repr=False)
+    order: str
+    entries: tuple[Entry, ...]
+
+    def _entry(self, tag: int) -> Entry | None:
+        return next((entry for entry in self.entries if entry.tag == tag), None)
+
+    def __contains__(self, tag: int) -> bool:
+        return self._entry(tag) is not None
+
+    def _bytes(self, entry: Entry) -> bytes:
+        size = entry.number * SIZES.get(entry.kind, 1)
+        if entry.at + size > len(self.content):
+            raise struct.error(f"tag {entry.tag} ends beyond the file")
+        return self.content[entry.at : entry.at + size]
+
+    def numbers(self, tag: int) -> list[int]:
+        """The whole numbers of a tag, none where it is missing or holds others."""
+        entry = self._entry(tag)
+        if entry is None or entry.kind not in INTEGERS:
+            return []
+        values: list[int] = np.frombuffer(self._bytes(entry), self.order + INTEGERS[entry.kind]).tolist()
+        return values
+
+    def number(self, tag: int, default: int | None = None) -> int:
+        """The first of them. Raises ImageError where a tag without default is missing."""
+        value = next(iter(self.numbers(tag)), default)
+        if value is None:
+            raise ImageError(f"{self.path}: a TIFF without tag {tag}; is it damaged?")
+        return value
+
+    def count(self, tag: int) -> int:
+        """How many values a tag has, 0 where it is missing."""
+        entry = self._entry(tag)
+        return 0 if entry is None else entry.number
+
+    def data(self, tag: int) -> bytes:
+        """The bytes of a tag, none where it is missing or holds something else."""
+        entry = self._entry(tag)
+        return self._bytes(entry) if entry is not None and entry.kind in BYTES else b""
+
+    def fraction(self, tag: int) -> Fraction | None:
+        """The first RATIONAL of a tag; None where it is missing or no positive number."""
+        entry = self._entry(tag)
+        if entry is None or entry.kind != RATIONAL or not entry.number:
+            return None
+        above, below = struct.unpack_from(f"{self.order}II", self.content, entry.at)
+        return Fraction(above, below) if above and below else None
+
+    @property
+    def description(self) -> str:
+        """All its descriptions; some programs write two."""
+        texts = (self._bytes(e) for e in self.entries if e.tag == IMAGE_DESCRIPTION and e.kind in BYTES)
+        return "\n".join(text.decode("utf-8", "replace") for text in texts)
+
+
+def picture_directory(path: Path, content: bytes) -> tuple[Directory, Directory | None]:
+    """The directory of the one picture of a file, and that of its transparency mask where there is one.
+
+    Copies of reduced size (thumbnails, overviews, pyramids) are none. Raises ImageError where there are several
+    pictures, as directories or within one.
+    """
+    pictures: list[Directory] = []
+    copies: list[Directory] = []
+    masks: list[Directory] = []
+    for directory in _directories(path, content):
+        kind = directory.number(NEW_SUBFILE_TYPE, 0)
+        reduced = kind & REDUCED or directory.number(SUBFILE_TYPE, 0) == OLD_REDUCED
+        if THUMBNAIL in directory and STRIP_OFFSETS not in directory:  # as EXIF has it
+            continue
+        (copies if reduced else masks if kind & MASK else pictures).append(directory)
+        if len(pictures) > 1:
+            raise ImageError(f"{path}: has several pages; split it into one file a page")
+    if not pictures and len(copies) == 1:
+        pictures = copies  # whatever it was a copy of, it is all there is
+    if len(pictures) != 1 or len(masks) > 1:
+        raise ImageError(f"{path}: has several copies of reduced size and no picture of full size; export it again")
+    _refuse_stack(pictures[0])
+    return pictures[0], masks[0] if masks else None
+
+
+def _directories(path: Path, content: bytes) -> Iterator[Directory]:
+    """All directories, those below others too, each once. Raises struct.error where the file ends too early."""
+    order = "<" if content.startswith(b"II") else ">"
+    big = content[2:4] in BIG_TIFF
+    (first,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", content, 8 if big else 4)
+    seen: set[int] = set()
+    chains = [first]
+    while chains:
+        at, chain = chains.pop(0), set[int]()
+        while at and at not in seen - chain:  # chains below others may lead into each other
+            if at in chain or len(seen) == MOST_DIRECTORIES:
+                raise ImageError(f"{path}: its directories lead back to each other or have no end; is it damaged?")
+            seen.add(at)
+            chain.add(at)
+            entries, following = _entries(content, at, order, big)
+            directory = Directory(path, content, order, entries)
+            yield directory
+            chains += directory.numbers(SUB_DIRECTORIES)
+            at = following
+
+
+def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[Entry, ...], int]:
+    """The tags of the directory that begins there, and where the next one does, 0 for none."""
+    pointer, count = (f"{order}Q", f"{order}Q") if big else (f"{order}I", f"{order}H")
+    width = struct.calcsize(pointer)
+    (number,) = struct.unpack_from(count, content, at)
+    if number > MOST_ENTRIES:
+        raise struct.error("more tags than a directory has")
+    at += struct.calcsize(count)
+    entries = []
+    for _ in range(number):
+        tag, kind = struct.unpack_from(f"{order}HH", content, at)
+        (values,) = struct.unpack_from(pointer, content, at + 4)
+        value_at = at + 4 + width
+        if values * SIZES.get(kind, 1) > width:  # then they lie elsewhere
+            (value_at,) = struct.unpack_from(pointer, content, value_at)
+        entries.append(Entry(tag, kind, values, value_at))
+        at += 4 + 2 * width
+    return tuple(entries), struct.unpack_from(pointer, content, at)[0]
+
+
+def _refuse_stack(directory: Directory) -> None:
+    """Raises ImageError where one directory stands for several pictures, of which a reader would show the first."""
+    depth = max(directory.number(IMAGE_DEPTH, 1), directory.number(TILE_DEPTH, 1))
+    planes = max(depth, directory.count(STK_PLANES), _described_planes(directory))
+    if planes > 1:
+        raise ImageError(
+            f"{directory.path}: a stack or volume of {planes} pictures in one; split it into one file a picture"
+        )
+
+
+def _described_planes(directory: Directory) -> int:
+    """How many pictures ImageJ or tifffile say that one directory stands for."""
+    text = directory.description
+    planes = [1]
+    if text.startswith("ImageJ="):
+        planes += [int(number) for number in re.findall(r"^images=(\d{1,9})\s*$", text, re.MULTILINE)]
+        planes.append(
+            math.prod(int(n) for n in re.findall(r"^(?:channels|slices|frames)=(\d{1,9})\s*$", text, re.MULTILINE))
+        )
+    pixels = directory.number(IMAGE_WIDTH) * directory.number(IMAGE_LENGTH)
+    for shape in re.findall(r'"shape": \[([0-9, ]{1,200})\]', text):
+        extents = [int(extent) for extent in shape.split(",") if extent.strip()]
+        # samples of one pixel are no pictures of their own: those are looked at where they are decoded
+        planes.append(math.prod(extents) // max(1, pixels * directory.number(SAMPLES_PER_PIXEL, 1)))
+    return max(planes)
