@@ -41,12 +41,12 @@ from cxr_train.noise import (
     quantise,
     saturating_mottle,
 )
-from cxr_train.samples import square_root_level
 
 FloatImage = NDArray[np.float32]
 
 SIZE, NATIVE = 512, 1024  # px
 DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
+DARK = 0.05  # [0, 1]
 DETAIL_DOSE = 71.0
 DETAIL_IMAGES = 10
 DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)
@@ -135,8 +135,13 @@ def add_noise(noise: Noise, name: str, key: str, clean: FloatImage) -> FloatImag
 
 
 def equivalent_dose(clean: FloatImage, noisy: FloatImage) -> float:
-    """Photons at white of plain mottle as strong as the noise; what the classical methods are told."""
-    return float(0.25 / max(square_root_level(clean, noisy), 1e-3) ** 2)
+    """Photons at white of plain mottle as strong as the noise; what the classical methods are told.
+
+    By the variance that the roots of pixels have which are neither dark nor saturated.
+    """
+    inside = (clean > DARK) & (noisy < 1)
+    variance = float(np.mean((noisy - clean)[inside] ** 2 / (4 * clean[inside]))) if inside.any() else DARK**2
+    return 0.25 / max(variance, 1e-6)
 
 
 def compare(

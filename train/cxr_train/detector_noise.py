@@ -96,14 +96,14 @@ class Recipe:
         strength = float(np.sqrt(np.mean(unit**2)))
         if self.factor > 1 or self.sharpening:  # its strength is what is asked for after all of this
             noise, sd = noise / np.float32(strength), sd / np.float32(strength)
-        noisy, clean = np.clip(clean + noise, 0, 1), np.clip(clean, 0, 1)
-        local = sd * np.float32(strength)
+        noisy, clean = _float(np.clip(clean + noise, 0, 1)), _float(np.clip(clean, 0, 1))
+        local = _float(sd * np.float32(strength))
         level = level_of(clean, local)
         if self.gamma != 1:
             noisy, shown = noisy ** np.float32(self.gamma), clean ** np.float32(self.gamma)
             slope = self.gamma * shown / np.maximum(clean, np.float32(0.01))
-            clean, level = shown, level_of(shown, local * slope)
-        return Exposed(_float(noisy), _float(clean), cells(level), shape_of(unit))
+            clean, level = shown, level_of(shown, _float(local * slope))
+        return Exposed(noisy, clean, cells(level), shape_of(_float(unit)))
 
 
 def _resize(image: FloatImage, side: int) -> FloatImage:

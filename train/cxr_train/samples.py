@@ -60,8 +60,8 @@ class Batch:
         return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        tensors = {name: value for name, value in self.__dict__.items() if isinstance(value, Tensor)}
-        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
+        changes: dict[str, Any] = {n: change(value) for n, value in self.__dict__.items() if isinstance(value, Tensor)}
+        return replace(self, **changes)
 
 
 class Samples(Protocol):
