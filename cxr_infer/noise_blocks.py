@@ -92,8 +92,8 @@ def measure_blocks(image: FloatImage | Pixels, scale: int = 1) -> Blocks:
         rows = slice(top, top + (strip.stop - strip.start) // scale)
         energies = (reduced(_squared(high_pass(small, spacing)[rows]), BLOCK) for spacing in (FINE, TAP_SPACING))
         parts.append([*energies, reduced(small[rows], BLOCK), 1 - reduced(between, side) / 255])
-    grids = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
-    return Blocks(*grids, scale)
+    fine, coarse, mean, saturated = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
+    return Blocks(fine, coarse, mean, saturated, scale)
 
 
 def stored_step(image: FloatImage | Pixels) -> float:
@@ -101,8 +101,9 @@ def stored_step(image: FloatImage | Pixels) -> float:
 
     8-bit pixels that were read into 16 bits, or into floats, are found by their gaps.
     """
-    rows = image[:: max(image.shape[0] * image.shape[1] // SAMPLED, 1)] if image.size > SAMPLED else image
-    values = np.unique(unit_rows(np.ascontiguousarray(rows)).ravel()[:SAMPLED])
-    if not 2 < len(values) < FEW_VALUES * min(rows.size, SAMPLED):
+    every = max(image.size // SAMPLED, 1)  # rows from one that is looked at to the next
+    sample = unit_rows(image[min(every, len(image)) // 2 :: every]).ravel()[:SAMPLED]
+    values = np.unique(sample)
+    if not 2 < len(values) < FEW_VALUES * len(sample):
         return 0.0
     return float(np.quantile(np.diff(values), 0.1))

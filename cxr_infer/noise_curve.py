@@ -161,7 +161,7 @@ def _smooth(values: Column, error: Column, counts: Places) -> Column:
     fitted = _low_medians(values, np.sqrt(counts))
     for _ in range(ROUNDS):
         weight = 1 / error**2 / (1 + ((values - fitted) / (2 * error)) ** 2)
-        fitted = np.linalg.solve(np.diag(weight) + penalty, weight * values)
+        fitted = np.asarray(np.linalg.solve(np.diag(weight) + penalty, weight * values), dtype=np.float64)
     return fitted
 
 

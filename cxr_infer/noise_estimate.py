@@ -140,4 +140,4 @@ def _relative_error(seen: _Seen, rounding: float) -> float:
         seen.apart / 4,
         rounding / seen.scale**2 / curve.mean_variance / 4,
     )
-    return float(min(np.linalg.norm(parts), 1.0))
+    return min(float(np.linalg.norm(parts)), 1.0)
