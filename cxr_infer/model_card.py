@@ -52,6 +52,7 @@ CITATION = (
     "pp. 3462-3471, 2017. Data provided by the NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC"
 )
 
+
 @dataclass(frozen=True)
 class ModelCard:
     """What a model is. `multiple`, `window` and `overlap` belong to models with free height and width."""
