@@ -42,6 +42,7 @@ BOUNDS = {
     "format": (1, 1000),
 }
 MOST_CHARACTERS = dict.fromkeys(("name", "precision", "code_version"), 100) | dict.fromkeys(
+    ("purpose", "citation", "licence", "limits"), 10_000
 )
 
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or any clinical decision."
