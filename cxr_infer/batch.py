@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import cv2
@@ -18,13 +18,14 @@ from cxr_infer.display import Pairs, View, paired, view
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import most_bytes
-from cxr_infer.kinds import READABLE_SUFFIXES, output_name, read_radiograph
+from cxr_infer.kinds import READABLE_SUFFIXES, output_name, plain_name, read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
-from cxr_infer.output import State, digest
+from cxr_infer.output import State
 from cxr_infer.plan import Job, Plan
 from cxr_infer.radiograph import Provenance, Radiograph, Reading
-from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
+from cxr_infer.records import digest
+from cxr_infer.results import CUT_SHORT, DONE, FAILED, FINISHED, IGNORED, IN_THE_WAY, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import Settings
 from cxr_infer.stages import in_stages
 from cxr_infer.storage import Output, Storage
@@ -146,6 +147,7 @@ class _Read:
     mottle: Mottle
     digest: bytes  # of the file's content
     seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ class _Denoised:
     shown_before: View | None
     digest: bytes
     seconds: float
+    note: str = ""
 
 
 class _Stages:
@@ -186,26 +189,27 @@ class _Stages:
         self.output.claim(job.name, job.target)
         state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
         if state is State.FOREIGN:
-            reason = "a file is there that no earlier run left so; --overwrite replaces it"
-            return FileResult(job.name, SKIPPED, reason, output=self.output.shown(job.target))
+            return FileResult(job.name, SKIPPED, IN_THE_WAY, output=self.output.shown(job.target))
         content = self.source.read(job.name, most_bytes(self.run.reading))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
             return FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
-        return _measured_source(job, radiograph, source, started)
+        measured = _measured_source(job, radiograph, source, started)
+        return replace(measured, note=CUT_SHORT) if state is State.DAMAGED else measured
 
     def _check_target(self, job: Job) -> None:
-        """Raises ImageError where a result would replace another's, or an original."""
-        name = PurePosixPath(job.name)
-        rival = name.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
-        if rival != name and output_name(rival.name) == job.target.name and self.source.has(str(rival)):
-            raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
+        """Raises ImageError where a result would replace another's, or an original, or leave the output."""
+        rival = job.name.rpartition(".")[0]  # of a.jpg.png: a.jpg, whose result has the same name
+        last = rival.rpartition("/")[2]
+        if last and output_name(last) == job.target.name and self.source.has(rival):
+            raise ImageError(f"{job.source}: {last} becomes {job.target.name} as well; rename one of them")
         landing = self.output.landing(job.target)
         if landing == self.originals or self.originals in landing.parents:
             raise ImageError(
                 f"{job.target}: leads back into the input directory; remove that link or give another --out"
             )
+        self.output.check(job.target)
 
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
@@ -252,7 +256,7 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
     result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
     shown = view(item.radiograph, unit) if run.shows else None
-    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds)
+    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note)
 
 
 def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResult:
@@ -262,7 +266,7 @@ def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResul
     return FileResult(
         item.job.name,
         DONE,
-        "; ".join(filter(None, (message, *item.result.notes))),
+        "; ".join(filter(None, (item.note, message, *item.result.notes))),
         output=output,
         width=width,
         height=height,
@@ -277,7 +281,7 @@ def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResul
 
 def find_reference(name: str, reference: Path) -> Path | None:
     """The reference of an image: the same path under the directory, or the same stem there with another suffix."""
-    exact = reference / name
+    exact = reference / plain_name(name)
     if exact.is_file():
         return exact
     candidates = (exact.with_suffix(suffix) for suffix in sorted(READABLE_SUFFIXES))
