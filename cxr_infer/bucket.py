@@ -107,7 +107,8 @@ class Bucket:
             if page is None:
                 return
             # what follows the first slash is the name, with all further ones: other keys, other objects
-            yield [key[len(self.root) + 1 :] for key in page if not key.endswith("/")]
+            start = f"{self.root}/"
+            yield [key[len(start) :] for key in page if key.startswith(start) and not key.endswith("/")]
 
     def _s3_pages(self) -> Iterator[list[str]]:
         bucket, slash, prefix = self.root.partition("/")

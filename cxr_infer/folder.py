@@ -77,6 +77,7 @@ class Folder:
 
     def look(self, name: str) -> os.stat_result | None:
         """What is there, a link as itself; None where nothing is."""
+        _require_name(name)
         try:
             return os.stat(self._place(name), dir_fd=self._descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -84,7 +85,7 @@ class Folder:
 
     def below(self, name: str, *, make: bool = False) -> Folder:
         """A folder in it. make: where it is missing."""
-        _require_name(name)
+        _require_name(name)  # before anything is made
         if make:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self._place(name), dir_fd=self._descriptor)
@@ -100,7 +101,6 @@ class Folder:
 
     def open(self, name: str, flags: int, *, single: bool = False) -> int:
         """The descriptor of a plain file. single: refuse one that has other names, hard links, as well."""
-        _require_name(name)
         before = self.look(name)  # asked first: opening a device may do something
         if before is not None:
             self._require_plain(name, before, single)
@@ -229,5 +229,5 @@ def is_link_at(path: Path) -> bool:
 
 def _require_name(name: str) -> None:
     """Names come from object stores too, where any text is one. Raises ImageError for what would lead elsewhere."""
-    if Path(name).name != name or name == ".." or "\0" in name or (os.name == "nt" and ":" in name):
+    if not name or Path(name).name != name or name == ".." or "\0" in name or (os.name == "nt" and ":" in name):
         raise ImageError(f"{name!r} is no name of a file on this system; rename it")

@@ -241,7 +241,10 @@ class OutputDirectory:
 
     def landing(self, target: Path) -> Path:
         """Where the file lands is what counts, not by which name."""
-        return target.parent.resolve()
+        try:
+            return target.parent.resolve()
+        except ValueError:  # no name of a folder, which `check` tells
+            return self.path
 
     def claim(self, name: str, target: Path) -> None:
         """To be called for each result once. Raises ImageError where its file is another's under a like name."""
