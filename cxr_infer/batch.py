@@ -187,7 +187,7 @@ class _Stages:
         started = time.perf_counter()
         self._check_target(job)
         self.output.claim(job.name, job.target)
-        state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
+        state = self._state(job)
         if state is State.FOREIGN:
             return FileResult(job.name, SKIPPED, IN_THE_WAY, output=self.output.shown(job.target))
         content = self.source.read(job.name, most_bytes(self.run.reading))
@@ -198,8 +198,15 @@ class _Stages:
         measured = _measured_source(job, radiograph, source, started)
         return replace(measured, note=CUT_SHORT) if state is State.DAMAGED else measured
 
+    def _state(self, job: Job) -> State:
+        """What lies there. Raises ImageError where no result can lie there, before it is computed."""
+        if not self.run.overwrite:
+            return self.output.state(job.name, job.target)
+        self.output.check(job.target)
+        return State.ABSENT
+
     def _check_target(self, job: Job) -> None:
-        """Raises ImageError where a result would replace another's, or an original, or leave the output."""
+        """Raises ImageError where a result would replace another's, or an original."""
         rival = job.name.rpartition(".")[0]  # of a.jpg.png: a.jpg, whose result has the same name
         last = rival.rpartition("/")[2]
         if last and output_name(last) == job.target.name and self.source.has(rival):
@@ -209,7 +216,6 @@ class _Stages:
             raise ImageError(
                 f"{job.target}: leads back into the input directory; remove that link or give another --out"
             )
-        self.output.check(job.target)
 
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()

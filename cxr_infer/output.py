@@ -195,22 +195,20 @@ class OutputDirectory:
         """Raises ImageError where no result can lie there, be it that a link leads there."""
         try:
             with self._folder(target) as folder:
-                found = folder.look(target.name)
+                _looked_at(folder, target)
         except FileNotFoundError:
             return
         except OSError as error:
             raise cannot_write(target, error) from error
-        if found is not None and stat.S_ISDIR(found.st_mode):
-            raise ImageError(f"{target}: is a directory, where a result should go; move it elsewhere")
 
     def state(self, name: str, target: Path) -> State:
         """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
 
-        Raises ImageError where that cannot be told, as of a name that is too long.
+        Raises ImageError as `check` does, and where that cannot be told, as of a name that is too long.
         """
         try:
             with self._folder(target) as folder:
-                found = folder.look(target.name)
+                found = _looked_at(folder, target)
                 if found is None:
                     return State.ABSENT
                 known = self._records.of(name)
@@ -317,6 +315,14 @@ class OutputDirectory:
 def open_directory(path: Path) -> int | None:
     """For its lock, and to know it again. None on Windows, which opens no directories."""
     return os.open(path, OF_FOLDERS) if HELD else None
+
+
+def _looked_at(folder: Folder, target: Path) -> os.stat_result | None:
+    """What lies at a target. Raises ImageError where it cannot be replaced."""
+    found = folder.look(target.name)
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        raise ImageError(f"{target}: is a directory, where a result should go; move it elsewhere")
+    return found
 
 
 def _file(device: int, inode: int) -> str:

@@ -75,7 +75,10 @@ class Output(Protocol):
         """To be called for each result once. Raises ImageError where its file is another's under a like name."""
 
     def state(self, name: str, target: Path) -> State:
-        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`."""
+        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
+
+        Raises ImageError as `check` does.
+        """
 
     def made_of(self, name: str, source: bytes) -> bool:
         """Whether the recorded result of that name was made of content with this digest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cxr_infer.claims import folds_names
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.folder import TEMPORARY_SUFFIX, Folder, folder_below
@@ -283,6 +285,22 @@ def test_two_inputs_for_one_result_are_an_error_on_any_disk(tmp_path: Path) -> N
         output.claim("Sub/b.png", tmp_path / "Sub/b.png")
         with pytest.raises(ImageError, match="rename one of them"):
             output.claim("sub/b.png. ", tmp_path / "sub/b.png. ")
+
+
+@pytest.mark.parametrize("fold", [str.casefold, lambda name: unicodedata.normalize("NFD", name), str])
+def test_a_disk_is_asked_what_it_takes_for_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: Callable[[str], str]
+) -> None:
+    """Case and composition each by itself, as on some disks of Windows and macOS."""
+
+    def look(folder: Folder, name: str) -> os.stat_result | None:
+        found = [path for path in folder.path.iterdir() if fold(path.name) == fold(name)]
+        return found[0].lstat() if found else None
+
+    monkeypatch.setattr(Folder, "look", look)
+    with Folder.opened(tmp_path) as folder:
+        assert folds_names(folder, "") is (fold is not str)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")
