@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -200,10 +201,19 @@ class _Stages:
 
     def _state(self, job: Job) -> State:
         """What lies there. Raises ImageError where no result can lie there, before it is computed."""
-        if not self.run.overwrite:
-            return self.output.state(job.name, job.target)
-        self.output.check(job.target)
-        return State.ABSENT
+        with self._noticing_loss():
+            if not self.run.overwrite:
+                return self.output.state(job.name, job.target)
+            self.output.check(job.target)
+            return State.ABSENT
+
+    @contextlib.contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except OutputLostError:
+            self.output_lost = True
+            raise
 
     def _check_target(self, job: Job) -> None:
         """Raises ImageError where a result would replace another's, or an original."""
@@ -220,11 +230,8 @@ class _Stages:
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
         content = item.result.encode(self.run.provenance)
-        try:
+        with self._noticing_loss():
             self.output.write(item.job.name, item.job.target, item.digest, content)
-        except OutputLostError:
-            self.output_lost = True
-            raise
         seconds = item.seconds + time.perf_counter() - started
         result = _measured(replace(item, seconds=seconds), self.run.reference, self.output.shown(item.job.target))
         before = item.shown_before

@@ -1,7 +1,7 @@
 """The command line: parses, calls the library, draws.
 
-Results go to stdout, progress and problems to stderr. Exit status: 0 all done, 1 some files failed, were in the way of
-a result or are no reports, though asked for; 2 wrong usage or an unusable model, 130 interrupted, 143 terminated.
+Results go to stdout, progress and problems to stderr. Exit status: 0 all done, 1 some files failed or are in the way of
+a result, or a report could not be written, 2 wrong usage or an unusable model, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -152,20 +152,16 @@ def dir_command(
                     collect(result)
         if reports.wanted:  # before drawing: nothing that happens to the terminal may lose it
             head = describe_run(loaded, settings, originals.shown, results.shown)
-            folders = (
-                originals.shown,
-                results.shown,
-                str(loaded.path.parent),
-                *([str(reference)] if reference else ()),
-            )
-            reports.write(head, folders, summary, measured=reference is not None, interrupted=stopped())
+            folders = [originals.shown, results.shown, str(loaded.path.parent)] + [str(reference)] * bool(reference)
+            reports.write(head, tuple(folders), summary, measured=reference is not None, interrupted=stopped())
         if not quiet:
             report.print_results(shown, summary, f"{loaded.title} on {originals.shown}")
             report.print_line(f"results are in {results.shown}")
     if shown.cut_short:
         report.print_note(f"done again in {results.shown}, having been cut short: {shown.cut_short}")
     if shown.in_the_way:
-        print_error(f"kept in {results.shown}, though no results of this run: {shown.in_the_way}; --overwrite replaces")
+        kept = f"kept in {results.shown}, not written by cxr-infer or changed since"
+        print_error(f"{kept}: {shown.in_the_way}; --overwrite replaces them")
     if summary.pending and not stopped():
         print_error(f"stopped, because {results.shown} can take no more; mend that, and the same command does the rest")
     if stopped():

@@ -30,7 +30,11 @@ KINDS_OF_FILE = (
     (stat.S_ISBLK, "a device"),
 )
 
-HELD = hasattr(os, "O_NOFOLLOW") and {os.open, os.stat, os.mkdir, os.rename, os.unlink} <= os.supports_dir_fd
+HELD = (
+    hasattr(os, "O_NOFOLLOW")
+    and {os.open, os.stat, os.mkdir, os.rename, os.unlink} <= os.supports_dir_fd
+    and os.scandir in os.supports_fd
+)
 OF_FILES = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 OF_FOLDERS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT: what Windows follows like a link to a directory

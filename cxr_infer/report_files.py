@@ -19,9 +19,7 @@ from cxr_infer.plan import Plan
 JSON_SUFFIXES, PAGE_SUFFIXES = (".json", JSON_LINES), (".html",)
 LOOKED_AT = 1 << 16  # bytes of a report, in which it says what it is
 HEAD = '{"model": {"name": '  # how a .json begins, and the last line of a .jsonl
-OF_RECORDS = frozenset(
-    {"name", "status", "message", "output", "mottle_before"}
-)  # keys of the other lines, of any version
+OF_RECORDS = {"name", "status", "message", "output", "mottle_before"}  # keys of its other lines, of any version
 BRAND = '<p class="brand">cxr-infer report</p>'
 
 

@@ -31,16 +31,17 @@ class Reports:
         self._json_file, self._html_file = json_file, html_file
         self._say = say
         self._given_up: set[Path | None] = {None}  # what is not asked for is not written either
-        self._opened = contextlib.ExitStack()
         self._page: HtmlReport | None = None
-        self._tried(html_file, lambda: self._begin_page(limit, planned))
-        self._records = self._opened.enter_context(open_report(json_file))
-        self._rows = self._opened.enter_context(JsonReport())  # of the page, which can so do without the other report
+        with contextlib.ExitStack() as opened:
+            self._tried(html_file, lambda: self._begin_page(opened, limit, planned))
+            self._records = opened.enter_context(open_report(json_file))
+            self._rows = opened.enter_context(JsonReport())  # of the page, which can so do without the other report
+            self._opened = opened.pop_all()
 
-    def _begin_page(self, limit: int, planned: int) -> None:
-        from cxr_infer.html_report import HtmlReport  # which takes a while, and needs Pillow
+    def _begin_page(self, opened: contextlib.ExitStack, limit: int, planned: int) -> None:
+        from cxr_infer.html_report import HtmlReport
 
-        self._page = self._opened.enter_context(HtmlReport(limit, planned))
+        self._page = opened.enter_context(HtmlReport(limit, planned))
 
     def __enter__(self) -> Reports:
         return self
@@ -85,7 +86,7 @@ class Reports:
             return
         try:
             step()
-        except UsageError:
+        except UsageError:  # of the request, and so before anything is computed
             raise
         except Exception as error:  # of any kind: hours of work on results are worth more than a report of them
             self._given_up.add(file)

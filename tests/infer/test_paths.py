@@ -133,7 +133,7 @@ def test_what_lies_in_the_place_of_a_result_is_kept_or_replaced_never_written_to
     there = (out / "a.png").lstat()
     kept = run("cxr-infer", "dir", xrays, "--out", "out")
     assert kept.returncode == 1
-    assert "kept in out, though no results of this run: a.png" in kept.stderr
+    assert "kept in out, not written by cxr-infer or changed since: a.png;" in kept.stderr
     assert (out / "a.png").lstat().st_ino == there.st_ino
     replaced = run("cxr-infer", "dir", xrays, "--out", "out", "--overwrite")
     assert replaced.returncode == 0, replaced.stderr
@@ -394,6 +394,6 @@ def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
     kept = denoised()
     assert kept.returncode == 1
     assert kept.stderr.splitlines()[-1] == (
-        f"error: kept in {out}, though no results of this run: a.png, sub/b.png; --overwrite replaces"
+        f"error: kept in {out}, not written by cxr-infer or changed since: a.png, sub/b.png; --overwrite replaces them"
     )
     assert (out / "sub" / "b.png").read_bytes() == b"not ours"
