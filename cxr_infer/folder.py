@@ -37,6 +37,8 @@ HELD = (
 )
 OF_FILES = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 OF_FOLDERS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+NO_NAMES = frozenset({"", ".", ".."})
+SEPARATORS = frozenset("\0/\\:" if os.name == "nt" else "\0/")
 JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT: what Windows follows like a link to a directory
 
 
@@ -233,5 +235,5 @@ def is_link_at(path: Path) -> bool:
 
 def _require_name(name: str) -> None:
     """Names come from object stores too, where any text is one. Raises ImageError for what would lead elsewhere."""
-    if not name or Path(name).name != name or name == ".." or "\0" in name or (os.name == "nt" and ":" in name):
+    if name in NO_NAMES or not SEPARATORS.isdisjoint(name):
         raise ImageError(f"{name!r} is no name of a file on this system; rename it")

@@ -45,7 +45,8 @@ def test_a_report_of_an_earlier_run_is_replaced_and_nothing_else_is(run: Run, xr
     for _ in range(2):  # as the README's commands, typed twice
         done = run("cxr-infer", "dir", xrays, *option(name))
         assert done.returncode == 0, done.stderr
-    path.write_bytes(path.read_bytes()[:3000])  # as a run leaves it that was killed
+    if name != "r.html":  # which appears whole
+        path.write_bytes(path.read_bytes()[:3000])  # as a run leaves it that was killed
     check_report(path, plan, "--x", (path.suffix,), overwrite=False)
     path.write_bytes(b"")
     check_report(path, plan, "--x", (path.suffix,), overwrite=False)
