@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import cv2
@@ -18,14 +19,15 @@ from cxr_infer.display import Pairs, View, paired, view
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import most_bytes
-from cxr_infer.kinds import READABLE_SUFFIXES, output_name, read_radiograph
+from cxr_infer.kinds import READABLE_SUFFIXES, output_name, plain_name, read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.noise_words import NOTES, noise_figures
-from cxr_infer.output import State, digest
+from cxr_infer.output import State
 from cxr_infer.plan import Job, Plan
 from cxr_infer.radiograph import Provenance, Radiograph
-from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
+from cxr_infer.records import digest
+from cxr_infer.results import CUT_SHORT, DONE, FAILED, FINISHED, IGNORED, IN_THE_WAY, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.stages import in_stages
 from cxr_infer.storage import Output, Storage
@@ -147,6 +149,7 @@ class _Read:
     mottle: Mottle
     digest: bytes  # of the file's content
     seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ class _Denoised:
     shown_before: View | None
     digest: bytes
     seconds: float
+    note: str = ""
 
 
 class _Stages:
@@ -185,23 +189,39 @@ class _Stages:
         started = time.perf_counter()
         self._check_target(job)
         self.output.claim(job.name, job.target)
-        state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
+        state = self._state(job)
         if state is State.FOREIGN:
-            reason = "a file is there that no earlier run left so; --overwrite replaces it"
-            return FileResult(job.name, SKIPPED, reason, output=self.output.shown(job.target))
+            return FileResult(job.name, SKIPPED, IN_THE_WAY, output=self.output.shown(job.target))
         content = self.source.read(job.name, most_bytes(self.run.reading))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
             return FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
-        return _measured_source(job, radiograph, source, started)
+        measured = _measured_source(job, radiograph, source, started)
+        return replace(measured, note=CUT_SHORT) if state is State.DAMAGED else measured
+
+    def _state(self, job: Job) -> State:
+        """What lies there. Raises ImageError where no result can lie there, before it is computed."""
+        with self._noticing_loss():
+            if not self.run.overwrite:
+                return self.output.state(job.name, job.target)
+            self.output.check(job.target)
+            return State.ABSENT
+
+    @contextlib.contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except OutputLostError:
+            self.output_lost = True
+            raise
 
     def _check_target(self, job: Job) -> None:
         """Raises ImageError where a result would replace another's, or an original."""
-        name = PurePosixPath(job.name)
-        rival = name.with_suffix("")  # of a.jpg.png: a.jpg, whose result has the same name
-        if rival != name and output_name(rival.name) == job.target.name and self.source.has(str(rival)):
-            raise ImageError(f"{job.source}: {rival.name} becomes {job.target.name} as well; rename one of them")
+        rival = job.name.rpartition(".")[0]  # of a.jpg.png: a.jpg, whose result has the same name
+        last = rival.rpartition("/")[2]
+        if last and output_name(last) == job.target.name and self.source.has(rival):
+            raise ImageError(f"{job.source}: {last} becomes {job.target.name} as well; rename one of them")
         landing = self.output.landing(job.target)
         if landing == self.originals or self.originals in landing.parents:
             raise ImageError(
@@ -211,11 +231,8 @@ class _Stages:
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
         content = item.result.encode(self.run.provenance)
-        try:
+        with self._noticing_loss():
             self.output.write(item.job.name, item.job.target, item.digest, content)
-        except OutputLostError:
-            self.output_lost = True
-            raise
         seconds = item.seconds + time.perf_counter() - started
         result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target))
         before = item.shown_before
@@ -253,7 +270,7 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
     result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
     shown = view(item.radiograph, unit) if run.shows else None
-    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds)
+    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note)
 
 
 def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
@@ -265,7 +282,7 @@ def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
     return FileResult(
         item.job.name,
         DONE,
-        "; ".join(filter(None, (message, note, *item.result.notes))),
+        "; ".join(filter(None, (item.note, message, note, *item.result.notes))),
         output=output,
         width=width,
         height=height,
@@ -279,7 +296,7 @@ def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
 
 def find_reference(name: str, reference: Path) -> Path | None:
     """The reference of an image: the same path under the directory, or the same stem there with another suffix."""
-    exact = reference / name
+    exact = reference / plain_name(name)
     if exact.is_file():
         return exact
     candidates = (exact.with_suffix(suffix) for suffix in sorted(READABLE_SUFFIXES))

@@ -7,6 +7,7 @@ write the same result, it is one or the other, whole.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, TypeVar
 
+from cxr_infer.claims import Claims
 from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.kinds import XRAY_HEAD, is_xray
 from cxr_infer.listing import Listing, named_image
-from cxr_infer.output import State, digest
-from cxr_infer.records import Entry, parse_line
+from cxr_infer.output import State
+from cxr_infer.records import Entry, digest, parse_line, starts_of
 from cxr_infer.shard import Shard
 from cxr_infer.storage import refuse_secrets, without_secrets
 
@@ -51,12 +53,17 @@ def open_bucket(url: str, scheme: str) -> Bucket:
         raise UsageError(f"{url}: needs pip install {PACKAGES[scheme]}") from error
     if not root.strip("/") or url.lower().startswith(f"{scheme}:///"):
         raise UsageError(f"{url}: names no bucket; give {scheme}://BUCKET/PREFIX")
-    return Bucket(files, root.rstrip("/"), url.rstrip("/"), scheme)
+    root = root.rstrip("/") + "/" * (len(url) - len(url.rstrip("/")) - 1)  # of `in//`, `in/`: a folder without a name
+    return Bucket(files, root, url.rstrip("/"), scheme)
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A `Storage` under a prefix of an object store. Paths of its files are relative to that."""
+    """A `Storage` under a prefix of an object store. Paths of its files are relative to that.
+
+    Names are keys without the prefix, kept as they are: `a//b.png` and `/a/b.png` are other objects than `a/b.png`,
+    though all three have their results under one path.
+    """
 
     files: Any  # fsspec.AbstractFileSystem, which carries no types
     root: str  # bucket and prefix, as fsspec names them
@@ -99,11 +106,13 @@ class Bucket:
             page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed", f"; {CHECK}")
             if page is None:
                 return
-            yield [name for key in page if not key.endswith("/") and (name := key[len(self.root) :].lstrip("/"))]
+            # what follows the first slash is the name, with all further ones: other keys, other objects
+            start = f"{self.root}/"
+            yield [key[len(start) :] for key in page if key.startswith(start) and not key.endswith("/")]
 
     def _s3_pages(self) -> Iterator[list[str]]:
-        bucket, _, prefix = self.root.partition("/")
-        where = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", "MaxKeys": PAGE}
+        bucket, slash, prefix = self.root.partition("/")
+        where = {"Bucket": bucket, "Prefix": f"{prefix}/" if slash else "", "MaxKeys": PAGE}
         while True:
             page = self.files.call_s3("list_objects_v2", **where)
             yield [f"{bucket}/{content['Key']}" for content in page.get("Contents", ())]
@@ -184,6 +193,7 @@ class BucketOutput:
         self._made_by = made_by
         self._run = run
         self._known: dict[str, list[Entry]] = {}
+        self._claims = Claims()
 
     def __enter__(self) -> BucketOutput:
         if self._run is not None:
@@ -196,7 +206,8 @@ class BucketOutput:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self._claims.close()
 
     def shown(self, target: Path) -> str:
         return f"{self._bucket.shown}/{target.as_posix()}"
@@ -205,7 +216,13 @@ class BucketOutput:
         return self._bucket.place / target.parent.as_posix()
 
     def claim(self, name: str, target: Path) -> None:
-        """Stores tell all names apart."""
+        """For a worker, its run has seen to it: only it knows all names."""
+        other = self._claims.claim(target.as_posix(), name) if self._run is None else name
+        if other != name:
+            raise ImageError(f"{name}: its result would replace that of {other}; rename one of them")
+
+    def check(self, target: Path) -> None:
+        """There are no links."""
 
     def state(self, name: str, target: Path) -> State:
         content = self._bucket.find(target.as_posix())
@@ -214,9 +231,12 @@ class BucketOutput:
             return State.ABSENT
         result = digest(content)
         record = self._bucket.find(_record_of(name)) or b""
-        self._known[name] = [entry for entry in _entries(name, record) if entry.result == result]
+        recorded = _entries(name, record)
+        self._known[name] = [entry for entry in recorded if entry.result == result]
         if not self._known[name]:
-            return State.FOREIGN
+            starts = starts_of(io.BytesIO(content))
+            cut_short = any(entry.begins_with(len(content), starts) for entry in recorded)
+            return State.DAMAGED if cut_short else State.FOREIGN
         if self._run is not None and record.endswith(_run_line(self._run)):
             return State.OUTDATED
         return State.FINISHED if self._known[name][0].made_by == self._made_by else State.OUTDATED
@@ -230,7 +250,7 @@ class BucketOutput:
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
         """The record still tells of what is there, until the new result has taken its place."""
         before = self._known.pop(name, None)
-        new = Entry(source, self._made_by, digest(content))
+        new = Entry.of(source, self._made_by, content)
         if before is None:  # nobody asked for its state
             before = _entries(name, self._bucket.find(_record_of(name)) or b"")
         lines = [entry.line(name) for entry in (*before[-1:], new)]

@@ -1,7 +1,7 @@
 """The command line: parses, calls the library, draws.
 
-Results go to stdout, progress and problems to stderr. Exit status: 0 all done, 1 some files failed, 2 wrong usage or an
-unusable model, 130 interrupted, 143 terminated.
+Results go to stdout, progress and problems to stderr. Exit status: 0 all done, 1 some files failed or are in the way of
+a result, or a report could not be written, 2 wrong usage or an unusable model, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from cxr_infer.streams import keep_streams_ours
 
 if TYPE_CHECKING:
     from cxr_infer.batch import Engine
-    from cxr_infer.html_report import HtmlReport
 
 app = typer.Typer(
     name="cxr-infer",
@@ -109,8 +108,10 @@ def dir_command(
     from cxr_infer.denoiser import load_model
     from cxr_infer.errors import UsageError
     from cxr_infer.interrupts import stop_on_signals
-    from cxr_infer.json_report import describe_run, open_report
+    from cxr_infer.json_report import describe_run
     from cxr_infer.radiograph import check_deidentify
+    from cxr_infer.report_files import JSON_SUFFIXES, PAGE_SUFFIXES, check_report
+    from cxr_infer.reports import Reports
     from cxr_infer.results import Summary
     from cxr_infer.settings import ReadOptions, Settings
     from cxr_infer.shard import parse_shard
@@ -129,18 +130,16 @@ def dir_command(
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
     if json_file is not None:
-        plan.check_report(json_file, originals.place, "--json", (".json", plan.JSON_LINES))
+        check_report(json_file, planned, "--json", JSON_SUFFIXES, overwrite=overwrite)
     if html_file is not None:
-        plan.check_report(html_file, originals.place, "--report", (".html",))
+        check_report(html_file, planned, "--report", PAGE_SUFFIXES, overwrite=overwrite)
     total = len(planned.names) + len(planned.problems) + len(planned.ignored)
     with (
         stop_on_signals() as stopped,
         chosen as worked_by,  # before a report is begun
-        open_report(json_file) as records,
-        _page(html_file, report_limit, len(planned.names)) as page,
+        Reports(json_file, html_file, report_limit, len(planned.names), print_error) as reports,
     ):
         summary, shown = Summary(), report.Shown()
-        reported = json_file is not None or html_file is not None
         with report.progress_over(total, "denoising", quiet) as advance:
             for result in batch.denoise_files(
                 planned,
@@ -149,31 +148,30 @@ def dir_command(
                 reading,
                 reference=reference,
                 overwrite=overwrite,
-                show=page.show if page else None,
+                show=reports.show if html_file else None,
                 stopped=stopped,
                 engine=worked_by,
             ):
-                for collect in (summary.add, shown.add, advance):
+                for collect in (summary.add, shown.add, advance, reports.add):
                     collect(result)
-                if reported:  # a full TMPDIR matters to nobody else
-                    records.add(result)
-        head = describe_run(loaded, settings, reading, originals.shown, results.shown) if reported else {}
-        if json_file is not None:  # before drawing: nothing that happens to the terminal may lose it
-            records.write(json_file, head, summary, interrupted=stopped())
-        if html_file is not None and page is not None:
-            from cxr_infer.html_report import Run
-
+        if reports.wanted:  # before drawing: nothing that happens to the terminal may lose it
+            head = describe_run(loaded, settings, reading, originals.shown, results.shown)
             folders = [originals.shown, results.shown, str(loaded.path.parent)] + [str(reference)] * bool(reference)
-            page.write(html_file, Run(head, tuple(folders), reference is not None, stopped()), summary, records)
+            reports.write(head, tuple(folders), summary, measured=reference is not None, interrupted=stopped())
         if not quiet:
             report.print_results(shown, summary, f"{loaded.title} on {originals.shown}")
             report.print_line(f"results are in {results.shown}")
+    if shown.cut_short:
+        report.print_note(f"done again in {results.shown}, having been cut short: {shown.cut_short}")
+    if shown.in_the_way:
+        kept = f"kept in {results.shown}, not written by cxr-infer or changed since"
+        print_error(f"{kept}: {shown.in_the_way}; --overwrite replaces them")
     if summary.pending and not stopped():
         print_error(f"stopped, because {results.shown} can take no more; mend that, and the same command does the rest")
     if stopped():
         print_error("interrupted; the same command does the rest")
         raise typer.Exit(stopped.exit_status)
-    if summary.failed:
+    if summary.failed or summary.in_the_way or reports.failed:
         raise typer.Exit(SOME_FAILED)
 
 
@@ -342,15 +340,6 @@ def web_command(
 
     web.serve(web.PageServer(files, port), announce, open_browser=not no_browser)
     report.print_line("stopped")
-
-
-def _page(file: Path | None, limit: int, planned: int) -> contextlib.AbstractContextManager[HtmlReport | None]:
-    """What collects pictures for --report; nothing, and nothing loaded, without it."""
-    if file is None:
-        return contextlib.nullcontext()
-    from cxr_infer.html_report import HtmlReport
-
-    return HtmlReport(limit, planned)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.kinds import read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.model_card import MODEL_NAMES
+from cxr_infer.plan import require_free, require_other
 from cxr_infer.radiograph import Radiograph
 from cxr_infer.settings import ReadOptions, Settings
 
@@ -44,12 +45,13 @@ def compare_files(
     """Denoise NOISY with every model, write the figure to `out`, return the figures and notes.
 
     The noisy image's figures come first. reading: how both files are read.
-    Raises UsageError where `out` exists or is no picture, ImageError where the images cannot be read or differ in size.
+    Raises UsageError where `out` exists, is one of the two or is no picture, ImageError where the images cannot be read
+    or differ in size.
     """
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out}: the figure is a PNG; give --out a name that ends in .png")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out}: exists; use --overwrite or another --out")
+    require_other(out, "--out", CLEAN=clean_path, NOISY=noisy_path)
+    require_free(out, overwrite, "another --out")
     read = [_read(path, reading or ReadOptions()) for path in (clean_path, noisy_path)]
     clean, noisy = (radiograph.unit() for radiograph in read)
     if clean.shape != noisy.shape:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_infer.errors import UsageError
-from cxr_infer.files import not_plain, read_content
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.files import open_plain, read_content
+from cxr_infer.folder import not_plain
 from cxr_infer.kinds import XRAY_HEAD, is_xray
 from cxr_infer.listing import Listing, named_image
 from cxr_infer.output import OutputDirectory
@@ -134,8 +135,9 @@ def _list_file(path: Path, name: str, root: Path, follow_links: bool, listing: L
     else:
         try:
             listing.file(name, lambda: _holds_xray(path))
-        except OSError as error:
-            listing.problems.append((name, f"cannot be read, be it an X-ray or not: {error.strerror or error}"))
+        except (OSError, ImageError) as error:
+            reason = getattr(error, "strerror", None) or error
+            listing.problems.append((name, f"cannot be read, be it an X-ray or not: {reason}"))
 
 
 def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
@@ -151,5 +153,5 @@ def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
 
 def _holds_xray(path: Path) -> bool:
     """Whether a plain file's content is an X-ray's, as on media, where names have no suffix. Raises OSError."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return is_xray(file.read(XRAY_HEAD))

@@ -5,8 +5,8 @@ A report whose name ends in .jsonl is a stream: the records as they come, a line
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -20,11 +20,12 @@ from typing import IO, Any
 from cxr_infer import __version__
 from cxr_infer.denoiser import Model
 from cxr_infer.errors import ImageError, UsageError
-from cxr_infer.files import write_bytes
-from cxr_infer.plan import JSON_LINES
+from cxr_infer.files import cannot_write, write_bytes
+from cxr_infer.folder import Folder
 from cxr_infer.results import FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
 
+JSON_LINES = ".jsonl"  # a report that is written as the run goes on
 IN_MEMORY = 1 << 20  # bytes of records; more go to a temporary file
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # whose versions can change a pixel
 
@@ -42,7 +43,8 @@ class JsonReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._records.close()
+        with contextlib.suppress(OSError):  # a full disk, told before
+            self._records.close()
 
     def add(self, result: FileResult) -> None:
         """Raises ImageError where the temporary file cannot grow."""
@@ -72,29 +74,52 @@ class JsonReport:
 
 class JsonLines(JsonReport):
     """The report as a stream: each record is in the file when `add` returns; the last line, which `write` adds, is the
-    head, whether the run was interrupted, and the summary. Raises UsageError where the file cannot be made.
+    head, whether the run was interrupted, and the summary.
+
+    A new file, which takes the place of what is there with the first record, when the run is sure to happen.
+    Raises UsageError where it cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._records, self._count = path.open("w+b"), 0
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be written: {error.strerror or error}; give another --json") from error
+        self._path, self._count, self._in_place = path, 0, False
+        with contextlib.ExitStack() as opened:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                folder = opened.enter_context(Folder.opened(path.parent))
+                self._file = opened.enter_context(folder.new_file(path.name))
+            except OSError as error:
+                reason = error.strerror or error
+                raise UsageError(f"{path}: cannot be written: {reason}; give another --json") from error
+            self._records = self._file.stream
+            self._opened = opened.pop_all()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
 
     def add(self, result: FileResult) -> None:
-        super().add(result)
-        self._records.flush()
+        """Raises ImageError where the file cannot grow."""
+        self._append(result.to_dict())
+        self._count += 1
 
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
         """The last line. Raises ImageError where it cannot be written."""
-        ending = {**head, "interrupted": interrupted, "summary": summary.to_dict()}
+        self._append({**head, "interrupted": interrupted, "summary": summary.to_dict()})
         try:
-            self._records.write(json.dumps(ending).encode() + b"\n")
-            self._records.flush()
-            os.fsync(self._records.fileno())
+            self._file.sync()
         except OSError as error:
-            raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise cannot_write(path, error) from error
+
+    def _append(self, line: dict[str, Any]) -> None:
+        try:
+            if not self._in_place:
+                self._file.put_in_place()
+                self._records, self._in_place = self._file.stream, True
+            self._records.write(json.dumps(line).encode() + b"\n")
+            self._records.flush()
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
 
 
 def open_report(path: Path | None) -> JsonReport:

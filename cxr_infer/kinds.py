@@ -25,6 +25,19 @@ def output_name(name: str) -> str:
     return f"{name}.png" if Path(name).suffix.lower() in LOSSY_SUFFIXES else name
 
 
+def result_name(name: str) -> str:
+    """Where the result of an image goes, as a path below the output. name: below the input, of an object store perhaps,
+    where a path may have empty parts.
+    """
+    *folders, last = plain_name(name).split("/")
+    return "/".join((*folders, output_name(last)))
+
+
+def plain_name(name: str) -> str:
+    """A path below a directory, without the empty parts that keys of object stores may have."""
+    return "/".join(filter(None, name.split("/")))
+
+
 def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Path) -> Radiograph:
     """Decode the content of an X-ray file of any kind.
 

@@ -40,7 +40,9 @@ InvertOption = Annotated[
 DeidentifyOption = Annotated[
     str, typer.Option(help="Only `no`: a DICOM result carries the patient's data as its source does.")
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace results that exist, and what is in their place.")
+]
 RepairOption = Annotated[
     bool,
     typer.Option(

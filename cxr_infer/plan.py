@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from cxr_infer.errors import UsageError
+from cxr_infer.folder import is_link, not_plain
 from cxr_infer.image_io import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
-from cxr_infer.kinds import DICOM_SUFFIXES, READABLE_SUFFIXES, output_name
+from cxr_infer.kinds import DICOM_SUFFIXES, READABLE_SUFFIXES, result_name
 from cxr_infer.listing import Listing
 from cxr_infer.shard import Shard
 from cxr_infer.spool import Spool
 from cxr_infer.storage import Storage
-
-JSON_LINES = ".jsonl"  # a report that is written as the run goes on
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,7 @@ class Plan:
 
 def job_of(name: str, source: Storage, out: Storage) -> Job:
     """Where the image of a name within IN is, and where its result goes."""
-    relative = Path(name)
-    target = relative.with_name(output_name(relative.name)).as_posix()
-    return Job(name, source.path(name), out.path(target))
+    return Job(name, source.path(name), out.path(result_name(name)))
 
 
 def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
@@ -71,27 +68,35 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
     return Plan(source, out, listing.names, listing.problems, listing.ignored, shard)
 
 
-def check_report(path: Path, source: PurePath, option: str, suffixes: tuple[str, ...]) -> None:
-    """Refuse a report that has none of its suffixes or would lie among the originals in `source`.
-
-    option: that named it, for messages. Raises UsageError.
-    """
-    if path.suffix.lower() not in suffixes:
-        kind = suffixes[0][1:].upper()
-        raise UsageError(f"{path}: the report is {kind}; give {option} a name that ends in {' or '.join(suffixes)}")
-    if source in path.resolve().parents:
-        raise UsageError(f"{path}: lies inside the input directory; give {option} another place")
-    if path.is_dir():
-        raise UsageError(f"{path}: is a directory; give {option} the name of a file")
-
-
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
     """The job of one image. Raises UsageError where the target is the source, exists or is of a lossy kind."""
     unlike = target.suffix.lower() not in LOSSLESS_SUFFIXES | DICOM_SUFFIXES and target.suffix != source.suffix
     if unlike or target.suffix.lower() in LOSSY_SUFFIXES:
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")
-    if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
-        raise UsageError(f"{target}: OUT must not be IN; give another name")
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target}: exists; use --overwrite or another name")
+    require_other(target, "OUT", IN=source)
+    require_free(target, overwrite, "another name")
     return Job(source.name, source, target)
+
+
+def require_other(target: Path, what: str, **originals: Path) -> None:
+    """Raises UsageError where a file to be written is one of those that are read, by whatever name."""
+    for role, original in originals.items():
+        same = target.exists() and original.exists() and target.samefile(original)
+        if same or target.resolve() == original.resolve():
+            raise UsageError(f"{target}: {what} must not be {role}; give another name")
+
+
+def require_free(target: Path, overwrite: bool, other: str) -> None:
+    """Raises UsageError where something is in the place of a file to be written that must not be replaced.
+
+    Links are looked at as themselves, and replaced as such. other: what to give instead, for messages.
+    """
+    try:
+        found = target.lstat()
+    except OSError:  # nothing is there, or writing will tell
+        return
+    kind = None if is_link(found) else not_plain(found.st_mode)
+    if kind is not None:
+        raise UsageError(f"{target}: is {kind}; give {other}")
+    if not overwrite:
+        raise UsageError(f"{target}: exists; use --overwrite or {other}")

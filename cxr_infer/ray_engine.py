@@ -72,14 +72,13 @@ class Item:
 
     def packed(self) -> dict[str, str]:
         """A row of a data set, of one text, because names need not be valid text themselves."""
-        known = [[part.hex() for part in (entry.source, entry.made_by, entry.result)] for entry in self.known]
+        known = [entry.to_dict() for entry in self.known]
         return {"item": json.dumps([self.index, self.name, known, self.record and self.record.to_dict()])}
 
     @staticmethod
     def unpacked(row: str) -> Item:
         index, name, known, record = json.loads(row)
-        entries = [Entry(*map(bytes.fromhex, parts)) for parts in known]
-        return Item(index, name, entries, record and FileResult(**record))
+        return Item(index, name, list(map(Entry.from_dict, known)), record and FileResult(**record))
 
 
 class Worker:

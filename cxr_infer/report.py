@@ -26,7 +26,7 @@ from cxr_infer.model_card import RESEARCH_USE
 from cxr_infer.mottle import CORRELATED
 from cxr_infer.noise_words import UNSURE, photons
 from cxr_infer.printable import printable
-from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult, Summary
+from cxr_infer.results import CUT_SHORT, DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult, Summary
 
 if TYPE_CHECKING:
     from cxr_infer.verify import Verified
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
 WIDE_TABLE = 100  # columns in which figures of noise and of quality fit side by side
+NAMED = 10  # files in one line at the end
 PLAIN_WIDTH = 140  # columns where stdout is no terminal, so that nothing is cut
 PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
@@ -133,18 +134,44 @@ class _Messages:
         self._console.print(printable(text), markup=False)
 
 
+class Named:
+    """Files to be named at the end: how many, and the first."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: list[str] = []
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def __str__(self) -> str:
+        more = f" and {self._count - len(self._first)} more" if self._count > len(self._first) else ""
+        return ", ".join(self._first) + more
+
+    def add(self, name: str) -> None:
+        self._count += 1
+        if self._count <= NAMED:
+            self._first.append(name)
+
+
 class Shown:
     """The results that the table shows: all of a short run, the worst of a long one. Never more than a screenful."""
 
     def __init__(self) -> None:
+        self.in_the_way = Named()
+        self.cut_short = Named()
         self.done = 0
         self.first: list[FileResult] = []
         self._lowest_psnr: list[FileResult] = []
         self._most_mottle: list[FileResult] = []
 
     def add(self, result: FileResult) -> None:
+        if result.in_the_way:
+            self.in_the_way.add(result.name)
         if result.status != DONE:
             return
+        if CUT_SHORT in result.message:
+            self.cut_short.add(result.name)
         self.done += 1
         if len(self.first) < FULL_TABLE:
             self.first.append(result)
@@ -281,6 +308,11 @@ def print_verified(found: Sequence[Verified]) -> None:
     ]
     headings = ("model", "precision", "sha256", "test tensors", "whole image", "at most", "good")
     print_table("installed models: largest difference from the expected output, pixels in [0, 1]", headings, rows)
+
+
+def print_note(text: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(printable(text) + "\n")
 
 
 def print_line(text: str) -> None:

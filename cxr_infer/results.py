@@ -12,6 +12,9 @@ PENDING = "pending"  # not begun when the run was stopped
 
 FINISHED = "finished in an earlier run; --overwrite does it again"  # the one reason to be skipped that needs no word
 
+IN_THE_WAY = "a file is there that cxr-infer did not write, or that was changed since; --overwrite replaces it"
+CUT_SHORT = "done again, as the result of an earlier run had been cut short"
+
 
 @dataclass(frozen=True)
 class FileResult:
@@ -52,6 +55,11 @@ class FileResult:
             return None
         return max(self.correlation_across, self.correlation_down)
 
+    @property
+    def in_the_way(self) -> bool:
+        """Whether it was skipped for a file that is not its result."""
+        return self.status == SKIPPED and self.message == IN_THE_WAY
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -65,6 +73,7 @@ class Summary:
     skipped: int = 0
     ignored: int = 0
     pending: int = 0
+    in_the_way: int = 0  # of the skipped ones
     megapixels: float = 0.0
     seconds: float = 0.0  # from the summary's making to the last result; files are read and written side by side
     sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
@@ -72,6 +81,7 @@ class Summary:
 
     def add(self, result: FileResult) -> None:
         setattr(self, result.status, getattr(self, result.status) + 1)
+        self.in_the_way += result.in_the_way
         self.seconds = time.perf_counter() - self.started
         if result.width is not None and result.height is not None:
             self.megapixels += result.width * result.height / 1e6

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from cxr_infer.errors import UsageError
+from cxr_infer.folder import is_link_at
 from cxr_infer.image_io import write_image
 from cxr_infer.intensity import from_unit
 from cxr_infer.mottle import poisson_mottle
 from cxr_infer.phantom import SMALLEST, render_phantom
+from cxr_infer.plan import require_free
 
 DOSES = (20.0, 71.0, 71.0, 200.0, 600.0)  # photons at white; 71 is the published work's
 CLEAN_SUFFIX = "-clean"
@@ -47,9 +49,10 @@ def write_samples(
     clean_directory = named.with_name(named.name + CLEAN_SUFFIX)
     names = tuple(f"phantom-{i + 1}-dose-{white:g}.png" for i, white in enumerate(doses))
     targets = [folder / name for folder in (directory, clean_directory) for name in names]
-    existing = next((target for target in targets if target.exists()), None)
-    if existing is not None and not overwrite:
-        raise UsageError(f"{existing}: exists; use --overwrite or another directory")
+    if is_link_at(clean_directory):  # the user named another
+        raise UsageError(f"{clean_directory}: is a link, which is not followed; remove it or give another directory")
+    for target in targets:
+        require_free(target, overwrite, "another directory")
     for index, (name, white) in enumerate(zip(names, doses, strict=True)):
         clean = render_phantom(seed + index, size)
         mottle = poisson_mottle(clean, white, np.random.default_rng([seed, index]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from hashlib import sha256
 
+from cxr_infer.claims import folded
 from cxr_infer.errors import UsageError
+from cxr_infer.kinds import result_name
 
 WRITTEN = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 LABEL = re.compile(r"([0-9]+)-of-([0-9]+)")  # as names of files hold it
@@ -34,10 +35,10 @@ class Shard:
     def holds(self, name: str) -> bool:
         """Whether a file belongs to this share: by its name alone, so that other files change nothing.
 
-        Names that are one file on some disks, differing in case or composition, are in the same share.
+        Names whose results would be one file on some disk are in the same share, where that is found.
         """
-        folded = unicodedata.normalize("NFC", name).casefold().encode("utf-8", "surrogatepass")
-        return int.from_bytes(sha256(folded).digest()[:8], "big") % self.count == self.index - 1
+        result = folded(result_name(name)).encode("utf-8", "surrogatepass")
+        return int.from_bytes(sha256(result).digest()[:8], "big") % self.count == self.index - 1
 
 
 def parse_shard(text: str) -> Shard:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import IO, Generic, TypeVar
 
 from cxr_infer.errors import UsageError
 
@@ -23,8 +24,8 @@ class Spool(Generic[T]):
     """A list of texts, or of lists of texts. Add first, read after."""
 
     def __init__(self, items: Iterable[T] = ()) -> None:
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed with the list
-        weakref.finalize(self, self._file.close)
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed with the list
+        weakref.finalize(self, _close, self._file)
         self._count = 0
         for item in items:
             self.append(item)
@@ -49,6 +50,11 @@ class Spool(Generic[T]):
             if not lines:
                 return
             yield from map(json.loads, lines)
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # a full disk, told before
+        file.close()
 
 
 def in_order(names: Iterable[str], run: int = RUN) -> Iterator[str]:

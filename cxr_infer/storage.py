@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from cxr_infer.errors import UsageError
+from cxr_infer.folder import is_link_at
 
 if TYPE_CHECKING:
     from cxr_infer.listing import Listing
@@ -67,11 +68,17 @@ class Output(Protocol):
     def landing(self, target: Path) -> PurePath:
         """The directory where a result lands, whatever links lead there."""
 
+    def check(self, target: Path) -> None:
+        """Raises ImageError where no result can lie there, before any is computed."""
+
     def claim(self, name: str, target: Path) -> None:
         """To be called for each result once. Raises ImageError where its file is another's under a like name."""
 
     def state(self, name: str, target: Path) -> State:
-        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`."""
+        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
+
+        Raises ImageError as `check` does.
+        """
 
     def made_of(self, name: str, source: bytes) -> bool:
         """Whether the recorded result of that name was made of content with this digest."""
@@ -98,16 +105,19 @@ def open_storage(location: str, *, follow_links: bool = False) -> Storage:
         return open_bucket(location, scheme)
     from cxr_infer.directory import Directory
 
-    path = location if scheme is None else url2pathname(urlsplit(location).path)
-    return Directory(Path(path), follow_links)
+    return Directory(_local(location), follow_links)
 
 
 def default_output(source: str) -> str:
-    """`IN-denoised`, beside IN."""
-    if _scheme(source) is not None:
+    """`IN-denoised`, beside IN. Raises UsageError where that is a link, which nobody asked to follow."""
+    scheme = _scheme(source)
+    if scheme not in (None, "file"):
         return f"{source.rstrip('/')}-denoised"
-    resolved = Path(source).resolve()
-    return str(resolved.with_name(f"{resolved.name}-denoised"))
+    resolved = _local(source).resolve()
+    output = resolved.with_name(f"{resolved.name}-denoised")
+    if is_link_at(output):
+        raise UsageError(f"{output}: is a link; give --out the directory where results shall go")
+    return str(output)
 
 
 def without_secrets(text: str) -> str:
@@ -122,6 +132,11 @@ def refuse_secrets(location: str) -> None:
             f"{without_secrets(location)}: a URL must not hold credentials or a query; "
             "give credentials in the environment or the store's own files"
         )
+
+
+def _local(location: str) -> Path:
+    """Of a plain path or file://."""
+    return Path(location if _scheme(location) is None else url2pathname(urlsplit(location).path))
 
 
 def _scheme(location: str) -> str | None:

@@ -12,7 +12,9 @@ import hashlib
 import os
 import sys
 import tarfile
+import time
 import webbrowser
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,7 +24,9 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from cxr_infer import __version__
-from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.exit_status import print_error
+from cxr_infer.files import read_content
 from cxr_infer.installed import model_path
 from cxr_infer.manifest import MANIFEST
 from cxr_infer.model_card import FP32, INT8, weights_directory
@@ -56,6 +60,11 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+# the process, or the machine, has no more of what a connection takes
+SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+PAUSE = 0.2  # s, before it is tried again
+MOST_RUNTIME = 100_000_000  # bytes of one file of the runtime
 
 Content = bytes | Path
 
@@ -99,7 +108,7 @@ def read_runtime(runtime: Runtime, place: Path | None, here: Path) -> dict[str, 
         raise UsageError(f"{runtime.package} {runtime.version} is not here; {runtime.way_out}")
     try:
         files = dict(_packed(found, runtime) if found.is_file() else _laid_out(found, runtime))
-    except (OSError, tarfile.TarError, KeyError, EOFError) as error:
+    except (OSError, ImageError, tarfile.TarError, zlib.error, KeyError, EOFError) as error:
         raise UsageError(f"{found}: holds no {runtime.package} {runtime.version}; {runtime.way_out}") from error
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != runtime.files[name]:
@@ -108,17 +117,17 @@ def read_runtime(runtime: Runtime, place: Path | None, here: Path) -> dict[str, 
 
 
 def _packed(archive: Path, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(archive) as packed:
+    with tarfile.open(archive, "r:gz") as packed:
         for name in runtime.files:
             member = packed.extractfile(f"package/dist/{name}")
             if member is None:
                 raise KeyError(name)
-            yield name, member.read()
+            yield name, member.read(MOST_RUNTIME)  # a longer one, be it of nothing but zeros, has another sum
 
 
 def _laid_out(folder: Path, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
     for name in runtime.files:
-        yield name, (folder / name).read_bytes()
+        yield name, read_content(folder / name, MOST_RUNTIME, "is too much for a file of the runtime")
 
 
 def served_files(runtime_files: Mapping[str, bytes]) -> dict[str, Content]:
@@ -162,15 +171,26 @@ class PageServer(ThreadingHTTPServer):
         """What a browser on this machine calls it. A page of another site that resolves to it comes by another name."""
         return (f"{HOST}:{self.server_port}", f"localhost:{self.server_port}")
 
+    def get_request(self) -> tuple[Any, Any]:
+        """The next connection. Where there is no room for it, it stays waiting, and would be asked for without end."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in SHORT_OF:
+                time.sleep(PAUSE)
+            raise
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that closes a connection midway is no fault; anything else is one of ours."""
-        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
+        """A browser that closes a connection midway is no fault; anything else is one of ours, or a lack of threads."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            print_error(f"a request was not answered: {type(error).__name__}: {error}")
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = f"cxr-infer/{__version__}", ""
+    default_request_version = "HTTP/1.0"  # of requests that are none: the answer to them has headers too
     timeout = 60.0  # seconds that a connection may stay silent
 
     def do_GET(self) -> None:
@@ -184,11 +204,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in server.hosts:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, b"This server answers to its own address only.\n", with_body)
             return
-        path = urlsplit(self.path).path
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:  # as of `http://[::1`
+            self._send(HTTPStatus.BAD_REQUEST, b"This is no address.\n", with_body)
+            return
         file = server.files.get(path)
         try:
             content = file.read_bytes() if isinstance(file, Path) else file
-        except OSError:  # removed or replaced since the start
+        except OSError as error:  # removed or replaced since the start
+            if error.errno in SHORT_OF:
+                self._send(HTTPStatus.SERVICE_UNAVAILABLE, b"Too much at once; try again.\n", with_body)
+                return
             content = None
         if content is None:
             self._send(HTTPStatus.NOT_FOUND, b"There is no such file.\n", with_body)
@@ -200,11 +227,17 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: HTTPStatus, content: bytes, with_body: bool, kind: str = "text/plain; charset=utf-8"
     ) -> None:
         self.send_response(status)
-        for name, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
         if with_body:
             self.wfile.write(content)
+
+    def end_headers(self) -> None:
+        """With what every answer says, those of the base class to requests that are none as well."""
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing: what a browser asks for is of no interest."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 
-from cxr_infer.errors import UsageError
-from cxr_infer.files import remove_temporaries
-from cxr_infer.output import OutputDirectory, State, digest, open_directory, open_locked, worker_file
-from cxr_infer.records import Records, read_lines
-from cxr_infer.shard import Shard, is_sibling
+from cxr_infer.errors import ImageError, OutputLostError, UsageError
+from cxr_infer.locks import open_locked
+from cxr_infer.output import OutputDirectory, State, open_directory, worker_file
+from cxr_infer.records import Records, digest_of
+from cxr_infer.shard import Shard
 
 
 class WorkerOutput(OutputDirectory):
@@ -23,7 +24,7 @@ class WorkerOutput(OutputDirectory):
     def __init__(self, path: Path, made_by: bytes, shard: Shard | None, run: str) -> None:
         super().__init__(path, made_by, shard)
         self._run_files = worker_file(self._label, run, "*")
-        self._file = path / worker_file(self._label, run, secrets.token_hex(4))
+        self._file = worker_file(self._label, run, secrets.token_hex(4))
         self._run = run
         self._label += f"{run}-"
 
@@ -31,7 +32,10 @@ class WorkerOutput(OutputDirectory):
         try:
             if self._directory is None:  # kept for the life of the worker, so that it is known again
                 self._directory = open_directory(self.path)
-            self._manifest = open_locked(self._file)
+            with self._root() as root:
+                self._manifest = open_locked(root, self._file)
+        except (ImageError, OutputLostError) as error:
+            raise UsageError(str(error)) from error
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be written to: {error.strerror or error}") from error
         self._records = Records()
@@ -52,12 +56,14 @@ class WorkerOutput(OutputDirectory):
         return State.OUTDATED if state is State.FOREIGN and self._left_by_this_run(name, target) else state
 
     def _left_by_this_run(self, name: str, target: Path) -> bool:
-        result = digest(target.read_bytes())
-        return any(
-            (told, entry.result) == (name, result)
-            for path in self.path.glob(self._run_files)
-            for told, entry in read_lines(path)
-        )
+        with self._folder(target) as folder, folder.reader(target.name) as file:
+            result = digest_of(file)
+        with self._root() as root:
+            return any(
+                (told, entry.result) == (name, result)
+                for file_name in root.names(lambda name: fnmatchcase(name, self._run_files))
+                for told, entry in self._lines(root, file_name)
+            )
 
-    def _remove_temporaries(self, folder: Path) -> None:
-        remove_temporaries(folder, spared=lambda name: self._run in name or is_sibling(name, self._shard))
+    def _spares(self, name: str) -> bool:
+        return self._run in name or super()._spares(name)

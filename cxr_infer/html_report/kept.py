@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 
 from cxr_infer.errors import ImageError
@@ -19,7 +20,8 @@ class Kept:
         self._next = 0
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk, told before
+            self._file.close()
 
     def __len__(self) -> int:
         """Bytes in the file, dropped ones among them."""

@@ -210,6 +210,58 @@ def test_rivals_and_sizes(memory: Any, many: Path, model: Model) -> None:
         open_storage("memory://in").read("a.jpg", 10)
 
 
+def test_every_key_is_an_object_of_its_own_and_two_never_become_one_result(s3: S3, few: Path, tmp_path: Path) -> None:
+    """Keys may have empty parts, which no path has."""
+    images = [path.read_bytes() for path in sorted(few.glob("*.png"))[:2]]
+    keys = {"a.png": 0, "//a.png": 1, "b//c.png": 0, "b/c.png": 1, "/d.png": 0, "e//": 1}
+    for key, index in keys.items():
+        s3.client.put_object(Bucket=s3.bucket, Key=f"slashes/{key}", Body=images[index])
+        s3.client.put_object(Bucket=s3.bucket, Key=f"alone//{key}", Body=images[index])
+    s3.client.put_object(Bucket=s3.bucket, Key="whole/0.png", Body=images[0])
+    s3.client.put_object(Bucket=s3.bucket, Key="whole/1.png", Body=images[1])
+    assert s3.run("dir", f"s3://{s3.bucket}/whole", "--out", f"s3://{s3.bucket}/whole-out").returncode == 0
+    zero, one = s3.contents("whole-out").values()
+
+    for source, out in (
+        (f"s3://{s3.bucket}/slashes", f"s3://{s3.bucket}/slashes-out"),
+        (f"s3://{s3.bucket}/alone//", str(tmp_path / "out")),
+    ):
+        report = tmp_path / "r.jsonl"
+        done = s3.run("dir", source, "--out", out, "--json", report)
+        assert done.returncode == 1, done.stderr
+        status = {record["name"]: record["status"] for record in records(report)}
+        assert sorted(status) == sorted(key for key in keys if not key.endswith("/"))
+        assert sorted(status.values()) == ["done"] * 3 + ["failed"] * 2
+        assert len([line for line in done.stderr.splitlines() if "its result would replace that of" in line]) == 2
+        written = contents(tmp_path / "out") if report.parent == Path(out).parent else s3.contents("slashes-out")
+        first = status["a.png"] == "done", status["b/c.png"] == "done"
+        assert written == {
+            "a.png": zero if first[0] else one,
+            "b/c.png": one if first[1] else zero,
+            "d.png": zero,
+        }
+
+
+def test_a_result_cut_short_is_known_as_ours(memory: Any) -> None:
+    bucket, target = open_storage("memory://out"), Path("a.png")
+    with bucket.output(MADE_BY, None) as output:
+        output.write("a.png", target, SOURCE, b"a whole result")
+    for content, state in ((b"a whole re", State.DAMAGED), (b"", State.DAMAGED), (b"an edited result", State.FOREIGN)):
+        memory.pipe_file("/out/a.png", content)
+        with bucket.output(MADE_BY, None) as output:
+            assert output.state("a.png", target) is state
+
+
+def test_an_object_cannot_lead_out_of_a_directory(memory: Any, many: Path, model: Model, tmp_path: Path) -> None:
+    image = (many / "0" / "000.png").read_bytes()
+    for name in ("../a.png", "b/../../c.png", "d\0.png", "f\0/g.png", "/e.png"):
+        memory.pipe_file(f"/in/{name}", image)
+    results = list(denoise_files(make_plan(open_storage("memory://in"), open_storage(str(tmp_path / "out"))), model))
+    assert {result.status for result in results} <= {"done", "failed", "ignored"}
+    assert not any("fault of cxr-infer" in result.message for result in results)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_result_is_finished_for_the_same_maker_only(memory: Any) -> None:
     bucket, target = open_storage("memory://out"), Path("sub/a.png")
 

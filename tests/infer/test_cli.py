@@ -88,7 +88,7 @@ def test_results_are_kept_unless_overwrite_is_given(run: Run, xrays: Path) -> No
     out = xrays.with_name("out")
     write_image(out / "eight bit.png", np.zeros((4, 4), np.uint8))
     assert "1 failed" not in (first := run("cxr-infer", "dir", xrays, "--out", out)).stdout
-    assert first.returncode == 0
+    assert first.returncode == 1, "what is there is no result"
     assert "1 skipped" in first.stdout
     assert read_gray(out / "eight bit.png").shape == (4, 4)
     run("cxr-infer", "dir", xrays, "--out", out, "--overwrite")

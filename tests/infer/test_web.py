@@ -148,6 +148,70 @@ def test_head_has_no_body_and_nothing_can_be_sent(server: web.PageServer) -> Non
     assert ask(server, "/", method="POST")[0] == 501
 
 
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("GET http://[::1 HTTP/1.1", 400),
+        ("GET http://] HTTP/1.1", 400),
+        ("GET / HTTP/9.9", 505),
+        ("GET / FTP/1.1", 400),
+        ("nonsense", 400),
+        ("GET /" + "x" * 70_000 + " HTTP/1.1", 414),
+        ("POST / HTTP/1.1", 501),
+    ],
+)
+def test_errors_are_answered_as_safely_as_the_page(
+    server: web.PageServer, capfd: pytest.CaptureFixture[str], request_line: str, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+        host = f"127.0.0.1:{server.server_port}"
+        connection.sendall(f"{request_line}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == status
+        for name, value in web.HEADERS.items():
+            assert answer.headers.get_all(name) == [value]
+        answer.close()
+    assert capfd.readouterr().err == ""
+
+
+OUT_OF_FILES = """
+import resource, socket, sys, threading, time
+from cxr_infer import web
+server = web.PageServer({"/": b"page"}, 0)
+web.TYPES[".html"] = "text/html"
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+threading.Thread(target=server.serve_forever, daemon=True).start()
+waiting = [socket.socket() for _ in range(12)]
+for one in waiting:
+    one.connect(server.server_address)
+held = []
+try:
+    while True:
+        held.append(open("/dev/null"))
+except OSError:
+    pass
+late = waiting.pop()
+before, started = time.process_time(), time.monotonic()
+time.sleep(2)
+print((time.process_time() - before) / (time.monotonic() - started))
+for one in held + waiting:
+    one.close()
+with socket.create_connection(server.server_address, timeout=30) as asked:
+    asked.sendall(f"GET / HTTP/1.1\\r\\nHost: {server.hosts[0]}\\r\\nConnection: close\\r\\n\\r\\n".encode())
+    print(asked.recv(100).split()[1].decode())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process")
+def test_out_of_files_it_waits_and_does_not_spin() -> None:
+    done = subprocess.run([sys.executable, "-c", OUT_OF_FILES], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    share, status = done.stdout.split()
+    assert float(share) < 0.3, "of a CPU"
+    assert (status, done.stderr) == ("200", "")
+
+
 def test_only_loopback_listens(server: web.PageServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
     assert server.url == f"http://127.0.0.1:{server.server_port}/"

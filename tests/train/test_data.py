@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,19 @@ def test_the_split_is_60_20_20_and_stable() -> None:
     shares = [splits.count(split) / len(splits) for split in SPLITS]
     np.testing.assert_allclose(shares, [0.6, 0.2, 0.2], atol=0.02)
     assert splits == [split_of_patient(f"{number:08}") for number in range(5000)]
+
+
+@pytest.mark.parametrize("name", ["split.csv", "Data_Entry_2017.csv", "test_list.txt"])
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_list_that_is_no_file_is_refused_and_not_waited_for(
+    tmp_path: Path, name: str, plant: Callable[[Path], None]
+) -> None:
+    write_image(tmp_path / "00000001_000.png", IMAGE)
+    if name == "test_list.txt":
+        (tmp_path / "Data_Entry_2017.csv").write_text("Image Index\n00000001_000.png\n")
+    plant(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: is a .*, not a file"):
+        find_xrays(tmp_path)
 
 
 def test_a_ready_split_is_taken(tmp_path: Path) -> None:

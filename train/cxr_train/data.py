@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, ImageError
+from cxr_infer.files import read_content
 from cxr_infer.image_io import PICTURE_SUFFIXES, read_gray
 from cxr_infer.intensity import to_bytes, to_unit
 
@@ -33,6 +35,7 @@ PATIENT_CHARACTERS = 8
 SPLITS = ("train", "val", "test")
 SHARES = (0.6, 0.2, 0.2)
 BY_PATIENT = "split by patient, the first eight characters of the file name"
+MOST_OF_A_LIST = 1 << 28  # bytes; that of all 112,120 X-rays of the NIH release has 8 MB
 CACHE_BYTES = 4 << 30  # images are kept decoded up to this much memory, then read again from disk
 
 
@@ -95,7 +98,7 @@ def find_xrays(root: Path | str) -> XrayFiles:
             return _listed(root, images, csv_path)
         if any(root.rglob("Data_Entry_2017*.csv")):
             return _nih_release(root, images)
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (OSError, ImageError, UnicodeError, csv.Error) as error:
         raise DataError(f"{root}: a list of images cannot be read: {error}; correct or remove it") from error
     return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], BY_PATIENT)
 
@@ -111,9 +114,13 @@ def _find_images(root: Path) -> list[Path]:
 
 def _read_csv(path: Path) -> tuple[list[dict[str, str]], set[str]]:
     """Rows and column names; a byte-order mark, as spreadsheets write it, is skipped."""
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines)
-        return list(reader), set(reader.fieldnames or ())
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    return list(reader), set(reader.fieldnames or ())
+
+
+def _text(path: Path) -> str:
+    """Of a plain file; a FIFO in its place would be waited for. Raises ImageError."""
+    return read_content(path, MOST_OF_A_LIST, "is too much for a list of images").decode("utf-8-sig")
 
 
 def _listed(root: Path, images: list[Path], path: Path) -> XrayFiles:
@@ -142,7 +149,7 @@ def _nih_release(root: Path, images: list[Path]) -> XrayFiles:
     test_list = next(iter(root.rglob("test_list.txt")), None)
     if test_list is None:
         return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], f"NIH release, {BY_PATIENT}")
-    test_patients = {name[:PATIENT_CHARACTERS] for name in test_list.read_text(encoding="utf-8").split()}
+    test_patients = {name[:PATIENT_CHARACTERS] for name in _text(test_list).split()}
     shares = (SHARES[0], SHARES[1], 0.0)
     splits = ["test" if patient_of(p) in test_patients else split_of_patient(patient_of(p), shares) for p in images]
     return _grouped(root, images, splits, "NIH release, official test list")

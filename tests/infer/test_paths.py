@@ -1,0 +1,399 @@
+"""Whoever packs a directory of X-rays can pack its output beside it: links, FIFOs and hard links there lead nowhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.claims import folds_names
+from cxr_infer.errors import ImageError, OutputLostError, UsageError
+from cxr_infer.files import write_bytes
+from cxr_infer.folder import TEMPORARY_SUFFIX, Folder, folder_below
+from cxr_infer.image_io import write_image
+from cxr_infer.output import MANIFEST, OutputDirectory, State, digest
+from tests.conftest import COMMAND, Run, tree
+
+MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
+PROFILE = b"# mine\n"
+
+Plant = Callable[[Path, Path], None]
+
+
+@pytest.fixture
+def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
+    for name in ("a.png", "sub/b.png"):
+        write_image(tmp_path / "x" / name, noisy_bytes[100:132, 100:132])
+    return tmp_path / "x"
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A folder of the user's that nothing of a run may reach."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / ".bashrc").write_bytes(PROFILE)
+    (folder / f".cxr-0{TEMPORARY_SUFFIX}").write_bytes(b"mine too")
+    return folder
+
+
+def linked(name: Path, victim: Path) -> None:
+    name.symlink_to(victim / ".bashrc")
+
+
+def dangling(name: Path, victim: Path) -> None:
+    name.symlink_to(victim / "new")
+
+
+def hard_linked(name: Path, victim: Path) -> None:
+    name.hardlink_to(victim / ".bashrc")
+
+
+def fifo(name: Path, victim: Path) -> None:
+    os.mkfifo(name)
+
+
+def endless(name: Path, victim: Path) -> None:
+    name.symlink_to("/dev/zero")
+
+
+def folder(name: Path, victim: Path) -> None:
+    name.mkdir()
+
+
+def hole(name: Path, victim: Path) -> None:
+    with name.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+PLANTS = (linked, dangling, hard_linked, fifo, endless, folder)
+SHARDS = (MANIFEST, ".cxr-infer.1-of-2.jsonl", ".cxr-infer.elsewhere.jsonl")
+
+
+@pytest.mark.parametrize("plant", [*PLANTS, hole])
+@pytest.mark.parametrize("name", SHARDS)
+def test_a_record_file_that_is_none_is_refused_by_name(tmp_path: Path, victim: Path, plant: Plant, name: str) -> None:
+    before, out = tree(victim), tmp_path / "out"
+    out.mkdir()
+    plant(out / name, victim)
+    with pytest.raises(UsageError, match=name.replace(".", r"\.")), OutputDirectory(out, MADE_BY):
+        pytest.fail("nothing is to be done there")
+    assert tree(victim) == before
+    assert set(os.listdir(out)) <= {name, MANIFEST}  # noqa: PTH208
+
+
+@pytest.mark.parametrize("plant", [linked, fifo, endless])
+def test_a_run_ends_before_it_begins(run: Run, xrays: Path, victim: Path, plant: Plant) -> None:
+    before = tree(victim)
+    xrays.with_name("x-denoised").mkdir()
+    plant(xrays.with_name("x-denoised") / MANIFEST, victim)
+    done = run("cxr-infer", "dir", xrays)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"x-denoised/{MANIFEST}: is a" in done.stderr
+    assert tree(victim) == before
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_that_is_a_link_is_not_followed(run: Run, xrays: Path, victim: Path, overwrite: bool) -> None:
+    before, out = tree(victim), xrays.with_name("out")
+    out.mkdir()
+    (out / "sub").symlink_to(victim)
+    done = run("cxr-infer", "dir", xrays, "--out", "out", *(["--overwrite"] if overwrite else []))
+    assert done.returncode == 1
+    assert "out/sub: is a link, which is not followed" in done.stderr
+    assert tree(victim) == before
+    assert (out / "a.png").is_file()
+
+
+def test_the_default_output_is_no_link(run: Run, xrays: Path, victim: Path) -> None:
+    before = tree(victim)
+    xrays.with_name("x-denoised").symlink_to(victim)
+    done = run("cxr-infer", "dir", xrays)
+    assert (done.returncode, tree(victim)) == (2, before)
+    assert "x-denoised: is a link; give --out" in done.stderr
+    chosen = run("cxr-infer", "dir", xrays, "--out", "x-denoised")  # the user's own word
+    assert chosen.returncode == 0, chosen.stderr
+    assert (victim / "sub" / "b.png").is_file()
+
+
+@pytest.mark.parametrize("plant", [linked, hard_linked, fifo, endless])
+def test_what_lies_in_the_place_of_a_result_is_kept_or_replaced_never_written_to(
+    run: Run, xrays: Path, victim: Path, plant: Plant
+) -> None:
+    before, out = tree(victim), xrays.with_name("out")
+    out.mkdir()
+    plant(out / "a.png", victim)
+    there = (out / "a.png").lstat()
+    kept = run("cxr-infer", "dir", xrays, "--out", "out")
+    assert kept.returncode == 1
+    assert "kept in out, not written by cxr-infer or changed since: a.png;" in kept.stderr
+    assert (out / "a.png").lstat().st_ino == there.st_ino
+    replaced = run("cxr-infer", "dir", xrays, "--out", "out", "--overwrite")
+    assert replaced.returncode == 0, replaced.stderr
+    assert (out / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert not (out / "a.png").is_symlink()
+    assert tree(victim) == before
+
+
+def test_a_folder_in_the_place_of_a_result_is_found_before_it_is_computed(tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        with pytest.raises(ImageError, match=r"a\.png: is a directory"):
+            output.check(tmp_path / "a.png")
+        output.check(tmp_path / "new" / "b.png")
+        assert not (tmp_path / "new").exists()
+
+
+def test_an_output_that_becomes_a_link_is_lost(tmp_path: Path, victim: Path) -> None:
+    before = tree(victim)
+    with OutputDirectory(tmp_path / "out", MADE_BY) as output:
+        output.write("a.png", output.path / "a.png", SOURCE, b"result")
+        output.path.rename(tmp_path / "moved")
+        output.path.symlink_to(victim)
+        with pytest.raises(OutputLostError):
+            output.write("b.png", output.path / "b.png", SOURCE, b"result")
+        with pytest.raises(OutputLostError):
+            output.check(output.path / "b.png")
+    assert tree(victim) == before
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_nothing_is_reached_through_a_link_on_any_system(
+    tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """Also where directories cannot be opened, as on Windows."""
+    if not held:
+        monkeypatch.setattr("cxr_infer.folder.HELD", False)
+    before, out = tree(victim), tmp_path / "out"
+    out.mkdir()
+    (out / "sub").symlink_to(victim)
+    (out / "file").symlink_to(victim / ".bashrc")
+    with Folder.opened(out) as root:
+        for make in (True, False):
+            with pytest.raises(ImageError, match="is a link"), folder_below(root, ["sub", "deeper"], make=make):
+                pytest.fail("a link was followed")
+        for flags in (os.O_RDONLY, os.O_WRONLY | os.O_APPEND | os.O_CREAT):
+            with pytest.raises(ImageError, match="is a link"):
+                root.open("file", flags)
+        for name in ("..", ".", "", "/", "a/b", "../x", "a\0b"):
+            with pytest.raises(ImageError, match="no name of a file"):
+                root.below(name, make=True)
+            with pytest.raises(ImageError, match="no name of a file"):
+                root.write(name, (b"x",))
+        with folder_below(root, ["new", "newer"], make=True) as made:
+            made.write("a", (b"1", b"2"))
+        root.write("file", (b"ours",))
+        root.remove("sub")
+    assert tree(out) == {"file": b"ours", "new/newer/a": b"12"}
+    assert tree(victim) == before
+
+
+def test_a_link_that_appears_after_the_look_at_it_is_not_followed(
+    tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel decides, not the look."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").symlink_to(victim)
+    (tmp_path / "out" / "file").symlink_to(victim / ".bashrc")
+    with Folder.opened(tmp_path / "out") as root:
+        directory, plain = victim.stat(), (victim / ".bashrc").stat()
+        monkeypatch.setattr(root, "look", {"sub": directory, "file": plain}.get)
+        with pytest.raises(OSError, match="Not a directory"):
+            root.below("sub")
+        with pytest.raises(OSError, match="Too many levels of symbolic links"):
+            root.open("file", os.O_RDONLY)
+
+
+@pytest.mark.parametrize("plant", [linked, hard_linked])
+def test_files_that_the_user_names_are_new_ones(tmp_path: Path, victim: Path, plant: Plant) -> None:
+    plant(tmp_path / "r.json", victim)
+    write_bytes(tmp_path / "r.json", b"report")
+    assert (tmp_path / "r.json").read_bytes() == b"report"
+    assert (victim / ".bashrc").read_bytes() == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("command", "plant"),
+    [("file", linked), ("file", dangling), ("file", hard_linked), ("compare", dangling), ("sample", dangling)],
+)
+def test_other_commands_replace_a_link_only_where_they_are_asked_to(
+    run: Run, xrays: Path, victim: Path, plant: Plant, command: str
+) -> None:
+    before = tree(victim)
+    target = {"file": "out.png", "compare": "figure.png", "sample": "s/phantom-1-dose-20.png"}[command]
+    words = {
+        "file": [xrays / "a.png", target],
+        "compare": [xrays / "a.png", xrays / "sub" / "b.png", "--out", target],
+        "sample": ["s", "--size", "64"],
+    }[command]
+    (xrays.parent / target).parent.mkdir(exist_ok=True)
+    plant(xrays.parent / target, victim)
+    refused = run("cxr-infer", command, *words)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert f"{target}: exists; use --overwrite" in refused.stderr
+    assert tree(victim) == before
+    done = run("cxr-infer", command, *words, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert not (xrays.parent / target).is_symlink()
+    assert tree(victim) == before
+
+
+def test_samples_follow_no_link_that_nobody_named(run: Run, tmp_path: Path, victim: Path) -> None:
+    before = tree(victim)
+    (tmp_path / "s-clean").symlink_to(victim)
+    done = run("cxr-infer", "sample", "s", "--size", "64")
+    assert (done.returncode, tree(victim)) == (2, before)
+    assert "s-clean: is a link" in done.stderr
+
+
+def test_a_figure_never_replaces_what_it_is_drawn_from(run: Run, xrays: Path) -> None:
+    before = tree(xrays)
+    xrays.with_name("link.png").symlink_to(xrays / "a.png")
+    for target in (xrays / "a.png", xrays.with_name("link.png")):
+        pair = (xrays / "a.png", xrays / "sub" / "b.png")
+        done = run("cxr-infer", "compare", *pair, "--out", target, "--overwrite")
+        assert done.returncode == 2
+        assert "--out must not be CLEAN" in done.stderr
+    assert tree(xrays) == before
+
+
+def test_names_that_are_one_file_only_there_do_not_replace_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that takes two names for one in a way that nobody foresaw: the file itself is known again."""
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.write("first.png", tmp_path / "a.png", SOURCE, b"first")
+        output.write("first.png", tmp_path / "a.png", SOURCE, b"first again")
+        with pytest.raises(ImageError, match=r"second\.png: its result would replace that of first\.png"):
+            output.write("second.png", tmp_path / "a.png", SOURCE, b"second")
+    assert (tmp_path / "a.png").read_bytes() == b"first again"
+
+
+def test_two_inputs_for_one_result_are_an_error_on_any_disk(tmp_path: Path) -> None:
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.claim("//a.png", tmp_path / "a.png")
+        with pytest.raises(ImageError, match=r"^a\.png: its result would replace that of //a\.png"):
+            output.claim("a.png", tmp_path / "a.png")
+        output.folds_names = True
+        output.claim("Sub/b.png", tmp_path / "Sub/b.png")
+        with pytest.raises(ImageError, match="rename one of them"):
+            output.claim("sub/b.png. ", tmp_path / "sub/b.png. ")
+
+
+@pytest.mark.parametrize("fold", [str.casefold, lambda name: unicodedata.normalize("NFD", name), str])
+def test_a_disk_is_asked_what_it_takes_for_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: Callable[[str], str]
+) -> None:
+    """Case and composition each by itself, as on some disks of Windows and macOS."""
+
+    def look(folder: Folder, name: str) -> os.stat_result | None:
+        found = [path for path in folder.path.iterdir() if fold(path.name) == fold(name)]
+        return found[0].lstat() if found else None
+
+    monkeypatch.setattr(Folder, "look", look)
+    with Folder.opened(tmp_path) as folder:
+        assert folds_names(folder, "") is (fold is not str)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")
+def test_a_disk_that_folds_case_is_known(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "casefold", "tmpfs", disk], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("no disk that folds case to be had")
+    try:
+        out = disk / "out"
+        out.mkdir()
+        if subprocess.run(["chattr", "+F", out], capture_output=True).returncode != 0:
+            pytest.skip("no chattr +F")
+        with OutputDirectory(out, MADE_BY) as output:
+            assert output.folds_names
+            output.claim("\u00e9.png", out / "\u00e9.png")
+            with pytest.raises(ImageError, match="rename one of them"):
+                output.claim("e\u0301.PNG", out / "e\u0301.PNG")
+        assert os.listdir(out) == [MANIFEST]  # noqa: PTH208
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (lambda content: b"", State.DAMAGED),
+        (lambda content: content[:1], State.DAMAGED),
+        (lambda content: content[:300], State.DAMAGED),
+        (lambda content: content[:-1], State.DAMAGED),
+        (lambda content: content[:-1] + b"?", State.FOREIGN),
+        (lambda content: content + b"more", State.FOREIGN),
+        (lambda content: b"?" + content[1:300], State.FOREIGN),
+        (lambda content: content[:100] + bytes(200), State.DAMAGED),
+        (lambda content: b"annotated by a physician", State.FOREIGN),
+    ],
+)
+def test_what_a_copy_cut_short_is_ours_and_what_someone_changed_is_not(
+    tmp_path: Path, change: Callable[[bytes], bytes], state: State
+) -> None:
+    target, content = tmp_path / "a.png", bytes(np.random.default_rng(1).bytes(5000))
+    for made_by in (MADE_BY, digest(b"other settings")):
+        with OutputDirectory(tmp_path, MADE_BY) as output:
+            output.write("a.png", target, SOURCE, content)
+        target.write_bytes(change(content))
+        with OutputDirectory(tmp_path, made_by) as output:
+            assert output.state("a.png", target) is state
+            target.write_bytes(content)
+            assert output.state("a.png", target) in (State.FINISHED, State.OUTDATED)
+
+
+def test_results_of_the_first_versions_are_known_by_their_sums(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    target.write_bytes(b"result")
+    line = '{{"name": "a.png", "source": "{}", "made_by": "{}", "result": "{}"}}\n'
+    text = line.format(SOURCE.hex(), MADE_BY.hex(), digest(b"result").hex())
+    (tmp_path / MANIFEST).write_text(text)
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        assert output.state("a.png", target) is State.FINISHED
+        target.write_bytes(b"")
+        assert output.state("a.png", target) is State.FOREIGN
+        target.write_bytes(b"result")
+    assert (tmp_path / MANIFEST).read_text() == text
+
+
+def test_records_that_are_none_harm_nobody(tmp_path: Path) -> None:
+    lines = [b"[" * 100_000, b'{"name": "a", "source": 1}', b'{"name": [], "source": "", "made_by": "", "result": ""}']
+    lines += [b'{"name": "a", "source": "", "made_by": "", "result": "", "size": %d}' % (1 << 70), b"\0" * 5000]
+    (tmp_path / MANIFEST).write_bytes(b"\n".join(lines))
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.write("a", tmp_path / "a", SOURCE, b"result")
+        assert output.state("a", tmp_path / "a") is State.FINISHED
+
+
+def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
+    def denoised() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*COMMAND, "dir", xrays], capture_output=True, text=True, timeout=120)
+
+    assert denoised().returncode == 0
+    out = xrays.with_name("x-denoised")
+    before = tree(out, manifest=True)
+    (out / "a.png").write_bytes(before["a.png"][:-20])
+    again = denoised()
+    assert again.returncode == 0, again.stderr
+    assert "having been cut short: a.png" in again.stderr
+    assert "1 denoised, 1 skipped" in again.stdout
+    assert tree(out, manifest=True) == before
+    (out / "a.png").write_bytes(before["sub/b.png"] + b"edited")
+    (out / "sub" / "b.png").write_bytes(b"not ours")
+    kept = denoised()
+    assert kept.returncode == 1
+    assert kept.stderr.splitlines()[-1] == (
+        f"error: kept in {out}, not written by cxr-infer or changed since: a.png, sub/b.png; --overwrite replaces them"
+    )
+    assert (out / "sub" / "b.png").read_bytes() == b"not ours"
