@@ -70,7 +70,7 @@ def read_picture(path: Path, content: bytes, reading: Reading, suffix: str) -> P
             notes = (*notes, BEYOND_WHITE)
     elif picture.white is None and picture.bits == 16 and picture.pixels.max() < LOW_16_BIT:
         notes = (*notes, LOW_RANGE)
-    return replace(picture, suffix=suffix, notes=notes)
+    return replace(picture, suffix=suffix, notes=notes, invert=reading.invert)
 
 
 def _reason(error: Exception) -> str:

@@ -48,21 +48,39 @@ class Picture:
     white: int | None = None
     orientation: int = UPRIGHT
     resolution: tuple[tuple[int, Any], ...] = field(default=(), repr=False)
+    invert: bool = False
 
     @property
     def bits(self) -> int:
         return self.pixels.dtype.itemsize * 8
 
+    @property
+    def stretch(self) -> float:
+        return 1.0
+
+    @property
+    def inverted(self) -> bool | None:
+        return True if self.invert else None
+
+    @property
+    def outside_window(self) -> float | None:
+        return None
+
     def unit(self) -> FloatImage:
-        return self.pixels if self.pixels.dtype == np.float32 else to_unit(self.pixels, self.white)
+        unit = self.pixels if self.pixels.dtype == np.float32 else to_unit(self.pixels, self.white)
+        return np.float32(1) - unit if self.invert else unit
 
     def gray(self) -> FloatImage | Pixels:
-        return self.pixels if self.white is None else self.unit()
+        return self.pixels if self.white is None and not self.invert else self.unit()
+
+    def shown(self) -> FloatImage:
+        return self.unit()
 
     def restored(self, denoised: FloatImage) -> Picture:
         if self.pixels.dtype == np.float32:
-            return replace(self, pixels=np.asarray(denoised, dtype=np.float32))
-        stored = from_unit(denoised, self.pixels.dtype, self.white)
+            pixels = np.where(denoised == self.unit(), self.pixels, 1 - denoised) if self.invert else denoised
+            return replace(self, pixels=np.asarray(pixels, dtype=np.float32))
+        stored = from_unit(1 - denoised if self.invert else denoised, self.pixels.dtype, self.white)
         if self.white is not None:
             stored = np.where(self.pixels > self.white, self.pixels, stored)
         return replace(self, pixels=stored)

@@ -20,11 +20,13 @@ class Reading:
     """How files are read. Not one of them may ask for more than this.
 
     max_pixels: width x height that one image may have. white: stored value that means white in 16-bit pictures whose
-    header does not say, where it is not the largest that fits.
+    header does not say, where it is not the largest that fits. invert: whether files are wrong about which end of their
+    values is white, so that bones come out black.
     """
 
     max_pixels: int = MAX_PIXELS
     white: int | None = None
+    invert: bool = False
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
@@ -68,8 +70,23 @@ class Radiograph(Protocol):
     def orientation(self) -> int:
         """EXIF's number for how a viewer turns the stored pixels; 1 where they are looked at as they are."""
 
+    @property
+    def stretch(self) -> float:
+        """How much steeper than in `unit` a display shows grays at first; 1 where it shows just that."""
+
+    @property
+    def inverted(self) -> bool | None:
+        """Whether low stored values were taken as white; None where the kind of file leaves no choice."""
+
+    @property
+    def outside_window(self) -> float | None:
+        """Share of the pixels that a display shows black or white at first; None where there is no window."""
+
     def unit(self) -> FloatImage:
-        """(H, W) float32 in [0, 1], air black, bone white: what models take."""
+        """(H, W) float32 in [0, 1], air black, bone white: what models take. All that the image tells apart."""
+
+    def shown(self) -> FloatImage:
+        """(H, W) float32 in [0, 1], air black, bone white: what a display shows at first."""
 
     def gray(self) -> FloatImage | Pixels:
         """(H, W) as `estimate_mottle` takes it: stored uint8 or uint16 pixels where they reach from black 0 to white,
