@@ -15,14 +15,14 @@ import cv2
 from cxr_infer import __version__
 from cxr_infer.denoiser import Model
 from cxr_infer.display import Pairs, View, paired, view
-from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, OutputLostError
+from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import most_bytes
 from cxr_infer.kinds import READABLE_SUFFIXES, output_name, read_radiograph
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.output import State, digest
-from cxr_infer.plan import Job, Plan
+from cxr_infer.plan import Job, Plan, by_content
 from cxr_infer.radiograph import Provenance, Radiograph, Reading
 from cxr_infer.results import DONE, FAILED, FINISHED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import Settings
@@ -130,7 +130,8 @@ class Run:
     @property
     def made_by(self) -> bytes:
         """By which an output knows what made a result."""
-        return digest(repr((self.model.sha256, self.settings, self.reading.white)).encode())
+        inverted = ("inverted",) if self.reading.invert else ()
+        return digest(repr((self.model.sha256, self.settings, self.reading.white, *inverted)).encode())
 
     @property
     def provenance(self) -> Provenance:
@@ -182,13 +183,14 @@ class _Stages:
 
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
+        content = self.source.read(job.name, most_bytes(self.run.reading))
+        job = by_content(job, content)
         self._check_target(job)
         self.output.claim(job.name, job.target)
         state = State.ABSENT if self.run.overwrite else self.output.state(job.name, job.target)
         if state is State.FOREIGN:
             reason = "a file is there that no earlier run left so; --overwrite replaces it"
             return FileResult(job.name, SKIPPED, reason, output=self.output.shown(job.target))
-        content = self.source.read(job.name, most_bytes(self.run.reading))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
             return FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
@@ -227,6 +229,8 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
         return stage()
     except AlreadyDenoised as error:
         return FileResult(job.name, SKIPPED, str(error))
+    except NoRadiograph as error:
+        return FileResult(job.name, IGNORED, str(error).removeprefix(f"{job.source}: "))
     except CxrError as error:
         message = str(error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
@@ -251,7 +255,7 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
     unit = item.radiograph.unit()
     result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
-    shown = view(item.radiograph, unit) if run.shows else None
+    shown = view(item.radiograph) if run.shows else None
     return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds)
 
 
@@ -267,8 +271,10 @@ def _measured(item: _Denoised, reference: Path | None, output: str) -> FileResul
         width=width,
         height=height,
         bits=item.result.bits,
-        mottle_before=item.before.gray_levels,
-        mottle_after=estimate_mottle(item.result.gray()).gray_levels,
+        mottle_before=item.result.stretch * item.before.gray_levels,
+        mottle_after=item.result.stretch * estimate_mottle(item.result.gray()).gray_levels,
+        inverted=item.result.inverted,
+        outside_window=item.result.outside_window,
         milliseconds=item.seconds * 1e3,
         megapixels_per_second=height * width / 1e6 / item.seconds,
         **figures,
@@ -293,12 +299,12 @@ def _compare(name: str, result: Radiograph, reference: Path | None) -> tuple[dic
         return {}, "no reference of that name"
     try:
         reading = Reading()
-        clean = read_radiograph(path, read_content(path, most_bytes(reading)), reading, path).unit()
+        clean = read_radiograph(path, read_content(path, most_bytes(reading)), reading, path).shown()
     except ImageError as error:
         return {}, f"reference: {error}"
     if clean.shape != result.pixels.shape:
         (h, w), (height, width) = clean.shape, result.pixels.shape
         return {}, f"the reference is {w}x{h}, the image {width}x{height}"
-    denoised = result.unit()
+    denoised = result.shown()
     error_mse = mse(clean, denoised)
     return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, ""

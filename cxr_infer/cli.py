@@ -18,6 +18,7 @@ from cxr_infer import __version__
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.options import (
     DeidentifyOption,
+    InvertOption,
     MaxPixelsOption,
     MemoryOption,
     ModelOption,
@@ -76,6 +77,7 @@ def dir_command(
     memory: MemoryOption = DEFAULT_MEMORY,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
+    invert: InvertOption = False,
     deidentify: DeidentifyOption = "no",
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
@@ -120,7 +122,7 @@ def dir_command(
     results = open_storage(out if out is not None else default_output(source))
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
-    settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
+    settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white, invert)
     planned = plan.make_plan(originals, results, shard=share)
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
@@ -188,6 +190,7 @@ def file_command(
     memory: MemoryOption = DEFAULT_MEMORY,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
+    invert: InvertOption = False,
     deidentify: DeidentifyOption = "no",
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -199,7 +202,7 @@ def file_command(
     from cxr_infer.settings import Settings
 
     check_deidentify(deidentify)
-    settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white)
+    settings, reading = Settings(strength, window, overlap, repair_wrapped, memory), Reading(max_pixels, white, invert)
     job = plan.single_job(source, target, overwrite=overwrite)
     loaded = load_model(model, precision=precision, threads=threads)
     summary, shown = Summary(), report.Shown()

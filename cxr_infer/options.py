@@ -31,6 +31,9 @@ WhiteOption = Annotated[
     int | None,
     typer.Option(help="Stored value that means white in 16-bit pictures, 4095 for 12-bit data. Default: 65535."),
 ]
+InvertOption = Annotated[
+    bool, typer.Option("--invert", help="The files are wrong about black and white: their bones come out black.")
+]
 DeidentifyOption = Annotated[
     str, typer.Option(help="Only `no`: a DICOM result carries the patient's data as its source does.")
 ]

@@ -1,8 +1,9 @@
 """Stored values <-> [0, 1] with air black and bone white: one monotone table over all storable values.
 
-The module `grayscale` tells what a display shows of them. A window is only what is looked at first: where it is flat,
-the table goes on over the image's own range, so that values beyond it are denoised as well. Its slope there is that of
-the window, or a gentler one where so much lies beyond that little would be left for the window itself.
+The module `grayscale` tells what a display shows of them. A window is only what is looked at first: beyond it, the
+table goes on as steeply over the image's own range, so that values there are denoised as well. Measured on a phantom of
+71 to 6000 photons with windows of 500 to 2400 of 4096 values: outside them the rms error falls to 0.15 to 0.4 times the
+mottle (it was 2 to 20 times the mottle without), and inside it is no larger than without; gentler slopes did worse.
 
 The way back adds to each stored value the change that denoising made, in stored values. Equal pixels thus stay equal
 to the bit, also where several stored values share one gray.
@@ -25,7 +26,6 @@ from cxr_infer.errors import ImageError
 from cxr_infer.radiograph import FloatImage
 from cxr_infer.strips import row_strips
 
-MOST_BEYOND = 1.5  # ranges of the window that what lies beyond it may take up beside it
 UNSEEN = 0.5 / 255  # gray from black or white that a display of 8 bits shows as black or white
 
 
@@ -112,15 +112,15 @@ def scale_of(
         if not counts.any():
             raise ImageError("its PixelPaddingValue covers every pixel; correct that attribute, or its RangeLimit")
     grayscale = grayscale_of(dataset, storable, counts, invert)
-    whole, beyond, outside = grayscale.shown, 0.0, None
+    whole, stretch, outside = grayscale.shown, 1.0, None
     if grayscale.carried is not None:
-        whole, beyond = _squeezed(grayscale.carried, counts)
+        whole, stretch = _over_own_range(grayscale.carried, counts)
         outside = _share_outside(grayscale.shown, counts)
     shown, grays = grayscale.shown.astype(np.float32), whole.astype(np.float32)
     levels, stored = _curve(grays, layout.lowest)
     if padding is not None:
         grays[padding.covers(storable)] = shown[padding.covers(storable)] = 0
-    scale = Scale(layout, padding, grays, shown, levels, stored, 1 + beyond, outside, grayscale.inverted)
+    scale = Scale(layout, padding, grays, shown, levels, stored, stretch, outside, grayscale.inverted)
     return scale, grayscale.notes
 
 
@@ -134,16 +134,11 @@ def _padding(dataset: Dataset, layout: Layout) -> Padding | None:
     return Padding(min(ends), max(ends))
 
 
-def _squeezed(carried: Table, counts: NDArray[np.int64]) -> tuple[Table, float]:
-    """What is carried on beyond a window, over the image's own range, in [0, 1]; and what was added to a range of 1."""
+def _over_own_range(carried: Table, counts: NDArray[np.int64]) -> tuple[Table, float]:
+    """What is carried on beyond a window, over the image's own range, in [0, 1]; and the range that this was."""
     ends = own_range(carried, counts)
-    below, above = max(0.0, -min(ends)), max(0.0, max(ends) - 1.0)
-    if below + above > MOST_BEYOND:
-        gentler = MOST_BEYOND / (below + above)
-        carried = np.where(carried < 0, carried * gentler, np.where(carried > 1, 1 + (carried - 1) * gentler, carried))
-        below, above = below * gentler, above * gentler
-    whole = 1.0 + below + above
-    return np.clip((carried + below) / whole, 0, 1), whole - 1.0
+    least, largest = min(0.0, *ends), max(1.0, *ends)
+    return np.clip((carried - least) / (largest - least), 0, 1), largest - least
 
 
 def _share_outside(shown: Table, counts: NDArray[np.int64]) -> float:

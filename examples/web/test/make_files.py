@@ -50,7 +50,7 @@ def main() -> None:
     write_dicom(dicom, noisy)
     seen = {
         jpeg: read_picture(jpeg, jpeg.read_bytes(), Reading(), ".png").unit(),
-        dicom: read_dicom(dicom, dicom.read_bytes(), Reading()).unit(),
+        dicom: read_dicom(dicom, dicom.read_bytes(), Reading()).shown(),
     }
     for path, unit in seen.items():
         path.with_suffix(path.suffix + ".f32").write_bytes(np.ascontiguousarray(unit, dtype="<f4").tobytes())
