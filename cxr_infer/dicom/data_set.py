@@ -127,6 +127,8 @@ def _syntax(meta: Dataset, stream: BytesIO) -> tuple[UID, tuple[str, ...]]:
     if not named:
         tag_and_representation = stream.read(6)
         stream.seek(-len(tag_and_representation), 1)
+        if len(tag_and_representation) < 6:
+            raise ImageError("names no transfer syntax and holds no attributes; is it incomplete?")
         note = NO_SYNTAX if len(meta) else NO_HEADER
         return UID(_guessed(tag_and_representation)), (note,)
     if not named.is_transfer_syntax or named.is_private:
