@@ -138,8 +138,11 @@ def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
     _check(header, shape)
     if header.scan == len(frame):
         raise IndexError
-    if END not in frame[header.scan :] and not _has_every_tile(frame, header.scan):
-        raise ImageError(CUT_OFF)
+    if END not in frame[header.scan :]:
+        end = _end_of_tiles(frame, header.scan)
+        if end is None:
+            raise ImageError(CUT_OFF)
+        frame = frame[:end] + END
     style = frame.find(CODING_STYLE, 0, header.scan)
     if style < 0:
         raise IndexError
@@ -205,18 +208,18 @@ def _jpeg_2000_header(frame: bytes) -> _Header:
     return _Header(rows, columns, components, precision, scan if scan >= 0 else len(frame))
 
 
-def _has_every_tile(frame: bytes, at: int) -> bool:
-    """Whether a codestream without an end has all its tile parts in full (ITU-T T.800, A.4.2)."""
+def _end_of_tiles(frame: bytes, at: int) -> int | None:
+    """Where the last tile part ends, if a codestream without end marker has all of them (ITU-T T.800, A.4.2)."""
     right, bottom, _, _, width, height, first_x, first_y = struct.unpack_from(">8I", frame, 8)
     missing = set(range(-(-(right - first_x) // width) * -(-(bottom - first_y) // height)))
     while frame[at : at + 2] == TILE_PART:
         tile, length, part, parts = struct.unpack_from(">HIBB", frame, at + 4)
         if length < 12 or at + length > len(frame):
-            return False
+            return None
         if part + 1 >= parts:
             missing.discard(tile)
         at += length
-    return not missing
+    return None if missing else at
 
 
 def _codestream_of_boxes(content: bytes) -> bytes:

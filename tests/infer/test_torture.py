@@ -118,11 +118,7 @@ def test_good_pixels_come_back_to_the_bit_and_as_they_were_turned(tortured: Tort
 
 def test_only_results_are_written_and_originals_are_as_they_were(tortured: Tortured) -> None:
     assert tortured.untouched
-    expected = {
-        result_of(name)
-        for name, case in tortured.cases.items()
-        if case.becomes == DONE
-    }
+    expected = {result_of(name) for name, case in tortured.cases.items() if case.becomes == DONE}
     found = {p.relative_to(tortured.out).as_posix() for p in tortured.out.rglob("*") if not p.is_dir()}
     assert found == expected | {MANIFEST}
     assert {p.name for p in tortured.source.parent.iterdir()} == {"in", "out", "outside.png", "peak", "report.json"}
