@@ -185,18 +185,19 @@ def _inflated(deflated: bytes, most: int) -> bytes:
 
 def _explicit(source: Dataset, *, swapped: bool, signed: bool) -> Dataset:
     """A data set as Explicit VR Little Endian, every value the bytes that it was, its words turned if `swapped`."""
-    result = Dataset()
+    elements: dict[BaseTag, DataElement | RawDataElement] = {}
     for tag in source.keys():  # noqa: SIM118 - not its elements
-        element = source.get_item(tag)
+        element = source.get_item(tag, keep_deferred=True)  # else it would be taken apart if it is empty
         representation = _representation(tag, element.VR, source, signed)
         if representation == "SQ":
             nested = [_explicit(item, swapped=swapped, signed=signed) for item in source[tag].value or ()]
-            result[tag] = DataElement(tag, "SQ", Sequence(nested))
+            elements[tag] = DataElement(tag, "SQ", Sequence(nested))
         elif isinstance(element, RawDataElement):
             undefined = element.length == UNDEFINED
-            result[tag] = _raw(tag, representation, element.value or b"", swapped, undefined)
-        else:  # pydicom has taken apart PixelRepresentation, and what is empty
-            result[tag] = _raw(tag, representation, b"", False, False) if element.is_empty else element
+            elements[tag] = _raw(tag, representation, element.value or b"", swapped, undefined)
+        else:
+            elements[tag] = element  # a number that pydicom took apart, as it needs it
+    result = Dataset(elements)  # at once: to a data set that it knows, pydicom would add private text as text
     settle(result)
     return result
 

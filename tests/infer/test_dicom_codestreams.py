@@ -60,7 +60,7 @@ def test_a_stream_of_fewer_bits_than_the_word(bits: int) -> None:
 
 
 def test_values_beyond_bits_stored_are_clipped_and_never_masked() -> None:
-    values = np.array([[0, 1023, 1024], [1100, 2047, 512]], np.uint16).repeat(8, 0).repeat(8, 1)
+    values = np.array([[0, 1023, 1024], [1100, 2047, 512]], np.uint16).repeat(32, 0).repeat(32, 1)
     for frame in (even(lossless_jpeg(values, 12)), jpeg_2000(values, 11), jpeg_2000(values, 16)):
         radiograph = read(encapsulated(computed(np.minimum(values, 1023), 10), JPEGExtended12Bit, frame))
         np.testing.assert_array_equal(radiograph.pixels, np.minimum(values, 1023))
