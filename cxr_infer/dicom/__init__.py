@@ -10,8 +10,9 @@ from cxr_infer.radiograph import Radiograph, Reading
 
 DICOM_HEAD = 132  # bytes: a preamble of 128 that may hold anything, then DICM (PS3.10 section 7.1)
 
-# groups that a data set without a preamble begins with: header or identification; elements of the latter's start
-META_GROUP, IDENTIFYING_GROUP, LAST_IDENTIFYING = 0x0002, 0x0008, 0x0070
+# a data set without a preamble begins with the group of the header or of identification, and an early element of it;
+# the next group is that of acquisition at the latest, which every image has
+META_GROUP, IDENTIFYING_GROUP, LAST_FIRST, LAST_GROUP = 0x0002, 0x0008, 0x0070, 0x0018
 LONG_REPRESENTATIONS = frozenset({b"OB", b"OW", b"SQ", b"UN", b"UT"})
 MOST_VALUE = 1024  # bytes, of one of those
 LEAST_ELEMENTS = 2  # that must follow each other
@@ -33,8 +34,10 @@ def _is_data_set(head: bytes, order: str, explicit: bool) -> bool:
     at, last, count = 0, (0, -1), 0
     while at + 12 <= len(head):
         group, element = struct.unpack_from(f"{order}HH", head, at)
-        if group not in (META_GROUP, IDENTIFYING_GROUP) or (group, element) <= last or element > LAST_IDENTIFYING:
-            return count >= LEAST_ELEMENTS and last[0] == IDENTIFYING_GROUP and group > IDENTIFYING_GROUP
+        if (group, element) <= last or (count == 0 and element > LAST_FIRST):
+            return False
+        if group not in (META_GROUP, IDENTIFYING_GROUP):
+            return count >= LEAST_ELEMENTS and last[0] == IDENTIFYING_GROUP and group <= LAST_GROUP
         at += 4
         if explicit:
             representation = head[at : at + 2]

@@ -95,7 +95,7 @@ def read_file(content: bytes, reading: Reading, check_class: Callable[[Dataset],
     signed = value(attributes, "PixelRepresentation") == 1
     dataset = _explicit(attributes, swapped=not syntax.is_little_endian, signed=signed)
     raw = pixels if isinstance(pixels, RawDataElement) else None
-    encapsulated = raw is not None and raw.length == UNDEFINED
+    encapsulated = bool(syntax.is_encapsulated) or (raw is not None and raw.length == UNDEFINED)
     return DicomFile(dataset, syntax, raw.value if raw else None, (raw and raw.VR) or "OW", encapsulated, notes)
 
 

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 START, LOSSLESS_FRAME, HUFFMAN_TABLES, SCAN, RESTART_INTERVAL = 0xD8, 0xC3, 0xC4, 0xDA, 0xDD
 MARKERS_WITHOUT_SEGMENT = frozenset({0x01, START, *range(0xD0, 0xD8)})
-END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")  # in entropy-coded data, FF is followed by 00 or RSTn
-RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in entropy-coded data, FF is followed by 00 or RSTn
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+FILL, STUFFED = b"\xff", b"\xff\x00"  # bytes before a marker, any number of them; FF among the data
 LONGEST_CODE = 16  # bits
 WIDE = 16  # category of the one difference, 32768, that needs no further bits
 BYTES_AT_ONCE = 1 << 16
@@ -85,7 +86,7 @@ def decode_lossless(frame: bytes) -> tuple[Samples, int]:
     for start, part in zip(starts, parts, strict=False):
         stop = min(start + rows, headers.rows)
         count = (stop - start) * headers.columns
-        differences = _differences(part.replace(b"\xff\x00", b"\xff"), headers.codes, count)
+        differences = _differences(part.rstrip(FILL).replace(STUFFED, b"\xff"), headers.codes, count)
         bits = headers.precision - headers.shift
         rebuilt = _rebuilt(differences.reshape(-1, headers.columns), headers.predictor, bits)
         samples[start:stop] = rebuilt << np.uint16(headers.shift)

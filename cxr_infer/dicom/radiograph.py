@@ -53,7 +53,7 @@ GRAYSCALE_PROBLEM = "its window, LUT or padding cannot be read; correct those at
 
 # pydicom tells by warnings what is unusual in a file, and quotes it. Files are read in one thread while others are
 # written in another, so the filter is added once, for good: `warnings.catch_warnings` is not made for threads.
-PYDICOM = re.compile("pydicom|pylibjpeg|libjpeg|openjpeg|rle")
+PYDICOM = re.compile("pydicom|libjpeg|openjpeg")
 
 
 @contextmanager

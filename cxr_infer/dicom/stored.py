@@ -149,8 +149,6 @@ def stored_pixels(file: DicomFile, layout: Layout) -> StoredPixels:
     if not file.pixel_data:
         raise ImageError("holds no pixel data; export it with its image")
     if not file.encapsulated:
-        if file.syntax.is_encapsulated:
-            raise ImageError("its pixel data are no compressed image, though its header says so; export it again")
         return _of_words(_native(file, layout), layout)
     frame = joined_fragments(file.pixel_data)
     decoded = decode_frame(frame, file.syntax, (layout.rows, layout.columns), layout.word.itemsize)

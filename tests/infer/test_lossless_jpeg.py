@@ -71,6 +71,23 @@ def test_a_damaged_stream_is_an_error_or_an_image() -> None:
     assert errors > 50
 
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_fill_bytes_before_markers_are_no_data(rows: int) -> None:
+    samples = samples_of(12, (9, 17))
+    stream = lossless_jpeg(samples, 12, 2, rows_between_restarts=rows)
+    filled = stream[:-2] + b"\xff" * 3 + stream[-2:]
+    for marker in (b"\xff\xd0", b"\xff\xd1"):
+        filled = filled.replace(marker, b"\xff" * 2 + marker)
+    np.testing.assert_array_equal(decode_lossless(filled)[0], samples)
+
+
+def test_endless_fill_bytes_take_no_time() -> None:
+    stream = lossless_jpeg(samples_of(12, (9, 17)), 12)
+    start = stream.index(b"\xff\xda")
+    with pytest.raises(DamagedJpegError):
+        decode_lossless(stream[: start + 10] + b"\xff" * 5_000_000)
+
+
 def test_restarts_within_a_row_are_refused() -> None:
     stream = lossless_jpeg(samples_of(8, (4, 6)), 8, rows_between_restarts=2)
     at = stream.index(b"\xff\xdd") + 4
