@@ -9,10 +9,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from importlib import import_module
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import JpegImagePlugin
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes, RLELossless
 
 from cxr_infer.dicom.lossless_jpeg import DamagedJpegError, decode_lossless
@@ -25,7 +27,8 @@ MOST_PRECISION = 16  # bits
 # markers that start a frame in JPEG without hierarchy (ITU-T T.81, table B.1) and in JPEG-LS (ITU-T T.87, C.1.1)
 SEQUENTIAL, LOSSLESS, JPEG_LS = frozenset({0xC0, 0xC1}), 0xC3, 0xF7
 FRAME_MARKERS = SEQUENTIAL | {0xC2, LOSSLESS, 0xC9, 0xCA, 0xCB, JPEG_LS}
-LOSSY_MARKERS = SEQUENTIAL | {0xC2, 0xC9, 0xCA}
+BASELINE = SEQUENTIAL | {0xC2}  # which Pillow decodes, progressive ones too
+LOSSY_MARKERS = BASELINE | {0xC9, 0xCA}
 SCAN_MARKER, HIERARCHY_MARKER, FILL_BYTE = 0xDA, 0xDE, 0xFF
 JPEG, JPEG_2000, JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
 END = b"\xff\xd9"  # of JPEG and JPEG 2000
@@ -127,7 +130,9 @@ def _jpeg(frame: bytes, shape: tuple[int, int]) -> Decoded:
     lossy = LOSSY_JPEG if header.marker in LOSSY_MARKERS else None
     if header.marker == JPEG_LS and frame[header.scan + 7] > 0:  # NEAR (ITU-T T.87, C.2.3)
         lossy = LOSSY_JPEG_LS
-    return Decoded(_decoded("libjpeg", frame), header.precision, lossy, notes)
+    by_pillow = header.marker in BASELINE and header.precision == 8  # to the bit what DCMTK and GDCM make of it
+    pixels = _by_pillow(frame) if by_pillow else _decoded("libjpeg", frame)
+    return Decoded(pixels, header.precision, lossy, notes)
 
 
 def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
@@ -148,6 +153,15 @@ def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
         raise IndexError
     lossy = LOSSY_JPEG_2000 if frame[style + 13] == IRREVERSIBLE else None
     return Decoded(_decoded("openjpeg", frame), header.precision, lossy, (BOXES,) if boxed else ())
+
+
+def _by_pillow(frame: bytes) -> Pixels:
+    try:
+        return np.asarray(JpegImagePlugin.JpegImageFile(BytesIO(frame)))
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises a dozen unrelated types on damaged files
+        raise ImageError(DAMAGED) from error
 
 
 def _decoded(package: str, frame: bytes) -> Pixels:
