@@ -47,6 +47,7 @@ WORD_BYTES = {"OW": 2, "US": 2, "SS": 2, "AT": 2, "OF": 4, "OL": 4, "UL": 4, "SL
 )
 
 NO_HEADER = "no DICOM header; its transfer syntax was found by its first attribute"
+NO_CLASS = "its data set lacks SOPClassUID; that of the DICOM header was taken"
 NO_SYNTAX = "its DICOM header names no transfer syntax; it was found by the first attribute"
 
 
@@ -81,10 +82,12 @@ def read_file(content: bytes, reading: Reading, check_class: Callable[[Dataset],
         stream = _CountingStream(_inflated(stream.read(), MOST_HEADER + BYTES_A_PIXEL * reading.max_pixels))
     start = stream.tell()
     first = _attributes(stream, syntax, lambda tag, *_: tag > SOP_CLASS_UID)
+    notes += _complete_class(first, meta)
     if SOP_CLASS_UID in first:
         check_class(first)
     stream.seek(start)
     attributes = _attributes(stream, syntax, _ended())
+    _complete_class(attributes, meta)
     check_class(attributes)
     pixels = attributes.get_item(PIXEL_DATA)
     for tag in [tag for tag in attributes.keys() if tag == PIXEL_DATA or tag.group in (COMMAND_GROUP, META_GROUP)]:  # noqa: SIM118 - not its elements
@@ -111,6 +114,15 @@ def _meta(stream: BytesIO) -> Dataset:
     meta = read_dataset(stream, False, True, stop_when=ended)
     read_dataset(stream, False, True, stop_when=lambda tag, *_: tag.group != META_GROUP)
     return meta
+
+
+def _complete_class(attributes: Dataset, meta: Dataset) -> tuple[str, ...]:
+    """Take the SOP class from the header where the data set does not say it, as in a DICOMDIR; and a note."""
+    given = text(meta, "MediaStorageSOPClassUID")
+    if text(attributes, "SOPClassUID") or not given:
+        return ()
+    attributes.SOPClassUID = given
+    return (NO_CLASS,)
 
 
 def _attributes(stream: BytesIO, syntax: UID, ended: Ended) -> Dataset:

@@ -14,6 +14,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import (
     UID,
+    ComputedRadiographyImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -22,7 +23,7 @@ from pydicom.uid import (
 )
 
 from cxr_infer.dicom import DICOM_HEAD, is_dicom
-from cxr_infer.dicom.data_set import NO_HEADER, NO_SYNTAX
+from cxr_infer.dicom.data_set import NO_CLASS, NO_HEADER, NO_SYNTAX
 from cxr_infer.dicom.grayscale import DEPTH, NO_NUMBERS, SLOPE_ZERO
 from cxr_infer.dicom.stored import ONE_FRAME
 from cxr_infer.errors import NoRadiograph
@@ -265,3 +266,18 @@ def test_what_is_no_x_ray_is_told_apart(sop_class: str, name: str, syntax: UID) 
     dataset = digital(PIXELS, 12, SOPClassUID=sop_class, PixelData=None)
     with pytest.raises(NoRadiograph, match=name):
         read(encoded(dataset, syntax))
+
+
+def without_class(content: bytes) -> bytes:
+    at = content.index(b"\x08\x00\x16\x00UI")
+    (length,) = struct.unpack_from("<H", content, at + 6)
+    return content[:at] + content[at + 8 + length :]
+
+
+def test_the_class_may_stand_in_the_header_alone() -> None:
+    radiograph = read(without_class(encoded(computed(PIXELS, 12))))
+    assert radiograph.notes == (NO_CLASS,)
+    written = result(radiograph)
+    assert written.SOPClassUID == written.file_meta.MediaStorageSOPClassUID == ComputedRadiographyImageStorage
+    with pytest.raises(NoRadiograph, match="Media Storage Directory"):
+        read(without_class(encoded(digital(PIXELS, 12, SOPClassUID="1.2.840.10008.1.3.10"))))
