@@ -157,10 +157,13 @@ def _check_class(dataset: Dataset) -> None:
     given = text(dataset, "SOPClassUID")
     if not given:
         raise ImageError("lacks SOPClassUID, without which nobody knows what it is; export it again")
-    if given not in SOP_CLASSES:
-        name = UID(given).name
-        kind = "of an unknown kind" if name == given else f"a {name.removesuffix(' Storage')}"
-        raise NoRadiograph(f"{kind}, not a CR, DX or Secondary Capture image or another X-ray; left alone")
+    if given in SOP_CLASSES:
+        return
+    if not UID(given).is_valid:
+        raise ImageError("not a CR, DX or Secondary Capture image by its SOPClassUID, which is none; is it damaged?")
+    name = UID(given).name
+    kind = "of an unknown kind" if name == given else f"a {name.removesuffix(' Storage')}"
+    raise NoRadiograph(f"{kind}, not a CR, DX or Secondary Capture image or another X-ray; left alone")
 
 
 def _check_identity(dataset: Dataset) -> None:

@@ -1,9 +1,11 @@
 """Stored values <-> [0, 1] with air black and bone white: one monotone table over all storable values.
 
 The module `grayscale` tells what a display shows of them. A window is only what is looked at first: beyond it, the
-table goes on as steeply over the image's own range, so that values there are denoised as well. Measured on a phantom of
-71 to 6000 photons with windows of 500 to 2400 of 4096 values: outside them the rms error falls to 0.15 to 0.4 times the
-mottle (it was 2 to 20 times the mottle without), and inside it is no larger than without; gentler slopes did worse.
+table goes on over the image's own range, so that values there are denoised as well. It goes on as steeply while that
+takes no more than MOST_BEYOND windows, and more gently otherwise. Measured on a phantom of 71 to 6000 photons, windows
+of 500 to 2400 of 4096 values: outside them the rms error falls to 0.15 to 0.45 times the mottle (it was 2 to 20 times
+the mottle without), inside it is no larger than without. With direct exposure 8 windows away, 600 photons, MONOCHROME1,
+the error inside falls from 7.2 gray levels to 2.5; a table as steep throughout left 7.0.
 
 The way back adds to each stored value the change that denoising made, in stored values. Equal pixels thus stay equal
 to the bit, also where several stored values share one gray.
@@ -26,6 +28,7 @@ from cxr_infer.errors import ImageError
 from cxr_infer.radiograph import FloatImage
 from cxr_infer.strips import row_strips
 
+MOST_BEYOND = 2  # windows that what lies beyond one may take up beside it
 UNSEEN = 0.5 / 255  # gray from black or white that a display of 8 bits shows as black or white
 
 
@@ -137,8 +140,11 @@ def _padding(dataset: Dataset, layout: Layout) -> Padding | None:
 def _over_own_range(carried: Table, counts: NDArray[np.int64]) -> tuple[Table, float]:
     """What is carried on beyond a window, over the image's own range, in [0, 1]; and the range that this was."""
     ends = own_range(carried, counts)
-    least, largest = min(0.0, *ends), max(1.0, *ends)
-    return np.clip((carried - least) / (largest - least), 0, 1), largest - least
+    below, above = max(0.0, -min(ends)), max(0.0, max(ends) - 1.0)
+    beyond = min(below + above, MOST_BEYOND)
+    gentler = beyond / (below + above) if beyond else 1.0
+    squeezed = np.clip(carried, 0, 1) + gentler * (np.minimum(carried, 0) + np.maximum(carried - 1, 0))
+    return np.clip((squeezed + gentler * below) / (1 + beyond), 0, 1), 1 + beyond
 
 
 def _share_outside(shown: Table, counts: NDArray[np.int64]) -> float:

@@ -77,6 +77,19 @@ def test_the_table_goes_on_over_the_images_own_range_and_no_further() -> None:
     np.testing.assert_array_equal(again.pixels, pixels)
 
 
+def test_little_is_left_to_what_lies_far_beyond_a_window() -> None:
+    """Direct exposure, ten windows away: most of the grays stay those of the window."""
+    pixels = stored(0.1 + 0.05 * RAMP, 16)
+    pixels[:, :3] = 40_000
+    low, high = int(pixels.min()), int(pixels[:, 3:].max())
+    window = {"WindowCenter": (low + high) / 2, "WindowWidth": high - low}
+    radiograph = read_set(computed(pixels, 16, mono1=True, **window))
+    assert np.ptp(radiograph.unit()[:, 3:]) > 0.33
+    assert radiograph.unit()[0, 0] == 0
+    assert radiograph.stretch == pytest.approx(3)
+    np.testing.assert_array_equal(radiograph.restored(radiograph.unit()).pixels, pixels)
+
+
 def test_a_window_wider_than_the_image_stays_as_it_is() -> None:
     radiograph = read_set(computed(stored(0.4 + 0.2 * RAMP, 12), 12, WindowCenter=2048, WindowWidth=4096))
     np.testing.assert_allclose(radiograph.unit(), 0.4 + 0.2 * RAMP, atol=1e-3)
