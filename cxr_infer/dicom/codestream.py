@@ -46,6 +46,9 @@ OTHER_SIZE = "its compressed image has another size than its header says; export
 UNKNOWN = "its transfer syntax cannot be decoded; convert it to Explicit VR Little Endian"
 MISSING = "a compressed DICOM file; reading it needs pip install 'cxr-infer[dicom]'"
 SE_ZERO = "its JPEG scan ends at coefficient 0; read to the last one, as it was meant"
+OFFSETS = "its offset table is not that of one frame; all fragments were read as one"
+PADDED_RUNS = "its RLE segments are longer than its pixels; the rest was passed over"
+NO_END = "its JPEG 2000 image lacks the end marker, though all its tiles are there"
 BOXES = "its JPEG 2000 image is a JP2 file; its codestream was read"
 
 Pixels = NDArray[Any]  # (H, W) uint8, uint16, int8 or int16
@@ -75,10 +78,10 @@ class _Header:
     marker: int = 0  # of the JPEG frame
 
 
-def joined_fragments(pixel_data: bytes) -> bytes:
+def joined_fragments(pixel_data: bytes) -> tuple[bytes, tuple[str, ...]]:
     """The one compressed image of encapsulated pixel data: all fragments, whatever the offset table says of them.
 
-    Raises ImageError where there is none.
+    And a note where it says something else. Raises ImageError where there is none.
     """
     fragments, at = [], 0
     while at + 8 <= len(pixel_data):
@@ -92,7 +95,7 @@ def joined_fragments(pixel_data: bytes) -> bytes:
     frame = b"".join(fragments[1:])
     if not frame:
         raise ImageError("holds no pixel data; export it with its image")
-    return frame
+    return frame, () if fragments[0] in (b"", bytes(4)) else (OFFSETS,)
 
 
 def decode_frame(frame: bytes, syntax: UID, shape: tuple[int, int], word: int) -> Decoded:
@@ -107,8 +110,9 @@ def decode_frame(frame: bytes, syntax: UID, shape: tuple[int, int], word: int) -
         if frame.startswith((JPEG_2000, JP2)):
             return _jpeg_2000(frame, shape)
         if syntax == RLELossless:
-            planes = decode_runs(frame, shape[0] * shape[1], word)
-            return Decoded(planes.view(f"<u{word}").reshape(shape), 8 * word)
+            planes, padded = decode_runs(frame, shape[0] * shape[1], word)
+            pixels = planes.view(f"<u{word}").reshape(shape)
+            return Decoded(pixels, 8 * word, notes=(PADDED_RUNS,) if padded else ())
     except (struct.error, IndexError, DamagedJpegError, DamagedRunsError) as error:
         raise ImageError(DAMAGED) from error
     known = syntax in JPEGTransferSyntaxes or syntax in JPEGLSTransferSyntaxes or syntax in JPEG2000TransferSyntaxes
@@ -143,16 +147,17 @@ def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
     _check(header, shape)
     if header.scan == len(frame):
         raise IndexError
+    notes: tuple[str, ...] = (BOXES,) if boxed else ()
     if END not in frame[header.scan :]:
         end = _end_of_tiles(frame, header.scan)
         if end is None:
             raise ImageError(CUT_OFF)
-        frame = frame[:end] + END
+        frame, notes = frame[:end] + END, (*notes, NO_END)
     style = frame.find(CODING_STYLE, 0, header.scan)
     if style < 0:
         raise IndexError
     lossy = LOSSY_JPEG_2000 if frame[style + 13] == IRREVERSIBLE else None
-    return Decoded(_decoded("openjpeg", frame), header.precision, lossy, (BOXES,) if boxed else ())
+    return Decoded(_decoded("openjpeg", frame), header.precision, lossy, notes)
 
 
 def _by_pillow(frame: bytes) -> Pixels:

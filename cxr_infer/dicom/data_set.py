@@ -47,6 +47,8 @@ WORD_BYTES = {"OW": 2, "US": 2, "SS": 2, "AT": 2, "OF": 4, "OL": 4, "UL": 4, "SL
 )
 
 NO_HEADER = "no DICOM header; its transfer syntax was found by its first attribute"
+TWO_HEADERS = "has two DICOM headers; the first one counted"
+TRAILING = "something follows its data set that belongs to no attribute; passed over"
 NO_CLASS = "its data set lacks SOPClassUID; that of the DICOM header was taken"
 NO_SYNTAX = "its DICOM header names no transfer syntax; it was found by the first attribute"
 
@@ -76,8 +78,9 @@ def read_file(content: bytes, reading: Reading, check_class: Callable[[Dataset],
     """
     stream = _CountingStream(content)
     stream.seek(DICOM_HEAD if has_preamble(content) else 0)
-    meta = _meta(stream)
+    meta, again = _meta(stream)
     syntax, notes = _syntax(meta, stream)
+    notes += (TWO_HEADERS,) if again else ()
     if syntax == DeflatedExplicitVRLittleEndian:
         stream = _CountingStream(_inflated(stream.read(), MOST_HEADER + BYTES_A_PIXEL * reading.max_pixels))
     start = stream.tell()
@@ -89,6 +92,7 @@ def read_file(content: bytes, reading: Reading, check_class: Callable[[Dataset],
     attributes = _attributes(stream, syntax, _ended())
     _complete_class(attributes, meta)
     check_class(attributes)
+    notes += (TRAILING,) if stream.read(1) else ()
     pixels = attributes.get_item(PIXEL_DATA)
     for tag in [tag for tag in attributes.keys() if tag == PIXEL_DATA or tag.group in (COMMAND_GROUP, META_GROUP)]:  # noqa: SIM118 - not its elements
         del attributes[tag]
@@ -102,8 +106,8 @@ def read_file(content: bytes, reading: Reading, check_class: Callable[[Dataset],
     return DicomFile(dataset, syntax, raw.value if raw else None, (raw and raw.VR) or "OW", encapsulated, notes)
 
 
-def _meta(stream: BytesIO) -> Dataset:
-    """The group of the header, the first where a file has it twice; the stream stands behind both then."""
+def _meta(stream: BytesIO) -> tuple[Dataset, bool]:
+    """The group of the header, and whether a file has it twice; the first counts, the stream stands behind both."""
     seen: set[int] = set()
 
     def ended(tag: BaseTag, *_: object) -> bool:
@@ -112,8 +116,8 @@ def _meta(stream: BytesIO) -> Dataset:
         return tag.group != META_GROUP or again
 
     meta = read_dataset(stream, False, True, stop_when=ended)
-    read_dataset(stream, False, True, stop_when=lambda tag, *_: tag.group != META_GROUP)
-    return meta
+    other = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag.group != META_GROUP)
+    return meta, len(other) > 0
 
 
 def _complete_class(attributes: Dataset, meta: Dataset) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ from cxr_infer.errors import ImageError
 
 FOR_PROCESSING = frozenset(UID(f"1.2.840.10008.5.1.4.1.1.{kind}.1") for kind in ("1.1", "1.2", "1.3"))  # DX, MG, IO
 
+DECIMALS = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept")
+
 OUTLIERS = 0.001  # share of pixels at either end that may be dead, hot or drawn
 MARGIN = 0.1  # of the range without outliers, by which values beyond it still belong to the image
 LEAST_INSIDE = 0.1  # share of the pixels that a window must show neither black nor white
@@ -43,6 +45,7 @@ OWN_LOG_RANGE = "for processing, linear in X-ray intensity: its logarithm is den
 BAD_WINDOW = "its window or VOI LUT shows next to nothing of the pixels; scaled by the image's own range instead"
 LOW_RANGE = "no window, and less than a quarter of the stored range in use; scaled by the image's own range"
 SLOPE_ZERO = "its RescaleSlope is 0; read as 1"
+COMMAS = "its window or rescale has decimal commas; read as points"
 NO_NUMBERS = "its window is no pair of numbers; passed over"
 DEPTH = "its VOI LUT has entries of another depth than it declares; the largest one decided"
 CONTRADICTION = "its PresentationLUTShape contradicts its PhotometricInterpretation; low values taken as white"
@@ -71,6 +74,8 @@ def grayscale_of(dataset: Dataset, storable: NDArray[np.int64], counts: NDArray[
     Raises ImageError where its attributes contradict each other.
     """
     meaning, notes = _modality(dataset, storable)
+    if any("," in str(found) for keyword in DECIMALS for found in values(dataset, keyword)):
+        notes = (*notes, COMMAS)
     processing = _for_processing(dataset)
     inverted, said = _inverted(dataset, processing)
     notes = (*notes, *said)

@@ -25,7 +25,7 @@ from pydicom.uid import (
     XRayRadiofluoroscopicImageStorage,
 )
 
-from cxr_infer.dicom.attributes import text
+from cxr_infer.dicom.attributes import as_number, text, value
 from cxr_infer.dicom.data_set import read_file, settle
 from cxr_infer.dicom.derived import SECONDARY_CAPTURES, check_new, derived_dataset, mark_lossy
 from cxr_infer.dicom.scale import Scale, scale_of
@@ -49,6 +49,7 @@ IDENTIFIERS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 HEADER_PROBLEM = "its DICOM header cannot be read; is it damaged or incomplete?"
 PIXELS_PROBLEM = "its pixel data cannot be decoded; are they damaged or incomplete?"
+NO_NUMBER = "its SeriesNumber is no number; that of the result counts from 0"
 GRAYSCALE_PROBLEM = "its window, LUT or padding cannot be read; correct those attributes"
 
 # pydicom tells by warnings what is unusual in a file, and quotes it. Files are read in one thread while others are
@@ -148,7 +149,9 @@ def read(path: Path, content: bytes, reading: Reading) -> DicomRadiograph:
             mark_lossy(file.dataset, *source.lossy)
     with _errors_of(path, GRAYSCALE_PROBLEM):
         scale, noted = scale_of(file.dataset, layout, source.values, invert=reading.invert)
-    notes = (*file.notes, *notes, *source.notes, *noted)
+    numbered = value(file.dataset, "SeriesNumber")
+    unnumbered = () if numbered is None or as_number(numbered) is not None else (NO_NUMBER,)
+    notes = (*file.notes, *unnumbered, *notes, *source.notes, *noted)
     return DicomRadiograph(path, file.dataset, source, scale, source.values, notes, reading.invert)
 
 

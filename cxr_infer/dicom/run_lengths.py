@@ -15,8 +15,8 @@ class DamagedRunsError(ValueError):
     """Runs end before the last pixel, or there is not one segment for every byte of a word."""
 
 
-def decode_runs(frame: bytes, count: int, word: int) -> NDArray[np.uint8]:
-    """Unpack (count, word) uint8, the bytes of little-endian words.
+def decode_runs(frame: bytes, count: int, word: int) -> tuple[NDArray[np.uint8], bool]:
+    """Unpack (count, word) uint8, the bytes of little-endian words, and whether more follows than one byte of padding.
 
     count: pixels. word: bytes of each. Whatever follows the last pixel of a segment is padding, however long.
     Raises DamagedRunsError.
@@ -27,14 +27,17 @@ def decode_runs(frame: bytes, count: int, word: int) -> NDArray[np.uint8]:
         raise DamagedRunsError("ends within its header") from error
     if segments != word:
         raise DamagedRunsError(f"{segments} segments for words of {word} bytes")
-    planes = np.empty((count, word), np.uint8)
+    planes, padded = np.empty((count, word), np.uint8), False
     for index, start in enumerate(starts[:segments]):
         end = starts[index + 1] if index + 1 < segments else len(frame)
-        planes[:, word - 1 - index] = np.frombuffer(_unpacked(frame[start:end], count), np.uint8)
-    return planes
+        unpacked, used = _unpacked(frame[start:end], count)
+        planes[:, word - 1 - index] = np.frombuffer(unpacked, np.uint8)
+        padded = padded or end - start - used > 1
+    return planes, padded
 
 
-def _unpacked(segment: bytes, count: int) -> bytes:
+def _unpacked(segment: bytes, count: int) -> tuple[bytes, int]:
+    """So many bytes of a segment, and how many of its own that took."""
     unpacked, at = bytearray(), 0
     while len(unpacked) < count:
         if at + 1 >= len(segment):
@@ -48,4 +51,4 @@ def _unpacked(segment: bytes, count: int) -> bytes:
             at += 2
         else:
             at += 1
-    return bytes(unpacked[:count])
+    return bytes(unpacked[:count]), at

@@ -150,15 +150,15 @@ def stored_pixels(file: DicomFile, layout: Layout) -> StoredPixels:
         raise ImageError("holds no pixel data; export it with its image")
     if not file.encapsulated:
         return _of_words(_native(file, layout), layout)
-    frame = joined_fragments(file.pixel_data)
+    frame, noted = joined_fragments(file.pixel_data)
     decoded = decode_frame(frame, file.syntax, (layout.rows, layout.columns), layout.word.itemsize)
     lossy = (decoded.lossy, layout.rows * layout.columns * layout.allocated / 8 / len(frame)) if decoded.lossy else None
     lossless = decoded.lossy is None and not decoded.signed and decoded.precision <= layout.allocated
     if lossless and (file.syntax == RLELossless or _has_overlays_in_words(file.dataset)):
-        return _of_words(decoded.pixels.astype(layout.word), layout, decoded.notes)
+        return _of_words(decoded.pixels.astype(layout.word), layout, (*noted, *decoded.notes))
     values, notes = _of_samples(decoded, layout)
     words = None if not layout.shift else values.view(layout.word) << layout.word.type(layout.shift)
-    return StoredPixels(layout, values, words, lossy, (*decoded.notes, *notes))
+    return StoredPixels(layout, values, words, lossy, (*noted, *decoded.notes, *notes))
 
 
 def _native(file: DicomFile, layout: Layout) -> Words:

@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, RLELossless
 
-from cxr_infer.dicom.codestream import BOXES, SE_ZERO
+from cxr_infer.dicom.codestream import BOXES, NO_END, OFFSETS, PADDED_RUNS, SE_ZERO
 from cxr_infer.dicom.stored import CLIPPED
 from tests.infer.dicom_files import RAMP, computed, encapsulated, encoded, read, refusal, result, secondary, stored
 from tests.infer.jpeg_files import lossless_jpeg
@@ -178,7 +178,9 @@ def in_fragments(dataset: Dataset, frame: bytes, offsets: list[int], count: int 
 def test_offset_tables_do_not_matter_for_one_frame(offsets: list[int]) -> None:
     pixels = stored(RAMP, 12)
     content = in_fragments(computed(pixels, 12), jpeg_2000(pixels, 12), offsets)
-    np.testing.assert_array_equal(read(content).pixels, pixels)
+    radiograph = read(content)
+    np.testing.assert_array_equal(radiograph.pixels, pixels)
+    assert radiograph.notes == ((OFFSETS,) if any(offsets) else ())
 
 
 @pytest.mark.parametrize("ending", [b"\0" * 2, b"\0" * 5000, b"junk" * 40])
@@ -195,7 +197,9 @@ def test_a_jpeg_2000_image_without_its_end_marker_is_whole_or_refused() -> None:
     frame = jpeg_2000(pixels, 12).rstrip(b"\0")
     assert frame.endswith(b"\xff\xd9")
     without = frame[:-2]
-    np.testing.assert_array_equal(read(encapsulated(computed(pixels, 12), JPEG2000, even(without))).pixels, pixels)
+    radiograph = read(encapsulated(computed(pixels, 12), JPEG2000, even(without)))
+    np.testing.assert_array_equal(radiograph.pixels, pixels)
+    assert radiograph.notes == (NO_END,)
     assert "cut off" in refusal(encapsulated(computed(pixels, 12), JPEG2000, even(without[:-40])))
 
 
@@ -205,9 +209,10 @@ def test_run_lengths_may_be_padded(bits: int, padding: bytes) -> None:
     pixels = stored(RAMP, bits)
     plain = encoded(secondary(pixels, bits), RLELossless)
     np.testing.assert_array_equal(read(plain).pixels, pixels)
-    np.testing.assert_array_equal(
-        read(encapsulated(secondary(pixels, bits), RLELossless, run_lengths(pixels, padding))).pixels, pixels
-    )
+    assert read(plain).notes == ()
+    radiograph = read(encapsulated(secondary(pixels, bits), RLELossless, run_lengths(pixels, padding)))
+    np.testing.assert_array_equal(radiograph.pixels, pixels)
+    assert radiograph.notes == (PADDED_RUNS,)
     cut = run_lengths(pixels, b"")[:-40]
     assert "damaged" in refusal(encapsulated(secondary(pixels, bits), RLELossless, even(cut)))
 

@@ -23,8 +23,9 @@ from pydicom.uid import (
 )
 
 from cxr_infer.dicom import DICOM_HEAD, is_dicom
-from cxr_infer.dicom.data_set import NO_CLASS, NO_HEADER, NO_SYNTAX
-from cxr_infer.dicom.grayscale import DEPTH, NO_NUMBERS, SLOPE_ZERO
+from cxr_infer.dicom.data_set import NO_CLASS, NO_HEADER, NO_SYNTAX, TRAILING, TWO_HEADERS
+from cxr_infer.dicom.grayscale import COMMAS, DEPTH, NO_NUMBERS, SLOPE_ZERO
+from cxr_infer.dicom.radiograph import NO_NUMBER
 from cxr_infer.dicom.stored import ONE_FRAME
 from cxr_infer.errors import NoRadiograph
 from tests.infer.dicom_files import (
@@ -122,6 +123,7 @@ def test_of_two_headers_the_first_counts(second: UID) -> None:
     other(stream, meta, enforce_standard=True)
     radiograph = read(content[:end] + stream.getvalue() + content[end:])
     np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert radiograph.notes == (TWO_HEADERS,)
     assert (0x0002, 0x0010) not in result(radiograph)
 
 
@@ -131,7 +133,9 @@ def test_of_two_headers_the_first_counts(second: UID) -> None:
 @pytest.mark.parametrize("ending", [bytes(2), bytes(2_000_000), b"\xff" * 5000])
 def test_zeros_after_the_data_set(syntax: UID, ending: bytes) -> None:
     content = encoded(computed(PIXELS, 12), syntax)
-    np.testing.assert_array_equal(read(content + ending).pixels, PIXELS)
+    radiograph = read(content + ending)
+    np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert radiograph.notes == ((TRAILING,) if len(ending) > 8 else ())
 
 
 @pytest.mark.parametrize(
@@ -164,6 +168,7 @@ def test_decimal_commas_are_decimal_points() -> None:
         content = with_text(content, keyword, text)
     radiograph = read(content)
     np.testing.assert_array_equal(radiograph.unit(), expected.unit())
+    assert radiograph.notes == (COMMAS,)
     assert b"3000,00\\40,5" in radiograph.encode(PROVENANCE), "it leaves as it came"
 
 
@@ -178,7 +183,9 @@ def test_a_window_that_is_no_number_is_passed_over() -> None:
 @pytest.mark.parametrize("keyword", ["SeriesNumber", "InstanceNumber"])
 def test_numbers_that_matter_for_nothing_may_be_none(keyword: str, text: bytes) -> None:
     content = with_text(encoded(computed(PIXELS, 12)), keyword, text)
-    written = result(read(content))
+    radiograph = read(content)
+    assert radiograph.notes == ((NO_NUMBER,) if keyword == "SeriesNumber" and not text.strip(b"-").isdigit() else ())
+    written = result(radiograph)
     np.testing.assert_array_equal(written.pixel_array, PIXELS)
     assert written.SeriesNumber == (1000 if keyword == "SeriesNumber" else 1003)
 
