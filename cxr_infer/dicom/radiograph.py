@@ -143,15 +143,15 @@ def read(path: Path, content: bytes, reading: Reading) -> DicomRadiograph:
         _check_identity(file.dataset)
         check_new(file.dataset)
         layout, notes = layout_of(file.dataset, reading)
+        series = value(file.dataset, "SeriesNumber")
+        notes += () if series is None or as_number(series) is not None else (NO_NUMBER,)
     with _errors_of(path, PIXELS_PROBLEM):
         source = stored_pixels(file, layout)
         if source.lossy is not None:
             mark_lossy(file.dataset, *source.lossy)
     with _errors_of(path, GRAYSCALE_PROBLEM):
         scale, noted = scale_of(file.dataset, layout, source.values, invert=reading.invert)
-    numbered = value(file.dataset, "SeriesNumber")
-    unnumbered = () if numbered is None or as_number(numbered) is not None else (NO_NUMBER,)
-    notes = (*file.notes, *unnumbered, *notes, *source.notes, *noted)
+    notes = (*file.notes, *notes, *source.notes, *noted)
     return DicomRadiograph(path, file.dataset, source, scale, source.values, notes, reading.invert)
 
 
