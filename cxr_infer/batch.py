@@ -16,7 +16,7 @@ import cv2
 from cxr_infer import __version__
 from cxr_infer.denoiser import Model
 from cxr_infer.display import Pairs, View, paired, view
-from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, OutputLostError
+from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import most_bytes
 from cxr_infer.kinds import READABLE_SUFFIXES, output_name, plain_name, read_radiograph
@@ -24,7 +24,7 @@ from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.noise_words import NOTES, noise_figures
 from cxr_infer.output import State
-from cxr_infer.plan import Job, Plan
+from cxr_infer.plan import Job, Plan, by_content
 from cxr_infer.radiograph import Provenance, Radiograph
 from cxr_infer.records import digest
 from cxr_infer.results import CUT_SHORT, DONE, FAILED, FINISHED, IGNORED, IN_THE_WAY, PENDING, SKIPPED, FileResult
@@ -187,12 +187,13 @@ class _Stages:
 
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
+        content = self.source.read(job.name, most_bytes(self.run.reading))
+        job = by_content(job, content)
         self._check_target(job)
         self.output.claim(job.name, job.target)
         state = self._state(job)
         if state is State.FOREIGN:
             return FileResult(job.name, SKIPPED, IN_THE_WAY, output=self.output.shown(job.target))
-        content = self.source.read(job.name, most_bytes(self.run.reading))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
             return FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
@@ -245,6 +246,8 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
         return stage()
     except AlreadyDenoised as error:
         return FileResult(job.name, SKIPPED, str(error))
+    except NoRadiograph as error:
+        return FileResult(job.name, IGNORED, str(error).removeprefix(f"{job.source}: "))
     except CxrError as error:
         message = str(error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
@@ -269,7 +272,7 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
     unit = item.radiograph.unit()
     result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
-    shown = view(item.radiograph, unit) if run.shows else None
+    shown = view(item.radiograph) if run.shows else None
     return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note)
 
 
@@ -277,7 +280,7 @@ def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
     """The record of a result that was written to `output`."""
     height, width = item.result.pixels.shape
     figures, message = _compare(item.job.name, item.result, run)
-    noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength)
+    noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
     note = NOTES.get(noise["mottle_left"], "")
     return FileResult(
         item.job.name,
@@ -287,6 +290,8 @@ def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
         width=width,
         height=height,
         bits=item.result.bits,
+        inverted=item.result.inverted,
+        outside_window=item.result.outside_window,
         milliseconds=item.seconds * 1e3,
         megapixels_per_second=height * width / 1e6 / item.seconds,
         **noise,
@@ -315,11 +320,11 @@ def _compare(name: str, result: Radiograph, run: Run) -> tuple[dict[str, Any], s
         reference = read_radiograph(path, content, run.reading, path)
     except ImageError as error:
         return {}, f"reference: {error}"
-    clean = reference.unit()
+    clean = reference.shown()
     if clean.shape != result.pixels.shape:
         (h, w), (height, width) = clean.shape, result.pixels.shape
         return {}, f"the reference is {w}x{h}, the image {width}x{height}"
-    denoised = result.unit()
+    denoised = result.shown()
     notes = "; ".join(f"reference: {note}" for note in reference.notes if note not in result.notes)
     error_mse = mse(clean, denoised)
     return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, notes

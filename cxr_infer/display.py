@@ -65,13 +65,12 @@ def paired(before: View, after: View) -> Pairs:
     return Pairs(whole, BeforeAfter(before.detail, after.detail))
 
 
-def view(radiograph: Radiograph, unit: FloatImage | None = None, place: tuple[int, int] | None = None) -> View:
+def view(radiograph: Radiograph, place: tuple[int, int] | None = None) -> View:
     """An image as a display shows it. What is larger than SIDE px is made smaller by averaging, never enlarged.
 
-    unit: what `radiograph.unit()` gives, where that is known already. place: of the detail, by default where the image
-    has most of it.
+    place: of the detail, by default where the image has most of it.
     """
-    image = radiograph.unit() if unit is None else unit
+    image = radiograph.shown()
     upright = TURNED.get(radiograph.orientation, np.asarray)
 
     def shown(part: FloatImage) -> Shown:

@@ -4,7 +4,8 @@
     ├── UsageError(ValueError)  the request makes no sense: option, path or range
     ├── ImageError(ValueError)  one image cannot be read, converted or written
     │   ├── OutputLostError     nor could any other: the disk is full, read-only or gone
-    │   └── AlreadyDenoised     it is a result of this program already: nothing to be done
+    │   ├── AlreadyDenoised     it is a result of this program already: nothing to be done
+    │   └── NoRadiograph        it is DICOM of another kind, such as a report: left alone
     ├── ModelError(ValueError)  a model file or its card is missing, damaged or does not fit
     └── DataError(ValueError)   a training data directory cannot be used
 
@@ -32,6 +33,10 @@ class OutputLostError(ImageError):
 
 class AlreadyDenoised(ImageError):  # noqa: N818 - not an error of the file, but the end of a loop
     """One image is a result of this program already."""
+
+
+class NoRadiograph(ImageError):  # noqa: N818 - not an error of the file either
+    """One file is DICOM, but no X-ray."""
 
 
 class ModelError(CxrError, ValueError):

@@ -47,8 +47,6 @@ def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Pa
     if is_dicom(content[:DICOM_HEAD]):
         if target.suffix.lower() in PICTURE_SUFFIXES and target.suffix != path.suffix:
             raise ImageError(f"{path}: a DICOM file, whose result is one too; it cannot be named {target.name}")
-        if options.invert:
-            raise ImageError(f"{path}: a DICOM file says itself which values are black; --invert is for pictures")
         return read_dicom(path, content, options)
     if path.suffix.lower() in DICOM_SUFFIXES:
         raise ImageError(f"{path}: no DICOM file, lacking DICM after its first 128 bytes; is it damaged?")

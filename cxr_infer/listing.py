@@ -10,6 +10,8 @@ from cxr_infer.kinds import READABLE_SUFFIXES
 from cxr_infer.shard import Shard
 from cxr_infer.spool import Spool
 
+PACKED_SUFFIXES = frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"})
+PACKED = "packed; unpack it first if it holds X-rays"
 DICOM_DIRECTORY = "DICOMDIR"  # the index of a DICOM medium, itself a DICOM file (PS3.10, section 8)
 
 
@@ -45,6 +47,8 @@ class Listing:
             self.ignored.append((name, "the index of a DICOM medium"))
         elif named_image(name) or holds_xray():
             self.names.append(name)
+        elif path.suffix.lower() in PACKED_SUFFIXES:
+            self.ignored.append((name, PACKED))
         else:
             self.ignored.append((name, "no X-ray by its name or content"))
 

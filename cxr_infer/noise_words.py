@@ -52,12 +52,12 @@ def _remaining(before: Mottle, after: Mottle) -> float:
     return min(math.sqrt(left), most) if left > UNRESOLVED * before.sd**2 else most
 
 
-def noise_figures(before: Mottle, after: Mottle, strength: float) -> dict[str, Any]:
-    """The fields of a `FileResult` that tell of noise."""
+def noise_figures(before: Mottle, after: Mottle, strength: float, stretch: float = 1.0) -> dict[str, Any]:
+    """The fields of a `FileResult` that tell of noise. stretch: see `Radiograph.stretch`."""
     across, down = before.correlation if before.sure else (None, None)
     return {
-        "mottle_before": before.gray_levels,
-        "mottle_after": GRAY_LEVELS * _remaining(before, after),
+        "mottle_before": stretch * before.gray_levels,
+        "mottle_after": stretch * GRAY_LEVELS * _remaining(before, after),
         "mottle_error": before.relative_error,
         "mottle_kind": before.kind,
         "mottle_left": why_left(before, after, strength),

@@ -35,7 +35,7 @@ WhiteOption = Annotated[
 ]
 InvertOption = Annotated[
     bool,
-    typer.Option("--invert", help="Black and white are swapped in the pictures; results are swapped alike."),
+    typer.Option("--invert", help="The files are wrong about black and white; results are swapped as they are."),
 ]
 DeidentifyOption = Annotated[
     str, typer.Option(help="Only `no`: a DICOM result carries the patient's data as its source does.")

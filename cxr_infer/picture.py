@@ -98,6 +98,17 @@ class Picture:
         return self.pixels.dtype.itemsize * 8
 
     @property
+    def stretch(self) -> float:
+        return 1.0
+
+    @property
+    def outside_window(self) -> float | None:
+        return None
+
+    def shown(self) -> FloatImage:
+        return self.unit()
+
+    @property
     def _is_float(self) -> bool:
         return self.pixels.dtype == np.float32
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cxr_infer.dicom import DICOM_HEAD, is_dicom
 from cxr_infer.errors import UsageError
 from cxr_infer.folder import is_link, not_plain
 from cxr_infer.image_io import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
@@ -46,6 +47,11 @@ class Plan:
 def job_of(name: str, source: Storage, out: Storage) -> Job:
     """Where the image of a name within IN is, and where its result goes."""
     return Job(name, source.path(name), out.path(result_name(name)))
+
+
+def by_content(job: Job, content: bytes) -> Job:
+    """The job of what an image turned out to be: DICOM stays DICOM, so that it keeps its name, be it that of a JPEG."""
+    return replace(job, target=job.target.with_name(job.source.name)) if is_dicom(content[:DICOM_HEAD]) else job
 
 
 def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:

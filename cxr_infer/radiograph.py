@@ -50,8 +50,23 @@ class Radiograph(Protocol):
     def orientation(self) -> int:
         """EXIF's number for how a viewer turns the stored pixels; 1 where they are looked at as they are."""
 
+    @property
+    def stretch(self) -> float:
+        """How much steeper than in `unit` a display shows grays at first; 1 where it shows just that."""
+
+    @property
+    def inverted(self) -> bool | None:
+        """Whether low stored values were taken as white; None where the kind of file leaves no choice."""
+
+    @property
+    def outside_window(self) -> float | None:
+        """Share of the pixels that a display shows black or white at first; None where there is no window."""
+
     def unit(self) -> FloatImage:
-        """(H, W) float32 in [0, 1], air black, bone white: what models take."""
+        """(H, W) float32 in [0, 1], air black, bone white: what models take. All that the image tells apart."""
+
+    def shown(self) -> FloatImage:
+        """(H, W) float32 in [0, 1], air black, bone white: what a display shows at first."""
 
     def gray(self) -> FloatImage | Pixels:
         """(H, W) as `estimate_mottle` takes it: stored uint8 or uint16 pixels where they reach from black 0 to white,

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from cxr_infer.listing import PACKED
 from cxr_infer.model_card import RESEARCH_USE
 from cxr_infer.mottle import CORRELATED
 from cxr_infer.noise_words import UNSURE, photons
@@ -35,6 +36,7 @@ FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
 WIDE_TABLE = 100  # columns in which figures of noise and of quality fit side by side
 NAMED = 10  # files in one line at the end
+PACKED_NAMED = 3  # archives in the line of files that were left alone
 PLAIN_WIDTH = 140  # columns where stdout is no terminal, so that nothing is cut
 PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
@@ -115,6 +117,7 @@ class _Messages:
         self._quiet = quiet
         self._notes: set[str] = set()
         self._ignored = 0
+        self._packed: list[str] = []
 
     def say(self, result: FileResult) -> None:
         if result.status in (FAILED, SKIPPED) and result.message != FINISHED:
@@ -122,13 +125,18 @@ class _Messages:
             self._print(f"{result.status}: {message}")
         elif result.status == IGNORED:
             self._ignored += 1
+            if result.message == PACKED:
+                self._packed.append(result.name)
         elif result.status == DONE and result.message not in self._notes | {""} and not self._quiet:
             self._notes.add(result.message)
             self._print(f"note: {result.name}: {result.message} (said once)")
 
     def close(self) -> None:
         if self._ignored:
-            self._print(f"left alone, being hidden or no X-ray: {self._ignored} (--json names them)")
+            packed = ", ".join(self._packed[:PACKED_NAMED])
+            packed += f" and {len(self._packed) - PACKED_NAMED} more" if len(self._packed) > PACKED_NAMED else ""
+            hint = f"; packed, so unpack them first: {packed}" if packed else ""
+            self._print(f"left alone, being hidden or no X-ray: {self._ignored} (--json names them){hint}")
 
     def _print(self, text: str) -> None:
         self._console.print(printable(text), markup=False)

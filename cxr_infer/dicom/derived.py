@@ -11,17 +11,19 @@ from copy import deepcopy
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLSNearLossless,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     SecondaryCaptureImageStorage,
 )
 
-from cxr_infer.dicom.attributes import items, number, text
+from cxr_infer.dicom.attributes import ANY_BYTE, as_number, items, text, value, values
 from cxr_infer.errors import AlreadyDenoised
 from cxr_infer.radiograph import Provenance
 
@@ -32,7 +34,16 @@ SERIES_OFFSET = 1000  # from a source's series number to its result's
 LARGEST_NUMBER = (1 << 31) - 1  # of value representation IS
 DESCRIPTION_LENGTH, TEXT_LENGTH = 64, 1024  # characters of value representations LO and ST
 DENOISED = "denoised"
+METHOD = 2  # of getting from stored values to the model and back; a new one gives other pixels, and so other UIDs
+ESCAPE = b"\x1b"  # switches between character sets (ISO 2022)
 
+SECONDARY_CAPTURES = frozenset(
+    {
+        SecondaryCaptureImageStorage,
+        MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+        MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    }
+)
 # what describes the source's pixels or their encoding, signs them, or names what made the source file
 OUTDATED = (
     "SmallestImagePixelValue",
@@ -47,12 +58,6 @@ OUTDATED = (
     "DataSetTrailingPadding",
     "InstanceCreatorUID",
 )
-# transfer syntaxes that always lose something, and the names of their methods (PS3.3 C.7.6.1.1.5.1)
-LOSSY_METHODS = {
-    JPEGBaseline8Bit: "ISO_10918_1",
-    JPEGExtended12Bit: "ISO_10918_1",
-    JPEGLSNearLossless: "ISO_14495_1",
-}
 
 
 def check_new(source: Dataset) -> None:
@@ -62,41 +67,39 @@ def check_new(source: Dataset) -> None:
             raise AlreadyDenoised("is a result of cxr-infer already; give it the original")
 
 
-def mark_lossy(source: Dataset, ratio: float) -> None:
-    """Say of a data set whose transfer syntax loses something that it did, once it is decoded: it stays so for good.
+def mark_lossy(source: Dataset, method: str, ratio: float) -> None:
+    """Say of a data set whose compression lost something that it did, once it is decoded: it stays so for good.
 
-    ratio: bytes of its pixels by bytes of their compressed form.
+    method: its name (PS3.3 C.7.6.1.1.5.1). ratio: bytes of its pixels by bytes of their compressed form.
     """
-    method = LOSSY_METHODS.get(source.file_meta.TransferSyntaxUID)
-    if method is not None and text(source, "LossyImageCompression") != "01":
+    if text(source, "LossyImageCompression") != "01":
         source.LossyImageCompression = "01"
         source.LossyImageCompressionRatio = f"{ratio:.2f}"
         source.LossyImageCompressionMethod = method
 
 
-def derived_uid(source_uid: str, provenance: Provenance) -> UID:
-    """The UID of what a source becomes; the same for the same source, model and settings.
+def derived_uid(source_uid: str, provenance: Provenance, invert: bool) -> UID:
+    """The UID of what a source becomes; the same for the same source, model and settings, inversion among them.
 
     A name-based UUID (RFC 9562, version 5) below the root that is everyone's (PS3.5 B.2).
     """
-    settings = json.dumps(asdict(provenance.settings), sort_keys=True)
+    settings = json.dumps(asdict(provenance.settings) | {"invert": invert, "method": METHOD}, sort_keys=True)
     made_by = (source_uid, provenance.sha256, settings)
     return UID(f"2.25.{uuid.uuid5(NAMESPACE, json.dumps(made_by)).int}")
 
 
-def derived_dataset(source: Dataset, provenance: Provenance) -> Dataset:
+def derived_dataset(source: Dataset, provenance: Provenance, *, invert: bool = False) -> Dataset:
     """The data set of a denoised instance, but for its pixel data; the source is left as it is.
 
-    What is not mentioned here is carried over, private and unknown attributes included.
+    What is not mentioned here is carried over byte by byte, private and unknown attributes included. invert: whether
+    its sense was inverted for the model.
     """
     derived = deepcopy(source)
-    for tag in [tag for tag in derived.keys() if tag.group in (0x0000, 0x0002)]:  # noqa: SIM118 - not its elements
-        del derived[tag]
     for keyword in OUTDATED:
         if keyword in derived:
             del derived[keyword]
     now = _now(source)
-    _identify(derived, source, provenance, now)
+    _identify(derived, source, provenance, now, invert)
     _explain(derived, source, provenance, now)
     derived.file_meta = _file_meta(derived, provenance)
     derived.preamble = b"\0" * 128
@@ -113,16 +116,37 @@ def _now(source: Dataset) -> datetime:
     return datetime.now()
 
 
-def _identify(derived: Dataset, source: Dataset, provenance: Provenance, now: datetime) -> None:
+def _identify(derived: Dataset, source: Dataset, provenance: Provenance, now: datetime, invert: bool) -> None:
     """A new instance in a new series of the same study."""
-    derived.SOPInstanceUID = derived_uid(text(source, "SOPInstanceUID"), provenance)
-    derived.SeriesInstanceUID = derived_uid(text(source, "SeriesInstanceUID"), provenance)
-    series_number = int(number(source, "SeriesNumber") or 0) + SERIES_OFFSET
-    derived.SeriesNumber = series_number if series_number <= LARGEST_NUMBER else SERIES_OFFSET
-    described = text(source, "SeriesDescription")[: DESCRIPTION_LENGTH - len(f" ({DENOISED})")]
-    derived.SeriesDescription = f"{described} ({DENOISED})" if described else DENOISED
+    derived.SOPInstanceUID = derived_uid(text(source, "SOPInstanceUID"), provenance, invert)
+    derived.SeriesInstanceUID = derived_uid(text(source, "SeriesInstanceUID"), provenance, invert)
+    # a number that is none, as "A1", counts as 0
+    series_number = int(as_number(value(source, "SeriesNumber")) or 0) + SERIES_OFFSET
+    derived.SeriesNumber = series_number if 0 <= series_number <= LARGEST_NUMBER else SERIES_OFFSET
+    _append(derived, source, "SeriesDescription", DENOISED, " ({})", DESCRIPTION_LENGTH)
     derived.InstanceCreationDate = derived.ContentDate = now.strftime("%Y%m%d")
     derived.InstanceCreationTime = derived.ContentTime = now.strftime("%H%M%S.%f")
+
+
+def _append(derived: Dataset, source: Dataset, keyword: str, ours: str, joined: str, most: int) -> None:
+    """Add ASCII text of ours to an attribute whose bytes stay as they are, of whatever character set.
+
+    joined: how ours follows what is there. most: characters that the attribute may have.
+    """
+    earlier = "\\".join(map(str, values(source, keyword))).encode(ANY_BYTE)
+    added = joined.format(ours).encode("ascii")
+    earlier = _shortened(earlier, most - len(added))
+    content = earlier + added if earlier else ours.encode("ascii")[:most]
+    content += b" " * (len(content) % 2)
+    tag, representation = Tag(tag_for_keyword(keyword) or 0), dictionary_VR(keyword)
+    derived[tag] = RawDataElement(tag, representation, len(content), content, 0, False, True)
+
+
+def _shortened(content: bytes, most: int) -> bytes:
+    """The beginning of a text; all or nothing where bytes may be half a character."""
+    if len(content) <= most:
+        return content
+    return content[: max(most, 0)].rstrip() if content.isascii() and ESCAPE not in content else b""
 
 
 def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: datetime) -> None:
@@ -133,9 +157,7 @@ def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: dat
         f"Quantum mottle removed by cxr-infer {provenance.version}: model {provenance.model}, "
         f"SHA-256 {provenance.sha256}, strength {strength:g}"
     )
-    earlier = text(source, "DerivationDescription")
-    both = f"{earlier}; {how}" if earlier else how
-    derived.DerivationDescription = both if len(both) <= TEXT_LENGTH else how[:TEXT_LENGTH]
+    _append(derived, source, "DerivationDescription", how, "; {}", TEXT_LENGTH)
     derived.DerivationCodeSequence = [
         *items(derived, "DerivationCodeSequence"),
         _code("113087", "Smoothing"),  # the nearest there is
@@ -150,12 +172,11 @@ def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: dat
 
 def _image_type(source: Dataset) -> list[str]:
     """DERIVED, and whether the source came of an examination directly, as it says (PS3.3 C.7.6.1.1.2)."""
-    given = source.get("ImageType") or []
-    values = [given] if isinstance(given, str) else list(given)
-    second = values[1] if len(values) > 1 else ""
+    given = [str(one) for one in values(source, "ImageType")]
+    second = given[1] if len(given) > 1 else ""
     if not second:
-        second = "SECONDARY" if source.SOPClassUID == SecondaryCaptureImageStorage else "PRIMARY"
-    return ["DERIVED", second, *values[2:]]
+        second = "SECONDARY" if text(source, "SOPClassUID") in SECONDARY_CAPTURES else "PRIMARY"
+    return ["DERIVED", second, *given[2:]]
 
 
 def _code(value: str, meaning: str) -> Dataset:
@@ -167,8 +188,8 @@ def _code(value: str, meaning: str) -> Dataset:
 
 def _source_image(source: Dataset) -> Dataset:
     item = Dataset()
-    item.ReferencedSOPClassUID = source.SOPClassUID
-    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    item.ReferencedSOPClassUID = text(source, "SOPClassUID")
+    item.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
     item.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
     item.SpatialLocationsPreserved = "YES"
     return item
@@ -187,8 +208,8 @@ def _equipment(provenance: Provenance, now: datetime) -> Dataset:
 
 def _file_meta(derived: Dataset, provenance: Provenance) -> FileMetaDataset:
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = derived.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = derived.SOPInstanceUID
+    meta.MediaStorageSOPClassUID = UID(text(derived, "SOPClassUID"))
+    meta.MediaStorageSOPInstanceUID = UID(text(derived, "SOPInstanceUID"))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(f"2.25.{NAMESPACE.int}")
     meta.ImplementationVersionName = f"CXR_INFER_{provenance.version}"[:16]  # characters of value representation SH

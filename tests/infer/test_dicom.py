@@ -153,8 +153,8 @@ def test_without_pydicom_a_line_says_what_to_install(tmp_path: Path) -> None:
 
 
 def test_a_missing_plugin_is_told_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = encoded(computed(stored(RAMP, 8), 8), RLELossless)
-    monkeypatch.setattr("cxr_infer.dicom.stored.PLUGIN", "absent")
+    content = encoded(computed(stored(RAMP, 8), 8), JPEG2000Lossless)
+    monkeypatch.setitem(sys.modules, "openjpeg", None)
     assert "needs pip install 'cxr-infer[dicom]'" in refusal(content)
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from cxr_infer import denoise
-from cxr_infer.dicom.scale import BAD_WINDOW, LOW_RANGE, OWN_LOG_RANGE, OWN_RANGE, window
+from cxr_infer.dicom.grayscale import BAD_WINDOW, LOW_RANGE, OWN_LOG_RANGE, OWN_RANGE, window
 from cxr_infer.errors import ImageError
 from cxr_infer.metrics import psnr
 from tests.infer.dicom_files import (
@@ -53,6 +53,7 @@ def gray_images(draw: st.DrawFn) -> Dataset:
         attributes["VOILUTFunction"] = kind
     if draw(st.booleans()):
         ends = draw(st.tuples(st.integers(first, last), st.integers(first, last)))
+        assume(((pixels < min(ends)) | (pixels > max(ends))).any())  # else there is no image
         attributes |= {"PixelPaddingValue": ends[0], "PixelPaddingRangeLimit": ends[1]}
     relationship = draw(st.sampled_from(["LIN", "LOG"]))
     if draw(st.booleans()):
@@ -177,7 +178,9 @@ def test_voi_luts_are_applied_and_bad_ones_are_not() -> None:
     assert read_set(computed(pixels, 12, VOILUTSequence=[lut])).notes == (BAD_WINDOW,)
     lut.LUTData = [1, 2, 3]
     assert "fewer entries" in refusal(encoded(computed(pixels, 12, VOILUTSequence=[lut])))
-    assert "same value" in refusal(encoded(computed(pixels, 12, RescaleSlope=0, RescaleIntercept=1)))
+    flat = lookup_table(0, 12, [7] * 4096)
+    flat.ModalityLUTType = "US"
+    assert "same value" in refusal(encoded(computed(pixels, 12, ModalityLUTSequence=[flat])))
 
 
 def test_modality_luts_are_applied() -> None:

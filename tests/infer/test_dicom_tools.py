@@ -34,7 +34,7 @@ def tool(name: str) -> str:
     """The path of a program; CI installs them all, elsewhere the test says which one it misses."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install dcmtk dicom3tools orthanc")
+        pytest.skip(f"{name} is not installed: apt-get install dcmtk dicom3tools libgdcm-tools orthanc")
     return found
 
 

@@ -50,7 +50,7 @@ def main() -> None:
     write_dicom(dicom, noisy)
     seen = {
         jpeg: read_picture(jpeg, jpeg.read_bytes(), ReadOptions(), ".png").unit(),
-        dicom: read_dicom(dicom, dicom.read_bytes(), ReadOptions()).unit(),
+        dicom: read_dicom(dicom, dicom.read_bytes(), ReadOptions()).shown(),
     }
     for path, unit in seen.items():
         path.with_suffix(path.suffix + ".f32").write_bytes(np.ascontiguousarray(unit, dtype="<f4").tobytes())
