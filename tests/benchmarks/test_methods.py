@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.detail import contrast_kept, flat_field
+from benchmarks.detail import contrast_kept, flat_field, mottle_of
 from benchmarks.lines import lost_and_false_lines
 from benchmarks.methods import BM3D, NOISY, anscombe, classical, inverse_anscombe, model
 from benchmarks.quality import by_dose, compare
@@ -42,7 +42,7 @@ def test_a_method_that_gives_no_numbers_is_not_measured(clean: FloatImage, wrong
         return result
 
     for measure in (
-        lambda: contrast_kept([clean], broken, 71.0),
+        lambda: contrast_kept([clean], broken, mottle_of(71.0)),
         lambda: flat_field(broken, 71.0),
         lambda: lost_and_false_lines([clean], broken, 71.0),
         lambda: list(compare({"a": clean}, by_dose(), {"broken": broken})),
