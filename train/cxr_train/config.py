@@ -13,7 +13,7 @@ class NoiseConfig:
     highest_dose: float = 2400.0
     clean_share: float = 0.08  # crops left as they are: a clean image must come back unchanged
     processed_share: float = 0.3  # of those: compressed, smoothed or cut off by others before
-    poisson_share: float = 0.34  # crops with plain Poisson mottle; the others have noise as detectors make it
+    poisson_share: float = 0.4  # crops with plain Poisson mottle; the others have noise as detectors make it
     most_sd: float = 40.0  # gray levels, of that
     published_share: float = 0.5  # whole-image models: share at the published dose, the others over the range
 
@@ -38,7 +38,7 @@ class TrainConfig:
     pairs: int = 2  # of crops (`window`) with and without faint inserts in the same noise, see `contrast_lost`
     pair_weight: float = 0.4  # of the contrast lost between them, beside the loss of all crops
     map_weight: float = 0.3  # of what `NoiseMaps` says beside the truth (`window`)
-    line_weight: float = 12.0  # of lines lost and made up beside the loss (`window`), see `lines_wrong`
+    line_weight: float = 20.0  # of lines lost and made up beside the loss (`window`), see `lines_wrong`
     ssim_weight: float = 3.0  # of 1 - SSIM beside the loss (`window`)
     quantised_share: float = 0.5  # of the steps (`window`) that compute on the 8-bit grids, see `quantise`
     insert_weight: float = 4.0  # added loss weight on an insert's pixels

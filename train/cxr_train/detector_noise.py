@@ -64,7 +64,7 @@ class Recipe:
         factor = float(rng.uniform(1.5, MOST_FACTOR)) if rng.random() < 0.08 else 1.0
         small = int(np.ceil(side / factor))
         low, high = np.log((SD_RANGE[0], most_sd))
-        sharpened = rng.random() < 0.2
+        sharpened = rng.random() < 0.28
         return Recipe(
             sd=float(np.exp(rng.uniform(low, high))) / 255,
             curve=draw_curve(rng),
