@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from cxr_infer.intensity import to_unit
 from cxr_infer.metrics import SSIM_C1, SSIM_C2, SSIM_RADIUS, SSIM_SIGMA, psnr_of_mse
 from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
-from cxr_train.detector_noise import SHAPE_SCALES
+from cxr_train.detector_noise import SHAPE_SCALES, FloatImage, Recipe
 from cxr_train.models import WHOLE_IMAGE_SIDE
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
 from cxr_train.noise_maps import maps_of
@@ -61,6 +62,20 @@ def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
     return quantise(saturating_mottle(clean, white, rng))
 
 
+def validation_pair(image: FloatImage, name: str, index: int) -> tuple[FloatImage, FloatImage]:
+    """Noisy and clean of one of SCORED or CLEAN, the same at every validation. image: (S, S) float32 in [0, 1]."""
+    if name == CLEAN:
+        return image, image
+    if name == DETECTOR:
+        recipe = Recipe.draw(len(image), np.random.default_rng([index, len(image)]))
+        exposed = replace(recipe, sd=DETECTOR_SD).expose(image)
+        return exposed.noisy, exposed.clean
+    return noisy_validation(image, SCORED[name], index), image
+
+
+CLEAN, DETECTOR = "psnr_clean", "psnr_detector"  # validated without noise, and with that of random detectors
+DETECTOR_SD = 8 / 255  # [0, 1], root mean square
+SCORED = {f"psnr_q{white:.0f}": white for white in VALIDATION_DOSES} | {DETECTOR: 0.0}  # photons at white
 CONTRAST = 2.0  # see `contrast_lost`
 SSIM_STRIDE = 4  # px between the windows of SSIM: neighbouring ones overlap enough, and the loss costs a tenth
 ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
@@ -153,7 +168,7 @@ class WindowTask(Task):
     It is quadratic up to three times that error and linear beyond. An absolute error (a median) would give up a faint
     line that is more likely absent than present; the quadratic (a mean) keeps it in proportion. Beside it 1 - SSIM,
     which counts what is wrong in faint texture.
-    Validated by PSNR at several doses with the estimated level.
+    Validated by PSNR at several doses and under noise of random detectors.
     """
 
     BEND = 3.0
@@ -185,18 +200,16 @@ class WindowTask(Task):
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        for white in (*VALIDATION_DOSES, 0.0):
-            name = f"psnr_q{white:.0f}" if white else "psnr_clean"
+        for name in (*SCORED, CLEAN):
             errors: dict[str, list[float]] = {name: [], f"{name}_int8": []}
-            for index, clean in enumerate(self.validation):
-                noisy = noisy_validation(clean, white, index) if white else clean
+            for index, image in enumerate(self.validation):
+                noisy, clean = validation_pair(image, name, index)
                 for key, on in zip(errors, (False, True), strict=True):
                     with torch.no_grad(), quantised(model, on=on):
                         denoised = model(torch.from_numpy(noisy)[None, None].to(device))[0, 0].cpu().numpy()
                     errors[key].append(psnr_of_mse(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
             metrics |= {key: float(np.mean(values)) for key, values in errors.items()}
-        scored = [f"psnr_q{white:.0f}{suffix}" for white in VALIDATION_DOSES for suffix in ("", "_int8")]
-        metrics["score"] = -float(np.mean([metrics[key] for key in scored]))
+        metrics["score"] = -float(np.mean([metrics[f"{name}{suffix}"] for name in SCORED for suffix in ("", "_int8")]))
         return metrics
 
     def calibrate(self, model: nn.Module) -> None:
