@@ -33,12 +33,12 @@ EXAMPLE_SIDE = 64  # px, of the window with which the graph is traced; height an
 PURPOSES = {
     "original": "published baseline, whole image at 512x512: redraws the broad shapes only, loses all fine detail",
     "new": "published baseline, deeper, whole image at 512x512: redraws the broad shapes only, loses all fine detail",
-    "window": "the one to use: removes mottle at native resolution in windows; keeps markers, lines "
-    "and nodules, the faintest at less contrast",
+    "window": "the one to use: finds the noise of any detector by itself and removes it at native resolution in windows; "
+    "keeps markers, lines and nodules, the faintest at less contrast",
 }
 # Windows of this many px on a side plus the overlap: what fits goes through the network whole. The least overlap was
-# chosen by the difference to whole-image inference: at most 0.6 gray levels of 255 at 12 and 20 photons in float32.
-WINDOW, OVERLAP = 1024, 96
+# chosen by the difference to whole-image inference: SEAM gray levels of 255 at most at 12 and 20 photons in float32.
+WINDOW, OVERLAP = 1024, 128
 INT8_MEMORY_PER_PIXEL = 75  # bytes, as in ModelCard: 63 were measured, 212 in float32
 
 
