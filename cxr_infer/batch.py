@@ -25,7 +25,7 @@ from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.noise_words import NOTES, noise_figures
 from cxr_infer.output import State
 from cxr_infer.plan import Job, Plan, by_content
-from cxr_infer.radiograph import Provenance, Radiograph
+from cxr_infer.radiograph import METHOD, Provenance, Radiograph
 from cxr_infer.records import digest
 from cxr_infer.results import CUT_SHORT, DONE, FAILED, FINISHED, IGNORED, IN_THE_WAY, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import ReadOptions, Settings
@@ -133,7 +133,8 @@ class Run:
     @property
     def made_by(self) -> bytes:
         """By which an output knows what made a result."""
-        return digest(repr((self.model.sha256, self.settings, self.reading.white, self.reading.invert)).encode())
+        reading = (self.reading.white, self.reading.invert)
+        return digest(repr((METHOD, self.model.sha256, self.settings, reading)).encode())
 
     @property
     def provenance(self) -> Provenance:
