@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import cv2
 
 from cxr_infer import __version__
+from cxr_infer.address_space import lacks_memory
 from cxr_infer.denoiser import Model
 from cxr_infer.display import Pairs, View, paired, view
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
@@ -254,10 +255,12 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
     except OSError as error:
         return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
-    except (MemoryError, cv2.error) as error:
-        lack = isinstance(error, MemoryError) or error.code == cv2.Error.StsNoMem
+    except cv2.error as error:
+        lack = error.code == cv2.Error.StsNoMem
         return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
     except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
+        if lacks_memory(error):
+            return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
         reason = f"{type(error).__name__} in {stage.__qualname__}, which is a fault of cxr-infer; please report it"
         return FileResult(job.name, FAILED, f"{job.source}: {reason}")
 

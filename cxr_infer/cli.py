@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxr_infer import __version__
+from cxr_infer.address_space import spare_addresses
 from cxr_infer.attempts import exit_despite_work
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.options import (
@@ -345,5 +346,6 @@ def web_command(
 def main() -> None:
     warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
     keep_streams_ours()
+    spare_addresses()
     with exit_despite_work():
         app()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.address_space import LACK, lacks_memory
 from cxr_infer.attempts import attempt
 from cxr_infer.errors import ImageError, ModelError
 from cxr_infer.files import read_content
@@ -73,6 +74,8 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
     except TimeoutError:
         raise ModelError(f"{path}: takes more than {LOAD_SECONDS:g} s to load; is it a denoiser?") from None
     except Exception as error:  # onnxruntime raises a dozen unrelated types
+        if lacks_memory(error):
+            raise ModelError(f"{path}: cannot be loaded: {LACK}") from error
         raise ModelError(
             f"{path}: onnxruntime cannot load it ({first_line(error)}); is it a complete .onnx file?"
         ) from error
