@@ -285,11 +285,12 @@ def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
     height, width = item.result.pixels.shape
     figures, message = compare_with_reference(item.job.name, item.result, run.reference, run.reading)
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
+    notes = (*item.result.notes, *item.result.encoding_notes(run.settings))
     note = NOTES.get(noise["mottle_left"], "")
     return FileResult(
         item.job.name,
         DONE,
-        "; ".join(filter(None, (item.note, message, note, *item.result.notes))),
+        "; ".join(filter(None, (item.note, message, note, *notes))),
         output=output,
         width=width,
         height=height,

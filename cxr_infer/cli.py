@@ -19,6 +19,7 @@ from cxr_infer.address_space import spare_addresses
 from cxr_infer.attempts import exit_despite_work
 from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
 from cxr_infer.options import (
+    CompressOption,
     DeidentifyOption,
     InvertOption,
     MaxPixelsOption,
@@ -33,7 +34,7 @@ from cxr_infer.options import (
     WhiteOption,
     WindowOption,
 )
-from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_PORT
+from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, REPORT_LIMIT, WEB_PORT
 from cxr_infer.streams import keep_streams_ours
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def dir_command(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
     invert: InvertOption = False,
+    compress: CompressOption = NONE,
     deidentify: DeidentifyOption = "no",
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
@@ -125,7 +127,7 @@ def dir_command(
     results = open_storage(out if out is not None else default_output(source))
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
-    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    settings = Settings(strength, window, overlap, repair_wrapped, memory, compress)
     reading = ReadOptions(max_pixels, white, invert)
     planned = plan.make_plan(originals, results, shard=share)
     loaded = load_model(model, precision=precision, threads=threads)
@@ -192,6 +194,7 @@ def file_command(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
     invert: InvertOption = False,
+    compress: CompressOption = NONE,
     deidentify: DeidentifyOption = "no",
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -203,7 +206,7 @@ def file_command(
     from cxr_infer.settings import ReadOptions, Settings
 
     check_deidentify(deidentify)
-    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    settings = Settings(strength, window, overlap, repair_wrapped, memory, compress)
     reading = ReadOptions(max_pixels, white, invert)
     job = plan.single_job(source, target, overwrite=overwrite)
     loaded = load_model(model, precision=precision, threads=threads)

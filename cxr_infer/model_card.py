@@ -138,7 +138,7 @@ def card_path(onnx: Path) -> Path:
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a plain file. Raises ImageError where it is none, and OSError."""
     with open_plain(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def write_card(card: ModelCard, onnx: Path) -> str:

@@ -81,5 +81,8 @@ class Radiograph(Protocol):
     def restored(self, denoised: FloatImage) -> Radiograph:
         """The same file with other pixels. denoised: as `unit` gives them; equal ones give equal stored values."""
 
+    def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
+        """What a user should know about how `encode` writes it with these settings, likewise."""
+
     def encode(self, provenance: Provenance) -> bytes:
         """The whole file, of the kind that it was read from, without loss."""

@@ -82,8 +82,9 @@ def derived_uid(source_uid: str, provenance: Provenance, invert: bool) -> UID:
 
     A name-based UUID (RFC 9562, version 5) below the root that is everyone's (PS3.5 B.2).
     """
-    settings = json.dumps(asdict(provenance.settings) | {"invert": invert, "method": METHOD}, sort_keys=True)
-    made_by = (source_uid, provenance.sha256, settings)
+    settings = asdict(provenance.settings) | {"invert": invert, "method": METHOD}
+    del settings["compress"]  # which changes no pixel
+    made_by = (source_uid, provenance.sha256, json.dumps(settings, sort_keys=True))
     return UID(f"2.25.{uuid.uuid5(NAMESPACE, json.dumps(made_by)).int}")
 
 
