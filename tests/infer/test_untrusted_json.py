@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cxr_infer import ModelError, load_model
+from cxr_infer.errors import UsageError
 from cxr_infer.image_io import write_image
 from cxr_infer.manifest import read_manifest
 from cxr_infer.model_card import METADATA_KEY, ModelCard, read_card_file
@@ -117,10 +118,14 @@ def test_hostile_record_lines_say_nothing_and_the_others_what_they_did(tmp_path:
     hostile += [b"[]", b'"text"', b"1", b'{"name": 1}', b'{"name": "a", "source": 5, "made_by": [], "result": {}}']
     assert [parse_line(line) for line in hostile] == [None] * len(hostile)
     path = tmp_path / "records"
-    short = [line for line in hostile if len(line) < LONGEST_LINE]  # longer ones are refused: see test_paths
-    path.write_bytes(b"\n".join([*short, entry.line("a.png")]))
+    bearable = [line for line in hostile if len(line) < LONGEST_LINE]
+    path.write_bytes(b"\n".join([*bearable, entry.line("a.png")]))
     with path.open("rb") as file:
         assert list(read_lines(file, path)) == [("a.png", entry)]
+    for line in set(hostile) - set(bearable):
+        path.write_bytes(line + b"\n")
+        with path.open("rb") as file, pytest.raises(UsageError, match=r"records: holds a line that is too long"):
+            list(read_lines(file, path))
 
 
 def test_a_run_goes_on_where_a_record_file_is_hostile(run: Run, tmp_path: Path, identity_onnx: Path) -> None:
@@ -129,8 +134,7 @@ def test_a_run_goes_on_where_a_record_file_is_hostile(run: Run, tmp_path: Path, 
     command = ("cxr-infer", "dir", "in", "--model", "x.onnx", "--quiet")
     assert run(*command).returncode == 0
     records = next((tmp_path / "in-denoised").rglob(MANIFEST))
-    deep = b"[" * 50_000 + b"]" * 50_000
-    records.write_bytes(deep + b"\n" + records.read_bytes())
+    records.write_bytes(DEEP[150_000:250_000].encode() + b"\n" + records.read_bytes())
     again = run(*command)
     assert (again.returncode, again.stderr) == (0, "")
 
