@@ -9,24 +9,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import cv2
 
 from cxr_infer import __version__
+from cxr_infer.address_space import lacks_memory
 from cxr_infer.denoiser import Model
 from cxr_infer.display import Pairs, View, paired, view
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.image_io import most_bytes
-from cxr_infer.kinds import READABLE_SUFFIXES, output_name, plain_name, read_radiograph
-from cxr_infer.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.kinds import output_name, read_radiograph
 from cxr_infer.mottle import Mottle, estimate_mottle
 from cxr_infer.noise_words import NOTES, noise_figures
 from cxr_infer.output import State
 from cxr_infer.plan import Job, Plan, by_content
-from cxr_infer.radiograph import Provenance, Radiograph
+from cxr_infer.radiograph import METHOD, Provenance, Radiograph
 from cxr_infer.records import digest
+from cxr_infer.references import compare_with_reference
 from cxr_infer.results import CUT_SHORT, DONE, FAILED, FINISHED, IGNORED, IN_THE_WAY, PENDING, SKIPPED, FileResult
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.stages import in_stages
@@ -133,7 +134,8 @@ class Run:
     @property
     def made_by(self) -> bytes:
         """By which an output knows what made a result."""
-        return digest(repr((self.model.sha256, self.settings, self.reading.white, self.reading.invert)).encode())
+        reading = (self.reading.white, self.reading.invert)
+        return digest(repr((METHOD, self.model.sha256, self.settings, reading)).encode())
 
     @property
     def provenance(self) -> Provenance:
@@ -253,10 +255,12 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
     except OSError as error:
         return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
-    except (MemoryError, cv2.error) as error:
-        lack = isinstance(error, MemoryError) or error.code == cv2.Error.StsNoMem
+    except cv2.error as error:
+        lack = error.code == cv2.Error.StsNoMem
         return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
     except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
+        if lacks_memory(error):
+            return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
         reason = f"{type(error).__name__} in {stage.__qualname__}, which is a fault of cxr-infer; please report it"
         return FileResult(job.name, FAILED, f"{job.source}: {reason}")
 
@@ -279,13 +283,14 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
 def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
     """The record of a result that was written to `output`."""
     height, width = item.result.pixels.shape
-    figures, message = _compare(item.job.name, item.result, run)
+    figures, message = compare_with_reference(item.job.name, item.result, run.reference, run.reading)
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
+    notes = (*item.result.notes, *item.result.encoding_notes(run.settings))
     note = NOTES.get(noise["mottle_left"], "")
     return FileResult(
         item.job.name,
         DONE,
-        "; ".join(filter(None, (item.note, message, note, *item.result.notes))),
+        "; ".join(filter(None, (item.note, message, note, *notes))),
         output=output,
         width=width,
         height=height,
@@ -297,34 +302,3 @@ def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
         **noise,
         **figures,
     )
-
-
-def find_reference(name: str, reference: Path) -> Path | None:
-    """The reference of an image: the same path under the directory, or the same stem there with another suffix."""
-    exact = reference / plain_name(name)
-    if exact.is_file():
-        return exact
-    candidates = (exact.with_suffix(suffix) for suffix in sorted(READABLE_SUFFIXES))
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _compare(name: str, result: Radiograph, run: Run) -> tuple[dict[str, Any], str]:
-    """MSE, PSNR and SSIM against the reference, and notes on it; or none and the reason."""
-    if run.reference is None:
-        return {}, ""
-    path = find_reference(name, run.reference)
-    if path is None:
-        return {}, "no reference of that name"
-    try:
-        content = read_content(path, most_bytes(run.reading))
-        reference = read_radiograph(path, content, run.reading, path)
-    except ImageError as error:
-        return {}, f"reference: {error}"
-    clean = reference.shown()
-    if clean.shape != result.pixels.shape:
-        (h, w), (height, width) = clean.shape, result.pixels.shape
-        return {}, f"the reference is {w}x{h}, the image {width}x{height}"
-    denoised = result.shown()
-    notes = "; ".join(f"reference: {note}" for note in reference.notes if note not in result.notes)
-    error_mse = mse(clean, denoised)
-    return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, notes

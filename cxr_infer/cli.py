@@ -7,7 +7,6 @@ a result, or a report could not be written, 2 wrong usage or an unusable model, 
 from __future__ import annotations
 
 import contextlib
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxr_infer import __version__
+from cxr_infer.address_space import spare_addresses
 from cxr_infer.attempts import exit_despite_work
-from cxr_infer.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
+from cxr_infer.exit_status import SOME_FAILED, print_error, reports_errors
 from cxr_infer.options import (
+    CompressOption,
     DeidentifyOption,
     InvertOption,
     MaxPixelsOption,
@@ -32,7 +33,8 @@ from cxr_infer.options import (
     WhiteOption,
     WindowOption,
 )
-from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_PORT
+from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, REPORT_LIMIT
+from cxr_infer.small_commands import SMALL_COMMANDS
 from cxr_infer.streams import keep_streams_ours
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def dir_command(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
     invert: InvertOption = False,
+    compress: CompressOption = NONE,
     deidentify: DeidentifyOption = "no",
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
@@ -109,6 +112,7 @@ def dir_command(
     from cxr_infer.errors import UsageError
     from cxr_infer.interrupts import stop_on_signals
     from cxr_infer.json_report import describe_run
+    from cxr_infer.progress import progress_over
     from cxr_infer.radiograph import check_deidentify
     from cxr_infer.report_files import JSON_SUFFIXES, PAGE_SUFFIXES, check_report
     from cxr_infer.reports import Reports
@@ -124,7 +128,7 @@ def dir_command(
     results = open_storage(out if out is not None else default_output(source))
     if reference is not None and not reference.is_dir():
         raise UsageError(f"{reference}: not a directory; give --reference the clean images")
-    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    settings = Settings(strength, window, overlap, repair_wrapped, memory, compress)
     reading = ReadOptions(max_pixels, white, invert)
     planned = plan.make_plan(originals, results, shard=share)
     loaded = load_model(model, precision=precision, threads=threads)
@@ -140,7 +144,7 @@ def dir_command(
         Reports(json_file, html_file, report_limit, len(planned.names), print_error) as reports,
     ):
         summary, shown = Summary(), report.Shown()
-        with report.progress_over(total, "denoising", quiet) as advance:
+        with progress_over(total, "denoising", quiet) as advance:
             for result in batch.denoise_files(
                 planned,
                 loaded,
@@ -191,6 +195,7 @@ def file_command(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
     invert: InvertOption = False,
+    compress: CompressOption = NONE,
     deidentify: DeidentifyOption = "no",
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -202,7 +207,7 @@ def file_command(
     from cxr_infer.settings import ReadOptions, Settings
 
     check_deidentify(deidentify)
-    settings = Settings(strength, window, overlap, repair_wrapped, memory)
+    settings = Settings(strength, window, overlap, repair_wrapped, memory, compress)
     reading = ReadOptions(max_pixels, white, invert)
     job = plan.single_job(source, target, overwrite=overwrite)
     loaded = load_model(model, precision=precision, threads=threads)
@@ -211,89 +216,6 @@ def file_command(
     summary.add(result)
     shown.add(result)
     report.print_results(shown, summary, f"{loaded.title}: {target}")
-
-
-@app.command("models")
-@reports_errors
-def models_command(
-    verify: Annotated[bool, typer.Option("--verify", help="Check their hashes and run their test tensors.")] = False,
-) -> None:
-    """List the models that are installed."""
-    from cxr_infer import report
-    from cxr_infer.installed import installed_models
-
-    if verify:
-        from cxr_infer.verify import verify_models
-
-        found = verify_models()
-        report.print_verified(found)
-        problems = [one.problem for one in found if one.problem]
-        for problem in problems:
-            print_error(problem)
-        raise typer.Exit(WRONG_USAGE if problems else 0)
-    rows = [
-        [
-            m.name,
-            m.precision,
-            m.purpose,
-            f"{m.bytes / 1e6:.1f} MB",
-            m.sha256[:16],
-            "yes" if m.intact else "NO: reinstall",
-            str(m.path),
-        ]
-        for m in installed_models()
-    ]
-    report.print_table(
-        "installed models", ("model", "precision", "what it is for", "size", "sha256", "intact", "file"), rows
-    )
-
-
-@app.command("compare")
-@reports_errors
-def compare_command(
-    clean: Annotated[Path, typer.Argument(metavar="CLEAN", help="The clean X-ray.")],
-    noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="The same X-ray with mottle, of the same size.")],
-    out: Annotated[Path, typer.Option(help="Where the figure goes, a .png.")] = Path("comparison.png"),
-    repair_wrapped: RepairOption = False,
-    threads: ThreadsOption = None,
-    max_pixels: MaxPixelsOption = MAX_PIXELS,
-    white: WhiteOption = None,
-    invert: InvertOption = False,
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Draw clean, noisy and every model's result side by side, with their figures and a zoomed inset."""
-    from cxr_infer import compare, report
-    from cxr_infer.settings import ReadOptions
-
-    reading = ReadOptions(max_pixels, white, invert)
-    comparison, notes = compare.compare_files(
-        clean, noisy, out, reading, repair_wrapped=repair_wrapped, threads=threads, overwrite=overwrite
-    )
-    for note in notes:
-        print_error(note)
-    rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", f"{row.mse:.5f}"] for row in comparison]
-    report.print_table(f"{noisy} against {clean}", ("image", "PSNR dB", "SSIM", "MSE"), rows)
-    report.print_line(f"the figure is {out}")
-
-
-@app.command("sample")
-@reports_errors
-def sample_command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the noisy phantoms go.")],
-    size: Annotated[int, typer.Option(help="Side of the images in px.")] = 512,
-    seed: Annotated[int, typer.Option(help="Seed of the first phantom's anatomy and mottle.")] = 1,
-    dose: Annotated[float | None, typer.Option(help="Photons at white. Default: 20 to 600, a phantom each.")] = None,
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Write chest phantoms with mottle to DIR, and their clean references to DIR-clean."""
-    from cxr_infer import report
-    from cxr_infer.sample import write_samples
-
-    samples = write_samples(directory, size=size, seed=seed, dose=dose, overwrite=overwrite)
-    report.print_line(
-        f"{len(samples.names)} noisy phantoms are in {samples.noisy}, their clean references in {samples.clean}"
-    )
-    report.print_line(f"try: cxr-infer dir {samples.noisy} --model window --reference {samples.clean}")
 
 
 def _engine(
@@ -315,35 +237,13 @@ def _engine(
     return contextlib.nullcontext()
 
 
-@app.command("web")
-@reports_errors
-def web_command(
-    port: Annotated[int, typer.Option(help="Port on this machine's loopback; 0 for any that is free.")] = WEB_PORT,
-    wasm: Annotated[
-        Path | None,
-        typer.Option(
-            help="onnxruntime-web as `npm pack` fetches it, a .tgz, or a folder with its files. "
-            "Default: the .tgz or node_modules in the current directory."
-        ),
-    ] = None,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
-) -> None:
-    """Serve the page that denoises in a browser, to this machine only."""
-    from cxr_infer import report, web
-
-    runtime = web.needed_runtime()
-    files = web.served_files(web.read_runtime(runtime, wasm, Path.cwd()))
-
-    def announce(address: str) -> None:
-        report.print_line(f"{address}  (Ctrl-C ends it)")
-        sys.stdout.flush()  # whoever reads it through a pipe waits for it
-
-    web.serve(web.PageServer(files, port), announce, open_browser=not no_browser)
-    report.print_line("stopped")
+for _name, _command in SMALL_COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def main() -> None:
     warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
     keep_streams_ours()
+    spare_addresses()
     with exit_despite_work():
         app()

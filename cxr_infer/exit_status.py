@@ -11,6 +11,7 @@ from typing import ParamSpec
 
 import typer
 
+from cxr_infer.address_space import LACK, lacks_memory
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.interrupts import SIGNAL_STATUS
 from cxr_infer.printable import printable
@@ -21,7 +22,8 @@ P = ParamSpec("P")
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command end with one line on stderr and the right status, never a traceback, on this project's errors."""
+    """Make a command end with one line on stderr and the right status, never a traceback, on this project's errors
+    and where memory is lacking."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -34,6 +36,11 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             print_error("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+        except (MemoryError, RuntimeError, ImportError, OSError) as error:
+            if not lacks_memory(error):
+                raise
+            print_error(LACK)
+            raise typer.Exit(SOME_FAILED) from None
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

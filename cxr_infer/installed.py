@@ -36,7 +36,7 @@ def model_path(name: str | Path, precision: str = AUTO) -> Path:
     path = Path(name)
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"unknown model {str(name)!r}; use {', '.join(MODEL_NAMES)} or the path of an .onnx file")
-    if not path.is_file():
+    if not path.exists():  # what there is else than a file is said when it is read
         raise ModelError(f"{path}: no such model file; check the path")
     if precision != AUTO:
         raise UsageError(f"{path}: an .onnx file has one precision, its own; leave --precision out")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
+from cxr_infer.files import open_plain
 from cxr_infer.settings import Settings
 from cxr_infer.untrusted_json import read_object
 
@@ -67,7 +68,8 @@ class FileEntry:
         for name, entry in entries.items():
             path = self.folder / entry["npy"]
             try:
-                arrays[name] = np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+                with open_plain(path) as file:
+                    arrays[name] = np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
             except (OSError, ValueError, EOFError) as error:
                 raise ModelError(f"{path}: test tensor missing or damaged; reinstall cxr-infer") from error
         return arrays

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_infer.errors import ModelError
+from cxr_infer.files import open_plain
 from cxr_infer.untrusted_json import read_object
 
 MODEL_NAMES = ("original", "new", "window")
@@ -135,8 +136,9 @@ def card_path(onnx: Path) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Hex SHA-256 of a plain file. Raises ImageError where it is none, and OSError."""
+    with open_plain(path) as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def write_card(card: ModelCard, onnx: Path) -> str:

@@ -37,6 +37,9 @@ InvertOption = Annotated[
     bool,
     typer.Option("--invert", help="The files are wrong about black and white; results are swapped as they are."),
 ]
+CompressOption = Annotated[
+    str, typer.Option(help="keep: DICOM results are compressed without loss as their sources were, RLE or JPEG 2000.")
+]
 DeidentifyOption = Annotated[
     str, typer.Option(help="Only `no`: a DICOM result carries the patient's data as its source does.")
 ]

@@ -23,13 +23,11 @@ from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.files import cannot_write
 from cxr_infer.folder import HELD, OF_FOLDERS, Folder, folder_below
 from cxr_infer.locks import OUTLASTS_REPLACING, is_free, locked, open_locked
+from cxr_infer.record_files import MANIFEST, RECORD_FILES, record_file, worker_file
 from cxr_infer.records import Entry, Records, digest, digest_of, read_lines, starts_of
 from cxr_infer.shard import Shard, is_sibling
 
-__all__ = ["MANIFEST", "OutputDirectory", "State", "digest", "is_record_file", "record_file", "worker_file"]
-
-MANIFEST = ".cxr-infer.jsonl"
-RECORD_FILES = ".cxr-infer*.jsonl"
+__all__ = ["MANIFEST", "OutputDirectory", "State", "digest"]
 
 
 class State(Enum):
@@ -40,21 +38,6 @@ class State(Enum):
     OUTDATED = "a result of this program, from other content or by another model or settings"
     DAMAGED = "a result of this program, cut short"
     FOREIGN = "a file that is no result of this program, or was changed since"
-
-
-def is_record_file(name: str) -> bool:
-    """Whether a run records results under that name, on some disk."""
-    return fnmatchcase(name.casefold(), RECORD_FILES)
-
-
-def record_file(shard: Shard | None) -> str:
-    """The name of the file in which a run records its results."""
-    return MANIFEST if shard is None else f".cxr-infer.{shard.label}.jsonl"
-
-
-def worker_file(label: str, run: str, worker: str) -> str:
-    """The name of the file in which a worker of a run records its results."""
-    return f".cxr-infer.{label}{run}-{worker}.jsonl"
 
 
 class OutputDirectory:

@@ -18,7 +18,7 @@ from cxr_infer.errors import ImageError
 from cxr_infer.intensity import Pixels, from_unit, full_scale, swapped, to_unit
 from cxr_infer.radiograph import FloatImage, Provenance
 from cxr_infer.resolution import Resolution, to_phys
-from cxr_infer.settings import ReadOptions
+from cxr_infer.settings import ReadOptions, Settings
 
 # Measured on denoised 1024 px X-rays: 11 ms a megapixel and 2.2 bits a pixel. zlib's own search for repeats (strategy
 # "default", levels 1 / 3 / 6) took 18 / 31 / 104 ms for 2.8 / 2.6 / 2.3 bits; of the other filters, Paeth took 13 ms
@@ -134,6 +134,10 @@ class Picture:
         if self.white is not None:
             stored = np.where(self.pixels > self.white, self.pixels, stored)
         return replace(self, pixels=stored)
+
+    def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
+        """None: each kind of picture has one way to be written."""
+        return ()
 
     def encode(self, provenance: Provenance | None = None) -> bytes:
         """The file, provenance or not: pictures have no agreed place for it. Raises ImageError for another suffix."""

@@ -14,6 +14,11 @@ from cxr_infer.settings import Settings
 
 FloatImage = NDArray[np.float32]
 
+# Of the way from a file's stored values to the network and back: decoding, windows, scales, estimates, rounding. To be
+# raised by every change after which the same file, model and settings give other pixels: results of an earlier method
+# then count as outdated, and DICOM gets other UIDs.
+METHOD = 2
+
 
 def check_deidentify(choice: str) -> None:
     """Raises UsageError for anything but `no`: whoever wants de-identified files needs a tool made for that."""
@@ -75,6 +80,9 @@ class Radiograph(Protocol):
 
     def restored(self, denoised: FloatImage) -> Radiograph:
         """The same file with other pixels. denoised: as `unit` gives them; equal ones give equal stored values."""
+
+    def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
+        """What a user should know about how `encode` writes it with these settings, likewise."""
 
     def encode(self, provenance: Provenance) -> bytes:
         """The whole file, of the kind that it was read from, without loss."""

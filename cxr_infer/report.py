@@ -1,33 +1,22 @@
-"""What the command line shows: tables on stdout, progress on stderr. Drawing only; nothing is computed here."""
+"""What the command line shows of results: tables on stdout. Drawing only; nothing is computed here."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from cxr_infer.listing import PACKED
 from cxr_infer.model_card import RESEARCH_USE
 from cxr_infer.mottle import CORRELATED
 from cxr_infer.noise_words import UNSURE, photons
 from cxr_infer.printable import printable
-from cxr_infer.results import CUT_SHORT, DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult, Summary
+from cxr_infer.results import CUT_SHORT, DONE, FileResult, Summary
 
 if TYPE_CHECKING:
     from cxr_infer.verify import Verified
@@ -36,9 +25,7 @@ FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
 WIDE_TABLE = 100  # columns in which figures of noise and of quality fit side by side
 NAMED = 10  # files in one line at the end
-PACKED_NAMED = 3  # archives in the line of files that were left alone
 PLAIN_WIDTH = 140  # columns where stdout is no terminal, so that nothing is cut
-PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
 
 def stdout_console() -> Console:
@@ -59,87 +46,6 @@ def _is_terminal(stream: TextIO) -> bool | None:
 
 def figure(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:.{digits}f}"  # noqa: RUF001  an en dash marks "no figure"
-
-
-@contextlib.contextmanager
-def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[FileResult], None]]:
-    """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere."""
-    console = stderr_console()
-    if quiet:
-        yield _Messages(console, quiet).say
-    elif console.is_terminal and not console.is_dumb_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[name]}", markup=False),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total, name="")
-            messages = _Messages(bar.console, quiet)
-
-            def advance(result: FileResult) -> None:
-                messages.say(result)
-                bar.update(task, advance=1, name=printable(result.name))
-
-            yield advance
-            messages.close()
-    else:
-        messages = _Messages(console, quiet)
-        yield _plain_progress(console, total, messages)
-        messages.close()
-
-
-def _plain_progress(console: Console, total: int, messages: _Messages) -> Callable[[FileResult], None]:
-    count = 0
-    last = 0.0
-
-    def advance(result: FileResult) -> None:
-        nonlocal count, last
-        count += 1
-        messages.say(result)
-        now = time.monotonic()
-        if now - last >= PLAIN_INTERVAL or count == total:
-            last = now
-            console.print(f"{count}/{total} {printable(result.name)}", markup=False)
-
-    return advance
-
-
-class _Messages:
-    """Says why a file has no result, each note once, for the first file that it is about; what was left alone, last."""
-
-    def __init__(self, console: Console, quiet: bool) -> None:
-        self._console = console
-        self._quiet = quiet
-        self._notes: set[str] = set()
-        self._ignored = 0
-        self._packed: list[str] = []
-
-    def say(self, result: FileResult) -> None:
-        if result.status in (FAILED, SKIPPED) and result.message != FINISHED:
-            message = result.message if result.name in result.message else f"{result.name}: {result.message}"
-            self._print(f"{result.status}: {message}")
-        elif result.status == IGNORED:
-            self._ignored += 1
-            if result.message == PACKED:
-                self._packed.append(result.name)
-        elif result.status == DONE and result.message not in self._notes | {""} and not self._quiet:
-            self._notes.add(result.message)
-            self._print(f"note: {result.name}: {result.message} (said once)")
-
-    def close(self) -> None:
-        if self._ignored:
-            packed = ", ".join(self._packed[:PACKED_NAMED])
-            packed += f" and {len(self._packed) - PACKED_NAMED} more" if len(self._packed) > PACKED_NAMED else ""
-            hint = f"; packed, so unpack them first: {packed}" if packed else ""
-            self._print(f"left alone, being hidden or no X-ray: {self._ignored} (--json names them){hint}")
-
-    def _print(self, text: str) -> None:
-        self._console.print(printable(text), markup=False)
 
 
 class Named:

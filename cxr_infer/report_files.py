@@ -13,8 +13,8 @@ from cxr_infer.files import open_plain
 from cxr_infer.folder import is_link, not_plain
 from cxr_infer.json_report import JSON_LINES
 from cxr_infer.kinds import result_name
-from cxr_infer.output import is_record_file
 from cxr_infer.plan import Plan
+from cxr_infer.record_files import is_record_file
 
 JSON_SUFFIXES, PAGE_SUFFIXES = (".json", JSON_LINES), (".html",)
 LOOKED_AT = 1 << 16  # bytes of a report, in which it says what it is

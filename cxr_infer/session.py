@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.address_space import LACK, lacks_memory
 from cxr_infer.attempts import attempt
-from cxr_infer.errors import ModelError
+from cxr_infer.errors import ImageError, ModelError
+from cxr_infer.files import read_content
 from cxr_infer.model_card import DENOISED, METADATA_KEY, NOISE_LEVEL, NOISY, ModelCard
 from cxr_infer.onnx_wire import WireError, keeps_values_elsewhere
 from cxr_infer.untrusted_json import parse_object
@@ -29,14 +31,13 @@ NO_FOLDER = os.devnull  # in which onnxruntime is to look for what a model keeps
 def read_model(path: Path) -> bytes:
     """The bytes of a model file.
 
-    Raises ModelError where it cannot be read, is no ONNX file, or has a tensor whose values are in another file.
+    Raises ModelError where it cannot be read, is no plain file, is no ONNX file, or has a tensor whose values are in
+    another file.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ModelError(f"{path}: is larger than {MOST_BYTES >> 30} GB, the most that an .onnx file can have")
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+        content = read_content(path, MOST_BYTES, f"is over {MOST_BYTES >> 30} GB, the most that an .onnx file can have")
+    except ImageError as error:
+        raise ModelError(str(error)) from error
     try:
         elsewhere = keeps_values_elsewhere(content)
     except WireError as error:
@@ -73,6 +74,8 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
     except TimeoutError:
         raise ModelError(f"{path}: takes more than {LOAD_SECONDS:g} s to load; is it a denoiser?") from None
     except Exception as error:  # onnxruntime raises a dozen unrelated types
+        if lacks_memory(error):
+            raise ModelError(f"{path}: cannot be loaded: {LACK}") from error
         raise ModelError(
             f"{path}: onnxruntime cannot load it ({first_line(error)}); is it a complete .onnx file?"
         ) from error

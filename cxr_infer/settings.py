@@ -9,18 +9,20 @@ from cxr_infer.errors import UsageError
 DEFAULT_MEMORY = 320  # MB: enough to split 4096x4096 px into 3x5 windows, whose overlaps cost less than those of 4x4
 MAX_PIXELS = 100_000_000  # of one image: the largest detectors have 20 million, stitched spines 60
 WEB_PORT = 8470  # of `cxr-infer web`
+KEEP, NONE = "keep", "none"  # how DICOM results are compressed
 REPORT_LIMIT = 100  # images that an HTML report shows
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How an image is denoised.
+    """How an image is denoised and its result written.
 
     strength: 0 gives the input back, 1 the network's result, between them the residual is blended.
     window: px on a side that one window adds to its neighbours; the network sees the overlap besides. overlap: least
     px that neighbours share. None takes the model's own for either. repair_wrapped: undo the wrap-around of 8-bit
     noise first. memory: MB that the network may take; it decides how large windows are where `window` does not, and
     how many go through the network together. The program itself takes about 110 MB and 20 bytes a pixel more.
+    compress: of DICOM, KEEP compresses a result without loss in its source's own family, NONE leaves it uncompressed.
     """
 
     strength: float = 1.0
@@ -28,6 +30,7 @@ class Settings:
     overlap: int | None = None
     repair_wrapped: bool = False
     memory: int = DEFAULT_MEMORY
+    compress: str = NONE
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
@@ -38,6 +41,8 @@ class Settings:
             raise UsageError(f"overlap {self.overlap} px is negative; use 0 or more")
         if self.memory < 1:
             raise UsageError(f"memory {self.memory} MB is too little; use {DEFAULT_MEMORY} or so")
+        if self.compress not in (KEEP, NONE):
+            raise UsageError(f"unknown --compress {self.compress!r}; use {KEEP} or {NONE}")
 
 
 @dataclass(frozen=True)

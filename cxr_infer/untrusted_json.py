@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cxr_infer.files import open_plain
+
 MOST_BYTES = 1 << 20  # the manifest, the longest of ours, has 31 kB
 MOST_DEPTH = 32  # lists and objects within each other; ours have up to 9
 MOST_DIGITS = 19  # of an integer, sign included: it then fits into 64 bits
@@ -37,8 +39,8 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The same for a file, of which no more than MOST_BYTES are read. Raises OSError as well."""
-    with path.open("rb") as file:
+    """The same for a plain file, of which no more than MOST_BYTES are read. Raises OSError as well."""
+    with open_plain(path) as file:
         return parse_object(file.read(MOST_BYTES + 1))
 
 

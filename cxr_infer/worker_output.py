@@ -9,7 +9,8 @@ from types import TracebackType
 
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
 from cxr_infer.locks import open_locked
-from cxr_infer.output import OutputDirectory, State, open_directory, worker_file
+from cxr_infer.output import OutputDirectory, State, open_directory
+from cxr_infer.record_files import worker_file
 from cxr_infer.records import Records, digest_of
 from cxr_infer.shard import Shard
 

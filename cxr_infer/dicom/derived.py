@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from cxr_infer.dicom.attributes import ANY_BYTE, as_number, items, text, value, values
 from cxr_infer.errors import AlreadyDenoised
-from cxr_infer.radiograph import Provenance
+from cxr_infer.radiograph import METHOD, Provenance
 
 MANUFACTURER = MODEL_NAME = "cxr-infer"
 NAMESPACE = uuid.UUID("1f0dbe64-5b5c-4d0e-9c55-6ad1c3f1a6c7")  # of every UID that is made here
@@ -34,7 +34,6 @@ SERIES_OFFSET = 1000  # from a source's series number to its result's
 LARGEST_NUMBER = (1 << 31) - 1  # of value representation IS
 DESCRIPTION_LENGTH, TEXT_LENGTH = 64, 1024  # characters of value representations LO and ST
 DENOISED = "denoised"
-METHOD = 2  # of getting from stored values to the model and back; a new one gives other pixels, and so other UIDs
 ESCAPE = b"\x1b"  # switches between character sets (ISO 2022)
 
 SECONDARY_CAPTURES = frozenset(
@@ -83,8 +82,9 @@ def derived_uid(source_uid: str, provenance: Provenance, invert: bool) -> UID:
 
     A name-based UUID (RFC 9562, version 5) below the root that is everyone's (PS3.5 B.2).
     """
-    settings = json.dumps(asdict(provenance.settings) | {"invert": invert, "method": METHOD}, sort_keys=True)
-    made_by = (source_uid, provenance.sha256, settings)
+    settings = asdict(provenance.settings) | {"invert": invert, "method": METHOD}
+    del settings["compress"]  # which changes no pixel
+    made_by = (source_uid, provenance.sha256, json.dumps(settings, sort_keys=True))
     return UID(f"2.25.{uuid.uuid5(NAMESPACE, json.dumps(made_by)).int}")
 
 

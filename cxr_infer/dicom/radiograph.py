@@ -21,11 +21,13 @@ from pydicom.uid import (
     DigitalMammographyXRayImageStorageForProcessing,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
+    ExplicitVRLittleEndian,
     XRayAngiographicImageStorage,
     XRayRadiofluoroscopicImageStorage,
 )
 
 from cxr_infer.dicom.attributes import as_number, text, value
+from cxr_infer.dicom.compression import add_pixel_data, kept_syntax
 from cxr_infer.dicom.data_set import read_file, settle
 from cxr_infer.dicom.derived import SECONDARY_CAPTURES, check_new, derived_dataset, mark_lossy
 from cxr_infer.dicom.scale import Scale, scale_of
@@ -33,7 +35,7 @@ from cxr_infer.dicom.stored import Stored, StoredPixels, layout_of, state_layout
 from cxr_infer.errors import ImageError, NoRadiograph
 from cxr_infer.picture import UPRIGHT
 from cxr_infer.radiograph import FloatImage, Provenance
-from cxr_infer.settings import ReadOptions
+from cxr_infer.settings import KEEP, ReadOptions, Settings
 
 SOP_CLASSES = SECONDARY_CAPTURES | {
     ComputedRadiographyImageStorage,
@@ -75,12 +77,13 @@ def _errors_of(path: Path, problem: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class DicomRadiograph:
-    """A single grayscale X-ray. pixels: (H, W) stored values, signed or not, of 8 or 16 bits.
+    """A single grayscale X-ray. pixels: (H, W) stored values, signed or not, of 8 or 16 bits. syntax: of the source.
 
     invert: whether its sense was inverted because the user said that the file is wrong about it.
     """
 
     path: Path
+    syntax: UID
     dataset: Dataset = field(repr=False)  # but for the pixel data; holds patient data
     source: StoredPixels = field(repr=False)
     scale: Scale = field(repr=False)
@@ -120,21 +123,28 @@ class DicomRadiograph:
     def restored(self, denoised: FloatImage) -> DicomRadiograph:
         return replace(self, pixels=self.scale.restored(self.pixels, denoised))
 
+    def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
+        return self._syntax(settings)[1]
+
+    def _syntax(self, settings: Settings) -> tuple[UID, tuple[str, ...]]:
+        """The transfer syntax of the result, and notes on it."""
+        return kept_syntax(self.syntax, self.source) if settings.compress == KEEP else (ExplicitVRLittleEndian, ())
+
     def encode(self, provenance: Provenance) -> bytes:
-        """The derived instance, Explicit VR Little Endian. Raises ImageError where an attribute cannot be written."""
+        """The derived instance: Explicit VR Little Endian, or compressed as the source where the settings keep that.
+
+        Raises ImageError where an attribute cannot be written.
+        """
+        syntax, _ = self._syntax(provenance.settings)
         with _errors_of(self.path, "has attributes that cannot be written again; export it anew"):
             derived = derived_dataset(self.dataset, provenance, invert=self.invert)
             state_layout(derived, self.source.layout)
-            pixel_vr = "OW" if self.source.layout.allocated > 8 else "OB"
-            derived.add_new("PixelData", pixel_vr, _even(self.source.packed(self.pixels)))
+            derived.file_meta.TransferSyntaxUID = syntax
+            add_pixel_data(derived, self.source, self.pixels, syntax)
             settle(derived)
             encoded = BytesIO()
             dcmwrite(encoded, derived, implicit_vr=False, little_endian=True, enforce_file_format=True)
             return encoded.getvalue()
-
-
-def _even(data: bytes) -> bytes:
-    return data + b"\0" * (len(data) % 2)
 
 
 def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
@@ -153,7 +163,7 @@ def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
     with _errors_of(path, GRAYSCALE_PROBLEM):
         scale, noted = scale_of(file.dataset, layout, source.values, invert=reading.invert)
     notes = (*file.notes, *notes, *source.notes, *noted)
-    return DicomRadiograph(path, file.dataset, source, scale, source.values, notes, reading.invert)
+    return DicomRadiograph(path, file.syntax, file.dataset, source, scale, source.values, notes, reading.invert)
 
 
 def _check_class(dataset: Dataset) -> None:

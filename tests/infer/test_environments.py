@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +29,23 @@ def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_byt
     assert done.returncode == 1, done.stderr
     assert "large.png: too large for this machine's memory" in done.stderr
     assert sorted(p.name for p in (tmp_path / "x-denoised").glob("*.png")) == ["a.png", "z.png"]
+
+
+@pytest.mark.parametrize("megabytes", [200, 300, 400, 500, 600])
+@pytest.mark.parametrize("command", [("models",), ("dir", "x", "--overwrite", "--quiet")], ids=lambda words: words[0])
+def test_little_address_space_is_one_line(
+    tmp_path: Path, noisy_bytes: NDArray[np.uint8], command: tuple[str, ...], megabytes: int
+) -> None:
+    """Libraries in C crash while they are loaded, or as they start threads, where nobody looks after them."""
+    write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
+    limited = ["bash", "-c", f'ulimit -v {megabytes}000; exec "$@"', "-"]
+    done = subprocess.run([*limited, *COMMAND, *command], cwd=tmp_path, capture_output=True, text=True)
+    if done.returncode == 0:
+        assert done.stderr == ""
+        return
+    assert done.returncode in (1, 2), done.stderr
+    assert re.fullmatch(r"error: .*too little memory.*ulimit -v.*\n", done.stderr), done.stderr
+    assert megabytes < 600 or (os.cpu_count() or 1) > 4  # enough, but for threads of many CPUs
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pydicom import dcmread
 
+from cxr_infer import load_model
+from cxr_infer.batch import denoise_files
+from cxr_infer.directory import Directory
 from cxr_infer.errors import ImageError, OutputLostError
+from cxr_infer.image_io import write_image
 from cxr_infer.output import MANIFEST, OutputDirectory, State, digest
+from cxr_infer.plan import make_plan
+from cxr_infer.radiograph import METHOD
+from cxr_infer.results import DONE, SKIPPED
+from tests.infer.dicom_files import encoded, secondary
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 
@@ -24,6 +34,26 @@ def test_a_result_is_finished_for_the_same_maker_only(tmp_path: Path) -> None:
         target.write_bytes(b"edited")
         assert output.state("sub/a.png", target) is State.FOREIGN
         assert output.state("b.png", tmp_path / "b.png") is State.ABSENT
+
+
+def test_results_of_another_method_are_done_again(
+    tmp_path: Path, identity_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update of cxr-infer that reads or scales images in another way."""
+    write_image(tmp_path / "in" / "a.png", np.full((20, 20), 7, np.uint8))
+    (tmp_path / "in" / "b.dcm").write_bytes(encoded(secondary(np.eye(20, dtype=np.uint8) * 200, 8)))
+    model = load_model(identity_onnx)
+
+    def statuses() -> list[str]:
+        plan = make_plan(Directory(tmp_path / "in"), Directory(tmp_path / "out"))
+        return [result.status for result in denoise_files(plan, model)]
+
+    assert [statuses(), statuses()] == [[DONE, DONE], [SKIPPED, SKIPPED]]
+    first = dcmread(tmp_path / "out" / "b.dcm").SOPInstanceUID
+    for module in ("batch", "dicom.derived"):
+        monkeypatch.setattr(f"cxr_infer.{module}.METHOD", METHOD + 1)
+    assert [statuses(), statuses()] == [[DONE, DONE], [SKIPPED, SKIPPED]]
+    assert dcmread(tmp_path / "out" / "b.dcm").SOPInstanceUID != first
 
 
 def test_what_is_no_plain_file_is_no_result_and_is_not_opened(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cxr_infer import ModelError, load_model
+from cxr_infer import ImageError, ModelError, load_model
 from cxr_infer.image_io import write_image
-from cxr_infer.model_card import METADATA_KEY, ModelCard
+from cxr_infer.manifest import MANIFEST, read_manifest
+from cxr_infer.model_card import METADATA_KEY, ModelCard, read_card_file, sha256
 from cxr_infer.session import card_of, open_session, read_model, try_on_small_image
 from cxr_infer.settings import Settings
 from tests.conftest import Run
@@ -183,6 +186,25 @@ def test_a_whole_card_is_accepted(tmp_path: Path) -> None:
     onnx.helper.set_model_props(model, {METADATA_KEY: ModelCard("mine", "a test", multiple=4).to_metadata()})
     onnx.save(model, path)
     assert load_model(path).card.name == "mine"
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(run: Run, tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    path = tmp_path / "x.onnx"
+    plant(path)
+    for read in (load_model, read_model, sha256):
+        with pytest.raises((ModelError, ImageError), match=r"^\S+x\.onnx: is a \w+, not a file; move it elsewhere$"):
+            read(path)
+    plant(tmp_path / "card.json")
+    with pytest.raises(ModelError, match=r"card\.json: damaged model card"):
+        read_card_file(tmp_path / "card.json")
+    plant(tmp_path / MANIFEST)
+    with pytest.raises(ModelError, match=r"manifest\.json: damaged manifest"):
+        read_manifest(tmp_path)
+    write_image(tmp_path / "in" / "a.png", np.zeros((9, 9), np.uint8))
+    done = run("cxr-infer", "dir", "in", "--model", path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert not (tmp_path / "in-denoised").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08", b"not a model", bytes(range(256)) * 8])

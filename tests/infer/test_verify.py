@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,11 @@ def forget(path: Path) -> None:
     path.unlink()
 
 
+def become_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
@@ -81,6 +87,7 @@ def cut(path: Path) -> None:
         ("new/test/image.denoised.npy", expect_nan, "its output differs by inf from the expected one"),
         ("window/test/noisy.npy", cut, "test tensor missing or damaged"),
         ("original/test/image.npy", forget, "test tensor missing or damaged"),
+        ("original/test/image.npy", become_a_fifo, "test tensor missing or damaged"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

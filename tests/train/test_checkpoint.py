@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,16 @@ def test_a_hostile_header_is_one_line(tmp_path: Path, weights: dict[str, torch.T
     for read in (load_checkpoint, read_tensors, lambda path: start_from(build_model("original", SMALL), path)):
         with pytest.raises(ModelError, match=r"^\S+x\.safetensors: damaged, or not a checkpoint of this project; "):
             read(path)
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    for name in ("x.safetensors", STATE_FILE):
+        plant(tmp_path / name)
+    with pytest.raises(ModelError, match=r"^\S+x\.safetensors: "):
+        load_checkpoint(tmp_path / "x.safetensors")
+    with pytest.raises(ModelError, match=rf"^\S+{STATE_FILE}: "):
+        saved_config(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 // Off the page's own thread: decode a file, load what is needed, denoise. One job at a time; a newer one ends an older.
 import { Denoiser } from "./denoiser.js";
 import { readPicture } from "./files/read.js";
-import { Refusal } from "./refusal.js";
+import { Refusal, wordsOf } from "./refusal.js";
 
 /** @typedef {{id: number, file: Blob, precision: "fp32" | "int8", base: string}} Job */
 
@@ -41,13 +41,17 @@ async function work({ id, file, precision, base }) {
   );
 }
 
+function failure(words) {
+  return `Denoising failed${words && `: ${words}`}. Reload the page and try again.`;
+}
+
 /** @param {Job} job */
 async function workAndTell(job) {
   try {
     await work(job);
   } catch (error) {
     if (error instanceof Superseded) return;
-    const text = error instanceof Refusal ? error.message : `Denoising failed: ${error.message ?? error}. Reload the page and try again.`;
+    const text = error instanceof Refusal ? error.message : failure(wordsOf(error));
     postMessage({ id: job.id, kind: "refused", text });
   }
 }

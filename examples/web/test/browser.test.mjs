@@ -245,6 +245,8 @@ test("what is no gray X-ray of bearable size gets a sentence, and a result stays
     assert.ok(await page.getByRole("alert").isHidden());
     await visitor.drop("notes.txt", Buffer.from("no picture"));
     assert.match(await visitor.error(), /neither PNG, JPEG nor DICOM/);
+    await visitor.drop("cut.dcm", readFileSync(at("phantom.dcm")).subarray(0, 2000));
+    assert.match(await visitor.error(), /^This file cannot be decoded \([a-z][^[]+\)\. Is it damaged or incomplete\?$/i);
     assert.ok(await page.getByRole("button", { name: "Download" }).isEnabled());
   });
 });

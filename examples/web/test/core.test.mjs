@@ -12,7 +12,7 @@ import { isPng, pngSize, readPng, writePng } from "../src/files/png.js";
 import { checkSize, readPicture } from "../src/files/read.js";
 import { dividerAfterKey } from "../src/page/stage.js";
 import { downloadName, factsOf, photonsAtWhite } from "../src/page/words.js";
-import { Refusal } from "../src/refusal.js";
+import { Refusal, wordsOf } from "../src/refusal.js";
 
 const weights = new URL("../../../weights/", import.meta.url);
 const model = JSON.parse(readFileSync(new URL("manifest.json", weights), "utf8")).models.window;
@@ -146,6 +146,55 @@ test("what cannot be read is refused with a sentence", async () => {
     await assert.rejects(readPicture(new Blob([Uint8Array.from(bytes)])), (error) => error instanceof Refusal && /^This /.test(error.message));
   }
   assert.throws(() => checkSize({ width: 8000, height: 4001 }), /8000 × 4001 pixels; this page takes up to 32 million/);
+});
+
+/** An uncompressed 4x4 image of 8 bit in Explicit VR Little Endian, each attribute as [group, element, VR, bytes]. */
+function dicomFile() {
+  const ascii = (text) => Array.from(text.padEnd(text.length + (text.length % 2), "\0"), (c) => c.charCodeAt(0));
+  const us = (value) => [value & 255, value >> 8];
+  const attribute = (group, element, vr, value) => {
+    const length = us(value.length);
+    return [...us(group), ...us(element), ...ascii(vr), ...(vr === "OB" ? [0, 0, ...length, 0, 0] : length), ...value];
+  };
+  const meta = attribute(0x0002, 0x0010, "UI", ascii("1.2.840.10008.1.2.1"));
+  const ramp = Array.from({ length: 16 }, (_, i) => i * 17);
+  return Uint8Array.from([
+    ...Array(128).fill(0), ...ascii("DICM"), ...attribute(0x0002, 0x0000, "UL", [meta.length, 0, 0, 0]), ...meta,
+    ...attribute(0x0008, 0x0016, "UI", ascii("1.2.840.10008.5.1.4.1.1.7")),
+    ...attribute(0x0028, 0x0002, "US", us(1)), ...attribute(0x0028, 0x0004, "CS", ascii("MONOCHROME2 ")),
+    ...attribute(0x0028, 0x0010, "US", us(4)), ...attribute(0x0028, 0x0011, "US", us(4)),
+    ...attribute(0x0028, 0x0100, "US", us(8)), ...attribute(0x0028, 0x0101, "US", us(8)),
+    ...attribute(0x0028, 0x0102, "US", us(7)), ...attribute(0x0028, 0x0103, "US", us(0)),
+    ...attribute(0x7fe0, 0x0010, "OB", ramp),
+  ]);
+}
+
+test("a DICOM file that is cut off anywhere, or damaged, is refused in words", async () => {
+  const whole = dicomFile();
+  const { image } = await readPicture(new Blob([whole]));
+  assert.deepEqual(image.values, pixels.toUnit(Uint8Array.from({ length: 16 }, (_, i) => i * 17), 255));
+  const start = 132; // behind the preamble and the magic word, without which it is no DICOM
+  const cuts = Array.from({ length: whole.length - start }, (_, i) => whole.slice(0, start + i));
+  const damages = cuts.map((_, i) => whole.map((byte, at) => (at === start + i ? byte ^ 0xff : byte)));
+  for (const bytes of [...cuts, ...damages]) {
+    await readPicture(new Blob([bytes])).catch((error) => {
+      assert.ok(error instanceof Refusal, error);
+      assert.match(error.message, /^This [^[\]]{20,}[.?]$/);
+      assert.doesNotMatch(error.message, /undefined|null|NaN|\(\)/);
+    });
+  }
+  for (const bytes of cuts) await assert.rejects(readPicture(new Blob([bytes])));
+});
+
+test("whatever is thrown is told in its own words, or in none", () => {
+  class Aborted extends Error {}
+  const wordy = ["gone.", new Error("gone"), new Aborted("gone"), { message: "gone" }, { exception: "gone", dataSet: {} },
+    { exception: new Error("gone") }, { reason: { error: "gone " } }, new Error("", { cause: "gone" })];
+  assert.deepEqual(wordy.map((thrown) => wordsOf(thrown)), wordy.map(() => "gone"));
+  const loop = {};
+  loop.cause = loop;
+  const silent = [undefined, null, 5242880, "", {}, [], new Error(), { message: { text: 5 } }, Symbol("gone"), loop];
+  assert.deepEqual(silent.map((thrown) => wordsOf(thrown)), silent.map(() => ""));
 });
 
 test("DICOM windows are the standard's", () => {

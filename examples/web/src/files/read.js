@@ -1,5 +1,5 @@
 // A file of the visitor's -> a gray image. Told by content, never by name; sizes are judged before pixels are decoded.
-import { Refusal } from "../refusal.js";
+import { Refusal, wordsOf } from "../refusal.js";
 import { isJpeg, jpegSize, readJpeg } from "./jpeg.js";
 import { isPng, pngSize, readPng } from "./png.js";
 
@@ -45,7 +45,8 @@ export async function readPicture(file) {
     }
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    throw new Refusal(`This file cannot be decoded (${error.message ?? error}). Is it damaged or incomplete?`);
+    const words = wordsOf(error);
+    throw new Refusal(`This file cannot be decoded${words && ` (${words})`}. Is it damaged or incomplete?`);
   }
   throw new Refusal("This is neither PNG, JPEG nor DICOM. Other kinds of files are for the command cxr-infer.");
 }

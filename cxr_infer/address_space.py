@@ -1,0 +1,33 @@
+"""Little address space, as `ulimit -v` and some batch schedulers leave: a line that says so, and no crash in C."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+
+# as errors have it of Python, of its loader, of the C library and of C++
+SIGNS = ("can't start new thread", "failed to map segment", "cannot allocate memory", "bad_alloc", "bad allocation")
+LACK = "too little memory; give it more (see ulimit -v), or fewer --threads"
+
+
+def is_limited() -> bool:
+    """Whether this process may not take all the addresses that it likes. Never on Windows, which has no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def spare_addresses(environment: MutableMapping[str, str] = os.environ) -> None:
+    """To be called before numpy is loaded: its OpenBLAS takes some 50 MB for each thread, and crashes without.
+
+    Nothing here multiplies large matrices, so that a thread is enough where addresses are scarce.
+    """
+    if is_limited():
+        environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an exception of whatever library says that there is no memory left, or no thread for want of it."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in SIGNS)

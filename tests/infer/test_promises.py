@@ -1,0 +1,163 @@
+"""What README.md and SECURITY.md say, held to the program and to the tests that prove it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from cxr_infer.cli import app as infer_app
+from cxr_infer.model_card import MODEL_NAMES
+from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_PORT, Settings
+from tests.conftest import REPOSITORY
+
+DOCUMENTS = ("README.md", "SECURITY.md", "CONTRIBUTING.md")
+OTHERS_OPTIONS = {"--index-url"}  # pip's
+
+# beginnings of promises as they stand there, and the tests that fail where one is broken
+PROMISES = {
+    "README.md": {
+        "**Originals are only ever read.**": ["test_torture.py::test_only_results_are_written_and_originals"],
+        "no link in it is followed.": ["test_paths.py::test_a_folder_that_is_a_link_is_not_followed"],
+        "**A result is there whole or not at all.**": [
+            "test_faults.py::test_killed_at_20_moments",
+            "test_faults.py::test_a_result_appears_once_it_and_its_line_are_on_the_disk",
+        ],
+        "Of two inputs whose results would be one": ["test_paths.py::test_two_inputs_for_one_result_are_an_error"],
+        "and one that was cut short is done again": ["test_paths.py::test_a_truncated_result_is_done_again_and_said"],
+        "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_whatever_its_name_led_to"],
+        "Where a report cannot be written": ["test_reports.py::test_whatever_happens_to_a_report_is_one_line"],
+        "**No file is left out without a word.**": ["test_torture.py::test_each_failure_is_one_line"],
+        "or colour the terminal.": ["test_torture.py::test_no_name_reaches_the_terminal"],
+        "**Ctrl-C and SIGTERM**": ["test_environments.py::test_a_signal_ends_the_run_with_whole_files"],
+        "failing or vanished output ends the run": [
+            "test_faults.py::test_a_failing_disk_ends_the_run",
+            "test_faults.py::test_an_output_that_is_taken_away_ends_the_run",
+        ],
+        "One run at a time writes to an output": ["test_faults.py::test_two_runs_into_one_directory"],
+        "file of your own has a minute to load": ["test_session.py::test_a_model_without_end_is_given_up"],
+        "a result given to cxr-infer again is skipped": ["test_dicom_derived.py::test_a_result_is_not_denoised_again"],
+        "Attributes that a": ["test_dicom_text.py::test_bytes_are_carried"],
+    },
+    "SECURITY.md": {
+        "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
+        "refused before decoding where its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
+        "single file only, values in other files are refused": [
+            "test_onnx_wire.py::test_values_kept_elsewhere_are_found_however_it_is_written",
+            "test_session.py::test_weights_in_another_file_are_not_fetched",
+        ],
+        "checks their SHA-256 and their output": ["test_verify.py::test_what_is_wrong_is_said_in_one_line"],
+        "a key cannot lead out of OUT": ["test_bucket.py::test_an_object_cannot_lead_out_of_a_directory"],
+        "and are never shown": ["test_bucket.py::test_what_may_be_secret_is_not_shown"],
+        "it listens on 127.0.0.1 only": ["test_web.py::test_only_loopback_listens"],
+        "answers its own host name only": ["test_web.py::test_another_host_is_refused"],
+        "serves a closed list of files": ["test_web.py::test_nothing_else_can_be_asked_for"],
+        "as the default, `IN-denoised`, it may not": ["test_paths.py::test_the_default_output_is_no_link"],
+        "A record file must be a plain file": ["test_paths.py::test_a_record_file_that_is_none_is_refused_by_name"],
+        "What was there is never written to": ["test_paths.py::test_files_that_the_user_names_are_new_ones"],
+        "is kept, named, and makes the exit status 1": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
+        "links and junctions are looked for before each use": ["test_paths.py::test_nothing_is_reached_through_a_link"],
+        "are fuzzed with damaged files": ["test_fuzz.py::test_no_mutated_file_gets_through_a_decoder_unseen"],
+    },
+}
+
+
+def text_of(name: str) -> str:
+    return (REPOSITORY / name).read_text()
+
+
+def commands() -> dict[str, dict[str, click.Command]]:
+    """Every command by its program and name."""
+    from cxr_export.cli import app as export_app
+    from cxr_train.cli import app as train_app
+
+    programs = {"cxr-infer": infer_app, "cxr-train": train_app, "cxr-export": export_app}
+    return {name: _commands_of(typer.main.get_command(app)) for name, app in programs.items()}
+
+
+def _commands_of(command: click.Command) -> dict[str, click.Command]:
+    return {"": command, **getattr(command, "commands", {})}
+
+
+def options_of(command: click.Command) -> set[str]:
+    names = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return {name for name in names if name.startswith("--")} | {"--help"}
+
+
+def shown_commands() -> Iterator[str]:
+    """Lines of a shell in the documents that begin with a program of ours."""
+    for name in DOCUMENTS:
+        for block in re.findall(r"^```sh\n(.*?)^```", text_of(name), re.MULTILINE | re.DOTALL):
+            yield from re.findall(r"^cxr-[a-z]+ .*$", block, re.MULTILINE)
+
+
+def test_the_table_of_options_is_that_of_the_command() -> None:
+    rows = re.search(r"^\| option of `dir` .*?(?=^$)", text_of("README.md"), re.MULTILINE | re.DOTALL)
+    assert rows is not None
+    told = [option for row in rows[0].splitlines()[2:] for option in re.findall(r"`(--[a-z-]+)`", row.split("|")[1])]
+    assert len(told) == len(set(told))
+    assert set(told) == options_of(commands()["cxr-infer"]["dir"]) - {"--help"}
+
+
+def test_every_option_named_anywhere_is_one() -> None:
+    known = {option for program in commands().values() for each in program.values() for option in options_of(each)}
+    for name in DOCUMENTS:
+        told = set(re.findall(r"`(--[a-z][a-z-]*)", text_of(name)))
+        assert told <= known | OTHERS_OPTIONS, name
+    assert len(known) > 30
+
+
+def test_every_command_line_that_is_shown_could_be_given() -> None:
+    lines = list(shown_commands())
+    assert len(lines) > 10
+    for line in lines:
+        program, *words = shlex.split(line, comments=True)
+        known = commands()[program]
+        command = known.get(words[0] if words else "", known[""])
+        told = {word for word in words if word.startswith("--")}
+        extra = options_of(known["all"]) | {"--all"} if program == "cxr-train" else set()
+        assert told <= options_of(command) | extra, line
+
+
+def test_defaults_are_those_of_the_program() -> None:
+    readme = text_of("README.md")
+    defaults = {parameter.name: parameter.default for parameter in commands()["cxr-infer"]["dir"].params}
+    assert defaults["memory"] == Settings().memory == DEFAULT_MEMORY
+    assert f"`--memory` | MB that the network may take, {DEFAULT_MEMORY} by default" in readme
+    assert f"most pixels of one image, {MAX_PIXELS // 10**6} million by default" in readme
+    assert f"images that it shows, {REPORT_LIMIT} by default" in readme
+    assert f"http://127.0.0.1:{WEB_PORT}/" in readme
+    assert (defaults["model"], defaults["deidentify"], defaults["out"]) == ("window", "no", None)
+    assert all(f"`{name}`" in readme for name in MODEL_NAMES)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    text = text_of(name)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif "://" not in target:
+            assert (REPOSITORY / target.split("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize(
+    ("document", "promise", "test"),
+    [(name, promise, test) for name, all_of in PROMISES.items() for promise, tests in all_of.items() for test in tests],
+)
+def test_every_promise_has_its_test(document: str, promise: str, test: str) -> None:
+    assert promise in " ".join(text_of(document).split()), "a promise was worded anew: see that its test still fits"
+    file, function = test.split("::")
+    path = next(path for path in _tests() if path.name == file)
+    assert re.search(rf"^def {function}\w*\(", path.read_text(), re.MULTILINE)
+
+
+def _tests() -> Iterator[Path]:
+    yield from (REPOSITORY / "tests").rglob("test_*.py")
