@@ -100,6 +100,8 @@ class Folder:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if is_link(found):
             raise ImageError(f"{self.path / name}: is a link, which is not followed; remove it or give another --out")
+        if not stat.S_ISDIR(found.st_mode):
+            raise ImageError(f"{self.path / name}: is no directory, but results belong below it; move it elsewhere")
         if self._descriptor is None:
             return Folder.opened(self.path / name)
         descriptor = os.open(name, OF_FOLDERS | os.O_NOFOLLOW, dir_fd=self._descriptor)

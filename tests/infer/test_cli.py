@@ -243,6 +243,13 @@ def test_a_lower_dose_makes_more_mottle(run: Run, tmp_path: Path) -> None:
     assert errors[1] > 10 * errors[0]
 
 
+def test_a_share_without_images_says_so(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "x" / "a.png", noisy_bytes)
+    said = [run("cxr-infer", "dir", "x", "--shard", f"{share}/2").stdout for share in (1, 2)]
+    (empty,) = (text for text in said if "1 denoised. Research use only" not in text)
+    assert empty.startswith("nothing to denoise. Research use only")
+
+
 def test_models_lists_what_is_installed(run: Run) -> None:
     done = run("cxr-infer", "models")
     assert done.returncode == 0
