@@ -207,14 +207,14 @@ def print_results(results: Shown, summary: Summary, title: str) -> None:
         table.add_section()
         table.add_row(*(column.of_all(summary) for column in columns), style="bold")
         console.print(table)
-    parts = [
-        f"{summary.done} denoised",
-        f"{summary.failed} failed",
-        f"{summary.skipped} skipped (there from before; --overwrite replaces)",
-        f"{summary.pending} not begun",
-    ]
-    counts = (summary.done, summary.failed, summary.skipped, summary.pending)
-    said = [part for part, n in zip(parts, counts, strict=True) if n] or ["nothing to denoise"]
+    counts = (
+        (summary.done, "denoised"),
+        (summary.failed, "failed"),
+        (summary.skipped - summary.results_themselves, "skipped (there from before; --overwrite replaces)"),
+        (summary.results_themselves, "skipped (results of cxr-infer already)"),
+        (summary.pending, "not begun"),
+    )
+    said = [f"{count} {outcome}" for count, outcome in counts if count] or ["nothing to denoise"]
     console.print(f"{', '.join(said)}. {RESEARCH_USE}")
 
 

@@ -71,6 +71,11 @@ class FileResult:
         """Whether it was skipped for a file that is not its result."""
         return self.status == SKIPPED and self.message == IN_THE_WAY
 
+    @property
+    def is_result(self) -> bool:
+        """Whether it was skipped for being a result already."""
+        return self.status == SKIPPED and self.message not in (FINISHED, IN_THE_WAY)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -85,6 +90,7 @@ class Summary:
     ignored: int = 0
     pending: int = 0
     in_the_way: int = 0  # of the skipped ones
+    results_themselves: int = 0  # of the skipped ones
     megapixels: float = 0.0
     seconds: float = 0.0  # from the summary's making to the last result; files are read and written side by side
     sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
@@ -93,6 +99,7 @@ class Summary:
     def add(self, result: FileResult) -> None:
         setattr(self, result.status, getattr(self, result.status) + 1)
         self.in_the_way += result.in_the_way
+        self.results_themselves += result.is_result
         self.seconds = time.perf_counter() - self.started
         if result.width is not None and result.height is not None:
             self.megapixels += result.width * result.height / 1e6
