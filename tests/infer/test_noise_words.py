@@ -15,7 +15,7 @@ from cxr_infer.mottle import Mottle
 from cxr_infer.noise_shape import Shape
 from cxr_infer.noise_words import FAINT, LEFT, NOTES, UNSURE, noise_figures, why_left
 from cxr_infer.phantom import render_phantom
-from cxr_infer.report import Shown, mottle_words, photons_words, print_results
+from cxr_infer.report import Shown, mottle_words, photons_words, print_results, progress_over
 from cxr_infer.results import DONE, FileResult, Summary
 from tests.conftest import Run
 from tests.infer.noise import DETECTORS, exposed, stored
@@ -88,6 +88,14 @@ def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
     assert (means["mottle_before"], means["mottle_after"]) == pytest.approx((8, 1))
     assert list(figures_of([counted, unsure]).before) == pytest.approx([8])
     assert 'data-value="20">about 20.0<' in row(unsure, "", None, False)
+
+
+def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_over(4, "denoising", quiet=False) as advance:
+        for message in ("", "dim; so look", "dim; so look; wide", "wide", "far; wide"):
+            advance(FileResult("a.png", DONE, message))
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
+    assert said == [f"note: a.png: {note} (said once)" for note in ("dim; so look", "wide", "far")]
 
 
 @pytest.mark.parametrize("width", [100, 80, 60])
