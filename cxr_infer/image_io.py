@@ -113,7 +113,7 @@ def _with_options(picture: Picture, options: ReadOptions) -> Picture:
         notes.append(NO_RADIOGRAPH)
     if picture.display.is_lost_in(WRITTEN_AS[picture.suffix.lower()]):
         notes.append(DISPLAY_LOST)
-    return replace(picture, notes=tuple(notes), inverted=options.invert or None)
+    return replace(picture, notes=tuple(notes), inverted=options.invert)
 
 
 def _eight_bit(picture: Picture) -> NDArray[np.uint8]:

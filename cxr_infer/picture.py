@@ -80,15 +80,15 @@ class Picture:
 
     pixels: (H, W) uint8 or uint16, black 0 (white 0 where inverted), or float32 in [0, 1]. suffix: of the kind of file
     that `encode` makes. white: stored value that means white, None for the largest of the type. inverted: black and
-    white are swapped in `pixels`; None where nobody said so. orientation: EXIF's number, by which a viewer turns the
-    stored pixels. resolution and display: carried over where the kind of the result has a place for them.
+    white are swapped in `pixels`. orientation: EXIF's number, by which a viewer turns the stored pixels. resolution and
+    display: carried over where the kind of the result has a place for them.
     """
 
     pixels: NDArray[Any]
     suffix: str = ""
     notes: tuple[str, ...] = ()
     white: int | None = None
-    inverted: bool | None = None
+    inverted: bool = False
     orientation: int = UPRIGHT
     resolution: Resolution | None = None
     display: Display = Display()

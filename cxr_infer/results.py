@@ -49,7 +49,7 @@ class FileResult:
     mse: float | None = None
     psnr: float | None = None
     ssim: float | None = None
-    inverted: bool | None = None  # whether low stored values were taken as white; None where nothing says so
+    inverted: bool | None = None  # whether low stored values were taken as white
     outside_window: float | None = None  # share of the pixels that the file's own window shows black or white
     milliseconds: float | None = None  # reading, denoising and writing, waiting left out
     megapixels_per_second: float | None = None

@@ -136,7 +136,7 @@ def test_a_picture_can_be_inverted() -> None:
         np.testing.assert_array_equal(other.restored(other.unit()).pixels, pixels)
         darker = other.restored(other.unit() * np.float32(0.5))
         assert (darker.pixels >= pixels).all()
-        assert (as_it_says.inverted, other.inverted) == (None, True)
+        assert (as_it_says.inverted, other.inverted) == (False, True)
 
 
 def test_strength_0_gives_every_pixel_back(noisy: NDArray[np.float32]) -> None:
