@@ -216,6 +216,8 @@ def file_command(
     summary.add(result)
     shown.add(result)
     report.print_results(shown, summary, f"{loaded.title}: {target}")
+    if result.message:
+        report.print_note(f"note: {source}: {result.message}")
 
 
 def _engine(

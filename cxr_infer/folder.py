@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import stat
@@ -100,6 +101,8 @@ class Folder:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if is_link(found):
             raise ImageError(f"{self.path / name}: is a link, which is not followed; remove it or give another --out")
+        if not stat.S_ISDIR(found.st_mode):
+            raise ImageError(f"{self.path / name}: is no directory, but results belong below it; move it elsewhere")
         if self._descriptor is None:
             return Folder.opened(self.path / name)
         descriptor = os.open(name, OF_FOLDERS | os.O_NOFOLLOW, dir_fd=self._descriptor)
@@ -128,6 +131,7 @@ class Folder:
     def write(self, name: str, parts: Iterable[bytes], label: str = "") -> tuple[int, int]:
         """Write a whole file: to a temporary name beside it, synced to the disk, then renamed. Device and inode."""
         with self.new_file(name, label) as file:
+            file.begin()
             file.stream.writelines(parts)
             file.sync()
             made = os.fstat(file.stream.fileno())
@@ -164,29 +168,30 @@ class Folder:
 
 
 class NewFile:
-    """A file in the making, under a temporary name until `put_in_place`; before that, leaving the `with` removes it."""
+    """A file in the making, under a temporary name until `put_in_place`; before that, leaving the `with` removes it.
+
+    `begin` makes it, within the `with`, so that an interrupt at any moment leaves nothing behind.
+    """
 
     def __init__(self, folder: Folder, name: str, label: str) -> None:
         self._folder, self._name = folder, name
-        # the name is known before the file exists, so that an interrupt at any moment leaves nothing behind
         self._temporary = f"{TEMPORARY_PREFIX}{label}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
-        self.stream: BinaryIO
+        self.stream: BinaryIO = io.BytesIO()
 
     def __enter__(self) -> NewFile:
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self.stream = os.fdopen(self._folder.open(self._temporary, flags), "w+b")
-        except BaseException:
-            self._remove()
-            raise
         return self
+
+    def begin(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        self.stream = os.fdopen(self._folder.open(self._temporary, flags), "w+b")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(OSError):  # a full disk, told before
             self.stream.close()
-        self._remove()
+        with contextlib.suppress(OSError):  # once renamed, the temporary name is gone
+            self._folder.remove(self._temporary)
 
     def sync(self) -> None:
         self.stream.flush()
@@ -200,10 +205,6 @@ class NewFile:
         if os.name == "nt":
             self.stream = os.fdopen(self._folder.open(self._name, os.O_RDWR), "r+b")
             self.stream.seek(0, os.SEEK_END)
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):  # once renamed, the temporary name is gone
-            self._folder.remove(self._temporary)
 
 
 @contextlib.contextmanager

@@ -87,6 +87,7 @@ class JsonLines(JsonReport):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 folder = opened.enter_context(Folder.opened(path.parent))
                 self._file = opened.enter_context(folder.new_file(path.name))
+                self._file.begin()
             except OSError as error:
                 reason = error.strerror or error
                 raise UsageError(f"{path}: cannot be written: {reason}; give another --json") from error

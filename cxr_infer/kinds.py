@@ -42,7 +42,7 @@ def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Pa
     """Decode the content of an X-ray file of any kind.
 
     path: for messages. options: how it is read. target: where its result goes; its name decides what kind of
-    picture that is, while a DICOM file stays one. Raises ImageError.
+    picture that is; DICOM stays DICOM, and a picture a picture. Raises ImageError.
     """
     if is_dicom(content[:DICOM_HEAD]):
         if target.suffix.lower() in PICTURE_SUFFIXES and target.suffix != path.suffix:
@@ -50,4 +50,6 @@ def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Pa
         return read_dicom(path, content, options)
     if path.suffix.lower() in DICOM_SUFFIXES:
         raise ImageError(f"{path}: no DICOM file, lacking DICM after its first 128 bytes; is it damaged?")
+    if target.suffix.lower() in DICOM_SUFFIXES:
+        raise ImageError(f"{path}: a picture, whose result is one too; it cannot be named {target.name}")
     return read_picture(path, content, options, target.suffix)

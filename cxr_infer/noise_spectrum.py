@@ -32,7 +32,7 @@ ANATOMY_WIDTH, ANATOMY_SLOPE = 1.25, 1.2  # px, see `_too_wide`
 LEAST_WHITE = 0.1  # share; enlarged noise has less, and may be as wide as it likes
 LOW_RING, MIDDLE_RING = (0.05, 0.085), (0.12, 0.2)  # cycles/px, where sharpened noise is weak and where it is strong
 SHARPENED = 0.25  # log power of the middle over the low ring
-DOUBT = 0.6  # log power by which one tile alone errs there
+DOUBT = 1.4  # twice the log power by which one tile alone errs there
 NO_POWER = 1e-9  # so that logarithms stay finite
 FAINT_POWER = 0.02  # of the strongest: weaker power says little
 
@@ -56,7 +56,7 @@ class Spectrum:
     @property
     def sharpened(self) -> bool:
         """Whether low frequencies are clearly weaker than middle ones."""
-        return self.tiles > 0 and self.blue > SHARPENED + DOUBT / np.sqrt(self.tiles)
+        return self.tiles > 0 and self.blue > SHARPENED + DOUBT / float(np.sqrt(self.tiles))
 
     def _share(self, response: Array) -> float:
         weights = np.ones(LINE)

@@ -79,7 +79,7 @@ class _Messages:
     def __init__(self, console: Console, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
-        self._notes: set[str] = set()
+        self._notes = {""}  # said already, and no message at all
         self._ignored = 0
         self._packed: list[str] = []
 
@@ -91,9 +91,11 @@ class _Messages:
             self._ignored += 1
             if result.message == PACKED:
                 self._packed.append(result.name)
-        elif result.status == DONE and result.message not in self._notes | {""} and not self._quiet:
-            self._notes.add(result.message)
-            self._print(f"note: {result.name}: {result.message} (said once)")
+        elif result.status == DONE and not self._quiet:
+            new = [note for note in result.message.split("; ") if note not in self._notes]
+            self._notes.update(new)
+            if new:
+                self._print(f"note: {result.name}: {'; '.join(new)} (said once)")
 
     def close(self) -> None:
         if self._ignored:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cxr_infer.model_card import RESEARCH_USE
 from cxr_infer.mottle import CORRELATED
-from cxr_infer.noise_words import UNSURE, photons
+from cxr_infer.noise_words import photons
 from cxr_infer.printable import printable
 from cxr_infer.results import CUT_SHORT, DONE, FileResult, Summary
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
 WIDE_TABLE = 100  # columns in which figures of noise and of quality fit side by side
+NARROW_TABLE = 76  # columns below which figures that others imply are left out, so that none is cut
 NAMED = 10  # files in one line at the end
 PLAIN_WIDTH = 140  # columns where stdout is no terminal, so that nothing is cut
 
@@ -112,14 +113,15 @@ def print_results(results: Shown, summary: Summary, title: str) -> None:
         table.add_section()
         table.add_row(*(column.of_all(summary) for column in columns), style="bold")
         console.print(table)
-    parts = [
-        f"{summary.done} denoised",
-        f"{summary.failed} failed",
-        f"{summary.skipped} skipped (there from before; --overwrite replaces)",
-        f"{summary.pending} not begun",
-    ]
-    counts = (summary.done, summary.failed, summary.skipped, summary.pending)
-    console.print(", ".join(part for part, n in zip(parts, counts, strict=True) if n) + f". {RESEARCH_USE}")
+    counts = (
+        (summary.done, "denoised"),
+        (summary.failed, "failed"),
+        (summary.skipped - summary.results_themselves, "skipped (there from before; --overwrite replaces)"),
+        (summary.results_themselves, "skipped (results of cxr-infer already)"),
+        (summary.pending, "not begun"),
+    )
+    said = [f"{count} {outcome}" for count, outcome in counts if count] or ["nothing to denoise"]
+    console.print(f"{', '.join(said)}. {RESEARCH_USE}")
 
 
 @dataclass(frozen=True)
@@ -132,12 +134,21 @@ class _Column:
 
 
 def _columns(with_reference: bool, width: int) -> list[_Column]:
-    """What fits on a terminal that is `width` columns wide."""
+    """What fits on a terminal that is `width` columns wide; --json has it all."""
+    narrow = width < NARROW_TABLE
     photons_at_white = [_Column("photons", photons_words, lambda _: "")]
     quality = [
         _Column("PSNR dB", lambda file: figure(file.psnr, 2), lambda run: figure(run.mean("psnr"), 2)),
         _Column("SSIM", lambda file: figure(file.ssim, 4), lambda run: figure(run.mean("ssim"), 4)),
-        _Column("MSE", lambda file: figure(file.mse, 5), lambda run: figure(run.mean("mse"), 5)),
+        *([] if narrow else [_Column("MSE", lambda file: figure(file.mse, 5), lambda run: figure(run.mean("mse"), 5))]),
+    ]
+    speed = [
+        _Column("ms", lambda file: figure(file.milliseconds, 0), lambda run: figure(_milliseconds(run), 0)),
+        _Column(
+            "MP/s",
+            lambda file: figure(file.megapixels_per_second, 2),
+            lambda run: figure(run.megapixels_per_second, 2),
+        ),
     ]
     return [
         _Column("file", lambda file: escape(printable(file.name)), lambda run: f"mean of {run.done}"),
@@ -151,12 +162,7 @@ def _columns(with_reference: bool, width: int) -> list[_Column]:
         ),
         *(photons_at_white if not with_reference or width >= WIDE_TABLE else []),
         *(quality if with_reference else []),
-        _Column("ms", lambda file: figure(file.milliseconds, 0), lambda run: figure(_milliseconds(run), 0)),
-        _Column(
-            "MP/s",
-            lambda file: figure(file.megapixels_per_second, 2),
-            lambda run: figure(run.megapixels_per_second, 2),
-        ),
+        *([] if narrow else speed),
     ]
 
 
@@ -167,10 +173,9 @@ def _milliseconds(run: Summary) -> float | None:
 def _results_table(title: str, columns: Sequence[_Column]) -> Table:
     table = Table(title=escape(printable(title)), title_justify="left")
     for column in columns:
+        words = column in columns[:2]  # the name and the size, which are wrapped; figures stay whole
         table.add_column(
-            column.heading,
-            justify="left" if column is columns[0] else "right",
-            overflow="fold" if column is columns[0] else "ellipsis",
+            column.heading, justify="left" if column is columns[0] else "right", overflow="fold", no_wrap=not words
         )
     table.caption = "mottle: estimated standard deviation before and after, gray levels of 0..255" + (
         "\nphotons: at white, to two digits; corr: how neighbouring pixels correlate"
@@ -184,14 +189,14 @@ def _results_table(title: str, columns: Sequence[_Column]) -> Table:
 def mottle_words(result: FileResult) -> str:
     """Before and after, or what is known where these say little."""
     before = figure(result.mottle_before)
-    if result.mottle_left == UNSURE:
+    if result.unsure:
         return f"about {before}"
     return f"{before} stays" if result.mottle_left else f"{before} → {figure(result.mottle_after)}"
 
 
 def photons_words(result: FileResult) -> str:
     """Photons at white, or why there are none."""
-    if result.mottle_left == UNSURE:
+    if result.unsure:
         return "unsure"
     if result.correlation is not None and result.correlation >= CORRELATED:
         return f"corr {result.correlation:.2f}"

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cxr_infer.noise_words import UNSURE
+
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 IGNORED = "ignored"  # no X-ray
 PENDING = "pending"  # not begun when the run was stopped
@@ -14,6 +16,8 @@ FINISHED = "finished in an earlier run; --overwrite does it again"  # the one re
 
 IN_THE_WAY = "a file is there that cxr-infer did not write, or that was changed since; --overwrite replaces it"
 CUT_SHORT = "done again, as the result of an earlier run had been cut short"
+
+MOTTLE_FIGURES, QUALITY_FIGURES = ("mottle_before", "mottle_after"), ("mse", "psnr", "ssim")  # of which there are means
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class FileResult:
     mse: float | None = None
     psnr: float | None = None
     ssim: float | None = None
-    inverted: bool | None = None  # whether low stored values were taken as white; None where nothing says so
+    inverted: bool | None = None  # whether low stored values were taken as white
     outside_window: float | None = None  # share of the pixels that the file's own window shows black or white
     milliseconds: float | None = None  # reading, denoising and writing, waiting left out
     megapixels_per_second: float | None = None
@@ -58,9 +62,19 @@ class FileResult:
         return max(self.correlation_across, self.correlation_down)
 
     @property
+    def unsure(self) -> bool:
+        """Whether the figures of its noise are a guess."""
+        return self.mottle_left == UNSURE
+
+    @property
     def in_the_way(self) -> bool:
         """Whether it was skipped for a file that is not its result."""
         return self.status == SKIPPED and self.message == IN_THE_WAY
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it was skipped for being a result already."""
+        return self.status == SKIPPED and self.message not in (FINISHED, IN_THE_WAY)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,6 +90,7 @@ class Summary:
     ignored: int = 0
     pending: int = 0
     in_the_way: int = 0  # of the skipped ones
+    results_themselves: int = 0  # of the skipped ones
     megapixels: float = 0.0
     seconds: float = 0.0  # from the summary's making to the last result; files are read and written side by side
     sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
@@ -84,18 +99,19 @@ class Summary:
     def add(self, result: FileResult) -> None:
         setattr(self, result.status, getattr(self, result.status) + 1)
         self.in_the_way += result.in_the_way
+        self.results_themselves += result.is_result
         self.seconds = time.perf_counter() - self.started
         if result.width is not None and result.height is not None:
             self.megapixels += result.width * result.height / 1e6
-        for name in ("mottle_before", "mottle_after", "mse", "psnr", "ssim"):
+        for name in MOTTLE_FIGURES + QUALITY_FIGURES:
             value = getattr(result, name)
-            if value is not None:
+            if value is not None and not (result.unsure and name in MOTTLE_FIGURES):
                 total = self.sums.setdefault(name, [0.0, 0])
                 total[0] += value
                 total[1] += 1
 
     def mean(self, name: str) -> float | None:
-        """Mean of a figure over the files that have it."""
+        """Mean of a figure over the files that have it, of mottle over those where it is no guess."""
         total = self.sums.get(name)
         return total[0] / total[1] if total else None
 
@@ -104,7 +120,7 @@ class Summary:
         return self.megapixels / self.seconds if self.seconds else None
 
     def to_dict(self) -> dict[str, Any]:
-        means = {name: self.mean(name) for name in ("mottle_before", "mottle_after", "mse", "psnr", "ssim")}
+        means = {name: self.mean(name) for name in MOTTLE_FIGURES + QUALITY_FIGURES}
         return {
             "done": self.done,
             "failed": self.failed,

@@ -68,8 +68,8 @@ def compare_command(
     comparison, notes = compare.compare_files(
         clean, noisy, out, reading, repair_wrapped=repair_wrapped, threads=threads, overwrite=overwrite
     )
-    for note in notes:
-        print_error(note)
+    for note in dict.fromkeys(notes):  # once, where CLEAN and NOISY are one file
+        report.print_note(f"note: {note}")
     rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", f"{row.mse:.5f}"] for row in comparison]
     report.print_table(f"{noisy} against {clean}", ("image", "PSNR dB", "SSIM", "MSE"), rows)
     report.print_line(f"the figure is {out}")

@@ -47,6 +47,7 @@ WORD_BYTES = {"OW": 2, "US": 2, "SS": 2, "AT": 2, "OF": 4, "OL": 4, "UL": 4, "SL
 )
 
 NO_HEADER = "no DICOM header; its transfer syntax was found by its first attribute"
+NO_PREAMBLE = "no DICOM preamble; it begins with its header"
 TWO_HEADERS = "has two DICOM headers; the first one counted"
 TRAILING = "something follows its data set that belongs to no attribute; passed over"
 NO_CLASS = "its data set lacks SOPClassUID; that of the DICOM header was taken"
@@ -77,10 +78,11 @@ def read_file(content: bytes, reading: ReadOptions, check_class: Callable[[Datas
     is deflated and grows beyond the largest image: pydicom would inflate it all.
     """
     stream = _CountingStream(content)
-    stream.seek(DICOM_HEAD if has_preamble(content) else 0)
+    preamble = has_preamble(content)
+    stream.seek(DICOM_HEAD if preamble else 0)
     meta, again = _meta(stream)
     syntax, notes = _syntax(meta, stream)
-    notes += (TWO_HEADERS,) if again else ()
+    notes += (() if preamble or not meta else (NO_PREAMBLE,)) + ((TWO_HEADERS,) if again else ())
     if syntax == DeflatedExplicitVRLittleEndian:
         stream = _CountingStream(_inflated(stream.read(), MOST_HEADER + BYTES_A_PIXEL * reading.max_pixels))
     start = stream.tell()

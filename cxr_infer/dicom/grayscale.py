@@ -162,7 +162,7 @@ def _voi(dataset: Dataset, meaning: Table) -> tuple[Table | None, Table | None, 
         if center is not None and width is not None:
             function = text(dataset, "VOILUTFunction")
             return window(meaning, center, width, function), _position(meaning, center, width, function) + 0.5, notes
-    return None, None, (*notes, NO_NUMBERS) if centers and widths else notes
+    return None, None, (*notes, NO_NUMBERS) if centers or widths else notes
 
 
 def _carried_on(shown: Table) -> Table:

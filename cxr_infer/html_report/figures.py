@@ -53,7 +53,7 @@ def figures_of(results: Iterable[FileResult]) -> Figures:
     for result in results:
         figures.statuses[result.status] += 1
         for column, value in (
-            (figures.before, result.mottle_before),
+            (figures.before, None if result.unsure else result.mottle_before),
             (figures.after, after(result)),
             (figures.removed, removed(result)),
             (figures.psnr, result.psnr),

@@ -56,7 +56,8 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
         f'<th scope="row">{link}{reason}</th>',
         f'<td><span class="outcome {result.status}">{OUTCOMES[result.status]}</span></td>',
         _cell(pixels, f"{result.width} × {result.height}"),  # noqa: RUF001
-        *(_cell(value, figure(value)) for value in (result.mottle_before, after(result), removed(result))),
+        _cell(result.mottle_before, _mottle_before(result)),
+        *(_cell(value, figure(value)) for value in (after(result), removed(result))),
         _cell(result.photons_at_white, photons(result.photons_at_white) or NO_FIGURE),
         *(
             _cell(value, figure(value, digits))
@@ -64,6 +65,10 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
         ),
     ]
     return f'<tr data-outcome="{result.status}">{"".join(cells)}</tr>\n'
+
+
+def _mottle_before(result: FileResult) -> str:
+    return ("about " if result.unsure else "") + figure(result.mottle_before)
 
 
 def _cell(value: float | None, shown: str) -> str:
@@ -99,7 +104,7 @@ def card(
 
 def _facts(result: FileResult) -> str:
     facts = [
-        ("mottle before", figure(result.mottle_before, 1)),
+        ("mottle before", _mottle_before(result)),
         ("after", figure(after(result), 1)),
         ("removed", figure(removed(result), 1)),
         ("noise", text(result.mottle_kind or NO_FIGURE)),

@@ -98,7 +98,7 @@ def _tiles(run: Run, summary: Summary, figures: Figures) -> str:
     tiles = [
         tile("Denoised", str(summary.done), f"of {images} images"),
         tile("Failed", str(summary.failed), kind="bad" if summary.failed else ""),
-        tile("Skipped", str(summary.skipped), "done before or kept" if summary.skipped else ""),
+        tile("Skipped", str(summary.skipped), "done before, kept or results already" if summary.skipped else ""),
         tile(
             "Mottle removed",
             figure(median(figures.removed)),

@@ -109,6 +109,8 @@ def test_swapped_black_and_white(model: Model, image: NDArray[np.float32], dtype
     full = 1 if dtype is np.float32 else np.iinfo(dtype).max
     stored = np.rint(image * full).astype(dtype) if full > 1 else image
     swapped = (full - stored).astype(dtype)
+    if dtype is np.float32:  # 1 - (1 - x) is x but for rounding, of which an 8-bit network may make a whole step
+        model = load_model("window", precision="fp32")
     difference = denoise(swapped, model, invert=True).astype(float) - (full - denoise(stored, model).astype(float))
     assert np.abs(difference).max() <= (0 if full > 1 else 1e-5)
     np.testing.assert_array_equal(denoise(swapped, model, invert=True, strength=0.0), swapped)

@@ -160,6 +160,25 @@ def test_one_file(run: Run, xrays: Path, tmp_path: Path) -> None:
     assert "gone.png" in gone.stderr
 
 
+@pytest.mark.parametrize("name", ["x.dcm", "x.DICOM", "x.ima"])
+def test_a_picture_never_gets_the_name_of_a_dicom_file(run: Run, xrays: Path, tmp_path: Path, name: str) -> None:
+    done = run("cxr-infer", "file", xrays / "eight bit.png", name)
+    assert done.returncode == 1
+    assert f"a picture, whose result is one too; it cannot be named {name}" in done.stderr
+    assert not (tmp_path / name).exists()
+
+
+def test_notes_on_one_file_and_on_a_comparison_are_notes_and_said_once(
+    run: Run, tmp_path: Path, noisy: NDArray[np.float32]
+) -> None:
+    write_image(tmp_path / "twelve.png", (noisy * 4095).astype(np.uint16))
+    for command in (("file", "twelve.png", "out.png"), ("compare", "twelve.png", "twelve.png")):
+        done = run("cxr-infer", *command)
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("note: twelve.png: uses 12 of 16 bits")
+
+
 def test_sample_then_dir_then_compare(run: Run, tmp_path: Path) -> None:
     assert run("cxr-infer", "sample", "xrays", "--size", "128").returncode == 0
     noisy, clean = tree(tmp_path / "xrays"), tree(tmp_path / "xrays-clean")
@@ -222,6 +241,13 @@ def test_a_lower_dose_makes_more_mottle(run: Run, tmp_path: Path) -> None:
         noisy, clean = (read_gray(path / name).astype(float) for path in (folder, tmp_path / f"{dose}-clean"))
         errors.append(np.mean((noisy - clean) ** 2))
     assert errors[1] > 10 * errors[0]
+
+
+def test_a_share_without_images_says_so(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "x" / "a.png", noisy_bytes)
+    said = [run("cxr-infer", "dir", "x", "--shard", f"{share}/2").stdout for share in (1, 2)]
+    (empty,) = (text for text in said if "1 denoised. Research use only" not in text)
+    assert empty.startswith("nothing to denoise. Research use only")
 
 
 def test_models_lists_what_is_installed(run: Run) -> None:

@@ -52,6 +52,10 @@ def test_a_study_is_done_and_what_is_no_x_ray_is_left_alone(run: Run, tmp_path: 
     again = run("cxr-infer", "dir", study, "--strength", "0")
     assert again.returncode == 0
     assert "2 skipped" in again.stdout
+    results = run("cxr-infer", "dir", f"{study}-denoised", "--out", "other")
+    assert results.returncode == 0
+    assert "2 skipped (results of cxr-infer already)" in results.stdout
+    assert "there from before" not in results.stdout
 
 
 def test_inverting_is_another_setting(run: Run, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from cxr_infer.dicom import DICOM_HEAD, is_dicom
-from cxr_infer.dicom.data_set import NO_CLASS, NO_HEADER, NO_SYNTAX, TRAILING, TWO_HEADERS
+from cxr_infer.dicom.data_set import NO_CLASS, NO_HEADER, NO_PREAMBLE, NO_SYNTAX, TRAILING, TWO_HEADERS
 from cxr_infer.dicom.grayscale import COMMAS, DEPTH, NO_NUMBERS, SLOPE_ZERO
 from cxr_infer.dicom.radiograph import NO_NUMBER
 from cxr_infer.dicom.stored import ONE_FRAME
@@ -81,7 +81,9 @@ def test_a_data_set_without_preamble_and_header(implicit: bool, little: bool) ->
 def test_a_header_without_preamble(syntax: UID) -> None:
     content = encoded(computed(PIXELS, 12), syntax)[DICOM_HEAD:]
     assert is_dicom(content[:DICOM_HEAD])
-    np.testing.assert_array_equal(read(content).pixels, PIXELS)
+    radiograph = read(content)
+    np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert radiograph.notes == (NO_PREAMBLE,)
 
 
 def test_a_header_without_transfer_syntax() -> None:
@@ -170,6 +172,13 @@ def test_decimal_commas_are_decimal_points() -> None:
     np.testing.assert_array_equal(radiograph.unit(), expected.unit())
     assert radiograph.notes == (COMMAS,)
     assert b"3000,00\\40,5" in radiograph.encode(PROVENANCE), "it leaves as it came"
+
+
+@pytest.mark.parametrize("half", [{"WindowCenter": 1000}, {"WindowWidth": 3000}])
+def test_half_a_window_is_passed_over(half: dict[str, int]) -> None:
+    radiograph = read_set(computed(PIXELS, 12, **half))
+    assert radiograph.notes == (NO_NUMBERS,)
+    np.testing.assert_allclose(radiograph.unit(), RAMP, atol=1e-3)
 
 
 def test_a_window_that_is_no_number_is_passed_over() -> None:

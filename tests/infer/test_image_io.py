@@ -16,7 +16,7 @@ from PIL import Image
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import write_bytes
-from cxr_infer.folder import Folder
+from cxr_infer.folder import Folder, NewFile
 from cxr_infer.image_io import read_gray, read_picture, write_image
 from cxr_infer.intensity import from_unit, to_bytes, to_unit
 from cxr_infer.settings import ReadOptions
@@ -103,6 +103,9 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_of_a_write_leaves_the_whole_file_or_none(tmp_path: Path) -> None:
     target = tmp_path / "out" / "x.bin"
+    writing = (write_bytes, Folder.write, Folder.new_file, NewFile.__init__, NewFile.__enter__, NewFile.begin)
+    writing += (NewFile.sync, NewFile.put_in_place)
+    steps = {step.__code__ for step in writing}
 
     def interrupted_at(moment: int) -> bool:
         """Write with a Ctrl-C before the given bytecode instruction; whether the write was long enough to meet it."""
@@ -110,7 +113,7 @@ def test_an_interrupt_at_any_moment_of_a_write_leaves_the_whole_file_or_none(tmp
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
             nonlocal seen
-            if frame.f_code not in (write_bytes.__code__, Folder.write.__code__):
+            if frame.f_code not in steps:
                 return None
             frame.f_trace_opcodes = True
             if event == "opcode":

@@ -175,6 +175,16 @@ def test_structure_and_faint_noise_are_not_sure(chest: Image) -> None:
     assert errors == sorted(errors, reverse=True)
 
 
+def test_plain_noise_of_a_small_image_is_seldom_called_sharpened() -> None:
+    rng, called = np.random.default_rng(7), []
+    for side in (64, 96, 128):
+        down, across = np.indices((side, side)) / side
+        clean = 0.4 + 0.2 * across + 0.1 * np.sin(3 * down)
+        called += [estimate_mottle(np.minimum(poisson_mottle(clean, 100, rng), 1)).sharpened for _ in range(60)]
+    assert all(type(word) is bool for word in called)
+    assert sum(called) <= 0.04 * len(called)
+
+
 @pytest.mark.parametrize("side", [1, 7, 8, 20, 40, 130])
 def test_the_smaller_the_image_the_less_sure(side: int) -> None:
     noisy = exposed(np.full((side, side), 0.5), 4, Shape())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cxr_infer.html_report.figures import figures_of
 from cxr_infer.html_report.markup import row
 from cxr_infer.image_io import write_image
 from cxr_infer.mottle import Mottle
 from cxr_infer.noise_shape import Shape
 from cxr_infer.noise_words import FAINT, LEFT, NOTES, UNSURE, noise_figures, why_left
 from cxr_infer.phantom import render_phantom
-from cxr_infer.report import mottle_words, photons_words
-from cxr_infer.results import DONE, FileResult
+from cxr_infer.progress import progress_over
+from cxr_infer.report import Shown, mottle_words, photons_words, print_results
+from cxr_infer.results import DONE, FileResult, Summary
 from tests.conftest import Run
 from tests.infer.noise import DETECTORS, exposed, stored
 
@@ -75,6 +78,42 @@ def test_the_page_shows_no_figure_that_says_nothing() -> None:
     assert "510" in counted
     assert 'data-value="1">1.0' in faint
     assert faint.count("<td>–</td>") == 4, "size, after, removed and milliseconds"  # noqa: RUF001
+
+
+def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
+    counted, unsure = result_of(mottle(8), mottle(1)), result_of(mottle(20, error=0.6), mottle(9, error=0.6))
+    summary = Summary()
+    for result in (counted, unsure):
+        summary.add(result)
+    means = summary.to_dict()["means"]
+    assert (means["mottle_before"], means["mottle_after"]) == pytest.approx((8, 1))
+    assert list(figures_of([counted, unsure]).before) == pytest.approx([8])
+    assert 'data-value="20">about 20.0<' in row(unsure, "", None, False)
+
+
+def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_over(4, "denoising", quiet=False) as advance:
+        for message in ("", "dim; so look", "dim; so look; wide", "wide", "far; wide"):
+            advance(FileResult("a.png", DONE, message))
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
+    assert said == [f"note: a.png: {note} (said once)" for note in ("dim; so look", "wide", "far")]
+
+
+@pytest.mark.parametrize("width", [100, 80, 60])
+def test_no_figure_is_cut_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    summary, shown = Summary(), Shown()
+    result = replace(result_of(mottle(37.3), mottle(10.8)), name="phantom-1.png", width=3000, height=2500, bits=16)
+    result = replace(result, psnr=34.12, ssim=0.9123, mse=0.00039, milliseconds=1234, megapixels_per_second=6.08)
+    summary.add(result)
+    shown.add(result)
+    monkeypatch.setattr("cxr_infer.report.PLAIN_WIDTH", width)
+    print_results(shown, summary, "title")
+    table = capsys.readouterr().out
+    assert "\u2026" not in table
+    assert all(whole in table for whole in ("37.3 → 10.8", "34.12", "0.9123"))
+    assert max(map(len, table.splitlines())) <= width
 
 
 def test_a_run_tells_the_kind_of_noise_of_every_file(run: Run, tmp_path: Path) -> None:

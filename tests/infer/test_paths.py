@@ -151,6 +151,20 @@ def test_a_folder_in_the_place_of_a_result_is_found_before_it_is_computed(tmp_pa
         assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo])
+def test_a_file_in_the_place_of_a_folder_is_told_with_the_way_out(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    target = tmp_path / "out" / "sub" / "b.png"
+    with OutputDirectory(tmp_path / "out", MADE_BY) as output:
+        make(target.parent)
+        for step in (
+            lambda: output.check(target),
+            lambda: output.state("sub/b.png", target),
+            lambda: output.write("sub/b.png", target, SOURCE, b"result"),
+        ):
+            with pytest.raises(ImageError, match=r"sub: is no directory.*move it elsewhere"):
+                step()
+
+
 def test_an_output_that_becomes_a_link_is_lost(tmp_path: Path, victim: Path) -> None:
     before = tree(victim)
     with OutputDirectory(tmp_path / "out", MADE_BY) as output:
