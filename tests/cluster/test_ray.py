@@ -26,6 +26,8 @@ from tests.cluster.conftest import S3, contents, ended, records, signalled
 from tests.conftest import COMMAND, Run
 
 RAY = str(Path(sys.executable).with_name("ray"))
+# of images as small as these the estimate of noise is unsure, which is said once
+UNSURE_NOTE = re.compile(r"^note: \S+: noise and structure could not be told apart.*\(said once\)\n", re.MULTILINE)
 PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|left alone, .*)\n")  # and what else the local engine says
 LOST, SPARED = "001.tif", "100.png"  # whose actors are killed every time, and once
 # actors of which only the first that is asked has anything to tell
@@ -212,7 +214,7 @@ def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, t
     assert records(report) == records(whole.with_suffix(".jsonl"))
     assert (out / MANIFEST).read_bytes() == (whole / MANIFEST).read_bytes()
     assert [path.name for path in out.rglob(".*")] == [MANIFEST]
-    assert PROGRESS.sub("", done.stderr) == ""
+    assert UNSURE_NOTE.sub("", PROGRESS.sub("", done.stderr), count=1) == ""
     written = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
 
@@ -279,7 +281,7 @@ def test_from_a_bucket_into_a_bucket_through_a_client(client: Cluster, s3: S3, f
     arguments = (f"s3://{s3.bucket}/for-ray", "--out", f"s3://{s3.bucket}/by-ray")
     done = ended(client.start(*arguments))
     assert done.returncode == 0, done.stderr
-    assert PROGRESS.sub("", done.stderr) == ""
+    assert UNSURE_NOTE.sub("", PROGRESS.sub("", done.stderr), count=1) == ""
     results = s3.contents("by-ray")
     assert len(results) == len(list(few.iterdir()))
     assert results.items() < contents(whole / "1").items()
