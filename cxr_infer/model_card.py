@@ -43,7 +43,7 @@ BOUNDS = {
     "format": (1, 1000),
 }
 MOST_CHARACTERS = dict.fromkeys(("name", "precision", "code_version"), 100) | dict.fromkeys(
-    ("purpose", "citation", "licence", "limits"), 10_000
+    ("purpose", "noise_level_recipe", "citation", "licence", "limits"), 10_000
 )
 
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or any clinical decision."
@@ -51,6 +51,16 @@ CITATION = (
     "X. Wang, Y. Peng, L. Lu, Z. Lu, M. Bagheri, R. M. Summers. ChestX-ray8: Hospital-scale Chest X-ray Database and "
     "Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases. IEEE CVPR, "
     "pp. 3462-3471, 2017. Data provided by the NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC"
+)
+NOISE_LEVEL_RECIPE = (
+    "One number per image, shared by all its windows: the standard deviation of sqrt(pixel) for pixels in [0, 1] "
+    "(0.5 / sqrt(photons at white) for Poisson mottle). Estimate: (1) high-pass with "
+    "[1 -2 1; -2 4 -2; 1 -2 1] / 6, taps 3 px apart, mirrored at the border without repeating the edge pixel; "
+    "(2) in whole 8x8 blocks from the top left take the mean m of the image and the mean v of the squared high-pass; "
+    "(3) sort the blocks into 24 equal bins of m over [0.05, 0.9), keep bins of at least 25 blocks of whose pixels at "
+    "most 2% are exactly 0 or 1; (4) with n blocks, mean m and median v per bin, "
+    "noise_level = sqrt(sum(n * v / (4 * m)) / sum(n)), at most 0.5. Fallback where no bin is left: one bin of all "
+    "blocks with m > 0 that are not wholly saturated, median v over mean m; an image below 8 px: 0."
 )
 
 
@@ -65,7 +75,8 @@ class ModelCard:
     window: int = 1024  # px: windows of up to (window + overlap)^2 pixels are a good choice for programs that embed it
     overlap: int = 128  # px: least overlap of neighbouring windows by default
     memory_per_pixel: int = 240  # bytes that onnxruntime takes at most for a pixel of a window
-    told_noise_level: bool = False  # has the input `noise_level`, as `estimate_mottle` gives it
+    told_noise_level: bool = False  # has the input `noise_level`
+    noise_level_recipe: str = ""
     pixel_range: tuple[float, float] = (0.0, 1.0)  # black, white
     opset: int = 0
     precision: str = FP32

@@ -7,6 +7,7 @@ value p the variance of the mottle is p / white.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -15,11 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 from cxr_infer.intensity import Pixels
 from cxr_infer.noise_blocks import BLOCK as BLOCK
 from cxr_infer.noise_blocks import TAP_SPACING as TAP_SPACING
+from cxr_infer.noise_blocks import Blocks, measure_blocks
 from cxr_infer.noise_blocks import FloatImage as FloatImage
-from cxr_infer.noise_blocks import measure_blocks
 from cxr_infer.noise_estimate import SURE, Noise, estimate_noise
 from cxr_infer.noise_shape import WHITE, Shape
 
+BINS = 24  # brightness bins of the level
+BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark or too close to saturation to tell
+MIN_BLOCKS = 25  # blocks that a bin needs before its median counts
+MAX_SATURATED = 0.02  # share of pixels at 0 or 1 above which a bin's variance is cut off by the clipping
 MAX_LEVEL = 0.5  # square-root domain; mottle of one photon at white
 
 GRAY_LEVELS = 255.0
@@ -40,7 +45,8 @@ class Mottle:
     offset: variance at brightness 0.
     sd: standard deviation of all frequencies, root mean square over the image without its flat and saturated parts.
     level: standard deviation in the square-root domain, sd of sqrt(pixel); 0.5 / sqrt(white) for Poisson mottle.
-        Models with the input `noise_level` are told it.
+        This is the `noise_level` that the `window` model is told, by the recipe of its card: what a high-pass with taps
+        3 px apart sees, which is less than all of it where mottle is correlated.
     curve: knots (brightness, standard deviation at it), from dark to bright.
     shape: of the power spectrum.
     correlation: of a pixel with its neighbour across, and down; -1 to 1.
@@ -141,15 +147,16 @@ def estimate_mottle(image: FloatImage | Pixels) -> Mottle:
     if min(image.shape) < BLOCK:
         return Mottle(0.0, 0.0, 0.0, 0.0)
     blocks = measure_blocks(image)
+    level = _level(blocks)
     noise = estimate_noise(image, blocks)
     if noise is None:
-        return Mottle(0.0, 0.0, 0.0, 0.0)
+        return Mottle(0.0, 0.0, 0.0, level)
     gain, offset = _line(noise)
     return Mottle(
         gain=max(gain, 0.0),
         offset=offset,
         sd=float(np.sqrt(noise.share @ noise.variance)),
-        level=min(float(np.sqrt(noise.share @ (noise.variance / (4 * noise.brightness)))), MAX_LEVEL),
+        level=level,
         curve=tuple(zip(noise.brightness.tolist(), np.sqrt(noise.variance).tolist(), strict=True)),
         shape=noise.shape,
         correlation=noise.correlation,
@@ -165,6 +172,35 @@ def _line(noise: Noise) -> tuple[float, float]:
         return float(noise.variance[0] / noise.brightness[0]), 0.0
     gain, offset = np.polyfit(noise.brightness, noise.variance, 1, w=np.sqrt(noise.share))
     return float(gain), float(offset)
+
+
+def _level(blocks: Blocks) -> float:
+    """`Mottle.level` as the model cards tell it to others (`model_card.NOISE_LEVEL_RECIPE`).
+
+    24 bins of block mean over 0.05..0.9 with at least 25 blocks each, median variance per bin. Bins in which more than
+    2% of the pixels are saturated are left out, because clipping takes their variance away. An image too small or too
+    flat in brightness for the bins is treated as a single bin.
+    """
+    variance, mean, saturated = (grid.ravel() for grid in (blocks.coarse, blocks.mean, blocks.saturated))
+    low, high = BIN_RANGE
+    bins = np.floor((mean - low) / (high - low) * BINS).astype(np.int16)
+    by_bin = np.argsort(bins, kind="stable")
+    edges = np.searchsorted(bins[by_bin], np.arange(BINS + 1))
+
+    counts, means, variances = [], [], []
+    for start, stop in pairwise(edges):
+        members = by_bin[start:stop]
+        if len(members) >= MIN_BLOCKS and saturated[members].mean() <= MAX_SATURATED:
+            counts.append(len(members))
+            means.append(mean[members].mean())
+            variances.append(np.median(variance[members]))
+    if not counts:
+        inside = (mean > 0) & (saturated < 1)
+        if not inside.any():
+            return 0.0
+        counts, means, variances = [1], [mean[inside].mean()], [np.median(variance[inside])]
+    n, m, v = (np.asarray(column, dtype=np.float64) for column in (counts, means, variances))
+    return min(float(np.sqrt((n / n.sum() * v / (4 * m)).sum())), MAX_LEVEL)
 
 
 WRAP_BRIGHT = 0.6  # a neighbourhood that wraps holds pixels above it

@@ -1,7 +1,7 @@
 """The models in bare onnxruntime: the graph on its test tensors, then a whole image in windows.
 
-Everything that is not in the graph is in the manifest, as data: how windows are laid and blended. This program is
-written from it alone.
+Everything that is not in the graph is in the manifest, as data: how the noise level is estimated, how windows are laid
+and blended. This program is written from it alone.
 """
 
 import json
@@ -17,6 +17,31 @@ WEIGHTS = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] 
 
 def load(array):
     return np.load(WEIGHTS / array["npy"])
+
+
+def noise_level(image, step):
+    """One number for a whole image (H, W) in [0, 1], by the step `noise_level` of the manifest."""
+    (height, width), spacing, side = image.shape, step["high_pass"]["spacing"], step["block"]
+    padded = np.pad(image, spacing, mode="reflect")
+    high_pass = sum(
+        tap * padded[row * spacing :, column * spacing :][:height, :width]
+        for (row, column), tap in np.ndenumerate(step["high_pass"]["taps"])
+    )
+
+    def blocks(values):
+        rows, columns = height // side, width // side
+        return values[: rows * side, : columns * side].reshape(rows, side, columns, side).mean(axis=(1, 3)).ravel()
+
+    variance, mean = blocks((high_pass / step["high_pass"]["divisor"]) ** 2), blocks(image)
+    saturated = blocks((image <= 0) | (image >= 1))
+    low, high = step["bin_range"]
+    index = np.floor((mean - low) / (high - low) * step["bins"])
+    bins = [index == number for number in range(step["bins"])]
+    bins = [b for b in bins if b.sum() >= step["least_blocks"] and saturated[b].mean() <= step["most_saturated"]]
+    bins = bins or [(mean > 0) & (saturated < 1)]
+    counts = [b.sum() for b in bins]
+    levels = [np.median(variance[b]) / (4 * mean[b].mean()) for b in bins]
+    return min(math.sqrt(np.average(levels, weights=counts)), step["most"])
 
 
 def window_starts(extent, side, overlap, multiple):
@@ -42,6 +67,7 @@ def blended(pieces, starts, length, blind_share):
 def denoise_in_windows(session, image, steps, side, overlap):
     """A whole image (H, W) float32 in [0, 1] -> the same, with windows of `side` px beside their overlap."""
     multiple, blind_share = steps["pad"]["multiple"], steps["blend"]["blind_share"]
+    level = np.array([noise_level(image, steps["noise_level"])], np.float32)
     height, tops = window_starts(image.shape[0], side, overlap, multiple)
     width, lefts = window_starts(image.shape[1], side, overlap, multiple)
     below, right = tops[-1] + height - image.shape[0], lefts[-1] + width - image.shape[1]
@@ -49,7 +75,7 @@ def denoise_in_windows(session, image, steps, side, overlap):
 
     def window(top, left):
         piece = padded[None, None, top : top + height, left : left + width]
-        return session.run(["denoised"], {"noisy": piece})[0][0, 0]
+        return session.run(["denoised"], {"noisy": piece, "noise_level": level})[0][0, 0]
 
     bands = [blended([window(top, left).T for left in lefts], lefts, width, blind_share).T for top in tops]
     return blended(bands, tops, height, blind_share)[: image.shape[0], : image.shape[1]]

@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { env, InferenceSession, Tensor } from "onnxruntime-web";
 import { stepsOf } from "./src/core/image.js";
+import { noiseLevel } from "./src/core/noise_level.js";
 import { predictInWindows } from "./src/core/windows.js";
 
 const weights = process.argv[2] ?? fileURLToPath(new URL("../../weights", import.meta.url));
@@ -51,8 +52,9 @@ async function denoiseImage(session, model, { noisy, window, overlap }) {
   const steps = stepsOf(model);
   const [height, width] = noisy.shape;
   const image = { width, height, values: await load(noisy) };
+  const noise_level = new Tensor("float32", [noiseLevel(image, steps.noise_level)], [1]);
   const predict = async (piece, rows, columns) => {
-    const feeds = { noisy: new Tensor("float32", piece, [1, 1, rows, columns]) };
+    const feeds = { noisy: new Tensor("float32", piece, [1, 1, rows, columns]), noise_level };
     return (await session.run(feeds)).denoised.data;
   };
   return (await predictInWindows(image, steps, { side: window, overlap }, predict)).values;

@@ -19,8 +19,8 @@ from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
 from cxr_infer.intensity import from_unit, to_unit
 from cxr_infer.manifest import FloatArray
-from cxr_infer.model_card import DENOISED, FP32, NOISY, ModelCard
-from cxr_infer.mottle import poisson_mottle
+from cxr_infer.model_card import DENOISED, FP32, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.mottle import estimate_mottle, poisson_mottle, to_square_root_level
 from cxr_infer.phantom import render_phantom
 from cxr_infer.settings import Settings
 
@@ -77,6 +77,7 @@ def write_inputs(arrays: Arrays, folder: Path, card: ModelCard) -> dict[str, Any
         "noisy": arrays.write(f"{place}/image", noisy),
         "window": IMAGE_WINDOW if windowed else None,
         "overlap": IMAGE_OVERLAP if windowed else None,
+        "noise_level": estimate_mottle(noisy).level if card.told_noise_level else None,
         "expected": {},
     }
     inputs = {name: arrays.write(f"{place}/{name}", array) for name, array in _inputs(card).items()}
@@ -98,7 +99,10 @@ def _inputs(card: ModelCard) -> dict[str, FloatArray]:
     """Two windows of different noise, or one whole image where that is large."""
     doses = DOSES if card.size is None else DOSES[:1]
     height, width = (HEIGHT, WIDTH) if card.size is None else (card.size, card.size)
-    return {NOISY: np.stack([_noisy(height, width, dose) for dose in doses])[:, None]}
+    feed = {NOISY: np.stack([_noisy(height, width, dose) for dose in doses])[:, None]}
+    if card.told_noise_level:
+        feed[NOISE_LEVEL] = to_square_root_level(doses).astype(np.float32)
+    return feed
 
 
 def _noisy(height: int, width: int, dose: float) -> FloatArray:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cxr_infer.intensity import to_unit
 from cxr_infer.metrics import mse, psnr_of_mse
-from cxr_infer.model_card import DENOISED, FP32, INT8, NOISY
+from cxr_infer.model_card import DENOISED, FP32, INT8, NOISE_LEVEL, NOISY
+from cxr_infer.mottle import estimate_mottle
 from cxr_infer.phantom import render_phantom
 from cxr_infer.session import open_session
 from cxr_infer.threads import available_cpus
@@ -76,6 +77,7 @@ def _psnr(session: Any, clean: Sequence[FloatImage], noisy: Sequence[FloatImage]
     """Mean PSNR in dB of denoised images (H, W)."""
     figures = []
     for truth, image in zip(clean, noisy, strict=True):
-        (denoised,) = session.run([DENOISED], {NOISY: image[None, None]})
+        level = np.array([estimate_mottle(image).level], dtype=np.float32)
+        (denoised,) = session.run([DENOISED], {NOISY: image[None, None], NOISE_LEVEL: level})
         figures.append(psnr_of_mse(mse(truth, denoised[0, 0])))
     return float(np.mean(figures))

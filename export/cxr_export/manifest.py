@@ -11,6 +11,7 @@ from cxr_infer.manifest import SCHEMA
 from cxr_infer.model_card import (
     DENOISED,
     FORMAT,
+    NOISE_LEVEL,
     NOISY,
     RESEARCH_USE,
     TOLERANCES,
@@ -18,6 +19,7 @@ from cxr_infer.model_card import (
     card_path,
     sha256,
 )
+from cxr_infer.mottle import MAX_LEVEL
 
 Entry = dict[str, Any]
 
@@ -57,7 +59,12 @@ def file_entry(card: ModelCard, path: Path) -> Entry:
 
 def inputs(card: ModelCard) -> list[Entry]:
     """The inputs of the graph, in its order."""
-    return [_image(card, NOISY, "gray X-rays, black 0, bone white 1; windows of one image or several images")]
+    found = [_image(card, NOISY, "gray X-rays, black 0, bone white 1; windows of one image or several images")]
+    if card.told_noise_level:
+        meaning = "standard deviation of sqrt(pixel), one number for each image of the batch"
+        batch = _axis("batch")
+        found.append(_tensor(NOISE_LEVEL, meaning, [batch], (0.0, MAX_LEVEL)))
+    return found
 
 
 def _image(card: ModelCard, name: str, meaning: str) -> Entry:

@@ -105,6 +105,7 @@ def _test() -> Schema:
         "noisy": _ref("array"),
         "window": _or_null(PX),
         "overlap": _or_null(PX),
+        "noise_level": _or_null(NUMBER),
         "expected": _by_precision(_ref("array")),
     }
     return _closed({"inputs": arrays, "expected": _by_precision(arrays), "image": _closed(image)})
@@ -115,6 +116,8 @@ def _steps() -> list[tuple[str, Schema]]:
     interpolation = _closed({"interpolation": TEXT, "opencv": TEXT}, {"coefficient": NUMBER})
     resize = {"fewer_pixels": interpolation, "more_pixels": interpolation, "pixel_centres": TEXT, "border": TEXT}
     side = {"oneOf": [PX, {"const": "the image's"}]}
+    taps = {"type": "array", "items": {"type": "array", "items": NUMBER}}
+    high_pass = _closed({"taps": taps, "divisor": NUMBER, "spacing": PX, "border": TEXT})
     white = {"type": "object", "additionalProperties": COUNT, "minProperties": 1}
     along = _closed(dict.fromkeys(("cells", "shared", "count", "length", "start"), TEXT))
     edges = {"type": "array", "items": {"enum": ["bottom", "right"]}}
@@ -123,6 +126,17 @@ def _steps() -> list[tuple[str, Schema]]:
         ("scale", {"formula": TEXT, "white": white, "white_of_file": TEXT, "never": TEXT}),
         ("invert", {"where": {"type": "object", "additionalProperties": TEXT}, "formula": TEXT, "order": TEXT}),
         ("resize", {"height": side, "width": side, **resize, "equal_size": TEXT}),
+        (
+            "noise_level",
+            {
+                **dict.fromkeys(("input", "of", "recipe"), TEXT),
+                **dict.fromkeys(("bins", "least_blocks"), COUNT),
+                **dict.fromkeys(("most_saturated", "most"), NUMBER),
+                "block": PX,
+                "high_pass": high_pass,
+                "bin_range": RANGE,
+            },
+        ),
         ("pad", {"mode": {"const": "symmetric"}, "edges": edges, "multiple": PX}),
         (
             "window",

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cxr_infer import mottle
 from cxr_infer.intensity import FULL_SCALE
-from cxr_infer.model_card import ModelCard
+from cxr_infer.model_card import NOISE_LEVEL, ModelCard
 from cxr_infer.tiling import BLIND_SHARE
 
 Step = dict[str, Any]
@@ -73,6 +74,25 @@ def _interpolation() -> Step:
 
 
 def _windows_before(card: ModelCard) -> list[Step]:
+    low, high = mottle.BIN_RANGE
+    level = {
+        "step": "noise_level",
+        "input": NOISE_LEVEL,
+        "of": "the whole image, before padding; one number for all its windows",
+        "high_pass": {
+            "taps": [[1, -2, 1], [-2, 4, -2], [1, -2, 1]],
+            "divisor": 6,
+            "spacing": mottle.TAP_SPACING,
+            "border": "mirror without repeating the edge pixel",
+        },
+        "block": mottle.BLOCK,
+        "bins": mottle.BINS,
+        "bin_range": [low, high],
+        "least_blocks": mottle.MIN_BLOCKS,
+        "most_saturated": mottle.MAX_SATURATED,
+        "most": mottle.MAX_LEVEL,
+        "recipe": card.noise_level_recipe,
+    }
     pad = {"step": "pad", "mode": "symmetric", "edges": ["bottom", "right"], "multiple": card.multiple}
     window = {
         "step": "window",
@@ -90,7 +110,7 @@ def _windows_before(card: ModelCard) -> list[Step]:
         },
         "default": "an image of at most `most_pixels` is one window; any plan with that overlap differs only at seams",
     }
-    return [pad, window]
+    return [*([level] if card.told_noise_level else []), pad, window]
 
 
 def _blend() -> Step:

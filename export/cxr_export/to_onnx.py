@@ -19,6 +19,8 @@ from cxr_infer.model_card import (
     DENOISED,
     INT8,
     METADATA_KEY,
+    NOISE_LEVEL,
+    NOISE_LEVEL_RECIPE,
     NOISY,
     RESEARCH_USE,
     ModelCard,
@@ -33,12 +35,12 @@ EXAMPLE_SIDE = 64  # px, of the window with which the graph is traced; height an
 PURPOSES = {
     "original": "published baseline, whole image at 512x512: redraws the broad shapes only, loses all fine detail",
     "new": "published baseline, deeper, whole image at 512x512: redraws the broad shapes only, loses all fine detail",
-    "window": "the one to use: finds the noise of any detector by itself and removes it at native resolution in windows; "
-    "keeps markers, lines and nodules, the faintest at less contrast",
+    "window": "the one to use: removes mottle at native resolution in windows; keeps markers, lines "
+    "and nodules, the faintest at less contrast",
 }
 # Windows of this many px on a side plus the overlap: what fits goes through the network whole. The least overlap was
-# chosen by the difference to whole-image inference: SEAM gray levels of 255 at most at 12 and 20 photons in float32.
-WINDOW, OVERLAP = 1024, 128
+# chosen by the difference to whole-image inference: at most 0.6 gray levels of 255 at 12 and 20 photons in float32.
+WINDOW, OVERLAP = 1024, 96
 INT8_MEMORY_PER_PIXEL = 75  # bytes, as in ModelCard: 63 were measured, 212 in float32
 
 
@@ -74,9 +76,9 @@ def _trace(model: nn.Module) -> onnx.ModelProto:
     batch = torch.export.Dim("batch")
     if isinstance(model, WindowDenoisingAutoencoder):
         side, multiple = EXAMPLE_SIDE, model.STRIDE
-        arguments = (torch.rand(2, 1, side, 2 * side),)
+        arguments = (torch.rand(2, 1, side, 2 * side), torch.full((2,), 0.05))
         free = {0: batch, 2: multiple * torch.export.Dim("rows"), 3: multiple * torch.export.Dim("columns")}
-        shapes = {NOISY: free}
+        shapes = {NOISY: free, NOISE_LEVEL: {0: batch}}
     else:
         arguments = (torch.rand(2, 1, WHOLE_IMAGE_SIDE, WHOLE_IMAGE_SIDE),)
         shapes = {NOISY: {0: batch}}
@@ -139,5 +141,7 @@ def _describe(model: nn.Module, info: CheckpointInfo) -> ModelCard:
         multiple=WindowDenoisingAutoencoder.STRIDE,
         window=WINDOW,
         overlap=OVERLAP,
+        told_noise_level=True,
+        noise_level_recipe=NOISE_LEVEL_RECIPE,
         **common,
     )

@@ -18,6 +18,7 @@ from cxr_export.manifest_schema import manifest_schema
 from cxr_infer.denoiser import load_model
 from cxr_infer.errors import ModelError
 from cxr_infer.model_card import MODEL_NAMES, ModelCard
+from cxr_infer.mottle import estimate_mottle
 from cxr_infer.settings import Settings
 from cxr_infer.tiling import BLIND_SHARE
 from tests.conftest import REPOSITORY, Run
@@ -94,8 +95,11 @@ def test_the_steps_hold_the_numbers_that_this_package_uses() -> None:
     assert steps["scale"]["white"] == {"uint8": 255, "uint16": 65535}
     assert (steps["window"]["side"], steps["window"]["overlap"]) == (card.window, card.overlap)
     assert steps["blend"]["blind_share"] == BLIND_SHARE
+    assert steps["noise_level"]["recipe"] == card.noise_level_recipe
     assert [step["step"] for step in processing.before(ModelCard("new", "", size=512))][-1] == "resize"
-    assert steps.keys() == {*("gray", "scale", "invert", "pad", "window", "blend", "crop", "clip", "strength", "store")}
+    assert steps.keys() == {
+        *("gray", "scale", "invert", "noise_level", "pad", "window", "blend", "crop", "clip", "strength", "store")
+    }
 
 
 @pytest.mark.parametrize("array", ARRAYS)
@@ -116,6 +120,7 @@ def test_the_whole_image_of_window_goes_through_several_windows_and_its_level_is
     assert min(len(grid.rows.starts), len(grid.columns.starts)) > 2
     assert image.shape[0] % 16
     assert image.shape[1] % 16
+    assert case["noise_level"] == pytest.approx(estimate_mottle(image).level)
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)

@@ -57,7 +57,8 @@ def test_an_export_is_one_self_describing_file(weights: Path, exports: dict[str,
     model = onnx.load_from_string(exports[name])
     onnx.checker.check_model(model, full_check=True)
     assert [entry.version for entry in model.opset_import if entry.domain == ""] == [OPSET]
-    assert [value.name for value in model.graph.input] == ["noisy"]
+    names = ["noisy", "noise_level"] if name == "window" else ["noisy"]
+    assert [value.name for value in model.graph.input] == names
     assert [value.name for value in model.graph.output] == ["denoised"]
     dimensions = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert isinstance(dimensions[0], str)
@@ -67,6 +68,8 @@ def test_an_export_is_one_self_describing_file(weights: Path, exports: dict[str,
     card = json.loads((weights / name / "card.json").read_text())
     inside = json.loads({entry.key: entry.value for entry in model.metadata_props}["cxr_infer"])
     assert inside.items() <= card.items()
+    if name == "window":
+        assert "8x8 blocks" in card["noise_level_recipe"]
 
 
 def test_parity_notices_a_wrong_weight(weights: Path, exports: dict[str, bytes]) -> None:
@@ -132,9 +135,11 @@ def test_the_shipped_onnx_file_is_the_shipped_checkpoint(name: str) -> None:
 def test_opencv_loads_the_shipped_window_with_free_height_and_width(shape: tuple[int, ...]) -> None:
     path = REPOSITORY / "weights" / "window" / "model.onnx"
     noisy = np.random.default_rng(0).random(shape, dtype=np.float32)
-    (expected,) = onnxruntime.InferenceSession(path).run(None, {"noisy": noisy})
+    level = np.full(shape[0], 0.05, np.float32)
+    (expected,) = onnxruntime.InferenceSession(path).run(None, {"noisy": noisy, "noise_level": level})
     network = cv2.dnn.readNetFromONNX(str(path))
     network.setInput(noisy, "noisy")
+    network.setInput(level, "noise_level")
     np.testing.assert_allclose(network.forward("denoised").reshape(shape), expected, atol=TOLERANCE)
 
 

@@ -24,7 +24,7 @@ from cxr_train.models import build_model
 from cxr_train.quantise import STEPS, QuantisedConv, calibrate, quantised
 from tests.conftest import REPOSITORY
 
-INPUTS = (torch.rand(2, 1, 64, 96, generator=torch.Generator().manual_seed(0)),)
+INPUTS = torch.rand(2, 1, 64, 96, generator=torch.Generator().manual_seed(0)), torch.tensor([0.03, 0.08])
 SHALLOW = {"widths": [8, 8, 8, 8], "encoder_blocks": [1, 0, 0, 1], "decoder_blocks": [1, 0, 0]}
 INFO = CheckpointInfo("window", SHALLOW, {}, {}, {}, "0")
 
@@ -95,7 +95,8 @@ def check_integers(exported: onnx.ModelProto, model: nn.Module) -> None:
 
 def check_computes_as_on_grids(exported: onnx.ModelProto, model: nn.Module) -> None:
     session = onnxruntime.InferenceSession(exported.SerializeToString())
-    (found,) = session.run(None, {"noisy": INPUTS[0].numpy()})
+    feed = dict(zip(("noisy", "noise_level"), (i.numpy() for i in INPUTS), strict=True))
+    (found,) = session.run(None, feed)
     with torch.no_grad():
         plain = model(*INPUTS).numpy()
         with quantised(model):
@@ -129,7 +130,7 @@ def test_sums_of_the_shipped_weights_overflow_on_no_cpu() -> None:
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.x64quantprecision", exact)
         session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-        results += session.run(None, {"noisy": noisy})
+        results += session.run(None, {"noisy": noisy, "noise_level": np.array([0.11], dtype=np.float32)})
     np.testing.assert_array_equal(*results)
 
 

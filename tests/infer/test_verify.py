@@ -85,7 +85,7 @@ def cut(path: Path) -> None:
         ("new/test/image.denoised.npy", shift_expected, "its output differs by 2.0e-02 from the expected one"),
         ("window/test/denoised.npy", expect_nan, "its output differs by inf from the expected one"),
         ("new/test/image.denoised.npy", expect_nan, "its output differs by inf from the expected one"),
-        ("window/test/noisy.npy", cut, "test tensor missing or damaged"),
+        ("window/test/noise_level.npy", cut, "test tensor missing or damaged"),
         ("original/test/image.npy", forget, "test tensor missing or damaged"),
         ("original/test/image.npy", become_a_fifo, "test tensor missing or damaged"),
     ],

@@ -11,21 +11,11 @@ from cxr_infer.errors import ModelError
 from cxr_infer.model_card import MODEL_NAMES
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, start_from
 from cxr_train.models import MODELS, Upsample, WindowDenoisingAutoencoder, build_model
-from cxr_train.noise_maps import FLOOR
 from cxr_train.quantise import QuantisedConv, calibrate, quantised
 from tests.conftest import REPOSITORY
 from tests.train.conftest import same_weights
 
 INFO = CheckpointInfo("window", {"widths": [8, 8, 16, 16]}, {"steps": 3}, {"fingerprint": "abc"}, {"score": 1.0}, "0")
-
-
-def finding(model: WindowDenoisingAutoencoder, level: float) -> WindowDenoisingAutoencoder:
-    """The model, made to find white noise of that level (square-root domain) everywhere."""
-    with torch.no_grad():
-        model.noise.told.weight.zero_()
-        model.noise.told.bias.zero_()
-        model.noise.told.bias[0] = np.log(level + FLOOR)
-    return model
 
 
 def test_published_class_names() -> None:
@@ -56,7 +46,7 @@ def test_whole_image_topology(name: str, stages: int) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (16, 16), (64, 64), (33, 100)])
 def test_window_runs_at_any_size(shape: tuple[int, int]) -> None:
     model = build_model("window").eval()
-    out = model(torch.rand(2, 1, *shape))
+    out = model(torch.rand(2, 1, *shape), torch.full((2,), 0.05))
     assert out.shape == (2, 1, *shape)
     assert 0 <= out.min() <= out.max() <= 1
 
@@ -65,8 +55,8 @@ def test_window_has_four_stages_and_gives_back_what_has_no_noise() -> None:
     model = WindowDenoisingAutoencoder([8, 8, 8, 8]).eval()
     assert [len(model.encoder.stages), len(model.encoder.down), len(model.decoder.up)] == [4, 3, 3]
     x = torch.rand(1, 1, 32, 32)
-    torch.testing.assert_close(finding(model, 0.0)(x), x)
-    assert (finding(model, 0.1)(x) - x).abs().max() > 1e-3
+    torch.testing.assert_close(model(x, torch.zeros(1)), x)
+    assert (model(x, torch.full((1,), 0.1)) - x).abs().max() > 1e-3
 
 
 def test_a_model_rebuilds_from_its_file_alone(tmp_path: Path) -> None:
@@ -110,8 +100,8 @@ def test_a_trained_window_grows_by_blocks_that_change_nothing_yet(tmp_path: Path
     save_checkpoint(path, trained.state_dict(), INFO)
     grown = build_model("window", small | {"encoder_blocks": [2, 3, 1, 1], "decoder_blocks": [2, 1, 2]})
     start_from(grown, path)
-    x = torch.rand(2, 1, 32, 32)
-    torch.testing.assert_close(grown.eval()(x), trained.eval()(x))
+    x, level = torch.rand(2, 1, 32, 32), torch.full((2,), 0.05)
+    torch.testing.assert_close(grown.eval()(x, level), trained.eval()(x, level))
     with pytest.raises(ModelError, match=r"c\.safetensors: the model has no place"):
         start_from(build_model("window"), path)
 
@@ -129,7 +119,7 @@ def test_window_fits_a_laptop() -> None:
     for layer in model.modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             layer.register_forward_hook(count)
-    model(torch.rand(1, 1, size, size))
+    model(torch.rand(1, 1, size, size), torch.full((1,), 0.05))
     assert 20_000 < multiply_adds / size**2 < 45_000
     assert sum(parameter.numel() for parameter in model.parameters()) * 4 < 5_000_000
     assert (REPOSITORY / "weights" / "window" / "checkpoint.safetensors").stat().st_size < 5_000_000
@@ -146,54 +136,42 @@ def test_upsampling_is_a_transposed_convolution_of_kernel_and_stride_2() -> None
 def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8))
     root = torch.full((2, 1, 32, 32), 0.5)
-    level = torch.tensor([0.02, 0.04])[:, None, None, None].expand(2, 1, 8, 8)
-
-    def seen(level: torch.Tensor) -> list[torch.Tensor]:
-        return model._seen(nn.functional.pixel_unshuffle(root, 2), nn.functional.avg_pool2d(root, 2), level)
+    level = torch.tensor([[0.02], [0.04]])
 
     def detail(level: torch.Tensor) -> torch.Tensor:
         """Fine plus coarse, in levels."""
-        _, fine, coarse = seen(level)
+        _, fine, coarse, _ = model._seen(root, level)
         return fine + model.COARSE * coarse
 
     assert detail(level).abs().max() < 1e-5
     root[:, 0, 17, 16] += 0.1  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
     torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([5.0, 2.5]), rtol=1e-3, atol=0)
-    assert seen(level)[1].max() == model.FINE
-    assert all(part.abs().max() <= 2 for part in seen(torch.zeros(2, 1, 8, 8)))
-    torch.testing.assert_close(seen(level)[0], 4 * nn.functional.pixel_unshuffle(root, 2) - 2)
+    assert model._seen(root, level)[1].max() == model.FINE
+    assert all(part.abs().max() <= 2 for part in model._seen(root, torch.zeros(2, 1))[:3])
 
 
-def test_level_and_shape_are_told_place_by_place() -> None:
-    torch.manual_seed(0)
+def test_pixels_and_the_level_are_told_beside_the_detail() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8))
-    maps = torch.zeros(1, model.noise.MAPS, 2, 4)
-    maps[:, 0] = torch.log(torch.tensor([0.02, 0.02, 0.08, 0.08]) + FLOOR)
-    level, told = model._told(maps)
-    assert level.shape == (1, 1, 4, 8)
-    assert told.shape == (1, model.TOLD, 4, 8)
-    torch.testing.assert_close(level[0, 0, 0, [0, 7]], torch.tensor([0.02, 0.08]))
-    assert (level[0, 0, 0].diff() >= -1e-7).all(), "smooth from cell to cell"
-    assert not torch.allclose(told[..., 0], told[..., 7]), "of the level"
-    other = maps.clone()
-    other[:, 1:] = 0.5
-    assert not torch.allclose(model._told(other)[1], told), "of the shape"
-    torch.testing.assert_close(model._told(other)[0], level)
+    root = torch.rand(2, 1, 16, 16)
+    pixels, _, _, told = model._seen(root, torch.tensor([[0.02], [0.04]]))
+    torch.testing.assert_close(pixels, 4 * nn.functional.pixel_unshuffle(root, 2) - 2)
+    assert told.shape == (2, 4, 8, 8)
+    assert torch.equal(told, told[..., :1, :1].expand_as(told)), "the same at every place"
+    assert not torch.equal(told[0], told[1])
 
 
 def test_mottle_is_drawn_finely_where_most_of_it_lies_and_coarsely_beyond() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8)).eval()
-    strengths = torch.linspace(-8, 8, 1602)
-    level = torch.full((1, 1, 1, 801), 0.1)
+    strengths = torch.linspace(-8, 8, 1601)
     with torch.no_grad():
         model.head.weight.zero_()
         model.head.bias.zero_()
         model.head.weight[:, 0, 1, 1] = 1
-        features = torch.zeros(1, 8, 2, len(strengths))
+        features = torch.zeros(1, 8, 1, len(strengths))
         features[0, 0, 0] = strengths
-        plain = model._mottle(features, level)[0, 0, 0, ::2] / 0.1
+        plain = model._mottle(features)[0, 0, 0, ::2]
         with quantised(model):
-            on_grids = model._mottle(features, level)[0, 0, 0, ::2] / 0.1
+            on_grids = model._mottle(features)[0, 0, 0, ::2]
     torch.testing.assert_close(plain, strengths)
     error = (on_grids - strengths).abs()
     step, widest = model.FINELY_DRAWN / 127, model.FINELY_DRAWN * model.WIDER
@@ -209,15 +187,15 @@ def test_what_torch_compiles_computes_the_same_on_and_off_the_grids() -> None:
     for block in model.modules():
         if isinstance(block, QuantisedConv):
             block.reset_parameters()
-    image = torch.rand(1, 1, 32, 32)
-    calibrate(model, image)
+    inputs = torch.rand(1, 1, 32, 32), torch.tensor([0.05])
+    calibrate(model, *inputs)
     compiled = torch.compile(model, dynamic=False, backend="aot_eager", fullgraph=True)
     for on in (False, True):
         gradients = []
         for computed in (model, compiled):
             with quantised(model, on=on):
-                result, maps = computed(image)
-                (result.square().mean() + maps.square().mean()).backward()
+                result = computed(*inputs)
+                result.square().mean().backward()
             gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
             gradients[-1].append(result.detach())
             model.zero_grad()

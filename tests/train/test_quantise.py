@@ -31,9 +31,9 @@ def model() -> torch.nn.Module:
 
 
 @pytest.fixture
-def inputs() -> tuple[torch.Tensor]:
+def inputs() -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(1)
-    return (torch.rand(2, 1, 64, 48),)
+    return torch.rand(2, 1, 64, 48), torch.tensor([0.03, 0.1])
 
 
 @pytest.mark.parametrize(("zero", "low", "high"), [(0, 0.0, 25.5), (128, -12.8, 12.7)])
@@ -60,7 +60,9 @@ def test_gradients_pass_inside_the_grid_and_teach_its_step() -> None:
     assert quantiser.log_step.grad.item() * math.sqrt(5 * 255) == pytest.approx(-12.8 + 12.7 - 0.04, abs=1e-4)
 
 
-def test_a_model_is_itself_until_its_grids_are_switched_on(model: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+def test_a_model_is_itself_until_its_grids_are_switched_on(
+    model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     assert calibrated(model) is False
     with torch.no_grad():
         plain = model(*inputs)
@@ -75,7 +77,7 @@ def test_a_model_is_itself_until_its_grids_are_switched_on(model: torch.nn.Modul
 
 
 def test_calibration_covers_what_it_saw_and_leaves_set_grids_alone(
-    model: torch.nn.Module, inputs: tuple[torch.Tensor]
+    model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     first, *others = quantisers(model)
     with torch.no_grad():
@@ -119,13 +121,15 @@ def test_neighbours_of_either_sign_do_not_share_steps() -> None:
     assert (weight_steps(weight) * MOST_WEIGHT).tolist() == pytest.approx([1.0, 1.5])
 
 
-def test_the_loss_teaches_the_steps_on_quantised_batches(model: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+def test_the_loss_teaches_the_steps_on_quantised_batches(
+    model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     calibrate(model, *inputs)
     model.train()
     for on in (False, True):
         model.zero_grad()
         with quantised(model, on=on):
-            model(*inputs)[0].square().mean().backward()
+            model(*inputs).square().mean().backward()
         taught = [q.log_step.grad is not None for q in quantisers(model) if q is not model.drawn]
         assert all(taught) if on else not any(taught)
         assert model.get_parameter("encoder.stem.weight").grad is not None

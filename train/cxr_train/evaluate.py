@@ -17,7 +17,7 @@ from cxr_infer.intensity import to_bytes, to_unit
 from cxr_infer.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.mottle import estimate_mottle, repair_wrapped
 from cxr_train.data import XrayFiles, XrayImages
-from cxr_train.models import WHOLE_IMAGE_SIDE
+from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
 from cxr_train.noise import published_mottle, quantise, saturating_mottle
 
 FloatImage = NDArray[np.float32]
@@ -72,8 +72,11 @@ def as_denoise(model: nn.Module) -> Denoise:
     """A trained model as a function of one whole image."""
 
     def run(image: FloatImage) -> FloatImage:
+        noisy = torch.from_numpy(image)[None, None]
         with torch.no_grad():
-            return model(torch.from_numpy(image)[None, None])[0, 0].numpy()
+            if isinstance(model, WindowDenoisingAutoencoder):
+                return model(noisy, torch.tensor([estimate_mottle(image).level], dtype=torch.float32))[0, 0].numpy()
+            return model(noisy)[0, 0].numpy()
 
     return run
 

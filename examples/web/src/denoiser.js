@@ -66,10 +66,11 @@ export class Denoiser {
    */
   async denoise(image, onWindow) {
     const steps = stepsOf(this.model);
-    const level = noiseLevel(image);
+    const level = noiseLevel(image, steps.noise_level);
+    const noise_level = new ort.Tensor("float32", [level], [1]);
     const predict = async (window, height, width) => {
       const noisy = new ort.Tensor("float32", window, [1, 1, height, width]);
-      const { denoised } = await this.session.run({ noisy });
+      const { denoised } = await this.session.run({ noisy, noise_level });
       return denoised.data;
     };
     const plan = { side: SIDE, overlap: steps.window.overlap };

@@ -1,19 +1,4 @@
-// One number for a whole image that a page can show: how strong the mottle is, as Poisson mottle would be.
-
-/** High-pass with its taps 3 px apart, in blocks of 8x8 px, sorted into bins of brightness. */
-const TAPS = [
-  [1, -2, 1],
-  [-2, 4, -2],
-  [1, -2, 1],
-];
-const DIVISOR = 6;
-const SPACING = 3; // px
-const BLOCK = 8; // px
-const BINS = 24;
-const [DARKEST, BRIGHTEST] = [0.05, 0.9];
-const LEAST_BLOCKS = 25; // of a bin
-const MOST_SATURATED = 0.02; // share of a bin's pixels that are 0 or 1
-const MOST_LEVEL = 0.5;
+// One number for a whole image, by the manifest's step `noise_level`: how strong the mottle is.
 
 /** Where an index beyond either end is read: mirrored without repeating the edge pixel, as often as that takes. */
 export function mirrored(index, length) {
@@ -32,13 +17,13 @@ function tapPlaces(taps, spacing, length) {
 }
 
 /** The high-pass's square at every pixel of one row, into `squares`. */
-function highPassSquares({ width, values }, rows, columns, squares) {
+function highPassSquares({ width, values }, rows, columns, { taps, divisor }, squares) {
   for (let x = 0; x < width; x++) {
     let sum = 0;
-    for (let i = 0; i < TAPS.length; i++) {
-      for (let j = 0; j < TAPS[i].length; j++) sum += TAPS[i][j] * values[rows[i] * width + columns[j][x]];
+    for (let i = 0; i < taps.length; i++) {
+      for (let j = 0; j < taps[i].length; j++) sum += taps[i][j] * values[rows[i] * width + columns[j][x]];
     }
-    squares[x] = (sum / DIVISOR) ** 2;
+    squares[x] = (sum / divisor) ** 2;
   }
 }
 
@@ -47,18 +32,20 @@ function highPassSquares({ width, values }, rows, columns, squares) {
  * @param {import("./image.js").Gray} image
  * @returns {{variance: Float64Array, mean: Float64Array, saturated: Float64Array}}
  */
-function blocksOf(image) {
+function blocksOf(image, step) {
   const { width, height, values } = image;
-  const [across, down] = [Math.floor(width / BLOCK), Math.floor(height / BLOCK)];
+  const side = step.block;
+  const [across, down] = [Math.floor(width / side), Math.floor(height / side)];
   const [variance, mean, saturated] = [0, 0, 0].map(() => new Float64Array(across * down));
-  const rowPlaces = tapPlaces(TAPS.length, SPACING, height);
-  const columnPlaces = tapPlaces(TAPS[0].length, SPACING, width);
+  const { taps, spacing } = step.high_pass;
+  const rowPlaces = tapPlaces(taps.length, spacing, height);
+  const columnPlaces = tapPlaces(taps[0].length, spacing, width);
   const squares = new Float64Array(width);
-  const share = 1 / (BLOCK * BLOCK);
-  for (let y = 0; y < down * BLOCK; y++) {
-    highPassSquares(image, rowPlaces.map((places) => places[y]), columnPlaces, squares);
-    for (let x = 0; x < across * BLOCK; x++) {
-      const block = Math.floor(y / BLOCK) * across + Math.floor(x / BLOCK);
+  const share = 1 / (side * side);
+  for (let y = 0; y < down * side; y++) {
+    highPassSquares(image, rowPlaces.map((places) => places[y]), columnPlaces, step.high_pass, squares);
+    for (let x = 0; x < across * side; x++) {
+      const block = Math.floor(y / side) * across + Math.floor(x / side);
       const value = values[y * width + x];
       variance[block] += squares[x] * share;
       mean[block] += value * share;
@@ -69,10 +56,13 @@ function blocksOf(image) {
 }
 
 /** The blocks of every brightness bin that counts, as lists of their numbers. */
-function countingBins({ mean, saturated }) {
-  const bins = Array.from({ length: BINS }, () => []);
-  mean.forEach((value, block) => bins[Math.floor(((value - DARKEST) / (BRIGHTEST - DARKEST)) * BINS)]?.push(block));
-  return bins.filter((blocks) => blocks.length >= LEAST_BLOCKS && average(blocks, saturated) <= MOST_SATURATED);
+function countingBins({ mean, saturated }, step) {
+  const [low, high] = step.bin_range;
+  const bins = Array.from({ length: step.bins }, () => []);
+  mean.forEach((value, block) => bins[Math.floor(((value - low) / (high - low)) * step.bins)]?.push(block));
+  return bins.filter(
+    (blocks) => blocks.length >= step.least_blocks && average(blocks, saturated) <= step.most_saturated,
+  );
 }
 
 function average(blocks, values) {
@@ -87,15 +77,16 @@ function median(blocks, values) {
 
 /**
  * @param {import("./image.js").Gray} image
+ * @param {object} step `noise_level` of the manifest
  * @returns {number} standard deviation of sqrt(pixel); 0 where nothing can be told
  */
-export function noiseLevel(image) {
-  const blocks = blocksOf(image);
+export function noiseLevel(image, step) {
+  const blocks = blocksOf(image, step);
   const { variance, mean, saturated } = blocks;
-  let bins = countingBins(blocks);
+  let bins = countingBins(blocks, step);
   if (!bins.length) bins = [[...mean.keys()].filter((block) => mean[block] > 0 && saturated[block] < 1)];
   const count = bins.reduce((sum, bin) => sum + bin.length, 0);
   if (!count) return 0;
   const sum = bins.reduce((sum, bin) => sum + (bin.length * median(bin, variance)) / (4 * average(bin, mean)), 0);
-  return Math.min(Math.sqrt(sum / count), MOST_LEVEL);
+  return Math.min(Math.sqrt(sum / count), step.most);
 }
