@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,12 +98,20 @@ def require_free(target: Path, overwrite: bool, other: str) -> None:
 
     Links are looked at as themselves, and replaced as such. other: what to give instead, for messages.
     """
+    if in_place_of(target, f"give {other}") is not None and not overwrite:
+        raise UsageError(f"{target}: exists; use --overwrite or {other}")
+
+
+def in_place_of(target: Path, other: str) -> os.stat_result | None:
+    """What is in the place of a file to be written, a link as itself; None where nothing is or writing will tell.
+
+    Raises UsageError where that is neither a file nor a link. other: what to do instead, for the message.
+    """
     try:
         found = target.lstat()
-    except OSError:  # nothing is there, or writing will tell
-        return
+    except OSError:
+        return None
     kind = None if is_link(found) else not_plain(found.st_mode)
     if kind is not None:
-        raise UsageError(f"{target}: is {kind}; give {other}")
-    if not overwrite:
-        raise UsageError(f"{target}: exists; use --overwrite or {other}")
+        raise UsageError(f"{target}: is {kind}; {other}")
+    return found

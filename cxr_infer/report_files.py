@@ -10,10 +10,10 @@ from typing import Any
 from cxr_infer.claims import folded
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import open_plain
-from cxr_infer.folder import is_link, not_plain
+from cxr_infer.folder import is_link
 from cxr_infer.json_report import JSON_LINES
 from cxr_infer.kinds import result_name
-from cxr_infer.plan import Plan
+from cxr_infer.plan import Plan, in_place_of
 from cxr_infer.record_files import is_record_file
 
 JSON_SUFFIXES, PAGE_SUFFIXES = (".json", JSON_LINES), (".html",)
@@ -45,14 +45,8 @@ def check_report(path: Path, plan: Plan, option: str, suffixes: tuple[str, ...],
         within = place.relative_to(plan.out.place).as_posix()
         if any(folded(result_name(name)) == folded(within) for name in plan.names):
             raise UsageError(f"{path}: is the name of a result; {other}")
-    try:
-        found = path.lstat()
-    except OSError:  # nothing is there, or writing will tell
-        return
-    kind = None if is_link(found) else not_plain(found.st_mode)
-    if kind is not None:
-        raise UsageError(f"{path}: is {kind}; {other}")
-    if not overwrite and (is_link(found) or not _is_report(path)):
+    found = in_place_of(path, other)
+    if found is not None and not overwrite and (is_link(found) or not _is_report(path)):
         raise UsageError(f"{path}: exists and is no report of an earlier run; use --overwrite, or {other}")
 
 
