@@ -29,12 +29,12 @@ from benchmarks.second_exposure import contrast_kept as line_pairs_kept
 from benchmarks.second_exposure import further_from_truth, in_and_out, read_pair
 from benchmarks.stabilised import BM3D, ToldMethod, told_methods
 from benchmarks.tables import replace_figures
+from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.errors import DataError, UsageError
-from cxr_infer.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.files import write_bytes
-from cxr_infer.intensity import to_unit
-from cxr_infer.metrics import psnr, ssim
-from cxr_infer.report import stderr_console
+from cxr_infer.imaging.intensity import to_unit
+from cxr_infer.imaging.metrics import psnr, ssim
+from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import quantise
 

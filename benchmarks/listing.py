@@ -18,11 +18,11 @@ import typer
 
 from benchmarks.memory import peak_memory
 from benchmarks.tables import table
-from cxr_infer.directory import Directory
+from cxr_infer.batch.jobs import make_plan
 from cxr_infer.files import write_bytes
-from cxr_infer.output import MANIFEST, OutputDirectory, digest
-from cxr_infer.plan import make_plan
-from cxr_infer.records import Entry
+from cxr_infer.storage.directory import Directory
+from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, digest
+from cxr_infer.storage.ledger import Entry
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = 500  # over which the other half is spread

@@ -23,14 +23,14 @@ from benchmarks.lines import LEAST_CONTRAST, lost_and_false_lines
 from benchmarks.methods import NLM_ANSCOMBE, NOISY, WINDOW, WINDOW_INT8, Method, classical, model, run, window_models
 from benchmarks.plots import plot_against_dose
 from benchmarks.tables import table
+from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.errors import UsageError
-from cxr_infer.exit_status import reports_errors
 from cxr_infer.files import write_bytes
-from cxr_infer.image_io import read_gray
-from cxr_infer.intensity import to_unit
-from cxr_infer.metrics import mse, psnr_of_mse, ssim
-from cxr_infer.mottle import repair_wrapped
-from cxr_infer.report import stderr_console
+from cxr_infer.formats.readers import read_gray
+from cxr_infer.imaging.intensity import to_unit
+from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.imaging.mottle import repair_wrapped
+from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.evaluate import Score
 from cxr_train.noise import (

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, ImageError
-from cxr_infer.image_io import read_gray
-from cxr_infer.intensity import to_unit
-from cxr_infer.metrics import mse
+from cxr_infer.formats.readers import read_gray
+from cxr_infer.imaging.intensity import to_unit
+from cxr_infer.imaging.metrics import mse
 
 FloatImage = NDArray[np.float32]
 Region = tuple[slice, slice]  # rows, columns

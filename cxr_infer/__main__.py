@@ -13,7 +13,7 @@ def main() -> None:
         sys.stdout.write(f"cxr-infer {__version__}\n")
         return
     try:
-        from cxr_infer.cli import main as command_line
+        from cxr_infer.cli.commands import main as command_line
 
         command_line()
     except KeyboardInterrupt:  # as it was imported; commands have their own way to end

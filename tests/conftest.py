@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.image_io import write_image
-from cxr_infer.intensity import from_unit, to_bytes
-from cxr_infer.mottle import poisson_mottle
-from cxr_infer.output import MANIFEST
-from cxr_infer.phantom import render_phantom
+from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.intensity import from_unit, to_bytes
+from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.storage.directory_output import MANIFEST
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # `cxr-infer` as a process, for what needs more say over it than the fixture `run` gives
-COMMAND = (sys.executable, "-c", "from cxr_infer.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from cxr_infer.cli.commands import main; main()")
 
 PATIENTS = 10  # of the data directory, two images each
 

@@ -64,7 +64,7 @@ export default defineConfig(({ mode }) => ({
   plugins: [loadedFiles(mode !== "wheel")],
   build: {
     target: "es2022",
-    outDir: mode === "wheel" ? "../../cxr_infer/web_page" : "dist",
+    outDir: mode === "wheel" ? "../../cxr_infer/web/page" : "dist",
     emptyOutDir: true,
     modulePreload: false,
     assetsInlineLimit: 0,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cxr_export.processing import after, before
-from cxr_infer.manifest import SCHEMA
-from cxr_infer.model_card import (
+from cxr_infer.imaging.mottle import MAX_LEVEL
+from cxr_infer.model.card import (
     DENOISED,
     FORMAT,
     NOISE_LEVEL,
@@ -19,7 +19,7 @@ from cxr_infer.model_card import (
     card_path,
     sha256,
 )
-from cxr_infer.mottle import MAX_LEVEL
+from cxr_infer.model.manifest import SCHEMA
 
 Entry = dict[str, Any]
 

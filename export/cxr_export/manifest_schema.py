@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxr_infer.manifest import SCHEMA
-from cxr_infer.model_card import FORMAT, INT8, MODEL_NAMES, TOLERANCES
+from cxr_infer.model.card import FORMAT, INT8, MODEL_NAMES, TOLERANCES
+from cxr_infer.model.manifest import SCHEMA
 
 Schema = dict[str, Any]
 

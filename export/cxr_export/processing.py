@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxr_infer import mottle
-from cxr_infer.intensity import FULL_SCALE
-from cxr_infer.model_card import NOISE_LEVEL, ModelCard
-from cxr_infer.tiling import BLIND_SHARE
+from cxr_infer.imaging import mottle
+from cxr_infer.imaging.intensity import FULL_SCALE
+from cxr_infer.imaging.tiling import BLIND_SHARE
+from cxr_infer.model.card import NOISE_LEVEL, ModelCard
 
 Step = dict[str, Any]
 

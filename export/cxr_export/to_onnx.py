@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from cxr_export.int8 import store_integers
-from cxr_infer.model_card import (
+from cxr_infer.model.card import (
     CITATION,
     DENOISED,
     INT8,

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.detail import INSERTS, brightness_shift, contrast_kept, flat_field, lay_inserts, mottle_of, places
-from cxr_infer.phantom import render_phantom
+from cxr_infer.imaging.phantom import render_phantom
 
 FloatImage = NDArray[np.float32]
 

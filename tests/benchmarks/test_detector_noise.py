@@ -24,8 +24,8 @@ from benchmarks.detectors import (
 )
 from benchmarks.stabilised import stabilisers
 from cxr_infer.errors import DataError, UsageError
-from cxr_infer.metrics import psnr
-from cxr_infer.phantom import render_phantom
+from cxr_infer.imaging.metrics import psnr
+from cxr_infer.imaging.phantom import render_phantom
 
 FloatImage = NDArray[np.float32]
 DETECTORS = load_detectors()

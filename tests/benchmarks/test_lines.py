@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.lines import LENGTH, WIDTH, line_response, lines_missing, lost_and_false_lines
-from cxr_infer.phantom import render_phantom
+from cxr_infer.imaging.phantom import render_phantom
 
 FloatImage = NDArray[np.float32]
 

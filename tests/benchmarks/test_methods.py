@@ -9,8 +9,8 @@ from benchmarks.lines import lost_and_false_lines
 from benchmarks.methods import BM3D, NOISY, anscombe, classical, inverse_anscombe, model
 from benchmarks.quality import by_dose, compare
 from cxr_infer.errors import ModelError
-from cxr_infer.metrics import psnr
-from cxr_infer.mottle import poisson_mottle
+from cxr_infer.imaging.metrics import psnr
+from cxr_infer.imaging.mottle import poisson_mottle
 
 FloatImage = NDArray[np.float32]
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from benchmarks.second_exposure import NAMES, contrast_kept, further_from_truth, in_and_out, read_pair
 from cxr_infer.errors import DataError
-from cxr_infer.image_io import write_image
-from cxr_infer.metrics import psnr
-from cxr_infer.phantom import render_phantom
+from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.metrics import psnr
+from cxr_infer.imaging.phantom import render_phantom
 
 FloatImage = NDArray[np.float32]
 

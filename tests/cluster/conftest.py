@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxr_infer.image_io import write_image
-from cxr_infer.intensity import from_unit
-from cxr_infer.mottle import poisson_mottle
-from cxr_infer.phantom import render_phantom
+from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.intensity import from_unit
+from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.imaging.phantom import render_phantom
 from tests.conftest import COMMAND
 
 FILES, SIDE = 200, 64  # px
@@ -73,8 +73,8 @@ def signalled(number: signal.Signals, done: int, changes: str = "") -> tuple[str
     """
     code = f"""
 import os
-from cxr_infer.cli import main
-from cxr_infer.json_report import JsonLines
+from cxr_infer.cli.commands import main
+from cxr_infer.report.json_file import JsonLines
 add, done = JsonLines.add, []
 def counted(self, result):
     add(self, result)

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from cxr_infer.batch import denoise_files
-from cxr_infer.bucket import MARK, OURS, BucketOutput
-from cxr_infer.denoiser import Model, load_model
-from cxr_infer.directory import Directory
+from cxr_infer.batch.jobs import make_plan
+from cxr_infer.batch.pipeline import denoise_files
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
-from cxr_infer.kinds import output_name
-from cxr_infer.output import State, digest
-from cxr_infer.plan import make_plan
-from cxr_infer.storage import default_output, open_storage, without_secrets
+from cxr_infer.formats.registry import output_name
+from cxr_infer.model.denoiser import Model, load_model
+from cxr_infer.storage.bucket import MARK, OURS, BucketOutput
+from cxr_infer.storage.directory import Directory
+from cxr_infer.storage.directory_output import State, digest
+from cxr_infer.storage.protocols import default_output, open_storage, without_secrets
 from tests.cluster.conftest import BAD, FILES, S3, contents, ended, records, signalled
 from tests.conftest import Run
 
@@ -134,9 +134,10 @@ def test_what_is_no_place_is_refused(url: str, problem: str) -> None:
 
 def test_a_listing_takes_page_after_page(s3: S3, originals: str, many: Path) -> None:
     code = f"""
-from cxr_infer import bucket, plan, storage
+from cxr_infer.batch import jobs
+from cxr_infer.storage import bucket, protocols
 bucket.PAGE = 7
-planned = plan.make_plan(storage.open_storage({originals!r}), storage.open_storage("s3://x/out"))
+planned = jobs.make_plan(protocols.open_storage({originals!r}), protocols.open_storage("s3://x/out"))
 print(len(planned.names), *planned.problems, *planned.ignored, sep="\\n")
 """
     assert s3.python(code).splitlines() == [
@@ -162,7 +163,7 @@ def test_wrong_credentials_are_one_line_without_them(s3: S3, originals: str) -> 
 
 
 def test_without_the_extra_one_line_installs_it(run: Run, many: Path) -> None:
-    code = "import sys; sys.modules['fsspec'] = None; from cxr_infer.cli import main; main()"
+    code = "import sys; sys.modules['fsspec'] = None; from cxr_infer.cli.commands import main; main()"
     for arguments in (["s3://bucket/in"], [many, "--out", "az://container/out"]):
         done = subprocess.run([sys.executable, "-c", code, "dir", *arguments], capture_output=True, text=True)
         assert done.returncode == 2
@@ -172,7 +173,7 @@ def test_without_the_extra_one_line_installs_it(run: Run, many: Path) -> None:
 
 def test_what_lies_there_is_found_in_one_request(s3: S3, originals: str) -> None:
     code = f"""
-from cxr_infer.storage import open_storage
+from cxr_infer.storage.protocols import open_storage
 bucket = open_storage({originals!r})
 asked, call = [], bucket.files._call_s3
 bucket.files._call_s3 = lambda *words, **more: asked.append(words[0]) or call(*words, **more)

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from benchmarks.scale import stop_node
-from cxr_infer.output import MANIFEST
+from cxr_infer.storage.directory_output import MANIFEST
 from tests.cluster.conftest import S3, contents, ended, records, signalled
 from tests.conftest import COMMAND, Run
 
@@ -34,7 +34,7 @@ LOST, SPARED = "001.tif", "100.png"  # whose actors are killed every time, and o
 ONE_WORKS = """
 import time
 from pathlib import Path
-from cxr_infer import ray_engine
+from cxr_infer.batch import ray_engine
 
 class Waiting(ray_engine.Worker):
     def __call__(self, batch):
@@ -51,12 +51,12 @@ ray_engine.Worker = Waiting
 BEREFT = """
 import json, os, signal, sys
 from pathlib import Path
-from cxr_infer import ray_engine
-from cxr_infer.batch import denoise_files
-from cxr_infer.denoiser import load_model
-from cxr_infer.directory import Directory
+from cxr_infer.batch import ray_engine
+from cxr_infer.batch.pipeline import denoise_files
+from cxr_infer.model.denoiser import load_model
+from cxr_infer.storage.directory import Directory
 from cxr_infer.errors import UsageError
-from cxr_infer.plan import make_plan
+from cxr_infer.batch.jobs import make_plan
 
 class KilledOnce(ray_engine.Worker):
     def __call__(self, batch):
@@ -307,7 +307,7 @@ def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], probl
 
 
 def test_without_the_extra_one_line_installs_it(many: Path) -> None:
-    code = "import sys; sys.modules['ray'] = None; from cxr_infer.cli import main; main()"
+    code = "import sys; sys.modules['ray'] = None; from cxr_infer.cli.commands import main; main()"
     command = [sys.executable, "-c", code, "dir", str(many), "--engine", "ray"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2

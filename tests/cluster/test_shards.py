@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from cxr_infer.errors import UsageError
-from cxr_infer.output import MANIFEST, OutputDirectory, State, digest
-from cxr_infer.shard import Shard, is_sibling, parse_shard
+from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, State, digest
+from cxr_infer.storage.shard import Shard, is_sibling, parse_shard
 from tests.cluster.conftest import BAD, FILES, contents, ended, records, signalled
 from tests.conftest import COMMAND, REPOSITORY, Run
 

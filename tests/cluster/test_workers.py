@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cxr_infer.directory import Directory
 from cxr_infer.errors import UsageError
-from cxr_infer.output import MANIFEST, State, digest
-from cxr_infer.shard import Shard
-from cxr_infer.storage import Storage, open_storage
+from cxr_infer.storage.directory import Directory
+from cxr_infer.storage.directory_output import MANIFEST, State, digest
+from cxr_infer.storage.protocols import Storage, open_storage
+from cxr_infer.storage.shard import Shard
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 THIS_RUN, OTHER_RUN = "ab", "cd"

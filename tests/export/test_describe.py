@@ -15,12 +15,12 @@ from cxr_export import processing
 from cxr_export.cases import Arrays
 from cxr_export.describe import describe
 from cxr_export.manifest_schema import manifest_schema
-from cxr_infer.denoiser import load_model
 from cxr_infer.errors import ModelError
-from cxr_infer.model_card import MODEL_NAMES, ModelCard
-from cxr_infer.mottle import estimate_mottle
+from cxr_infer.imaging.mottle import estimate_mottle
+from cxr_infer.imaging.tiling import BLIND_SHARE
+from cxr_infer.model.card import MODEL_NAMES, ModelCard
+from cxr_infer.model.denoiser import load_model
 from cxr_infer.settings import Settings
-from cxr_infer.tiling import BLIND_SHARE
 from tests.conftest import REPOSITORY, Run
 
 WEIGHTS = REPOSITORY / "weights"

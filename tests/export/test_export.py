@@ -15,7 +15,7 @@ from cxr_export.export import export_int8, export_model
 from cxr_export.parity import TOLERANCE, check_parity
 from cxr_export.to_onnx import OPSET
 from cxr_infer.errors import ModelError
-from cxr_infer.model_card import MODEL_NAMES, ModelCard, card_path, read_card_file
+from cxr_infer.model.card import MODEL_NAMES, ModelCard, card_path, read_card_file
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from cxr_train.models import build_model
 from cxr_train.quantise import calibrate

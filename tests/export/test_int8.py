@@ -16,9 +16,9 @@ from cxr_export.int8 import store_integers
 from cxr_export.loss import MOST_LOSS, Loss, measure_loss
 from cxr_export.to_onnx import to_int8_onnx
 from cxr_infer.errors import ModelError
-from cxr_infer.model_card import ModelCard
-from cxr_infer.mottle import poisson_mottle
-from cxr_infer.phantom import render_phantom
+from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.model.card import ModelCard
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from cxr_train.models import build_model
 from cxr_train.quantise import STEPS, QuantisedConv, calibrate, quantised

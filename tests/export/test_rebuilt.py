@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxr_infer.model_card import FP32, INT8, MODEL_NAMES, TOLERANCES
+from cxr_infer.model.card import FP32, INT8, MODEL_NAMES, TOLERANCES
 from tests.conftest import REPOSITORY, Run, tree
 
 WEIGHTS = REPOSITORY / "weights"

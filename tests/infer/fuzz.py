@@ -15,9 +15,9 @@ import hypothesis
 from hypothesis import strategies as st
 
 from cxr_infer.errors import CxrError, ImageError
-from cxr_infer.kinds import read_radiograph
+from cxr_infer.formats.registry import read_radiograph
 from cxr_infer.settings import ReadOptions
-from tests.infer.dicom_files import PROVENANCE, in_every_syntax
+from tests.infer.formats.dicom.dicom_files import PROVENANCE, in_every_syntax
 from tests.infer.torture import all_cases
 
 MEMORY = 4_000_000_000  # bytes of address space; nothing here may need more

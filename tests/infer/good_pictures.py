@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tests.infer.picture_files import (
+from tests.infer.formats.picture_files import (
     BITS_TURNED,
     MASK,
     SIDE,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.image_io import read_gray, write_image
+from cxr_infer.formats.readers import read_gray, write_image
 from tests.conftest import COMMAND, tree
 
 
@@ -122,9 +122,9 @@ def test_one_file_is_abandoned_without_debris(tmp_path: Path, number: signal.Sig
     """Stopped in the middle of writing it."""
     write_image(tmp_path / "x.png", np.zeros((64, 64), np.uint8))
     code = (
-        "import os, sys, time; from cxr_infer import cli, files\n"
+        "import os, sys, time; from cxr_infer import files; from cxr_infer.cli import commands\n"
         f"os.fsync = lambda _: (os.kill(os.getpid(), {int(number)}), time.sleep(5))\n"
-        "cli.main()"
+        "commands.main()"
     )
     command = [sys.executable, "-c", code, "file", "x.png", "out.png"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.claims import folds_names
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.folder import TEMPORARY_SUFFIX, Folder, folder_below
-from cxr_infer.image_io import write_image
-from cxr_infer.output import MANIFEST, OutputDirectory, State, digest
+from cxr_infer.formats.readers import write_image
+from cxr_infer.storage.claims import folds_names
+from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, State, digest
 from tests.conftest import COMMAND, Run, tree
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")

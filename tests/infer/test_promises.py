@@ -11,8 +11,8 @@ import click
 import pytest
 import typer
 
-from cxr_infer.cli import app as infer_app
-from cxr_infer.model_card import MODEL_NAMES
+from cxr_infer.cli.commands import app as infer_app
+from cxr_infer.model.card import MODEL_NAMES
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_PORT, Settings
 from tests.conftest import REPOSITORY
 

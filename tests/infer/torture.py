@@ -13,11 +13,10 @@ import numpy as np
 from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
-from cxr_infer.dicom import read_dicom
+from cxr_infer.formats.dicom import read_dicom
 from cxr_infer.settings import ReadOptions
-from tests.infer import dicom_files as dicom
-from tests.infer.good_pictures import good_cases
-from tests.infer.picture_files import (
+from tests.infer.formats.dicom import dicom_files as dicom
+from tests.infer.formats.picture_files import (
     MASK,
     by_opencv,
     by_pillow,
@@ -32,6 +31,7 @@ from tests.infer.picture_files import (
     tiff_directory,
     with_alpha,
 )
+from tests.infer.good_pictures import good_cases
 from tests.infer.torture_case import DEEP, DONE, FAILED, GRAY, IGNORED, SKIPPED, Case, link_to
 
 COLOUR = np.dstack([GRAY, GRAY[::-1], GRAY])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.infer.picture_files import SIDE
+from tests.infer.formats.picture_files import SIDE
 
 DONE, FAILED, SKIPPED, IGNORED = "done", "failed", "skipped", "ignored"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxr_infer.errors import DataError
-from cxr_infer.image_io import write_image
+from cxr_infer.formats.readers import write_image
 from cxr_train.data import SPLITS, XrayFiles, XrayImages, find_xrays, patient_of, split_of_patient
 from tests.conftest import PATIENTS
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cxr_infer.errors import ModelError
-from cxr_infer.model_card import MODEL_NAMES
+from cxr_infer.model.card import MODEL_NAMES
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, start_from
 from cxr_train.models import MODELS, Upsample, WindowDenoisingAutoencoder, build_model
 from cxr_train.quantise import QuantisedConv, calibrate, quantised

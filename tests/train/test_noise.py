@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxr_infer.mottle import estimate_mottle
+from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_train.noise import (
     MOST_BLUR,
     PUBLISHED_PHOTONS_AT_WHITE,

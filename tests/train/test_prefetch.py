@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cxr_infer.errors import UsageError
-from cxr_infer.installed import model_path
+from cxr_infer.model.installed import model_path
 from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.prefetch import batches

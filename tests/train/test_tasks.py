@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_infer.metrics import ssim
-from cxr_infer.phantom import render_phantom
+from cxr_infer.imaging.metrics import ssim
+from cxr_infer.imaging.phantom import render_phantom
 from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.tasks import CONTRAST, contrast_lost, dissimilarity, expected_error, make_task

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cxr_infer.mottle import poisson_mottle
+from cxr_infer.imaging.mottle import poisson_mottle
 
 FloatImage = NDArray[np.float32]
 ByteImage = NDArray[np.uint8]

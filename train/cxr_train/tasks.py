@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxr_infer.intensity import to_unit
-from cxr_infer.metrics import SSIM_C1, SSIM_C2, SSIM_RADIUS, SSIM_SIGMA, psnr_of_mse
-from cxr_infer.mottle import estimate_mottle
+from cxr_infer.imaging.intensity import to_unit
+from cxr_infer.imaging.metrics import SSIM_C1, SSIM_C2, SSIM_RADIUS, SSIM_SIGMA, psnr_of_mse
+from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE
@@ -87,7 +87,7 @@ def contrast_lost(denoised: Tensor, clean: Tensor) -> Tensor:
 
 
 def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-    """1 - mean SSIM of images (N, 1, H, W) in [0, 1]: `cxr_infer.metrics.ssim` at every SSIM_STRIDE-th pixel."""
+    """1 - mean SSIM of images (N, 1, H, W) in [0, 1]: `imaging.metrics.ssim` at every SSIM_STRIDE-th pixel."""
     x = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=a.dtype, device=a.device)
     taps = torch.exp(-0.5 * (x / SSIM_SIGMA) ** 2)
     taps = taps / taps.sum()

@@ -12,10 +12,10 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from cxr_infer.dicom import read_dicom
-from cxr_infer.image_io import read_picture
-from cxr_infer.mottle import poisson_mottle
-from cxr_infer.phantom import render_phantom
+from cxr_infer.formats.dicom import read_dicom
+from cxr_infer.formats.readers import read_picture
+from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.settings import ReadOptions
 
 WIDTH, HEIGHT, DOSE = 256, 200, 71.0  # px, px, photons at white

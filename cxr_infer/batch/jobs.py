@@ -1,0 +1,117 @@
+"""What a directory holds and where each result goes, before any image is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cxr_infer.errors import UsageError
+from cxr_infer.folder import is_link, not_plain
+from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
+from cxr_infer.formats.readers import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
+from cxr_infer.formats.registry import DICOM_SUFFIXES, READABLE_SUFFIXES, result_name
+from cxr_infer.storage.disk_list import Spool
+from cxr_infer.storage.listing import Listing
+from cxr_infer.storage.protocols import Storage
+from cxr_infer.storage.shard import Shard
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to denoise: its name within IN, where it is, where its result goes; in a bucket, within that."""
+
+    name: str
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What IN holds, in the order in which it is worked on. Names are paths within it, with `/`.
+
+    With a shard, its share of all that. The lists are on disk where they are long.
+    """
+
+    source: Storage
+    out: Storage
+    names: Spool[str]  # of images
+    problems: Spool[tuple[str, str]]  # what looks like images but cannot be read, and why
+    ignored: Spool[tuple[str, str]]  # what is no image, and why
+    shard: Shard | None = None
+
+    def jobs(self) -> Iterator[Job]:
+        return (job_of(name, self.source, self.out) for name in self.names)
+
+
+def job_of(name: str, source: Storage, out: Storage) -> Job:
+    """Where the image of a name within IN is, and where its result goes."""
+    return Job(name, source.path(name), out.path(result_name(name)))
+
+
+def by_content(job: Job, content: bytes) -> Job:
+    """The job of what an image turned out to be: DICOM stays DICOM, so that it keeps its name, be it that of a JPEG."""
+    return replace(job, target=job.target.with_name(job.source.name)) if is_dicom(content[:DICOM_HEAD]) else job
+
+
+def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
+    """List the X-rays under IN, whose tree the output mirrors; with a shard, its share of them.
+
+    Raises UsageError where IN is missing, unreadable or holds no image, or where the output would lie in or above it.
+    """
+    inside, outside = source.place, out.place
+    if outside == inside or inside in outside.parents:
+        raise UsageError(f"{out.shown}: the output must not be the input directory or inside it; give another --out")
+    if outside in inside.parents:
+        raise UsageError(f"{out.shown}: the output must not contain the input directory; give another --out")
+    listing = Listing(shard)
+    source.list_into(listing)
+    if not (listing.names or listing.problems or listing.passed_over):
+        kinds = ", ".join(sorted(READABLE_SUFFIXES))
+        raise UsageError(
+            f"{source.shown}: no images found ({kinds}, or such content of any name); is it the right place?"
+        )
+    return Plan(source, out, listing.names, listing.problems, listing.ignored, shard)
+
+
+def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
+    """The job of one image. Raises UsageError where the target is the source, exists or is of a lossy kind."""
+    unlike = target.suffix.lower() not in LOSSLESS_SUFFIXES | DICOM_SUFFIXES and target.suffix != source.suffix
+    if unlike or target.suffix.lower() in LOSSY_SUFFIXES:
+        raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")
+    require_other(target, "OUT", IN=source)
+    require_free(target, overwrite, "another name")
+    return Job(source.name, source, target)
+
+
+def require_other(target: Path, what: str, **originals: Path) -> None:
+    """Raises UsageError where a file to be written is one of those that are read, by whatever name."""
+    for role, original in originals.items():
+        same = target.exists() and original.exists() and target.samefile(original)
+        if same or target.resolve() == original.resolve():
+            raise UsageError(f"{target}: {what} must not be {role}; give another name")
+
+
+def require_free(target: Path, overwrite: bool, other: str) -> None:
+    """Raises UsageError where something is in the place of a file to be written that must not be replaced.
+
+    Links are looked at as themselves, and replaced as such. other: what to give instead, for messages.
+    """
+    if in_place_of(target, f"give {other}") is not None and not overwrite:
+        raise UsageError(f"{target}: exists; use --overwrite or {other}")
+
+
+def in_place_of(target: Path, other: str) -> os.stat_result | None:
+    """What is in the place of a file to be written, a link as itself; None where nothing is or writing will tell.
+
+    Raises UsageError where that is neither a file nor a link. other: what to do instead, for the message.
+    """
+    try:
+        found = target.lstat()
+    except OSError:
+        return None
+    kind = None if is_link(found) else not_plain(found.st_mode)
+    if kind is not None:
+        raise UsageError(f"{target}: is {kind}; {other}")
+    return found

@@ -1,0 +1,335 @@
+"""The same work on a Ray cluster: names travel to actors that have loaded the model, records travel back.
+
+Ray Data schedules, retries and moves; what becomes of an image is `denoise_jobs`, as on one machine. Resuming is the
+output's: its records say what is finished, whoever asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from cxr_infer.batch.jobs import Plan, job_of
+from cxr_infer.batch.pipeline import Engine, Run, denoise_jobs, not_begun
+from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.model.card import MODEL_NAMES
+from cxr_infer.model.denoiser import Model, load_model
+from cxr_infer.model.installed import model_path
+from cxr_infer.report.results import FAILED, PENDING, FileResult
+from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.storage.ledger import Entry
+from cxr_infer.storage.protocols import Output, Storage, without_secrets
+from cxr_infer.storage.shard import Shard
+
+HANDFUL = 8  # images that an actor gets at a time: few, so that progress shows and a lost actor costs little
+AN_ACTOR = 2000  # images of a data set for each actor, for whose names there must be memory
+LEAST, MOST = 50_000, 2_000_000  # images of a data set, for which actors are started anew
+RETRIES = 3  # of a handful whose actor was lost; then of each of its images
+KNOCKING = 10.0  # s
+LOST = "its worker was lost each time; is it too large for the memory?"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an actor needs to know. It travels, and so must be found by every machine: the model by name or path."""
+
+    model: str
+    precision: str
+    sha256: str
+    threads: int
+    settings: Settings
+    reading: ReadOptions
+    reference: Path | None
+    overwrite: bool
+    source: Storage
+    out: Storage
+    shard: Shard | None
+    run: str  # hexadecimal digits, by which its workers know each other
+    folder: Path  # in which the run was started: relative paths are meant, and reported, as from there
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image on its way to an actor, or its record on the way back."""
+
+    index: int  # within the data set
+    name: str
+    known: list[Entry]  # what is recorded of its results
+    record: FileResult | None = None
+
+    def packed(self) -> dict[str, str]:
+        """A row of a data set, of one text, because names need not be valid text themselves."""
+        known = [entry.to_dict() for entry in self.known]
+        return {"item": json.dumps([self.index, self.name, known, self.record and self.record.to_dict()])}
+
+    @staticmethod
+    def unpacked(row: str) -> Item:
+        index, name, known, record = json.loads(row)
+        return Item(index, name, list(map(Entry.from_dict, known)), record and FileResult(**record))
+
+
+class Worker:
+    """An actor: loads the model once, then does a handful of images after the other."""
+
+    def __init__(self, task: Task) -> None:
+        warnings.simplefilter("ignore")
+        with contextlib.suppress(OSError):  # a machine without that folder, for which paths must be absolute
+            os.chdir(task.folder)
+        cv2.setNumThreads(task.threads)
+        model = load_model(task.model, precision=task.precision, threads=task.threads)
+        if model.sha256 != task.sha256:
+            raise ModelError(f"{model.path}: differs from the model on the machine that started the run")
+        self._run = Run(model, task.settings, task.reading, task.reference, task.overwrite)
+        self._source = task.source
+        self._output = task.out.worker_output(self._run.made_by, task.shard, task.run)
+        self._out = task.out
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        items = [Item.unpacked(row) for row in batch["item"]]
+        try:
+            done = self._done(items)
+        except UsageError as error:  # this machine does not see the output
+            done = [replace(item, record=FileResult(item.name, FAILED, f"{item.name}: {error}")) for item in items]
+        return {"item": [item.packed()["item"] for item in done]}
+
+    def _done(self, items: list[Item]) -> list[Item]:
+        with self._output as output:
+            for item in items:
+                output.learn(item.name, item.known)
+            jobs = [job_of(item.name, self._source, self._out) for item in items]
+            results = list(denoise_jobs(jobs, self._run, self._source, output))
+            results += [not_begun(item.name) for item in items[len(results) :]]  # the output can hold no more
+            return [
+                replace(item, known=output.known(item.name), record=result)
+                for item, result in zip(items, results, strict=True)
+            ]
+
+
+def on_ray(address: str | None, threads: int | None) -> contextlib.AbstractContextManager[Engine]:
+    """An engine that works on the Ray cluster at `address`, or on one that it starts on this machine, while it lasts.
+
+    threads: CPUs of an actor, one by default. Raises UsageError where ray is not installed; entering it does so where
+    no cluster is there.
+    """
+    _quiet()
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise UsageError("--engine ray needs pip install 'cxr-infer[ray]'") from error
+    return _engine(address, threads or 1)
+
+
+@contextlib.contextmanager
+def _engine(address: str | None, threads: int) -> Iterator[Engine]:
+    def engine(plan: Plan, run: Run, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
+        return _on_cluster(plan, run, output, stopped, threads, actors)
+
+    with _connected(address):
+        actors = _actors(threads)
+        yield engine
+
+
+def _quiet() -> None:
+    """Before ray is imported: no usage statistics, which it would send to its makers, no bars beside ours, and no word
+    of lost actors among the results on stdout.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["RAY_DEDUP_LOGS"], os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "1", "."
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # its notice of a change to come
+
+
+@contextlib.contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    import ray
+    from ray.exceptions import RayError
+
+    if ray.is_initialized():  # by whoever calls this as a library
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        _knock(address)
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
+        reason = without_secrets(" ".join(str(error).split()) or type(error).__name__)[:300]
+        raise UsageError(
+            f"{without_secrets(address or 'ray')}: no Ray cluster to be used there ({reason}); "
+            "see --address, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token"
+        ) from error
+    with contextlib.suppress(ValueError):  # ray has put its own there; only the main thread has one
+        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens at HOST:PORT or ray://HOST:PORT, for which Ray itself takes minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCKING).close()
+
+
+def _on_cluster(
+    plan: Plan, run: Run, output: Output, stopped: Callable[[], bool], threads: int, actors: int
+) -> Iterator[FileResult]:
+    task = _task(plan, run, threads)
+    names = iter(plan.names)
+    ended = False
+    while some := list(islice(names, min(MOST, max(LEAST, AN_ACTOR * actors)))):
+        for result in _data_set(some, plan, task, output, actors, stopped):
+            ended = ended or result.status == PENDING
+            yield result
+        if ended:
+            yield from map(not_begun, names)
+            return
+    output.take_in(task.run)
+
+
+def _task(plan: Plan, run: Run, threads: int) -> Task:
+    name = _model_name(run.model)
+    return Task(
+        name,
+        run.model.card.precision if name in MODEL_NAMES else "auto",
+        run.model.sha256,
+        threads,
+        run.settings,
+        run.reading,
+        run.reference,
+        run.overwrite,
+        plan.source,
+        plan.out,
+        plan.shard,
+        secrets.token_hex(8),
+        Path.cwd(),
+    )
+
+
+def _model_name(model: Model) -> str:
+    """What `load_model` takes: for a shipped model its name, because each machine has its own file of it."""
+    name, path = model.card.name, model.path.resolve()
+    shipped = name in MODEL_NAMES and path == model_path(name, model.card.precision).resolve()
+    return name if shipped else str(path)
+
+
+def _actors(threads: int) -> int:
+    """As many as the cluster has CPUs for, one CPU left to Ray itself where there is more than one actor.
+
+    Raises UsageError where no machine has as many CPUs as an actor has threads.
+    """
+    import ray
+
+    cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    if threads > max(cpus, default=0):
+        most = max(cpus, default=0)
+        raise UsageError(f"--threads {threads} is more than the {most} CPUs of any machine in the cluster; give fewer")
+    actors = sum(count // threads for count in cpus)
+    return max(1, actors - 1) if actors * threads == sum(cpus) else actors
+
+
+def _data_set(
+    names: list[str], plan: Plan, task: Task, output: Output, actors: int, stopped: Callable[[], bool]
+) -> Iterator[FileResult]:
+    """What becomes of some names: in handfuls, then one by one those whose actor was lost again and again."""
+    import ray
+
+    items: dict[int, Item] = {}
+    for index, name in enumerate(names):
+        job = job_of(name, plan.source, plan.out)
+        try:
+            output.claim(name, job.target)
+        except ImageError as error:
+            yield FileResult(name, FAILED, f"{job.source}: {error}")
+        else:
+            items[index] = Item(index, name, output.known(name))
+    records = _relayed if ray.util.client.ray.is_connected() else _records
+    for handful in (min(HANDFUL, 1 + len(items) // (4 * actors)), 1):
+        for item in records(list(items.values()), handful, task, actors):
+            if items.pop(item.index, None) is None or item.record is None:
+                continue  # twice, from two actors
+            if item.record.status != FAILED:
+                output.learn(item.name, item.known)
+            yield item.record
+            if stopped() or item.record.status == PENDING:
+                yield from (not_begun(item.name) for item in items.values())
+                return
+    yield from (FileResult(item.name, FAILED, f"{plan.source.path(item.name)}: {LOST}") for item in items.values())
+
+
+def _records(items: list[Item], handful: int, task: Task, actors: int) -> Iterator[Item]:
+    """The items with their records, as they come. Those of a handful that lost its actor too often are missing."""
+    if not items:
+        return
+    import ray.data
+    from ray.exceptions import RayError
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1
+    blocks = -(-len(items) // handful)
+    rows = ray.data.from_items([item.packed() for item in items], override_num_blocks=blocks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that from 2.64 on `max_task_retries` goes elsewhere, it does not say where
+        denoised = rows.map_batches(
+            Worker,
+            fn_constructor_args=(task,),
+            batch_size=None,  # a block, whose records appear together
+            # one by one, nothing waits at an actor that an image before it may end
+            compute=ray.data.ActorPoolStrategy(
+                size=min(actors, blocks), max_tasks_in_flight_per_actor=1 if handful == 1 else 2
+            ),
+            num_cpus=task.threads,
+            max_task_retries=RETRIES,  # else an image that ends its actor would do so for ever
+        )
+    try:
+        # not fetched ahead, for which the records of one handful would wait for those of the next
+        for block in denoised.iter_batches(batch_size=None, prefetch_batches=0):
+            yield from map(Item.unpacked, block["item"])
+    except RayError as error:
+        raise UsageError(f"the Ray cluster cannot do it: {_reason(error)}") from error
+
+
+class Relay:
+    """Follows a data set from inside the cluster, for a driver outside of it, which cannot."""
+
+    def __init__(self, items: list[Item], handful: int, task: Task, actors: int) -> None:
+        self._records = _records(items, handful, task, actors)
+
+    def some(self) -> list[Item]:
+        """The next few, none at the end."""
+        return list(islice(self._records, HANDFUL))
+
+
+def _relayed(items: list[Item], handful: int, task: Task, actors: int) -> Iterator[Item]:
+    """The same as `_records`, through a client at ray://."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        actor: Any = ray.remote(num_cpus=0)(Relay)
+        relay = actor.remote(items, handful, task, actors)
+        while some := ray.get(relay.some.remote()):
+            yield from some
+    except RayError as error:
+        raise UsageError(f"the Ray cluster cannot do it: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The last line of what Ray says, which names the cause."""
+    return without_secrets((str(error).strip().splitlines() or [type(error).__name__])[-1][:300])

@@ -1,0 +1,47 @@
+"""Clean images under the same names, to measure results against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.errors import ImageError
+from cxr_infer.files import read_content
+from cxr_infer.formats.radiograph import Radiograph
+from cxr_infer.formats.readers import most_bytes
+from cxr_infer.formats.registry import READABLE_SUFFIXES, plain_name, read_radiograph
+from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.settings import ReadOptions
+
+
+def find_reference(name: str, reference: Path) -> Path | None:
+    """The reference of an image: the same path under the directory, or the same stem there with another suffix."""
+    exact = reference / plain_name(name)
+    if exact.is_file():
+        return exact
+    candidates = (exact.with_suffix(suffix) for suffix in sorted(READABLE_SUFFIXES))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def compare_with_reference(
+    name: str, result: Radiograph, folder: Path | None, reading: ReadOptions
+) -> tuple[dict[str, Any], str]:
+    """MSE, PSNR and SSIM of a result against its reference, and notes on that; or none and the reason."""
+    if folder is None:
+        return {}, ""
+    path = find_reference(name, folder)
+    if path is None:
+        return {}, "no reference of that name"
+    try:
+        content = read_content(path, most_bytes(reading))
+        reference = read_radiograph(path, content, reading, path)
+    except ImageError as error:
+        return {}, f"reference: {error}"
+    clean = reference.shown()
+    if clean.shape != result.pixels.shape:
+        (h, w), (height, width) = clean.shape, result.pixels.shape
+        return {}, f"the reference is {w}x{h}, the image {width}x{height}"
+    denoised = result.shown()
+    notes = "; ".join(f"reference: {note}" for note in reference.notes if note not in result.notes)
+    error_mse = mse(clean, denoised)
+    return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, notes

@@ -1,0 +1,108 @@
+"""What the command line says while a run goes on: a bar or plain lines on stderr, and each problem as it happens."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from cxr_infer.report.results import DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult
+from cxr_infer.report.terminal import stderr_console
+from cxr_infer.report.text import printable
+from cxr_infer.storage.listing import PACKED
+
+PACKED_NAMED = 3  # archives in the line of files that were left alone
+PLAIN_INTERVAL = 5.0  # s between plain progress lines
+
+
+@contextlib.contextmanager
+def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[FileResult], None]]:
+    """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere."""
+    console = stderr_console()
+    if quiet:
+        yield _Messages(console, quiet).say
+    elif console.is_terminal and not console.is_dumb_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[name]}", markup=False),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total, name="")
+            messages = _Messages(bar.console, quiet)
+
+            def advance(result: FileResult) -> None:
+                messages.say(result)
+                bar.update(task, advance=1, name=printable(result.name))
+
+            yield advance
+            messages.close()
+    else:
+        messages = _Messages(console, quiet)
+        yield _plain_progress(console, total, messages)
+        messages.close()
+
+
+def _plain_progress(console: Console, total: int, messages: _Messages) -> Callable[[FileResult], None]:
+    count = 0
+    last = 0.0
+
+    def advance(result: FileResult) -> None:
+        nonlocal count, last
+        count += 1
+        messages.say(result)
+        now = time.monotonic()
+        if now - last >= PLAIN_INTERVAL or count == total:
+            last = now
+            console.print(f"{count}/{total} {printable(result.name)}", markup=False)
+
+    return advance
+
+
+class _Messages:
+    """Says why a file has no result, each note once, for the first file that it is about; what was left alone, last."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._notes = {""}  # said already, and no message at all
+        self._ignored = 0
+        self._packed: list[str] = []
+
+    def say(self, result: FileResult) -> None:
+        if result.status in (FAILED, SKIPPED) and result.message != FINISHED:
+            message = result.message if result.name in result.message else f"{result.name}: {result.message}"
+            self._print(f"{result.status}: {message}")
+        elif result.status == IGNORED:
+            self._ignored += 1
+            if result.message == PACKED:
+                self._packed.append(result.name)
+        elif result.status == DONE and not self._quiet:
+            new = [note for note in result.message.split("; ") if note not in self._notes]
+            self._notes.update(new)
+            if new:
+                self._print(f"note: {result.name}: {'; '.join(new)} (said once)")
+
+    def close(self) -> None:
+        if self._ignored:
+            packed = ", ".join(self._packed[:PACKED_NAMED])
+            packed += f" and {len(self._packed) - PACKED_NAMED} more" if len(self._packed) > PACKED_NAMED else ""
+            hint = f"; packed, so unpack them first: {packed}" if packed else ""
+            self._print(f"left alone, being hidden or no X-ray: {self._ignored} (--json names them){hint}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(printable(text), markup=False)

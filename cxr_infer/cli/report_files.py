@@ -1,0 +1,81 @@
+"""Where `--json` and `--report` may be written: never over an original, a result, a record or somebody else's file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.batch.jobs import Plan, in_place_of
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.files import open_plain
+from cxr_infer.folder import is_link
+from cxr_infer.formats.registry import result_name
+from cxr_infer.report.json_file import JSON_LINES
+from cxr_infer.storage.claims import folded
+from cxr_infer.storage.record_files import is_record_file
+
+JSON_SUFFIXES, PAGE_SUFFIXES = (".json", JSON_LINES), (".html",)
+LOOKED_AT = 1 << 16  # bytes of a report, in which it says what it is
+HEAD = '{"model": {"name": '  # how a .json begins, and the last line of a .jsonl
+OF_RECORDS = {"name", "status", "message", "output", "mottle_before"}  # keys of its other lines, of any version
+BRAND = '<p class="brand">cxr-infer report</p>'
+
+
+def check_report(path: Path, plan: Plan, option: str, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
+    """Refuse a report before anything is computed.
+
+    Its name must have one of the suffixes and be no record file's, its place outside the input, and no link of the
+    output may lead there; what is there must be a report of ours, or `overwrite` given; the place of a result it
+    cannot have. option: that named it, for messages. Raises UsageError.
+    """
+    other = f"give {option} another name"
+    if path.suffix.lower() not in suffixes:
+        form, endings = suffixes[0][1:].upper(), " or ".join(suffixes)
+        raise UsageError(f"{path}: the report is {form}; give {option} a name that ends in {endings}")
+    if is_record_file(path.name):
+        raise UsageError(f"{path}: is the name of a list of finished results; {other}")
+    place = path.parent.resolve() / path.name
+    if plan.source.place in place.parents:
+        raise UsageError(f"{path}: lies inside the input directory; give {option} another place")
+    if _linked(path, place, plan):
+        raise UsageError(f"{path}: a link in the output leads there; remove it, or {other}")
+    if plan.out.place in place.parents:
+        within = place.relative_to(plan.out.place).as_posix()
+        if any(folded(result_name(name)) == folded(within) for name in plan.names):
+            raise UsageError(f"{path}: is the name of a result; {other}")
+    found = in_place_of(path, other)
+    if found is not None and not overwrite and (is_link(found) or not _is_report(path)):
+        raise UsageError(f"{path}: exists and is no report of an earlier run; use --overwrite, or {other}")
+
+
+def _linked(path: Path, place: Path, plan: Plan) -> bool:
+    """Whether a path into the output leaves the folder that it names."""
+    written, out = (Path(os.path.normpath(Path.cwd() / named)) for named in (path, plan.out.shown))
+    return out in written.parents and plan.out.place / written.relative_to(out) != place
+
+
+def _is_report(path: Path) -> bool:
+    """Whether an earlier run wrote that file, or it is empty."""
+    try:
+        with open_plain(path) as file:
+            start = file.read(LOOKED_AT)
+    except (OSError, ImageError):
+        return False
+    if not start:
+        return True
+    kind = path.suffix.lower()
+    text = start.decode("utf-8", "replace")
+    if kind == JSON_LINES:
+        return _is_record(text.split("\n", 1)[0])
+    return BRAND in text if kind in PAGE_SUFFIXES else " ".join(text.split()).replace("{ ", "{").startswith(HEAD)
+
+
+def _is_record(line: str) -> bool:
+    """The first line of a stream: the record of a file, or, of a run without files, the end."""
+    try:
+        content: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return line.startswith(HEAD)  # longer than what was looked at
+    return isinstance(content, dict) and (content.keys() >= OF_RECORDS or line.startswith(HEAD))

@@ -1,0 +1,1 @@
+"""Which files are X-rays, and how they are read and written."""

@@ -1,0 +1,256 @@
+"""Compressed images: what they say of themselves, and their pixels, whatever transfer syntax a header names.
+
+The stream decides how it is read, as in GDCM and DCMTK. Decoders fill up what is cut off and believe what they are
+told, so that size and end are checked first. Where decoders refuse what others read, the stream is mended for them.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from importlib import import_module
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import JpegImagePlugin
+from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes, RLELossless
+
+from cxr_infer.errors import ImageError
+from cxr_infer.formats.dicom.lossless_jpeg import DamagedJpegError, decode_lossless
+from cxr_infer.formats.dicom.run_lengths import DamagedRunsError, decode_runs
+
+MOST_TILES = 4096  # of a JPEG 2000 image: decoders take several kB for each before the first pixel
+MOST_PRECISION = 16  # bits
+
+# markers that start a frame in JPEG without hierarchy (ITU-T T.81, table B.1) and in JPEG-LS (ITU-T T.87, C.1.1)
+SEQUENTIAL, LOSSLESS, JPEG_LS = frozenset({0xC0, 0xC1}), 0xC3, 0xF7
+FRAME_MARKERS = SEQUENTIAL | {0xC2, LOSSLESS, 0xC9, 0xCA, 0xCB, JPEG_LS}
+BASELINE = SEQUENTIAL | {0xC2}  # which Pillow decodes, progressive ones too
+LOSSY_MARKERS = BASELINE | {0xC9, 0xCA}
+SCAN_MARKER, HIERARCHY_MARKER, FILL_BYTE = 0xDA, 0xDE, 0xFF
+JPEG, JPEG_2000, JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
+END = b"\xff\xd9"  # of JPEG and JPEG 2000
+TILE_PART, CODING_STYLE = b"\xff\x90", b"\xff\x52"  # of JPEG 2000
+IRREVERSIBLE = 0  # wavelet of a JPEG 2000 image that loses something
+CODESTREAM_BOX = b"jp2c"
+ITEM, ITEMS_END = 0xFFFEE000, 0xFFFEE0DD
+
+# names of methods that lose something (PS3.3 C.7.6.1.1.5.1)
+LOSSY_JPEG, LOSSY_JPEG_LS, LOSSY_JPEG_2000 = "ISO_10918_1", "ISO_14495_1", "ISO_15444_1"
+
+DAMAGED = "its compressed pixel data are damaged; export it again"
+CUT_OFF = "its compressed pixel data are cut off; export it again"
+OTHER_SIZE = "its compressed image has another size than its header says; export it again"
+UNKNOWN = "its transfer syntax cannot be decoded; convert it to Explicit VR Little Endian"
+MISSING = "a compressed DICOM file; reading it needs pip install 'cxr-infer[dicom]'"
+SE_ZERO = "its JPEG scan ends at coefficient 0; read to the last one, as it was meant"
+OFFSETS = "its offset table is not that of one frame; all fragments were read as one"
+PADDED_RUNS = "its RLE segments are longer than its pixels; the rest was passed over"
+NO_END = "its JPEG 2000 image lacks the end marker, though all its tiles are there"
+BOXES = "its JPEG 2000 image is a JP2 file; its codestream was read"
+
+Pixels = NDArray[Any]  # (H, W) uint8, uint16, int8 or int16
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels of a compressed image. precision: bits of a pixel. lossy: name of the method, where it loses something."""
+
+    pixels: Pixels
+    precision: int
+    lossy: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def signed(self) -> bool:
+        return bool(self.pixels.dtype.kind == "i")
+
+
+@dataclass(frozen=True)
+class _Header:
+    rows: int
+    columns: int
+    components: int
+    precision: int
+    scan: int  # where the first scan or tile part begins
+    marker: int = 0  # of the JPEG frame
+
+
+def joined_fragments(pixel_data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """The one compressed image of encapsulated pixel data: all fragments, whatever the offset table says of them.
+
+    And a note where it says something else. Raises ImageError where there is none.
+    """
+    fragments, at = [], 0
+    while at + 8 <= len(pixel_data):
+        group, element, length = struct.unpack_from("<HHI", pixel_data, at)
+        if group << 16 | element == ITEMS_END:
+            break
+        if group << 16 | element != ITEM or at + 8 + length > len(pixel_data):
+            raise ImageError(DAMAGED)
+        fragments.append(pixel_data[at + 8 : at + 8 + length])
+        at += 8 + length
+    frame = b"".join(fragments[1:])
+    if not frame:
+        raise ImageError("holds no pixel data; export it with its image")
+    return frame, () if fragments[0] in (b"", bytes(4)) else (OFFSETS,)
+
+
+def decode_frame(frame: bytes, syntax: UID, shape: tuple[int, int], word: int) -> Decoded:
+    """Decode a compressed image of one component.
+
+    syntax: decides where the frame does not show what it is. shape: rows and columns that the header promises. word:
+    bytes of a pixel in RLE. Raises ImageError where the frame is another image than promised, damaged or cut off.
+    """
+    try:
+        if frame.startswith(JPEG):
+            return _jpeg(frame, shape)
+        if frame.startswith((JPEG_2000, JP2)):
+            return _jpeg_2000(frame, shape)
+        if syntax == RLELossless:
+            planes, padded = decode_runs(frame, shape[0] * shape[1], word)
+            pixels = planes.view(f"<u{word}").reshape(shape)
+            return Decoded(pixels, 8 * word, notes=(PADDED_RUNS,) if padded else ())
+    except (struct.error, IndexError, DamagedJpegError, DamagedRunsError) as error:
+        raise ImageError(DAMAGED) from error
+    known = syntax in JPEGTransferSyntaxes or syntax in JPEGLSTransferSyntaxes or syntax in JPEG2000TransferSyntaxes
+    raise ImageError(DAMAGED if known else UNKNOWN)
+
+
+def _jpeg(frame: bytes, shape: tuple[int, int]) -> Decoded:
+    header = _jpeg_header(frame)
+    _check(header, shape)
+    if header.marker == LOSSLESS:
+        pixels, precision = decode_lossless(frame)
+        return Decoded(pixels, precision)
+    if END not in frame[header.scan :]:
+        raise ImageError(CUT_OFF)
+    notes: tuple[str, ...] = ()
+    if header.marker in SEQUENTIAL:
+        frame, mended = _whole_spectrum(frame, header.scan)
+        notes = (SE_ZERO,) if mended else ()
+    lossy = LOSSY_JPEG if header.marker in LOSSY_MARKERS else None
+    if header.marker == JPEG_LS and frame[header.scan + 7] > 0:  # NEAR (ITU-T T.87, C.2.3)
+        lossy = LOSSY_JPEG_LS
+    by_pillow = header.marker in BASELINE and header.precision == 8  # to the bit what DCMTK and GDCM make of it
+    pixels = _by_pillow(frame) if by_pillow else _decoded("libjpeg", frame)
+    return Decoded(pixels, header.precision, lossy, notes)
+
+
+def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
+    boxed = frame.startswith(JP2)
+    if boxed:
+        frame = _codestream_of_boxes(frame)
+    header = _jpeg_2000_header(frame)
+    _check(header, shape)
+    if header.scan == len(frame):
+        raise IndexError
+    notes: tuple[str, ...] = (BOXES,) if boxed else ()
+    if END not in frame[header.scan :]:
+        end = _end_of_tiles(frame, header.scan)
+        if end is None:
+            raise ImageError(CUT_OFF)
+        frame, notes = frame[:end] + END, (*notes, NO_END)
+    style = frame.find(CODING_STYLE, 0, header.scan)
+    if style < 0:
+        raise IndexError
+    lossy = LOSSY_JPEG_2000 if frame[style + 13] == IRREVERSIBLE else None
+    return Decoded(_decoded("openjpeg", frame), header.precision, lossy, notes)
+
+
+def _by_pillow(frame: bytes) -> Pixels:
+    try:
+        return np.asarray(JpegImagePlugin.JpegImageFile(BytesIO(frame)))
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises a dozen unrelated types on damaged files
+        raise ImageError(DAMAGED) from error
+
+
+def _decoded(package: str, frame: bytes) -> Pixels:
+    try:
+        decoder = import_module(package)
+    except ImportError as error:
+        raise ImageError(MISSING) from error
+    try:
+        return np.asarray(decoder.decode(frame))
+    except MemoryError:
+        raise
+    except Exception as error:  # the packages raise what their C code says
+        raise ImageError(DAMAGED) from error
+
+
+def _check(header: _Header, shape: tuple[int, int]) -> None:
+    if (header.rows, header.columns, header.components) != (*shape, 1):
+        raise ImageError(OTHER_SIZE)
+    if not 1 <= header.precision <= MOST_PRECISION:
+        raise ImageError(f"its compressed image has {header.precision} bits a pixel; {MOST_PRECISION} are read")
+
+
+def _jpeg_header(frame: bytes) -> _Header:
+    """What a JPEG or JPEG-LS image says (ITU-T T.81, B.2.2). Raises where it says nothing."""
+    position, found = 2, None
+    while frame[position] == 0xFF:
+        marker = frame[position + 1]
+        if marker in FRAME_MARKERS:
+            precision, rows, columns, components = struct.unpack_from(">BHHB", frame, position + 4)
+            found = rows, columns, components, precision, marker
+        if marker == SCAN_MARKER and found is not None:
+            rows, columns, components, precision, marker = found
+            return _Header(rows, columns, components, precision, position, marker)
+        if marker in (SCAN_MARKER, HIERARCHY_MARKER):
+            break
+        position += 1 if marker == FILL_BYTE else 2 + int(struct.unpack_from(">H", frame, position + 2)[0])
+    raise IndexError
+
+
+def _whole_spectrum(frame: bytes, scan: int) -> tuple[bytes, bool]:
+    """A sequential JPEG whose scan names all 64 coefficients, and whether it did not (ITU-T T.81, B.2.3)."""
+    components = frame[scan + 4]
+    at = scan + 5 + 2 * components
+    whole = b"\x00\x3f\x00"  # Ss, Se, Ah and Al: in sequential images, no other values are allowed
+    return frame[:at] + whole + frame[at + 3 :], frame[at : at + 3] != whole
+
+
+def _jpeg_2000_header(frame: bytes) -> _Header:
+    """What a JPEG 2000 codestream says (ITU-T T.800, A.5.1). Raises where it says nothing."""
+    right, bottom, left, top, width, height, first_x, first_y, components = struct.unpack_from(">8IH", frame, 8)
+    if not width or not height:
+        raise IndexError
+    tiles = -(-(right - first_x) // width) * -(-(bottom - first_y) // height)
+    if tiles > MOST_TILES:
+        raise ImageError(f"its compressed image has {tiles} tiles; {MOST_TILES} are allowed")
+    rows, columns, precision = bottom - top, right - left, (frame[42] & 0x7F) + 1
+    scan = frame.find(TILE_PART)
+    return _Header(rows, columns, components, precision, scan if scan >= 0 else len(frame))
+
+
+def _end_of_tiles(frame: bytes, at: int) -> int | None:
+    """Where the last tile part ends, if a codestream without end marker has all of them (ITU-T T.800, A.4.2)."""
+    right, bottom, _, _, width, height, first_x, first_y = struct.unpack_from(">8I", frame, 8)
+    missing = set(range(-(-(right - first_x) // width) * -(-(bottom - first_y) // height)))
+    while frame[at : at + 2] == TILE_PART:
+        tile, length, part, parts = struct.unpack_from(">HIBB", frame, at + 4)
+        if length < 12 or at + length > len(frame):
+            return None
+        if part + 1 >= parts:
+            missing.discard(tile)
+        at += length
+    return None if missing else at
+
+
+def _codestream_of_boxes(content: bytes) -> bytes:
+    """The codestream in a JP2 file (ITU-T T.800, I.5). Raises IndexError or struct.error where there is none."""
+    at = 0
+    while True:
+        length, kind = struct.unpack_from(">I4s", content, at)
+        head = 8
+        if length == 1:
+            length, head = struct.unpack_from(">Q", content, at + 8)[0], 16
+        if kind == CODESTREAM_BOX:
+            return content[at + head : at + length if length else None]
+        if length < head:
+            raise IndexError
+        at += length

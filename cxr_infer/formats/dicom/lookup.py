@@ -1,0 +1,73 @@
+"""Lookup tables of a data set: modality and VOI LUTs (PS3.3 C.11.1 and C.11.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+
+from cxr_infer.errors import ImageError
+from cxr_infer.formats.dicom.attributes import as_number, items, values
+
+Table = NDArray[np.float64]  # (storable values,), from the least up
+
+EMPTY = "an item of its {} is empty; it was passed over"
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """entries: (N,) uint8 or uint16. first: the value that the first entry is for. bits: of an entry, as declared."""
+
+    entries: NDArray[Any]
+    first: int
+    bits: int
+
+    @property
+    def depth(self) -> int:
+        """Bits that the largest entry needs: many a descriptor tells the size of the words instead."""
+        return max(int(self.entries.max()).bit_length(), 8)
+
+    def __call__(self, measured: NDArray[Any]) -> Table:
+        """Entries for values, clipped to the table's ends (PS3.3 C.11.1.1.1)."""
+        first = self.first
+        if first >= 1 << 15 and measured.min() < 0:  # a negative number that came as an unsigned one
+            first -= 1 << 16
+        places = np.clip(np.rint(measured) - first, 0, len(self.entries) - 1).astype(np.int64)
+        return np.asarray(self.entries[places], dtype=np.float64)
+
+
+def first_table(dataset: Dataset, keyword: str) -> tuple[LookupTable | None, tuple[str, ...]]:
+    """The first table of a sequence that has entries, None where there is none; and a note on what was passed over.
+
+    Raises ImageError where a table has fewer entries than it says.
+    """
+    notes: tuple[str, ...] = ()
+    for item in items(dataset, keyword):
+        descriptor = [as_number(found) for found in values(item, "LUTDescriptor")]
+        data = _data(item)
+        if len(descriptor) == 3 and None not in descriptor and data:
+            return _table([int(found or 0) for found in descriptor], data, keyword), notes
+        notes = (EMPTY.format(keyword),)
+    return None, notes
+
+
+def _data(item: Dataset) -> bytes:
+    """The entries as little-endian bytes."""
+    element = item.get_item(tag_for_keyword("LUTData") or 0)
+    if isinstance(element, RawDataElement):
+        return element.value or b""
+    found = values(item, "LUTData")
+    return np.asarray(found).astype("<u2").tobytes() if found else b""
+
+
+def _table(descriptor: list[int], data: bytes, keyword: str) -> LookupTable:
+    count = descriptor[0] & 0xFFFF or 1 << 16  # 0 means 65536, which has no room; it may come as a signed number
+    entries = np.frombuffer(data[: len(data) // 2 * 2], "<u2") if len(data) >= 2 * count else np.frombuffer(data, "u1")
+    if len(entries) < count:
+        raise ImageError(f"its {keyword} has a LUT with fewer entries than it says; export it again")
+    return LookupTable(entries[:count], descriptor[1], descriptor[2])

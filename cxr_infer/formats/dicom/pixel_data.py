@@ -1,0 +1,211 @@
+"""Pixel data <-> stored values: every transfer syntax, sign and bit layout, within the memory that a header may ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import RLELossless
+
+from cxr_infer.errors import ImageError
+from cxr_infer.formats.dicom.attributes import as_number, integer, text, value
+from cxr_infer.formats.dicom.codestream import Decoded, decode_frame, joined_fragments
+from cxr_infer.formats.dicom.data_set import DicomFile
+from cxr_infer.settings import ReadOptions
+
+Stored = NDArray[np.integer[Any]]  # (H, W) int8, uint8, int16 or uint16
+Words = NDArray[np.unsignedinteger[Any]]  # (H, W) uint8 or uint16, with bits beside the stored values
+
+FEWEST_BITS, MOST_BITS = 8, 16  # stored a pixel
+PHOTOMETRIC_INTERPRETATIONS = ("MONOCHROME1", "MONOCHROME2")
+OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
+OVERLAY_BIT, OVERLAY_DATA = 0x0102, 0x3000  # elements of such a group
+
+ONE_FRAME = "its NumberOfFrames is none; read as one frame, which its pixel data are"
+ASSUMED = "lacks {}; read as {}"
+CLIPPED = "its compressed image holds values beyond BitsStored; they were clipped"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an image's stored values lie in words of 8 or 16 bits (PS3.5 section 8.1.1)."""
+
+    rows: int
+    columns: int
+    allocated: int  # bits of a word
+    stored: int  # bits of a value
+    high: int  # its most significant bit, counted from 0
+    signed: bool  # two's complement
+
+    @property
+    def lowest(self) -> int:
+        """The least value that can be stored."""
+        return -(1 << self.stored - 1) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        """The largest value that can be stored."""
+        return self.lowest + (1 << self.stored) - 1
+
+    @property
+    def shift(self) -> int:
+        """Bits of a word below the value."""
+        return self.high + 1 - self.stored
+
+    @property
+    def word(self) -> np.dtype[Any]:
+        return np.dtype(f"u{self.allocated // 8}")
+
+    @property
+    def number(self) -> np.dtype[Any]:
+        return np.dtype(f"{'i' if self.signed else 'u'}{self.allocated // 8}")
+
+
+@dataclass(frozen=True)
+class StoredPixels:
+    """Stored values, and what is needed to put others in their place.
+
+    values: (H, W) in the layout's range. words: as they came, where they hold more than the values, as overlays in
+    unused bits (retired in 2004) do; None where they are the values, sign-extended. lossy: name of the method of
+    compression that lost something, and its ratio. notes: on how they were read.
+    """
+
+    layout: Layout
+    values: Stored
+    words: Words | None = None
+    lossy: tuple[str, float] | None = None
+    notes: tuple[str, ...] = ()
+
+    def packed(self, values: Stored) -> bytes:
+        """Native little-endian pixel data of other values, (H, W) like these, every unused bit as it was."""
+        if self.words is None:
+            return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+        shift = self.layout.shift
+        field = self.layout.word.type(((1 << self.layout.stored) - 1) << shift)
+        shifted = values.view(self.layout.word) << self.layout.word.type(shift)
+        words: Words = (self.words & ~field) | (shifted & field)
+        return words.astype(words.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[Layout, tuple[str, ...]]:
+    """What the header promises, and notes on it. Raises ImageError where that is no gray image of bearable size."""
+    notes = [*_check_frames(dataset)]
+    samples, note = _or_default(dataset, "SamplesPerPixel", 1)
+    notes += note
+    if samples != 1 or text(dataset, "PhotometricInterpretation") not in PHOTOMETRIC_INTERPRETATIONS:
+        raise ImageError("not a gray image (MONOCHROME1 or MONOCHROME2); convert it to gray first")
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    if rows < 1 or columns < 1:
+        raise ImageError(f"{columns}x{rows} pixels make no image; export it again")
+    if rows * columns > reading.max_pixels:
+        raise ImageError(f"{columns}x{rows} pixels are more than the {reading.max_pixels} allowed; see --max-pixels")
+    allocated = integer(dataset, "BitsAllocated")
+    stored, note = _or_default(dataset, "BitsStored", allocated)
+    notes += note
+    high = integer(dataset, "HighBit", stored - 1)
+    if allocated not in (8, 16) or not FEWEST_BITS <= stored <= MOST_BITS:
+        raise ImageError(f"stores {stored} of {allocated} bits a pixel; 8 to 16 bits in words of 8 or 16 are read")
+    if not stored <= high + 1 <= allocated:
+        raise ImageError(f"{stored} bits do not fit below bit {high} of {allocated}; export it again")
+    representation, note = _or_default(dataset, "PixelRepresentation", 0)
+    notes += note
+    return Layout(rows, columns, allocated, stored, high, representation == 1), tuple(notes)
+
+
+def _check_frames(dataset: Dataset) -> tuple[str, ...]:
+    given = value(dataset, "NumberOfFrames")
+    frames = 1.0 if given is None else as_number(given)
+    if frames is not None and frames > 1:
+        raise ImageError(f"has {frames:g} frames; only single images are denoised")
+    return () if frames == 1 else (ONE_FRAME,)
+
+
+def _or_default(dataset: Dataset, keyword: str, default: int) -> tuple[int, tuple[str, ...]]:
+    """A whole number, and a note where the default had to stand in for it."""
+    absent = value(dataset, keyword) is None
+    return integer(dataset, keyword, default), (ASSUMED.format(keyword, default),) if absent else ()
+
+
+def state_layout(dataset: Dataset, layout: Layout) -> None:
+    """Say in a data set what was assumed where it said nothing, or nothing that means anything."""
+    stated = {
+        "SamplesPerPixel": 1,
+        "BitsStored": layout.stored,
+        "HighBit": layout.high,
+        "PixelRepresentation": int(layout.signed),
+    }
+    for keyword, number in stated.items():
+        if value(dataset, keyword) is None:
+            setattr(dataset, keyword, number)
+    if value(dataset, "NumberOfFrames") is not None and _check_frames(dataset):
+        dataset.NumberOfFrames = 1
+
+
+def stored_pixels(file: DicomFile, layout: Layout) -> StoredPixels:
+    """Decode the pixel data. Raises ImageError where they are missing, too short, or not what the header says."""
+    if not file.pixel_data:
+        raise ImageError("holds no pixel data; export it with its image")
+    if not file.encapsulated:
+        return _of_words(_native(file, layout), layout)
+    frame, noted = joined_fragments(file.pixel_data)
+    decoded = decode_frame(frame, file.syntax, (layout.rows, layout.columns), layout.word.itemsize)
+    lossy = (decoded.lossy, layout.rows * layout.columns * layout.allocated / 8 / len(frame)) if decoded.lossy else None
+    lossless = decoded.lossy is None and not decoded.signed and decoded.precision <= layout.allocated
+    if lossless and (file.syntax == RLELossless or _has_overlays_in_words(file.dataset)):
+        return _of_words(decoded.pixels.astype(layout.word), layout, (*noted, *decoded.notes))
+    values, notes = _of_samples(decoded, layout)
+    words = None if not layout.shift else values.view(layout.word) << layout.word.type(layout.shift)
+    return StoredPixels(layout, values, words, lossy, (*noted, *decoded.notes, *notes))
+
+
+def _native(file: DicomFile, layout: Layout) -> Words:
+    data, count = file.pixel_data or b"", layout.rows * layout.columns
+    promised = count * layout.word.itemsize
+    if len(data) < promised:
+        raise ImageError(f"ends after {len(data)} of {promised} bytes of pixel data; is it incomplete?")
+    swapped = not file.syntax.is_little_endian
+    if swapped and file.pixel_vr == "OW" and layout.allocated == 8:  # two pixels a word (PS3.5, A.3)
+        words = np.frombuffer(data + b"\0" * (len(data) % 2), ">u2").astype("<u2").view(np.uint8)[:count]
+    else:
+        words = np.frombuffer(data, layout.word.newbyteorder(">" if swapped else "<"), count)
+    return words.reshape(layout.rows, layout.columns).astype(layout.word)
+
+
+def _of_words(words: Words, layout: Layout, notes: tuple[str, ...] = ()) -> StoredPixels:
+    """Values within words whose other bits are noise, or overlays."""
+    # to the left, so that bits above the value fall out, and back, which extends the sign
+    values = (words << layout.word.type(layout.allocated - 1 - layout.high)).view(layout.number)
+    values >>= layout.number.type(layout.allocated - layout.stored)
+    return StoredPixels(layout, values, None if np.array_equal(values.view(layout.word), words) else words, None, notes)
+
+
+def _of_samples(decoded: Decoded, layout: Layout) -> tuple[Stored, tuple[str, ...]]:
+    """Values of a compressed image: all its bits are theirs, so that what BitsStored has no room for is clipped."""
+    samples = decoded.pixels
+    if layout.signed and not decoded.signed:
+        samples = _with_sign(samples.astype(np.uint16), decoded.precision, layout.stored)
+    elif decoded.signed and not layout.signed:
+        samples = samples.astype(np.int32) & ((1 << decoded.precision) - 1)
+    if decoded.precision > layout.stored:
+        samples = samples >> samples.dtype.type(min(layout.shift, decoded.precision - layout.stored))
+    values = np.clip(samples, layout.lowest, layout.highest)
+    beyond = not np.array_equal(values, samples)
+    return values.astype(layout.number), (CLIPPED,) if beyond else ()
+
+
+def _with_sign(samples: NDArray[np.uint16], precision: int, stored: int) -> NDArray[np.int16]:
+    """Two's complement in all the bits of a sample, or in those stored where no sample has any above them."""
+    bits = stored if int(samples.max()) < 1 << stored else precision
+    spare = 16 - bits
+    return (samples << np.uint16(spare)).view(np.int16) >> np.int16(spare)
+
+
+def _has_overlays_in_words(dataset: Dataset) -> bool:
+    """Whether the header tells of overlays in bits beside the stored values (PS3.3 C.9.2, retired)."""
+    return any(
+        dataset.get_item(group << 16 | OVERLAY_BIT) is not None and dataset.get_item(group << 16 | OVERLAY_DATA) is None
+        for group in OVERLAY_GROUPS
+    )

@@ -1,0 +1,99 @@
+"""PNG in: what its chunks say, before OpenCV decodes its pixels."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from cxr_infer.errors import ImageError
+from cxr_infer.formats.picture import (
+    TRANSPARENT,
+    Display,
+    Picture,
+    check_size,
+    chunk,
+    decode,
+    gray_picture,
+    orientation_of,
+)
+from cxr_infer.formats.resolution import from_phys
+from cxr_infer.settings import ReadOptions
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+TELLS_ORIENTATION = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may, as EXIF or in text
+TELLS_DISPLAY = (b"gAMA", b"cHRM", b"sRGB", b"cICP")  # chunks about gamma and colour; iCCP is Pillow's to inflate
+LONGEST_OF_THEM = 64  # bytes; the longest has 32
+OVERHEAD = 12  # bytes of a chunk: length, name and checksum
+BIT_DEPTH, COLOUR_TYPE = 24, 25  # bytes of the file, within IHDR
+GRAY, RGB = 0, 2  # colour types in which tRNS names one value that is transparent
+
+
+class Chunk(NamedTuple):
+    """Where one is, length and checksum included."""
+
+    name: bytes
+    start: int
+    end: int
+
+
+def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
+    """PNG of 1 to 16 bit, gray, palette or colour. Raises ImageError, and what Pillow and OpenCV raise."""
+    chunks = _chunks(path, content)
+    names = [one.name for one in chunks]
+    if b"IDAT" not in names:
+        raise ImageError(f"{path}: holds no pixels; is it damaged?")
+    first_pixels = names.index(b"IDAT")
+    header = PngImagePlugin.PngImageFile(io.BytesIO(content))
+    check_size(path, header.size, options)
+    if getattr(header, "n_frames", 1) > 1:
+        raise ImageError(f"{path}: has several frames; split it into one file a frame")
+    told_late = any(name in TELLS_ORIENTATION for name in names[first_pixels:])
+    # Pillow's own method for PNG decodes all pixels, to see whether EXIF data come after them
+    exif = header.getexif() if told_late else Image.Image.getexif(header)
+    data = {one.name: content[one.start + 8 : one.end - 4] for one in chunks[:first_pixels]}
+    key = data.get(b"tRNS") if content[COLOUR_TYPE] in (GRAY, RGB) else None
+    pixels = decode(path, content if key is None else _without(content, chunks, b"tRNS"))
+    if key is not None and _is_used(pixels, key, content[BIT_DEPTH]):
+        raise ImageError(f"{path}: {TRANSPARENT}")
+    told = b"".join(
+        chunk(name, data[name]) for name in TELLS_DISPLAY if 0 < len(data.get(name, b"")) <= LONGEST_OF_THEM
+    )
+    return replace(
+        gray_picture(path, pixels, orientation_of(exif)),
+        resolution=from_phys(data[b"pHYs"]) if b"pHYs" in data else None,
+        display=Display(header.info.get("icc_profile") or b"", told),
+    )
+
+
+def _chunks(path: Path, content: bytes) -> list[Chunk]:
+    """All up to IEND. OpenCV makes room for what a chunk promises, gigabytes, before it finds that it is not there."""
+    found = [Chunk(b"", 0, len(PNG_MAGIC))]
+    while found[-1].name != b"IEND":
+        at = found[-1].end
+        length, name = struct.unpack_from(">I4s", content, at)
+        found.append(Chunk(name, at, at + OVERHEAD + length))
+        if found[-1].end > len(content):
+            raise ImageError(f"{path}: ends within a chunk; is it incomplete?")
+    return found[1:]
+
+
+def _without(content: bytes, chunks: list[Chunk], name: bytes) -> bytes:
+    return content[: len(PNG_MAGIC)] + b"".join(content[c.start : c.end] for c in chunks if c.name != name)
+
+
+def _is_used(pixels: NDArray[Any], key: bytes, bits: int) -> bool:
+    """Whether any pixel has the value that tRNS calls transparent: gray, or red, green and blue, 16 bits each."""
+    values = np.frombuffer(key, ">u2").astype(np.int64) & ((1 << bits) - 1)
+    if bits < 8:  # OpenCV has stretched them
+        values *= 255 // ((1 << bits) - 1)
+    if len(values) != (1 if pixels.ndim == 2 else 3):
+        raise struct.error("a chunk tRNS of another length")
+    channels = pixels if pixels.ndim == 3 else pixels[..., None]
+    return bool(np.any(np.all(channels == values[::-1], axis=2)))  # OpenCV's order is blue, green, red

@@ -1,0 +1,1 @@
+"""Pure functions on arrays: pixel values, noise, windows, metrics, the phantom."""

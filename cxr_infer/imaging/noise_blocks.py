@@ -1,0 +1,109 @@
+"""Of every block of an image, at full size or reduced: brightness, high-pass energy and saturation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.imaging.intensity import Pixels, to_unit
+from cxr_infer.imaging.strips import row_strips
+
+FloatImage = NDArray[np.float32]
+Grid = NDArray[np.float64]  # one value a block: (rows, columns)
+
+BLOCK = 8  # px, side of the blocks in which mean and variance are taken
+FINE = 1  # px between the taps of the high-pass that sees the least of the anatomy
+TAP_SPACING = 3  # px between the taps of the high-pass: measured to work for mottle blurred by up to 0.8 px
+DARKEST, BRIGHTEST = 1e-12, float(np.nextafter(np.float32(1), np.float32(0)))  # pixels that are not saturated
+SAMPLED = 1 << 14  # pixels in which the step of the stored values is looked for
+FEW_VALUES = 0.5  # of the sampled pixels: with more distinct values than that, the step is too fine to matter
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Of every whole 8x8 block of an image that was reduced `scale` times: (rows, columns) each.
+
+    fine, coarse: mean square of the high-pass, whose gain for white noise is 1, with its taps FINE and TAP_SPACING px
+    apart. mean: brightness, [0, 1]. saturated: share of the pixels at 0 or 1.
+    """
+
+    fine: Grid
+    coarse: Grid
+    mean: Grid
+    saturated: Grid
+    scale: int
+
+    @cached_property
+    def flatness(self) -> Grid:
+        """How much the brightness of each block's surround changes, squared: the smaller, the flatter.
+
+        Taken from the blocks' means alone, which hold next to none of the noise that the high-pass sees, so that
+        choosing the flattest blocks does not choose those with little noise.
+        """
+        padded = np.pad(self.mean, 1, mode="edge")
+        middle = padded[1:-1, 1:-1]
+        left, right, up, down = padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]
+        gradient = ((right - left) ** 2 + (down - up) ** 2) / 4
+        return np.asarray(gradient + (left + right + up + down - 4 * middle) ** 2)
+
+
+def high_pass(image: FloatImage, spacing: int) -> FloatImage:
+    """Mixed second difference [1 -2 1; -2 4 -2; 1 -2 1] / 6 with its taps `spacing` px apart (Immerkaer 1996)."""
+    taps = np.zeros(2 * spacing + 1, dtype=np.float32)
+    taps[[0, spacing, -1]] = np.array([1, -2, 1]) / np.sqrt(6)
+    return np.asarray(cv2.sepFilter2D(image, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_REFLECT_101))
+
+
+def unit_rows(rows: FloatImage | Pixels) -> FloatImage:
+    """float32 in [0, 1] of stored pixels, or of pixels that are so already."""
+    return to_unit(rows) if np.issubdtype(rows.dtype, np.integer) else np.ascontiguousarray(rows, np.float32)
+
+
+def reduced(image: FloatImage, scale: int) -> FloatImage:
+    """The means of scale x scale px. OpenCV's area interpolation is just that, at a whole factor."""
+    rows, columns = (side // scale for side in image.shape)
+    whole = image[: rows * scale, : columns * scale]
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def _squared(values: FloatImage) -> FloatImage:
+    return np.asarray(np.multiply(values, values, out=values))
+
+
+def measure_blocks(image: FloatImage | Pixels, scale: int = 1) -> Blocks:
+    """Measure every whole block, a strip of rows after the other.
+
+    image: (H, W) float32 in [0, 1], or stored uint8 or uint16 pixels; at least BLOCK * scale px a side. scale: 1, 2, 4,
+    8 or 16.
+    """
+    side = BLOCK * scale
+    parts = []
+    for strip in row_strips(image.shape[0] // side * side):
+        first = max(strip.start - TAP_SPACING * scale, 0)  # the rows beside a strip are there for the high-pass
+        unit = unit_rows(image[first : strip.stop + TAP_SPACING * scale, : image.shape[1] // scale * scale])
+        inner = unit[strip.start - first : strip.stop - first]
+        between = cv2.inRange(inner, DARKEST, BRIGHTEST).astype(np.float32)  # 255 where it is
+        small = unit if scale == 1 else reduced(unit, scale)
+        top = (strip.start - first) // scale
+        rows = slice(top, top + (strip.stop - strip.start) // scale)
+        energies = (reduced(_squared(high_pass(small, spacing)[rows]), BLOCK) for spacing in (FINE, TAP_SPACING))
+        parts.append([*energies, reduced(small[rows], BLOCK), 1 - reduced(between, side) / 255])
+    fine, coarse, mean, saturated = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
+    return Blocks(fine, coarse, mean, saturated, scale)
+
+
+def stored_step(image: FloatImage | Pixels) -> float:
+    """The step between the values that the pixels can take, [0, 1]; 0 where it is too fine to tell.
+
+    8-bit pixels that were read into 16 bits, or into floats, are found by their gaps.
+    """
+    every = max(image.size // SAMPLED, 1)  # rows from one that is looked at to the next
+    sample = unit_rows(image[min(every, len(image)) // 2 :: every]).ravel()[:SAMPLED]
+    values = np.unique(sample)
+    if not 2 < len(values) < FEW_VALUES * len(sample):
+        return 0.0
+    return float(np.quantile(np.diff(values), 0.1))

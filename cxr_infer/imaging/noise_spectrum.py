@@ -1,0 +1,270 @@
+"""The noise power spectrum of one image, from its flattest tiles, and the shape that fits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.imaging.intensity import Pixels
+from cxr_infer.imaging.noise_blocks import BLOCK, FINE, Blocks, FloatImage, Grid, reduced, unit_rows
+from cxr_infer.imaging.noise_curve import LEAST_VARIANCE, MOST_SATURATED, Curve
+from cxr_infer.imaging.noise_shape import WHITE, Array, Shape, high_pass_response
+
+HALF_TILE = 2  # blocks
+SIDE = 2 * HALF_TILE * BLOCK  # px, of a tile
+LINE = SIDE // 2 + 1  # frequencies from 0 to 0.5 cycles/px
+LEAST_TILES, MOST_TILES = 8, 48
+SHARE_OF_TILES = 0.35  # of those without edges and saturation: the flattest
+FLAT = 0.5  # of a tile's flatness over its variance: all below it are as flat, since noise itself makes as much
+MIXED, STRIDE = 1e-3, 0.6180339887  # so that tiles as flat come from all over the image
+MOST_ENERGY = 1.5  # times what the curve says, of a tile's high-pass; above it lie edges
+LOW_QUANTILE = 0.35  # of the tiles' power at each frequency: structure only ever adds to it
+LOWEST = 0.14  # cycles/px; the image's own shading lies below
+LOWEST_WIDE = 0.08  # the same for noise so wide, or so blue, that what lies there tells
+LEAST_SEEN = 0.2  # share of the variance that the finest high-pass must see
+LOWEST_ROUGH = 0.22  # the same where anatomy is fine
+ANATOMY_WIDTH, ANATOMY_SLOPE = 1.25, 1.2  # px, see `_too_wide`
+LEAST_WHITE = 0.1  # share; enlarged noise has less, and may be as wide as it likes
+LOW_RING, MIDDLE_RING = (0.05, 0.085), (0.12, 0.2)  # cycles/px, where sharpened noise is weak and where it is strong
+SHARPENED = 0.25  # log power of the middle over the low ring
+DOUBT = 1.4  # twice the log power by which one tile alone errs there
+NO_POWER = 1e-9  # so that logarithms stay finite
+FAINT_POWER = 0.02  # of the strongest: weaker power says little
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What the tiles of an image say about its noise. Frequencies are in cycles/px of the image that they are cut from.
+
+    shape: that fits. power: (LINE, LINE), down and across from 0 to 0.5, up to a factor; where the image's own
+    structure lies, it is the shape's. misfit: of the shape, root mean square of log power. blue: log power of the
+    middle over low frequencies. uneven: by how much the tiles differ more than noise does, log power. tiles: number.
+    """
+
+    shape: Shape
+    power: Array
+    misfit: float
+    blue: float = 0.0
+    uneven: float = 1.0
+    tiles: int = 0
+
+    @property
+    def sharpened(self) -> bool:
+        """Whether low frequencies are clearly weaker than middle ones."""
+        return self.tiles > 0 and self.blue > SHARPENED + DOUBT / float(np.sqrt(self.tiles))
+
+    def _share(self, response: Array) -> float:
+        weights = np.ones(LINE)
+        weights[[0, -1]] = 0.5  # a frequency of 0 or 0.5 has no twin of the other sign
+        power = self.power * weights * weights[:, None]
+        return float((power * response).sum() / power.sum())
+
+    def high_pass_gain(self, spacing: int) -> float:
+        """Share of the noise variance that the blocks' high-pass sees. spacing: px between its taps."""
+        return self._share(high_pass_response(*_frequencies(), spacing))
+
+    def correlation(self) -> tuple[float, float]:
+        """Of a pixel's noise with its neighbour's, across and down; -1 to 1."""
+        u, v = _frequencies()
+        return self._share(np.cos(2 * np.pi * u)), self._share(np.cos(2 * np.pi * v))
+
+
+def fit_spectrum(image: FloatImage | Pixels, blocks: Blocks, curve: Curve, rounding: float) -> Spectrum:
+    """Measure the spectrum in the flattest tiles and fit a shape to it.
+
+    image: (H, W) as for `measure_blocks`, at full size. blocks: of it, or of it reduced; curve: of them. rounding:
+    variance that rounding to stored steps adds; it is taken away. Without tiles the noise is taken as white.
+    """
+    corners = _flattest_tiles(blocks, curve)
+    if not len(corners):
+        return Spectrum(WHITE, np.ones((LINE, LINE)), misfit=1.0)
+    periodograms = _periodograms(image, corners, blocks.scale, curve)
+    low = np.maximum(_folded(_low_quantile(periodograms)), NO_POWER)
+    uneven = np.log(np.maximum(_folded(periodograms.mean(axis=0)), NO_POWER) / low)[_used(LOWEST)].mean()
+    power = np.maximum(low - rounding / curve.mean_variance, FAINT_POWER * low)
+    spectrum = _fitted(power, LOWEST)
+    blue = float(np.log(_ring(power, *MIDDLE_RING) / _ring(power, *LOW_RING)))
+    if spectrum.high_pass_gain(FINE) < LEAST_SEEN or blue > SHARPENED:
+        spectrum = _fitted(power, LOWEST_WIDE)
+    elif _too_wide(spectrum.shape) and spectrum.shape.white > LEAST_WHITE:
+        spectrum = _fitted(power, LOWEST_ROUGH)
+        if _too_wide(spectrum.shape):
+            spectrum = replace(spectrum, shape=WHITE, power=np.ones_like(power))
+    return replace(spectrum, blue=blue, uneven=float(uneven), tiles=len(corners))
+
+
+def _too_wide(shape: Shape) -> bool:
+    """Whether noise of that shape is wider, and yet whiter, than detectors make it: it is white noise on fine anatomy.
+
+    Of the detectors measured, those with a white share of 0.04, 0.2 and 0.4 have widths up to 1.0, 0.8 and 0.65 px.
+    """
+    return shape.white < 1 and shape.widest > ANATOMY_WIDTH - ANATOMY_SLOPE * shape.white
+
+
+def _flattest_tiles(blocks: Blocks, curve: Curve) -> NDArray[np.intp]:
+    """Row and column, in blocks, of tiles that overlap by half: (tiles, 2)."""
+    if min(blocks.mean.shape) < 2 * HALF_TILE:
+        return np.zeros((0, 2), dtype=np.intp)
+    blind = (blocks.saturated > MOST_SATURATED) | (blocks.fine <= LEAST_VARIANCE)
+    grids = (blind.astype(np.float64), blocks.mean, blocks.fine, blocks.flatness)
+    blinded, mean, energy, flatness = (_tile_means(grid) for grid in grids)
+    variance = curve.at(mean)
+    chosen = np.flatnonzero((blinded == 0) & (energy <= MOST_ENERGY * variance))
+    score = np.maximum((flatness / variance).ravel()[chosen], FLAT) + MIXED * (np.arange(len(chosen)) * STRIDE % 1)
+    most = min(max(int(SHARE_OF_TILES * len(chosen)), LEAST_TILES), MOST_TILES)
+    if most < len(chosen):
+        chosen = chosen[np.argpartition(score, most)[:most]]
+    return np.stack(np.unravel_index(chosen, energy.shape), axis=1) * HALF_TILE
+
+
+def _tile_means(grid: Grid) -> Grid:
+    """The mean of a grid of blocks over each tile."""
+    side = 2 * HALF_TILE
+    means = cv2.boxFilter(grid, cv2.CV_64F, (side, side), anchor=(0, 0), borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(means[: 1 - side : HALF_TILE, : 1 - side : HALF_TILE], dtype=np.float64)
+
+
+def _periodograms(image: FloatImage | Pixels, corners: NDArray[np.intp], scale: int, curve: Curve) -> Array:
+    """Of each tile less its plane, under a Hann window, in units of the curve's variance: (tiles, SIDE, LINE)."""
+    side = SIDE * scale
+    cuts = [image[row : row + side, column : column + side] for row, column in corners * BLOCK * scale]
+    stacked: Any = np.concatenate(cuts)  # of the image's type
+    pixels = unit_rows(stacked)
+    tiles = (pixels if scale == 1 else reduced(pixels, scale)).reshape(len(corners), -1).astype(np.float64)
+    variance = curve.at(tiles.mean(axis=1))
+    planes = _planes()
+    tiles -= (tiles @ planes.T) @ planes
+    window = np.hanning(SIDE + 2)[1:-1] / np.sqrt(3 / 8)  # of mean square 1
+    transformed = np.fft.rfft2(tiles.reshape(-1, SIDE, SIDE) * window * window[:, None])
+    return np.asarray(np.abs(transformed) ** 2 / SIDE**2 / variance[:, None, None])
+
+
+@lru_cache(maxsize=1)
+def _planes() -> Array:
+    """An orthonormal basis of the planes over a tile: (3, SIDE * SIDE)."""
+    line = np.arange(SIDE) - (SIDE - 1) / 2
+    planes = np.stack([np.ones((SIDE, SIDE)), *np.meshgrid(line, line)]).reshape(3, -1)
+    return np.asarray(planes / np.linalg.norm(planes, axis=1, keepdims=True))
+
+
+def _low_quantile(periodograms: Array) -> Array:
+    """Mean power of noise from a low quantile over the tiles; the periodogram of noise is distributed exponentially."""
+    count = len(periodograms)
+    place = round(LOW_QUANTILE * (count - 1))
+    return np.asarray(np.partition(periodograms, place, axis=0)[place] / -np.log1p(-(place + 0.5) / count))
+
+
+def _folded(power: Array) -> Array:
+    """(SIDE, LINE) in FFT order -> (LINE, LINE), the mean over the two signs of the frequency down."""
+    return np.asarray((power[:LINE] + np.concatenate([power[:1], power[: LINE - 2 : -1]])) / 2)
+
+
+@lru_cache(maxsize=1)
+def _frequencies() -> tuple[Array, Array]:
+    """Across and down, (LINE, LINE) each."""
+    line = np.arange(LINE) / SIDE
+    u, v = np.meshgrid(line, line)
+    return u, v
+
+
+def _ring(power: Array, low: float, high: float) -> float:
+    """Mean power from one frequency to another, in all directions."""
+    radius = np.hypot(*_frequencies())
+    return float(power[(radius >= low) & (radius < high)].mean())
+
+
+@lru_cache(maxsize=4)
+def _used(lowest: float) -> NDArray[np.bool_]:
+    """The frequencies that a shape is fitted to: neither the image's shading nor the axes, where lines lie."""
+    u, v = _frequencies()
+    return np.asarray((np.hypot(u, v) >= lowest) & (u > 0) & (v > 0))
+
+
+START_WHITE = (0.03, 0.15, 0.5, 3.0, 8.0)  # the descent begins at the best pair of these and of
+START_WIDTHS = (0.4, 0.7, 1.1, 1.6, 2.4)  # px
+LIKELY = np.log([1.0, 0.6, 0.6])  # a, sx, sy where the tiles cannot tell: white noise fits with any width
+SPREAD = np.array([1.5, 0.6, 0.6])  # natural logarithm
+LIMITS = np.log([[1e-4, 0.05, 0.05], [30.0, 6.0, 6.0]])
+STEPS, LONGEST_STEP = 15, 0.7
+SETTLED = 1e-3  # relative change of the misfit
+MOST_BELOW = 1.3  # times the power of the tiles: noise is no stronger than noise and anatomy
+BETTER = 0.07  # of white noise's squared misfit, by which any other shape must fit better
+SAMPLING = 0.015  # squared misfit that the number of tiles brings
+
+
+def _fitted(power: Array, lowest: float) -> Spectrum:
+    """Fit a shape to the power above a frequency, and let it say what lies below."""
+    used = _used(lowest)
+    taken = power[used]
+    weight = (taken / (taken + FAINT_POWER * np.quantile(taken, 0.95))) ** 2
+    weight /= weight.sum()
+    shape, misfit = _fit(np.log(taken), weight, lowest)
+    below = shape.power(*_frequencies())
+    below *= np.exp(weight @ np.log(taken / below[used]))
+    seen = np.where(np.hypot(*_frequencies()) < LOW_RING[0], _ring(power, *LOW_RING), power)  # planes are gone from it
+    below = np.minimum(below, MOST_BELOW * seen)
+    return Spectrum(shape, np.where(used, power, below), misfit)
+
+
+def _fit(log_power: Array, weight: Array, lowest: float) -> tuple[Shape, float]:
+    """The shape that fits best, and the root mean square misfit of its log power. weight: adds up to 1."""
+    squares = 4 * np.pi**2 * np.stack([frequency[_used(lowest)] ** 2 for frequency in _frequencies()])
+    starts, powers = _starts(lowest)
+    rest = log_power - powers
+    costs = rest**2 @ weight - (rest @ weight) ** 2
+    misfit, found = _descend(log_power, weight, squares, starts[np.argmin(costs)])
+    flat = float(weight @ (log_power - weight @ log_power) ** 2)
+    if misfit > (1 - BETTER) * flat:
+        return WHITE, float(np.sqrt(flat))
+    return Shape(*(float(value) for value in np.exp(found))), float(np.sqrt(misfit))
+
+
+@lru_cache(maxsize=4)
+def _starts(lowest: float) -> tuple[Array, Array]:
+    """Where to begin, log a, log sx and log sy, (starts, 3), and the log power there, (starts, frequencies)."""
+    u, v = (frequency[_used(lowest)] for frequency in _frequencies())
+    shapes = [Shape(white, width, width) for white in START_WHITE for width in START_WIDTHS]
+    parameters = np.log([[shape.white, shape.across, shape.down] for shape in shapes])
+    return parameters, np.log([shape.power(u, v) for shape in shapes])
+
+
+def _descend(log_power: Array, weight: Array, squares: Array, start: Array) -> tuple[float, Array]:
+    """Levenberg and Marquardt's descent: mean squared misfit, and log a, log sx and log sy."""
+    pull = SAMPLING / len(weight) / SPREAD**2
+    here, damping = start, 1e-2
+    rest, slope = _against(log_power, weight, squares, here)
+    cost = rest @ rest + pull @ (here - LIKELY) ** 2
+    for _ in range(STEPS):
+        curvature = slope @ slope.T + np.diag(pull)
+        curvature[np.diag_indices(3)] *= 1 + damping
+        step = np.linalg.solve(curvature, slope @ rest - pull * (here - LIKELY))
+        there = np.clip(here + np.clip(step, -LONGEST_STEP, LONGEST_STEP), *LIMITS)
+        new_rest, new_slope = _against(log_power, weight, squares, there)
+        new_cost = new_rest @ new_rest + pull @ (there - LIKELY) ** 2
+        settled = abs(new_cost - cost) < SETTLED * cost
+        if new_cost < cost:
+            here, rest, slope, cost, damping = there, new_rest, new_slope, new_cost, damping / 4
+        else:
+            damping *= 8
+        if settled:
+            break
+    return float(rest @ rest), here
+
+
+def _against(log_power: Array, weight: Array, squares: Array, at: Array) -> tuple[Array, Array]:
+    """Weighted differences to a shape of the best amplitude, and how its log power changes with its parameters."""
+    white, across, down = np.exp(at)
+    gauss = np.exp(-squares[0] * across**2 - squares[1] * down**2)
+    power = white + (1 - white) * gauss
+    narrowing = 2 * (white - 1) * gauss / power
+    slope = np.stack(
+        [white * (1 - gauss) / power, narrowing * squares[0] * across**2, narrowing * squares[1] * down**2]
+    )
+    rest = log_power - np.log(power)
+    root = np.sqrt(weight)
+    return root * (rest - weight @ rest), root * (slope - (slope @ weight)[:, None])

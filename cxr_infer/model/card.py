@@ -1,0 +1,175 @@
+"""The one contract between training, export and inference: what a model file is and how its input is made.
+
+`card.json` lies beside `model.onnx`, `card.int8.json` beside `model.int8.onnx`. The same card, less the facts about the
+file itself, travels inside the ONNX file under the metadata key `cxr_infer`, so that a file that was copied elsewhere
+still explains itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.errors import ModelError
+from cxr_infer.files import open_plain
+from cxr_infer.untrusted_json import read_object
+
+MODEL_NAMES = ("original", "new", "window")
+FP32, INT8 = "fp32", "int8"  # precisions
+# Largest difference from the expected output, on [0, 1] pixels, that another runtime or CPU may make: a fortieth of an
+# 8-bit gray level. On 8-bit grids a sum that lies between two places may fall to either side.
+TOLERANCES = {FP32: 1e-4, INT8: 0.01}
+METADATA_KEY = "cxr_infer"
+FORMAT = 1
+
+NOISY = "noisy"  # input: (N, 1, H, W) float32 in [0, 1]
+NOISE_LEVEL = "noise_level"  # input of models that are told the noise: (N,) float32
+DENOISED = "denoised"  # output: as `noisy`
+
+# what a card may say: for each field the least and the most, far beyond any network that a CPU would run
+BOUNDS = {
+    "size": (1, 4096),  # px
+    "multiple": (1, 1024),  # px
+    "window": (1, 1 << 16),  # px
+    "overlap": (0, 1 << 16),  # px
+    "memory_per_pixel": (1, 1_000_000),  # bytes
+    "opset": (0, 1000),
+    "parameters": (0, 1 << 40),
+    "format": (1, 1000),
+}
+MOST_CHARACTERS = dict.fromkeys(("name", "precision", "code_version"), 100) | dict.fromkeys(
+    ("purpose", "noise_level_recipe", "citation", "licence", "limits"), 10_000
+)
+
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or any clinical decision."
+CITATION = (
+    "X. Wang, Y. Peng, L. Lu, Z. Lu, M. Bagheri, R. M. Summers. ChestX-ray8: Hospital-scale Chest X-ray Database and "
+    "Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases. IEEE CVPR, "
+    "pp. 3462-3471, 2017. Data provided by the NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC"
+)
+NOISE_LEVEL_RECIPE = (
+    "One number per image, shared by all its windows: the standard deviation of sqrt(pixel) for pixels in [0, 1] "
+    "(0.5 / sqrt(photons at white) for Poisson mottle). Estimate: (1) high-pass with "
+    "[1 -2 1; -2 4 -2; 1 -2 1] / 6, taps 3 px apart, mirrored at the border without repeating the edge pixel; "
+    "(2) in whole 8x8 blocks from the top left take the mean m of the image and the mean v of the squared high-pass; "
+    "(3) sort the blocks into 24 equal bins of m over [0.05, 0.9), keep bins of at least 25 blocks of whose pixels at "
+    "most 2% are exactly 0 or 1; (4) with n blocks, mean m and median v per bin, "
+    "noise_level = sqrt(sum(n * v / (4 * m)) / sum(n)), at most 0.5. Fallback where no bin is left: one bin of all "
+    "blocks with m > 0 that are not wholly saturated, median v over mean m; an image below 8 px: 0."
+)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is. `multiple`, `window` and `overlap` belong to models with free height and width."""
+
+    name: str
+    purpose: str
+    size: int | None = None  # px: the fixed side to which images are resized; None where height and width are free
+    multiple: int = 1  # px: height and width of a window are divisible by it
+    window: int = 1024  # px: windows of up to (window + overlap)^2 pixels are a good choice for programs that embed it
+    overlap: int = 128  # px: least overlap of neighbouring windows by default
+    memory_per_pixel: int = 240  # bytes that onnxruntime takes at most for a pixel of a window
+    told_noise_level: bool = False  # has the input `noise_level`
+    noise_level_recipe: str = ""
+    pixel_range: tuple[float, float] = (0.0, 1.0)  # black, white
+    opset: int = 0
+    precision: str = FP32
+    parameters: int = 0
+    training: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)  # on the validation patients
+    citation: str = CITATION
+    licence: str = "MIT"
+    limits: str = RESEARCH_USE
+    code_version: str = ""
+    format: int = FORMAT
+
+    def to_metadata(self) -> str:
+        """The card as the JSON text that the ONNX file carries."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_mapping(content: Mapping[str, Any], source: str) -> ModelCard:
+        """The card from parsed JSON; keys of newer versions are ignored. Raises ModelError naming `source`."""
+        known = {f.name for f in fields(ModelCard)}
+        try:
+            chosen = {key: value for key, value in content.items() if key in known}
+            if chosen.get("precision") == "float32":  # as files say that were exported before there was int8
+                chosen["precision"] = FP32
+            card = ModelCard(**{**chosen, "pixel_range": tuple(chosen.get("pixel_range", (0.0, 1.0)))})
+        except (TypeError, AttributeError) as error:
+            raise ModelError(f"{source}: its card is incomplete ({error}); export it again with cxr-export") from error
+        wrong = next(card._impossible(), None)
+        if wrong is not None:
+            raise ModelError(f"{source}: its card gives a {wrong} that cannot be; export it again with cxr-export")
+        return card
+
+    def _impossible(self) -> Iterator[str]:
+        """The fields whose values cannot be, whoever wrote them."""
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if not (type(value) is int and least <= value <= most) and not (name == "size" and value is None):
+                yield name
+        for name, most in MOST_CHARACTERS.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) or len(value) > most:
+                yield name
+        if type(self.told_noise_level) is not bool:
+            yield "told_noise_level"
+        black_white = self.pixel_range
+        if len(black_white) != 2 or not all(map(_is_finite, black_white)) or black_white[0] >= black_white[1]:
+            yield "pixel_range"
+        for name in ("training", "data", "metrics"):
+            if not isinstance(getattr(self, name), Mapping):
+                yield name
+        if isinstance(self.metrics, Mapping) and not all(map(_is_finite, self.metrics.values())):
+            yield "metrics"
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def onnx_file(precision: str) -> str:
+    """The name of a model's file of that precision."""
+    return "model.onnx" if precision == FP32 else f"model.{precision}.onnx"
+
+
+def card_path(onnx: Path) -> Path:
+    """Where the card of an ONNX file lies."""
+    return onnx.with_name(onnx.name.replace("model", "card").removesuffix(".onnx") + ".json")
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a plain file. Raises ImageError where it is none, and OSError."""
+    with open_plain(path) as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def write_card(card: ModelCard, onnx: Path) -> str:
+    """The text of the card file of an exported file: the card plus the file's name, bytes and SHA-256."""
+    facts = {"file": onnx.name, "bytes": onnx.stat().st_size, "sha256": sha256(onnx)}
+    return json.dumps({**asdict(card), **facts}, indent=2, sort_keys=True) + "\n"
+
+
+def read_card_file(path: Path) -> dict[str, Any]:
+    """The content of a card file. Raises ModelError where it is missing or damaged."""
+    try:
+        return read_object(path)
+    except OSError as error:
+        raise ModelError(f"{path}: no model card; export the model with cxr-export or reinstall") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: damaged model card; export the model with cxr-export or reinstall") from error
+
+
+def weights_directory() -> Path:
+    """Where the shipped models lie: inside the installed package, or in the checkout of an editable install."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "weights"

@@ -1,0 +1,153 @@
+"""The report of a run as one page: summary, table, and before and after of the images that tell most.
+
+The page needs nothing but itself, and says nothing of a file but its name below IN and what was measured. Pictures are
+kept on disk while the run goes on, so that memory stays flat and nothing is read twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from types import TracebackType
+
+from cxr_infer.errors import UsageError
+from cxr_infer.files import write_bytes
+from cxr_infer.report.html.chosen import Chosen, badness
+from cxr_infer.report.html.encoding import Pictures, encode
+from cxr_infer.report.html.figures import figures_of
+from cxr_infer.report.html.kept import Kept
+from cxr_infer.report.html.markup import card, row, without_folders
+from cxr_infer.report.html.page import MOST_ROWS, Run, asset, fields
+from cxr_infer.report.json_file import JsonReport
+from cxr_infer.report.results import IGNORED, FileResult, Summary
+from cxr_infer.report.views import BeforeAfter, Pairs
+from cxr_infer.settings import REPORT_LIMIT
+
+__all__ = ["HtmlReport", "Run"]
+
+ROOM = 18_300_000  # bytes of JPEG for REPORT_LIMIT images: 24.4 MB of text, and the table needs some
+DETAIL_SHARE = 0.35  # of an image's room, for a quarter of the pixels: there grain is to be seen as it is
+ROWS, IMAGES = "<!-- rows -->\n", "<!-- images -->\n"  # where those go in the template
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Pictures that are kept, by their numbers."""
+
+    before: int
+    after: int
+    residual: int
+    gain: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """An image that is to be shown, for now."""
+
+    result: FileResult
+    whole: _Stored
+    detail: _Stored | None
+
+
+class HtmlReport:
+    """Collects pictures while the run goes on; `write` makes the page. To be used in a `with` statement.
+
+    limit: images to show at most. planned: images that the run may bring; the fewer are shown, the finer they are.
+    Raises UsageError for a negative limit.
+    """
+
+    def __init__(self, limit: int = REPORT_LIMIT, planned: int = REPORT_LIMIT) -> None:
+        if limit < 0:
+            raise UsageError(f"report-limit {limit} is negative; use 0 for a report without pictures")
+        self._room = ROOM // max(1, min(limit, planned, REPORT_LIMIT))
+        self._chosen = Chosen[_Picked](limit)
+        self._kept = Kept()
+
+    def __enter__(self) -> HtmlReport:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._kept.close()
+
+    def show(self, result: FileResult, pairs: Pairs) -> None:
+        """Keep the pictures of an image where it is to be shown. Raises ImageError where they cannot be kept."""
+        dropped = self._chosen.offer(badness(result), lambda: self._picked(result, pairs))
+        for stored in (dropped.whole, dropped.detail) if dropped else ():
+            if stored is not None:
+                for number in (stored.before, stored.after, stored.residual):
+                    self._kept.drop(number)
+
+    def _picked(self, result: FileResult, pairs: Pairs) -> _Picked:
+        if pairs.detail is None:
+            return _Picked(result, self._stored(pairs.whole, self._room), None)
+        for_detail = int(self._room * DETAIL_SHARE)
+        whole, detail = self._stored(pairs.whole, self._room - for_detail), self._stored(pairs.detail, for_detail)
+        return _Picked(result, whole, detail)
+
+    def _stored(self, pair: BeforeAfter, room: int) -> _Stored:
+        made = encode(pair, room)
+        before, after, residual = (self._kept.add(jpeg) for jpeg in (made.before, made.after, made.residual))
+        return _Stored(before, after, residual, made.gain, made.size)
+
+    def write(self, path: Path, run: Run, summary: Summary, records: JsonReport) -> None:
+        """The whole page, under its name only once it is complete. Raises ImageError where it cannot be written."""
+        write_bytes(path, (part.encode() for part in self._parts(run, summary, records)))
+
+    def _parts(self, run: Run, summary: Summary, records: JsonReport) -> Iterator[str]:
+        opening, rest = asset("template.html").split(ROWS)
+        between, closing = rest.split(IMAGES)
+        filled = fields(run, summary, figures_of(records.results()))
+        groups = self._groups()
+        shown = (picked for group in groups.values() for picked in group)
+        anchors = {picked.result.name: number for number, picked in enumerate(shown, start=1)}
+        yield Template(opening).substitute(filled)
+        for last in (False, True):  # what is no X-ray goes to the end
+            results = (result for result in records.results() if (result.status == IGNORED) is last)
+            yield from _rows(results, anchors, run)
+        yield Template(between).substitute(filled)
+        for index, (title, group) in enumerate(groups.items()):
+            yield f'<section aria-labelledby="group-{index}">\n<h2 id="group-{index}">{title}</h2>\n'
+            yield '<div class="cards">\n'
+            for picked in group:
+                yield from self._cards(picked, anchors[picked.result.name], run)
+            yield "</div>\n</section>\n"
+        yield Template(closing).substitute(filled)
+
+    def _groups(self) -> dict[str, list[_Picked]]:
+        """The images to show under their headings, without empty ones."""
+        chosen = self._chosen
+        if chosen.complete:
+            groups = {"Images": chosen.all()}
+        else:
+            worst, sample = chosen.worst(), chosen.sample()
+            groups = {
+                f"The {len(worst)} worst of {chosen.offered} images": worst,
+                f"{len(sample)} of the other {chosen.offered - len(worst)}, drawn by lot": sample,
+            }
+        return {title: group for title, group in groups.items() if group}
+
+    def _cards(self, picked: _Picked, number: int, run: Run) -> Iterator[str]:
+        template, result = asset("card.html"), picked.result
+        message = without_folders(result.message, run.folders)
+        yield card(f"{number}", result, self._pictures(picked.whole), message, template)
+        if picked.detail is not None:
+            yield card(f"{number}-detail", result, self._pictures(picked.detail), "", template, detail=True)
+
+    def _pictures(self, stored: _Stored) -> Pictures:
+        before, after, residual = (self._kept.read(n) for n in (stored.before, stored.after, stored.residual))
+        return Pictures(before, after, residual, stored.gain, stored.size)
+
+
+def _rows(results: Iterator[FileResult], anchors: dict[str, int], run: Run) -> Iterator[str]:
+    listed: Counter[str] = Counter()
+    for result in results:
+        listed[result.status] += 1
+        if listed[result.status] <= MOST_ROWS:
+            message = without_folders(result.message, run.folders).removeprefix(f"{result.name}: ")
+            yield row(result, message, anchors.get(result.name), run.with_reference)

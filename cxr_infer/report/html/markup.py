@@ -1,0 +1,122 @@
+"""Pieces of the page as text: all that comes from files and their names is escaped here."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+from cxr_infer.report.html.encoding import Pictures
+from cxr_infer.report.html.figures import after, removed
+from cxr_infer.report.noise_words import photons
+from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
+from cxr_infer.report.text import printable
+
+OUTCOMES = {DONE: "denoised", FAILED: "failed", SKIPPED: "skipped", IGNORED: "left alone", PENDING: "not begun"}
+NO_FIGURE = "–"  # noqa: RUF001  an en dash, as in the terminal's table
+
+
+def text(content: object) -> str:
+    """Fit for the page, as text and as an attribute, whatever a file is called."""
+    return escape(printable(str(content)))
+
+
+def figure(value: float | None, digits: int = 1, unit: str = "") -> str:
+    if value is None:
+        return NO_FIGURE
+    return f"{value:.{digits}f}" + (f'<span class="unit"> {unit}</span>' if unit else "")
+
+
+def without_folders(message: str, folders: Iterable[str]) -> str:
+    """A message whose paths begin below these folders, since where somebody keeps X-rays is nobody's business."""
+    given = set(folders)
+    paths = {str(path) for folder in map(Path, given) for path in (folder, folder.absolute(), folder.resolve())}
+    for folder in sorted((given | paths) - {"."}, key=len, reverse=True):
+        message = re.sub(rf"(?<![^\s'\"(]){re.escape(folder.rstrip(os.sep) + os.sep)}", "", message)
+    return message
+
+
+def tile(label: str, value: str, note: str = "", kind: str = "") -> str:
+    """One figure of the summary. value and note are markup."""
+    note = f'<span class="note">{note}</span>' if note else ""
+    return f'<div class="tile {kind}"><dt>{text(label)}</dt><dd>{value}{note}</dd></div>\n'
+
+
+def row(result: FileResult, message: str, anchor: int | None, with_reference: bool) -> str:
+    """A row of the table. Cells with figures carry them in full, for sorting."""
+    name = text(result.name)
+    link = f"<span>{name}</span>" if anchor is None else f'<a href="#image-{anchor}">{name}</a>'
+    reason = f'<span class="reason">{text(message)}</span>' if message else ""
+    pixels = None if result.width is None or result.height is None else result.width * result.height
+    quality = [(result.psnr, 2), (result.ssim, 4)] if with_reference else []
+    cells = [
+        f'<th scope="row">{link}{reason}</th>',
+        f'<td><span class="outcome {result.status}">{OUTCOMES[result.status]}</span></td>',
+        _cell(pixels, f"{result.width} × {result.height}"),  # noqa: RUF001
+        _cell(result.mottle_before, _mottle_before(result)),
+        *(_cell(value, figure(value)) for value in (after(result), removed(result))),
+        _cell(result.photons_at_white, photons(result.photons_at_white) or NO_FIGURE),
+        *(
+            _cell(value, figure(value, digits))
+            for value, digits in ((result.correlation, 2), *quality, (result.milliseconds, 0))
+        ),
+    ]
+    return f'<tr data-outcome="{result.status}">{"".join(cells)}</tr>\n'
+
+
+def _mottle_before(result: FileResult) -> str:
+    return ("about " if result.unsure else "") + figure(result.mottle_before)
+
+
+def _cell(value: float | None, shown: str) -> str:
+    return f"<td>{NO_FIGURE}</td>" if value is None else f'<td data-value="{value:.6g}">{shown}</td>'
+
+
+def card(
+    anchor: str, result: FileResult, pictures: Pictures, message: str, template: str, *, detail: bool = False
+) -> str:
+    """The viewer of one image, or of a detail of it at full resolution, without the figures. template: is filled."""
+    width, height = pictures.size
+    stored = f"{result.width} × {result.height} px"  # noqa: RUF001
+    if detail:
+        size = f"{width} × {height} of {stored}"  # noqa: RUF001
+    else:
+        longer = max(result.width or 0, result.height or 0)
+        share = 100 * max(width, height) / max(longer, 1)
+        size = f"{stored}, {result.bits} bit" + (f", shown at {share:.0f} %" if share < 100 else "")
+    return template.format(
+        anchor=anchor,
+        name=text(result.name) + (", detail as it is" if detail else ""),
+        size=size,
+        facts="" if detail else _facts(result),
+        message=f'<p class="reason">{text(message)}</p>' if message else "",
+        width=width,
+        height=height,
+        gain=pictures.gain,
+        before=_data(pictures.before),
+        after=_data(pictures.after),
+        residual=_data(pictures.residual),
+    )
+
+
+def _facts(result: FileResult) -> str:
+    facts = [
+        ("mottle before", _mottle_before(result)),
+        ("after", figure(after(result), 1)),
+        ("removed", figure(removed(result), 1)),
+        ("noise", text(result.mottle_kind or NO_FIGURE)),
+    ]
+    if (white := photons(result.photons_at_white)) is not None:
+        facts.append(("photons at white", white))
+    if result.psnr is not None:
+        facts += [("PSNR", figure(result.psnr, 2, "dB")), ("SSIM", figure(result.ssim, 4))]
+    facts.append(("time", figure(result.milliseconds, 0, "ms")))
+    listed = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)
+    return f'<dl class="facts">{listed}</dl>'
+
+
+def _data(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

@@ -1,0 +1,183 @@
+"""The parts of the page that tell of the whole run: tiles, chart, headings, and what made it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.model.card import RESEARCH_USE
+from cxr_infer.report.html.chart import chart
+from cxr_infer.report.html.figures import Figures, histogram, median
+from cxr_infer.report.html.markup import OUTCOMES, figure, text, tile
+from cxr_infer.report.results import FAILED, Summary
+from cxr_infer.report.views import SIDE
+
+MOST_ROWS = 1000  # of the table, for each outcome
+SHA256_SHOWN = 12  # hex digits
+
+COLUMNS = ("file", "outcome", "size, px", "mottle before", "after", "removed", "photons at white", "correlation")
+QUALITY_COLUMNS = ("PSNR, dB", "SSIM")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a report says of a run beside its results.
+
+    head: as `json_report.describe_run` gives it. folders: paths or URLs, which are left out of messages.
+    """
+
+    head: dict[str, Any]
+    folders: tuple[str, ...]
+    with_reference: bool
+    interrupted: bool
+    ended: datetime = field(default_factory=lambda: datetime.now().astimezone())
+
+
+def asset(name: str) -> str:
+    """The text of a file that lies beside this module."""
+    return (files(__package__) / name).read_text("utf-8")
+
+
+def fields(run: Run, summary: Summary, figures: Figures) -> dict[str, str]:
+    """What fills the template."""
+    style, script = asset("report.css"), asset("report.js")
+    source = Path(run.head["input"]).resolve().name or "X-rays"
+    total = sum(figures.statuses.values())
+    return {
+        "policy": (
+            f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        "title": f"{text(source)} denoised: cxr-infer report",
+        "style": style,
+        "script": script,
+        "headline": f"{text(source)}, denoised",
+        "when": f"{run.ended.day} {run.ended:%B %Y, %H:%M} {text(run.ended.tzname() or '')}",
+        "notice": text(RESEARCH_USE),
+        "alerts": _alerts(run, summary),
+        "tiles": _tiles(run, summary, figures),
+        "chart": _chart(figures),
+        "outcomes": _outcomes(figures, total),
+        "count": f"{total} files",
+        "headings": _headings(run.with_reference),
+        "bounded": _bounded(figures),
+        "about": _about(run),
+        "side": str(SIDE),
+    }
+
+
+def _source(content: str) -> str:
+    """A content security policy's name for one inline style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _alerts(run: Run, summary: Summary) -> str:
+    lines = []
+    if summary.failed:
+        noun = "file" if summary.failed == 1 else "files"
+        lines.append(
+            f'<p class="alert">{summary.failed} {noun} failed; the table says why. '
+            f'<button type="button" data-show-outcome="{FAILED}">Show</button></p>'
+        )
+    if run.interrupted or summary.pending:
+        why = "The run was interrupted" if run.interrupted else "The run ended early"
+        lines.append(
+            f'<p class="alert">{why}: {summary.pending} images were not begun. The same command does the rest.</p>'
+        )
+    return "\n".join(lines)
+
+
+def _tiles(run: Run, summary: Summary, figures: Figures) -> str:
+    model, settings = run.head["model"], run.head["settings"]
+    images = summary.done + summary.failed + summary.skipped + summary.pending
+    tiles = [
+        tile("Denoised", str(summary.done), f"of {images} images"),
+        tile("Failed", str(summary.failed), kind="bad" if summary.failed else ""),
+        tile("Skipped", str(summary.skipped), "done before, kept or results already" if summary.skipped else ""),
+        tile(
+            "Mottle removed",
+            figure(median(figures.removed)),
+            f"gray levels, median; {figure(median(figures.before))} before, {figure(median(figures.after))} after",
+        ),
+    ]
+    if run.with_reference:
+        tiles.append(
+            tile("PSNR", figure(median(figures.psnr), 2, "dB"), f"median; SSIM {figure(median(figures.ssim), 4)}")
+        )
+    tiles += [
+        tile(
+            "Speed",
+            figure(summary.megapixels_per_second, 2, "MP/s"),
+            f"{_duration(summary.seconds)} for {summary.megapixels:.1f} MP",
+        ),
+        tile("Strength", f"{settings['strength']:g}", "of the mottle found"),
+        tile("Model", text(model["name"]), f"{text(model['precision'])}, SHA-256 {model['sha256'][:SHA256_SHOWN]}"),
+    ]
+    return "".join(tiles)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _chart(figures: Figures) -> str:
+    middle = median(figures.removed)
+    if middle is None:
+        return ""
+    return f'<div class="chart"><h2>Mottle removed</h2>\n{chart(histogram(figures.removed), middle)}</div>'
+
+
+def _outcomes(figures: Figures, total: int) -> str:
+    buttons = [f'<button type="button" data-outcome="" aria-pressed="true">all <b>{total}</b></button>\n']
+    buttons += [
+        f'<button type="button" data-outcome="{status}" aria-pressed="false">{name} <b>{figures.statuses[status]}</b>'
+        "</button>\n"
+        for status, name in OUTCOMES.items()
+        if figures.statuses[status]
+    ]
+    return "".join(buttons)
+
+
+def _headings(with_reference: bool) -> str:
+    names = (*COLUMNS, *(QUALITY_COLUMNS if with_reference else ()), "ms")
+    return "".join(f'<th scope="col"><button type="button">{name}</button></th>\n' for name in names)
+
+
+def _bounded(figures: Figures) -> str:
+    lines = [
+        "Mottle: estimated standard deviation in gray levels of 0..255.",
+        "Correlation: of the noise of neighbouring pixels.",
+    ]
+    if max(figures.statuses.values(), default=0) > MOST_ROWS:
+        lines.append(f"Of each outcome the first {MOST_ROWS} files are listed; the JSON report names all.")
+    return f'<p class="below">{" ".join(lines)}</p>'
+
+
+def _about(run: Run) -> str:
+    model, settings, versions = run.head["model"], run.head["settings"], run.head["versions"]
+    told = ", ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in settings.items())
+    facts = [
+        ("model", f"{model['name']} ({model['precision']})"),
+        ("SHA-256", model["sha256"]),
+        ("settings", told),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("results", f"in {Path(run.head['output']).name}"),
+    ]
+    return "".join(f"<dt>{text(label)}</dt><dd>{text(value)}</dd>\n" for label, value in facts)
+
+
+def _setting(value: float | bool | None) -> str:
+    if value is None:
+        return "automatic"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

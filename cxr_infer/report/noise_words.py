@@ -1,0 +1,67 @@
+"""What a report says of the noise of one file: its figures, and why little of it was removed where that is so."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cxr_infer.imaging.mottle import GRAY_LEVELS, Mottle
+
+FAINT, LEFT, UNSURE = "faint", "left", "unsure"  # why before and after say little; see NOTES
+NOTES = {
+    FAINT: "its noise is too faint for the model, and most of it stays",
+    LEFT: "its noise is correlated from pixel to pixel, and most of it stays",
+    UNSURE: "noise and structure could not be told apart, so the noise figures are unsure",
+}
+LITTLE = 0.2  # of the noise found, which must be removed at full strength if before and after are to say something
+UNRESOLVED = 0.15  # of the variance before: less than that cannot be told from a difference
+FAINT_LEVELS = 1.5  # gray levels, up to which the shipped model takes noise for texture
+
+
+def why_left(before: Mottle, after: Mottle, strength: float) -> str | None:
+    """FAINT, LEFT or UNSURE where before and after say little; None where noise was removed, or none was there.
+
+    strength: share of the noise found that was to be removed, 0 to 1.
+    """
+    if before.kind == "none":
+        return None
+    if not before.sure:
+        return UNSURE
+    if before.sd - _remaining(before, after) >= LITTLE * strength * before.sd:
+        return None
+    if before.gray_levels <= FAINT_LEVELS:
+        return FAINT
+    return LEFT if before.correlated else None
+
+
+def photons(at_white: float | None) -> str | None:
+    """As text, to the two digits that an estimate is good for."""
+    return None if at_white is None else f"{round(at_white, 1 - math.floor(math.log10(at_white))):.0f}"
+
+
+def _remaining(before: Mottle, after: Mottle) -> float:
+    """Standard deviation of what is left of the noise, [0, 1].
+
+    Where the result is too clean for the estimate, what the high-pass lost on the way tells how much was removed, as
+    anatomy is in it before and after; where next to nothing is left, that is at most what the high-pass still sees.
+    """
+    if after.sure:
+        return after.sd
+    left = before.sd**2 - (before.with_anatomy**2 - after.with_anatomy**2)
+    most = max(after.sd, after.with_anatomy)
+    return min(math.sqrt(left), most) if left > UNRESOLVED * before.sd**2 else most
+
+
+def noise_figures(before: Mottle, after: Mottle, strength: float, stretch: float = 1.0) -> dict[str, Any]:
+    """The fields of a `FileResult` that tell of noise. stretch: see `Radiograph.stretch`."""
+    across, down = before.correlation if before.sure else (None, None)
+    return {
+        "mottle_before": stretch * before.gray_levels,
+        "mottle_after": stretch * GRAY_LEVELS * _remaining(before, after),
+        "mottle_error": before.relative_error,
+        "mottle_kind": before.kind,
+        "mottle_left": why_left(before, after, strength),
+        "correlation_across": across,
+        "correlation_down": down,
+        "photons_at_white": before.photons_at_white,
+    }

@@ -1,0 +1,96 @@
+"""What is written of a run beside its results. None of it ends the run: what fails is said in one line and given up."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.report.json_file import JsonReport, open_report
+from cxr_infer.report.results import FileResult, Summary
+
+if TYPE_CHECKING:
+    from cxr_infer.report.html import HtmlReport
+    from cxr_infer.report.views import Pairs
+
+
+class Reports:
+    """`--json` and `--report`, where they are asked for. To be used in a `with` statement.
+
+    limit, planned: of the page, see `HtmlReport`. say: what to do with the line of a failure.
+    Raises UsageError where the request makes no sense or a report cannot be begun.
+    """
+
+    def __init__(
+        self, json_file: Path | None, html_file: Path | None, limit: int, planned: int, say: Callable[[str], None]
+    ) -> None:
+        self.failed = False
+        self._json_file, self._html_file = json_file, html_file
+        self._say = say
+        self._given_up: set[Path | None] = {None}  # what is not asked for is not written either
+        self._page: HtmlReport | None = None
+        with contextlib.ExitStack() as opened:
+            self._tried(html_file, lambda: self._begin_page(opened, limit, planned))
+            self._records = opened.enter_context(open_report(json_file))
+            self._rows = opened.enter_context(JsonReport())  # of the page, which can so do without the other report
+            self._opened = opened.pop_all()
+
+    def _begin_page(self, opened: contextlib.ExitStack, limit: int, planned: int) -> None:
+        from cxr_infer.report.html import HtmlReport
+
+        self._page = opened.enter_context(HtmlReport(limit, planned))
+
+    def __enter__(self) -> Reports:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is still to be written."""
+        return not {self._json_file, self._html_file} <= self._given_up
+
+    def show(self, result: FileResult, pairs: Pairs) -> None:
+        """Keep the pictures of an image."""
+        if self._page is not None:
+            page = self._page
+            self._tried(self._html_file, lambda: page.show(result, pairs))
+
+    def add(self, result: FileResult) -> None:
+        """Keep the record of a file."""
+        self._tried(self._json_file, lambda: self._records.add(result))
+        self._tried(self._html_file, lambda: self._rows.add(result))
+
+    def write(
+        self, head: dict[str, Any], folders: tuple[str, ...], summary: Summary, *, measured: bool, interrupted: bool
+    ) -> None:
+        """The end of the run. folders: not to be named on the page. measured: whether there were references."""
+        if self._json_file is not None:
+            file = self._json_file
+            self._tried(file, lambda: self._records.write(file, head, summary, interrupted=interrupted))
+        if self._html_file is not None and self._page is not None:
+            from cxr_infer.report.html import Run
+
+            path, page, run = self._html_file, self._page, Run(head, folders, measured, interrupted)
+            self._tried(path, lambda: page.write(path, run, summary, self._rows))
+
+    def _tried(self, file: Path | None, step: Callable[[], None]) -> None:
+        """A step towards a report, unless that was given up before."""
+        if file in self._given_up:
+            return
+        try:
+            step()
+        except UsageError:  # of the request, and so before anything is computed
+            raise
+        except Exception as error:  # of any kind: hours of work on results are worth more than a report of them
+            self._given_up.add(file)
+            self.failed = True
+            reason = str(error) if isinstance(error, CxrError | OSError) else f"{type(error).__name__}: {error}"
+            about = "" if str(file) in reason else f"{file}: "
+            self._say(f"{about}{reason}; the results go on without this report")

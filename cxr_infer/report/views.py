@@ -1,0 +1,101 @@
+"""X-rays as a display shows them, made small enough to be looked at in a page: 8 bit and upright."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.formats.radiograph import FloatImage, Radiograph
+from cxr_infer.imaging.figure import most_detailed
+from cxr_infer.imaging.intensity import to_bytes
+
+SIDE = 1024  # px, of the longer side of a whole image at most
+DETAIL = 512  # px, side of the part that is shown as it is where the whole is made smaller
+SEARCHED = 256  # px, side at which that part is chosen: averaging leaves little of the grain
+
+Shown = NDArray[np.uint8]  # (H, W), air black, bone white
+
+# EXIF's numbers for how a viewer turns stored pixels (EXIF 2.32, table 6)
+TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).T,
+    8: np.rot90,
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """One image. detail: a part at full resolution where the whole is not; place: its first stored row and column."""
+
+    whole: Shown
+    detail: Shown | None = None
+    place: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """The same before and after, of one shape."""
+
+    before: Shown
+    after: Shown
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What there is to see of one image."""
+
+    whole: BeforeAfter
+    detail: BeforeAfter | None = None
+
+
+def paired(before: View, after: View) -> Pairs:
+    """Two views of one image, the second at the place of the first."""
+    whole = BeforeAfter(before.whole, after.whole)
+    if before.detail is None or after.detail is None:
+        return Pairs(whole)
+    return Pairs(whole, BeforeAfter(before.detail, after.detail))
+
+
+def view(radiograph: Radiograph, place: tuple[int, int] | None = None) -> View:
+    """An image as a display shows it. What is larger than SIDE px is made smaller by averaging, never enlarged.
+
+    place: of the detail, by default where the image has most of it.
+    """
+    image = radiograph.shown()
+    upright = TURNED.get(radiograph.orientation, np.asarray)
+
+    def shown(part: FloatImage) -> Shown:
+        return np.ascontiguousarray(upright(to_bytes(part)))
+
+    if max(image.shape) <= SIDE:
+        return View(shown(image))
+    small = _shrunk(image, SIDE)
+    if min(image.shape) < DETAIL:
+        return View(shown(small))
+    row, column = place or _most_detailed(small, image.shape)
+    return View(shown(small), shown(image[row : row + DETAIL, column : column + DETAIL]), (row, column))
+
+
+def _shrunk(image: FloatImage, side: int) -> FloatImage:
+    height, width = (max(1, round(extent * side / max(image.shape))) for extent in image.shape)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def _most_detailed(small: FloatImage, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Row and column at which a detail of an image of that shape begins."""
+    searched = _shrunk(small, SEARCHED)
+    centre = most_detailed(searched)
+    corner = [
+        min(max(round(at * extent / seen) - DETAIL // 2, 0), extent - DETAIL)
+        for at, extent, seen in zip(centre, shape, searched.shape, strict=True)
+    ]
+    return corner[0], corner[1]

@@ -1,0 +1,297 @@
+"""A bucket, or a prefix in it, as the place where X-rays are read or results go: S3 and whatever else fsspec knows.
+
+An object appears whole or not at all by the stores' own promise. Beside each result lies a record object, by which a
+later run knows it; it is written first, so that a run may be killed at any moment. Nothing is locked: where two runs
+write the same result, it is one or the other, whole.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, TypeVar
+
+from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
+from cxr_infer.formats.registry import XRAY_HEAD, is_xray
+from cxr_infer.storage.claims import Claims
+from cxr_infer.storage.directory_output import State
+from cxr_infer.storage.ledger import Entry, digest, parse_line, starts_of
+from cxr_infer.storage.listing import Listing, named_image
+from cxr_infer.storage.protocols import refuse_secrets, without_secrets
+from cxr_infer.storage.shard import Shard
+
+# what to install for a kind of URL
+PACKAGES = {
+    "s3": "'cxr-infer[cloud]'",
+    "gs": "'cxr-infer[cloud]' gcsfs",
+    "az": "'cxr-infer[cloud]' adlfs",
+    "memory": "'cxr-infer[cloud]'",  # of this process; for tests
+}
+OURS = ".cxr-infer"  # the folder of records in an output
+MARK = f"{OURS}/output.json"
+CHECK = "check the URL and the credentials in the environment or the store's own files"
+PAGE = 1000  # names, the most that S3 gives at once
+
+T = TypeVar("T")
+
+
+def open_bucket(url: str, scheme: str) -> Bucket:
+    """Raises UsageError where the URL is of no known kind, holds credentials, or its package is missing."""
+    refuse_secrets(url)
+    if scheme not in PACKAGES:
+        raise UsageError(f"{url}: unknown kind of URL; use s3://, gs://, az://, file:// or a path")
+    try:
+        from fsspec.core import url_to_fs
+
+        files, root = _tried(lambda: url_to_fs(url, use_listings_cache=False), UsageError, url, "cannot be used")
+    except ImportError as error:
+        raise UsageError(f"{url}: needs pip install {PACKAGES[scheme]}") from error
+    if not root.strip("/") or url.lower().startswith(f"{scheme}:///"):
+        raise UsageError(f"{url}: names no bucket; give {scheme}://BUCKET/PREFIX")
+    root = root.rstrip("/") + "/" * (len(url) - len(url.rstrip("/")) - 1)  # of `in//`, `in/`: a folder without a name
+    return Bucket(files, root, url.rstrip("/"), scheme)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A `Storage` under a prefix of an object store. Paths of its files are relative to that.
+
+    Names are keys without the prefix, kept as they are: `a//b.png` and `/a/b.png` are other objects than `a/b.png`,
+    though all three have their results under one path.
+    """
+
+    files: Any  # fsspec.AbstractFileSystem, which carries no types
+    root: str  # bucket and prefix, as fsspec names them
+    shown: str
+    scheme: str
+
+    @property
+    def place(self) -> PurePosixPath:
+        return PurePosixPath(f"{self.scheme}:", self.root.strip("/"))
+
+    def path(self, name: str) -> Path:
+        return Path(name)
+
+    def list_into(self, listing: Listing) -> None:
+        hidden = ""
+        for page in self._pages():
+            visible = []
+            for name in page:
+                inside = _hidden_part(name)
+                if inside is None:
+                    visible.append(name)
+                elif inside != hidden:  # what lies in a hidden folder comes in a row
+                    listing.ignore(inside, "hidden")
+                    hidden = inside
+            self._sort_in([name for name in visible if listing.holds(name)], listing)
+
+    def _sort_in(self, names: list[str], listing: Listing) -> None:
+        """Objects whose name says nothing are looked into, all of a page at once."""
+        unknown = [name for name in names if not named_image(name)]
+        paths = [self._key(name) for name in unknown]
+        heads = self.files.cat_ranges(paths, 0, XRAY_HEAD, on_error="return") if paths else []
+        xrays = {name for name, head in zip(unknown, heads, strict=True) if isinstance(head, bytes) and is_xray(head)}
+        for name in names:
+            listing.file(name, partial(xrays.__contains__, name))
+
+    def _pages(self) -> Iterator[list[str]]:
+        """Names, a page of the store's at a time, or a folder where its interface has no pages."""
+        pages = self._s3_pages() if hasattr(self.files, "call_s3") else self._folders()
+        while True:
+            page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed", f"; {CHECK}")
+            if page is None:
+                return
+            # what follows the first slash is the name, with all further ones: other keys, other objects
+            start = f"{self.root}/"
+            yield [key[len(start) :] for key in page if key.startswith(start) and not key.endswith("/")]
+
+    def _s3_pages(self) -> Iterator[list[str]]:
+        bucket, slash, prefix = self.root.partition("/")
+        where = {"Bucket": bucket, "Prefix": f"{prefix}/" if slash else "", "MaxKeys": PAGE}
+        while True:
+            page = self.files.call_s3("list_objects_v2", **where)
+            yield [f"{bucket}/{content['Key']}" for content in page.get("Contents", ())]
+            if not page.get("IsTruncated"):
+                return
+            where["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _folders(self) -> Iterator[list[str]]:
+        for _, folders, files in self.files.walk(self.root, detail=True, on_error="raise"):
+            for name in sorted(folders):  # entered in this order
+                folders[name] = folders.pop(name)
+            yield sorted(info["name"] for info in files.values())
+
+    def read(self, name: str, most: int) -> bytes:
+        content = self._read(name, lambda: self._content(name, most + 1))
+        if len(content) > most:
+            raise ImageError(f"{name}: over {most / 1e6:.0f} MB are too much for one image; see --max-pixels")
+        if not content:
+            raise ImageError(f"{name}: the file is empty")
+        return content
+
+    def has(self, name: str) -> bool:
+        return bool(self._read(name, lambda: self.files.isfile(self._key(name))))
+
+    def find(self, name: str) -> bytes | None:
+        """What an object holds, None where there is none. Raises ImageError where the store does not say."""
+
+        def found() -> bytes | None:
+            try:
+                return self._content(name)
+            except FileNotFoundError:
+                return None
+
+        return self._read(name, found)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Raises OutputLostError where the store does not take it: it has been asked several times by then."""
+        shown = f"{self.shown}/{name}"
+        _tried(lambda: self.files.pipe_file(self._key(name), content), OutputLostError, shown, "cannot be written")
+
+    def output(self, made_by: bytes, shard: Shard | None) -> BucketOutput:
+        return BucketOutput(self, made_by)
+
+    def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> BucketOutput:
+        return BucketOutput(self, made_by, run)
+
+    def _content(self, name: str, end: int | None = None) -> bytes:
+        """The bytes up to `end`, in one request, which is answered from one version of the object.
+
+        Asked without a range, s3fs first asks for the size, and where there is nothing, for a folder of that name.
+        """
+        key = self._key(name)
+        try:
+            return bytes(self.files.cat_file(key, start=0, end=end))
+        except FileNotFoundError:
+            raise
+        except Exception:  # no range of an object without bytes can be had
+            if self.files.info(key)["size"]:
+                raise
+            return b""
+
+    def _key(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def _read(self, name: str, ask: Callable[[], T]) -> T:
+        return _tried(ask, ImageError, name, "cannot be read")
+
+
+class BucketOutput:
+    """An `Output` in a bucket. It keeps in memory only what it knows of results on their way.
+
+    run: of which this is a worker, where it is one. Its records say so, because an image comes twice where a worker
+    ends before it can tell what became of it.
+    """
+
+    def __init__(self, bucket: Bucket, made_by: bytes, run: str | None = None) -> None:
+        self._bucket = bucket
+        self._made_by = made_by
+        self._run = run
+        self._known: dict[str, list[Entry]] = {}
+        self._claims = Claims()
+
+    def __enter__(self) -> BucketOutput:
+        if self._run is not None:
+            return self
+        try:
+            self._bucket.put(MARK, json.dumps({"results of": "cxr-infer"}).encode())
+        except ImageError as error:
+            raise UsageError(f"{error}; {CHECK}, or give another --out") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._claims.close()
+
+    def shown(self, target: Path) -> str:
+        return f"{self._bucket.shown}/{target.as_posix()}"
+
+    def landing(self, target: Path) -> PurePosixPath:
+        return self._bucket.place / target.parent.as_posix()
+
+    def claim(self, name: str, target: Path) -> None:
+        """For a worker, its run has seen to it: only it knows all names."""
+        other = self._claims.claim(target.as_posix(), name) if self._run is None else name
+        if other != name:
+            raise ImageError(f"{name}: its result would replace that of {other}; rename one of them")
+
+    def check(self, target: Path) -> None:
+        """There are no links."""
+
+    def state(self, name: str, target: Path) -> State:
+        content = self._bucket.find(target.as_posix())
+        if content is None:
+            self._known[name] = []
+            return State.ABSENT
+        result = digest(content)
+        record = self._bucket.find(_record_of(name)) or b""
+        recorded = _entries(name, record)
+        self._known[name] = [entry for entry in recorded if entry.result == result]
+        if not self._known[name]:
+            starts = starts_of(io.BytesIO(content))
+            cut_short = any(entry.begins_with(len(content), starts) for entry in recorded)
+            return State.DAMAGED if cut_short else State.FOREIGN
+        if self._run is not None and record.endswith(_run_line(self._run)):
+            return State.OUTDATED
+        return State.FINISHED if self._known[name][0].made_by == self._made_by else State.OUTDATED
+
+    def made_of(self, name: str, source: bytes) -> bool:
+        made = any(entry.source == source for entry in self._known.get(name, ()))
+        if made:
+            del self._known[name]
+        return made
+
+    def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
+        """The record still tells of what is there, until the new result has taken its place."""
+        before = self._known.pop(name, None)
+        new = Entry.of(source, self._made_by, content)
+        if before is None:  # nobody asked for its state
+            before = _entries(name, self._bucket.find(_record_of(name)) or b"")
+        lines = [entry.line(name) for entry in (*before[-1:], new)]
+        self._bucket.put(_record_of(name), b"".join(lines) + _run_line(self._run))
+        self._bucket.put(target.as_posix(), content)
+
+    def known(self, name: str) -> list[Entry]:
+        """Nothing that needs telling: every process finds the records in the bucket."""
+        return []
+
+    def learn(self, name: str, entries: list[Entry]) -> None: ...
+
+    def take_in(self, run: str) -> None: ...
+
+
+def _entries(name: str, record: bytes) -> list[Entry]:
+    return [found[1] for line in record.splitlines() if (found := parse_line(line)) and found[0] == name]
+
+
+def _run_line(run: str | None) -> bytes:
+    """The last line of a record object that a worker wrote."""
+    return b"" if run is None else json.dumps({"run": run}).encode() + b"\n"
+
+
+def _record_of(name: str) -> str:
+    """The name of the record object of a result."""
+    return f"{OURS}/results/{digest(name.encode('utf-8', 'surrogatepass')).hex()}.jsonl"
+
+
+def _hidden_part(name: str) -> str | None:
+    """The file or the outermost folder that is hidden, if one is."""
+    parts = name.split("/")
+    return next(("/".join(parts[: at + 1]) for at, part in enumerate(parts) if part.startswith(".")), None)
+
+
+def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str, way_out: str = "") -> T:
+    """What a store answers. Whatever it raises becomes an error of ours, without the credentials it may hold."""
+    try:
+        return ask()
+    except ImportError:
+        raise
+    except Exception as error:  # stores raise what the libraries below fsspec raise: dozens of unrelated types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise kind(f"{shown}: {problem}: {without_secrets(reason).rstrip('.')}{way_out}") from None

@@ -1,0 +1,157 @@
+"""A directory as the place where X-rays are read or results go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.files import open_plain, read_content
+from cxr_infer.folder import not_plain
+from cxr_infer.formats.registry import XRAY_HEAD, is_xray
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.disk_list import in_order
+from cxr_infer.storage.listing import Listing, named_image
+from cxr_infer.storage.shard import Shard
+from cxr_infer.storage.worker_output import WorkerOutput
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A `Storage` on a disk.
+
+    Links to directories in it are never followed, so that no loop can form; links to files only within the directory,
+    or wherever they lead with `follow_links`.
+    """
+
+    root: Path
+    follow_links: bool = False
+
+    @property
+    def shown(self) -> str:
+        return str(self.root)
+
+    @property
+    def place(self) -> Path:
+        return self.root.resolve()
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+    def list_into(self, listing: Listing) -> None:
+        if not self.root.is_dir():
+            raise UsageError(f"{self.root}: not a directory; for one image use `cxr-infer file IN OUT`")
+        _list_tree(self.root, self.place, self.follow_links, listing)
+
+    def read(self, name: str, most: int) -> bytes:
+        return read_content(self.root / name, most)
+
+    def has(self, name: str) -> bool:
+        return (self.root / name).is_file()
+
+    def output(self, made_by: bytes, shard: Shard | None) -> OutputDirectory:
+        return OutputDirectory(self.root, made_by, shard)
+
+    def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> WorkerOutput:
+        return WorkerOutput(self.root, made_by, shard, run)
+
+
+def _list_tree(source: Path, root: Path, follow_links: bool, listing: Listing) -> None:
+    """A directory's files in order, then what its subdirectories hold, each in turn."""
+    waiting = [source]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            files, subfolders = _contents(folder)
+        except OSError as error:
+            reason = f"the directory cannot be listed: {error.strerror or error}"
+            if folder == source:
+                raise UsageError(f"{source}: {reason}") from error
+            listing.problem(folder.relative_to(source).as_posix(), reason)
+            continue
+
+        def within(name: str, folder: Path = folder) -> str:
+            return (folder / name).relative_to(source).as_posix()
+
+        entered = [folder / name for name in subfolders if _enters(folder / name, within(name), listing)]
+        waiting.extend(reversed(entered))
+        for name in files:
+            if listing.holds(within(name)):
+                _list_file(folder / name, within(name), root, follow_links, listing)
+
+
+def _contents(folder: Path) -> tuple[Iterator[str], list[str]]:
+    """The names of its files, a million of which are never in memory at once, and of its subdirectories; in order."""
+    subfolders: list[str] = []
+
+    def files() -> Iterator[str]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_directory(entry):
+                    subfolders.append(entry.name)
+                else:
+                    yield entry.name
+
+    ordered = in_order(files())
+    return ordered, sorted(subfolders)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _enters(path: Path, name: str, listing: Listing) -> bool:
+    """Whether to look into a subdirectory."""
+    if path.name.startswith("."):
+        listing.ignore(name, "hidden")
+        return False
+    if path.is_symlink():
+        listing.problem(name, "a link to a directory is not followed; denoise that directory by itself")
+        return False
+    if named_image(name):
+        listing.problem(name, "is a directory with the name of an image; what it holds is done by itself")
+    return True
+
+
+def _list_file(path: Path, name: str, root: Path, follow_links: bool, listing: Listing) -> None:
+    """Put one file where it belongs in the listing."""
+    if path.name.startswith("."):
+        listing.ignored.append((name, "hidden"))
+        return
+    problem = _link_problem(path, root, follow_links) if path.is_symlink() else None
+    if problem is None:
+        try:
+            kind = not_plain(path.stat().st_mode)
+            problem = kind and f"is {kind}, not a file; move it elsewhere"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}"
+    if problem is not None:
+        (listing.problems if named_image(name) else listing.ignored).append((name, problem))
+    else:
+        try:
+            listing.file(name, lambda: _holds_xray(path))
+        except (OSError, ImageError) as error:
+            reason = getattr(error, "strerror", None) or error
+            listing.problems.append((name, f"cannot be read, be it an X-ray or not: {reason}"))
+
+
+def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
+    """Why a link is not to be read through, if so."""
+    try:
+        destination = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # Python 3.12 and before raise RuntimeError for loops
+        return "a link that leads nowhere; mend or remove it"
+    if follow_links or root in destination.parents:
+        return None
+    return "a link that leads out of the input directory; --follow-links reads such files too"
+
+
+def _holds_xray(path: Path) -> bool:
+    """Whether a plain file's content is an X-ray's, as on media, where names have no suffix. Raises OSError."""
+    with open_plain(path) as file:
+        return is_xray(file.read(XRAY_HEAD))

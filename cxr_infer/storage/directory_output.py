@@ -1,0 +1,313 @@
+"""An output directory: one run at a time writes to it, or the shards of one, and a later run finds what is finished.
+
+What was written is recorded in `.cxr-infer.jsonl`, a line a result: which content it was made of, what made it, and
+what it is. A line is added before its result appears, so that a run may be killed at any moment: the next one believes
+no line without the very result that it names. Each shard has a record file of its own and locks it; all are read.
+Everything is reached through `Folder`, so that no link in the directory leads anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from enum import Enum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
+from cxr_infer.files import cannot_write
+from cxr_infer.folder import HELD, OF_FOLDERS, Folder, folder_below
+from cxr_infer.storage.claims import Claims, folded, folds_names
+from cxr_infer.storage.ledger import Entry, Records, digest, digest_of, read_lines, starts_of
+from cxr_infer.storage.locks import OUTLASTS_REPLACING, is_free, locked, open_locked
+from cxr_infer.storage.record_files import MANIFEST, RECORD_FILES, record_file, worker_file
+from cxr_infer.storage.shard import Shard, is_sibling
+
+__all__ = ["MANIFEST", "OutputDirectory", "State", "digest"]
+
+
+class State(Enum):
+    """What lies where a result goes."""
+
+    ABSENT = "nothing"
+    FINISHED = "the same result, from the same content by the same model and settings"
+    OUTDATED = "a result of this program, from other content or by another model or settings"
+    DAMAGED = "a result of this program, cut short"
+    FOREIGN = "a file that is no result of this program, or was changed since"
+
+
+class OutputDirectory:
+    """To be used in a `with` statement, in which no other run can enter the directory but other shards of the same.
+
+    made_by: what made the results: `digest` of the model's hash and all settings. Entering raises UsageError where the
+    directory cannot be made or written to, another run is writing there, or its record files are no plain files.
+    """
+
+    def __init__(self, path: Path, made_by: bytes, shard: Shard | None = None) -> None:
+        self.path = path
+        self._made_by = made_by
+        self._shard = shard
+        self._file = record_file(shard)
+        self._label = "" if shard is None else f"{shard.label}-"  # of temporary names, which a sibling leaves alone
+        self._cleaned: set[Path] = set()
+        self._claims = Claims()
+        self.folds_names = False  # whether names that differ only in case or composition are one file there
+        self._taken_in: list[str] = []  # record files whose lines go into this run's own
+        self._directory: int | None = None
+        self._manifest: BinaryIO | None = None
+        self._records = Records()
+
+    def __enter__(self) -> OutputDirectory:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._directory = open_directory(self.path)
+            with self._root() as root:
+                self._manifest = self._lock(root)
+                root.remove_temporaries(self._spares)
+                self._read_records(root)
+                self.folds_names = folds_names(root, self._label)
+            if self._manifest.tell():
+                self._manifest.write(b"\n")  # ends a line that a kill cut short
+                self._manifest.flush()
+        except BaseException as error:
+            self._close()
+            if isinstance(error, ImageError):  # a link, a FIFO or the like under a name of ours
+                raise UsageError(str(error)) from error
+            if not isinstance(error, OSError):
+                raise
+            raise UsageError(
+                f"{self.path}: cannot be written to: {error.strerror or error}; give another --out"
+            ) from error
+        return self
+
+    @contextlib.contextmanager
+    def _root(self) -> Iterator[Folder]:
+        """The directory that was entered, if it is still there. Raises OutputLostError, and OSError."""
+        with Folder.opened(self.path) as root:
+            if not root.is_same(self._directory):
+                raise OutputLostError(f"{self.path}: cannot be written: the output directory was replaced")
+            yield root
+
+    @contextlib.contextmanager
+    def _folder(self, target: Path, *, make: bool = False) -> Iterator[Folder]:
+        """The folder of a result. Raises ImageError where a link leads to it, and OSError."""
+        try:
+            names = target.relative_to(self.path).parent.parts
+        except ValueError as error:
+            raise ImageError(f"{target}: leads out of the output directory; rename it") from error
+        with self._root() as root, folder_below(root, names, make=make) as folder:
+            yield folder
+
+    def _lock(self, root: Folder) -> BinaryIO:
+        """Open the record file."""
+        free = locked(self._directory, shared=self._shard is not None)
+        manifest = open_locked(root, self._file) if free else None
+        try:
+            if manifest is None or not all(is_free(root, name) for name in self._rivals(root)):
+                raise UsageError(f"{self.path}: another run is writing there; wait for it or give another --out")
+        except BaseException:
+            if manifest is not None:
+                manifest.close()
+            raise
+        return manifest
+
+    def _others(self, root: Folder) -> list[str]:
+        """The record files of other runs."""
+        return [name for name in root.names(lambda name: fnmatchcase(name, RECORD_FILES)) if name != self._file]
+
+    def _rivals(self, root: Folder) -> list[str]:
+        """The record files of runs that must not be at work now."""
+        return [name for name in self._others(root) if not is_sibling(name, self._shard)]
+
+    def _read_records(self, root: Folder) -> None:
+        """All of them; in a shard, what they say of its share. Its own file comes last and decides."""
+        shard = self._shard
+        for file in (*self._others(root), self._file):
+            lines = self._lines(root, file)
+            entries = (entry for entry in lines if shard is None or shard.holds(entry[0]))
+            workers = file.startswith(f".cxr-infer.{self._label}")  # of a run like this one that was killed
+            self._records.add(entries, own=workers or file == self._file)
+            if workers and file != self._file:
+                self._taken_in.append(file)
+
+    def _lines(self, root: Folder, file: str) -> Iterator[tuple[str, Entry]]:
+        """What a record file says, which may be gone by now."""
+        with contextlib.suppress(FileNotFoundError), root.reader(file, single=True) as lines:
+            yield from read_lines(lines, self.path / file)
+
+    def _spares(self, name: str) -> bool:
+        """Whether a temporary name may be of another run that is at work."""
+        return is_sibling(name, self._shard)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not OUTLASTS_REPLACING and self._manifest is not None:
+                self._manifest.close()
+            if kind is None and not self._lost():
+                self._compact()
+        except (OSError, CxrError):
+            pass  # a full disk has been reported by then, and the lines that are there serve the next run
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):  # lines are flushed one by one; what is left has failed before
+            if self._manifest is not None:
+                self._manifest.close()
+        if self._directory is not None:
+            os.close(self._directory)
+            self._directory = None
+        self._records.close()
+        self._claims.close()
+
+    def _compact(self) -> None:
+        """One line a result; a run without shards has taken in what shards recorded before."""
+        with self._root() as root:
+            root.write(self._file, self._records.own_lines(), self._label)
+            for file in self._taken_in:
+                with contextlib.suppress(FileNotFoundError):
+                    root.remove(file)
+
+    def check(self, target: Path) -> None:
+        """Raises ImageError where no result can lie there, be it that a link leads there."""
+        try:
+            with self._folder(target) as folder:
+                _looked_at(folder, target)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise cannot_write(target, error) from error
+
+    def state(self, name: str, target: Path) -> State:
+        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
+
+        Raises ImageError as `check` does, and where that cannot be told, as of a name that is too long.
+        """
+        try:
+            with self._folder(target) as folder:
+                found = _looked_at(folder, target)
+                if found is None:
+                    return State.ABSENT
+                known = self._records.of(name)
+                if not known or not stat.S_ISREG(found.st_mode):  # a FIFO in its place would be waited for
+                    return State.FOREIGN
+                with folder.reader(target.name) as file:
+                    return self._state_of(name, known, file)
+        except FileNotFoundError:
+            return State.ABSENT
+        except OSError as error:
+            raise cannot_write(target, error) from error
+
+    def _state_of(self, name: str, known: list[Entry], file: BinaryIO) -> State:
+        """By its size first, for which nothing need be read."""
+        size = os.fstat(file.fileno()).st_size
+        likely = [entry for entry in known if entry.may_be(size)]
+        result = digest_of(file) if likely else b""
+        entry = next((entry for entry in likely if entry.result == result), None)
+        if entry is not None:
+            self._records.keep_only(name, result)
+            return State.FINISHED if entry.made_by == self._made_by else State.OUTDATED
+        file.seek(0)
+        starts = starts_of(file)
+        return State.DAMAGED if any(entry.begins_with(size, starts) for entry in known) else State.FOREIGN
+
+    def shown(self, target: Path) -> str:
+        return str(target)
+
+    def landing(self, target: Path) -> Path:
+        """Where the file lands is what counts, not by which name."""
+        try:
+            return target.parent.resolve()
+        except ValueError:  # no name of a folder, which `check` tells
+            return self.path
+
+    def claim(self, name: str, target: Path) -> None:
+        """To be called for each result once. Raises ImageError where its file is another's under a like name."""
+        path = target.as_posix()
+        other = self._claims.claim(folded(path) if self.folds_names else path, name)
+        if other != name:
+            raise ImageError(f"{name}: its result would replace that of {other} on this disk; rename one of them")
+
+    def made_of(self, name: str, source: bytes) -> bool:
+        """Whether the recorded result of that name was made of content with this digest."""
+        return any(entry.source == source for entry in self._records.of(name))
+
+    def known(self, name: str) -> list[Entry]:
+        return self._records.of(name)
+
+    def learn(self, name: str, entries: list[Entry]) -> None:
+        self._records.replace(name, entries)
+
+    def take_in(self, run: str) -> None:
+        with self._root() as root:
+            for file in root.names(lambda name: fnmatchcase(name, worker_file(self._label, run, "*"))):
+                self._records.add(self._lines(root, file), own=True)
+                self._taken_in.append(file)
+
+    def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
+        """Record and write one result. Raises ImageError, as OutputLostError where no other could be written."""
+        if self._lost():
+            raise OutputLostError(f"{target}: cannot be written: the output directory was moved or removed")
+        entry = Entry.of(source, self._made_by, content)
+        try:
+            self._announce(entry.line(name))
+        except OSError as error:
+            raise OutputLostError(f"{target}: cannot be written: {error.strerror or error}") from error
+        try:
+            with self._folder(target, make=True) as folder:
+                if folder.path != self.path and folder.path not in self._cleaned:
+                    self._cleaned.add(folder.path)
+                    folder.remove_temporaries(self._spares)
+                self._require_own(name, folder, target)
+                written = folder.write(target.name, (content,), self._label)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        self._claims.give(_file(*written), name)
+        self._records.add([(name, entry)], own=True)
+        self._records.keep_only(name, entry.result)
+
+    def _require_own(self, name: str, folder: Folder, target: Path) -> None:
+        """The last look, whatever a disk takes for the same name: what this run wrote for another is not replaced."""
+        found = folder.look(target.name)
+        other = self._claims.holder(_file(found.st_dev, found.st_ino)) if found is not None else None
+        if other not in (None, name):
+            raise ImageError(f"{name}: its result would replace that of {other} on this disk; rename one of them")
+
+    def _announce(self, line: bytes) -> None:
+        """Record what will be there; to the disk, as a power cut must not leave the result without its line either."""
+        assert self._manifest is not None, "used in a with statement"
+        self._manifest.write(line)
+        self._manifest.flush()
+        os.fsync(self._manifest.fileno())
+
+    def _lost(self) -> bool:
+        """Whether the path no longer leads to the directory that was entered."""
+        try:
+            with self._root():
+                return False
+        except (OSError, OutputLostError):
+            return True
+
+
+def open_directory(path: Path) -> int | None:
+    """For its lock, and to know it again. None on Windows, which opens no directories."""
+    return os.open(path, OF_FOLDERS) if HELD else None
+
+
+def _looked_at(folder: Folder, target: Path) -> os.stat_result | None:
+    """What lies at a target. Raises ImageError where it cannot be replaced."""
+    found = folder.look(target.name)
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        raise ImageError(f"{target}: is a directory, where a result should go; move it elsewhere")
+    return found
+
+
+def _file(device: int, inode: int) -> str:
+    """What is claimed with a file; no path looks so."""
+    return f"\0{device}/{inode}"

@@ -1,0 +1,58 @@
+"""What lies under a directory or prefix, sorted into X-rays, what only looks like one, and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from cxr_infer.formats.registry import READABLE_SUFFIXES
+from cxr_infer.storage.disk_list import Spool
+from cxr_infer.storage.shard import Shard
+
+PACKED_SUFFIXES = frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"})
+PACKED = "packed; unpack it first if it holds X-rays"
+DICOM_DIRECTORY = "DICOMDIR"  # the index of a DICOM medium, itself a DICOM file (PS3.10, section 8)
+
+
+@dataclass
+class Listing:
+    """The lists, in the making. Names are paths with `/`; with a shard, only those of its share."""
+
+    shard: Shard | None = None
+    names: Spool[str] = field(default_factory=Spool)
+    problems: Spool[tuple[str, str]] = field(default_factory=Spool)
+    ignored: Spool[tuple[str, str]] = field(default_factory=Spool)
+    passed_over: int = 0  # of other shards
+
+    def holds(self, name: str) -> bool:
+        """Whether that file is to be looked at."""
+        if self.shard is None or self.shard.holds(name):
+            return True
+        self.passed_over += 1
+        return False
+
+    def problem(self, name: str, reason: str) -> None:
+        if self.holds(name):
+            self.problems.append((name, reason))
+
+    def ignore(self, name: str, reason: str) -> None:
+        if self.holds(name):
+            self.ignored.append((name, reason))
+
+    def file(self, name: str, holds_xray: Callable[[], bool]) -> None:
+        """A file of this share that can be read. holds_xray: asked where the name does not say what it is."""
+        path = PurePosixPath(name)
+        if path.name == DICOM_DIRECTORY:
+            self.ignored.append((name, "the index of a DICOM medium"))
+        elif named_image(name) or holds_xray():
+            self.names.append(name)
+        elif path.suffix.lower() in PACKED_SUFFIXES:
+            self.ignored.append((name, PACKED))
+        else:
+            self.ignored.append((name, "no X-ray by its name or content"))
+
+
+def named_image(name: str) -> bool:
+    """Whether a file is meant as an X-ray by its name."""
+    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES

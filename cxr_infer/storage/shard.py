@@ -1,0 +1,55 @@
+"""A share of a directory's images, for a batch scheduler that starts the same command N times."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cxr_infer.errors import UsageError
+from cxr_infer.formats.registry import result_name
+from cxr_infer.storage.claims import folded
+
+WRITTEN = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
+LABEL = re.compile(r"([0-9]+)-of-([0-9]+)")  # as names of files hold it
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Share `index` of `count`, counted from 1."""
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise UsageError(f"shard {self} is outside 1/{self.count}..{self.count}/{self.count}")
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @property
+    def label(self) -> str:
+        return f"{self.index}-of-{self.count}"
+
+    def holds(self, name: str) -> bool:
+        """Whether a file belongs to this share: by its name alone, so that other files change nothing.
+
+        Names whose results would be one file on some disk are in the same share, where that is found.
+        """
+        result = folded(result_name(name)).encode("utf-8", "surrogatepass")
+        return int.from_bytes(sha256(result).digest()[:8], "big") % self.count == self.index - 1
+
+
+def parse_shard(text: str) -> Shard:
+    """`I/N`. Raises UsageError."""
+    found = WRITTEN.fullmatch(text)
+    if found is None or int(found[2]) == 0:
+        raise UsageError(f"shard {text!r} is not I/N with 1 <= I <= N; write 1/8 for the first of eight")
+    return Shard(int(found[1]), int(found[2]))
+
+
+def is_sibling(name: str, shard: Shard | None) -> bool:
+    """Whether the name of a file carries the label of another share of the same whole, which may be at work now."""
+    found = LABEL.search(name)
+    return bool(shard and found and int(found[2]) == shard.count and int(found[1]) != shard.index)

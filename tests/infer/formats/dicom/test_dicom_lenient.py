@@ -1,0 +1,299 @@
+"""Files that are not as the standard says, and are read all the same, as DCMTK, GDCM and pydicom do: with a note."""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+)
+
+from cxr_infer.errors import NoRadiograph
+from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
+from cxr_infer.formats.dicom.data_set import NO_CLASS, NO_HEADER, NO_PREAMBLE, NO_SYNTAX, TRAILING, TWO_HEADERS
+from cxr_infer.formats.dicom.grayscale import COMMAS, DEPTH, NO_NUMBERS, SLOPE_ZERO
+from cxr_infer.formats.dicom.pixel_data import ONE_FRAME
+from cxr_infer.formats.dicom.reader import NO_NUMBER
+from tests.infer.formats.dicom.dicom_files import (
+    PROVENANCE,
+    RAMP,
+    computed,
+    digital,
+    encoded,
+    lookup_table,
+    read,
+    read_set,
+    refusal,
+    result,
+    secondary,
+    stored,
+)
+
+PIXELS = stored(RAMP, 12)
+
+
+def with_text(content: bytes, keyword: str, text: bytes) -> bytes:
+    """The file with other bytes in a text attribute of a data set in Explicit VR Little Endian."""
+    element = pydicom.dcmread(BytesIO(content))[keyword]
+    head = struct.pack("<HH", element.tag.group, element.tag.element) + element.VR.encode()
+    at = content.index(head)
+    (length,) = struct.unpack_from("<H", content, at + 6)
+    text += b" " * (len(text) % 2)
+    return content[: at + 6] + struct.pack("<H", len(text)) + text + content[at + 8 + length :]
+
+
+def data_set_alone(dataset: Dataset, implicit: bool, little: bool) -> bytes:
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = implicit, little
+    if not little:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+    write_dataset(stream, dataset)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("implicit", "little"), [(True, True), (False, True), (False, False)])
+def test_a_data_set_without_preamble_and_header(implicit: bool, little: bool) -> None:
+    content = data_set_alone(computed(PIXELS, 12), implicit, little)
+    assert is_dicom(content[:DICOM_HEAD])
+    radiograph = read(content)
+    np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert radiograph.notes == (NO_HEADER,)
+    written = result(radiograph)
+    assert written.PatientName == "Müller^Secret"
+    np.testing.assert_array_equal(written.pixel_array, PIXELS)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless])
+def test_a_header_without_preamble(syntax: UID) -> None:
+    content = encoded(computed(PIXELS, 12), syntax)[DICOM_HEAD:]
+    assert is_dicom(content[:DICOM_HEAD])
+    radiograph = read(content)
+    np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert radiograph.notes == (NO_PREAMBLE,)
+
+
+def test_a_header_without_transfer_syntax() -> None:
+    whole = encoded(computed(PIXELS, 12), ImplicitVRLittleEndian)
+    at = whole.index(b"\x02\x00\x10\x00UI")
+    (length,) = struct.unpack_from("<H", whole, at + 6)
+    radiograph = read(whole[:at] + whole[at + 8 + length :])
+    np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert radiograph.notes == (NO_SYNTAX,)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"#!/bin/sh\nset -e\n" * 9,
+        b"\x08\x00" * 66,
+        b"\x02\x00\x00\x00" * 33,
+        np.arange(33, dtype="<u4").tobytes(),
+        bytes(132),
+        b"\x89PNG\r\n\x1a\n" + bytes(124),
+        b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100",
+    ],
+)
+def test_other_files_are_not_taken_for_data_sets(head: bytes) -> None:
+    assert not is_dicom(head[:DICOM_HEAD])
+
+
+@pytest.mark.parametrize("second", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_of_two_headers_the_first_counts(second: UID) -> None:
+    content = encoded(computed(PIXELS, 12))
+    (length,) = struct.unpack_from("<I", content, DICOM_HEAD + 8)
+    end = DICOM_HEAD + 12 + length
+    other = pydicom.filewriter.write_file_meta_info
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = False, True
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2", "1.3"
+    meta.TransferSyntaxUID = second
+    other(stream, meta, enforce_standard=True)
+    radiograph = read(content[:end] + stream.getvalue() + content[end:])
+    np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert radiograph.notes == (TWO_HEADERS,)
+    assert (0x0002, 0x0010) not in result(radiograph)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEG2000Lossless]
+)
+@pytest.mark.parametrize("ending", [bytes(2), bytes(2_000_000), b"\xff" * 5000])
+def test_zeros_after_the_data_set(syntax: UID, ending: bytes) -> None:
+    content = encoded(computed(PIXELS, 12), syntax)
+    radiograph = read(content + ending)
+    np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert radiograph.notes == ((TRAILING,) if len(ending) > 8 else ())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "note"),
+    [
+        ({"NumberOfFrames": 0}, ONE_FRAME),
+        ({"PixelRepresentation": None}, "lacks PixelRepresentation; read as 0"),
+        ({"SamplesPerPixel": None}, "lacks SamplesPerPixel; read as 1"),
+        ({"BitsStored": None, "HighBit": None}, "lacks BitsStored; read as 16"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 0}, SLOPE_ZERO),
+    ],
+)
+def test_attributes_whose_meaning_is_certain(attributes: dict[str, Any], note: str) -> None:
+    radiograph = read_set(computed(PIXELS, 12, **attributes))
+    np.testing.assert_array_equal(radiograph.pixels, PIXELS)
+    assert note in radiograph.notes
+    np.testing.assert_array_equal(result(radiograph).pixel_array, PIXELS)
+
+
+def test_decimal_commas_are_decimal_points() -> None:
+    dataset = computed(PIXELS, 12, WindowCenter=1000, WindowWidth=3000, RescaleSlope=2, RescaleIntercept=3)
+    expected = read_set(dataset)
+    content = encoded(dataset)
+    for keyword, text in (
+        ("WindowCenter", b"1000,0"),
+        ("WindowWidth", b"3000,00\\40,5"),
+        ("RescaleSlope", b"2,0"),
+        ("RescaleIntercept", b" 3,0"),
+    ):
+        content = with_text(content, keyword, text)
+    radiograph = read(content)
+    np.testing.assert_array_equal(radiograph.unit(), expected.unit())
+    assert radiograph.notes == (COMMAS,)
+    assert b"3000,00\\40,5" in radiograph.encode(PROVENANCE), "it leaves as it came"
+
+
+@pytest.mark.parametrize("half", [{"WindowCenter": 1000}, {"WindowWidth": 3000}])
+def test_half_a_window_is_passed_over(half: dict[str, int]) -> None:
+    radiograph = read_set(computed(PIXELS, 12, **half))
+    assert radiograph.notes == (NO_NUMBERS,)
+    np.testing.assert_allclose(radiograph.unit(), RAMP, atol=1e-3)
+
+
+def test_a_window_that_is_no_number_is_passed_over() -> None:
+    content = with_text(encoded(computed(PIXELS, 12, WindowCenter=1000, WindowWidth=3000)), "WindowWidth", b"wide")
+    radiograph = read(content)
+    assert radiograph.notes == (NO_NUMBERS,)
+    np.testing.assert_allclose(radiograph.unit(), RAMP, atol=1e-3)
+
+
+@pytest.mark.parametrize("text", [b"A1", b"1,5x", b"99999999999", b"-5000"])
+@pytest.mark.parametrize("keyword", ["SeriesNumber", "InstanceNumber"])
+def test_numbers_that_matter_for_nothing_may_be_none(keyword: str, text: bytes) -> None:
+    content = with_text(encoded(computed(PIXELS, 12)), keyword, text)
+    radiograph = read(content)
+    assert radiograph.notes == ((NO_NUMBER,) if keyword == "SeriesNumber" and not text.strip(b"-").isdigit() else ())
+    written = result(radiograph)
+    np.testing.assert_array_equal(written.pixel_array, PIXELS)
+    assert written.SeriesNumber == (1000 if keyword == "SeriesNumber" else 1003)
+
+
+@pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_empty_items_of_luts_are_passed_over(keyword: str) -> None:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", None)
+    item.add_new("LUTExplanation", "LO", "")
+    item.add_new("LUTData", "US", None)
+    good = lookup_table(0, 16, range(65535, -1, -16))
+    for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian):
+        window = {"WindowCenter": 2048, "WindowWidth": 4096}
+        alone = read(encoded(computed(PIXELS, 12, **window, **{keyword: [item]}), syntax))
+        np.testing.assert_allclose(alone.unit(), RAMP, atol=1e-3)
+        followed = read(encoded(computed(PIXELS, 12, **{keyword: [item, good]}), syntax))
+        np.testing.assert_allclose(followed.unit(), 1 - RAMP, atol=1e-3)
+        for radiograph in (alone, followed):
+            assert any(keyword in note for note in radiograph.notes)
+            assert result(radiograph)[keyword].value[0].LUTData in (None, b"", [])
+
+
+@pytest.mark.parametrize("largest", [255, 1023, 4095, 65535])
+def test_the_largest_entry_of_a_voi_lut_decides_its_depth(largest: int) -> None:
+    lut = lookup_table(0, 16, np.linspace(0, largest, 4096).round())
+    radiograph = read_set(computed(PIXELS, 12, VOILUTSequence=[lut]))
+    np.testing.assert_allclose(radiograph.shown(), RAMP, atol=3e-3)
+    assert radiograph.notes == ((DEPTH,) if largest < 65535 else ())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "part"),
+    [
+        (computed(PIXELS, 12, RescaleSlope="1e300"), "RescaleSlope"),
+        (computed(PIXELS, 12, VOILUTSequence=[lookup_table(0, 12, [1, 2])]), "LUT"),
+        (computed(PIXELS, 12, PixelPaddingValue=0, PixelPaddingRangeLimit=4095), "PixelPaddingValue covers every"),
+    ],
+)
+def test_messages_say_which_part_is_wrong(dataset: Dataset, part: str) -> None:
+    if part == "LUT":
+        dataset.VOILUTSequence[0]["LUTDescriptor"].value = [9, 0, 12]
+    message = refusal(encoded(dataset))
+    assert part in message
+    assert "not a DICOM file" not in message
+
+
+CLASSES = {
+    "mammogram": ("1.2.840.10008.5.1.4.1.1.1.2", "MG"),
+    "mammogram for processing": ("1.2.840.10008.5.1.4.1.1.1.2.1", "MG"),
+    "intraoral": ("1.2.840.10008.5.1.4.1.1.1.3", "IO"),
+    "angiogram": ("1.2.840.10008.5.1.4.1.1.12.1", "XA"),
+    "fluoroscopy": ("1.2.840.10008.5.1.4.1.1.12.2", "RF"),
+    "gray bytes": ("1.2.840.10008.5.1.4.1.1.7.2", "PX"),
+    "gray words": ("1.2.840.10008.5.1.4.1.1.7.3", "OT"),
+}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_single_frames_of_other_x_rays_keep_their_class(kind: str) -> None:
+    sop_class, modality = CLASSES[kind]
+    pixels = stored(RAMP, 8) if kind == "gray bytes" else PIXELS
+    attributes = {"SOPClassUID": sop_class, "Modality": modality, "NumberOfFrames": 1}
+    dataset = secondary(pixels, 8 if kind == "gray bytes" else 12, **attributes)
+    written = result(read_set(dataset))
+    np.testing.assert_array_equal(written.pixel_array, pixels)
+    assert (written.SOPClassUID, written.file_meta.MediaStorageSOPClassUID) == (sop_class, sop_class)
+    assert written.Modality == modality
+    dataset.NumberOfFrames = 2
+    assert "has 2 frames" in refusal(encoded(dataset))
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "name"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.11.1", "Grayscale Softcopy Presentation State"),
+        ("1.2.840.10008.5.1.4.1.1.88.67", "X-Ray Radiation Dose SR"),
+        ("1.2.840.10008.5.1.4.1.1.88.59", "Key Object Selection Document"),
+        ("1.2.840.10008.5.1.4.1.1.2", "CT Image"),
+        ("1.2.840.10008.5.1.4.1.1.104.1", "Encapsulated PDF"),
+        ("1.2.3.4.5", "an unknown kind"),
+    ],
+)
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_what_is_no_x_ray_is_told_apart(sop_class: str, name: str, syntax: UID) -> None:
+    dataset = digital(PIXELS, 12, SOPClassUID=sop_class, PixelData=None)
+    with pytest.raises(NoRadiograph, match=name):
+        read(encoded(dataset, syntax))
+
+
+def without_class(content: bytes) -> bytes:
+    at = content.index(b"\x08\x00\x16\x00UI")
+    (length,) = struct.unpack_from("<H", content, at + 6)
+    return content[:at] + content[at + 8 + length :]
+
+
+def test_the_class_may_stand_in_the_header_alone() -> None:
+    radiograph = read(without_class(encoded(computed(PIXELS, 12))))
+    assert radiograph.notes == (NO_CLASS,)
+    written = result(radiograph)
+    assert written.SOPClassUID == written.file_meta.MediaStorageSOPClassUID == ComputedRadiographyImageStorage
+    with pytest.raises(NoRadiograph, match="Media Storage Directory"):
+        read(without_class(encoded(digital(PIXELS, 12, SOPClassUID="1.2.840.10008.1.3.10"))))

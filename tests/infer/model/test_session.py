@@ -1,0 +1,215 @@
+"""ONNX files from anybody: each of these is one line that says what is wrong, in bounded time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxr_infer import ImageError, ModelError, load_model
+from cxr_infer.formats.readers import write_image
+from cxr_infer.model.card import METADATA_KEY, ModelCard, read_card_file, sha256
+from cxr_infer.model.manifest import MANIFEST, read_manifest
+from cxr_infer.model.session import card_of, open_session, read_model, try_on_small_image
+from cxr_infer.settings import Settings
+from tests.conftest import Run
+
+onnx = pytest.importorskip("onnx")
+
+FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+FREE = ("batch", 1, "height", "width")
+
+
+def saved(path: Path, *nodes: object, kind: int = FLOAT, shape: tuple[object, ...] = FREE, **more: object) -> Path:
+    """A model `noisy` -> `denoised` of these nodes."""
+    graph = onnx.helper.make_graph(
+        list(nodes),
+        "graph",
+        [onnx.helper.make_tensor_value_info("noisy", kind, list(shape))],
+        [onnx.helper.make_tensor_value_info("denoised", kind, list(more.pop("out", shape)))],
+        list(more.pop("weights", ())),
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    onnx.save(model, path, **more)
+    return path
+
+
+def node(kind: str, inputs: list[str], output: str = "denoised", **attributes: object) -> object:
+    return onnx.helper.make_node(kind, inputs, [output], **attributes)
+
+
+def test_weights_in_another_file_are_not_fetched(run: Run, tmp_path: Path) -> None:
+    weight = onnx.numpy_helper.from_array(np.full((1, 1, 1, 1), 2, np.float32), "weight")
+    external = {"save_as_external_data": True, "size_threshold": 0, "location": "secret.bin"}
+    path = saved(tmp_path / "x.onnx", node("Mul", ["noisy", "weight"]), weights=[weight], **external)
+    assert (tmp_path / "secret.bin").is_file()
+    with pytest.raises(ModelError, match="weights in another file"):
+        load_model(path)
+    with pytest.raises(ModelError, match="cannot load it"):  # nor would onnxruntime
+        open_session(path.read_bytes(), path, 1)
+    write_image(tmp_path / "x" / "a.png", np.zeros((9, 9), np.uint8))
+    done = run("cxr-infer", "dir", "x", "--model", path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "x-denoised").exists()
+
+
+def test_other_types_and_axes_are_named(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.onnx", node("Identity", ["noisy"]), kind=DOUBLE)
+    with pytest.raises(ModelError, match=r"noisy is tensor\(double\)"):
+        load_model(path)
+    path = saved(tmp_path / "x.onnx", node("Identity", ["noisy"]), shape=("height", "width"))
+    with pytest.raises(ModelError, match="2 axes"):
+        load_model(path)
+
+
+def test_a_trial_finds_what_is_no_denoiser(tmp_path: Path) -> None:
+    path = saved(tmp_path / "nan.onnx", node("Log", ["noisy"]))
+    with pytest.raises(ModelError, match="not finite"):
+        load_model(path)
+    axes = onnx.numpy_helper.from_array(np.array([2], np.int64), "axes")
+    path = saved(tmp_path / "flat.onnx", node("ReduceMean", ["noisy", "axes"]), weights=[axes], out=("n", 1, 1, "w"))
+    with pytest.raises(ModelError, match=r"makes \(1, 1, 1, 64\) of \(1, 1, 64, 64\)"):
+        load_model(path)
+    shape = onnx.numpy_helper.from_array(np.array([7, 7, 7, 7], np.int64), "shape")
+    path = saved(tmp_path / "fails.onnx", node("Reshape", ["noisy", "shape"]), weights=[shape])
+    with pytest.raises(ModelError, match="failed on 64x64 pixels"):
+        load_model(path)
+
+
+def test_what_a_trial_cannot_find_is_found_on_the_image(tmp_path: Path) -> None:
+    """Of these, a small gradient comes out well; an image that does not must be an error, not a file of garbage."""
+    numbers = {"least": 0.4, "start": [0, 0], "end": [64, 64], "axes": [2, 3]}
+    weights = [
+        onnx.numpy_helper.from_array(np.array(value, np.float32 if name == "least" else np.int64), name)
+        for name, value in numbers.items()
+    ]
+    path = saved(tmp_path / "cut.onnx", node("Slice", ["noisy", "start", "end", "axes"]), weights=weights[1:])
+    dark = np.full((80, 80), 0.1, np.float32)
+    with pytest.raises(ModelError, match=r"makes \(1, 1, 64, 64\) of \(1, 1, 80, 80\)"):
+        load_model(path).denoise_unit(dark, Settings())
+    nodes = (
+        node("ReduceMean", ["noisy"], "mean"),
+        node("Sub", ["mean", "least"], "rest"),
+        node("Sqrt", ["rest"], "nan"),
+    )
+    path = saved(tmp_path / "nan.onnx", *nodes, node("Mul", ["noisy", "nan"]), weights=weights[:1])
+    with pytest.raises(ModelError, match="not finite"):
+        load_model(path).denoise_unit(dark, Settings())
+    path = saved(
+        tmp_path / "beyond.onnx",
+        node("Add", ["noisy", "noisy"], "two"),
+        node("Sub", ["two", "least"]),
+        weights=weights[:1],
+    )
+    denoised = load_model(path).denoise_unit(np.linspace(0, 1, 6400, dtype=np.float32).reshape(80, 80), Settings())
+    assert (denoised.min(), denoised.max()) == (0, 1)
+
+
+def test_an_operator_without_end_is_not_waited_for(tmp_path: Path) -> None:
+    """onnxruntime ends between operators only."""
+    weights = [
+        onnx.numpy_helper.from_array(np.array([8000, 8000], np.int64), "shape"),
+        onnx.numpy_helper.from_array(np.array(0, np.float32), "zero"),
+    ]
+    path = saved(
+        tmp_path / "x.onnx",
+        node("ReduceMean", ["noisy"], "mean", keepdims=0),
+        node("Expand", ["mean", "shape"], "large"),
+        node("MatMul", ["large", "large"], "product"),
+        node("ReduceMean", ["product"], "level", keepdims=0),
+        node("Mul", ["level", "zero"], "nothing"),
+        node("Add", ["noisy", "nothing"]),
+        weights=weights,
+    )
+    code = (
+        "import sys; from pathlib import Path; from cxr_infer.model.session import *; path = Path(sys.argv[1])\n"
+        "session = open_session(read_model(path), path, 1)\n"
+        "try: try_on_small_image(session, card_of(session, path), path, seconds=0.3)\n"
+        "except ModelError as error: print(error)"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert "took more than 0.3 s" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - started < 8, "the product alone takes 10 s and more"
+
+
+def test_a_model_without_end_is_given_up(tmp_path: Path) -> None:
+    body = onnx.helper.make_graph(
+        [node("Identity", ["go"], "go_on"), node("Sin", ["state"], "next")],
+        "body",
+        [
+            onnx.helper.make_tensor_value_info("step", onnx.TensorProto.INT64, []),
+            onnx.helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("state", FLOAT, list(FREE)),
+        ],
+        [
+            onnx.helper.make_tensor_value_info("go_on", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("next", FLOAT, list(FREE)),
+        ],
+    )
+    often = onnx.numpy_helper.from_array(np.array(1 << 60, np.int64), "often")
+    true = onnx.numpy_helper.from_array(np.array(True), "true")
+    path = saved(tmp_path / "x.onnx", node("Loop", ["often", "true", "noisy"], body=body), weights=[often, true])
+    session = open_session(read_model(path), path, 1)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=r"took more than 0\.5 s"):
+        try_on_small_image(session, card_of(session, path), path, seconds=0.5)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    "card",
+    [{"multiple": 0}, {"multiple": "16"}, {"overlap": -1}, {"size": 0}, {"pixel_range": 3}, {"name": 5}, [], "text"],
+)
+def test_a_card_that_cannot_be_is_refused(tmp_path: Path, card: object) -> None:
+    path = saved(tmp_path / "x.onnx", node("Identity", ["noisy"]))
+    model = onnx.load(path)
+    content = {"name": "x", "purpose": "", **card} if isinstance(card, dict) else card
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(content)})
+    onnx.save(model, path)
+    with pytest.raises(ModelError):
+        load_model(path)
+
+
+def test_a_whole_card_is_accepted(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.onnx", node("Identity", ["noisy"]))
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {METADATA_KEY: ModelCard("mine", "a test", multiple=4).to_metadata()})
+    onnx.save(model, path)
+    assert load_model(path).card.name == "mine"
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(run: Run, tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    path = tmp_path / "x.onnx"
+    plant(path)
+    for read in (load_model, read_model, sha256):
+        with pytest.raises((ModelError, ImageError), match=r"^\S+x\.onnx: is a \w+, not a file; move it elsewhere$"):
+            read(path)
+    plant(tmp_path / "card.json")
+    with pytest.raises(ModelError, match=r"card\.json: damaged model card"):
+        read_card_file(tmp_path / "card.json")
+    plant(tmp_path / MANIFEST)
+    with pytest.raises(ModelError, match=r"manifest\.json: damaged manifest"):
+        read_manifest(tmp_path)
+    write_image(tmp_path / "in" / "a.png", np.zeros((9, 9), np.uint8))
+    done = run("cxr-infer", "dir", "in", "--model", path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert not (tmp_path / "in-denoised").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08", b"not a model", bytes(range(256)) * 8])
+def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"x\.onnx"):
+        load_model(path)

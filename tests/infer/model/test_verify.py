@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+from cxr_infer.errors import ModelError
+from cxr_infer.model.card import TOLERANCES
+from cxr_infer.model.verify import Verified, verify_models
+from tests.conftest import REPOSITORY, Run
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the shipped models, which take the place of the installed ones."""
+    folder = tmp_path / "weights"
+    shutil.copytree(REPOSITORY / "weights", folder, ignore=shutil.ignore_patterns("*.safetensors", "*.bin"))
+    for module in ("model.installed", "model.verify"):
+        monkeypatch.setattr(f"cxr_infer.{module}.weights_directory", lambda: folder)
+    return folder
+
+
+def problems(found: list[Verified]) -> list[str]:
+    return [one.problem for one in found if one.problem]
+
+
+def test_the_shipped_models_compute_what_they_must(run: Run) -> None:
+    found = verify_models()
+    assert len(found) == 4
+    for one in found:
+        assert one.problem == ""
+        assert one.tolerance == TOLERANCES[one.installed.precision]
+        assert one.tensors is not None
+        assert one.image is not None
+        assert max(one.tensors, one.image) <= one.tolerance
+    shown = run("cxr-infer", "models", "--verify")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("yes") == 4
+
+
+def change_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def shift_expected(path: Path) -> None:
+    np.save(path, np.load(path) + np.float32(0.02))
+
+
+def expect_nan(path: Path) -> None:
+    array = np.load(path)
+    array.flat[-1] = np.nan
+    np.save(path, array)
+
+
+def forget(path: Path) -> None:
+    path.unlink()
+
+
+def become_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "reason"),
+    [
+        ("window/model.onnx", change_a_byte, "does not match the SHA-256 of its card"),
+        ("window/model.int8.onnx", change_a_byte, "does not match the SHA-256 of its card"),
+        ("window/test/denoised.npy", shift_expected, "its output differs by 2.0e-02 from the expected one"),
+        ("new/test/image.denoised.npy", shift_expected, "its output differs by 2.0e-02 from the expected one"),
+        ("window/test/denoised.npy", expect_nan, "its output differs by inf from the expected one"),
+        ("new/test/image.denoised.npy", expect_nan, "its output differs by inf from the expected one"),
+        ("window/test/noise_level.npy", cut, "test tensor missing or damaged"),
+        ("original/test/image.npy", forget, "test tensor missing or damaged"),
+        ("original/test/image.npy", become_a_fifo, "test tensor missing or damaged"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    weights: Path, name: str, spoil: Callable[[Path], None], reason: str
+) -> None:
+    spoil(weights / name)
+    found = problems(verify_models())
+    assert {line.split(": ", 1)[1].split(";")[0][: len(reason)] for line in found} == {reason}
+    assert all(name.split("/")[0] in line for line in found)
+
+
+def test_a_manifest_that_does_not_belong_is_noticed(weights: Path) -> None:
+    path = weights / "manifest.json"
+    content = json.loads(path.read_text())
+    content["models"]["new"]["files"]["fp32"]["sha256"] = "0" * 64
+    del content["models"]["window"]["files"]["int8"]
+    path.write_text(json.dumps(content))
+    reasons = problems(verify_models())
+    assert "SHA-256 of its manifest" in reasons[0]
+    assert "not in the manifest" in reasons[1]
+    path.write_text("{")
+    with pytest.raises(ModelError, match="damaged manifest"):
+        verify_models()
+    path.unlink()
+    with pytest.raises(ModelError, match="no manifest"):
+        verify_models()
+
+
+def test_one_changed_byte_ends_the_command_with_status_2(weights: Path) -> None:
+    change_a_byte(weights / "window" / "model.onnx")
+    code = (
+        "import pathlib, cxr_infer.model.installed, cxr_infer.model.verify\n"
+        f"folder = pathlib.Path({str(weights)!r})\n"
+        "for module in (cxr_infer.model.installed, cxr_infer.model.verify): module.weights_directory = lambda: folder\n"
+        "from cxr_infer.cli.commands import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "models", "--verify"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "model.onnx: does not match the SHA-256 of its card; reinstall cxr-infer" in done.stderr
+    assert done.stdout.count("yes") == 3
+
+
+def test_the_wheel_carries_what_verify_needs(tmp_path: Path) -> None:
+    built = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
+    names = {name for name in zipfile.ZipFile(built).namelist() if name.startswith("cxr_infer/weights/")}
+    manifest = json.loads((REPOSITORY / "weights" / "manifest.json").read_text())
+    for model in manifest["models"].values():
+        needed = [file[key] for file in model["files"].values() for key in ("file", "card")]
+        needed += [array[key] for array in model["test"]["inputs"].values() for key in ("npy", "raw")]
+        needed += [array["npy"] for array in model["test"]["image"]["expected"].values()]
+        assert {f"cxr_infer/weights/{name}" for name in needed} <= names
+    assert {"cxr_infer/weights/manifest.json", "cxr_infer/weights/manifest.schema.json"} <= names
+    assert not [name for name in names if name.endswith((".safetensors", ".md", ".yaml", ".png"))]

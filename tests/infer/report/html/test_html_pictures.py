@@ -1,0 +1,182 @@
+"""The pictures of the HTML report: what is shown of an image, in how many bytes, and which are kept of a long run."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.formats.picture import Picture
+from cxr_infer.report.html import ROOM, HtmlReport
+from cxr_infer.report.html.chosen import Chosen, badness
+from cxr_infer.report.html.encoding import NO_CHANGE, STEPS, amplified, encode, jpeg
+from cxr_infer.report.html.kept import SLACK, Kept
+from cxr_infer.report.results import DONE, FileResult
+from cxr_infer.report.views import DETAIL, SIDE, TURNED, BeforeAfter, Pairs, paired, view
+from cxr_infer.settings import REPORT_LIMIT
+
+# ---- what is shown, and in how many bytes
+
+
+def test_noise_alone_fits_as_well(noisy: NDArray[np.float32]) -> None:
+    rng = np.random.default_rng(0)
+    room = ROOM // REPORT_LIMIT
+    noise = rng.integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
+    large = np.kron(noisy, np.ones((4, 4)))
+    grainy = np.clip(255 * large + rng.normal(0, 20, large.shape), 0, 255).astype(np.uint8)
+    for pair in (BeforeAfter(grainy, (255 * large).astype(np.uint8)), BeforeAfter(noise, np.full_like(noise, 128))):
+        pictures = encode(pair, room)
+        total = len(pictures.before) + len(pictures.after) + len(pictures.residual)
+        assert total <= room
+    assert REPORT_LIMIT * room * 4 / 3 < 24.6e6, "so that 100 images stay below 25 MB"
+
+
+def test_grain_is_shown_as_strong_as_it_is(noisy: NDArray[np.float32]) -> None:
+    before = np.rint(255 * noisy).astype(np.uint8)
+    for step in (step for step in STEPS if step <= 24):
+        shown = np.asarray(Image.open(io.BytesIO(jpeg(before, step))), dtype=float)
+        flat = slice(100, 160)  # of the phantom: a lung, without edges
+        assert np.std(shown[flat, flat]) == pytest.approx(np.std(before[flat, flat]), rel=0.1), step
+
+
+def test_the_residual_is_mid_gray_where_nothing_changed_and_says_its_gain() -> None:
+    after = np.full((64, 64), 100, np.uint8)
+    before = after.copy()
+    before[:32, :32] += 3
+    residual, gain = amplified(BeforeAfter(before, after))
+    assert gain > 1
+    assert residual.shape == (32, 32)
+    assert np.all(residual[20:, 20:] == NO_CHANGE)
+    assert np.all(residual[:10, :10] == NO_CHANGE + 3 * gain)
+    assert amplified(BeforeAfter(after, after))[0].min() == NO_CHANGE
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_stand_upright(orientation: int) -> None:
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    picture = Image.fromarray(pixels)
+    picture.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(picture))
+    np.testing.assert_array_equal(view(replace(Picture(pixels, ".png"), orientation=orientation)).whole, expected)
+    assert orientation in TURNED or orientation == 1
+
+
+def test_large_images_are_shown_smaller_and_small_ones_as_they_are(noisy_bytes: NDArray[np.uint8]) -> None:
+    small = view(Picture(noisy_bytes, ".png"))
+    np.testing.assert_array_equal(small.whole, noisy_bytes)
+    assert small.detail is None
+    assert view(Picture(np.zeros((3000, 1500), np.uint8), ".png")).whole.shape == (SIDE, SIDE // 2)
+    assert view(Picture(np.zeros((30_000, 1), np.uint8), ".png")).whole.shape == (SIDE, 1)
+    twelve = Picture(np.full((4, 4), 4095, np.uint16), ".png", white=4095)
+    assert view(twelve).whole.min() == 255
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_detail_of_a_large_image_is_shown_as_it_is(noisy_bytes: NDArray[np.uint8], orientation: int) -> None:
+    pixels = np.full((1500, 1300), 90, np.uint8)
+    pixels[700:956, 900:1156] = noisy_bytes
+    seen = view(replace(Picture(pixels, ".png"), orientation=orientation))
+    assert seen.place is not None
+    row, column = seen.place
+    expected = pixels[row : row + DETAIL, column : column + DETAIL]
+    np.testing.assert_array_equal(seen.detail, np.rot90(expected, -1) if orientation == 6 else expected)
+    assert row < 828 < row + DETAIL
+    assert column < 1028 < column + DETAIL
+    after = view(replace(Picture(pixels // 2, ".png"), orientation=orientation), place=seen.place)
+    pairs = paired(seen, after)
+    assert pairs.detail is not None
+    np.testing.assert_array_equal(pairs.detail.after, pairs.detail.before // 2)
+
+
+# ---- what is kept of a long run
+
+
+def test_the_worst_and_a_fair_sample_are_chosen() -> None:
+    rng = np.random.default_rng(4)
+    counts = np.zeros(60)
+    for seed in range(200):
+        order = rng.permutation(60)
+        chosen = Chosen[int](20, seed)
+        alive: set[int] = set()
+        for number in order:
+            made: list[int] = []
+            dropped = chosen.offer((False, float(number)), lambda n=int(number), m=made: m.append(n) or n)
+            alive |= set(made)
+            alive -= {dropped} if dropped is not None else set()
+        assert chosen.worst() == list(range(59, 49, -1))
+        assert alive == set(chosen.all()), "what is dropped is said"
+        assert len(chosen.sample()) == 10
+        assert not chosen.complete
+        counts[chosen.sample()] += 1
+    assert counts[:50].min() > 15, "of 40 to be expected"
+    assert counts[:50].max() < 65
+
+
+def test_all_are_chosen_of_a_short_run_in_its_order() -> None:
+    chosen = Chosen[str](5)
+    for name, bad in zip("abcde", (3, 9, 1, 9, 2), strict=True):
+        assert chosen.offer((False, bad), lambda name=name: name) is None
+    assert chosen.complete
+    assert chosen.all() == list("abcde")
+
+
+def test_a_low_psnr_is_worse_than_mottle_left() -> None:
+    low, high = (FileResult("a", DONE, psnr=psnr, mottle_after=0.1) for psnr in (20.0, 40.0))
+    without = FileResult("c", DONE, mottle_after=9.0)
+    assert badness(low) > badness(high) > badness(without) > badness(replace(without, mottle_after=1.0))
+
+
+def test_what_was_dropped_does_not_fill_the_disk() -> None:
+    kept, rng = Kept(), np.random.default_rng(0)
+    contents: dict[int, bytes] = {}
+    for _ in range(300):
+        content = rng.bytes(int(rng.integers(100_000, 400_000)))
+        contents[kept.add(content)] = content
+        if len(contents) > 10:
+            gone = int(rng.choice(list(contents)))
+            kept.drop(gone)
+            del contents[gone]
+        assert len(kept) <= SLACK + 11 * 400_000
+    assert all(kept.read(number) == content for number, content in contents.items())
+    kept.close()
+
+
+def test_memory_does_not_grow_with_the_images() -> None:
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    with HtmlReport(6, 400) as report:
+        peaks = []
+        for index in range(400):
+            before, after = rng.integers(0, 256, (2, 128, 128)).astype(np.uint8)
+            report.show(
+                FileResult(f"{index}.png", DONE, mottle_after=float(rng.random())), Pairs(BeforeAfter(before, after))
+            )
+            peaks.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert peaks[-1] < peaks[20] + 200_000, "bytes; the pictures are 16,000 each and more"
+
+
+def test_no_room_for_pictures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept()
+    kept.close()
+
+    class Full:
+        def seek(self, place: int) -> None: ...
+
+        def write(self, content: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept, "_file", Full())
+    with pytest.raises(ImageError, match=r"the report cannot be kept: No space left on device; set TMPDIR"):
+        kept.add(b"x")
+
+
+def test_a_negative_limit_is_refused() -> None:
+    with pytest.raises(UsageError, match="negative"):
+        HtmlReport(-1)

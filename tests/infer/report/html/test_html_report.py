@@ -1,0 +1,322 @@
+"""The HTML report: whole, self-contained, harmless whatever files are called, and silent about patients."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from array import array
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+from numpy.typing import NDArray
+
+from cxr_infer.formats.readers import write_image
+from cxr_infer.report.html import HtmlReport
+from cxr_infer.report.html.figures import histogram
+from cxr_infer.report.html.markup import text, without_folders
+from cxr_infer.report.html.page import MOST_ROWS
+from cxr_infer.report.html.page import Run as ReportRun
+from cxr_infer.report.json_file import JsonReport
+from cxr_infer.report.results import DONE, FAILED, FileResult, Summary
+from cxr_infer.report.views import DETAIL
+from tests.conftest import COMMAND, REPOSITORY, Run, tree
+from tests.infer.formats.dicom.dicom_files import computed, encoded, stored
+
+VOID = {"meta", "input", "img"}
+HOSTILE = (
+    "<img src=x onerror=alert(1)>.png",
+    "</script><script>alert(1)</script>.png",
+    "\" onfocus='alert(1)' autofocus.png",
+    "line\nbreak &amp; $style {name}.png",
+    "right \u202e to left \u2028.png",
+)
+
+
+class Page(HTMLParser):
+    """A page taken apart; fails on a tag that is not closed in its order."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []  # tag, name, value
+        self.contents: dict[str, list[str]] = {}  # tag -> the text directly in each
+        self.words: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+            self.contents.setdefault(tag, []).append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.contents[self.open[-1]][-1] += data
+            if self.open[-1] not in ("script", "style"):
+                self.words.append(data)
+
+    def values(self, tag: str, name: str) -> list[str]:
+        return [value for t, n, value in self.attributes if (t, n) == (tag, name)]
+
+    @property
+    def shown(self) -> str:
+        return "".join(self.words)
+
+
+def report_of(run: Run, folder: Path, *arguments: object, status: int = 0) -> tuple[Page, str]:
+    """The page of a run over a directory, and its source."""
+    path = folder.with_name("report.html")
+    done = run("cxr-infer", "dir", folder, "--report", path, *arguments)
+    assert done.returncode == status, done.stderr
+    source = path.read_text("utf-8")
+    return Page(source), source
+
+
+@pytest.fixture
+def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
+    folder = tmp_path / "ward <7>"
+    for index in range(3):
+        write_image(folder / f"{index}.png", noisy_bytes[: 80 + 8 * index, :120])
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_the_page_is_whole_and_needs_nothing_but_itself(run: Run, xrays: Path) -> None:
+    page, source = report_of(run, xrays, status=1)
+    assert source.startswith("<!doctype html>")
+    assert source.rstrip().endswith("</html>")
+    assert "http:" not in source
+    assert "https:" not in source
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on"), "scripts in attributes"
+        assert name != "style", "which the policy forbids"
+        if name in ("src", "href"):
+            assert value.startswith(("data:image/jpeg;base64,", "#image-")), (tag, value[:80])
+    assert len(page.values("article", "id")) == 3
+    assert len(page.values("img", "src")) == 9
+    assert "Research use only. Not a medical device" in page.shown
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {f"#{one}" for one in ids} >= set(page.values("a", "href"))
+
+
+def test_the_policy_allows_this_style_and_script_alone(run: Run, xrays: Path) -> None:
+    page, _ = report_of(run, xrays, status=1)
+    policy = page.values("meta", "content")[0]
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    for kind in ("style", "script"):
+        (content,) = page.contents[kind]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+
+
+def test_failures_and_what_was_left_alone_are_there_with_reasons_and_no_folders(
+    run: Run, xrays: Path, tmp_path: Path
+) -> None:
+    page, source = report_of(run, xrays, "--reference", xrays, status=1)
+    assert "not an image of a kind that is read here" in page.shown
+    assert "no X-ray by its name or content" in page.shown
+    assert "1 file failed" in page.shown
+    assert "ward <7>, denoised" in page.contents["h1"]
+    assert str(tmp_path) not in source
+    assert str(Path.home()) + "/" not in source
+
+
+def test_what_an_earlier_run_finished_is_named_with_that_reason(run: Run, xrays: Path) -> None:
+    report_of(run, xrays, status=1)
+    page, _ = report_of(run, xrays, status=1)
+    assert page.shown.count("finished in an earlier run") == 3
+    assert page.values("img", "src") == []
+    assert "svg" not in page.contents, "nothing was measured"
+
+
+def test_names_cannot_do_anything(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    folder = tmp_path / "x"
+    for name in HOSTILE:
+        write_image(folder / name, noisy_bytes[:40, :40])
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes((folder / HOSTILE[0]).read_bytes())
+    page, source = report_of(run, folder)
+    assert "alert" not in "".join(page.contents["script"])
+    assert len(page.contents["script"]) == 1
+    assert len(page.values("img", "src")) == 3 * (len(HOSTILE) + 1)
+    assert not {"\u202e", "\u2028"} & set(source)
+    headings = page.contents["h3"]
+    for name in HOSTILE[:3]:
+        assert name in headings
+    assert "line\\nbreak &amp; $style {name}.png" in headings
+    assert "right \\u202e to left \\u2028.png" in headings
+    assert "caf\\udce9.png" in headings
+
+
+def test_no_patient_attribute_appears(run: Run, tmp_path: Path, noisy: NDArray[np.float32]) -> None:
+    dataset = computed(stored(noisy[:64, :72], 12, mono1=True), 12, mono1=True)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "one").write_bytes(encoded(dataset))
+    broken = computed(stored(noisy[:64, :72], 12), 12, NumberOfFrames=2)
+    (tmp_path / "x" / "two.dcm").write_bytes(encoded(broken))
+    page, source = report_of(run, tmp_path / "x", status=1)
+    said = re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", "", source)
+    assert "has 2 frames" in page.shown
+    assert len(page.values("img", "src")) == 3
+    for element in dataset:
+        if element.VR in ("PN", "LO", "SH", "UI", "DA", "TM", "ST", "LT") and len(str(element.value)) > 2:
+            assert str(element.value) not in said, element.keyword
+    for secret in ("Müller", "Secret", "SECRET", "19700101"):
+        assert secret not in source
+
+
+def test_the_limit_is_kept_with_the_worst_and_others(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    folder = tmp_path / "x"
+    for index in range(12):
+        write_image(folder / f"{index:02}.png", noisy_bytes[index : index + 64, :64])
+    page, _ = report_of(run, folder, "--report-limit", 4)
+    assert len(page.values("article", "id")) == 4
+    assert "The 2 worst of 12 images" in page.shown
+    assert "2 of the other 10, drawn by lot" in page.shown
+    assert len(page.values("tr", "data-outcome")) == 12, "the table holds all"
+    again, _ = report_of(run, folder, "--report-limit", 4, "--overwrite")
+    assert again.contents["h3"] == page.contents["h3"], "drawn alike"
+    none, _ = report_of(run, folder, "--report-limit", 0, "--overwrite")
+    assert none.values("img", "src") == []
+
+
+def test_a_large_image_has_a_card_for_its_detail(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "x" / "large.png", np.tile(noisy_bytes, (5, 5)))
+    page, _ = report_of(run, tmp_path / "x", "--strength", 0)
+    assert page.values("article", "id") == ["image-1", "image-1-detail"]
+    assert "1280 × 1280 px, 8 bit, shown at 80 %" in page.shown  # noqa: RUF001
+    assert f"{DETAIL} × {DETAIL} of 1280 × 1280 px" in page.shown  # noqa: RUF001
+
+
+def test_results_are_the_same_with_and_without_a_report(run: Run, xrays: Path, tmp_path: Path) -> None:
+    report_of(run, xrays, "--out", tmp_path / "with", status=1)
+    run("cxr-infer", "dir", xrays, "--out", tmp_path / "without")
+    assert tree(tmp_path / "with") == tree(tmp_path / "without")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--report", "report.txt"], "give --report a name that ends in .html"),
+        (["--report", "ward <7>/report.html"], "inside the input directory; give --report"),
+        (["--report", "folder.html"], "is a directory"),
+        (["--report", "r.html", "--report-limit", "-1"], "report-limit -1 is negative"),
+    ],
+)
+def test_wrong_usage_is_found_before_any_work(
+    run: Run, xrays: Path, tmp_path: Path, arguments: list[str], problem: str
+) -> None:
+    (tmp_path / "folder.html").mkdir()
+    before = tree(tmp_path)
+    done = run("cxr-infer", "dir", xrays, *arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_a_valid_page(
+    tmp_path: Path, noisy_bytes: NDArray[np.uint8], number: signal.Signals, status: int
+) -> None:
+    for index in range(400):
+        write_image(tmp_path / "many" / f"{index:03}.png", noisy_bytes)
+    command = [*COMMAND, "dir", "many", "--report", "r.html"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "many-denoised").glob("*.png")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == status
+    page = Page((tmp_path / "r.html").read_text("utf-8"))
+    outcomes = page.values("tr", "data-outcome")
+    assert len(outcomes) == 400
+    assert outcomes.count("done") == len(page.values("article", "id")) > 0
+    assert "The run was interrupted" in page.shown
+
+
+def test_nothing_of_it_is_loaded_without_the_option(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "x" / "a.png", noisy_bytes[:40, :40])
+    code = "import sys, cxr_infer.cli.commands as c; c.app(['dir', 'x', '-q'], standalone_mode=False)"
+    code += "; sys.exit('cxr_infer.report.html' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+
+
+# ---- the table and figures of runs that would take long
+
+
+def written(tmp_path: Path, results: list[FileResult]) -> Page:
+    """The page of records that no run made."""
+    model = {"name": "window", "precision": "int8", "file": "/m.onnx", "sha256": "ab" * 32}
+    head = {"model": model, "settings": {"strength": 1.0}, "versions": {}, "input": "in", "output": "out"}
+    summary = Summary()
+    with JsonReport() as records, HtmlReport() as report:
+        for result in results:
+            summary.add(result)
+            records.add(result)
+        report.write(tmp_path / "r.html", ReportRun(head, (), False, False), summary, records)
+    return Page((tmp_path / "r.html").read_text("utf-8"))
+
+
+def test_the_table_is_bounded_for_each_outcome_and_says_so(tmp_path: Path) -> None:
+    many = [FileResult(f"{index}.png", DONE, width=9, height=9) for index in range(MOST_ROWS + 5)]
+    page = written(tmp_path, [*many, FileResult("late.png", FAILED, "late.png: damaged")])
+    assert page.values("tr", "data-outcome").count(DONE) == MOST_ROWS
+    assert page.values("tr", "data-outcome").count(FAILED) == 1
+    assert f"the first {MOST_ROWS} files are listed" in page.shown
+    assert str(MOST_ROWS + 5) in page.contents["dd"]
+
+
+@pytest.mark.parametrize("removed", [[0.0], [-0.2, 0.0], [3.0] * 5, list(range(1000)), [1e-9, 5.0]])
+def test_the_histogram_counts_every_image(tmp_path: Path, removed: list[float]) -> None:
+    results = [
+        FileResult(f"{index}.png", DONE, width=9, height=9, mottle_before=value + 1.0, mottle_after=1.0)
+        for index, value in enumerate(removed)
+    ]
+    page = written(tmp_path, results)
+    titles = page.contents["title"][1:]
+    assert sum(int(title.rsplit(" ", 1)[1]) for title in titles if title.startswith(tuple("-0123456789"))) == len(
+        removed
+    )
+    assert "mottle removed, gray levels of 0..255" in page.contents["text"]
+    counted = histogram(array("d", removed))
+    assert len(counted.counts) <= 26
+    assert counted.start <= min(removed)
+    assert max(removed) < counted.start + len(counted.counts) * counted.width + 1e-9
+
+
+def test_folders_are_left_out_of_messages() -> None:
+    folders = ("/home/me/x", "x", "s3://me/x")
+    assert without_folders("/home/me/x/a/b.png: is damaged", folders) == "a/b.png: is damaged"
+    assert without_folders("x/b.png: is damaged", folders) == "b.png: is damaged"
+    assert without_folders("s3://me/x/b.png: is damaged", folders) == "b.png: is damaged"
+    assert without_folders("reference: /home/me/x/b.png: empty", folders) == "reference: b.png: empty"
+    assert without_folders("max/b.png becomes xx/b.png", folders) == "max/b.png becomes xx/b.png"
+    assert text("a\x1b<\u202e>") == "a\\x1b&lt;\\u202e&gt;"
+
+
+def test_the_wheel_carries_the_page(tmp_path: Path) -> None:
+    wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for asset in ("template.html", "card.html", "report.css", "report.js"):
+        assert f"cxr_infer/report/html/{asset}" in names

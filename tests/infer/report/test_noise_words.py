@@ -1,0 +1,134 @@
+"""What the table, the JSON report and the page say of a file's noise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cxr_infer.cli.progress import progress_over
+from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.mottle import Mottle
+from cxr_infer.imaging.noise_shape import Shape
+from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.report.html.figures import figures_of
+from cxr_infer.report.html.markup import row
+from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, UNSURE, noise_figures, why_left
+from cxr_infer.report.results import DONE, FileResult, Summary
+from cxr_infer.report.terminal import Shown, mottle_words, photons_words, print_results
+from tests.conftest import Run
+from tests.infer.imaging.noise import DETECTORS, exposed, stored
+
+
+def mottle(gray_levels: float, *, correlation: float = 0.0, error: float = 0.1) -> Mottle:
+    sd = gray_levels / 255
+    return Mottle(
+        gain=sd**2 / 0.5,
+        offset=0.0,
+        sd=sd,
+        level=0.0,
+        curve=((0.25, sd * 0.5**0.5), (0.5, sd), (0.75, sd * 1.5**0.5)),
+        shape=Shape(0.05, 2.0, 2.0) if correlation else Shape(),
+        correlation=(correlation, 0.0),
+        relative_error=error,
+        with_anatomy=sd,
+    )
+
+
+def result_of(before: Mottle, after: Mottle, strength: float = 1.0) -> FileResult:
+    return FileResult("a.png", DONE, **noise_figures(before, after, strength))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "strength", "reason"),
+    [
+        (mottle(8), mottle(0.5), 1, None),
+        (mottle(1.2), mottle(1.15), 1, FAINT),
+        (mottle(6, correlation=0.9), mottle(5.8, correlation=0.9), 1, LEFT),
+        (mottle(6, correlation=0.9), mottle(2, correlation=0.9), 1, None),
+        (mottle(8, error=0.6), mottle(0.5), 1, UNSURE),
+        (mottle(0), mottle(0), 1, None),
+        (mottle(8), mottle(8), 0, None),
+        (mottle(8), mottle(6.8), 0.5, None),
+    ],
+)
+def test_why_noise_is_left(before: Mottle, after: Mottle, strength: float, reason: str | None) -> None:
+    assert why_left(before, after, strength) == reason
+
+
+def test_the_cells_of_the_table() -> None:
+    counted = result_of(mottle(8), mottle(0.5))
+    assert (mottle_words(counted), photons_words(counted)) == ("8.0 → 0.5", "510")
+    faint = result_of(mottle(1.2), mottle(1.15))
+    assert mottle_words(faint) == "1.2 stays"
+    wide = result_of(mottle(6, correlation=0.9), mottle(6, correlation=0.9))
+    assert (mottle_words(wide), photons_words(wide)) == ("6.0 stays", "corr 0.90")
+    unsure = result_of(mottle(8, error=0.6), mottle(1))
+    assert (mottle_words(unsure), photons_words(unsure)) == ("about 8.0", "unsure")
+    assert (mottle_words(FileResult("a", DONE)), photons_words(FileResult("a", DONE))) == ("– → –", "–")  # noqa: RUF001
+
+
+def test_the_page_shows_no_figure_that_says_nothing() -> None:
+    counted, faint = (
+        row(result_of(*pair), "", None, False) for pair in ((mottle(8), mottle(1)), (mottle(1), mottle(1)))
+    )
+    assert '<td data-value="7">7.0</td>' in counted
+    assert "510" in counted
+    assert 'data-value="1">1.0' in faint
+    assert faint.count("<td>–</td>") == 4, "size, after, removed and milliseconds"  # noqa: RUF001
+
+
+def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
+    counted, unsure = result_of(mottle(8), mottle(1)), result_of(mottle(20, error=0.6), mottle(9, error=0.6))
+    summary = Summary()
+    for result in (counted, unsure):
+        summary.add(result)
+    means = summary.to_dict()["means"]
+    assert (means["mottle_before"], means["mottle_after"]) == pytest.approx((8, 1))
+    assert list(figures_of([counted, unsure]).before) == pytest.approx([8])
+    assert 'data-value="20">about 20.0<' in row(unsure, "", None, False)
+
+
+def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_over(4, "denoising", quiet=False) as advance:
+        for message in ("", "dim; so look", "dim; so look; wide", "wide", "far; wide"):
+            advance(FileResult("a.png", DONE, message))
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
+    assert said == [f"note: a.png: {note} (said once)" for note in ("dim; so look", "wide", "far")]
+
+
+@pytest.mark.parametrize("width", [100, 80, 60])
+def test_no_figure_is_cut_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    summary, shown = Summary(), Shown()
+    result = replace(result_of(mottle(37.3), mottle(10.8)), name="phantom-1.png", width=3000, height=2500, bits=16)
+    result = replace(result, psnr=34.12, ssim=0.9123, mse=0.00039, milliseconds=1234, megapixels_per_second=6.08)
+    summary.add(result)
+    shown.add(result)
+    monkeypatch.setattr("cxr_infer.report.terminal.PLAIN_WIDTH", width)
+    print_results(shown, summary, "title")
+    table = capsys.readouterr().out
+    assert "\u2026" not in table
+    assert all(whole in table for whole in ("37.3 → 10.8", "34.12", "0.9123"))
+    assert max(map(len, table.splitlines())) <= width
+
+
+def test_a_run_tells_the_kind_of_noise_of_every_file(run: Run, tmp_path: Path) -> None:
+    chest = 0.15 + 0.7 * render_phantom(2, 384).astype(float)
+    for name in ("white", "scintillator"):
+        write_image(tmp_path / "x" / f"{name}.png", stored(exposed(chest, 8, DETECTORS[name])))
+    write_image(tmp_path / "x" / "clean.png", stored(chest))
+    done = run("cxr-infer", "dir", tmp_path / "x", "--json", tmp_path / "r.json", "--report", tmp_path / "r.html")
+    files = {record["name"]: record for record in json.loads((tmp_path / "r.json").read_text())["files"]}
+    assert files["white.png"]["mottle_kind"] == "white"
+    assert files["white.png"]["mottle_before"] == pytest.approx(8, rel=0.12)
+    assert files["scintillator.png"]["mottle_kind"].startswith("correlated over")
+    assert max(abs(files["white.png"][f"correlation_{way}"]) for way in ("across", "down")) < 0.08
+    assert min(files["scintillator.png"][f"correlation_{way}"] for way in ("across", "down")) > 0.15
+    assert files["clean.png"]["mottle_left"] == UNSURE
+    assert files["clean.png"]["message"] == NOTES[UNSURE]
+    assert done.stderr.count(NOTES[UNSURE]) == 1
+    assert "correlated over" in (tmp_path / "r.html").read_text()
