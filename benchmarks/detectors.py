@@ -32,8 +32,8 @@ from benchmarks.tables import replace_figures
 from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.errors import DataError, UsageError
 from cxr_infer.files import write_bytes
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.metrics import psnr, ssim
+from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import quantise

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from benchmarks.memory import peak_memory
 from cxr_infer import load_model
-from cxr_infer.imaging.intensity import from_unit, to_unit
 from cxr_infer.imaging.mottle import estimate_mottle
+from cxr_infer.imaging.pixels import from_unit, to_unit
 
 ByteImage = NDArray[np.uint8]
 Timed = Callable[[ByteImage], tuple[float, ByteImage | None]]  # image -> seconds, result where it has a meaning

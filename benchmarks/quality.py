@@ -27,9 +27,9 @@ from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.mottle import repair_wrapped
+from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.evaluate import Score

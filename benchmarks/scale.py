@@ -28,9 +28,9 @@ import typer
 
 from benchmarks.tables import table
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import from_unit
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import from_unit
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = 64  # px, of images that take no time, so that what is left is overhead

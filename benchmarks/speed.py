@@ -34,9 +34,9 @@ from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray, write_image
-from cxr_infer.imaging.intensity import from_unit, to_unit
 from cxr_infer.imaging.metrics import psnr
-from cxr_infer.model.threads import available_cpus
+from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.model.hardware import available_cpus
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import XrayImages, find_xrays
 from cxr_train.noise import saturating_mottle

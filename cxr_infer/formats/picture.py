@@ -17,7 +17,7 @@ from PIL import Image, TiffImagePlugin
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.radiograph import FloatImage, Provenance
 from cxr_infer.formats.resolution import Resolution, to_phys
-from cxr_infer.imaging.intensity import Pixels, from_unit, full_scale, swapped, to_unit
+from cxr_infer.imaging.pixels import Pixels, from_unit, full_scale, swapped, to_unit
 from cxr_infer.settings import ReadOptions, Settings
 
 # Measured on denoised 1024 px X-rays: 11 ms a megapixel and 2.2 bits a pixel. zlib's own search for repeats (strategy

@@ -34,8 +34,8 @@ from cxr_infer.formats.png import PNG_MAGIC, open_png
 from cxr_infer.formats.resolution import CM, INCH, Resolution, checked
 from cxr_infer.formats.tiff.directory import MAGICS as TIFF_MAGICS
 from cxr_infer.formats.tiff.reader import open_tiff
-from cxr_infer.imaging.intensity import Pixels, from_unit, full_scale, low_range, to_bytes
 from cxr_infer.imaging.likeness import NO_RADIOGRAPH, bands, looks_drawn
+from cxr_infer.imaging.pixels import Pixels, from_unit, full_scale, low_range, to_bytes
 from cxr_infer.settings import ReadOptions
 
 LOSSLESS_SUFFIXES = frozenset(WRITTEN_AS)  # written back as what they are

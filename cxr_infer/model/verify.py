@@ -11,10 +11,10 @@ from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import largest_difference
 from cxr_infer.model.card import weights_directory
 from cxr_infer.model.denoiser import Model
+from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.installed import InstalledModel, installed_models
 from cxr_infer.model.manifest import FileEntry, FloatArray, read_manifest
 from cxr_infer.model.session import card_of, first_line, open_session, read_model, run
-from cxr_infer.model.threads import available_cpus
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
-from cxr_infer.imaging.intensity import from_unit, to_unit
 from cxr_infer.imaging.mottle import estimate_mottle, poisson_mottle, to_square_root_level
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import from_unit, to_unit
 from cxr_infer.model.card import DENOISED, FP32, NOISE_LEVEL, NOISY, ModelCard
 from cxr_infer.model.denoiser import Model
 from cxr_infer.model.manifest import FloatArray

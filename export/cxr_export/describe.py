@@ -14,9 +14,9 @@ from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
 from cxr_infer.model.card import FP32, INT8, MODEL_NAMES, card_path, onnx_file, read_card_file, sha256
 from cxr_infer.model.denoiser import Model
+from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.manifest import MANIFEST, SCHEMA
 from cxr_infer.model.session import card_of, open_session, read_model
-from cxr_infer.model.threads import available_cpus
 
 
 def describe(weights: Path) -> list[str]:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.metrics import mse, psnr_of_mse
 from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.model.card import DENOISED, FP32, INT8, NOISE_LEVEL, NOISY
+from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.session import open_session
-from cxr_infer.model.threads import available_cpus
 from cxr_train.config import VALIDATION_DOSES
 from cxr_train.data import XrayImages, find_xrays
 from cxr_train.tasks import noisy_validation

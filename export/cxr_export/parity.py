@@ -17,8 +17,8 @@ from cxr_infer.imaging.metrics import largest_difference
 from cxr_infer.imaging.mottle import poisson_mottle, to_square_root_level
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.model.card import DENOISED, FP32, NOISE_LEVEL, NOISY, TOLERANCES, ModelCard
+from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.session import open_session
-from cxr_infer.model.threads import available_cpus
 
 TOLERANCE = TOLERANCES[FP32]
 SEED = 7

@@ -30,8 +30,8 @@ from benchmarks.stabilised import NLM, told_methods
 from benchmarks.tables import replace_figures
 from cxr_infer.errors import DataError
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import to_bytes
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import to_bytes
 from tests.conftest import REPOSITORY
 
 FloatImage = NDArray[np.float32]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from benchmarks import peers, speed
 from benchmarks.plots import plot_time_against_size
 from cxr_infer.errors import CxrError
-from cxr_infer.imaging.intensity import to_bytes
+from cxr_infer.imaging.pixels import to_bytes
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from cxr_infer.errors import ImageError
 from cxr_infer.files import write_bytes
 from cxr_infer.folder import Folder, NewFile
 from cxr_infer.formats.readers import read_gray, read_picture, write_image
-from cxr_infer.imaging.intensity import from_unit, to_bytes, to_unit
+from cxr_infer.imaging.pixels import from_unit, to_bytes, to_unit
 from cxr_infer.settings import ReadOptions
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError
-from cxr_infer.imaging.strips import row_strips
 
 Pixels = NDArray[np.integer[Any]]  # stored gray values: uint8 or uint16
+
+STRIP = 128  # px of rows: what is computed of them stays in the cache; a multiple of the blocks of `estimate_mottle`
 
 FULL_SCALE: dict[np.dtype[Any], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
@@ -68,3 +70,9 @@ def low_range(pixels: NDArray[Any]) -> str | None:
 def to_bytes(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Float pixels of any shape -> uint8, rounded to nearest and saturated at black and white."""
     return np.asarray(from_unit(image, np.dtype(np.uint8)), dtype=np.uint8)
+
+
+def row_strips(height: int) -> Iterator[slice]:
+    """Slices of at most STRIP px that cover rows 0 to `height`: what is computed of a strip needs little memory."""
+    for top in range(0, height, STRIP):
+        yield slice(top, min(top + STRIP, height))

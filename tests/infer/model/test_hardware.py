@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_infer.model.threads import available_cpus, cgroup_quota
+from cxr_infer.model.hardware import available_cpus, cgroup_quota
 
 
 @pytest.mark.parametrize(
