@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxr_infer import __version__
-from cxr_infer.cli.exit_status import SOME_FAILED, print_error, reports_errors
+from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.cli.options import (
     CompressOption,
     DeidentifyOption,
@@ -35,6 +35,7 @@ from cxr_infer.cli.small_commands import SMALL_COMMANDS
 from cxr_infer.cli.streams import keep_streams_ours
 from cxr_infer.model.address_space import spare_addresses
 from cxr_infer.model.attempts import exit_despite_work
+from cxr_infer.report.text import print_error
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, REPORT_LIMIT
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import typer
 from cxr_infer.cli.interrupts import SIGNAL_STATUS
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.model.address_space import LACK, lacks_memory
-from cxr_infer.report.text import printable
+from cxr_infer.report.text import print_error
 
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -60,8 +60,3 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
     print_error("terminated")
     raise SystemExit(SIGNAL_STATUS + number)
-
-
-def print_error(text: str) -> None:
-    """One line on stderr, whatever line breaks the text has."""
-    typer.echo("error: " + printable(" ".join(text.split())), err=True)

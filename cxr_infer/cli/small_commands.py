@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cxr_infer.cli.exit_status import WRONG_USAGE, print_error, reports_errors
+from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
 from cxr_infer.cli.options import (
     InvertOption,
     MaxPixelsOption,
@@ -18,6 +18,7 @@ from cxr_infer.cli.options import (
     ThreadsOption,
     WhiteOption,
 )
+from cxr_infer.report.text import print_error
 from cxr_infer.settings import MAX_PIXELS, WEB_PORT
 
 

@@ -1,8 +1,10 @@
-"""Text that came from a file or its name, made fit for a terminal."""
+"""Text that came from a file or its name, made fit for a terminal, and the line that tells an error."""
 
 from __future__ import annotations
 
 import unicodedata
+
+import typer
 
 # control characters move the cursor and colour the screen; format characters reverse what is read; surrogates are bytes
 # of a name that is no text
@@ -17,3 +19,8 @@ def printable(text: str) -> str:
         character.encode("unicode_escape").decode() if unicodedata.category(character) in UNPRINTABLE else character
         for character in text
     )
+
+
+def print_error(text: str) -> None:
+    """One line on stderr, whatever line breaks the text has."""
+    typer.echo("error: " + printable(" ".join(text.split())), err=True)

@@ -24,12 +24,12 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from cxr_infer import __version__
-from cxr_infer.cli.exit_status import print_error
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.files import read_content
 from cxr_infer.model.card import FP32, INT8, weights_directory
 from cxr_infer.model.installed import model_path
 from cxr_infer.model.manifest import MANIFEST
+from cxr_infer.report.text import print_error
 from cxr_infer.settings import WEB_PORT
 from cxr_infer.untrusted_json import read_object
 
