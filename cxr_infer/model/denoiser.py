@@ -1,28 +1,24 @@
-"""Array -> array: load a model once, denoise any number of images with it."""
+"""A model that is loaded once and denoises any number of images."""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError, ModelError, UsageError
-from cxr_infer.formats.picture import Picture
-from cxr_infer.imaging.arrays import gray_array
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle, repair_wrapped
-from cxr_infer.imaging.pixels import low_range
 from cxr_infer.imaging.tiling import Grid, plan_axis, plan_windows, predict_in_windows
 from cxr_infer.model.card import DENOISED, MODEL_NAMES, NOISE_LEVEL, NOISY, ModelCard
 from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.installed import AUTO, is_intact, model_path
 from cxr_infer.model.session import card_of, check_result, first_line, open_session, read_model, run, try_on_small_image
-from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.settings import Settings
 
 FloatImage = NDArray[np.float32]
 
@@ -163,35 +159,3 @@ def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: i
     if not shipped:
         try_on_small_image(session, card, path)
     return Model(card, path, digest, session)
-
-
-def denoise(
-    image: ArrayLike,
-    model: Model | str | Path = "window",
-    *,
-    strength: float = 1.0,
-    window: int | None = None,
-    overlap: int | None = None,
-    repair_wrapped: bool = False,
-    precision: str = AUTO,
-    white: int | None = None,
-    invert: bool = False,
-) -> NDArray[np.generic]:
-    """Remove the mottle of one X-ray.
-
-    image: (H, W) uint8, uint16, or floating point in [0, 1], of any byte order; black 0, bone white. Whatever NumPy can
-    make such an array of will do: a list, a tensor on the CPU, a gray Pillow image. model: a loaded model, or what
-    `load_model` takes (then it is loaded for this one call, in this precision). white: the value that means white in
-    uint16, 4095 for 12-bit data; values above it stay as they are. invert: black and white are swapped, in the result
-    too. The rest: see `Settings`.
-    Returns an array of the same shape and dtype. Raises ImageError, ModelError or UsageError. Warns where uint16 values
-    use half of their range or less and no `white` is given, as the model would see them dark.
-    """
-    settings, options = Settings(strength, window, overlap, repair_wrapped), ReadOptions(white=white, invert=invert)
-    pixels, dtype = gray_array(image)
-    loaded = model if isinstance(model, Model) else load_model(model, precision=precision)
-    if pixels.dtype == np.uint16 and pixels.size and options.white is None and (note := low_range(pixels)):
-        warnings.warn(note.replace("--white ", "white="), stacklevel=2)
-    told_white = options.white if pixels.dtype == np.uint16 else None
-    picture = Picture(pixels, white=told_white, inverted=options.invert)
-    return picture.restored(loaded.denoise_unit(picture.unit(), settings)).pixels.astype(dtype)
