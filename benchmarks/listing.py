@@ -21,8 +21,9 @@ from benchmarks.tables import table
 from cxr_infer.batch.jobs import make_plan
 from cxr_infer.files import write_bytes
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, digest
-from cxr_infer.storage.ledger import Entry
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.ledger import Entry, digest
+from cxr_infer.storage.record_files import MANIFEST
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = 500  # over which the other half is spread

@@ -20,7 +20,7 @@ from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import from_unit, to_bytes
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import MANIFEST
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxr_infer.errors import UsageError
 from cxr_infer.folder import is_link, not_plain
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.formats.readers import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
 from cxr_infer.formats.registry import DICOM_SUFFIXES, READABLE_SUFFIXES, result_name
 from cxr_infer.storage.disk_list import Spool

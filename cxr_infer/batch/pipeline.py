@@ -39,9 +39,8 @@ from cxr_infer.report.results import (
 )
 from cxr_infer.report.views import Pairs, View, paired, view
 from cxr_infer.settings import ReadOptions, Settings
-from cxr_infer.storage.directory_output import State
 from cxr_infer.storage.ledger import digest
-from cxr_infer.storage.protocols import Output, Storage
+from cxr_infer.storage.protocols import Output, State, Storage
 
 TOO_LARGE = "too large for this machine's memory"
 

@@ -31,8 +31,9 @@ from cxr_infer.model.installed import model_path
 from cxr_infer.report.results import FAILED, PENDING, FileResult
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.storage.ledger import Entry
-from cxr_infer.storage.protocols import Output, Storage, without_secrets
+from cxr_infer.storage.protocols import Output, Storage
 from cxr_infer.storage.shard import Shard
+from cxr_infer.storage.urls import without_secrets
 
 HANDFUL = 8  # images that an actor gets at a time: few, so that progress shows and a lost actor costs little
 AN_ACTOR = 2000  # images of a data set for each actor, for whose names there must be memory

@@ -120,7 +120,7 @@ def dir_command(
     from cxr_infer.report.reports import Reports
     from cxr_infer.report.results import Summary
     from cxr_infer.settings import ReadOptions, Settings
-    from cxr_infer.storage.protocols import default_output, open_storage
+    from cxr_infer.storage.opening import default_output, open_storage
     from cxr_infer.storage.shard import parse_shard
 
     check_deidentify(deidentify)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom, read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import HEAD, LOSSY_SUFFIXES, PICTURE_SUFFIXES, kind_of, read_picture
 from cxr_infer.settings import ReadOptions

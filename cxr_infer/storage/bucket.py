@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.formats.registry import XRAY_HEAD, is_xray
 from cxr_infer.storage.claims import Claims
-from cxr_infer.storage.directory_output import State
 from cxr_infer.storage.ledger import Entry, digest, parse_line, starts_of
 from cxr_infer.storage.listing import Listing, named_image
-from cxr_infer.storage.protocols import refuse_secrets, without_secrets
+from cxr_infer.storage.protocols import State
 from cxr_infer.storage.shard import Shard
+from cxr_infer.storage.urls import refuse_secrets, without_secrets
 
 # what to install for a kind of URL
 PACKAGES = {

@@ -12,7 +12,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -22,22 +21,11 @@ from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.files import cannot_write
 from cxr_infer.folder import HELD, OF_FOLDERS, Folder, folder_below
 from cxr_infer.storage.claims import Claims, folded, folds_names
-from cxr_infer.storage.ledger import Entry, Records, digest, digest_of, read_lines, starts_of
+from cxr_infer.storage.ledger import Entry, Records, digest_of, read_lines, starts_of
 from cxr_infer.storage.locks import OUTLASTS_REPLACING, is_free, locked, open_locked
-from cxr_infer.storage.record_files import MANIFEST, RECORD_FILES, record_file, worker_file
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.record_files import RECORD_FILES, record_file, worker_file
 from cxr_infer.storage.shard import Shard, is_sibling
-
-__all__ = ["MANIFEST", "OutputDirectory", "State", "digest"]
-
-
-class State(Enum):
-    """What lies where a result goes."""
-
-    ABSENT = "nothing"
-    FINISHED = "the same result, from the same content by the same model and settings"
-    OUTDATED = "a result of this program, from other content or by another model or settings"
-    DAMAGED = "a result of this program, cut short"
-    FOREIGN = "a file that is no result of this program, or was changed since"
 
 
 class OutputDirectory:

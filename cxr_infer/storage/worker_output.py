@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
-from cxr_infer.storage.directory_output import OutputDirectory, State, open_directory
+from cxr_infer.storage.directory_output import OutputDirectory, open_directory
 from cxr_infer.storage.ledger import Records, digest_of
 from cxr_infer.storage.locks import open_locked
+from cxr_infer.storage.protocols import State
 from cxr_infer.storage.record_files import worker_file
 from cxr_infer.storage.shard import Shard
 

@@ -20,8 +20,10 @@ from cxr_infer.formats.registry import output_name
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.storage.bucket import MARK, OURS, BucketOutput
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import State, digest
-from cxr_infer.storage.protocols import default_output, open_storage, without_secrets
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.opening import default_output, open_storage
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.urls import without_secrets
 from tests.cluster.conftest import BAD, FILES, S3, contents, ended, records, signalled
 from tests.conftest import Run
 
@@ -135,9 +137,10 @@ def test_what_is_no_place_is_refused(url: str, problem: str) -> None:
 def test_a_listing_takes_page_after_page(s3: S3, originals: str, many: Path) -> None:
     code = f"""
 from cxr_infer.batch import jobs
-from cxr_infer.storage import bucket, protocols
+from cxr_infer.storage import bucket
+from cxr_infer.storage.opening import open_storage
 bucket.PAGE = 7
-planned = jobs.make_plan(protocols.open_storage({originals!r}), protocols.open_storage("s3://x/out"))
+planned = jobs.make_plan(open_storage({originals!r}), open_storage("s3://x/out"))
 print(len(planned.names), *planned.problems, *planned.ignored, sep="\\n")
 """
     assert s3.python(code).splitlines() == [
@@ -173,7 +176,7 @@ def test_without_the_extra_one_line_installs_it(run: Run, many: Path) -> None:
 
 def test_what_lies_there_is_found_in_one_request(s3: S3, originals: str) -> None:
     code = f"""
-from cxr_infer.storage.protocols import open_storage
+from cxr_infer.storage.opening import open_storage
 bucket = open_storage({originals!r})
 asked, call = [], bucket.files._call_s3
 bucket.files._call_s3 = lambda *words, **more: asked.append(words[0]) or call(*words, **more)

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from benchmarks.scale import stop_node
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import MANIFEST
 from tests.cluster.conftest import S3, contents, ended, records, signalled
 from tests.conftest import COMMAND, Run
 

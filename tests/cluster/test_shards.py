@@ -14,7 +14,10 @@ import pytest
 import yaml
 
 from cxr_infer.errors import UsageError
-from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, State, digest
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.record_files import MANIFEST
 from cxr_infer.storage.shard import Shard, is_sibling, parse_shard
 from tests.cluster.conftest import BAD, FILES, contents, ended, records, signalled
 from tests.conftest import COMMAND, REPOSITORY, Run

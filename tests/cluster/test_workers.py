@@ -9,8 +9,10 @@ import pytest
 
 from cxr_infer.errors import UsageError
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import MANIFEST, State, digest
-from cxr_infer.storage.protocols import Storage, open_storage
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.opening import open_storage
+from cxr_infer.storage.protocols import State, Storage
+from cxr_infer.storage.record_files import MANIFEST
 from cxr_infer.storage.shard import Shard
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.formats.readers import read_gray, write_image
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import MANIFEST
 from tests.conftest import COMMAND, Run, tree
 
 FILES = 60

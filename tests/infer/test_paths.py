@@ -17,7 +17,10 @@ from cxr_infer.files import write_bytes
 from cxr_infer.folder import TEMPORARY_SUFFIX, Folder, folder_below
 from cxr_infer.formats.readers import write_image
 from cxr_infer.storage.claims import folds_names
-from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, State, digest
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.record_files import MANIFEST
 from tests.conftest import COMMAND, Run, tree
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")

@@ -15,9 +15,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.formats.registry import output_name
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import MANIFEST
 from tests.conftest import REPOSITORY
 from tests.infer.torture import build
 from tests.infer.torture_case import DONE, FAILED, IGNORED, Case

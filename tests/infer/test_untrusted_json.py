@@ -14,8 +14,8 @@ from cxr_infer.errors import UsageError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.model.card import METADATA_KEY, ModelCard, read_card_file
 from cxr_infer.model.manifest import read_manifest
-from cxr_infer.storage.directory_output import MANIFEST
 from cxr_infer.storage.ledger import LONGEST_LINE, Entry, parse_line, read_lines
+from cxr_infer.storage.record_files import MANIFEST
 from cxr_infer.untrusted_json import MOST_BYTES, MOST_DEPTH, parse_json, parse_object
 from tests.conftest import REPOSITORY, Run
 from tests.infer.model.test_session import node, onnx, saved

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
-from cxr_infer.formats.dicom import read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.settings import ReadOptions
 from tests.infer.formats.dicom import dicom_files as dicom
 from tests.infer.formats.picture_files import (

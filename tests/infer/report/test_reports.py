@@ -21,7 +21,7 @@ from cxr_infer.report.json_file import JsonLines
 from cxr_infer.report.reports import Reports
 from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import MANIFEST
 from tests.conftest import Run, tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")

@@ -15,7 +15,10 @@ from cxr_infer.formats.radiograph import METHOD
 from cxr_infer.formats.readers import write_image
 from cxr_infer.report.results import DONE, SKIPPED
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, State, digest
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.record_files import MANIFEST
 from tests.infer.formats.dicom.dicom_files import encoded, secondary
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")

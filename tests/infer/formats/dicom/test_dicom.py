@@ -27,7 +27,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from tests.infer.formats.dicom.dicom_files import (
     BUNDLED,
     RAMP,
@@ -142,7 +142,8 @@ def test_without_pydicom_a_line_says_what_to_install(tmp_path: Path) -> None:
     path.write_bytes(encoded(computed(stored(RAMP, 8), 8)))
     code = (
         "import sys; from pathlib import Path; sys.modules['pydicom'] = None\n"
-        "from cxr_infer.formats.dicom import is_dicom, read_dicom\n"
+        "from cxr_infer.formats.dicom.optional import read_dicom\n"
+        "from cxr_infer.formats.dicom.signature import is_dicom\n"
         "from cxr_infer.settings import ReadOptions\n"
         "path = Path(sys.argv[1]); content = path.read_bytes(); assert is_dicom(content[:132])\n"
         "try: read_dicom(path, content, ReadOptions())\n"

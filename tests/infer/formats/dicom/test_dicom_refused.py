@@ -29,7 +29,8 @@ from pydicom.uid import (
 )
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom, read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.settings import ReadOptions
 from tests.conftest import Run
 from tests.infer.formats.dicom.dicom_files import (
@@ -130,7 +131,7 @@ def test_a_jpeg_2000_image_of_a_million_tiles_is_refused() -> None:
 BOMB = """
 import resource, sys, time
 from pathlib import Path
-from cxr_infer.formats.dicom import read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.settings import ReadOptions
 from cxr_infer.errors import ImageError
 import cxr_infer.formats.dicom.reader

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from cxr_infer.formats.dicom import read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.settings import ReadOptions
 from tests.infer.formats.dicom.dicom_files import (
     BUNDLED,

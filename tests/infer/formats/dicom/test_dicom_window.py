@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cxr_infer import denoise, load_model
-from cxr_infer.formats.dicom import read_dicom
 from cxr_infer.formats.dicom.grayscale import CONTRADICTION, INVERTED
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.formats.picture import Picture
 from cxr_infer.formats.radiograph import Provenance
 from cxr_infer.formats.readers import read_picture
