@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cxr_infer.version import __version__
+
 if TYPE_CHECKING:
     from cxr_infer.api import denoise
     from cxr_infer.errors import CxrError, DataError, ImageError, ModelError, UsageError
     from cxr_infer.model.denoiser import Model, load_model
     from cxr_infer.settings import ReadOptions, Settings
 
-__version__ = "0.1.0"
 __all__ = [
     "CxrError",
     "DataError",

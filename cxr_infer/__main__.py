@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cxr_infer import __version__
+from cxr_infer.version import __version__
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ from typing import TypeAlias, TypeVar
 
 import cv2
 
-from cxr_infer import __version__
 from cxr_infer.batch.jobs import Job, Plan, by_content
 from cxr_infer.batch.references import compare_with_reference
 from cxr_infer.batch.stages import in_stages
@@ -41,6 +40,7 @@ from cxr_infer.report.views import Pairs, View, paired, view
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.protocols import Output, State, Storage
+from cxr_infer.version import __version__
 
 TOO_LARGE = "too large for this machine's memory"
 

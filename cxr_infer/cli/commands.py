@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxr_infer import __version__
 from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.cli.options import (
     CompressOption,
@@ -37,6 +36,7 @@ from cxr_infer.model.address_space import spare_addresses
 from cxr_infer.model.attempts import exit_despite_work
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, REPORT_LIMIT
+from cxr_infer.version import __version__
 
 if TYPE_CHECKING:
     from cxr_infer.batch.pipeline import Engine

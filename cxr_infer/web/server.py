@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from cxr_infer import __version__
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.files import read_content
 from cxr_infer.model.card import FP32, INT8, weights_directory
@@ -32,6 +31,7 @@ from cxr_infer.model.manifest import MANIFEST
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import WEB_PORT
 from cxr_infer.untrusted_json import read_object
+from cxr_infer.version import __version__
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).resolve().parent / "page"
