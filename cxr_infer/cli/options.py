@@ -1,7 +1,8 @@
-"""Options that several commands of the command line share, each said once."""
+"""The options of the commands that denoise, each said once."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,3 +56,33 @@ RepairOption = Annotated[
         "Only for images that wrapped.",
     ),
 ]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories, or s3://, gs://, az://."),
+]
+OutOption = Annotated[
+    str | None, typer.Option(help="Where results go, in the same tree; a path or URL. Default: IN-denoised.")
+]
+ReferenceOption = Annotated[Path | None, typer.Option(help="Directory of clean images under the same names.")]
+FollowLinksOption = Annotated[
+    bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
+]
+ShardOption = Annotated[
+    str | None, typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.")
+]
+EngineOption = Annotated[str, typer.Option(help="local, or ray: on all machines of a Ray cluster.")]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.")
+]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write everything to this .json file, or to a .jsonl as it happens."),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a page of everything, with before and after, to this .html file."),
+]
+ReportLimitOption = Annotated[
+    int, typer.Option(help="Images that the page shows; of more, half are the worst and half drawn by lot.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.")]
