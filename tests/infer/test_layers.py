@@ -1,4 +1,4 @@
-"""The house as it is drawn: what may import what."""
+"""The house as it is drawn: what may import what, and how large a part of it may be."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ LAYERS = (
     ("", "__main__"),  # the front doors
 )
 MOST_FLOORS = 9
+MOST_LINES, MOST_LINES_A_FUNCTION = 350, 60
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -123,3 +124,23 @@ def test_nothing_of_ours_is_imported_by_a_text() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
                 given = node.args[0]
                 assert not (isinstance(given, ast.Constant) and str(given.value).startswith("cxr_")), module
+
+
+def sources() -> list[Path]:
+    """What is written by hand, tests too."""
+    folders = ("cxr_infer", "train", "export", "benchmarks", "docs", "examples", "tests")
+    return [p for folder in folders for p in (REPOSITORY / folder).rglob("*.py") if "node_modules" not in p.parts]
+
+
+def test_no_module_and_no_function_is_too_long() -> None:
+    too_long = []
+    for path in sources():
+        text = path.read_text(encoding="utf-8")
+        if len(text.splitlines()) > MOST_LINES:
+            too_long.append(f"{path}: {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > MOST_LINES_A_FUNCTION:
+                    too_long.append(f"{path}: {node.name} has {lines} lines")
+    assert not too_long

@@ -29,7 +29,9 @@ PROMISES = {
             "test_faults.py::test_a_result_appears_once_it_and_its_line_are_on_the_disk",
         ],
         "Of two inputs whose results would be one": ["test_paths.py::test_two_inputs_for_one_result_are_an_error"],
-        "and one that was cut short is done again": ["test_paths.py::test_a_truncated_result_is_done_again_and_said"],
+        "and one that was cut short is done again": [
+            "test_known_results.py::test_a_truncated_result_is_done_again_and_said"
+        ],
         "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_whatever_its_name_led_to"],
         "Where a report cannot be written": ["test_reports.py::test_whatever_happens_to_a_report_is_one_line"],
         "**No file is left out without a word.**": ["test_torture.py::test_each_failure_is_one_line"],
