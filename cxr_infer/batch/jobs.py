@@ -12,7 +12,7 @@ from cxr_infer.folder import is_link, not_plain
 from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.formats.readers import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
 from cxr_infer.formats.registry import DICOM_SUFFIXES, READABLE_SUFFIXES, result_name
-from cxr_infer.storage.disk_list import Spool
+from cxr_infer.storage.disk_list import DiskList
 from cxr_infer.storage.listing import Listing
 from cxr_infer.storage.protocols import Storage
 from cxr_infer.storage.shard import Shard
@@ -36,9 +36,9 @@ class Plan:
 
     source: Storage
     out: Storage
-    names: Spool[str]  # of images
-    problems: Spool[tuple[str, str]]  # what looks like images but cannot be read, and why
-    ignored: Spool[tuple[str, str]]  # what is no image, and why
+    names: DiskList[str]  # of images
+    problems: DiskList[tuple[str, str]]  # what looks like images but cannot be read, and why
+    ignored: DiskList[tuple[str, str]]  # what is no image, and why
     shard: Shard | None = None
 
     def jobs(self) -> Iterator[Job]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from cxr_infer.formats.registry import READABLE_SUFFIXES
-from cxr_infer.storage.disk_list import Spool
+from cxr_infer.storage.disk_list import DiskList
 from cxr_infer.storage.shard import Shard
 
 PACKED_SUFFIXES = frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"})
@@ -20,9 +20,9 @@ class Listing:
     """The lists, in the making. Names are paths with `/`; with a shard, only those of its share."""
 
     shard: Shard | None = None
-    names: Spool[str] = field(default_factory=Spool)
-    problems: Spool[tuple[str, str]] = field(default_factory=Spool)
-    ignored: Spool[tuple[str, str]] = field(default_factory=Spool)
+    names: DiskList[str] = field(default_factory=DiskList)
+    problems: DiskList[tuple[str, str]] = field(default_factory=DiskList)
+    ignored: DiskList[tuple[str, str]] = field(default_factory=DiskList)
     passed_over: int = 0  # of other shards
 
     def holds(self, name: str) -> bool:

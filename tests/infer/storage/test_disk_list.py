@@ -9,21 +9,21 @@ import pytest
 from cxr_infer.batch.jobs import make_plan
 from cxr_infer.errors import UsageError
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.disk_list import IN_MEMORY, Spool, in_order
+from cxr_infer.storage.disk_list import IN_MEMORY, DiskList, in_order
 
 NAMES = ["b\nb", "é", os.fsdecode(b"caf\xe9"), "", *map(str, range(100_000))]
 
 
 def test_a_list_on_disk_gives_back_what_it_got_from_any_number_of_readers() -> None:
-    spool = Spool(NAMES)
+    listed = DiskList(NAMES)
     assert sum(map(len, NAMES)) + len(NAMES) * 3 > IN_MEMORY // 2
-    assert len(spool) == len(NAMES)
-    first, second = iter(spool), iter(spool)
+    assert len(listed) == len(NAMES)
+    first, second = iter(listed), iter(listed)
     assert [next(first), next(second), next(first)] == [NAMES[0], NAMES[0], NAMES[1]]
-    assert list(spool) == NAMES
+    assert list(listed) == NAMES
     assert list(second) == NAMES[1:]
-    assert not Spool[str]()
-    assert list(Spool([("name", "reason")])) == [["name", "reason"]]
+    assert not DiskList[str]()
+    assert list(DiskList([("name", "reason")])) == [["name", "reason"]]
 
 
 @pytest.mark.parametrize("run", [1, 7, 50, 1000])
@@ -36,7 +36,7 @@ def test_no_room_for_a_list_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("cxr_infer.storage.disk_list.IN_MEMORY", 1)
     monkeypatch.setattr("tempfile.tempdir", "/no/such/place")
     with pytest.raises(UsageError, match=r"a list cannot be kept: .*; set TMPDIR"):
-        Spool(["a", "b"])
+        DiskList(["a", "b"])
 
 
 def test_the_tree_is_listed_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
