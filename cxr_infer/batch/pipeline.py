@@ -15,7 +15,7 @@ import cv2
 
 from cxr_infer.batch.jobs import Job, Plan, by_content
 from cxr_infer.batch.references import compare_with_reference
-from cxr_infer.batch.stages import in_stages
+from cxr_infer.batch.overlap import overlapped
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
@@ -61,7 +61,7 @@ def denoise_files(
     stopped: Callable[[], bool] = lambda: False,
     engine: Engine | None = None,
 ) -> Iterator[FileResult]:
-    """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
+    """Denoise what was planned and yield what became of every file, images in order. The steps overlap.
 
     A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
     model and settings from the same content is skipped. reading: how files are read, references too. reference:
@@ -103,10 +103,8 @@ def denoise_jobs(
 
     Ends early after `stopped`, or once the output can hold no more.
     """
-    stages = _Stages(run, source, output)
-    results = in_stages(
-        jobs, stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
-    )
+    steps = _Steps(run, source, output)
+    results = overlapped(jobs, steps.read, steps.compute, steps.write, stopped=lambda: stopped() or steps.output_lost)
     for result, shown in results:
         if show is not None and shown is not None:
             show(result, shown)
@@ -176,8 +174,8 @@ class _Denoised:
     note: str = ""
 
 
-class _Stages:
-    """The three stages of a run. Each turns an exception into the failed result that it is."""
+class _Steps:
+    """The three steps of a run. Each turns an exception into the failed result that it is."""
 
     def __init__(self, run: Run, source: Storage, output: Output) -> None:
         self.run = run
@@ -251,10 +249,10 @@ class _Stages:
         return result, None if before is None else paired(before, view(item.result, place=before.place))
 
 
-def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
-    """What a stage gives, or the failed result that its exception is."""
+def _guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
+    """What a step gives, or the failed result that its exception is."""
     try:
-        return stage()
+        return step()
     except AlreadyDenoised as error:
         return FileResult(job.name, SKIPPED, str(error))
     except NoRadiograph as error:
@@ -270,7 +268,7 @@ def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
     except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
         if lacks_memory(error):
             return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
-        reason = f"{type(error).__name__} in {stage.__qualname__}, which is a fault of cxr-infer; please report it"
+        reason = f"{type(error).__name__} in {step.__qualname__}, which is a fault of cxr-infer; please report it"
         return FileResult(job.name, FAILED, f"{job.source}: {reason}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cxr_infer.batch.stages import AHEAD, in_stages
+from cxr_infer.batch.overlap import AHEAD, overlapped
 
 
 def test_results_come_in_order_whatever_the_stages_take() -> None:
@@ -14,12 +14,12 @@ def test_results_come_in_order_whatever_the_stages_take() -> None:
         time.sleep(0.003 * (value % 2 == 0))
         return value
 
-    stages = (slow_if_even, lambda value: value * 10, slow_if_even)
-    assert list(in_stages(range(50), *stages)) == [10 * value for value in range(50)]
+    steps = (slow_if_even, lambda value: value * 10, slow_if_even)
+    assert list(overlapped(range(50), *steps)) == [10 * value for value in range(50)]
 
 
 def test_the_stages_overlap() -> None:
-    meeting = threading.Barrier(3, timeout=20)  # passed only where all three stages are at work at once
+    meeting = threading.Barrier(3, timeout=20)  # passed only where all three steps are at work at once
 
     def meet(value: int) -> int:
         if value == 2:  # being read
@@ -36,7 +36,7 @@ def test_the_stages_overlap() -> None:
             meeting.wait()
         return value
 
-    assert list(in_stages(range(6), meet, meet_computing, meet_writing)) == list(range(6))
+    assert list(overlapped(range(6), meet, meet_computing, meet_writing)) == list(range(6))
 
 
 def test_items_are_taken_only_a_few_ahead() -> None:
@@ -48,7 +48,7 @@ def test_items_are_taken_only_a_few_ahead() -> None:
             taken += 1
             yield value
 
-    for done, _ in enumerate(in_stages(source(), int, int, int)):
+    for done, _ in enumerate(overlapped(source(), int, int, int)):
         assert taken <= done + 1 + 2 * (AHEAD + 1)
 
 
@@ -62,21 +62,21 @@ def test_a_stop_writes_what_was_computed_and_begins_nothing_more() -> None:
             stop.set()
         return value
 
-    assert list(in_stages(range(100), int, compute, int, stopped=stop.is_set)) == list(range(8)) == computed
+    assert list(overlapped(range(100), int, compute, int, stopped=stop.is_set)) == list(range(8)) == computed
 
 
-@pytest.mark.parametrize("stage", range(3))
-def test_an_exception_ends_the_iteration_and_leaves_no_thread(stage: int) -> None:
+@pytest.mark.parametrize("step", range(3))
+def test_an_exception_ends_the_iteration_and_leaves_no_thread(step: int) -> None:
     def fail(value: int) -> int:
         if value == 3:
             raise ZeroDivisionError
         return value
 
-    stages = [int, int, int]
-    stages[stage] = fail
+    steps = [int, int, int]
+    steps[step] = fail
     before = set(threading.enumerate())  # others of the process may end meanwhile
     with pytest.raises(ZeroDivisionError):
-        list(in_stages(range(100), *stages))
+        list(overlapped(range(100), *steps))
     deadline = time.monotonic() + 10
     while not before.issuperset(threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -91,7 +91,7 @@ def test_what_is_being_written_is_written_whole_when_the_caller_leaves() -> None
         finished.append(value)
         return value
 
-    results = in_stages(range(10), int, int, write)
+    results = overlapped(range(10), int, int, write)
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
     seen = len(finished)

@@ -13,10 +13,10 @@ Input = TypeVar("Input")
 Output = TypeVar("Output")
 Result = TypeVar("Result")
 
-AHEAD = 2  # items at most between two stages: enough to even out files of different size, and memory stays flat
+AHEAD = 2  # items at most between two steps: enough to even out files of different size, and memory stays flat
 
 
-def in_stages(
+def overlapped(
     items: Iterable[Item],
     read: Callable[[Item], Input],
     compute: Callable[[Input], Output],
@@ -28,7 +28,7 @@ def in_stages(
 
     `read` and `write` each run in a thread of their own, `compute` in the caller's. `items` is taken from as needed,
     never more than a few ahead. After `stopped` turns true, what was computed is still written and yielded, nothing
-    more is begun. An exception in a stage ends the iteration; to let the others go on, stages return errors as values.
+    more is begun. An exception in a step ends the iteration; to let the others go on, steps return errors as values.
     """
     source = iter(items)
     reading: deque[Future[Input]] = deque()
