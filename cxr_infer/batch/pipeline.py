@@ -14,8 +14,8 @@ from typing import TypeAlias, TypeVar
 import cv2
 
 from cxr_infer.batch.jobs import Job, Plan, by_content
-from cxr_infer.batch.references import compare_with_reference
 from cxr_infer.batch.overlap import overlapped
+from cxr_infer.batch.references import compare_with_reference
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph

@@ -40,8 +40,8 @@ from cxr_infer.cli.options import (
     WhiteOption,
     WindowOption,
 )
+from cxr_infer.cli.process import guard_streams
 from cxr_infer.cli.small_commands import SMALL_COMMANDS
-from cxr_infer.cli.streams import keep_streams_ours
 from cxr_infer.model.address_space import spare_addresses
 from cxr_infer.model.attempts import exit_despite_work
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, REPORT_LIMIT
@@ -171,7 +171,7 @@ for _name, _command in SMALL_COMMANDS.items():
 
 def main() -> None:
     warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
-    keep_streams_ours()
+    guard_streams()
     spare_addresses()
     with exit_despite_work():
         app()

@@ -10,7 +10,7 @@ import typer
 
 from cxr_infer.batch import jobs, pipeline
 from cxr_infer.cli.exit_status import SOME_FAILED
-from cxr_infer.cli.interrupts import StopRequest, stop_on_signals
+from cxr_infer.cli.process import StopRequest, stop_on_signals
 from cxr_infer.cli.progress import progress_over
 from cxr_infer.cli.report_files import JSON_SUFFIXES, PAGE_SUFFIXES, check_report
 from cxr_infer.errors import UsageError

@@ -11,7 +11,7 @@ from typing import ParamSpec
 
 import typer
 
-from cxr_infer.cli.interrupts import SIGNAL_STATUS
+from cxr_infer.cli.process import SIGNAL_STATUS
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.model.address_space import LACK, lacks_memory
 from cxr_infer.report.text import print_error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
-from cxr_infer.cli.interrupts import stop_on_signals
+from cxr_infer.cli.process import stop_on_signals
 from cxr_infer.errors import UsageError
 from cxr_infer.model.card import MODEL_NAMES, weights_directory
 from cxr_infer.report.terminal import print_line, print_table, stderr_console

@@ -1,12 +1,58 @@
-"""The process's own stdout and stderr: what is said there never decides what becomes of a file."""
+"""The process itself: how signals stop it, and its stdout and stderr.
+
+Ctrl-C and SIGTERM ask a long command to stop after what it is doing; a second one stops it at once. What is said on
+stdout and stderr never decides what becomes of a file.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import io
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from types import FrameType
 from typing import TextIO
+
+SIGNAL_STATUS = 128  # added to a signal's number, it is the exit status: 130 for SIGINT, 143 for SIGTERM
+
+
+class StopRequest:
+    """Called, it says whether a stop was asked for."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_status(self) -> int:
+        """The status to end with, 0 where no stop was asked for."""
+        return 0 if self.signal is None else SIGNAL_STATUS + self.signal
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Within it, SIGINT and SIGTERM only set the request; the second one raises KeyboardInterrupt.
+
+    To be used on the main thread, the only one that Python lets handle signals.
+    """
+    request = StopRequest()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if request():
+            raise KeyboardInterrupt
+        request.signal = number
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class _Unfailing(io.FileIO):
@@ -19,7 +65,7 @@ class _Unfailing(io.FileIO):
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-def keep_streams_ours() -> None:
+def guard_streams() -> None:
     """Make stdout and stderr streams that take any text and never fail, and that only this program writes to.
 
     Decoders written in C say what they think of damaged files on file descriptor 2, in words that a file can choose.
