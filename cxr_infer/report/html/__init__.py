@@ -16,9 +16,9 @@ from types import TracebackType
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.report.html.chosen import Chosen, badness
+from cxr_infer.report.html.disk_store import DiskStore
 from cxr_infer.report.html.encoding import Pictures, encode
 from cxr_infer.report.html.figures import figures_of
-from cxr_infer.report.html.kept import Kept
 from cxr_infer.report.html.markup import card, row, without_folders
 from cxr_infer.report.html.page import MOST_ROWS, Run, asset, fields
 from cxr_infer.report.json_file import JsonReport
@@ -65,7 +65,7 @@ class HtmlReport:
             raise UsageError(f"report-limit {limit} is negative; use 0 for a report without pictures")
         self._room = ROOM // max(1, min(limit, planned, REPORT_LIMIT))
         self._chosen = Chosen[_Picked](limit)
-        self._kept = Kept()
+        self._store = DiskStore()
 
     def __enter__(self) -> HtmlReport:
         return self
@@ -73,7 +73,7 @@ class HtmlReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._kept.close()
+        self._store.close()
 
     def show(self, result: FileResult, pairs: Pairs) -> None:
         """Keep the pictures of an image where it is to be shown. Raises ImageError where they cannot be kept."""
@@ -81,7 +81,7 @@ class HtmlReport:
         for stored in (dropped.whole, dropped.detail) if dropped else ():
             if stored is not None:
                 for number in (stored.before, stored.after, stored.residual):
-                    self._kept.drop(number)
+                    self._store.drop(number)
 
     def _picked(self, result: FileResult, pairs: Pairs) -> _Picked:
         if pairs.detail is None:
@@ -92,7 +92,7 @@ class HtmlReport:
 
     def _stored(self, pair: BeforeAfter, room: int) -> _Stored:
         made = encode(pair, room)
-        before, after, residual = (self._kept.add(jpeg) for jpeg in (made.before, made.after, made.residual))
+        before, after, residual = (self._store.add(jpeg) for jpeg in (made.before, made.after, made.residual))
         return _Stored(before, after, residual, made.gain, made.size)
 
     def write(self, path: Path, run: Run, summary: Summary, records: JsonReport) -> None:
@@ -140,7 +140,7 @@ class HtmlReport:
             yield card(f"{number}-detail", result, self._pictures(picked.detail), "", template, detail=True)
 
     def _pictures(self, stored: _Stored) -> Pictures:
-        before, after, residual = (self._kept.read(n) for n in (stored.before, stored.after, stored.residual))
+        before, after, residual = (self._store.read(n) for n in (stored.before, stored.after, stored.residual))
         return Pictures(before, after, residual, stored.gain, stored.size)
 
 

@@ -15,8 +15,8 @@ from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.formats.picture import Picture
 from cxr_infer.report.html import ROOM, HtmlReport
 from cxr_infer.report.html.chosen import Chosen, badness
+from cxr_infer.report.html.disk_store import SLACK, DiskStore
 from cxr_infer.report.html.encoding import NO_CHANGE, STEPS, amplified, encode, jpeg
-from cxr_infer.report.html.kept import SLACK, Kept
 from cxr_infer.report.results import DONE, FileResult
 from cxr_infer.report.views import DETAIL, SIDE, TURNED, BeforeAfter, Pairs, paired, view
 from cxr_infer.settings import REPORT_LIMIT
@@ -133,18 +133,18 @@ def test_a_low_psnr_is_worse_than_mottle_left() -> None:
 
 
 def test_what_was_dropped_does_not_fill_the_disk() -> None:
-    kept, rng = Kept(), np.random.default_rng(0)
+    store, rng = DiskStore(), np.random.default_rng(0)
     contents: dict[int, bytes] = {}
     for _ in range(300):
         content = rng.bytes(int(rng.integers(100_000, 400_000)))
-        contents[kept.add(content)] = content
+        contents[store.add(content)] = content
         if len(contents) > 10:
             gone = int(rng.choice(list(contents)))
-            kept.drop(gone)
+            store.drop(gone)
             del contents[gone]
-        assert len(kept) <= SLACK + 11 * 400_000
-    assert all(kept.read(number) == content for number, content in contents.items())
-    kept.close()
+        assert len(store) <= SLACK + 11 * 400_000
+    assert all(store.read(number) == content for number, content in contents.items())
+    store.close()
 
 
 def test_memory_does_not_grow_with_the_images() -> None:
@@ -163,8 +163,8 @@ def test_memory_does_not_grow_with_the_images() -> None:
 
 
 def test_no_room_for_pictures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Kept()
-    kept.close()
+    store = DiskStore()
+    store.close()
 
     class Full:
         def seek(self, place: int) -> None: ...
@@ -172,9 +172,9 @@ def test_no_room_for_pictures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         def write(self, content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept, "_file", Full())
+    monkeypatch.setattr(store, "_file", Full())
     with pytest.raises(ImageError, match=r"the report cannot be kept: No space left on device; set TMPDIR"):
-        kept.add(b"x")
+        store.add(b"x")
 
 
 def test_a_negative_limit_is_refused() -> None:

@@ -10,7 +10,7 @@ from cxr_infer.errors import ImageError
 SLACK = 16_000_000  # bytes of dropped content that may lie in the file before it is made anew
 
 
-class Kept:
+class DiskStore:
     """Contents by number in an unnamed temporary file, which no end of the process leaves behind; closed by `close`."""
 
     def __init__(self) -> None:
