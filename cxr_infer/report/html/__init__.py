@@ -15,12 +15,12 @@ from types import TracebackType
 
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
-from cxr_infer.report.html.chosen import Chosen, badness
 from cxr_infer.report.html.disk_store import DiskStore
 from cxr_infer.report.html.encoding import Pictures, encode
 from cxr_infer.report.html.figures import figures_of
 from cxr_infer.report.html.markup import card, row, without_folders
 from cxr_infer.report.html.page import MOST_ROWS, Run, asset, fields
+from cxr_infer.report.html.selection import Selection, badness
 from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import IGNORED, FileResult, Summary
 from cxr_infer.report.views import BeforeAfter, Pairs
@@ -64,7 +64,7 @@ class HtmlReport:
         if limit < 0:
             raise UsageError(f"report-limit {limit} is negative; use 0 for a report without pictures")
         self._room = ROOM // max(1, min(limit, planned, REPORT_LIMIT))
-        self._chosen = Chosen[_Picked](limit)
+        self._selection = Selection[_Picked](limit)
         self._store = DiskStore()
 
     def __enter__(self) -> HtmlReport:
@@ -77,7 +77,7 @@ class HtmlReport:
 
     def show(self, result: FileResult, pairs: Pairs) -> None:
         """Keep the pictures of an image where it is to be shown. Raises ImageError where they cannot be kept."""
-        dropped = self._chosen.offer(badness(result), lambda: self._picked(result, pairs))
+        dropped = self._selection.offer(badness(result), lambda: self._picked(result, pairs))
         for stored in (dropped.whole, dropped.detail) if dropped else ():
             if stored is not None:
                 for number in (stored.before, stored.after, stored.residual):
@@ -121,14 +121,14 @@ class HtmlReport:
 
     def _groups(self) -> dict[str, list[_Picked]]:
         """The images to show under their headings, without empty ones."""
-        chosen = self._chosen
-        if chosen.complete:
-            groups = {"Images": chosen.all()}
+        selection = self._selection
+        if selection.complete:
+            groups = {"Images": selection.all()}
         else:
-            worst, sample = chosen.worst(), chosen.sample()
+            worst, sample = selection.worst(), selection.sample()
             groups = {
-                f"The {len(worst)} worst of {chosen.offered} images": worst,
-                f"{len(sample)} of the other {chosen.offered - len(worst)}, drawn by lot": sample,
+                f"The {len(worst)} worst of {selection.offered} images": worst,
+                f"{len(sample)} of the other {selection.offered - len(worst)}, drawn by lot": sample,
             }
         return {title: group for title, group in groups.items() if group}
 

@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.formats.picture import Picture
 from cxr_infer.report.html import ROOM, HtmlReport
-from cxr_infer.report.html.chosen import Chosen, badness
 from cxr_infer.report.html.disk_store import SLACK, DiskStore
 from cxr_infer.report.html.encoding import NO_CHANGE, STEPS, amplified, encode, jpeg
+from cxr_infer.report.html.selection import Selection, badness
 from cxr_infer.report.results import DONE, FileResult
 from cxr_infer.report.views import DETAIL, SIDE, TURNED, BeforeAfter, Pairs, paired, view
 from cxr_infer.settings import REPORT_LIMIT
@@ -102,28 +102,28 @@ def test_the_worst_and_a_fair_sample_are_chosen() -> None:
     counts = np.zeros(60)
     for seed in range(200):
         order = rng.permutation(60)
-        chosen = Chosen[int](20, seed)
+        selection = Selection[int](20, seed)
         alive: set[int] = set()
         for number in order:
             made: list[int] = []
-            dropped = chosen.offer((False, float(number)), lambda n=int(number), m=made: m.append(n) or n)
+            dropped = selection.offer((False, float(number)), lambda n=int(number), m=made: m.append(n) or n)
             alive |= set(made)
             alive -= {dropped} if dropped is not None else set()
-        assert chosen.worst() == list(range(59, 49, -1))
-        assert alive == set(chosen.all()), "what is dropped is said"
-        assert len(chosen.sample()) == 10
-        assert not chosen.complete
-        counts[chosen.sample()] += 1
+        assert selection.worst() == list(range(59, 49, -1))
+        assert alive == set(selection.all()), "what is dropped is said"
+        assert len(selection.sample()) == 10
+        assert not selection.complete
+        counts[selection.sample()] += 1
     assert counts[:50].min() > 15, "of 40 to be expected"
     assert counts[:50].max() < 65
 
 
 def test_all_are_chosen_of_a_short_run_in_its_order() -> None:
-    chosen = Chosen[str](5)
+    selection = Selection[str](5)
     for name, bad in zip("abcde", (3, 9, 1, 9, 2), strict=True):
-        assert chosen.offer((False, bad), lambda name=name: name) is None
-    assert chosen.complete
-    assert chosen.all() == list("abcde")
+        assert selection.offer((False, bad), lambda name=name: name) is None
+    assert selection.complete
+    assert selection.all() == list("abcde")
 
 
 def test_a_low_psnr_is_worse_than_mottle_left() -> None:

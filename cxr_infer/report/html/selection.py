@@ -22,7 +22,7 @@ def badness(result: FileResult) -> Badness:
     return (False, result.mottle_after or 0.0)
 
 
-class Chosen(Generic[Item]):
+class Selection(Generic[Item]):
     """At most `limit` items: all that were offered, else half of them the worst and half a sample of the others.
 
     Every item that is not among the worst has the same chance to be in the sample (Vitter 1985, algorithm R), and is
