@@ -17,10 +17,10 @@ from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.report.html.disk_store import DiskStore
 from cxr_infer.report.html.encoding import Pictures, encode
-from cxr_infer.report.html.figures import figures_of
 from cxr_infer.report.html.markup import card, row, without_folders
 from cxr_infer.report.html.page import MOST_ROWS, Run, asset, fields
 from cxr_infer.report.html.selection import Selection, badness
+from cxr_infer.report.html.statistics import statistics_of
 from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import IGNORED, FileResult, Summary
 from cxr_infer.report.views import BeforeAfter, Pairs
@@ -102,7 +102,7 @@ class HtmlReport:
     def _parts(self, run: Run, summary: Summary, records: JsonReport) -> Iterator[str]:
         opening, rest = asset("template.html").split(ROWS)
         between, closing = rest.split(IMAGES)
-        filled = fields(run, summary, figures_of(records.results()))
+        filled = fields(run, summary, statistics_of(records.results()))
         groups = self._groups()
         shown = (picked for group in groups.values() for picked in group)
         anchors = {picked.result.name: number for number, picked in enumerate(shown, start=1)}

@@ -13,8 +13,8 @@ from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.mottle import Mottle
 from cxr_infer.imaging.noise_shape import Shape
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.report.html.figures import figures_of
 from cxr_infer.report.html.markup import row
+from cxr_infer.report.html.statistics import statistics_of
 from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, UNSURE, noise_figures, why_left
 from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.report.terminal import Shown, mottle_words, photons_words, print_results
@@ -87,7 +87,7 @@ def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
         summary.add(result)
     means = summary.to_dict()["means"]
     assert (means["mottle_before"], means["mottle_after"]) == pytest.approx((8, 1))
-    assert list(figures_of([counted, unsure]).before) == pytest.approx([8])
+    assert list(statistics_of([counted, unsure]).before) == pytest.approx([8])
     assert 'data-value="20">about 20.0<' in row(unsure, "", None, False)
 
 

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from cxr_infer.formats.readers import write_image
 from cxr_infer.report.html import HtmlReport
-from cxr_infer.report.html.figures import histogram
 from cxr_infer.report.html.markup import text, without_folders
 from cxr_infer.report.html.page import MOST_ROWS
 from cxr_infer.report.html.page import Run as ReportRun
+from cxr_infer.report.html.statistics import histogram
 from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import DONE, FAILED, FileResult, Summary
 from cxr_infer.report.views import DETAIL

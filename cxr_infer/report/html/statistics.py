@@ -16,8 +16,8 @@ ROUND_STEPS = (1, 2, 5)  # times a power of ten: widths of bins that can be read
 
 
 @dataclass
-class Figures:
-    """Figures of a run, 8 bytes each an image. Mottle in gray levels of 0..255, PSNR in dB, SSIM."""
+class RunStatistics:
+    """RunStatistics of a run, 8 bytes each an image. Mottle in gray levels of 0..255, PSNR in dB, SSIM."""
 
     before: array[float] = field(default_factory=lambda: array("d"))
     after: array[float] = field(default_factory=lambda: array("d"))
@@ -48,20 +48,20 @@ def removed(result: FileResult) -> float | None:
     return result.mottle_before - left
 
 
-def figures_of(results: Iterable[FileResult]) -> Figures:
-    figures = Figures()
+def statistics_of(results: Iterable[FileResult]) -> RunStatistics:
+    statistics = RunStatistics()
     for result in results:
-        figures.statuses[result.status] += 1
+        statistics.statuses[result.status] += 1
         for column, value in (
-            (figures.before, None if result.unsure else result.mottle_before),
-            (figures.after, after(result)),
-            (figures.removed, removed(result)),
-            (figures.psnr, result.psnr),
-            (figures.ssim, result.ssim),
+            (statistics.before, None if result.unsure else result.mottle_before),
+            (statistics.after, after(result)),
+            (statistics.removed, removed(result)),
+            (statistics.psnr, result.psnr),
+            (statistics.ssim, result.ssim),
         ):
             if value is not None:
                 column.append(value)
-    return figures
+    return statistics
 
 
 def median(values: array[float]) -> float | None:
