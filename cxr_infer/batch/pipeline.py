@@ -46,7 +46,7 @@ TOO_LARGE = "too large for this machine's memory"
 
 T = TypeVar("T")
 Show: TypeAlias = Callable[[FileResult, Pairs], None]
-Engine: TypeAlias = "Callable[[Plan, Run, Output, Callable[[], bool]], Iterator[FileResult]]"
+Engine: TypeAlias = "Callable[[Plan, BatchRun, Output, Callable[[], bool]], Iterator[FileResult]]"
 
 
 def denoise_files(
@@ -72,7 +72,7 @@ def denoise_files(
     other engines than the default yield as they finish. Raises UsageError where the settings do not fit the model or
     the output directory cannot be used.
     """
-    run = Run(model, settings or Settings(), reading or ReadOptions(), reference, overwrite, show is not None)
+    run = BatchRun(model, settings or Settings(), reading or ReadOptions(), reference, overwrite, show is not None)
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     with plan.out.output(run.made_by, plan.shard) as output:
         yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
@@ -81,7 +81,7 @@ def denoise_files(
 
 
 def in_this_process(
-    plan: Plan, run: Run, output: Output, stopped: Callable[[], bool], show: Show | None = None
+    plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], show: Show | None = None
 ) -> Iterator[FileResult]:
     """The engine of one machine: one image after the other, which the network computes with all threads."""
     begun = 0
@@ -93,7 +93,7 @@ def in_this_process(
 
 def denoise_jobs(
     jobs: Iterable[Job],
-    run: Run,
+    run: BatchRun,
     source: Storage,
     output: Output,
     stopped: Callable[[], bool] = lambda: False,
@@ -118,7 +118,7 @@ def not_begun(name: str) -> FileResult:
 def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOptions | None = None) -> FileResult:
     """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
     reading = reading or ReadOptions()
-    run = Run(model, settings, reading, None, overwrite=True)
+    run = BatchRun(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
     content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
@@ -128,7 +128,7 @@ def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOption
 
 
 @dataclass(frozen=True)
-class Run:
+class BatchRun:
     """What is the same for all images of a run."""
 
     model: Model
@@ -177,7 +177,7 @@ class _Denoised:
 class _Steps:
     """The three steps of a run. Each turns an exception into the failed result that it is."""
 
-    def __init__(self, run: Run, source: Storage, output: Output) -> None:
+    def __init__(self, run: BatchRun, source: Storage, output: Output) -> None:
         self.run = run
         self.source = source
         self.originals = source.place
@@ -278,7 +278,7 @@ def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: f
     return _Read(job, radiograph, mottle, source, time.perf_counter() - started)
 
 
-def _denoise(item: _Read, run: Run) -> _Denoised:
+def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     started = time.perf_counter()
     unit = item.radiograph.unit()
     result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
@@ -287,7 +287,7 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
     return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note)
 
 
-def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
+def _measured(item: _Denoised, run: BatchRun, output: str) -> FileResult:
     """The record of a result that was written to `output`."""
     height, width = item.result.pixels.shape
     figures, message = compare_with_reference(item.job.name, item.result, run.reference, run.reading)

@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 
 from cxr_infer.batch.jobs import Plan, job_of
-from cxr_infer.batch.pipeline import Engine, Run, denoise_jobs, not_begun
+from cxr_infer.batch.pipeline import BatchRun, Engine, denoise_jobs, not_begun
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_infer.model.denoiser import Model, load_model
@@ -93,7 +93,7 @@ class Worker:
         model = load_model(task.model, precision=task.precision, threads=task.threads)
         if model.sha256 != task.sha256:
             raise ModelError(f"{model.path}: differs from the model on the machine that started the run")
-        self._run = Run(model, task.settings, task.reading, task.reference, task.overwrite)
+        self._run = BatchRun(model, task.settings, task.reading, task.reference, task.overwrite)
         self._source = task.source
         self._output = task.out.worker_output(self._run.made_by, task.shard, task.run)
         self._out = task.out
@@ -135,7 +135,7 @@ def on_ray(address: str | None, threads: int | None) -> contextlib.AbstractConte
 
 @contextlib.contextmanager
 def _engine(address: str | None, threads: int) -> Iterator[Engine]:
-    def engine(plan: Plan, run: Run, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
+    def engine(plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
         return _on_cluster(plan, run, output, stopped, threads, actors)
 
     with _connected(address):
@@ -187,7 +187,7 @@ def _knock(address: str | None) -> None:
 
 
 def _on_cluster(
-    plan: Plan, run: Run, output: Output, stopped: Callable[[], bool], threads: int, actors: int
+    plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], threads: int, actors: int
 ) -> Iterator[FileResult]:
     task = _task(plan, run, threads)
     names = iter(plan.names)
@@ -202,7 +202,7 @@ def _on_cluster(
     output.take_in(task.run)
 
 
-def _task(plan: Plan, run: Run, threads: int) -> Task:
+def _task(plan: Plan, run: BatchRun, threads: int) -> Task:
     name = _model_name(run.model)
     return Task(
         name,

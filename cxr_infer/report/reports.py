@@ -75,9 +75,9 @@ class Reports:
             file = self._json_file
             self._tried(file, lambda: self._records.write(file, head, summary, interrupted=interrupted))
         if self._html_file is not None and self._page is not None:
-            from cxr_infer.report.html import Run
+            from cxr_infer.report.html import RunFacts
 
-            path, page, run = self._html_file, self._page, Run(head, folders, measured, interrupted)
+            path, page, run = self._html_file, self._page, RunFacts(head, folders, measured, interrupted)
             self._tried(path, lambda: page.write(path, run, summary, self._rows))
 
     def _tried(self, file: Path | None, step: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from cxr_infer.files import write_bytes
 from cxr_infer.report.html.disk_store import DiskStore
 from cxr_infer.report.html.encoding import Pictures, encode
 from cxr_infer.report.html.markup import card, row, without_folders
-from cxr_infer.report.html.page import MOST_ROWS, Run, asset, fields
+from cxr_infer.report.html.page import MOST_ROWS, RunFacts, asset, fields
 from cxr_infer.report.html.selection import Selection, badness
 from cxr_infer.report.html.statistics import statistics_of
 from cxr_infer.report.json_file import JsonReport
@@ -26,7 +26,7 @@ from cxr_infer.report.results import IGNORED, FileResult, Summary
 from cxr_infer.report.views import BeforeAfter, Pairs
 from cxr_infer.settings import REPORT_LIMIT
 
-__all__ = ["HtmlReport", "Run"]
+__all__ = ["HtmlReport", "RunFacts"]
 
 ROOM = 18_300_000  # bytes of JPEG for REPORT_LIMIT images: 24.4 MB of text, and the table needs some
 DETAIL_SHARE = 0.35  # of an image's room, for a quarter of the pixels: there grain is to be seen as it is
@@ -95,11 +95,11 @@ class HtmlReport:
         before, after, residual = (self._store.add(jpeg) for jpeg in (made.before, made.after, made.residual))
         return _Stored(before, after, residual, made.gain, made.size)
 
-    def write(self, path: Path, run: Run, summary: Summary, records: JsonReport) -> None:
+    def write(self, path: Path, run: RunFacts, summary: Summary, records: JsonReport) -> None:
         """The whole page, under its name only once it is complete. Raises ImageError where it cannot be written."""
         write_bytes(path, (part.encode() for part in self._parts(run, summary, records)))
 
-    def _parts(self, run: Run, summary: Summary, records: JsonReport) -> Iterator[str]:
+    def _parts(self, run: RunFacts, summary: Summary, records: JsonReport) -> Iterator[str]:
         opening, rest = asset("template.html").split(ROWS)
         between, closing = rest.split(IMAGES)
         filled = fields(run, summary, statistics_of(records.results()))
@@ -132,7 +132,7 @@ class HtmlReport:
             }
         return {title: group for title, group in groups.items() if group}
 
-    def _cards(self, picked: _Picked, number: int, run: Run) -> Iterator[str]:
+    def _cards(self, picked: _Picked, number: int, run: RunFacts) -> Iterator[str]:
         template, result = asset("card.html"), picked.result
         message = without_folders(result.message, run.folders)
         yield card(f"{number}", result, self._pictures(picked.whole), message, template)
@@ -144,7 +144,7 @@ class HtmlReport:
         return Pictures(before, after, residual, stored.gain, stored.size)
 
 
-def _rows(results: Iterator[FileResult], anchors: dict[str, int], run: Run) -> Iterator[str]:
+def _rows(results: Iterator[FileResult], anchors: dict[str, int], run: RunFacts) -> Iterator[str]:
     listed: Counter[str] = Counter()
     for result in results:
         listed[result.status] += 1

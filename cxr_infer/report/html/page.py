@@ -26,7 +26,7 @@ QUALITY_COLUMNS = ("PSNR, dB", "SSIM")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFacts:
     """What a report says of a run beside its results.
 
     head: as `json_report.describe_run` gives it. folders: paths or URLs, which are left out of messages.
@@ -44,7 +44,7 @@ def asset(name: str) -> str:
     return (files(__package__) / name).read_text("utf-8")
 
 
-def fields(run: Run, summary: Summary, statistics: RunStatistics) -> dict[str, str]:
+def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[str, str]:
     """What fills the template."""
     style, script = asset("report.css"), asset("report.js")
     source = Path(run.head["input"]).resolve().name or "X-rays"
@@ -77,7 +77,7 @@ def _source(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _alerts(run: Run, summary: Summary) -> str:
+def _alerts(run: RunFacts, summary: Summary) -> str:
     lines = []
     if summary.failed:
         noun = "file" if summary.failed == 1 else "files"
@@ -93,7 +93,7 @@ def _alerts(run: Run, summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _tiles(run: Run, summary: Summary, statistics: RunStatistics) -> str:
+def _tiles(run: RunFacts, summary: Summary, statistics: RunStatistics) -> str:
     model, settings = run.head["model"], run.head["settings"]
     images = summary.done + summary.failed + summary.skipped + summary.pending
     before, after = figure(median(statistics.before)), figure(median(statistics.after))
@@ -163,7 +163,7 @@ def _bounded(statistics: RunStatistics) -> str:
     return f'<p class="below">{" ".join(lines)}</p>'
 
 
-def _about(run: Run) -> str:
+def _about(run: RunFacts) -> str:
     model, settings, versions = run.head["model"], run.head["settings"], run.head["versions"]
     told = ", ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in settings.items())
     facts = [
