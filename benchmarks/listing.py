@@ -23,7 +23,7 @@ from cxr_infer.files import write_bytes
 from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.directory_output import OutputDirectory
 from cxr_infer.storage.ledger import Entry, digest
-from cxr_infer.storage.record_files import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = 500  # over which the other half is spread
@@ -63,7 +63,7 @@ def make_files(folder: Path, count: int) -> None:
     for name in names(count):
         (folder / "in" / name).touch()
     lines = (Entry(digest(name.encode()), MADE_BY, digest(name.encode())).line(name) for name in names(count))
-    write_bytes(folder / "out" / MANIFEST, lines)
+    write_bytes(folder / "out" / LEDGER, lines)
 
 
 def main(

@@ -35,7 +35,7 @@ class WorkerOutput(OutputDirectory):
             if self._directory is None:  # kept for the life of the worker, so that it is known again
                 self._directory = open_directory(self.path)
             with self._root() as root:
-                self._manifest = open_locked(root, self._file)
+                self._ledger = open_locked(root, self._file)
         except (ImageError, OutputLostError) as error:
             raise UsageError(str(error)) from error
         except OSError as error:
@@ -46,8 +46,8 @@ class WorkerOutput(OutputDirectory):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._manifest is not None:
-            self._manifest.close()
+        if self._ledger is not None:
+            self._ledger.close()
         self._records.close()
 
     def claim(self, name: str, target: Path) -> None:

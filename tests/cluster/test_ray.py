@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from benchmarks.scale import stop_node
-from cxr_infer.storage.record_files import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 from tests.cluster.conftest import S3, contents, ended, records, signalled
 from tests.conftest import COMMAND, Run
 
@@ -200,9 +200,9 @@ def name_and_status(record: dict[str, Any]) -> tuple[str, str]:
     return record["name"], record["status"]
 
 
-def manifest(out: Path, folder: str = "") -> list[dict[str, str]]:
+def ledger(out: Path, folder: str = "") -> list[dict[str, str]]:
     """What is recorded of the results in a folder of an output, under their names there; what made them is the same."""
-    lines = [json.loads(line) for line in (out / MANIFEST).read_text().splitlines()]
+    lines = [json.loads(line) for line in (out / LEDGER).read_text().splitlines()]
     return [{**line, "name": line["name"].removeprefix(folder)} for line in lines if line["name"].startswith(folder)]
 
 
@@ -212,8 +212,8 @@ def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, t
     assert done.returncode == 1, done.stderr
     assert contents(out) == contents(whole)
     assert records(report) == records(whole.with_suffix(".jsonl"))
-    assert (out / MANIFEST).read_bytes() == (whole / MANIFEST).read_bytes()
-    assert [path.name for path in out.rglob(".*")] == [MANIFEST]
+    assert (out / LEDGER).read_bytes() == (whole / LEDGER).read_bytes()
+    assert [path.name for path in out.rglob(".*")] == [LEDGER]
     assert UNSURE_NOTE.sub("", PROGRESS.sub("", done.stderr), count=1) == ""
     written = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
@@ -229,8 +229,8 @@ def test_what_a_killed_actor_had_is_done_by_others(bereft: dict[str, Any], whole
         if name.startswith("1/")
     )
     assert contents(out) == contents(whole / "1")
-    assert manifest(out) == manifest(whole, "1/")
-    assert [path.name for path in out.rglob(".*")] == [MANIFEST]
+    assert ledger(out) == ledger(whole, "1/")
+    assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
 def test_an_image_that_ends_its_actor_every_time_fails_alone(bereft: dict[str, Any], few: Path, whole: Path) -> None:
@@ -273,7 +273,7 @@ def test_once_interrupted_or_killed_the_rest_is_done(
     assert before.items() < after.items(), "whole, or not there"
     assert after.items() < contents(whole / "1").items()
     assert sum(record["status"] == "skipped" for record in records(report)) == len(before)
-    assert [path.name for path in out.rglob(".*")] == [MANIFEST]
+    assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
 def test_from_a_bucket_into_a_bucket_through_a_client(client: Cluster, s3: S3, few: Path, whole: Path) -> None:

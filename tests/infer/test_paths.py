@@ -16,7 +16,7 @@ from cxr_infer.folder import TEMPORARY_SUFFIX, Folder, folder_below
 from cxr_infer.storage.claims import folds_names
 from cxr_infer.storage.directory_output import OutputDirectory
 from cxr_infer.storage.ledger import digest
-from cxr_infer.storage.record_files import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 from tests.conftest import Run, tree
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
@@ -65,7 +65,7 @@ def hole(name: Path, victim: Path) -> None:
 
 
 PLANTS = (linked, dangling, hard_linked, fifo, endless, folder)
-SHARDS = (MANIFEST, ".cxr-infer.1-of-2.jsonl", ".cxr-infer.elsewhere.jsonl")
+SHARDS = (LEDGER, ".cxr-infer.1-of-2.jsonl", ".cxr-infer.elsewhere.jsonl")
 
 
 @pytest.mark.parametrize("plant", [*PLANTS, hole])
@@ -77,18 +77,18 @@ def test_a_record_file_that_is_none_is_refused_by_name(tmp_path: Path, victim: P
     with pytest.raises(UsageError, match=name.replace(".", r"\.")), OutputDirectory(out, MADE_BY):
         pytest.fail("nothing is to be done there")
     assert tree(victim) == before
-    assert set(os.listdir(out)) <= {name, MANIFEST}  # noqa: PTH208
+    assert set(os.listdir(out)) <= {name, LEDGER}  # noqa: PTH208
 
 
 @pytest.mark.parametrize("plant", [linked, fifo, endless])
 def test_a_run_ends_before_it_begins(run: Run, xrays: Path, victim: Path, plant: Plant) -> None:
     before = tree(victim)
     xrays.with_name("x-denoised").mkdir()
-    plant(xrays.with_name("x-denoised") / MANIFEST, victim)
+    plant(xrays.with_name("x-denoised") / LEDGER, victim)
     done = run("cxr-infer", "dir", xrays)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"x-denoised/{MANIFEST}: is a" in done.stderr
+    assert f"x-denoised/{LEDGER}: is a" in done.stderr
     assert tree(victim) == before
 
 
@@ -326,6 +326,6 @@ def test_a_disk_that_folds_case_is_known(tmp_path: Path) -> None:
             output.claim("\u00e9.png", out / "\u00e9.png")
             with pytest.raises(ImageError, match="rename one of them"):
                 output.claim("e\u0301.PNG", out / "e\u0301.PNG")
-        assert os.listdir(out) == [MANIFEST]  # noqa: PTH208
+        assert os.listdir(out) == [LEDGER]  # noqa: PTH208
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -12,7 +12,7 @@ import pytest
 from cxr_infer.storage.directory_output import OutputDirectory
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.protocols import State
-from cxr_infer.storage.record_files import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 from tests.conftest import COMMAND, tree
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
@@ -51,19 +51,19 @@ def test_results_of_the_first_versions_are_known_by_their_sums(tmp_path: Path) -
     target.write_bytes(b"result")
     line = '{{"name": "a.png", "source": "{}", "made_by": "{}", "result": "{}"}}\n'
     text = line.format(SOURCE.hex(), MADE_BY.hex(), digest(b"result").hex())
-    (tmp_path / MANIFEST).write_text(text)
+    (tmp_path / LEDGER).write_text(text)
     with OutputDirectory(tmp_path, MADE_BY) as output:
         assert output.state("a.png", target) is State.FINISHED
         target.write_bytes(b"")
         assert output.state("a.png", target) is State.FOREIGN
         target.write_bytes(b"result")
-    assert (tmp_path / MANIFEST).read_text() == text
+    assert (tmp_path / LEDGER).read_text() == text
 
 
 def test_records_that_are_none_harm_nobody(tmp_path: Path) -> None:
     lines = [b"[" * 100_000, b'{"name": "a", "source": 1}', b'{"name": [], "source": "", "made_by": "", "result": ""}']
     lines += [b'{"name": "a", "source": "", "made_by": "", "result": "", "size": %d}' % (1 << 70), b"\0" * 5000]
-    (tmp_path / MANIFEST).write_bytes(b"\n".join(lines))
+    (tmp_path / LEDGER).write_bytes(b"\n".join(lines))
     with OutputDirectory(tmp_path, MADE_BY) as output:
         output.write("a", tmp_path / "a", SOURCE, b"result")
         assert output.state("a", tmp_path / "a") is State.FINISHED
@@ -75,13 +75,13 @@ def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
 
     assert denoised().returncode == 0
     out = xrays.with_name("x-denoised")
-    before = tree(out, manifest=True)
+    before = tree(out, ledger=True)
     (out / "a.png").write_bytes(before["a.png"][:-20])
     again = denoised()
     assert again.returncode == 0, again.stderr
     assert "having been cut short: a.png" in again.stderr
     assert "1 denoised, 1 skipped" in again.stdout
-    assert tree(out, manifest=True) == before
+    assert tree(out, ledger=True) == before
     (out / "a.png").write_bytes(before["sub/b.png"] + b"edited")
     (out / "sub" / "b.png").write_bytes(b"not ours")
     kept = denoised()

@@ -18,7 +18,7 @@ from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.directory_output import OutputDirectory
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.protocols import State
-from cxr_infer.storage.record_files import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 from tests.infer.formats.dicom.dicom_files import encoded, secondary
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
@@ -73,9 +73,9 @@ def test_a_line_without_its_result_is_not_believed(tmp_path: Path) -> None:
     target = tmp_path / "a.png"
     with OutputDirectory(tmp_path, MADE_BY) as output:
         output.write("a.png", target, SOURCE, b"first")
-        manifest = (tmp_path / MANIFEST).read_bytes()
+        ledger = (tmp_path / LEDGER).read_bytes()
     target.write_bytes(b"something else")
-    (tmp_path / MANIFEST).write_bytes(manifest)
+    (tmp_path / LEDGER).write_bytes(ledger)
     with OutputDirectory(tmp_path, MADE_BY) as output:
         assert output.state("a.png", target) is State.FOREIGN
 
@@ -87,12 +87,12 @@ def test_what_was_announced_but_never_came_does_not_hide_what_is_there(tmp_path:
         output.write("a.png", target, SOURCE, b"older")
     with OutputDirectory(tmp_path, digest(b"other settings")) as output:
         output.write("a.png", target, SOURCE, b"newer")
-        lines = (tmp_path / MANIFEST).read_bytes()
+        lines = (tmp_path / LEDGER).read_bytes()
     target.write_bytes(b"older")
-    (tmp_path / MANIFEST).write_bytes(lines)
+    (tmp_path / LEDGER).write_bytes(lines)
     with OutputDirectory(tmp_path, MADE_BY) as output:
         assert output.state("a.png", target) is State.FINISHED
-    assert (tmp_path / MANIFEST).read_bytes().count(b"\n") == 1
+    assert (tmp_path / LEDGER).read_bytes().count(b"\n") == 1
 
 
 def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_debris_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     with OutputDirectory(tmp_path, MADE_BY) as output:
         output.write("sub/a.png", tmp_path / "sub" / "a.png", SOURCE, b"result")
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {MANIFEST, "mine.part", "sub/a.png"}
+    assert left == {LEDGER, "mine.part", "sub/a.png"}
 
 
 def test_names_that_are_one_file_on_that_disk_do_not_replace_each_other(tmp_path: Path) -> None:
