@@ -156,7 +156,7 @@ def file_command(
     reading = ReadOptions(max_pixels, white, invert)
     job = jobs.single_job(source, target, overwrite=overwrite)
     loaded = load_model(model, precision=precision, threads=threads)
-    summary, shown = Summary(), terminal.Shown()
+    summary, shown = Summary(), terminal.ShownResults()
     result = pipeline.denoise_file(job, loaded, settings, reading)
     summary.add(result)
     shown.add(result)

@@ -74,7 +74,7 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
             stopped=stopped,
             engine=worked_by,
         )
-        summary, shown = Summary(), terminal.Shown()
+        summary, shown = Summary(), terminal.ShownResults()
         with progress_over(len(plan.names) + len(plan.problems) + len(plan.ignored), "denoising", asked.quiet) as seen:
             for result in results:
                 for collect in (summary.add, shown.add, seen, reports.add):
@@ -127,7 +127,7 @@ def _write_reports(
     reports.write(head, tuple(folders), summary, measured=measured, interrupted=stopped())
 
 
-def _end(shown: terminal.Shown, summary: Summary, reports: Reports, stopped: StopRequest, out: str) -> None:
+def _end(shown: terminal.ShownResults, summary: Summary, reports: Reports, stopped: StopRequest, out: str) -> None:
     """The last words on stderr, and the status."""
     if shown.cut_short:
         terminal.print_note(f"done again in {out}, having been cut short: {shown.cut_short}")

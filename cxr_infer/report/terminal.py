@@ -69,7 +69,7 @@ class Named:
             self._first.append(name)
 
 
-class Shown:
+class ShownResults:
     """The results that the table shows: all of a short run, the worst of a long one. Never more than a screenful."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Shown:
         return self._lowest_psnr or self._most_mottle
 
 
-def print_results(results: Shown, summary: Summary, title: str) -> None:
+def print_results(results: ShownResults, summary: Summary, title: str) -> None:
     """The metrics table: every file of a short run, the worst of a long one, then totals and means."""
     console = stdout_console()
     if results.done:

@@ -17,7 +17,7 @@ from cxr_infer.report.html.markup import row
 from cxr_infer.report.html.statistics import statistics_of
 from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, UNSURE, noise_figures, why_left
 from cxr_infer.report.results import DONE, FileResult, Summary
-from cxr_infer.report.terminal import Shown, mottle_words, photons_words, print_results
+from cxr_infer.report.terminal import ShownResults, mottle_words, photons_words, print_results
 from tests.conftest import Run
 from tests.infer.imaging.noise import DETECTORS, exposed, stored
 
@@ -103,7 +103,7 @@ def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.Capture
 def test_no_figure_is_cut_on_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
 ) -> None:
-    summary, shown = Summary(), Shown()
+    summary, shown = Summary(), ShownResults()
     result = replace(result_of(mottle(37.3), mottle(10.8)), name="phantom-1.png", width=3000, height=2500, bits=16)
     result = replace(result, psnr=34.12, ssim=0.9123, mse=0.00039, milliseconds=1234, megapixels_per_second=6.08)
     summary.add(result)
