@@ -52,7 +52,7 @@ FILE_COUNTS = (10, 100, 1000)
 SMALL = 256  # px, of the images of the growth with the number of files
 TINY = 64  # px, of the image of the start-up
 SLOW = frozenset({peers.BM3D, peers.DNCNN})  # timed on one image a round
-OURS = {"cxr-infer dir": "auto", "cxr-infer dir, fp32": "fp32"}  # shown name -> --precision
+OUR_COMMANDS = {"cxr-infer dir": "auto", "cxr-infer dir, fp32": "fp32"}  # shown name -> --precision
 DECODING, ENCODING = "reading the PNG", "writing the PNG"
 EVERYTHING_IN_TURN = "reading, bare int8, writing, in turn"
 
@@ -139,7 +139,7 @@ def side_by_side(
 
     with working_peers(names, report.threads) as timed:
         for turn in range(rounds):
-            for name, precision in OURS.items():
+            for name, precision in OUR_COMMANDS.items():
                 done = run_cli(source, work / precision, report.threads, "--precision", precision)
                 note(name, done.seconds, done.megapixels)
                 report.peak[name] = max(report.peak.get(name, 0.0), done.peak)
@@ -156,7 +156,7 @@ def side_by_side(
                         truth = to_unit(clean[file][part, part])
                         figures.setdefault(name, []).append(psnr(truth, to_unit(timing.result)))
             say(f"round {turn + 1} of {rounds}: " + ", ".join(f"{n} {1e3 * t[-1]:.0f} ms/MP" for n, t in times.items()))
-    for name, precision in OURS.items():
+    for name, precision in OUR_COMMANDS.items():
         results = (read_gray(work / precision / file) for file in clean)
         figures[name] = [
             psnr(to_unit(truth), to_unit(result)) for truth, result in zip(clean.values(), results, strict=True)
@@ -237,7 +237,7 @@ def start_up(clean: ByteImage, work: Path, rounds: int, threads: int) -> dict[st
 
 def to_markdown(report: Report) -> str:
     """The tables, ready for the README."""
-    ours = next(iter(OURS))
+    ours = next(iter(OUR_COMMANDS))
     rows = []
     for name, seconds in sorted(report.seconds.items(), key=lambda item: item[1]):
         found, memory = report.psnr.get(name), report.peak.get(name)

@@ -32,8 +32,8 @@ PACKAGES = {
     "az": "'cxr-infer[cloud]' adlfs",
     "memory": "'cxr-infer[cloud]'",  # of this process; for tests
 }
-OURS = ".cxr-infer"  # the folder of records in an output
-MARK = f"{OURS}/output.json"
+RECORDS_FOLDER = ".cxr-infer"  # the folder of records in an output
+MARK = f"{RECORDS_FOLDER}/output.json"
 CHECK = "check the URL and the credentials in the environment or the store's own files"
 PAGE = 1000  # names, the most that S3 gives at once
 
@@ -277,7 +277,7 @@ def _run_line(run: str | None) -> bytes:
 
 def _record_of(name: str) -> str:
     """The name of the record object of a result."""
-    return f"{OURS}/results/{digest(name.encode('utf-8', 'surrogatepass')).hex()}.jsonl"
+    return f"{RECORDS_FOLDER}/results/{digest(name.encode('utf-8', 'surrogatepass')).hex()}.jsonl"
 
 
 def _hidden_part(name: str) -> str | None:

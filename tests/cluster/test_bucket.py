@@ -18,7 +18,7 @@ from cxr_infer.batch.pipeline import denoise_files
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
 from cxr_infer.formats.registry import output_name
 from cxr_infer.model.denoiser import Model, load_model
-from cxr_infer.storage.bucket import MARK, OURS, BucketOutput
+from cxr_infer.storage.bucket import MARK, RECORDS_FOLDER, BucketOutput
 from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.opening import default_output, open_storage
@@ -287,7 +287,7 @@ def test_a_result_is_finished_for_the_same_maker_only(memory: Any) -> None:
     assert output().state("sub/a.png", target) is State.FINISHED
     memory.pipe_file("/out/sub/a.png", b"edited")
     assert output().state("sub/a.png", target) is State.FOREIGN
-    assert {name.split("/")[2] for name in memory.find("/out")} == {"sub", OURS}
+    assert {name.split("/")[2] for name in memory.find("/out")} == {"sub", RECORDS_FOLDER}
     assert memory.exists(f"/out/{MARK}")
 
 

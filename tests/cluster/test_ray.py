@@ -29,7 +29,7 @@ RAY = str(Path(sys.executable).with_name("ray"))
 # of images as small as these the estimate of noise is unsure, which is said once
 UNSURE_NOTE = re.compile(r"^note: \S+: noise and structure could not be told apart.*\(said once\)\n", re.MULTILINE)
 PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|left alone, .*)\n")  # and what else the local engine says
-LOST, SPARED = "001.tif", "100.png"  # whose actors are killed every time, and once
+KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # whose actors are killed every time, and once
 # actors of which only the first that is asked has anything to tell
 ONE_WORKS = """
 import time
@@ -165,7 +165,11 @@ def client(cluster: Cluster) -> Iterator[Cluster]:
 def bereft(cluster: Cluster, many: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What became of each image where actors were killed, and where that is."""
     place = tmp_path_factory.mktemp("bereft")
-    done = ended(cluster.started(sys.executable, "-c", BEREFT, cluster.address, SPARED, LOST, many / "1", few, place))
+    done = ended(
+        cluster.started(
+            sys.executable, "-c", BEREFT, cluster.address, KILLED_ONCE, KILLED_ALWAYS, many / "1", few, place
+        )
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)  # Ray says nothing beside it
     return {**found, "place": place}
@@ -220,7 +224,7 @@ def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, t
 
 
 def test_what_a_killed_actor_had_is_done_by_others(bereft: dict[str, Any], whole: Path) -> None:
-    """It was killed when a few results of its handful were there, of which it had told nobody."""
+    """It was killed when a few results of its block were there, of which it had told nobody."""
     out = bereft["place"] / "once"
     assert (bereft["place"] / "killed").exists()
     assert sorted((name, status) for name, status, _ in bereft["once"]) == sorted(
@@ -237,10 +241,10 @@ def test_an_image_that_ends_its_actor_every_time_fails_alone(bereft: dict[str, A
     results = {name: (status, message) for name, status, message in bereft["always"]}
     assert len(results) == len(bereft["always"])
     assert results.keys() == {path.name for path in few.iterdir()}
-    status, message = results.pop(LOST)
+    status, message = results.pop(KILLED_ALWAYS)
     assert (status, message) == (
         "failed",
-        f"{few / LOST}: its worker was lost each time; is it too large for the memory?",
+        f"{few / KILLED_ALWAYS}: its worker was lost each time; is it too large for the memory?",
     )
     assert {status for status, _ in results.values()} == {"done"}
     found = contents(bereft["place"] / "always")
