@@ -330,7 +330,7 @@ def test_a_result_appears_once_it_and_its_line_are_on_the_disk(tmp_path: Path, n
 @needs_root
 def test_a_read_only_installation(xrays: Path, tmp_path: Path) -> None:
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
-    package = Path(read_gray.__code__.co_filename).parent.parent
+    package = Path(read_gray.__code__.co_filename).parents[2]
     isolated = ["unshare", "-m", "bash", "-c", script, "-", str(package)]
     out = tmp_path / "out"
     done = subprocess.run(
