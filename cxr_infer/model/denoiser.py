@@ -9,12 +9,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle, repair_wrapped
 from cxr_infer.imaging.tiling import Grid, plan_axis, plan_windows, predict_in_windows
-from cxr_infer.model.card import DENOISED, MODEL_NAMES, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.model.card import MODEL_NAMES, ModelCard
 from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.installed import AUTO, is_intact, model_path
 from cxr_infer.model.session import card_of, check_result, first_line, open_session, read_model, run, try_on_small_image
@@ -34,6 +34,16 @@ class Model:
     sha256: str  # hex, of the file
     session: Any  # onnxruntime.InferenceSession, which carries no types
 
+    @staticmethod
+    def open(content: bytes, path: Path, threads: int | None = None) -> Model:
+        """A model from the bytes of an ONNX file, which `read_model` has looked into.
+
+        path: of that file, for messages and for `path`. threads: None for as many as this process may use.
+        Raises ModelError where it cannot be loaded, or is no denoiser by its inputs and outputs.
+        """
+        session = open_session(content, path, available_cpus() if threads is None else threads)
+        return Model(card_of(session, path), path, hashlib.sha256(content).hexdigest(), session)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the file itself, so that what another process loads is the same wherever it runs.
 
@@ -43,7 +53,7 @@ class Model:
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ModelError(f"{self.path}: was changed since it was loaded; load it again")
         threads = self.session.get_session_options().intra_op_num_threads
-        return _reopened, (content, self.card, self.path, self.sha256, threads)
+        return Model.open, (content, self.path, threads)
 
     @property
     def title(self) -> str:
@@ -98,12 +108,14 @@ class Model:
             return denoised
         return image + np.float32(settings.strength) * (denoised - image)
 
-    def _run(self, windows: FloatImage, level: float) -> FloatImage:
-        feed: dict[str, NDArray[np.float32]] = {NOISY: windows}
-        if self.card.told_noise_level:
-            feed[NOISE_LEVEL] = np.full(len(windows), level, dtype=np.float32)
+    def run(self, windows: NDArray[np.float32], level: ArrayLike) -> NDArray[np.float32]:
+        """The network by itself: (N, 1, H, W) float32 in [0, 1] -> the same, not clipped.
+
+        level: of the noise, see `ModelCard.feed`. Raises ModelError where onnxruntime fails, or gives values that are
+        not finite or of another shape.
+        """
         try:
-            result = np.asarray(run(self.session, DENOISED, feed), dtype=np.float32)
+            result = np.asarray(run(self.session, self.card.feed(windows, level)), dtype=np.float32)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise ModelError(
                 f"{self.path}: onnxruntime failed on a window of {windows.shape[-2:]}: {first_line(error)}"
@@ -115,13 +127,13 @@ class Model:
         level = (mottle or estimate_mottle(image)).level if self.card.told_noise_level else 0.0
         grid = self.grid((image.shape[0], image.shape[1]), settings)
         batch = max(1, self._affordable(settings) // grid.window_pixels)
-        denoised = predict_in_windows(image, lambda windows: self._run(windows, level), grid, batch)
+        denoised = predict_in_windows(image, lambda windows: self.run(windows, level), grid, batch)
         return np.clip(denoised, 0, 1, out=denoised)
 
     def _whole(self, image: FloatImage) -> FloatImage:
         resized = _resize(image, self.card.size or 0, self.card.size or 0)
         level = estimate_mottle(resized).level if self.card.told_noise_level else 0.0
-        return np.clip(_resize(self._run(resized[None, None], level)[0, 0], *image.shape), 0, 1)
+        return np.clip(_resize(self.run(resized[None, None], level)[0, 0], *image.shape), 0, 1)
 
 
 def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
@@ -130,10 +142,6 @@ def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
     shrinks = height * width < image.size
     mode = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.float32)
-
-
-def _reopened(content: bytes, card: ModelCard, path: Path, digest: str, threads: int) -> Model:
-    return Model(card, path, digest, open_session(content, path, threads))
 
 
 def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: int | None = None) -> Model:
@@ -150,12 +158,10 @@ def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: i
     if threads is not None and threads < 1:
         raise UsageError(f"threads {threads} is too few; use 1 or more")
     content = read_model(path)
-    digest = hashlib.sha256(content).hexdigest()
     shipped = str(name) in MODEL_NAMES
-    if shipped and not is_intact(path, digest):
+    if shipped and not is_intact(path, hashlib.sha256(content).hexdigest()):
         raise ModelError(f"{path}: does not match the SHA-256 of its card; reinstall cxr-infer")
-    session = open_session(content, path, threads if threads is not None else available_cpus())
-    card = card_of(session, path)
+    model = Model.open(content, path, threads)
     if not shipped:
-        try_on_small_image(session, card, path)
-    return Model(card, path, digest, session)
+        try_on_small_image(model.session, model.card, path)
+    return model
