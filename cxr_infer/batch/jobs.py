@@ -9,9 +9,14 @@ from pathlib import Path
 
 from cxr_infer.errors import UsageError
 from cxr_infer.folder import is_link, not_plain
-from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
-from cxr_infer.formats.readers import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
-from cxr_infer.formats.registry import DICOM_SUFFIXES, READABLE_SUFFIXES, result_name
+from cxr_infer.formats.registry import (
+    READABLE_SUFFIXES,
+    SIGNATURE_LENGTH,
+    can_be_result,
+    is_lossy,
+    keeps_name,
+    result_name,
+)
 from cxr_infer.storage.disk_list import DiskList
 from cxr_infer.storage.listing import Listing
 from cxr_infer.storage.protocols import Storage
@@ -52,7 +57,7 @@ def job_of(name: str, source: Storage, out: Storage) -> Job:
 
 def by_content(job: Job, content: bytes) -> Job:
     """The job of what an image turned out to be: DICOM stays DICOM, so that it keeps its name, be it that of a JPEG."""
-    return replace(job, target=job.target.with_name(job.source.name)) if is_dicom(content[:DICOM_HEAD]) else job
+    return replace(job, target=job.target.with_name(job.source.name)) if keeps_name(content[:SIGNATURE_LENGTH]) else job
 
 
 def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
@@ -77,8 +82,8 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
 
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
     """The job of one image. Raises UsageError where the target is the source, exists or is of a lossy kind."""
-    unlike = target.suffix.lower() not in LOSSLESS_SUFFIXES | DICOM_SUFFIXES and target.suffix != source.suffix
-    if unlike or target.suffix.lower() in LOSSY_SUFFIXES:
+    unlike = not can_be_result(target.suffix) and target.suffix != source.suffix
+    if unlike or is_lossy(target.suffix):
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")
     require_other(target, "OUT", IN=source)
     require_free(target, overwrite, "another name")

@@ -19,8 +19,8 @@ from cxr_infer.batch.references import compare_with_reference
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
-from cxr_infer.formats.readers import most_bytes
-from cxr_infer.formats.registry import output_name, read_radiograph
+from cxr_infer.formats.readers import most_bytes, read_radiograph
+from cxr_infer.formats.registry import output_name
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
 from cxr_infer.model.address_space import lacks_memory
 from cxr_infer.model.denoiser import Model

@@ -12,8 +12,7 @@ from cxr_infer.batch.jobs import require_free, require_other
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import read_content
 from cxr_infer.formats.radiograph import Radiograph
-from cxr_infer.formats.readers import most_bytes, write_image
-from cxr_infer.formats.registry import read_radiograph
+from cxr_infer.formats.readers import most_bytes, read_radiograph, write_image
 from cxr_infer.imaging.figure import Panel, describe, draw_figure
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.pixels import from_unit, to_unit

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
-from cxr_infer.formats.registry import XRAY_HEAD, is_xray
+from cxr_infer.formats.registry import SIGNATURE_LENGTH, is_xray
 from cxr_infer.storage.claims import Claims
 from cxr_infer.storage.ledger import Entry, digest, parse_line, starts_of
 from cxr_infer.storage.listing import Listing, named_image
@@ -94,7 +94,7 @@ class Bucket:
         """Objects whose name says nothing are looked into, all of a page at once."""
         unknown = [name for name in names if not named_image(name)]
         paths = [self._key(name) for name in unknown]
-        heads = self.files.cat_ranges(paths, 0, XRAY_HEAD, on_error="return") if paths else []
+        heads = self.files.cat_ranges(paths, 0, SIGNATURE_LENGTH, on_error="return") if paths else []
         xrays = {name for name, head in zip(unknown, heads, strict=True) if isinstance(head, bytes) and is_xray(head)}
         for name in names:
             listing.file(name, partial(xrays.__contains__, name))

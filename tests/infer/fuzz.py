@@ -15,7 +15,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from cxr_infer.errors import CxrError, ImageError
-from cxr_infer.formats.registry import read_radiograph
+from cxr_infer.formats.readers import read_radiograph
 from cxr_infer.settings import ReadOptions
 from tests.infer.formats.dicom.dicom_files import PROVENANCE, in_every_syntax
 from tests.infer.torture import all_cases

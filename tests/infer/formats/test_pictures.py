@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.picture import Picture, chunk, with_chunks
+from cxr_infer.formats.picture import Picture
+from cxr_infer.formats.png import chunk, with_chunks
 from cxr_infer.formats.readers import read_picture, write_image
 from cxr_infer.imaging.likeness import bands, looks_drawn
 from cxr_infer.imaging.metrics import psnr

@@ -63,17 +63,17 @@ def test_pictures_stand_upright(orientation: int) -> None:
     picture = Image.fromarray(pixels)
     picture.getexif()[0x0112] = orientation
     expected = np.asarray(ImageOps.exif_transpose(picture))
-    np.testing.assert_array_equal(view(replace(Picture(pixels, ".png"), orientation=orientation)).whole, expected)
+    np.testing.assert_array_equal(view(replace(Picture(pixels), orientation=orientation)).whole, expected)
     assert orientation in TURNED or orientation == 1
 
 
 def test_large_images_are_shown_smaller_and_small_ones_as_they_are(noisy_bytes: NDArray[np.uint8]) -> None:
-    small = view(Picture(noisy_bytes, ".png"))
+    small = view(Picture(noisy_bytes))
     np.testing.assert_array_equal(small.whole, noisy_bytes)
     assert small.detail is None
-    assert view(Picture(np.zeros((3000, 1500), np.uint8), ".png")).whole.shape == (SIDE, SIDE // 2)
-    assert view(Picture(np.zeros((30_000, 1), np.uint8), ".png")).whole.shape == (SIDE, 1)
-    twelve = Picture(np.full((4, 4), 4095, np.uint16), ".png", white=4095)
+    assert view(Picture(np.zeros((3000, 1500), np.uint8))).whole.shape == (SIDE, SIDE // 2)
+    assert view(Picture(np.zeros((30_000, 1), np.uint8))).whole.shape == (SIDE, 1)
+    twelve = Picture(np.full((4, 4), 4095, np.uint16), white=4095)
     assert view(twelve).whole.min() == 255
 
 
@@ -81,14 +81,14 @@ def test_large_images_are_shown_smaller_and_small_ones_as_they_are(noisy_bytes: 
 def test_a_detail_of_a_large_image_is_shown_as_it_is(noisy_bytes: NDArray[np.uint8], orientation: int) -> None:
     pixels = np.full((1500, 1300), 90, np.uint8)
     pixels[700:956, 900:1156] = noisy_bytes
-    seen = view(replace(Picture(pixels, ".png"), orientation=orientation))
+    seen = view(replace(Picture(pixels), orientation=orientation))
     assert seen.place is not None
     row, column = seen.place
     expected = pixels[row : row + DETAIL, column : column + DETAIL]
     np.testing.assert_array_equal(seen.detail, np.rot90(expected, -1) if orientation == 6 else expected)
     assert row < 828 < row + DETAIL
     assert column < 1028 < column + DETAIL
-    after = view(replace(Picture(pixels // 2, ".png"), orientation=orientation), place=seen.place)
+    after = view(replace(Picture(pixels // 2), orientation=orientation), place=seen.place)
     pairs = paired(seen, after)
     assert pairs.detail is not None
     np.testing.assert_array_equal(pairs.detail.after, pairs.detail.before // 2)
