@@ -25,6 +25,7 @@ import cv2
 from cxr_infer.batch.jobs import Plan, job_of
 from cxr_infer.batch.pipeline import Engine, Run, denoise_jobs, not_begun
 from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.model.installed import model_path
@@ -128,7 +129,7 @@ def on_ray(address: str | None, threads: int | None) -> contextlib.AbstractConte
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
-        raise UsageError("--engine ray needs pip install 'cxr-infer[ray]'") from error
+        raise UsageError(f"--engine ray needs {install_command('ray')}") from error
     return _engine(address, threads or 1)
 
 

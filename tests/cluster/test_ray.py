@@ -304,11 +304,3 @@ def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], probl
     assert problem in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_without_the_extra_one_line_installs_it(many: Path) -> None:
-    code = "import sys; sys.modules['ray'] = None; from cxr_infer.cli.commands import main; main()"
-    command = [sys.executable, "-c", code, "dir", str(many), "--engine", "ray"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "error: --engine ray needs pip install 'cxr-infer[ray]'\n"

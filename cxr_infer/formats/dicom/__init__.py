@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 from cxr_infer.errors import ImageError
+from cxr_infer.extras import install_command
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.settings import ReadOptions
 
@@ -66,5 +67,5 @@ def read_dicom(path: Path, content: bytes, reading: ReadOptions) -> Radiograph:
     try:
         from cxr_infer.formats.dicom.reader import read
     except ImportError as error:
-        raise ImageError(f"{path}: a DICOM file; reading it needs pip install 'cxr-infer[dicom]'") from error
+        raise ImageError(f"{path}: a DICOM file; reading it needs {install_command('dicom')}") from error
     return read(path, content, reading)
