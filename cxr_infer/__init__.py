@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cxr_infer.model.denoiser import Model, denoise, load_model
     from cxr_infer.settings import ReadOptions, Settings
 
-__version__ = "0.1.0"
+__version__ = "0.13.0"
 __all__ = [
     "CxrError",
     "DataError",
