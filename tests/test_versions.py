@@ -16,10 +16,10 @@ import pydicom
 import pytest
 
 from cxr_infer import __version__
-from cxr_infer.model_card import MODEL_NAMES
-from cxr_infer.radiograph import METHOD
+from cxr_infer.formats.radiograph import METHOD
+from cxr_infer.model.card import MODEL_NAMES
 from tests.conftest import REPOSITORY, Run
-from tests.infer.dicom_files import RAMP, computed, encoded, stored
+from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, stored
 
 DIGITS = 16  # of a SHA-256 in the tables, as many as `cxr-infer models` shows
 UNRELEASED = "unreleased"

@@ -40,6 +40,7 @@ AN_ACTOR = 2000  # images of a data set for each actor, for whose names there mu
 LEAST, MOST = 50_000, 2_000_000  # images of a data set, for which actors are started anew
 RETRIES = 3  # of a handful whose actor was lost; then of each of its images
 KNOCKING = 10.0  # s
+LOG = logging.getLogger(__name__)
 LOST = "its worker was lost each time; is it too large for the memory?"
 
 
@@ -140,6 +141,7 @@ def _engine(address: str | None, threads: int) -> Iterator[Engine]:
 
     with _connected(address):
         actors = _actors(threads)
+        LOG.info("%s actors of %s threads", actors, threads)
         yield engine
 
 

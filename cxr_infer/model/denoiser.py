@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from cxr_infer.settings import ReadOptions, Settings
 FloatImage = NDArray[np.float32]
 
 MEGABYTE = 1_000_000
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,9 @@ def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: i
     shipped = str(name) in MODEL_NAMES
     if shipped and not is_intact(path, digest):
         raise ModelError(f"{path}: does not match the SHA-256 of its card; reinstall cxr-infer")
-    session = open_session(content, path, threads if threads is not None else available_cpus())
+    threads = threads if threads is not None else available_cpus()
+    LOG.info("model file %s, %s bytes, %s threads", path, len(content), threads)
+    session = open_session(content, path, threads)
     card = card_of(session, path)
     if not shipped:
         try_on_small_image(session, card, path)
