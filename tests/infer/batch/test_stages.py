@@ -19,7 +19,7 @@ def test_results_come_in_order_whatever_the_stages_take() -> None:
 
 
 def test_the_stages_overlap() -> None:
-    meeting = threading.Barrier(3, timeout=20)  # passed only where all three stages are at work at once
+    meeting = threading.Barrier(3, timeout=240)  # passed only where all three stages are at work at once
 
     def meet(value: int) -> int:
         if value == 2:  # being read
@@ -77,7 +77,7 @@ def test_an_exception_ends_the_iteration_and_leaves_no_thread(stage: int) -> Non
     before = set(threading.enumerate())  # others of the process may end meanwhile
     with pytest.raises(ZeroDivisionError):
         list(in_stages(range(100), *stages))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not before.issuperset(threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert before.issuperset(threading.enumerate())
