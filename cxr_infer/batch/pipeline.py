@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -17,6 +18,7 @@ from cxr_infer.batch.jobs import Job, Plan, by_content
 from cxr_infer.batch.overlap import overlapped
 from cxr_infer.batch.references import compare_with_reference
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
+from cxr_infer.faults import Traceback, fault_line, traceback_of
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph
@@ -43,6 +45,7 @@ from cxr_infer.storage.protocols import Output, State, Storage
 from cxr_infer.version import __version__
 
 TOO_LARGE = "too large for this machine's memory"
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Show: TypeAlias = Callable[[FileResult, Pairs], None]
@@ -74,10 +77,16 @@ def denoise_files(
     """
     run = BatchRun(model, settings or Settings(), reading or ReadOptions(), reference, overwrite, show is not None)
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
+    LOG.info("%s images in %s, results in %s", len(plan.names), plan.source.shown, plan.out.shown)
+    LOG.info("model %s, SHA-256 %s, %s, %s", model.title, model.sha256, run.settings, run.reading)
     with plan.out.output(run.made_by, plan.shard) as output:
-        yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
-        yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
-        yield from (engine or partial(in_this_process, show=show))(plan, run, output, stopped)
+        unread = chain(
+            (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems),
+            (FileResult(name, IGNORED, reason) for name, reason in plan.ignored),
+        )
+        for result in chain(unread, (engine or partial(in_this_process, show=show))(plan, run, output, stopped)):
+            _log(result)
+            yield result
 
 
 def in_this_process(
@@ -111,6 +120,13 @@ def denoise_jobs(
         yield result
 
 
+def _log(result: FileResult) -> None:
+    level = logging.WARNING if result.status == FAILED else logging.DEBUG
+    LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {result.milliseconds or 0:.0f} ms")
+    if result.traceback is not None:
+        LOG.error("%s: %s", result.name, Traceback(result.traceback))
+
+
 def not_begun(name: str) -> FileResult:
     return FileResult(name, PENDING, "the run was stopped before it")
 
@@ -120,6 +136,7 @@ def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOption
     reading = reading or ReadOptions()
     run = BatchRun(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
+    LOG.debug("%s: is read", job.name)
     content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
@@ -196,6 +213,7 @@ class _Steps:
 
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
+        LOG.debug("%s: is read", job.name)
         content = self.source.read(job.name, most_bytes(self.run.reading))
         job = by_content(job, content)
         self._check_target(job)
@@ -240,6 +258,7 @@ class _Steps:
 
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
+        LOG.debug("%s: is written", item.job.name)
         content = item.result.encode(self.run.provenance)
         with self._noticing_loss():
             self.output.write(item.job.name, item.job.target, item.digest, content)
@@ -258,18 +277,17 @@ def _guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
     except NoRadiograph as error:
         return FileResult(job.name, IGNORED, str(error).removeprefix(f"{job.source}: "))
     except CxrError as error:
+        LOG.debug("%s: %s", job.name, traceback_of(error))
         message = str(error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
     except OSError as error:
+        LOG.debug("%s: %s", job.name, traceback_of(error))
         return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
-    except cv2.error as error:
-        lack = error.code == cv2.Error.StsNoMem
-        return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
     except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
-        if lacks_memory(error):
+        if lacks_memory(error) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
             return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
-        reason = f"{type(error).__name__} in {step.__qualname__}, which is a fault of cxr-infer; please report it"
-        return FileResult(job.name, FAILED, f"{job.source}: {reason}")
+        line = f"{job.source}: {fault_line(error)}"
+        return FileResult(job.name, FAILED, line, traceback=traceback_of(error))
 
 
 def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: float) -> _Read:
@@ -280,6 +298,8 @@ def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: f
 
 def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     started = time.perf_counter()
+    height, width = item.radiograph.pixels.shape
+    LOG.debug("%s: is denoised, %s x %s px of %s bits", item.job.name, width, height, item.radiograph.bits)
     unit = item.radiograph.unit()
     result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started

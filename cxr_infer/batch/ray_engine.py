@@ -25,6 +25,7 @@ import cv2
 from cxr_infer.batch.jobs import Plan, job_of
 from cxr_infer.batch.pipeline import BatchRun, Engine, denoise_jobs, not_begun
 from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.model.installed import model_path
@@ -40,6 +41,7 @@ IMAGES_PER_ACTOR = 2000  # images of a data set for each actor, for whose names 
 LEAST_IMAGES, MOST_IMAGES = 50_000, 2_000_000  # images of a data set, for which actors are started anew
 RETRIES = 3  # of a block whose actor was lost; then of each of its images
 CONNECT_TIMEOUT = 10.0  # s
+LOG = logging.getLogger(__name__)
 WORKER_LOST = "its worker was lost each time; is it too large for the memory?"
 
 
@@ -129,7 +131,7 @@ def on_ray(address: str | None, threads: int | None) -> contextlib.AbstractConte
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
-        raise UsageError("--engine ray needs pip install 'cxr-infer[ray]'") from error
+        raise UsageError(f"--engine ray needs {install_command('ray')}") from error
     return _engine(address, threads or 1)
 
 
@@ -140,6 +142,7 @@ def _engine(address: str | None, threads: int) -> Iterator[Engine]:
 
     with _connected(address):
         actors = _actors(threads)
+        LOG.info("%s actors of %s threads", actors, threads)
         yield engine
 
 

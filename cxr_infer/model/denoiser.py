@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from cxr_infer.settings import Settings
 FloatImage = NDArray[np.float32]
 
 MEGABYTE = 1_000_000
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: i
     if shipped and not is_intact(path, hashlib.sha256(content).hexdigest()):
         raise ModelError(f"{path}: does not match the SHA-256 of its card; reinstall cxr-infer")
     model = Model.open(content, path, threads)
+    LOG.info("model file %s, %s bytes", path, len(content))
     if not shipped:
         try_on_small_image(model.session, model.card, path)
     return model

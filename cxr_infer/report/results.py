@@ -53,6 +53,7 @@ class FileResult:
     outside_window: float | None = None  # share of the pixels that the file's own window shows black or white
     milliseconds: float | None = None  # reading, denoising and writing, waiting left out
     megapixels_per_second: float | None = None
+    traceback: str | None = None  # of the exception that it failed with, where nobody foresaw that
 
     @property
     def correlation(self) -> float | None:

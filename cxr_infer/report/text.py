@@ -6,6 +6,8 @@ import unicodedata
 
 import typer
 
+from cxr_infer.faults import LOG, ON_STDERR_ANYWAY
+
 # control characters move the cursor and colour the screen; format characters reverse what is read; surrogates are bytes
 # of a name that is no text
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -22,5 +24,6 @@ def printable(text: str) -> str:
 
 
 def print_error(text: str) -> None:
-    """One line on stderr, whatever line breaks the text has."""
+    """One line on stderr, whatever line breaks the text has. It is in the log as well."""
+    LOG.error("%s", text, extra={ON_STDERR_ANYWAY: True})
     typer.echo("error: " + printable(" ".join(text.split())), err=True)

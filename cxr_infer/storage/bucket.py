@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
+from cxr_infer.extras import install_command
 from cxr_infer.formats.registry import SIGNATURE_LENGTH, is_xray
 from cxr_infer.storage.claims import Claims
 from cxr_infer.storage.ledger import Entry, digest, parse_line, starts_of
@@ -25,12 +26,12 @@ from cxr_infer.storage.protocols import State
 from cxr_infer.storage.shard import Shard
 from cxr_infer.storage.urls import refuse_secrets, without_secrets
 
-# what to install for a kind of URL
-PACKAGES = {
-    "s3": "'cxr-infer[cloud]'",
-    "gs": "'cxr-infer[cloud]' gcsfs",
-    "az": "'cxr-infer[cloud]' adlfs",
-    "memory": "'cxr-infer[cloud]'",  # of this process; for tests
+# the packages that a kind of URL takes besides those of the extra `cloud`
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "s3": (),
+    "gs": ("gcsfs",),
+    "az": ("adlfs",),
+    "memory": (),  # of this process; for tests
 }
 RECORDS_FOLDER = ".cxr-infer"  # the folder of records in an output
 MARK = f"{RECORDS_FOLDER}/output.json"
@@ -50,7 +51,7 @@ def open_bucket(url: str, scheme: str) -> Bucket:
 
         files, root = _tried(lambda: url_to_fs(url, use_listings_cache=False), UsageError, url, "cannot be used")
     except ImportError as error:
-        raise UsageError(f"{url}: needs pip install {PACKAGES[scheme]}") from error
+        raise UsageError(f"{url}: needs {install_command('cloud', *PACKAGES[scheme])}") from error
     if not root.strip("/") or url.lower().startswith(f"{scheme}:///"):
         raise UsageError(f"{url}: names no bucket; give {scheme}://BUCKET/PREFIX")
     root = root.rstrip("/") + "/" * (len(url) - len(url.rstrip("/")) - 1)  # of `in//`, `in/`: a folder without a name

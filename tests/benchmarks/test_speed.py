@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,10 @@ def test_the_report_is_tables_and_a_plot(tmp_path: Path, image: NDArray[np.uint8
     report.by_size = speed.growth(image, tmp_path / "sizes", [(32, 32, 2), (64, 64, 1)], 1, 1)
     assert [point.of for point in report.by_size] == [32, 64]
     assert all(p.seconds_a_file > 0 and p.seconds_a_megapixel > 0 and p.peak > 20 for p in report.by_size)
+    started = time.perf_counter()
     report.start_up = speed.start_up(image, tmp_path, 1, 1)
-    assert all(0 < seconds < 30 for seconds in report.start_up.values())
+    assert min(report.start_up.values()) > 0
+    assert max(report.start_up.values()) < time.perf_counter() - started
     text = speed.to_markdown(report)
     assert f"| {peers.NLM} | 2.00 | 2.50 | 21.50 |" in text
     assert "| **cxr-infer dir** | 5.00 | 1.00 |" in text

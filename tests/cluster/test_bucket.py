@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from cxr_infer.storage.opening import default_output, open_storage
 from cxr_infer.storage.protocols import State
 from cxr_infer.storage.urls import without_secrets
 from tests.cluster.conftest import BAD, FILES, S3, contents, ended, records, signalled
-from tests.conftest import Run
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 
@@ -123,7 +120,6 @@ def test_wrong_usage_is_one_line(s3: S3, originals: str, arguments: list[str], p
         ("s3://", "names no bucket"),
         ("s3:///in", "s3:///in: names no bucket; give s3://BUCKET/PREFIX"),
         ("ftp://host/in", "ftp://host/in: unknown kind of URL; use s3://, gs://, az://, file:// or a path"),
-        ("gs://bucket/in", "gs://bucket/in: needs pip install 'cxr-infer[cloud]' gcsfs"),
         ("s3://bucket/in?X-Amz-Signature=hunter2", "must not hold credentials"),
     ],
 )
@@ -163,15 +159,6 @@ def test_wrong_credentials_are_one_line_without_them(s3: S3, originals: str) -> 
     assert done.returncode == 2, done.stderr
     assert "cannot be listed" in done.stderr
     assert "hunter2" not in done.stderr
-
-
-def test_without_the_extra_one_line_installs_it(run: Run, many: Path) -> None:
-    code = "import sys; sys.modules['fsspec'] = None; from cxr_infer.cli.commands import main; main()"
-    for arguments in (["s3://bucket/in"], [many, "--out", "az://container/out"]):
-        done = subprocess.run([sys.executable, "-c", code, "dir", *arguments], capture_output=True, text=True)
-        assert done.returncode == 2
-        assert "needs pip install 'cxr-infer[cloud]'" in done.stderr
-        assert done.stderr.count("\n") == 1
 
 
 def test_what_lies_there_is_found_in_one_request(s3: S3, originals: str) -> None:

@@ -24,6 +24,7 @@ from benchmarks.scale import stop_node
 from cxr_infer.storage.record_files import LEDGER
 from tests.cluster.conftest import S3, contents, ended, records, signalled
 from tests.conftest import COMMAND, Run
+from tests.ports import reserved_port
 
 RAY = str(Path(sys.executable).with_name("ray"))
 # of images as small as these the estimate of noise is unsure, which is said once
@@ -93,12 +94,6 @@ print(json.dumps(dict(once=once, always=always, refused=refused)))
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass(frozen=True)
 class Cluster:
     address: str
@@ -118,7 +113,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(s3: S3) -> Iterator[Cluster]:
     pytest.importorskip("ray")
-    port = free_port()
+    port = reserved_port()
     environment = {**os.environ, **s3.environment, "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     # no processes that might be needed some day
@@ -127,7 +122,7 @@ def cluster(s3: S3) -> Iterator[Cluster]:
     with ExitStack() as stack:
         # Ray's paths hold sockets, whose names must be short
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
-        head = ["--head", f"--port={port}", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}"]
+        head = ["--head", f"--port={port}", f"--ray-client-server-port={reserved_port()}", f"--temp-dir={folder}"]
         head += ["--num-cpus=1", "--include-dashboard=false"]
         for more in (head, ["--num-cpus=2", f"--address=127.0.0.1:{port}"]):
             node = subprocess.Popen(
@@ -145,7 +140,7 @@ def client(cluster: Cluster) -> Iterator[Cluster]:
     Not the one that `ray start` opens: that forks a server for each client, and where other threads are at work as it
     forks, the server hangs.
     """
-    port = free_port()
+    port = reserved_port()
     server = [sys.executable, "-m", "ray.util.client.server", "--mode=legacy", f"--address={cluster.address}"]
     process = subprocess.Popen(
         [*server, "--host=127.0.0.1", f"--port={port}"],
@@ -308,11 +303,3 @@ def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], probl
     assert problem in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_without_the_extra_one_line_installs_it(many: Path) -> None:
-    code = "import sys; sys.modules['ray'] = None; from cxr_infer.cli.commands import main; main()"
-    command = [sys.executable, "-c", code, "dir", str(many), "--engine", "ray"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "error: --engine ray needs pip install 'cxr-infer[ray]'\n"

@@ -19,7 +19,7 @@ PACKAGES = {
 }
 # from below upwards; rooms in one line know nothing of each other
 LAYERS = (
-    ("version", "errors"),
+    ("version", "errors", "extras", "faults"),
     ("settings", "folder"),
     ("files",),
     ("untrusted_json",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxr_infer.errors import ImageError
+from cxr_infer.extras import install_command
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.settings import ReadOptions
 
@@ -19,5 +20,5 @@ def read_dicom(path: Path, content: bytes, reading: ReadOptions) -> Radiograph:
     try:
         from cxr_infer.formats.dicom.reader import read
     except ImportError as error:
-        raise ImageError(f"{path}: a DICOM file; reading it needs pip install 'cxr-infer[dicom]'") from error
+        raise ImageError(f"{path}: a DICOM file; reading it needs {install_command('dicom')}") from error
     return read(path, content, reading)

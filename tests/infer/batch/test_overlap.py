@@ -19,7 +19,7 @@ def test_results_come_in_order_whatever_the_stages_take() -> None:
 
 
 def test_the_stages_overlap() -> None:
-    meeting = threading.Barrier(3, timeout=20)  # passed only where all three steps are at work at once
+    meeting = threading.Barrier(3, timeout=240)  # passed only where all three steps are at work at once
 
     def meet(value: int) -> int:
         if value == 2:  # being read
