@@ -31,12 +31,19 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: its card, its file, and the onnxruntime session."""
+    """A loaded model.
+
+    Attributes:
+        card: What its card says of it.
+        path: Its .onnx file.
+        sha256: Of the file, hexadecimal.
+        session: The onnxruntime.InferenceSession, which carries no types.
+    """
 
     card: ModelCard
     path: Path
-    sha256: str  # hex, of the file
-    session: Any  # onnxruntime.InferenceSession, which carries no types
+    sha256: str
+    session: Any
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the file itself, so that what another process loads is the same wherever it runs.
@@ -141,14 +148,26 @@ def _reopened(content: bytes, card: ModelCard, path: Path, digest: str, threads:
 
 
 def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: int | None = None) -> Model:
-    """Load one of the shipped models, or any ONNX file that keeps the same contract.
+    """Load one of the shipped models, or any ONNX file with the same inputs and outputs.
 
-    name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
-    precision: `fp32`, `int8`, or `auto` for int8 where the model has it and this CPU is made for it.
-    threads: None for as many as CPU affinity and container quota allow.
     A file given by path may come from anybody: it must hold its weights itself, and return a small image of the same
-    shape and finite values in bounded time. Raises ModelError where the file is missing, damaged or of another kind,
-    UsageError for an unknown name or precision.
+    shape with finite values in bounded time.
+
+    Args:
+        name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
+        precision: `fp32`, `int8`, or `auto`: int8 where the model has it and this CPU is fast at it.
+        threads: To compute with. None: as many as CPU affinity and container quota allow.
+
+    Returns:
+        The model, ready for any number of images. It can be pickled.
+
+    Raises:
+        ModelError: The file is missing, damaged or of another kind.
+        UsageError: The name or precision is unknown, or threads is below 1.
+
+    Example:
+        >>> load_model("window", precision="fp32").title
+        'window (fp32)'
     """
     path = model_path(name, precision)
     if threads is not None and threads < 1:
@@ -179,13 +198,32 @@ def denoise(
 ) -> NDArray[np.generic]:
     """Remove the mottle of one X-ray.
 
-    image: (H, W) uint8, uint16, or floating point in [0, 1], of any byte order; black 0, bone white. Whatever NumPy can
-    make such an array of will do: a list, a tensor on the CPU, a gray Pillow image. model: a loaded model, or what
-    `load_model` takes (then it is loaded for this one call, in this precision). white: the value that means white in
-    uint16, 4095 for 12-bit data; values above it stay as they are. invert: black and white are swapped, in the result
-    too. The rest: see `Settings`.
-    Returns an array of the same shape and dtype. Raises ImageError, ModelError or UsageError. Warns where uint16 values
-    use half of their range or less and no `white` is given, as the model would see them dark.
+    Warns where uint16 values use half of their range or less and no `white` is given, as the model would see them dark.
+
+    Args:
+        image: (H, W) uint8, uint16, or floating point in [0, 1], of any byte order; black 0, bone white. A list, a
+            tensor on the CPU or a gray Pillow image will do too.
+        model: A loaded model, or what `load_model` takes; then it is loaded for this one call.
+        strength: 0 returns the input, 1 the network's result; between them the residual is blended.
+        window: Side of a window in px, without the overlap. None: the whole image where memory allows.
+        overlap: Least px that neighbouring windows share. None: the model's own.
+        repair_wrapped: First undo the wrap-around of 8-bit noise.
+        precision: Of a model given by name, see `load_model`.
+        white: Value that means white in uint16, 4095 for 12-bit data; values above it stay as they are.
+        invert: Black and white are swapped, in the result too.
+
+    Returns:
+        Array of the same shape and dtype.
+
+    Raises:
+        ImageError: The image is no gray array of these types.
+        ModelError: The model cannot be loaded, or fails on the image.
+        UsageError: A setting is out of range.
+
+    Example:
+        >>> noisy = np.zeros((64, 64), np.uint8)
+        >>> denoise(noisy, load_model("window")).dtype
+        dtype('uint8')
     """
     settings, options = Settings(strength, window, overlap, repair_wrapped), ReadOptions(white=white, invert=invert)
     pixels, dtype = gray_array(image)
