@@ -19,8 +19,8 @@ import typer
 
 from benchmarks.tables import table
 from cxr_export.cli import app as export_app
-from cxr_infer.cli import app as infer_app
-from cxr_infer.results import FileResult, Summary
+from cxr_infer.cli.commands import app as infer_app
+from cxr_infer.report.results import FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_train.cli import app as train_app
 

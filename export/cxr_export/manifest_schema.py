@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cxr_export.manifest_words import MEANINGS
+from cxr_infer.model.card import FORMAT, INT8, MODEL_NAMES, TOLERANCES
 from cxr_infer.model.manifest import SCHEMA
 
 Schema = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from cxr_infer.results import FileResult, Summary
+from cxr_infer.report.results import FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
 from tests.conftest import REPOSITORY, Run
 
@@ -35,7 +35,7 @@ def report(samples: Path) -> dict[str, Any]:
     """What `--json` writes of a run with a reference."""
     from typer.testing import CliRunner
 
-    from cxr_infer.cli import app
+    from cxr_infer.cli.commands import app
 
     file = samples / "run.json"
     arguments = ["dir", samples / "xrays", "--reference", samples / "xrays-clean", "--json", file, "--quiet"]
