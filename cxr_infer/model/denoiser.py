@@ -165,7 +165,7 @@ def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: i
         ModelError: The file is missing, damaged or of another kind.
         UsageError: The name or precision is unknown, or threads is below 1.
 
-    Example:
+    Examples:
         >>> load_model("window", precision="fp32").title
         'window (fp32)'
     """
@@ -220,7 +220,7 @@ def denoise(
         ModelError: The model cannot be loaded, or fails on the image.
         UsageError: A setting is out of range.
 
-    Example:
+    Examples:
         >>> noisy = np.zeros((64, 64), np.uint8)
         >>> denoise(noisy, load_model("window")).dtype
         dtype('uint8')
