@@ -249,7 +249,7 @@ def to_markdown(report: Report) -> str:
         f"Contrast kept at {DETAIL_DOSE:.0f} photons (1 is all of it).\n",
         table(["method", *inserts], kept),
         f"Lines of {LEAST_CONTRAST:.0f} gray levels or more at {DETAIL_DOSE:.0f} photons, their number a megapixel.\n",
-        table(["method", "in the clean image", "of them lost", "made up"], lines),
+        table(["method", "in the clean image", "lost", "false"], lines),
         f"A flat field at {DETAIL_DOSE:.0f} photons: grain left in gray levels, and the residual's autocorrelation.\n",
         table(["method", "grain left", "residual correlation"], flat),
         "`window`: mean error in gray levels by band of clean gray level (its lower end; 255: saturated pixels).\n",
