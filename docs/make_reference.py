@@ -232,7 +232,8 @@ def _schema_type(part: dict[str, Any]) -> str:
         keys = part.get("propertyNames", {}).get("enum")
         named = f" by {_either(f'`{key}`' for key in keys)}" if keys else " by name"
         return f"{_schema_type(part['additionalProperties'])}{named}"
-    return TYPES.get(part.get("type", ""), part.get("type", ""))
+    kind = str(part.get("type", ""))
+    return TYPES.get(kind, kind)
 
 
 def _either(words: Iterable[str]) -> str:

@@ -64,6 +64,16 @@ def test_its_links_are_those_of_the_home_page() -> None:
     assert named == references_of("README.md") == references_of("docs/index.md")
 
 
+def test_other_files_of_the_root_that_the_site_shows_link_to_none() -> None:
+    """In the site a link would lead elsewhere than in the repository: there a file is named as `code`."""
+    pages = (page.read_text() for page in (REPOSITORY / "docs").rglob("*.md"))
+    shown = {name for page in pages for name in re.findall(r'^--8<-- "([^":]+)', page, re.MULTILINE)}
+    assert {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "train/EXPERIMENTS.md"} <= shown
+    for name in shown - {"README.md"}:
+        targets = re.findall(r"\]\(([^)]+)\)", (REPOSITORY / name).read_text())
+        assert all("://" in target or target.startswith("#") for target in targets), name
+
+
 def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert citation["version"] == cxr_infer.__version__
