@@ -1,4 +1,4 @@
-"""Plots of numbers for the README."""
+"""Plots of numbers for the documentation."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def denoise(
         ModelError: The model cannot be loaded, or fails on the image.
         UsageError: A setting is out of range.
 
-    Example:
+    Examples:
         >>> noisy = np.zeros((64, 64), np.uint8)
         >>> denoise(noisy, load_model("window")).dtype
         dtype('uint8')

@@ -29,12 +29,19 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: its card, its file, and the onnxruntime session."""
+    """A loaded model.
+
+    Attributes:
+        card: What its card says of it.
+        path: Its .onnx file.
+        sha256: Of the file, hexadecimal.
+        session: The onnxruntime.InferenceSession, which carries no types.
+    """
 
     card: ModelCard
     path: Path
-    sha256: str  # hex, of the file
-    session: Any  # onnxruntime.InferenceSession, which carries no types
+    sha256: str
+    session: Any
 
     @staticmethod
     def open(content: bytes, path: Path, threads: int | None = None) -> Model:
@@ -147,14 +154,26 @@ def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
 
 
 def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: int | None = None) -> Model:
-    """Load one of the shipped models, or any ONNX file that keeps the same contract.
+    """Load one of the shipped models, or any ONNX file with the same inputs and outputs.
 
-    name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
-    precision: `fp32`, `int8`, or `auto` for int8 where the model has it and this CPU is made for it.
-    threads: None for as many as CPU affinity and container quota allow.
     A file given by path may come from anybody: it must hold its weights itself, and return a small image of the same
-    shape and finite values in bounded time. Raises ModelError where the file is missing, damaged or of another kind,
-    UsageError for an unknown name or precision.
+    shape with finite values in bounded time.
+
+    Args:
+        name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
+        precision: `fp32`, `int8`, or `auto`: int8 where the model has it and this CPU is fast at it.
+        threads: To compute with. None: as many as CPU affinity and container quota allow.
+
+    Returns:
+        The model, ready for any number of images. It can be pickled.
+
+    Raises:
+        ModelError: The file is missing, damaged or of another kind.
+        UsageError: The name or precision is unknown, or threads is below 1.
+
+    Examples:
+        >>> load_model("window", precision="fp32").title
+        'window (fp32)'
     """
     path = model_path(name, precision)
     if threads is not None and threads < 1:
