@@ -13,12 +13,12 @@ from typing import Annotated
 
 import typer
 
-from cxr_infer import __version__
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.faults import LOG, ON_STDERR_ANYWAY, Traceback
 from cxr_infer.files import open_plain
 from cxr_infer.folder import Folder, NewFile, is_link
 from cxr_infer.report.text import printable
+from cxr_infer.version import __version__
 
 VerboseOption = Annotated[
     int,

@@ -49,6 +49,7 @@ class FileResult:
         outside_window: Fraction of the pixels that the file's own window shows black or white.
         milliseconds: Reading, denoising and writing, waiting left out.
         megapixels_per_second: The same as a rate.
+        traceback: Where an exception that nobody foresaw was raised, for a report of the fault.
     """
 
     name: str
