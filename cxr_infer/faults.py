@@ -18,6 +18,7 @@ LOG.addHandler(logging.NullHandler())  # else Python prints warnings of a librar
 ON_STDERR_ANYWAY = "said"  # attribute of a record whose message a command prints itself
 
 WAY_OUT = "a fault of cxr-infer; please report it with the log that --log FILE writes, in the issues of its repository"
+REINSTALL = "a package that cxr-infer needs is missing or damaged; install cxr-infer again"
 LONGEST = 300  # characters of an exception's text in a line
 OURS = ("cxr_infer", "cxr_train", "cxr_export", "benchmarks")
 # what handles attributes of DICOM files, and may quote them in the text of an exception
@@ -28,7 +29,7 @@ LEFT_OUT = "[...]"
 
 def fault_line(error: BaseException) -> str:
     """Say in one line what happened, where, and what to do: `ValueError: text (file:line), a fault of ...`."""
-    return f"{_told(error)} ({place(error)}), {WAY_OUT}"
+    return f"{_told(error)} ({place(error)}), {REINSTALL if isinstance(error, ImportError) else WAY_OUT}"
 
 
 def place(error: BaseException) -> str:

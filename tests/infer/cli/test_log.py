@@ -182,6 +182,19 @@ def test_a_command_that_breaks_says_where(
     assert log_text.count("Traceback") == 1
 
 
+@pytest.mark.parametrize("package", ["typer", "numpy"])
+@pytest.mark.parametrize("arguments", [("models",), ("dir", "x")])
+def test_a_damaged_installation_is_one_line(
+    tmp_path: Path, xrays: Path, package: str, arguments: tuple[str, ...]
+) -> None:
+    """Whether it shows before the command line is there, or in a command."""
+    done = broken(tmp_path, f"import sys; sys.modules[{package!r}] = None\n", *arguments)
+    assert done.returncode == 1
+    place = r"\(\S+\.py:\d+(, called from cxr_infer/\S+\.py:\d+)?\)"
+    line = rf"error: ModuleNotFoundError: .*{package}.* {place}, a package .* install cxr-infer again\n"
+    assert re.fullmatch(line, done.stderr), done.stderr
+
+
 PATIENT = {"PatientName": "DOE^JANE", "PatientID": "QX-194731", "PatientBirthDate": "19470131"}
 
 
