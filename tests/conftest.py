@@ -27,9 +27,18 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # `cxr-infer` as a process, for what needs more say over it than the fixture `run` gives
 COMMAND = (sys.executable, "-c", "from cxr_infer.cli.commands import main; main()")
 
+# what takes so long to make that tests which need it are slow: stores and clusters, long runs, traced networks
+SLOW_FIXTURES = frozenset({"s3", "whole", "cluster", "client", "bereft", "exports", "traced", "exported", "tortured"})
+
 PATIENTS = 10  # of the data directory, two images each
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 def tree(folder: Path, *, ledger: bool = False) -> dict[str, bytes]:

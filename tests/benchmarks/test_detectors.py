@@ -127,6 +127,7 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_tables_and_fails_where_a_pair_gets_worse(
     tmp_path: Path, averaging_onnx: Path, pair: Path
 ) -> None:

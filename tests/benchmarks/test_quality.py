@@ -47,6 +47,7 @@ def test_noise_depends_on_the_file_alone() -> None:
     assert both["none"].mse < 1e-5
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_figures_and_a_plot(tmp_path: Path) -> None:
     for patient in range(3):
         write_image(tmp_path / "data" / f"{patient:08}_000.png", to_bytes(render_phantom(patient, 256)))
@@ -67,6 +68,7 @@ def test_the_command_writes_tables_figures_and_a_plot(tmp_path: Path) -> None:
     assert done.stdout.startswith("1 test images")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -18,6 +18,7 @@ def image(clean: NDArray[np.float32]) -> NDArray[np.uint8]:
     return to_bytes(clean[:96, :96])
 
 
+@pytest.mark.slow
 def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image: NDArray[np.uint8]) -> None:
     report, said = speed.Report(1, "a machine"), list[str]()
     names = [peers.NLM, peers.BARE_INT8]
@@ -40,6 +41,7 @@ def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image:
     assert len(said) == 2
 
 
+@pytest.mark.slow
 def test_the_report_is_tables_and_a_plot(tmp_path: Path, image: NDArray[np.uint8]) -> None:
     report = speed.Report(2, "a machine", dict.fromkeys(speed.OUR_COMMANDS, 0.2) | {peers.NLM: 0.5})
     report.psnr[peers.NLM] = 21.5
@@ -58,6 +60,7 @@ def test_the_report_is_tables_and_a_plot(tmp_path: Path, image: NDArray[np.uint8
     assert peers.NLM.encode() in drawing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layers"), [(peers.FFDNET, 15), (peers.DNCNN, 17)])
 def test_networks_of_the_size_of_others_run(name: str, layers: int, image: NDArray[np.uint8]) -> None:
     import onnx

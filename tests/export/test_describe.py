@@ -136,6 +136,7 @@ def test_bioimageio_files_name_what_lies_beside_them(name: str) -> None:
     assert all((WEIGHTS / name / file["source"]).is_file() for file in files)
 
 
+@pytest.mark.slow
 def test_describing_changes_no_model_and_leaves_nothing_stale(tmp_path: Path) -> None:
     shutil.copytree(WEIGHTS / "window", tmp_path / "window")
     before = {path: path.read_bytes() for path in (tmp_path / "window").glob("*.onnx")}

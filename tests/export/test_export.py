@@ -93,6 +93,7 @@ def test_parity_notices_values_that_are_not_finite(weights: Path, exports: dict[
     assert not check_parity(model, exported, card).holds, "both do"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tensor"), [("original", "encoder.to_code.bias"), ("window", "head.weight")])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_weights_that_are_not_finite_replace_no_good_file(
@@ -109,6 +110,7 @@ def test_weights_that_are_not_finite_replace_no_good_file(
     assert (tmp_path / name / "model.onnx").read_bytes() == b"good"
 
 
+@pytest.mark.slow
 def test_a_failed_export_keeps_the_old_file(weights: Path, tmp_path: Path) -> None:
     folder = tmp_path / "window"
     folder.mkdir()

@@ -134,6 +134,7 @@ def test_sums_of_the_shipped_weights_overflow_on_no_cpu() -> None:
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.slow
 def test_constants_that_convolutions_share_are_stored_for_each() -> None:
     """Blocks that are an identity still have equal weights and biases, which the exporter makes one."""
     text = """
@@ -163,6 +164,7 @@ def test_constants_that_convolutions_share_are_stored_for_each() -> None:
     assert [t.name for t in model.graph.initializer if t.name in ("w", "b")] == ["w"], "the last reads floats"
 
 
+@pytest.mark.slow
 def test_int8_that_cannot_be_proved_is_not_left_lying(
     weights: Path, traced: tuple[onnx.ModelProto, ModelCard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +198,7 @@ def test_a_loss_holds_at_every_dose_or_not_at_all() -> None:
         assert not Loss((0.0, 0.0, 0.0, 0.0), wrong, "").holds
 
 
+@pytest.mark.slow
 def test_the_shipped_int8_file_holds_and_computes_what_the_shipped_checkpoint_does_and_loses_little() -> None:
     """That exporting it gives the same bytes is shown in test_rebuilt.py."""
     folder = REPOSITORY / "weights" / "window"

@@ -31,6 +31,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_all_shipped_files_are_rebuilt_to_the_byte(run: Run, rebuilt: Path) -> None:
     done = run("cxr-export", "--all", "--weights", rebuilt)
     assert done.returncode == 0, done.stderr

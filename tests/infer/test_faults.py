@@ -74,6 +74,7 @@ def wait_for_result(process: subprocess.Popen[str], out: Path, more_than: int) -
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_killed_at_20_moments_the_rest_is_done_as_if_nothing_had_happened(
     xrays: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ pytest.importorskip("hypothesis")
 SECONDS = float(os.environ.get("CXR_FUZZ_SECONDS", "8"))
 
 
+@pytest.mark.slow
 def test_no_mutated_file_gets_through_a_decoder_unseen() -> None:
     seed = int(os.environ.get("CXR_FUZZ_SEED", "1"))
     done = subprocess.run(

@@ -180,6 +180,7 @@ def test_mottle_is_drawn_finely_where_most_of_it_lies_and_coarsely_beyond() -> N
     assert on_grids[-1].item() == pytest.approx(widest), "as far as the coarse grid reaches"
 
 
+@pytest.mark.slow
 def test_what_torch_compiles_computes_the_same_on_and_off_the_grids() -> None:
     """As a GPU trains; without the part that writes kernels, whose compiler may not be there."""
     torch.manual_seed(0)

@@ -232,6 +232,7 @@ def test_links_out_of_the_directory_are_read_only_on_request(
     assert not (tmp_path / "x-denoised" / "a.png").is_symlink()
 
 
+@pytest.mark.slow
 def test_a_lower_dose_makes_more_mottle(run: Run, tmp_path: Path) -> None:
     errors = []
     for dose in (1000, 30):

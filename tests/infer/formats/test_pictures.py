@@ -77,6 +77,7 @@ def test_swapped_black_and_white_reach_the_model_and_come_back_to_the_bit(
     assert changed.min() < 0, "what the model made brighter is stored darker"
 
 
+@pytest.mark.slow
 def test_invert_denoises_a_swapped_picture_as_its_original(run: Run, tmp_path: Path, noisy: NDArray[Any]) -> None:
     pixels = to_bytes(noisy[:128, :128])
     write_image(tmp_path / "a" / "x.png", pixels)
@@ -113,6 +114,7 @@ def test_white_is_that_of_references_too(
     assert "reference: pixels above --white" in json.loads((tmp_path / "r.json").read_text())["files"][0]["message"]
 
 
+@pytest.mark.slow
 def test_compare_reads_as_told(
     run: Run, tmp_path: Path, clean: NDArray[np.float32], noisy: NDArray[np.float32]
 ) -> None:

@@ -117,6 +117,7 @@ def test_one_signal_ends_the_command_of_one_image(
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endless", [True, False])
 def test_a_model_that_does_not_end_leaves_the_status_as_it_is(tmp_path: Path, images: Path, endless: bool) -> None:
     """A thread that comes back from C while Python ends would abort the process, with 134."""

@@ -131,6 +131,7 @@ def test_one_changed_byte_ends_the_command_with_status_2(weights: Path) -> None:
     assert done.stdout.count("yes") == 3
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_what_verify_needs(tmp_path: Path) -> None:
     built = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
     names = {name for name in zipfile.ZipFile(built).namelist() if name.startswith("cxr_infer/weights/")}

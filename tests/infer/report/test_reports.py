@@ -82,6 +82,7 @@ def test_a_report_is_a_new_file_whatever_its_name_led_to(
     assert b"3.png" in xrays.with_name(name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_report_with_another_name_keeps_what_that_had(run: Run, xrays: Path) -> None:
     """A backup made of hard links is not changed with it."""
     for name in ("r.json", "r.jsonl"):
@@ -94,6 +95,7 @@ def test_a_report_with_another_name_keeps_what_that_had(run: Run, xrays: Path) -
         assert b"finished in an earlier run" in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_report_is_no_list_of_results_no_result_and_not_behind_a_link(
     run: Run, xrays: Path, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:

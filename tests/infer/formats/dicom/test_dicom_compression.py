@@ -180,6 +180,7 @@ def test_no_error_is_added(syntax: UID, tmp_path: Path) -> None:
     assert found[1] <= found[0]
 
 
+@pytest.mark.slow
 def test_the_command_keeps_it_where_it_is_asked_to(run: Run, tmp_path: Path, identity_onnx: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "a.dcm").write_bytes(encoded(digital(stored(RAMP, 12), 12), JPEG2000Lossless))

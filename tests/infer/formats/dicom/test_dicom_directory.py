@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 
 from tests.conftest import Run
 from tests.infer.formats.dicom.dicom_files import RAMP, computed, digital, encoded, stored
@@ -20,6 +21,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 def test_a_study_is_done_and_what_is_no_x_ray_is_left_alone(run: Run, tmp_path: Path) -> None:
     study = tmp_path / "study"
     (study / "CT").mkdir(parents=True)
@@ -58,6 +60,7 @@ def test_a_study_is_done_and_what_is_no_x_ray_is_left_alone(run: Run, tmp_path: 
     assert "there from before" not in results.stdout
 
 
+@pytest.mark.slow
 def test_inverting_is_another_setting(run: Run, tmp_path: Path) -> None:
     study = tmp_path / "study"
     study.mkdir()

@@ -192,6 +192,7 @@ def test_cut_and_flipped_files_are_an_image_or_an_error_of_one_line() -> None:
     assert len(messages) > 100
 
 
+@pytest.mark.slow
 def test_files_made_of_millions_of_attributes_or_of_a_huge_one_are_refused() -> None:
     content = encoded(secondary(stored(RAMP, 8), 8))
     many = np.zeros(1_000_000, np.dtype([("tag", "<u4"), ("vr", "S2"), ("length", "<u2")]))
@@ -233,6 +234,7 @@ def test_every_file_bundled_with_pydicom_is_read_or_refused(capfd: pytest.Captur
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # as pydicom reads the names
 def test_a_run_over_what_is_bundled_with_pydicom_ends_well_and_names_no_patient(run: Run, tmp_path: Path) -> None:
     done = run("cxr-infer", "dir", BUNDLED, "--out", "out", "--json", "r.json")

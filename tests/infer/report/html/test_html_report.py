@@ -184,6 +184,7 @@ def test_no_patient_attribute_appears(run: Run, tmp_path: Path, noisy: NDArray[n
         assert secret not in source
 
 
+@pytest.mark.slow
 def test_the_limit_is_kept_with_the_worst_and_others(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     folder = tmp_path / "x"
     for index in range(12):
@@ -314,6 +315,7 @@ def test_folders_are_left_out_of_messages() -> None:
     assert text("a\x1b<\u202e>") == "a\\x1b&lt;\\u202e&gt;"
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_the_page(tmp_path: Path) -> None:
     wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
     names = set(zipfile.ZipFile(wheel).namelist())
