@@ -46,6 +46,10 @@ FAINT_BEHIND_PATTERNS, FAINT_SD = 0.6, 2.5  # share of crops with patterns whose
 TRULY_TOLD, LEAST_TOLD = 0.4, 0.003  # share of crops; square-root domain, what X-rays have of their own at least
 UNROUNDED_SHARE = 0.3  # crops kept at float precision, as 16-bit files have it
 SATURATED_SHARE = 0.2  # crops brightened, so that more of them are partly saturated
+SCALES = (0.45, 1.0)  # of crops that are shown smaller
+FAINT_SCALES, FAINT_SDS = (0.45, 0.55), (0.6, 3.0)  # of crops with faint noise; the latter in gray levels
+FAINT_WHITE_SHARE = 0.5  # of them those whose noise is white
+LOOKED_AT = 12  # images, for a large one among them
 FULL_SIZE = 768  # px: images at least this large are shown at random smaller scales more often
 
 
@@ -148,6 +152,8 @@ class WindowSamples(Samples):
         return [(e.noisy, e.clean, ones, e.level, e.shape, told) for e in pair]
 
     def _one(self, rng: np.random.Generator) -> Crop:
+        if rng.random() < self.config.noise.faint_share:
+            return self._faint(rng)
         index = int(rng.integers(len(self.images)))
         clean = random_crop(self.images[index], self.config.crop, rng)
         mask = np.zeros_like(clean)
@@ -164,6 +170,20 @@ class WindowSamples(Samples):
         told = self._told_of_detector(exposed, rng) if white is None else self._told_of_photons(index, white, rng)
         weight = 1 + self.config.insert_weight * mask
         return exposed.noisy, exposed.clean, weight.astype(np.float32), exposed.level, exposed.shape, told
+
+    def _faint(self, rng: np.random.Generator) -> Crop:
+        """Faint noise on a crop of a large image at half its size, which has little noise of its own."""
+        indices = rng.integers(len(self.images), size=LOOKED_AT)
+        large = (int(i) for i in indices if min(self.images[int(i)].shape) >= FULL_SIZE)
+        clean = random_crop(self.images[next(large, int(indices[0]))], self.config.crop, rng, FAINT_SCALES)
+        recipe = Recipe.draw(self.config.crop, rng)
+        if rng.random() < FAINT_WHITE_SHARE:
+            field = rng.standard_normal(clean.shape, dtype=np.float32)
+            curve = recipe.curve if rng.random() < 0.5 else np.ones_like(recipe.curve)
+            recipe = Recipe(recipe.sd, curve, field)
+        exposed = replace(recipe, sd=log_uniform(*FAINT_SDS, rng) / 255).expose(clean)
+        told = self._told_of_detector(exposed, rng)
+        return exposed.noisy, exposed.clean, np.ones_like(clean), exposed.level, exposed.shape, told
 
     def _told_of_photons(self, index: int, white: float, rng: np.random.Generator) -> float:
         """What is told of mottle of `white` photons: a little off, as the estimate of a whole image is."""
@@ -185,10 +205,12 @@ def _open_teacher(path: Path) -> Any:
     return open_session(read_model(path), path, threads=1)
 
 
-def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -> FloatImage:
+def random_crop(
+    image: NDArray[np.uint8], side: int, rng: np.random.Generator, scales: tuple[float, float] = SCALES
+) -> FloatImage:
     """A square of an image, often at a smaller scale, flipped, turned and with a random gamma."""
-    shrunk = rng.random() < (0.75 if min(image.shape) >= FULL_SIZE else 0.3)
-    scale = rng.uniform(0.45, 1.0) if shrunk else 1.0
+    shrunk = scales != SCALES or rng.random() < (0.75 if min(image.shape) >= FULL_SIZE else 0.3)
+    scale = rng.uniform(*scales) if shrunk else 1.0
     source = min(int(np.ceil(side / scale)), *image.shape)
     top, left = (int(rng.integers(0, extent - source + 1)) for extent in image.shape)
     crop = to_unit(image[top : top + source, left : left + source])

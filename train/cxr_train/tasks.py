@@ -82,6 +82,7 @@ SSIM_STRIDE = 4  # px between the windows of SSIM: neighbouring ones overlap eno
 ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
 SHAPELESS = 0.004  # square-root domain: of noise that faint the shape counts half
 LINE = 8 / 255  # contrast that makes a line
+MADE_UP = 2.5  # times as bad as a line lost
 LINE_ANGLES, LINE_LENGTH, LINE_STRIDE = 12, 20, 2  # over 180 degrees; px; px between the places that are looked at
 LEAST_INSERT = 0.05  # energy over the crop; weaker ones, such as those clipped away on white, must not outweigh others
 
@@ -152,15 +153,16 @@ def _line_kernels() -> Tensor:
     return torch.stack(kernels)[:, None]
 
 
-def lines_wrong(error: Tensor, expected: Tensor) -> Tensor:
-    """Lines in the error (N, 1, S, S), by the square of their contrast beyond a quarter of LINE.
+def lines_wrong(denoised: Tensor, clean: Tensor, expected: Tensor) -> Tensor:
+    """Lines lost and made up between images (N, 1, S, S), by the square of their contrast beyond a quarter of LINE.
 
-    A line that was there and is lost is one, and so is a line that was made up. expected: (N, 1, 1, 1), the error to be
-    expected; where that is stronger than LINE it takes its place.
+    A line that is stronger than it was counts MADE_UP times as much as one that is weaker. expected: (N, 1, 1, 1), the
+    error to be expected; where that is stronger than LINE it takes its place.
     """
-    response = F.conv2d(error, _line_kernels().to(error.device), stride=LINE_STRIDE).abs()
-    beyond = F.relu(response / expected.clamp(min=LINE) - 0.25)
-    return (beyond * beyond).mean()
+    kernels = _line_kernels().to(clean.device)
+    found, true = (F.conv2d(image, kernels, stride=LINE_STRIDE) for image in (denoised, clean))
+    beyond = F.relu((found - true).abs() / expected.clamp(min=LINE) - 0.25)
+    return (torch.where(found.abs() > true.abs(), MADE_UP, 1.0) * beyond * beyond).mean()
 
 
 class WindowTask(Task):
@@ -190,7 +192,7 @@ class WindowTask(Task):
             pairs = slice(-2 * batch.pairs, None)
             loss = loss + self.config.pair_weight * contrast_lost(denoised[pairs], clean[pairs])
         if self.config.line_weight:
-            loss = loss + self.config.line_weight * lines_wrong(denoised - clean, expected)
+            loss = loss + self.config.line_weight * lines_wrong(denoised, clean, expected)
         if batch.taught is not None:
             apart = (denoised.clamp(0, 1) - batch.taught) / expected
             loss = loss + self.config.teacher_weight * (apart * apart).mean()
