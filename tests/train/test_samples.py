@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_infer.model.denoiser import load_model
 from cxr_infer.errors import ModelError
-from cxr_infer.model.installed import model_path
 from cxr_infer.imaging.mottle import to_square_root_level
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.model.denoiser import load_model
+from cxr_infer.model.installed import model_path
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.detector_noise import SHAPES

@@ -14,19 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-<<<<<<< HEAD
-from cxr_infer.errors import ModelError
-from cxr_infer.imaging.mottle import TAP_SPACING, estimate_mottle, to_square_root_level
+from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.imaging.mottle import MAX_LEVEL, recipe_level, to_square_root_level
 from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY
 from cxr_infer.model.session import card_of, open_session, read_model
-=======
-from cxr_infer.errors import ModelError, UsageError
-from cxr_infer.imaging.intensity import to_unit
-from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY
-from cxr_infer.imaging.mottle import MAX_LEVEL, recipe_level, to_square_root_level
-from cxr_infer.model.session import card_of, open_session, read_model
->>>>>>> 4d46494 (window: told the level of the image, and maps of its noise from within)
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayImages
 from cxr_train.detector_noise import CELL, SHAPES, Exposed, Recipe, cells, level_of
