@@ -234,6 +234,7 @@ def test_wrong_usage_is_found_before_any_work(
     assert tree(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_a_valid_page(
     tmp_path: Path, noisy_bytes: NDArray[np.uint8], number: signal.Signals, status: int
