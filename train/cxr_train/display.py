@@ -10,7 +10,7 @@ from typing import Any
 from rich import progress as rp
 from rich.console import Console
 
-from cxr_infer.report import stderr_console
+from cxr_infer.report.terminal import stderr_console
 from cxr_train.config import TrainConfig
 from cxr_train.run import Progress
 
