@@ -21,7 +21,7 @@ from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
 from cxr_infer.formats.readers import most_bytes
-from cxr_infer.formats.registry import output_name, read_radiograph
+from cxr_infer.formats.registry import output_name, read_radiograph, read_result
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
 from cxr_infer.model.address_space import lacks_memory
 from cxr_infer.model.denoiser import Model
@@ -58,6 +58,7 @@ def denoise_files(
     *,
     reference: Path | None = None,
     overwrite: bool = False,
+    measure_finished: bool = True,
     show: Show | None = None,
     stopped: Callable[[], bool] = lambda: False,
     engine: Engine | None = None,
@@ -65,15 +66,24 @@ def denoise_files(
     """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
 
     A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
-    model and settings from the same content is skipped. reading: how files are read, references too. reference:
+    model and settings from the same content is skipped, but measured and shown like the others, unless
+    `measure_finished` is False. reading: how files are read, references too. reference:
     directory of clean images under the same names. overwrite: do all again and replace whatever exists. show: called
-    with every image that was denoised and what a display shows of it, before its result is yielded; only in this
+    with every image that has a result and what a display shows of it, before its result is yielded; only in this
     process, which other engines are not. stopped: asked before each image; once true, or once the output directory can
     hold no more, what was denoised is written and yielded, and the rest are `pending`. engine: what does the work;
     other engines than the default yield as they finish. Raises UsageError where the settings do not fit the model or
     the output directory cannot be used.
     """
-    run = Run(model, settings or Settings(), reading or ReadOptions(), reference, overwrite, show is not None)
+    run = Run(
+        model,
+        settings or Settings(),
+        reading or ReadOptions(),
+        reference,
+        overwrite,
+        measure_finished,
+        show is not None,
+    )
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     with plan.out.output(run.made_by, plan.shard) as output:
         yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
@@ -139,6 +149,7 @@ class Run:
     reading: ReadOptions
     reference: Path | None
     overwrite: bool
+    measures_finished: bool = True  # whether somebody wants figures of what an earlier run did
     shows: bool = False  # whether somebody wants to see before and after
 
     @property
@@ -162,11 +173,12 @@ class _Read:
     digest: bytes  # of the file's content
     seconds: float
     note: str = ""
+    finished: Radiograph | None = None  # its result, where an earlier run wrote that
 
 
 @dataclass(frozen=True)
 class _Denoised:
-    """Its result, to be written."""
+    """Its result, to be written unless it is there."""
 
     job: Job
     result: Radiograph
@@ -175,6 +187,7 @@ class _Denoised:
     digest: bytes
     seconds: float
     note: str = ""
+    finished: bool = False  # in an earlier run
 
 
 class _Stages:
@@ -208,10 +221,27 @@ class _Stages:
             return FileResult(job.name, SKIPPED, IN_THE_WAY, output=self.output.shown(job.target))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
-            return FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
+            return self._finished(job, content, source)
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
         measured = _measured_source(job, radiograph, source, started)
         return replace(measured, note=CUT_SHORT) if state is State.DAMAGED else measured
+
+    def _finished(self, job: Job, content: bytes, source: bytes) -> _Read | FileResult:
+        """An image whose result is there: to be measured, where that can be done."""
+        skipped = FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
+        if not self.run.measures_finished:
+            return skipped
+
+        def read() -> _Read:
+            radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
+            result = self.output.read(job.target, most_bytes(self.run.reading))
+            finished = read_result(radiograph, job.target, result, self.run.reading)
+            return replace(_measured_source(job, radiograph, source, time.perf_counter()), finished=finished)
+
+        measured = _guarded(job, read)
+        if isinstance(measured, FileResult):
+            return replace(skipped, message=f"{FINISHED}; not measured: {measured.message}")
+        return measured
 
     def _state(self, job: Job) -> State:
         """What lies there. Raises ImageError where no result can lie there, before it is computed."""
@@ -243,9 +273,10 @@ class _Stages:
 
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
-        content = item.result.encode(self.run.provenance)
-        with self._noticing_loss():
-            self.output.write(item.job.name, item.job.target, item.digest, content)
+        if not item.finished:
+            content = item.result.encode(self.run.provenance)
+            with self._noticing_loss():
+                self.output.write(item.job.name, item.job.target, item.digest, content)
         seconds = item.seconds + time.perf_counter() - started
         result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target))
         before = item.shown_before
@@ -283,32 +314,36 @@ def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: f
 
 def _denoise(item: _Read, run: Run) -> _Denoised:
     started = time.perf_counter()
-    unit = item.radiograph.unit()
-    result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
+    result = item.finished
+    if result is None:
+        unit = item.radiograph.unit()
+        result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
     shown = view(item.radiograph) if run.shows else None
-    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note)
+    finished = item.finished is not None
+    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note, finished)
 
 
 def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
-    """The record of a result that was written to `output`."""
+    """The record of a result that lies at `output`."""
     height, width = item.result.pixels.shape
     figures, message = compare_with_reference(item.job.name, item.result, run.reference, run.reading)
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
     notes = (*item.result.notes, *item.result.encoding_notes(run.settings))
     note = NOTES.get(noise["mottle_left"], "")
+    status, said = (SKIPPED, FINISHED) if item.finished else (DONE, item.note)
     return FileResult(
         item.job.name,
-        DONE,
-        "; ".join(filter(None, (item.note, message, note, *notes))),
+        status,
+        "; ".join(filter(None, (said, message, note, *notes))),
         output=output,
         width=width,
         height=height,
         bits=item.result.bits,
         inverted=item.result.inverted,
         outside_window=item.result.outside_window,
-        milliseconds=item.seconds * 1e3,
-        megapixels_per_second=height * width / 1e6 / item.seconds,
+        milliseconds=None if item.finished else item.seconds * 1e3,
+        megapixels_per_second=None if item.finished else height * width / 1e6 / item.seconds,
         **noise,
         **figures,
     )

@@ -153,6 +153,7 @@ def dir_command(
                 reading,
                 reference=reference,
                 overwrite=overwrite,
+                measure_finished=not quiet or reports.wanted,
                 show=reports.show if html_file else None,
                 stopped=stopped,
                 engine=worked_by,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom, read_dicom
+from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom, read_dicom, read_dicom_pixels
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import HEAD, LOSSY_SUFFIXES, PICTURE_SUFFIXES, kind_of, read_picture
 from cxr_infer.settings import ReadOptions
@@ -53,3 +53,16 @@ def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Pa
     if target.suffix.lower() in DICOM_SUFFIXES:
         raise ImageError(f"{path}: a picture, whose result is one too; it cannot be named {target.name}")
     return read_picture(path, content, options, target.suffix)
+
+
+def read_result(source: Radiograph, path: Path, content: bytes, options: ReadOptions) -> Radiograph:
+    """What a file became: itself with the pixels of its result, for which nothing else of that is needed.
+
+    source: the original. path: of the result, whose content `source.restored(...).encode` made. options: as the
+    original was read. Raises ImageError.
+    """
+    if is_dicom(content[:DICOM_HEAD]):
+        pixels = read_dicom_pixels(path, content, options)
+    else:
+        pixels = read_picture(path, content, options, path.suffix).pixels
+    return source.with_pixels(pixels)

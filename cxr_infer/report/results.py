@@ -12,12 +12,14 @@ DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 IGNORED = "ignored"  # no X-ray
 PENDING = "pending"  # not begun when the run was stopped
 
-FINISHED = "finished in an earlier run; --overwrite does it again"  # the one reason to be skipped that needs no word
+FINISHED = "finished in an earlier run; --overwrite does it again"  # what follows it is about its figures
 
 IN_THE_WAY = "a file is there that cxr-infer did not write, or that was changed since; --overwrite replaces it"
 CUT_SHORT = "done again, as the result of an earlier run had been cut short"
 
-MOTTLE_FIGURES, QUALITY_FIGURES = ("mottle_before", "mottle_after"), ("mse", "psnr", "ssim")  # of which there are means
+# of which there are means
+MOTTLE_FIGURES, QUALITY_FIGURES = ("mottle_before", "mottle_after"), ("mse", "psnr", "ssim")
+SPEED_FIGURES = ("milliseconds", "megapixels_per_second")
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,20 @@ class FileResult:
         return self.status == SKIPPED and self.message == IN_THE_WAY
 
     @property
+    def finished(self) -> bool:
+        """Whether it was skipped for having its result since an earlier run."""
+        return self.status == SKIPPED and self.message.startswith(FINISHED)
+
+    @property
     def is_result(self) -> bool:
         """Whether it was skipped for being a result already."""
-        return self.status == SKIPPED and self.message not in (FINISHED, IN_THE_WAY)
+        return self.status == SKIPPED and not (self.finished or self.in_the_way)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know about the result that it has, be it from an earlier run."""
+        said = self.message.removeprefix(FINISHED) if self.finished else self.message if self.status == DONE else ""
+        return [note for note in said.split("; ") if note]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,7 +95,10 @@ class FileResult:
 
 @dataclass
 class Summary:
-    """Totals and means over the results of a run, added up as they come; memory does not grow with the files."""
+    """Totals and means over the results of a run, added up as they come; memory does not grow with the files.
+
+    Results of an earlier run that were measured again are in the means, but not in the totals of this run's work.
+    """
 
     done: int = 0
     failed: int = 0
@@ -91,7 +107,7 @@ class Summary:
     pending: int = 0
     in_the_way: int = 0  # of the skipped ones
     results_themselves: int = 0  # of the skipped ones
-    megapixels: float = 0.0
+    megapixels: float = 0.0  # denoised
     seconds: float = 0.0  # from the summary's making to the last result; files are read and written side by side
     sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
     started: float = field(default_factory=time.perf_counter)
@@ -101,9 +117,9 @@ class Summary:
         self.in_the_way += result.in_the_way
         self.results_themselves += result.is_result
         self.seconds = time.perf_counter() - self.started
-        if result.width is not None and result.height is not None:
+        if result.status == DONE and result.width is not None and result.height is not None:
             self.megapixels += result.width * result.height / 1e6
-        for name in MOTTLE_FIGURES + QUALITY_FIGURES:
+        for name in MOTTLE_FIGURES + QUALITY_FIGURES + SPEED_FIGURES:
             value = getattr(result, name)
             if value is not None and not (result.unsure and name in MOTTLE_FIGURES):
                 total = self.sums.setdefault(name, [0.0, 0])
@@ -115,9 +131,15 @@ class Summary:
         total = self.sums.get(name)
         return total[0] / total[1] if total else None
 
+    def count(self, name: str) -> int:
+        """How many files such a mean is of."""
+        total = self.sums.get(name)
+        return int(total[1]) if total else 0
+
     @property
     def megapixels_per_second(self) -> float | None:
-        return self.megapixels / self.seconds if self.seconds else None
+        """Of the whole run, whose images are read, denoised and written side by side; no mean of theirs."""
+        return self.megapixels / self.seconds if self.done and self.seconds else None
 
     def to_dict(self) -> dict[str, Any]:
         means = {name: self.mean(name) for name in MOTTLE_FIGURES + QUALITY_FIGURES}
