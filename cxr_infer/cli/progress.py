@@ -7,16 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from cxr_infer.report.results import DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult
+from cxr_infer.cli.bars import live_bar
+from cxr_infer.report.results import FAILED, IGNORED, SKIPPED, FileResult
 from cxr_infer.report.terminal import stderr_console
 from cxr_infer.report.text import printable
 from cxr_infer.storage.listing import PACKED
@@ -32,22 +25,13 @@ def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[File
     if quiet:
         yield _Messages(console, quiet).say
     elif console.is_terminal and not console.is_dumb_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[name]}", markup=False),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total, name="")
+        with live_bar(console, counts=True, names=True, transient=True) as bar:
+            task = bar.add_task(what, total=total, text="")
             messages = _Messages(bar.console, quiet)
 
             def advance(result: FileResult) -> None:
                 messages.say(result)
-                bar.update(task, advance=1, name=printable(result.name))
+                bar.update(task, advance=1, text=result.name)
 
             yield advance
             messages.close()
@@ -79,20 +63,20 @@ class _Messages:
     def __init__(self, console: Console, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
-        self._notes = {""}  # said already, and no message at all
+        self._notes: set[str] = set()  # said already
         self._ignored = 0
         self._packed: list[str] = []
 
     def say(self, result: FileResult) -> None:
-        if result.status in (FAILED, SKIPPED) and result.message != FINISHED:
+        if result.status in (FAILED, SKIPPED) and not result.finished:
             message = result.message if result.name in result.message else f"{result.name}: {result.message}"
             self._print(f"{result.status}: {message}")
         elif result.status == IGNORED:
             self._ignored += 1
             if result.message == PACKED:
                 self._packed.append(result.name)
-        elif result.status == DONE and not self._quiet:
-            new = [note for note in result.message.split("; ") if note not in self._notes]
+        elif not self._quiet:
+            new = [note for note in result.notes if note not in self._notes]
             self._notes.update(new)
             if new:
                 self._print(f"note: {result.name}: {'; '.join(new)} (said once)")

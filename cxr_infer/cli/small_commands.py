@@ -38,21 +38,22 @@ def models_command(
         for problem in problems:
             print_error(problem)
         raise typer.Exit(WRONG_USAGE if problems else 0)
+    models = installed_models()
     rows = [
         [
             m.name,
             m.precision,
-            m.purpose,
             f"{m.bytes / 1e6:.1f} MB",
             m.sha256[:16],
             "yes" if m.intact else "NO: reinstall",
             str(m.path),
         ]
-        for m in installed_models()
+        for m in models
     ]
-    terminal.print_table(
-        "installed models", ("model", "precision", "what it is for", "size", "sha256", "intact", "file"), rows
-    )
+    headings = ("model", "precision", "size", "sha256", "intact", "file")
+    terminal.print_table("installed models", headings, rows, dropped=("size", "sha256"), names=("file",))
+    for name, purpose in {m.name: m.purpose for m in models}.items():
+        terminal.print_line(f"{name}: {purpose}")
 
 
 @reports_errors
@@ -78,7 +79,7 @@ def compare_command(
     )
     for note in dict.fromkeys(notes):  # once, where CLEAN and NOISY are one file
         terminal.print_note(f"note: {note}")
-    rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", f"{row.mse:.5f}"] for row in comparison]
+    rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", terminal.small_figure(row.mse)] for row in comparison]
     terminal.print_table(f"{noisy} against {clean}", ("image", "PSNR dB", "SSIM", "MSE"), rows)
     terminal.print_line(f"the figure is {out}")
 

@@ -18,7 +18,7 @@ from cxr_infer.cli.exit_status import WRONG_USAGE, print_error, reports_errors
 from cxr_infer.cli.interrupts import stop_on_signals
 from cxr_infer.errors import UsageError
 from cxr_infer.model.card import MODEL_NAMES, weights_directory
-from cxr_infer.report.terminal import print_line, print_table, stderr_console
+from cxr_infer.report.terminal import print_line, print_table, small_figure, stderr_console
 from cxr_train.config import CHECKPOINT, DEFAULTS, STATE_FILE, TrainConfig
 
 if TYPE_CHECKING:
@@ -164,9 +164,11 @@ def _print_scores(scores: list[Score]) -> None:
     rows = []
     for score in scores:
         published = PUBLISHED_MSE.get(score.method) if score.noise.startswith("published") else None
-        figures = (f"{score.mse:.5f}", f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{published}" if published else "")
+        known = f"{published}" if published else ""
+        figures = (small_figure(score.mse), f"{score.psnr:.2f}", f"{score.ssim:.4f}", known)
         rows.append([score.noise, score.method, *figures])
-    print_table("test split at 512x512", ("noise", "method", "MSE", "PSNR dB", "SSIM", "published MSE"), rows)
+    headings = ("noise", "method", "MSE", "PSNR dB", "SSIM", "published MSE")
+    print_table("test split at 512x512", headings, rows, dropped=("published MSE", "SSIM"), names=("noise", "method"))
 
 
 def main() -> None:

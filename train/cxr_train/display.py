@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from rich import progress as rp
 from rich.console import Console
+from rich.progress import TaskID
 
+from cxr_infer.cli.bars import live_bar
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.config import TrainConfig
 from cxr_train.run import Progress
@@ -30,29 +31,20 @@ def display(config: TrainConfig) -> Iterator[Callable[[Progress], None]]:
     if not console.is_terminal:
         yield _plain_display(console, config)
         return
-    columns = (
-        rp.TextColumn("{task.description}"),
-        rp.BarColumn(),
-        rp.TaskProgressColumn(),
-        rp.TimeElapsedColumn(),
-        rp.TextColumn("left"),
-        rp.TimeRemainingColumn(),
-        rp.TextColumn("{task.fields[state]}"),
-    )
-    with rp.Progress(*columns, console=console) as bar:
-        training = bar.add_task(config.model, total=1.0, state="")
-        validation: list[rp.TaskID] = []
+    with live_bar(console, counts=False) as bar:
+        training = bar.add_task(config.model, total=1.0, text="")
+        validation: list[TaskID] = []
         said = _Validations(bar.console)
 
         def show(progress: Progress) -> None:
             said.tell(progress)
-            bar.update(training, completed=progress.fraction, state=_state(progress))
+            bar.update(training, completed=progress.fraction, text=_state(progress))
             if progress.validating is None:
                 while validation:
                     bar.remove_task(validation.pop())
             else:
                 if not validation:
-                    validation.append(bar.add_task("validation", total=1.0, state=""))
+                    validation.append(bar.add_task("validation", total=1.0, text=""))
                 bar.update(validation[0], completed=progress.validating)
 
         yield show
