@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxr_infer.errors import UsageError
+from cxr_infer.files import require_image_file
 from cxr_infer.folder import is_link, not_plain
 from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
 from cxr_infer.formats.readers import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
@@ -16,6 +17,8 @@ from cxr_infer.storage.disk_list import Spool
 from cxr_infer.storage.listing import Listing
 from cxr_infer.storage.protocols import Storage
 from cxr_infer.storage.shard import Shard
+
+DENOISE_IT = "`cxr-infer dir` denoises directories"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,11 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
 
 
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
-    """The job of one image. Raises UsageError where the target is the source, exists or is of a lossy kind."""
+    """The job of one image.
+
+    Raises UsageError where the source is a directory, or the target is the source, exists or is of a lossy kind.
+    """
+    require_image_file(source, DENOISE_IT)
     unlike = target.suffix.lower() not in LOSSLESS_SUFFIXES | DICOM_SUFFIXES and target.suffix != source.suffix
     if unlike or target.suffix.lower() in LOSSY_SUFFIXES:
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")

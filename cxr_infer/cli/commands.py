@@ -108,10 +108,11 @@ def dir_command(
 ) -> None:
     """Denoise a whole directory of X-rays. Originals are never touched."""
     from cxr_infer.batch import jobs, pipeline
+    from cxr_infer.batch.references import require_references
     from cxr_infer.cli.interrupts import stop_on_signals
     from cxr_infer.cli.progress import progress_over
     from cxr_infer.cli.report_files import JSON_SUFFIXES, PAGE_SUFFIXES, check_report
-    from cxr_infer.errors import UsageError
+    from cxr_infer.files import require_directory
     from cxr_infer.formats.radiograph import check_deidentify
     from cxr_infer.model.denoiser import load_model
     from cxr_infer.report import terminal
@@ -127,11 +128,13 @@ def dir_command(
     share = parse_shard(shard) if shard is not None else None
     originals = open_storage(source, follow_links=follow_links)
     results = open_storage(out if out is not None else default_output(source))
-    if reference is not None and not reference.is_dir():
-        raise UsageError(f"{reference}: not a directory; give --reference the clean images")
+    if reference is not None:
+        require_directory(reference, "give --reference the directory of the clean images")
     settings = Settings(strength, window, overlap, repair_wrapped, memory, compress)
     reading = ReadOptions(max_pixels, white, invert)
     planned = jobs.make_plan(originals, results, shard=share)
+    if reference is not None and share is None:  # a share may be so small that it has none
+        require_references(planned.names, reference)
     loaded = load_model(model, precision=precision, threads=threads)
     loaded.check(settings)
     if json_file is not None:
@@ -177,7 +180,10 @@ def dir_command(
     if stopped():
         print_error("interrupted; the same command does the rest")
         raise typer.Exit(stopped.exit_status)
-    if summary.failed or summary.in_the_way or reports.failed:
+    unmeasured = reference is not None and share is None and shown.listed > 0 and not summary.count("psnr")
+    if unmeasured:
+        print_error(f"{reference}: no image could be measured against it; the notes on them say why")
+    if summary.failed or summary.in_the_way or reports.failed or unmeasured:
         raise typer.Exit(SOME_FAILED)
 
 

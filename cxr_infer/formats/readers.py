@@ -21,6 +21,7 @@ from PIL import BmpImagePlugin, Image, JpegImagePlugin, WebPImagePlugin
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
+from cxr_infer.formats.foreign import CONVERT, Foreign, what_it_is
 from cxr_infer.formats.picture import (
     WRITTEN_AS,
     Display,
@@ -83,8 +84,9 @@ def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) 
     kind = kind_of(content[:HEAD])
     if kind is None:
         other = OTHER_PNM.get(content[:2]) if content[2:3].isspace() else None
-        what = f"a {other} file, not" if other else "not an image of"
-        raise ImageError(f"{path}: {what} a kind that is read here, whatever its name says; convert it to PNG")
+        found = Foreign(f"a {other} file") if other else what_it_is(content[:HEAD])
+        what, way_out = (f"{found.name}, not", found.way_out) if found else ("not an image of", CONVERT)
+        raise ImageError(f"{path}: {what} a kind that is read here, whatever its name says; {way_out}")
     try:
         picture = kind.open(path, content, options)
     except (ImageError, MemoryError):

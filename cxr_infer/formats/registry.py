@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom, read_dicom, read_dicom_pixels
+from cxr_infer.formats.foreign import what_it_is
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import HEAD, LOSSY_SUFFIXES, PICTURE_SUFFIXES, kind_of, read_picture
 from cxr_infer.settings import ReadOptions
@@ -49,10 +50,19 @@ def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Pa
             raise ImageError(f"{path}: a DICOM file, whose result is one too; it cannot be named {target.name}")
         return read_dicom(path, content, options)
     if path.suffix.lower() in DICOM_SUFFIXES:
-        raise ImageError(f"{path}: no DICOM file, lacking DICM after its first 128 bytes; is it damaged?")
+        raise ImageError(f"{path}: {_instead_of_dicom(content[:XRAY_HEAD])}")
     if target.suffix.lower() in DICOM_SUFFIXES:
         raise ImageError(f"{path}: a picture, whose result is one too; it cannot be named {target.name}")
     return read_picture(path, content, options, target.suffix)
+
+
+def _instead_of_dicom(head: bytes) -> str:
+    """What a file is whose name is that of DICOM, and what to do."""
+    kind = what_it_is(head)
+    if kind is None:
+        return "no DICOM file, lacking DICM after its first 128 bytes; is it damaged?"
+    way_out = "give it the name of one" if kind_of(head[:HEAD]) is not None else kind.way_out
+    return f"is {kind.name} by its content, not DICOM; {way_out}"
 
 
 def read_result(source: Radiograph, path: Path, content: bytes, options: ReadOptions) -> Radiograph:

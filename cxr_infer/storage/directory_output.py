@@ -79,6 +79,10 @@ class OutputDirectory:
                 raise UsageError(str(error)) from error
             if not isinstance(error, OSError):
                 raise
+            if isinstance(error, FileExistsError) and not self.path.is_dir():
+                raise UsageError(
+                    f"{self.path}: is a file, where results need a directory; give another --out"
+                ) from error
             raise UsageError(
                 f"{self.path}: cannot be written to: {error.strerror or error}; give another --out"
             ) from error

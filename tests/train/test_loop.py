@@ -125,7 +125,7 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["window", "--data", "nowhere"], "nowhere: not a directory"),
+        (["window", "--data", "nowhere"], "nowhere: no such directory"),
         (["window", "--data", "."], "no images found"),
         (["window", "--data", ".", "--resume"], "nothing to resume"),
         (["window", "--data", ".", "--steps", "0"], "must be above 0"),
