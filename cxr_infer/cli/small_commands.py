@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +16,48 @@ from cxr_infer.cli.options import (
     InvertOption,
     MaxPixelsOption,
     OverwriteOption,
+    Precision,
     RepairOption,
     ThreadsOption,
     WhiteOption,
+    complete_model,
 )
+from cxr_infer.errors import UsageError
 from cxr_infer.settings import MAX_PIXELS, WEB_PORT
 
 
 @reports_errors
 def models_command(
     verify: Annotated[bool, typer.Option("--verify", help="Check their hashes and run their test tensors.")] = False,
+    path_of: Annotated[
+        str | None,
+        typer.Option(
+            "--path",
+            metavar="MODEL",
+            help="Only print where the .onnx file of this model is.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="Of the file for --path; auto: the one that this CPU would take. Default: fp32."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known of them as JSON.")] = False,
 ) -> None:
     """List the models that are installed."""
-    from cxr_infer.model.installed import installed_models
+    from cxr_infer.model.installed import installed_models, model_path
     from cxr_infer.report import terminal
 
+    if sum((verify, path_of is not None, as_json)) > 1:
+        raise UsageError("--verify, --path and --json are three answers; ask for one")
+    if path_of is not None:
+        chosen = precision or ("auto" if path_of.lower().endswith(".onnx") else "fp32")
+        sys.stdout.write(f"{model_path(path_of, chosen).resolve()}\n")
+        return
+    if as_json:
+        records = [dataclasses.asdict(model) | {"path": str(model.path)} for model in installed_models()]
+        sys.stdout.write(json.dumps(records, indent=1) + "\n")
+        return
     if verify:
         from cxr_infer.model.verify import verify_models
 
