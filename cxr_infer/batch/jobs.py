@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxr_infer.errors import UsageError
-from cxr_infer.files import require_image_file
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.files import open_plain, require_image_file
 from cxr_infer.folder import is_link, not_plain
 from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
-from cxr_infer.formats.readers import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES
-from cxr_infer.formats.registry import DICOM_SUFFIXES, READABLE_SUFFIXES, result_name
+from cxr_infer.formats.readers import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES, PICTURE_SUFFIXES
+from cxr_infer.formats.registry import DICOM_SUFFIXES, READABLE_SUFFIXES, output_name, result_name
 from cxr_infer.storage.disk_list import Spool
 from cxr_infer.storage.listing import Listing
 from cxr_infer.storage.protocols import Storage
@@ -84,9 +84,55 @@ def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
     Raises UsageError where the source is a directory, or the target is the source, exists or is of a lossy kind.
     """
     require_image_file(source, DENOISE_IT)
+    require_lossless(target, source)
+    return _free_job(source, target, overwrite)
+
+
+def require_lossless(target: Path, source: Path) -> None:
+    """Raises UsageError for the name of a result that is neither of a kind that is written nor like the source's."""
     unlike = target.suffix.lower() not in LOSSLESS_SUFFIXES | DICOM_SUFFIXES and target.suffix != source.suffix
     if unlike or target.suffix.lower() in LOSSY_SUFFIXES:
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")
+
+
+def jobs_of_files(sources: Sequence[Path], folder: Path | None, *, overwrite: bool = False) -> list[Job]:
+    """The jobs of images whose results have no names of their own.
+
+    folder: where they go under the names that `dir` would give them; None puts them beside their sources, as
+    NAME-denoised. Raises UsageError where a source is a directory, or a target a source, of two of them, or exists.
+    """
+    jobs: dict[Path, Job] = {}
+    for source in sources:
+        require_image_file(source, DENOISE_IT)
+        target = source.with_name(denoised_name(source)) if folder is None else folder / _name_of_result(source)
+        if target in jobs:
+            raise UsageError(f"{source}: its result would replace that of {jobs[target].source}; rename one of them")
+        jobs[target] = _free_job(source, target, overwrite)
+    return list(jobs.values())
+
+
+def denoised_name(source: Path) -> str:
+    """NAME-denoised.SUFFIX, with the suffix of a kind that is written without loss."""
+    suffix = source.suffix if source.suffix.lower() in READABLE_SUFFIXES else ""
+    stem = source.name.removesuffix(suffix)
+    if suffix.lower() in PICTURE_SUFFIXES and _is_dicom_file(source):
+        return f"{stem}-denoised.dcm"
+    return output_name(f"{stem}-denoised{suffix}")
+
+
+def _name_of_result(source: Path) -> str:
+    return source.name if _is_dicom_file(source) else output_name(source.name)
+
+
+def _is_dicom_file(path: Path) -> bool:
+    try:
+        with open_plain(path) as file:
+            return is_dicom(file.read(DICOM_HEAD))
+    except (OSError, ImageError):  # told when it is read
+        return False
+
+
+def _free_job(source: Path, target: Path, overwrite: bool) -> Job:
     require_other(target, "OUT", IN=source)
     require_free(target, overwrite, "another name")
     return Job(source.name, source, target)

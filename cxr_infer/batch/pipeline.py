@@ -129,15 +129,26 @@ def not_begun(name: str) -> FileResult:
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOptions | None = None) -> FileResult:
-    """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
+    """Read, denoise, measure and write one image. Raises ImageError or ModelError."""
+    content = read_content(job.source, most_bytes(reading or ReadOptions()))
+    denoised, result = denoise_content(job, content, model, settings, reading)
+    write_bytes(job.target, denoised)
+    return result
+
+
+def denoise_content(
+    job: Job, content: bytes, model: Model, settings: Settings, reading: ReadOptions | None = None
+) -> tuple[bytes, FileResult]:
+    """The content of the result of one file, and its record. Raises ImageError or ModelError.
+
+    job: names of both, whether such files are there or not. content: of the source.
+    """
     reading = reading or ReadOptions()
     run = Run(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
-    content = read_content(job.source, most_bytes(reading))
     radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
-    write_bytes(job.target, done.result.encode(run.provenance))
-    return _measured(done, run, str(job.target))
+    return done.result.encode(run.provenance), _measured(done, run, str(job.target))
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,19 @@ from __future__ import annotations
 import contextlib
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cxr_infer import __version__
 from cxr_infer.cli.exit_status import SOME_FAILED, print_error, reports_errors
+from cxr_infer.cli.file_command import FileCommand, file_command
+from cxr_infer.cli.natural import NaturalGroup
 from cxr_infer.cli.options import (
+    ADVANCED,
+    BASIC,
+    MACHINES,
+    MEASURE,
     CompressOption,
     DeidentifyOption,
     InvertOption,
@@ -40,36 +46,65 @@ from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, REPORT_LIMIT
 if TYPE_CHECKING:
     from cxr_infer.batch.pipeline import Engine
 
+PURPOSE = "Remove quantum mottle from chest X-rays. Research use only: not for diagnosis or any clinical decision."
+EXAMPLES = """Examples:
+
+cxr-infer ./xrays  [dim]# a directory, into ./xrays-denoised[/dim]
+
+cxr-infer ./xrays ./out --reference ./clean --report r.html  [dim]# measured[/dim]
+
+cxr-infer in.dcm out.dcm  [dim]# one X-ray[/dim]"""
+
 app = typer.Typer(
     name="cxr-infer",
+    cls=NaturalGroup,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Remove quantum mottle from chest X-rays. Research use only: not for diagnosis or any clinical decision.",
+    help=f"{PURPOSE}\n\nWithout a command, a directory is denoised as by dir, a file as by file.",
+    epilog=EXAMPLES,
+    rich_markup_mode="rich",
+    subcommand_metavar="COMMAND ... | PATH [OUT]",
 )
 
 
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"cxr-infer {__version__}")
         raise typer.Exit
 
 
-@app.command("dir")
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", help="Print the version and exit.", is_eager=True, callback=print_version),
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
+@app.command("dir", epilog=EXAMPLES)
 @reports_errors
 def dir_command(
     source: Annotated[
         str,
         typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories, or s3://, gs://, az://."),
     ],
+    target: Annotated[str | None, typer.Argument(metavar="OUT", help="The same as --out.")] = None,
     out: Annotated[
-        str | None, typer.Option(help="Where results go, in the same tree; a path or URL. Default: IN-denoised.")
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Where results go, in the same tree; a path or URL. Default: IN-denoised.",
+            rich_help_panel=BASIC,
+        ),
     ] = None,
     model: ModelOption = "window",
-    reference: Annotated[Path | None, typer.Option(help="Directory of clean images under the same names.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Directory of clean images under the same names.", rich_help_panel=MEASURE)
+    ] = None,
     precision: PrecisionOption = "auto",
     strength: StrengthOption = 1.0,
     window: WindowOption = None,
@@ -83,28 +118,52 @@ def dir_command(
     compress: CompressOption = NONE,
     deidentify: DeidentifyOption = "no",
     follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
+        bool,
+        typer.Option(
+            "--follow-links", help="Also read files outside IN to which links in it lead.", rich_help_panel=ADVANCED
+        ),
     ] = False,
     overwrite: OverwriteOption = False,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.")
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Do share I of N only; the same --out for all of them.", rich_help_panel=MACHINES
+        ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray: on all machines of a Ray cluster.")] = "local",
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="ray: on all machines of a Ray cluster.", rich_help_panel=MACHINES),
+    ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.")
+        str | None,
+        typer.Option(
+            help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.", rich_help_panel=MACHINES
+        ),
     ] = None,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", help="Write everything to this .json file, or to a .jsonl as it happens."),
+        typer.Option(
+            "--json", help="Write everything to this .json file, or to a .jsonl as it happens.", rich_help_panel=MEASURE
+        ),
     ] = None,
     html_file: Annotated[
         Path | None,
-        typer.Option("--report", help="Write a page of everything, with before and after, to this .html file."),
+        typer.Option(
+            "--report",
+            help="Write a page of everything, with before and after, to this .html file.",
+            rich_help_panel=MEASURE,
+        ),
     ] = None,
     report_limit: Annotated[
-        int, typer.Option(help="Images that the page shows; of more, half are the worst and half drawn by lot.")
+        int,
+        typer.Option(
+            help="Images that the page shows; of more, half are the worst and half drawn by lot.",
+            rich_help_panel=MEASURE,
+        ),
     ] = REPORT_LIMIT,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.", rich_help_panel=BASIC)
+    ] = False,
 ) -> None:
     """Denoise a whole directory of X-rays. Originals are never touched."""
     from cxr_infer.batch import jobs, pipeline
@@ -127,7 +186,7 @@ def dir_command(
     chosen = _engine(engine, address, threads, html_file)
     share = parse_shard(shard) if shard is not None else None
     originals = open_storage(source, follow_links=follow_links)
-    results = open_storage(out if out is not None else default_output(source))
+    results = open_storage(_one_of(out, target) or default_output(source))
     if reference is not None:
         require_directory(reference, "give --reference the directory of the clean images")
     settings = Settings(strength, window, overlap, repair_wrapped, memory, compress)
@@ -187,46 +246,13 @@ def dir_command(
         raise typer.Exit(SOME_FAILED)
 
 
-@app.command("file")
-@reports_errors
-def file_command(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="One X-ray: DICOM or a picture.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The result: .png, .tif, ... or, of DICOM, .dcm.")],
-    model: ModelOption = "window",
-    precision: PrecisionOption = "auto",
-    strength: StrengthOption = 1.0,
-    window: WindowOption = None,
-    overlap: OverlapOption = None,
-    repair_wrapped: RepairOption = False,
-    threads: ThreadsOption = None,
-    memory: MemoryOption = DEFAULT_MEMORY,
-    max_pixels: MaxPixelsOption = MAX_PIXELS,
-    white: WhiteOption = None,
-    invert: InvertOption = False,
-    compress: CompressOption = NONE,
-    deidentify: DeidentifyOption = "no",
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Denoise one X-ray."""
-    from cxr_infer.batch import jobs, pipeline
-    from cxr_infer.formats.radiograph import check_deidentify
-    from cxr_infer.model.denoiser import load_model
-    from cxr_infer.report import terminal
-    from cxr_infer.report.results import Summary
-    from cxr_infer.settings import ReadOptions, Settings
+def _one_of(out: str | None, target: str | None) -> str | None:
+    """OUT, however it was given. Raises UsageError where it was given twice."""
+    from cxr_infer.errors import UsageError
 
-    check_deidentify(deidentify)
-    settings = Settings(strength, window, overlap, repair_wrapped, memory, compress)
-    reading = ReadOptions(max_pixels, white, invert)
-    job = jobs.single_job(source, target, overwrite=overwrite)
-    loaded = load_model(model, precision=precision, threads=threads)
-    summary, shown = Summary(), terminal.Shown()
-    result = pipeline.denoise_file(job, loaded, settings, reading)
-    summary.add(result)
-    shown.add(result)
-    terminal.print_results(shown, summary, f"{loaded.title}: {target}")
-    if result.message:
-        terminal.print_note(f"note: {source}: {result.message}")
+    if out is not None and target is not None and out != target:
+        raise UsageError(f"results cannot go to both {target} and {out}; give OUT or --out")
+    return target if out is None else out
 
 
 def _engine(
@@ -241,13 +267,12 @@ def _engine(
         from cxr_infer.batch.ray_engine import on_ray
 
         return on_ray(address, threads)
-    if name != "local":
-        raise UsageError(f"unknown engine {name!r}; use local or ray")
     if address is not None:
         raise UsageError("--address is the address of a Ray cluster; add --engine ray")
     return contextlib.nullcontext()
 
 
+app.command("file", cls=FileCommand)(file_command)
 for _name, _command in SMALL_COMMANDS.items():
     app.command(_name)(_command)
 
