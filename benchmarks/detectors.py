@@ -24,16 +24,16 @@ from benchmarks.detectors_tables import DetectorScore, Report, to_markdown
 from benchmarks.faint import SDS, halved, smoothed, variance_left
 from benchmarks.lines import Response, count_lines, line_response
 from benchmarks.methods import NOISY, WINDOW, run, window_models
+from benchmarks.pages import read_page, write_page
 from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, noise_generator, smaller_side
 from benchmarks.second_exposure import contrast_kept as line_pairs_kept
 from benchmarks.second_exposure import further_from_truth, in_and_out, read_pair
 from benchmarks.stabilised import BM3D, ToldMethod, told_methods
-from benchmarks.tables import replace_figures
 from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
-from cxr_infer.errors import DataError, UsageError
+from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.metrics import psnr, ssim
+from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import quantise
@@ -188,13 +188,13 @@ def main(
     model: Annotated[str, typer.Option(help="`window`, or an .onnx file to measure in its place.")] = WINDOW,
     out: Annotated[Path, typer.Option(help="Directory of the tables and figures.")] = Path("detectors"),
     page: Annotated[
-        Path | None, typer.Option(help="Page whose tables are replaced, such as docs/detectors.md.")
+        Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/detectors.md.")
     ] = None,
 ) -> None:
     """Compare `window` with classical methods on measured noise."""
     if split not in SPLITS:
         raise UsageError(f"--split {split!r} is none of {', '.join(SPLITS)}")
-    sds, detectors, text = read_sds(sd), load_detectors(), read_page(page)
+    sds, detectors, text = read_sds(sd), load_detectors(), read_page(page, COMMAND)
     chosen = protocol or protocols(detectors)
     for name in chosen:
         parse_protocol(name, detectors)
@@ -213,24 +213,11 @@ def main(
     tables = to_markdown(report, NOISY)
     write_bytes(out / "detectors.json", json.dumps(asdict(report), indent=1).encode())
     write_bytes(out / "detectors.md", tables.encode())
-    if page:
-        write_bytes(page, replace_figures(text, tables, COMMAND).encode())
+    write_page(page, text, tables, COMMAND)
     print(tables)
     if worse:
         say(f"further from the truth than it went in: {'; '.join(worse)}")
         raise typer.Exit(SOME_FAILED)
-
-
-def read_page(page: Path | None) -> str:
-    """The page as it is, so that hours of measuring do not end at a page without the marks."""
-    if page is None:
-        return ""
-    try:
-        text = page.read_text()
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"{page}: cannot be read: {error}") from error
-    replace_figures(text, "", COMMAND)
-    return text
 
 
 if __name__ == "__main__":

@@ -17,13 +17,16 @@ from typing import Annotated
 import typer
 
 from benchmarks.memory import peak_memory
+from benchmarks.pages import read_page, write_page
 from benchmarks.tables import table
 from cxr_infer.batch.jobs import make_plan
 from cxr_infer.files import write_bytes
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, digest
-from cxr_infer.storage.ledger import Entry
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.ledger import Entry, digest
+from cxr_infer.storage.record_files import LEDGER
 
+COMMAND = "python -m benchmarks.listing"
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = 500  # over which the other half is spread
 MADE_BY = digest(b"model and settings")
@@ -62,11 +65,14 @@ def make_files(folder: Path, count: int) -> None:
     for name in names(count):
         (folder / "in" / name).touch()
     lines = (Entry(digest(name.encode()), MADE_BY, digest(name.encode())).line(name) for name in names(count))
-    write_bytes(folder / "out" / MANIFEST, lines)
+    write_bytes(folder / "out" / LEDGER, lines)
 
 
 def main(
     count: Annotated[int, typer.Option("--names", help="How many names.")] = 1_000_000,
+    page: Annotated[
+        Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/scale.md.")
+    ] = None,
     step: Annotated[str | None, typer.Option(hidden=True)] = None,
     folder: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -75,14 +81,16 @@ def main(
         STEPS[step](folder)
         typer.echo(f"{time.perf_counter() - started} {peak_memory()}")
         return
-    rows = []
+    text, rows = read_page(page, COMMAND), []
     for many in (count // 1000, count):
         with tempfile.TemporaryDirectory() as place:
             make_files(Path(place), many)
             for name, what in (("list", "listing"), ("open", "opening an output of as many results")):
                 seconds, peak = measured(name, Path(place))
                 rows.append([f"{many:,}", what, f"{seconds:.1f}", f"{peak:.0f}"])
-    typer.echo(table(("names", "what", "s", "peak MB"), rows))
+    tables = table(("names", "what", "s", "peak MB"), rows)
+    write_page(page, text, tables, COMMAND)
+    typer.echo(tables)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from skimage.restoration import denoise_wavelet
 
 from cxr_infer import load_model
 from cxr_infer.errors import ModelError
-from cxr_infer.imaging.intensity import to_bytes, to_unit
+from cxr_infer.imaging.pixels import to_bytes, to_unit
 from cxr_infer.model.card import FP32, INT8
 from cxr_infer.model.installed import AUTO
 from cxr_infer.settings import Settings

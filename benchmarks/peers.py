@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from benchmarks.memory import peak_memory
 from cxr_infer import load_model
-from cxr_infer.imaging.intensity import from_unit, to_unit
 from cxr_infer.imaging.mottle import estimate_mottle
+from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.model.card import DENOISED
 
 ByteImage = NDArray[np.uint8]
 Timed = Callable[[ByteImage], tuple[float, ByteImage | None]]  # image -> seconds, result where it has a meaning
@@ -92,9 +93,9 @@ def _bare(precision: str, threads: int) -> Timed:
 
     def timed(image: ByteImage) -> tuple[float, ByteImage]:
         unit = to_unit(image)
-        feed = {"noisy": unit[None, None], "noise_level": np.array([estimate_mottle(unit).level], np.float32)}
+        feed = model.card.feed(unit[None, None], estimate_mottle(unit).level)
         started = time.perf_counter()
-        (denoised,) = model.session.run(["denoised"], feed)
+        (denoised,) = model.session.run([DENOISED], feed)
         return time.perf_counter() - started, from_unit(denoised[0, 0], np.dtype(np.uint8)).astype(np.uint8)
 
     return timed

@@ -1,4 +1,4 @@
-"""Plots of numbers for the README."""
+"""Plots of numbers for the documentation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ matplotlib.use("svg")
 
 import matplotlib.pyplot as plt
 
-OURS = "window"
+OUR_METHOD = "window"
 
 
 def plot_against_dose(doses: Sequence[float], curves: Mapping[str, Sequence[float]]) -> bytes:
     """PSNR in dB of each method against photons at white, as an SVG that is the same for the same figures."""
     with _drawing() as axes:
         for name, psnr in curves.items():
-            ours = name == OURS
+            ours = name == OUR_METHOD
             emphasis = {"color": "black", "linewidth": 2.8, "zorder": 3} if ours else {"linewidth": 1.3}
             axes.plot(doses, psnr, marker="o", label=name, **emphasis)
         axes.set_xscale("log")

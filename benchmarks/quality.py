@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field, mottle_of
 from benchmarks.lines import LEAST_CONTRAST, lost_and_false_lines
 from benchmarks.methods import NLM_ANSCOMBE, NOISY, WINDOW, WINDOW_INT8, Method, classical, model, run, window_models
+from benchmarks.pages import read_page, write_page
 from benchmarks.plots import plot_against_dose
 from benchmarks.tables import table
 from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.mottle import repair_wrapped
+from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.evaluate import Score
@@ -45,6 +46,7 @@ from cxr_train.noise import (
 FloatImage = NDArray[np.float32]
 
 SIZE, NATIVE = 512, 1024  # px
+COMMAND = "python -m benchmarks.quality"
 DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
 DARK = 0.05  # [0, 1]
 DETAIL_DOSE = 71.0
@@ -227,7 +229,7 @@ def _score_table(scores: Sequence[Score], cell: Callable[[Score], str]) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """The tables, ready for the README."""
+    """The tables, ready for the documentation."""
     inserts = list(LEAST_KEPT)
     kept = [[name, *(f"{values[i]:.2f}" for i in inserts)] for name, values in report.detail.items()]
     lines = [
@@ -247,7 +249,7 @@ def to_markdown(report: Report) -> str:
         f"Contrast kept at {DETAIL_DOSE:.0f} photons (1 is all of it).\n",
         table(["method", *inserts], kept),
         f"Lines of {LEAST_CONTRAST:.0f} gray levels or more at {DETAIL_DOSE:.0f} photons, their number a megapixel.\n",
-        table(["method", "in the clean image", "of them lost", "made up"], lines),
+        table(["method", "in the clean image", "lost", "false"], lines),
         f"A flat field at {DETAIL_DOSE:.0f} photons: grain left in gray levels, and the residual's autocorrelation.\n",
         table(["method", "grain left", "residual correlation"], flat),
         "`window`: mean error in gray levels by band of clean gray level (its lower end; 255: saturated pixels).\n",
@@ -268,10 +270,14 @@ def main(
     out: Annotated[Path, typer.Option(help="Directory of the tables, figures and plot.")] = Path("quality"),
     model: Annotated[str, typer.Option(help="`window`, or an .onnx file to measure in its place.")] = WINDOW,
     only: Annotated[list[str] | None, typer.Option(help="Only this method beside `window`; may be repeated.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/quality.md.")
+    ] = None,
 ) -> None:
     """Compare `window` with what a user could use instead."""
     if split not in SPLITS:
         raise UsageError(f"--split {split!r} is none of {', '.join(SPLITS)}")
+    text = read_page(page, COMMAND)
     files = find_xrays(data).require(split)
     native = XrayImages([path for path in files if smaller_side(path) >= NATIVE][: max(count // 3, 1)])
     methods = choose_methods(model, only or ())
@@ -282,6 +288,7 @@ def main(
     for score in report.by_dose:
         curves.setdefault(score.method, []).append(score.psnr)
     write_bytes(out / "psnr-against-dose.svg", plot_against_dose(DOSES, curves))
+    write_page(page, text, to_markdown(report), COMMAND)
     print(to_markdown(report))
 
 

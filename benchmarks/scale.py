@@ -26,12 +26,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from benchmarks.pages import read_page, write_page
 from benchmarks.tables import table
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import from_unit
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import from_unit
 
+COMMAND = "python -m benchmarks.scale"
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = 64  # px, of images that take no time, so that what is left is overhead
 FEW, MANY = 100, 1100  # such images
@@ -192,7 +194,13 @@ def to_markdown(lines: dict[str, Line], costs: Costs) -> str:
     return text + table(("images", "machines", "actors", "hours", "bound by"), cases)
 
 
-def main(out: Annotated[Path | None, typer.Option(help="Also write every figure to this JSON file.")] = None) -> None:
+def main(
+    out: Annotated[Path | None, typer.Option(help="Also write every figure to this JSON file.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/scale.md.")
+    ] = None,
+) -> None:
+    text = read_page(page, COMMAND)
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
         lines = measure(work)
@@ -202,6 +210,7 @@ def main(out: Annotated[Path | None, typer.Option(help="Also write every figure 
         out.write_text(
             json.dumps({"lines": {k: asdict(v) for k, v in lines.items()}, "costs": asdict(costs)}, indent=1)
         )
+    write_page(page, text, to_markdown(lines, costs), COMMAND)
     typer.echo(to_markdown(lines, costs))
 
 

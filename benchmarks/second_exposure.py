@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, ImageError
 from cxr_infer.formats.readers import read_gray
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.metrics import mse
+from cxr_infer.imaging.pixels import to_unit
 
 FloatImage = NDArray[np.float32]
 Region = tuple[slice, slice]  # rows, columns

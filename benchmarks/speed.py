@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,21 +27,23 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks import peers
+from benchmarks.pages import machine, read_page, write_page
 from benchmarks.plots import plot_time_against_size
 from benchmarks.tables import table
 from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray, write_image
-from cxr_infer.imaging.intensity import from_unit, to_unit
 from cxr_infer.imaging.metrics import psnr
-from cxr_infer.model.threads import available_cpus
+from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.model.hardware import available_cpus
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import XrayImages, find_xrays
 from cxr_train.noise import saturating_mottle
 
 ByteImage = NDArray[np.uint8]
 
+COMMAND = "python -m benchmarks.speed"
 ROOT = Path(__file__).resolve().parent.parent  # where `python -m benchmarks...` works
 SIDE = 1024  # px, of the comparison with other methods
 DOSE = 71.0  # photons at white
@@ -52,7 +53,7 @@ FILE_COUNTS = (10, 100, 1000)
 SMALL = 256  # px, of the images of the growth with the number of files
 TINY = 64  # px, of the image of the start-up
 SLOW = frozenset({peers.BM3D, peers.DNCNN})  # timed on one image a round
-OURS = {"cxr-infer dir": "auto", "cxr-infer dir, fp32": "fp32"}  # shown name -> --precision
+OUR_COMMANDS = {"cxr-infer dir": "auto", "cxr-infer dir, fp32": "fp32"}  # shown name -> --precision
 DECODING, ENCODING = "reading the PNG", "writing the PNG"
 EVERYTHING_IN_TURN = "reading, bare int8, writing, in turn"
 
@@ -139,7 +140,7 @@ def side_by_side(
 
     with working_peers(names, report.threads) as timed:
         for turn in range(rounds):
-            for name, precision in OURS.items():
+            for name, precision in OUR_COMMANDS.items():
                 done = run_cli(source, work / precision, report.threads, "--precision", precision)
                 note(name, done.seconds, done.megapixels)
                 report.peak[name] = max(report.peak.get(name, 0.0), done.peak)
@@ -156,7 +157,7 @@ def side_by_side(
                         truth = to_unit(clean[file][part, part])
                         figures.setdefault(name, []).append(psnr(truth, to_unit(timing.result)))
             say(f"round {turn + 1} of {rounds}: " + ", ".join(f"{n} {1e3 * t[-1]:.0f} ms/MP" for n, t in times.items()))
-    for name, precision in OURS.items():
+    for name, precision in OUR_COMMANDS.items():
         results = (read_gray(work / precision / file) for file in clean)
         figures[name] = [
             psnr(to_unit(truth), to_unit(result)) for truth, result in zip(clean.values(), results, strict=True)
@@ -236,8 +237,8 @@ def start_up(clean: ByteImage, work: Path, rounds: int, threads: int) -> dict[st
 
 
 def to_markdown(report: Report) -> str:
-    """The tables, ready for the README."""
-    ours = next(iter(OURS))
+    """The tables, ready for the documentation."""
+    ours = next(iter(OUR_COMMANDS))
     rows = []
     for name, seconds in sorted(report.seconds.items(), key=lambda item: item[1]):
         found, memory = report.psnr.get(name), report.peak.get(name)
@@ -262,15 +263,6 @@ def to_markdown(report: Report) -> str:
     return "\n".join(parts)
 
 
-def machine() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 app = typer.Typer(add_completion=False)
 
 
@@ -282,9 +274,12 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often everything is timed.")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of every method. Default: all.")] = None,
     out: Annotated[Path, typer.Option(help="Directory of the tables, figures and plot.")] = Path("speed"),
+    page: Annotated[
+        Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/speed.md.")
+    ] = None,
 ) -> None:
     """Time `cxr-infer dir` beside its own floor and beside what a user could use instead."""
-    say = stderr_console().print
+    say, text = stderr_console().print, read_page(page, COMMAND)
     report = Report(threads or available_cpus(), machine())
     large = [path for path in find_xrays(data).require("test") if min(read_gray(path).shape) >= SIDE][:count]
     if not large:
@@ -306,6 +301,7 @@ def main(
     sides, ours = zip(*((point.of, point.seconds_a_megapixel) for point in report.by_size), strict=True)
     others = {name: report.seconds[name] for name in peers.peers() if name not in (peers.BARE_FP32, peers.BARE_INT8)}
     write_bytes(out / "speed.svg", plot_time_against_size(sides, ours, others))
+    write_page(page, text, to_markdown(report), COMMAND)
     print(to_markdown(report))
 
 

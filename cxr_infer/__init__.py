@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cxr_infer.version import __version__
+
 if TYPE_CHECKING:
+    from cxr_infer.api import denoise
     from cxr_infer.errors import CxrError, DataError, ImageError, ModelError, UsageError
-    from cxr_infer.model.denoiser import Model, denoise, load_model
+    from cxr_infer.model.denoiser import Model, load_model
     from cxr_infer.settings import ReadOptions, Settings
 
-__version__ = "0.1.0"
 __all__ = [
     "CxrError",
     "DataError",
@@ -34,7 +36,6 @@ def __getattr__(name: str) -> Any:
     # imported on first use: `cxr-infer --version` and a bare `import cxr_infer` need neither numpy nor OpenCV
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from cxr_infer import errors
-    from cxr_infer.model import denoiser
+    from cxr_infer import api, errors
 
-    return getattr(denoiser if hasattr(denoiser, name) and name not in errors.__dict__ else errors, name)
+    return getattr(errors, name, None) or getattr(api, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cxr_infer import __version__
+from cxr_infer.version import __version__
 
 
 def main() -> None:
@@ -18,6 +18,10 @@ def main() -> None:
         command_line()
     except KeyboardInterrupt:  # as it was imported; commands have their own way to end
         sys.exit(130)
+    except ImportError as error:  # of what the command line itself needs; commands tell of the rest
+        from cxr_infer.faults import fault_line
+
+        sys.exit(f"error: {fault_line(error)}")
 
 
 if __name__ == "__main__":

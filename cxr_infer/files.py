@@ -13,7 +13,7 @@ from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.folder import Folder, is_link_at, not_plain
 
 # what every further file would meet as well: no space, no quota, a read-only or failing disk
-LOST = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE})
+DISK_FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE})
 
 
 def open_plain(path: Path) -> BinaryIO:
@@ -97,5 +97,5 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
 
 def cannot_write(path: Path, error: OSError) -> CxrError:
     """The error of this project that a failed write is."""
-    kind = OutputLostError if error.errno in LOST else ImageError
+    kind = OutputLostError if error.errno in DISK_FAILURES else ImageError
     return kind(f"{path}: cannot be written: {error.strerror or error}")

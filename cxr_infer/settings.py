@@ -19,12 +19,15 @@ REPORT_LIMIT = 100  # images that an HTML report shows
 class Settings:
     """How an image is denoised and its result written.
 
-    strength: 0 gives the input back, 1 the network's result, between them the residual is blended.
-    window: px on a side that one window adds to its neighbours; the network sees the overlap besides. overlap: least
-    px that neighbours share. None takes the model's own for either. repair_wrapped: undo the wrap-around of 8-bit
-    noise first. memory: MB that the network may take; it decides how large windows are where `window` does not, and
-    how many go through the network together. The program itself takes about 110 MB and 20 bytes a pixel more.
-    compress: of DICOM, KEEP compresses a result without loss in its source's own family, NONE leaves it uncompressed.
+    Attributes:
+        strength: 0 returns the input, 1 the network's result; between them the residual is blended.
+        window: Side of a window in px, without the overlap. None: as large as `memory` allows.
+        overlap: Least px that neighbouring windows share. None: the model's own.
+        repair_wrapped: First undo the wrap-around of 8-bit noise.
+        memory: MB that the network may take: it decides how large windows are and how many run together. The program
+            itself takes about 110 MB and 20 bytes a pixel more.
+        compress: Of DICOM: `keep` compresses a result without loss in the family of its source, `none` leaves it
+            uncompressed.
     """
 
     strength: float = 1.0
@@ -51,9 +54,11 @@ class Settings:
 class ReadOptions:
     """How files and arrays are read: the same for originals, references and whatever else is compared with them.
 
-    max_pixels: width x height that one image may have; a header that promises more is refused. white: stored value that
-    means white in 16-bit pictures whose header does not say, where it is not the largest that fits. invert: black and
-    white are swapped in the stored values; the model sees them the right way round, the result is swapped as before.
+    Attributes:
+        max_pixels: Width x height that one image may have; a header that promises more is refused.
+        white: Stored value that means white in 16-bit pictures whose header does not say. None: 65535.
+        invert: Black and white are swapped in the stored values. The model sees them the right way round; the result is
+            swapped as its source is.
     """
 
     max_pixels: int = MAX_PIXELS

@@ -21,9 +21,9 @@ from benchmarks.methods import BM3D, NLM_ANSCOMBE, classical
 from benchmarks.stabilised import NLM_STRENGTHS, non_local_means
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.figure import Panel, describe, draw_figure
-from cxr_infer.imaging.intensity import to_bytes, to_unit
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import to_bytes, to_unit
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.settings import Settings
 

@@ -17,10 +17,10 @@ import pytest
 from numpy.typing import NDArray
 
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import from_unit, to_bytes
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.imaging.pixels import from_unit, to_bytes
+from cxr_infer.storage.record_files import LEDGER
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -32,9 +32,9 @@ PATIENTS = 10  # of the data directory, two images each
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def tree(folder: Path, *, manifest: bool = False) -> dict[str, bytes]:
+def tree(folder: Path, *, ledger: bool = False) -> dict[str, bytes]:
     """Every file by its name, hidden ones too; that by which an output knows its results only where asked for."""
-    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and (manifest or p.name != MANIFEST))
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and (ledger or p.name != LEDGER))
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 

@@ -10,10 +10,16 @@ from pathlib import Path
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import open_plain, require_image_file
 from cxr_infer.folder import is_link, not_plain
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
-from cxr_infer.formats.readers import LOSSLESS_SUFFIXES, LOSSY_SUFFIXES, PICTURE_SUFFIXES
-from cxr_infer.formats.registry import DICOM_SUFFIXES, READABLE_SUFFIXES, output_name, result_name
-from cxr_infer.storage.disk_list import Spool
+from cxr_infer.formats.registry import (
+    READABLE_SUFFIXES,
+    SIGNATURE_LENGTH,
+    can_be_result,
+    is_lossy,
+    keeps_name,
+    output_name,
+    result_name,
+)
+from cxr_infer.storage.disk_list import DiskList
 from cxr_infer.storage.listing import Listing
 from cxr_infer.storage.protocols import Storage
 from cxr_infer.storage.shard import Shard
@@ -39,9 +45,9 @@ class Plan:
 
     source: Storage
     out: Storage
-    names: Spool[str]  # of images
-    problems: Spool[tuple[str, str]]  # what looks like images but cannot be read, and why
-    ignored: Spool[tuple[str, str]]  # what is no image, and why
+    names: DiskList[str]  # of images
+    problems: DiskList[tuple[str, str]]  # what looks like images but cannot be read, and why
+    ignored: DiskList[tuple[str, str]]  # what is no image, and why
     shard: Shard | None = None
 
     def jobs(self) -> Iterator[Job]:
@@ -55,7 +61,7 @@ def job_of(name: str, source: Storage, out: Storage) -> Job:
 
 def by_content(job: Job, content: bytes) -> Job:
     """The job of what an image turned out to be: DICOM stays DICOM, so that it keeps its name, be it that of a JPEG."""
-    return replace(job, target=job.target.with_name(job.source.name)) if is_dicom(content[:DICOM_HEAD]) else job
+    return replace(job, target=job.target.with_name(job.source.name)) if keeps_name(content[:SIGNATURE_LENGTH]) else job
 
 
 def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
@@ -90,8 +96,8 @@ def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
 
 def require_lossless(target: Path, source: Path) -> None:
     """Raises UsageError for the name of a result that is neither of a kind that is written nor like the source's."""
-    unlike = target.suffix.lower() not in LOSSLESS_SUFFIXES | DICOM_SUFFIXES and target.suffix != source.suffix
-    if unlike or target.suffix.lower() in LOSSY_SUFFIXES:
+    unlike = not can_be_result(target.suffix) and target.suffix != source.suffix
+    if unlike or is_lossy(target.suffix):
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")
 
 
@@ -115,19 +121,18 @@ def denoised_name(source: Path) -> str:
     """NAME-denoised.SUFFIX, with the suffix of a kind that is written without loss."""
     suffix = source.suffix if source.suffix.lower() in READABLE_SUFFIXES else ""
     stem = source.name.removesuffix(suffix)
-    if suffix.lower() in PICTURE_SUFFIXES and _is_dicom_file(source):
-        return f"{stem}-denoised.dcm"
-    return output_name(f"{stem}-denoised{suffix}")
+    name = f"{stem}-denoised{suffix}"
+    return name if _keeps_name(source) else output_name(name)
 
 
 def _name_of_result(source: Path) -> str:
-    return source.name if _is_dicom_file(source) else output_name(source.name)
+    return source.name if _keeps_name(source) else output_name(source.name)
 
 
-def _is_dicom_file(path: Path) -> bool:
+def _keeps_name(path: Path) -> bool:
     try:
         with open_plain(path) as file:
-            return is_dicom(file.read(DICOM_HEAD))
+            return keeps_name(file.read(SIGNATURE_LENGTH))
     except (OSError, ImageError):  # told when it is read
         return False
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import cv2
 
-from cxr_infer import __version__
 from cxr_infer.batch.jobs import Job, Plan, by_content
+from cxr_infer.batch.overlap import overlapped
 from cxr_infer.batch.references import compare_with_reference
-from cxr_infer.batch.stages import in_stages
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
+from cxr_infer.faults import Traceback, fault_line, traceback_of
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
-from cxr_infer.formats.readers import most_bytes
-from cxr_infer.formats.registry import output_name, read_radiograph, read_result
+from cxr_infer.formats.readers import most_bytes, read_radiograph, read_result
+from cxr_infer.formats.registry import output_name
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
 from cxr_infer.model.address_space import lacks_memory
 from cxr_infer.model.denoiser import Model
@@ -39,15 +40,16 @@ from cxr_infer.report.results import (
 )
 from cxr_infer.report.views import Pairs, View, paired, view
 from cxr_infer.settings import ReadOptions, Settings
-from cxr_infer.storage.directory_output import State
 from cxr_infer.storage.ledger import digest
-from cxr_infer.storage.protocols import Output, Storage
+from cxr_infer.storage.protocols import Output, State, Storage
+from cxr_infer.version import __version__
 
 TOO_LARGE = "too large for this machine's memory"
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Show: TypeAlias = Callable[[FileResult, Pairs], None]
-Engine: TypeAlias = "Callable[[Plan, Run, Output, Callable[[], bool]], Iterator[FileResult]]"
+Engine: TypeAlias = "Callable[[Plan, BatchRun, Output, Callable[[], bool]], Iterator[FileResult]]"
 
 
 def denoise_files(
@@ -63,7 +65,7 @@ def denoise_files(
     stopped: Callable[[], bool] = lambda: False,
     engine: Engine | None = None,
 ) -> Iterator[FileResult]:
-    """Denoise what was planned and yield what became of every file, images in order. The stages overlap.
+    """Denoise what was planned and yield what became of every file, images in order. The steps overlap.
 
     A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
     model and settings from the same content is skipped, but measured and shown like the others, unless
@@ -75,7 +77,7 @@ def denoise_files(
     other engines than the default yield as they finish. Raises UsageError where the settings do not fit the model or
     the output directory cannot be used.
     """
-    run = Run(
+    run = BatchRun(
         model,
         settings or Settings(),
         reading or ReadOptions(),
@@ -85,14 +87,20 @@ def denoise_files(
         show is not None,
     )
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
+    LOG.info("%s images in %s, results in %s", len(plan.names), plan.source.shown, plan.out.shown)
+    LOG.info("model %s, SHA-256 %s, %s, %s", model.title, model.sha256, run.settings, run.reading)
     with plan.out.output(run.made_by, plan.shard) as output:
-        yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems)
-        yield from (FileResult(name, IGNORED, reason) for name, reason in plan.ignored)
-        yield from (engine or partial(in_this_process, show=show))(plan, run, output, stopped)
+        unread = chain(
+            (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems),
+            (FileResult(name, IGNORED, reason) for name, reason in plan.ignored),
+        )
+        for result in chain(unread, (engine or partial(in_this_process, show=show))(plan, run, output, stopped)):
+            _log(result)
+            yield result
 
 
 def in_this_process(
-    plan: Plan, run: Run, output: Output, stopped: Callable[[], bool], show: Show | None = None
+    plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], show: Show | None = None
 ) -> Iterator[FileResult]:
     """The engine of one machine: one image after the other, which the network computes with all threads."""
     begun = 0
@@ -104,7 +112,7 @@ def in_this_process(
 
 def denoise_jobs(
     jobs: Iterable[Job],
-    run: Run,
+    run: BatchRun,
     source: Storage,
     output: Output,
     stopped: Callable[[], bool] = lambda: False,
@@ -114,14 +122,19 @@ def denoise_jobs(
 
     Ends early after `stopped`, or once the output can hold no more.
     """
-    stages = _Stages(run, source, output)
-    results = in_stages(
-        jobs, stages.read, stages.compute, stages.write, stopped=lambda: stopped() or stages.output_lost
-    )
+    steps = _Steps(run, source, output)
+    results = overlapped(jobs, steps.read, steps.compute, steps.write, stopped=lambda: stopped() or steps.output_lost)
     for result, shown in results:
         if show is not None and shown is not None:
             show(result, shown)
         yield result
+
+
+def _log(result: FileResult) -> None:
+    level = logging.WARNING if result.status == FAILED else logging.DEBUG
+    LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {result.milliseconds or 0:.0f} ms")
+    if result.traceback is not None:
+        LOG.error("%s: %s", result.name, Traceback(result.traceback))
 
 
 def not_begun(name: str) -> FileResult:
@@ -130,6 +143,7 @@ def not_begun(name: str) -> FileResult:
 
 def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOptions | None = None) -> FileResult:
     """Read, denoise, measure and write one image. Raises ImageError or ModelError."""
+    LOG.debug("%s: is read", job.name)
     content = read_content(job.source, most_bytes(reading or ReadOptions()))
     denoised, result = denoise_content(job, content, model, settings, reading)
     write_bytes(job.target, denoised)
@@ -144,7 +158,7 @@ def denoise_content(
     job: names of both, whether such files are there or not. content: of the source.
     """
     reading = reading or ReadOptions()
-    run = Run(model, settings, reading, None, overwrite=True)
+    run = BatchRun(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
     radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
@@ -152,7 +166,7 @@ def denoise_content(
 
 
 @dataclass(frozen=True)
-class Run:
+class BatchRun:
     """What is the same for all images of a run."""
 
     model: Model
@@ -201,10 +215,10 @@ class _Denoised:
     finished: bool = False  # in an earlier run
 
 
-class _Stages:
-    """The three stages of a run. Each turns an exception into the failed result that it is."""
+class _Steps:
+    """The three steps of a run. Each turns an exception into the failed result that it is."""
 
-    def __init__(self, run: Run, source: Storage, output: Output) -> None:
+    def __init__(self, run: BatchRun, source: Storage, output: Output) -> None:
         self.run = run
         self.source = source
         self.originals = source.place
@@ -223,6 +237,7 @@ class _Stages:
 
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
+        LOG.debug("%s: is read", job.name)
         content = self.source.read(job.name, most_bytes(self.run.reading))
         job = by_content(job, content)
         self._check_target(job)
@@ -285,6 +300,7 @@ class _Stages:
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
         if not item.finished:
+            LOG.debug("%s: is written", item.job.name)
             content = item.result.encode(self.run.provenance)
             with self._noticing_loss():
                 self.output.write(item.job.name, item.job.target, item.digest, content)
@@ -294,27 +310,26 @@ class _Stages:
         return result, None if before is None else paired(before, view(item.result, place=before.place))
 
 
-def _guarded(job: Job, stage: Callable[[], T]) -> T | FileResult:
-    """What a stage gives, or the failed result that its exception is."""
+def _guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
+    """What a step gives, or the failed result that its exception is."""
     try:
-        return stage()
+        return step()
     except AlreadyDenoised as error:
         return FileResult(job.name, SKIPPED, str(error))
     except NoRadiograph as error:
         return FileResult(job.name, IGNORED, str(error).removeprefix(f"{job.source}: "))
     except CxrError as error:
+        LOG.debug("%s: %s", job.name, traceback_of(error))
         message = str(error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
     except OSError as error:
+        LOG.debug("%s: %s", job.name, traceback_of(error))
         return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
-    except cv2.error as error:
-        lack = error.code == cv2.Error.StsNoMem
-        return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE if lack else error}")
     except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
-        if lacks_memory(error):
+        if lacks_memory(error) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
             return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
-        reason = f"{type(error).__name__} in {stage.__qualname__}, which is a fault of cxr-infer; please report it"
-        return FileResult(job.name, FAILED, f"{job.source}: {reason}")
+        line = f"{job.source}: {fault_line(error)}"
+        return FileResult(job.name, FAILED, line, traceback=traceback_of(error))
 
 
 def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: float) -> _Read:
@@ -323,10 +338,12 @@ def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: f
     return _Read(job, radiograph, mottle, source, time.perf_counter() - started)
 
 
-def _denoise(item: _Read, run: Run) -> _Denoised:
+def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     started = time.perf_counter()
     result = item.finished
     if result is None:
+        height, width = item.radiograph.pixels.shape
+        LOG.debug("%s: is denoised, %s x %s px of %s bits", item.job.name, width, height, item.radiograph.bits)
         unit = item.radiograph.unit()
         result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
@@ -335,7 +352,7 @@ def _denoise(item: _Read, run: Run) -> _Denoised:
     return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note, finished)
 
 
-def _measured(item: _Denoised, run: Run, output: str) -> FileResult:
+def _measured(item: _Denoised, run: BatchRun, output: str) -> FileResult:
     """The record of a result that lies at `output`."""
     height, width = item.result.pixels.shape
     figures, message = compare_with_reference(item.job.name, item.result, run.reference, run.reading)

@@ -23,23 +23,26 @@ from typing import Any
 import cv2
 
 from cxr_infer.batch.jobs import Plan, job_of
-from cxr_infer.batch.pipeline import Engine, Run, denoise_jobs, not_begun
+from cxr_infer.batch.pipeline import BatchRun, Engine, denoise_jobs, not_begun
 from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.model.installed import model_path
 from cxr_infer.report.results import FAILED, PENDING, FileResult
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.storage.ledger import Entry
-from cxr_infer.storage.protocols import Output, Storage, without_secrets
+from cxr_infer.storage.protocols import Output, Storage
 from cxr_infer.storage.shard import Shard
+from cxr_infer.storage.urls import without_secrets
 
-HANDFUL = 8  # images that an actor gets at a time: few, so that progress shows and a lost actor costs little
-AN_ACTOR = 2000  # images of a data set for each actor, for whose names there must be memory
-LEAST, MOST = 50_000, 2_000_000  # images of a data set, for which actors are started anew
-RETRIES = 3  # of a handful whose actor was lost; then of each of its images
-KNOCKING = 10.0  # s
-LOST = "its worker was lost each time; is it too large for the memory?"
+BLOCK_SIZE = 8  # images that an actor gets at a time: few, so that progress shows and a lost actor costs little
+IMAGES_PER_ACTOR = 2000  # images of a data set for each actor, for whose names there must be memory
+LEAST_IMAGES, MOST_IMAGES = 50_000, 2_000_000  # images of a data set, for which actors are started anew
+RETRIES = 3  # of a block whose actor was lost; then of each of its images
+CONNECT_TIMEOUT = 10.0  # s
+LOG = logging.getLogger(__name__)
+WORKER_LOST = "its worker was lost each time; is it too large for the memory?"
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Item:
 
 
 class Worker:
-    """An actor: loads the model once, then does a handful of images after the other."""
+    """An actor: loads the model once, then does the images of a block after each other."""
 
     def __init__(self, task: Task) -> None:
         warnings.simplefilter("ignore")
@@ -93,7 +96,7 @@ class Worker:
         model = load_model(task.model, precision=task.precision, threads=task.threads)
         if model.sha256 != task.sha256:
             raise ModelError(f"{model.path}: differs from the model on the machine that started the run")
-        self._run = Run(model, task.settings, task.reading, task.reference, task.overwrite, task.measures_finished)
+        self._run = BatchRun(model, task.settings, task.reading, task.reference, task.overwrite, task.measures_finished)
         self._source = task.source
         self._output = task.out.worker_output(self._run.made_by, task.shard, task.run)
         self._out = task.out
@@ -129,17 +132,18 @@ def on_ray(address: str | None, threads: int | None) -> contextlib.AbstractConte
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
-        raise UsageError("--engine ray needs pip install 'cxr-infer[ray]'") from error
+        raise UsageError(f"--engine ray needs {install_command('ray')}") from error
     return _engine(address, threads or 1)
 
 
 @contextlib.contextmanager
 def _engine(address: str | None, threads: int) -> Iterator[Engine]:
-    def engine(plan: Plan, run: Run, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
+    def engine(plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
         return _on_cluster(plan, run, output, stopped, threads, actors)
 
     with _connected(address):
         actors = _actors(threads)
+        LOG.info("%s actors of %s threads", actors, threads)
         yield engine
 
 
@@ -163,7 +167,7 @@ def _connected(address: str | None) -> Iterator[None]:
         return
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        _knock(address)
+        _require_listener(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
     except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
         reason = without_secrets(" ".join(str(error).split()) or type(error).__name__)[:300]
@@ -179,20 +183,20 @@ def _connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _knock(address: str | None) -> None:
+def _require_listener(address: str | None) -> None:
     """Raises OSError where nobody listens at HOST:PORT or ray://HOST:PORT, for which Ray itself takes minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), KNOCKING).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
 
 
 def _on_cluster(
-    plan: Plan, run: Run, output: Output, stopped: Callable[[], bool], threads: int, actors: int
+    plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], threads: int, actors: int
 ) -> Iterator[FileResult]:
     task = _task(plan, run, threads)
     names = iter(plan.names)
     ended = False
-    while some := list(islice(names, min(MOST, max(LEAST, AN_ACTOR * actors)))):
+    while some := list(islice(names, min(MOST_IMAGES, max(LEAST_IMAGES, IMAGES_PER_ACTOR * actors)))):
         for result in _data_set(some, plan, task, output, actors, stopped):
             ended = ended or result.status == PENDING
             yield result
@@ -202,7 +206,7 @@ def _on_cluster(
     output.take_in(task.run)
 
 
-def _task(plan: Plan, run: Run, threads: int) -> Task:
+def _task(plan: Plan, run: BatchRun, threads: int) -> Task:
     name = _model_name(run.model)
     return Task(
         name,
@@ -247,7 +251,7 @@ def _actors(threads: int) -> int:
 def _data_set(
     names: list[str], plan: Plan, task: Task, output: Output, actors: int, stopped: Callable[[], bool]
 ) -> Iterator[FileResult]:
-    """What becomes of some names: in handfuls, then one by one those whose actor was lost again and again."""
+    """What becomes of some names: in blocks, then one by one those whose actor was lost again and again."""
     import ray
 
     items: dict[int, Item] = {}
@@ -260,8 +264,8 @@ def _data_set(
         else:
             items[index] = Item(index, name, output.known(name))
     records = _relayed if ray.util.client.ray.is_connected() else _records
-    for handful in (min(HANDFUL, 1 + len(items) // (4 * actors)), 1):
-        for item in records(list(items.values()), handful, task, actors):
+    for block_size in (min(BLOCK_SIZE, 1 + len(items) // (4 * actors)), 1):
+        for item in records(list(items.values()), block_size, task, actors):
             if items.pop(item.index, None) is None or item.record is None:
                 continue  # twice, from two actors
             if item.record.status != FAILED:
@@ -270,11 +274,12 @@ def _data_set(
             if stopped() or item.record.status == PENDING:
                 yield from (not_begun(item.name) for item in items.values())
                 return
-    yield from (FileResult(item.name, FAILED, f"{plan.source.path(item.name)}: {LOST}") for item in items.values())
+    for item in items.values():
+        yield FileResult(item.name, FAILED, f"{plan.source.path(item.name)}: {WORKER_LOST}")
 
 
-def _records(items: list[Item], handful: int, task: Task, actors: int) -> Iterator[Item]:
-    """The items with their records, as they come. Those of a handful that lost its actor too often are missing."""
+def _records(items: list[Item], block_size: int, task: Task, actors: int) -> Iterator[Item]:
+    """The items with their records, as they come. Those of a block that lost its actor too often are missing."""
     if not items:
         return
     import ray.data
@@ -284,7 +289,7 @@ def _records(items: list[Item], handful: int, task: Task, actors: int) -> Iterat
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
-    blocks = -(-len(items) // handful)
+    blocks = -(-len(items) // block_size)
     rows = ray.data.from_items([item.packed() for item in items], override_num_blocks=blocks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that from 2.64 on `max_task_retries` goes elsewhere, it does not say where
@@ -294,13 +299,13 @@ def _records(items: list[Item], handful: int, task: Task, actors: int) -> Iterat
             batch_size=None,  # a block, whose records appear together
             # one by one, nothing waits at an actor that an image before it may end
             compute=ray.data.ActorPoolStrategy(
-                size=min(actors, blocks), max_tasks_in_flight_per_actor=1 if handful == 1 else 2
+                size=min(actors, blocks), max_tasks_in_flight_per_actor=1 if block_size == 1 else 2
             ),
             num_cpus=task.threads,
             max_task_retries=RETRIES,  # else an image that ends its actor would do so for ever
         )
     try:
-        # not fetched ahead, for which the records of one handful would wait for those of the next
+        # not fetched ahead, for which the records of one block would wait for those of the next
         for block in denoised.iter_batches(batch_size=None, prefetch_batches=0):
             yield from map(Item.unpacked, block["item"])
     except RayError as error:
@@ -310,22 +315,22 @@ def _records(items: list[Item], handful: int, task: Task, actors: int) -> Iterat
 class Relay:
     """Follows a data set from inside the cluster, for a driver outside of it, which cannot."""
 
-    def __init__(self, items: list[Item], handful: int, task: Task, actors: int) -> None:
-        self._records = _records(items, handful, task, actors)
+    def __init__(self, items: list[Item], block_size: int, task: Task, actors: int) -> None:
+        self._records = _records(items, block_size, task, actors)
 
     def some(self) -> list[Item]:
         """The next few, none at the end."""
-        return list(islice(self._records, HANDFUL))
+        return list(islice(self._records, BLOCK_SIZE))
 
 
-def _relayed(items: list[Item], handful: int, task: Task, actors: int) -> Iterator[Item]:
+def _relayed(items: list[Item], block_size: int, task: Task, actors: int) -> Iterator[Item]:
     """The same as `_records`, through a client at ray://."""
     import ray
     from ray.exceptions import RayError
 
     try:
         actor: Any = ray.remote(num_cpus=0)(Relay)
-        relay = actor.remote(items, handful, task, actors)
+        relay = actor.remote(items, block_size, task, actors)
         while some := ray.get(relay.some.remote()):
             yield from some
     except RayError as error:

@@ -12,11 +12,10 @@ from cxr_infer.batch.jobs import require_free, require_other
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import read_content, require_image_file
 from cxr_infer.formats.radiograph import Radiograph
-from cxr_infer.formats.readers import most_bytes, write_image
-from cxr_infer.formats.registry import read_radiograph
+from cxr_infer.formats.readers import most_bytes, read_radiograph, write_image
 from cxr_infer.imaging.figure import Panel, describe, draw_figure
-from cxr_infer.imaging.intensity import from_unit, to_unit
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.imaging.pixels import from_unit, to_unit
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_infer.model.denoiser import load_model
 from cxr_infer.settings import ReadOptions, Settings

@@ -3,49 +3,81 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
-from typing import ParamSpec
 
 import typer
 
-from cxr_infer.cli.interrupts import SIGNAL_STATUS
+from cxr_infer.cli.log_options import LogOption, VerboseOption, logging_to
+from cxr_infer.cli.process import SIGNAL_STATUS
 from cxr_infer.errors import CxrError, ImageError
+from cxr_infer.faults import LOG, fault_line, traceback_of
 from cxr_infer.model.address_space import LACK, lacks_memory
-from cxr_infer.report.text import printable
+from cxr_infer.report.text import print_error
 
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
-P = ParamSpec("P")
 
+def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the log, and make it end with one line on stderr and the right status.
 
-def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command end with one line on stderr and the right status, never a traceback, on this project's errors
-    and where memory is lacking."""
+    That is so for errors of this project, for a lack of memory, and for what nobody foresaw, whose traceback is logged.
+    """
 
     @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+    def wrapped(*args: object, verbose: int = 0, log: Path | None = None, **kwargs: object) -> None:
         previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            command(*args, **kwargs)
-        except CxrError as error:
-            print_error(str(error))
-            raise typer.Exit(SOME_FAILED if isinstance(error, ImageError) else WRONG_USAGE) from None
-        except KeyboardInterrupt:
-            print_error("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
-        except (MemoryError, RuntimeError, ImportError, OSError) as error:
-            if not lacks_memory(error):
-                raise
-            print_error(LACK)
-            raise typer.Exit(SOME_FAILED) from None
+            _ended(lambda: _logged(lambda: command(*args, **kwargs), verbose, log, kwargs.get("source")))
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
+    _add_options(wrapped, command)
     return wrapped
+
+
+def _add_options(wrapped: Callable[..., None], command: Callable[..., None]) -> None:
+    """Let typer see the parameters of the command, and those of the log after them."""
+    own = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=VerboseOption),
+        inspect.Parameter("log", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=LogOption),
+    ]
+    parameters = {parameter.name: parameter for parameter in (*own.parameters.values(), *added)}
+    wrapped.__signature__ = own.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+
+
+def _logged(work: Callable[[], None], verbose: int, log: Path | None, source: object) -> None:
+    with logging_to(verbose, log, source):
+        _ended(work)
+
+
+def _ended(work: Callable[[], None]) -> None:
+    """Do the work of a command. Raises typer.Exit with the status of its error, once that is told."""
+    try:
+        work()
+    except (typer.Exit, typer.Abort):  # a command's own way to end
+        raise
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except CxrError as error:
+        print_error(str(error))
+        LOG.debug("it ended so:\n%s", traceback_of(error))
+        raise typer.Exit(SOME_FAILED if isinstance(error, ImageError) else WRONG_USAGE) from None
+    except Exception as error:
+        if lacks_memory(error):
+            print_error(LACK)
+        else:
+            print_error(fault_line(error))
+        LOG.error("%s", traceback_of(error))
+        raise typer.Exit(SOME_FAILED) from None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -60,8 +92,3 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
     print_error("terminated")
     raise SystemExit(SIGNAL_STATUS + number)
-
-
-def print_error(text: str) -> None:
-    """One line on stderr, whatever line breaks the text has."""
-    typer.echo("error: " + printable(" ".join(text.split())), err=True)

@@ -29,7 +29,7 @@ from cxr_infer.cli.options import (
     WhiteOption,
     WindowOption,
 )
-from cxr_infer.cli.streams import STDIN, STDOUT, read_stdin, require_pipe, write_stdout
+from cxr_infer.cli.process import STDIN, STDOUT, read_stdin, require_pipe, write_stdout
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, ReadOptions, Settings
 
@@ -121,7 +121,7 @@ def _files(jobs: Sequence[Job], model: Model, settings: Settings, reading: ReadO
     from cxr_infer.report import terminal
     from cxr_infer.report.results import FAILED, FileResult, Summary
 
-    summary, shown = Summary(), terminal.Shown()
+    summary, shown = Summary(), terminal.ShownResults()
     with progress_over(len(jobs), "denoising", quiet=len(jobs) == 1) as advance:
         for job in jobs:
             try:

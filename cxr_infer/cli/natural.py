@@ -10,7 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cxr_infer.cli.exit_status import WRONG_USAGE, print_error
+from cxr_infer.cli.exit_status import WRONG_USAGE
+from cxr_infer.report.text import print_error
 
 HELP, DIR, FILE = "help", "dir", "file"
 STANDARD = "-"  # input or output

@@ -1,4 +1,4 @@
-"""Options that several commands of the command line share, each said once, and the panels of the help."""
+"""The options of the commands that denoise, each said once, and the panels of the help."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ BASIC, MEASURE, ADVANCED, MACHINES = "Basic", "Measure", "Advanced", "Many machi
 
 Precision = Literal["auto", "fp32", "int8"]
 Compress = Literal["keep", "none"]
+Engine = Literal["local", "ray"]
 
 
 def complete_model(incomplete: str) -> Iterator[str]:
@@ -122,5 +123,64 @@ RepairOption = Annotated[
         help="First undo the wrap-around of 8-bit noise: near-black specks in bright areas become white. "
         "Only for images that wrapped.",
         rich_help_panel=ADVANCED,
+    ),
+]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories, or s3://, gs://, az://."),
+]
+TargetArgument = Annotated[str | None, typer.Argument(metavar="OUT", help="The same as --out.")]
+OutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Where results go, in the same tree; a path or URL. Default: IN-denoised.",
+        rich_help_panel=BASIC,
+    ),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.", rich_help_panel=BASIC)
+]
+ReferenceOption = Annotated[
+    Path | None, typer.Option(help="Directory of clean images under the same names.", rich_help_panel=MEASURE)
+]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        help="Write everything to this .json file, or to a .jsonl as it happens.",
+        rich_help_panel=MEASURE,
+    ),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Write a page of everything, with before and after, to this .html file.",
+        rich_help_panel=MEASURE,
+    ),
+]
+ReportLimitOption = Annotated[
+    int,
+    typer.Option(
+        help="Images that the page shows; of more, half are the worst and half drawn by lot.", rich_help_panel=MEASURE
+    ),
+]
+FollowLinksOption = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links", help="Also read files outside IN to which links in it lead.", rich_help_panel=ADVANCED
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.", rich_help_panel=MACHINES),
+]
+EngineOption = Annotated[Engine, typer.Option(help="ray: on all machines of a Ray cluster.", rich_help_panel=MACHINES)]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.", rich_help_panel=MACHINES
     ),
 ]

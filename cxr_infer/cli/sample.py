@@ -12,9 +12,9 @@ from cxr_infer.batch.jobs import require_free
 from cxr_infer.errors import UsageError
 from cxr_infer.folder import is_link_at
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import from_unit
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import SMALLEST, render_phantom
+from cxr_infer.imaging.pixels import from_unit
 
 DOSES = (20.0, 71.0, 71.0, 200.0, 600.0)  # photons at white; 71 is the published work's
 CLEAN_SUFFIX = "-clean"

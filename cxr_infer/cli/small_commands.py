@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cxr_infer.cli.exit_status import WRONG_USAGE, print_error, reports_errors
+from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
 from cxr_infer.cli.options import (
     InvertOption,
     MaxPixelsOption,
@@ -23,6 +23,7 @@ from cxr_infer.cli.options import (
     complete_model,
 )
 from cxr_infer.errors import UsageError
+from cxr_infer.report.text import print_error
 from cxr_infer.settings import MAX_PIXELS, WEB_PORT
 
 

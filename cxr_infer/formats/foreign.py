@@ -1,4 +1,4 @@
-"""What a file is that is no X-ray of a kind that is read here, or not what its name says: for messages."""
+"""What a file is that is of no format that is read here: for messages."""
 
 from __future__ import annotations
 
@@ -20,15 +20,7 @@ class Foreign:
         return re.match(self.begins, head, re.DOTALL | re.IGNORECASE) is not None
 
 
-PICTURES = (
-    Foreign("a PNG", rb"\x89PNG"),
-    Foreign("a JPEG", rb"\xff\xd8\xff"),
-    Foreign("a TIFF", rb"II[*+]\0|MM\0[*+]"),
-    Foreign("a WebP", rb"RIFF....WEBP"),
-    Foreign("a PGM", rb"P[25]\s"),
-    Foreign("a BMP", rb"BM.{12}[\x0c-\x7c]\0\0\0"),
-)
-OTHERS = (
+KINDS = (
     Foreign("a GIF", rb"GIF8"),
     Foreign("a JPEG 2000 picture", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     Foreign("a JPEG XL picture", rb"\0\0\0\x0cJXL |\xff\x0a"),
@@ -55,9 +47,9 @@ A_TEXT = Foreign("a text", way_out="is it the right file?")
 LEAST_TEXT = 12  # characters
 
 
-def what_it_is(head: bytes) -> Foreign | None:
-    """The kind of a file by its first bytes, be it a picture or not; None where it is unknown."""
-    known = next((kind for kind in (*PICTURES, *OTHERS) if kind.is_of(head)), None)
+def foreign_kind(head: bytes) -> Foreign | None:
+    """The kind of a file by its first bytes; None where it is unknown."""
+    known = next((kind for kind in KINDS if kind.is_of(head)), None)
     return known or (A_TEXT if _is_text(head) else None)
 
 

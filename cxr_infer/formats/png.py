@@ -1,29 +1,23 @@
-"""PNG in: what its chunks say, before OpenCV decodes its pixels."""
+"""PNG: what its chunks say, before OpenCV decodes its pixels, and chunks of ours beside those that it writes."""
 
 from __future__ import annotations
 
 import io
 import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.picture import (
-    TRANSPARENT,
-    Display,
-    Picture,
-    check_size,
-    chunk,
-    decode,
-    gray_picture,
-    orientation_of,
-)
-from cxr_infer.formats.resolution import from_phys
+from cxr_infer.formats.libraries import decode, encode, exif
+from cxr_infer.formats.picture import TRANSPARENT, UPRIGHT, Display, Picture, check_size, gray_picture, orientation_of
+from cxr_infer.formats.resolution import from_phys, to_phys
 from cxr_infer.settings import ReadOptions
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -33,6 +27,20 @@ LONGEST_OF_THEM = 64  # bytes; the longest has 32
 OVERHEAD = 12  # bytes of a chunk: length, name and checksum
 BIT_DEPTH, COLOUR_TYPE = 24, 25  # bytes of the file, within IHDR
 GRAY, RGB = 0, 2  # colour types in which tRNS names one value that is transparent
+
+AFTER_HEADER = 33  # bytes: magic number and IHDR
+
+# Measured on denoised 1024 px X-rays: 11 ms a megapixel and 2.2 bits a pixel. zlib's own search for repeats (strategy
+# "default", levels 1 / 3 / 6) took 18 / 31 / 104 ms for 2.8 / 2.6 / 2.3 bits; of the other filters, Paeth took 13 ms
+# for 1% less and the rest as long for 4 to 11% more.
+OPTIONS = (
+    cv2.IMWRITE_PNG_COMPRESSION,
+    1,
+    cv2.IMWRITE_PNG_STRATEGY,
+    cv2.IMWRITE_PNG_STRATEGY_RLE,
+    cv2.IMWRITE_PNG_FILTER,
+    cv2.IMWRITE_PNG_FILTER_AVG,
+)
 
 
 class Chunk(NamedTuple):
@@ -56,7 +64,7 @@ def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
         raise ImageError(f"{path}: has several frames; split it into one file a frame")
     told_late = any(name in TELLS_ORIENTATION for name in names[first_pixels:])
     # Pillow's own method for PNG decodes all pixels, to see whether EXIF data come after them
-    exif = header.getexif() if told_late else Image.Image.getexif(header)
+    told_exif = header.getexif() if told_late else Image.Image.getexif(header)
     data = {one.name: content[one.start + 8 : one.end - 4] for one in chunks[:first_pixels]}
     key = data.get(b"tRNS") if content[COLOUR_TYPE] in (GRAY, RGB) else None
     pixels = decode(path, content if key is None else _without(content, chunks, b"tRNS"))
@@ -66,7 +74,7 @@ def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
         chunk(name, data[name]) for name in TELLS_DISPLAY if 0 < len(data.get(name, b"")) <= LONGEST_OF_THEM
     )
     return replace(
-        gray_picture(path, pixels, orientation_of(exif)),
+        gray_picture(path, pixels, orientation_of(told_exif)),
         resolution=from_phys(data[b"pHYs"]) if b"pHYs" in data else None,
         display=Display(header.info.get("icc_profile") or b"", told),
     )
@@ -97,3 +105,37 @@ def _is_used(pixels: NDArray[Any], key: bytes, bits: int) -> bool:
         raise struct.error("a chunk tRNS of another length")
     channels = pixels if pixels.ndim == 3 else pixels[..., None]
     return bool(np.any(np.all(channels == values[::-1], axis=2)))  # OpenCV's order is blue, green, red
+
+
+def carried(display: Display) -> Display:
+    """What of it a PNG has a place for."""
+    return replace(display.gray_profile(), chunks=display.chunks)
+
+
+def encode_png(picture: Picture) -> bytes:
+    """Raises ImageError for floating-point pixels."""
+    metadata = {}
+    if picture.orientation != UPRIGHT:  # its EXIF data begin with the TIFF header itself
+        told = exif(picture.orientation).removeprefix(b"Exif\0\0")
+        metadata[cv2.IMAGE_METADATA_EXIF] = np.frombuffer(told, np.uint8)
+    return with_chunks(encode(picture, ".png", OPTIONS, metadata), _chunks_about(picture))
+
+
+def _chunks_about(picture: Picture) -> bytes:
+    display = carried(picture.display)
+    phys = to_phys(picture.resolution) if picture.resolution is not None else None
+    return (
+        display.chunks
+        + (chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(display.profile)) if display.profile else b"")
+        + (chunk(b"pHYs", phys) if phys else b"")
+    )
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    """One chunk of a PNG."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def with_chunks(png: bytes, chunks: bytes) -> bytes:
+    """A PNG with more chunks, which come right after its header as those about colour must."""
+    return png[:AFTER_HEADER] + chunks + png[AFTER_HEADER:]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
-from cxr_infer.imaging.intensity import Pixels
+from cxr_infer.imaging.pixels import Pixels
 from cxr_infer.settings import Settings
 
 FloatImage = NDArray[np.float32]

@@ -1,29 +1,171 @@
-"""Which files are X-rays, what their results are called, and who reads them: by content, whatever their names say."""
+"""Which files are X-rays, by content, whatever their names say, and what their results are called.
+
+To add a format: an entry in FORMATS, and a module with the functions that it names.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom, read_dicom, read_dicom_pixels
-from cxr_infer.formats.foreign import what_it_is
+from numpy.typing import NDArray
+
+from cxr_infer.formats import png, webp
+from cxr_infer.formats.bmp import encode_bmp, is_bmp, open_bmp
+from cxr_infer.formats.dicom.optional import read_dicom, read_dicom_pixels
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
+from cxr_infer.formats.jpeg import JPEG_MAGIC, encode_jpeg, open_jpeg
+from cxr_infer.formats.pgm import encode_pgm, is_pgm, open_pgm
+from cxr_infer.formats.picture import Display, Encoder, Picture
 from cxr_infer.formats.radiograph import Radiograph
-from cxr_infer.formats.readers import HEAD, LOSSY_SUFFIXES, PICTURE_SUFFIXES, kind_of, read_picture
+from cxr_infer.formats.tiff import writer as tiff
+from cxr_infer.formats.tiff.directory import MAGICS as TIFF_MAGICS
+from cxr_infer.formats.tiff.reader import open_tiff
 from cxr_infer.settings import ReadOptions
 
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # meant as DICOM, so that damage is told
-READABLE_SUFFIXES = PICTURE_SUFFIXES | DICOM_SUFFIXES
-XRAY_HEAD = max(DICOM_HEAD, HEAD)  # bytes by which an X-ray is known
+SIGNATURE_LENGTH = DICOM_HEAD  # bytes by which the format of a file is known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A kind of X-ray file.
+
+    name: for messages. suffixes: of names by which a file is meant as one. begins: whether its first SIGNATURE_LENGTH
+    bytes say that it is.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    begins: Callable[[bytes], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MedicalFormat(Format):
+    """One whose results are of the same format and keep the names of their sources, whatever these look like.
+
+    read: path, for messages, whole content and options -> what encodes itself. read_pixels: likewise -> (H, W) stored
+    values alone, be it the file of a result or not. unlike: what is said of a file that is meant as one by its name and
+    is none. index: name of files that look like it and hold no image.
+    """
+
+    read: Callable[[Path, bytes, ReadOptions], Radiograph]
+    read_pixels: Callable[[Path, bytes, ReadOptions], NDArray[Any]]
+    unlike: str
+    index: str
+
+
+def carries_nothing(display: Display) -> Display:
+    return Display()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFormat(Format):
+    """One of plain pictures, any of which can be written as any other.
+
+    open: path, for messages, whole content and options -> picture. encode: a picture -> the file. carries: what a file
+    has a place for of what a picture's own said of its display. lossy: results are not written so, but as PNG.
+    """
+
+    open: Callable[[Path, bytes, ReadOptions], Picture]
+    encode: Encoder
+    carries: Callable[[Display], Display] = carries_nothing
+    lossy: bool = False
+
+
+DICOM = MedicalFormat(
+    name="DICOM",
+    suffixes=(".dcm", ".dicom", ".ima"),
+    begins=is_dicom,
+    read=read_dicom,
+    read_pixels=read_dicom_pixels,
+    unlike="no DICOM file, lacking DICM after its first 128 bytes; is it damaged?",
+    index="DICOMDIR",  # of a medium (PS3.10, section 8)
+)
+PNG = PictureFormat(
+    name="PNG",
+    suffixes=(".png",),
+    begins=lambda head: head.startswith(png.PNG_MAGIC),
+    open=png.open_png,
+    encode=png.encode_png,
+    carries=png.carried,
+)
+JPEG = PictureFormat(
+    name="JPEG",
+    suffixes=(".jpg", ".jpeg", ".jpe", ".jif", ".jfif"),
+    begins=lambda head: head.startswith(JPEG_MAGIC),
+    open=open_jpeg,
+    encode=encode_jpeg,
+    lossy=True,
+)
+TIFF = PictureFormat(
+    name="TIFF",
+    suffixes=(".tif", ".tiff", ".btf"),
+    begins=lambda head: head.startswith(TIFF_MAGICS),
+    open=open_tiff,
+    encode=tiff.encode_tiff,
+    carries=tiff.carried,
+)
+BMP = PictureFormat(name="BMP", suffixes=(".bmp", ".dib"), begins=is_bmp, open=open_bmp, encode=encode_bmp)
+PGM = PictureFormat(name="PGM", suffixes=(".pgm", ".pnm"), begins=is_pgm, open=open_pgm, encode=encode_pgm)
+WEBP = PictureFormat(
+    name="WebP",
+    suffixes=(".webp",),
+    begins=webp.is_webp,
+    open=webp.open_webp,
+    encode=webp.encode_webp,
+    carries=webp.carried,
+)
+
+MEDICAL_FORMATS = (DICOM,)
+PICTURE_FORMATS = (PNG, JPEG, TIFF, BMP, PGM, WEBP)
+FORMATS: tuple[MedicalFormat | PictureFormat, ...] = MEDICAL_FORMATS + PICTURE_FORMATS  # in this order
+
+_BY_SUFFIX = {suffix: format for format in FORMATS for suffix in format.suffixes}
+READABLE_SUFFIXES = frozenset(_BY_SUFFIX)
+PICTURE_SUFFIXES = frozenset(suffix for format in PICTURE_FORMATS for suffix in format.suffixes)
+
+
+def format_of(head: bytes) -> MedicalFormat | PictureFormat | None:
+    """By the first SIGNATURE_LENGTH bytes of a file."""
+    return next((format for format in FORMATS if format.begins(head)), None)
+
+
+def format_named(suffix: str) -> MedicalFormat | PictureFormat | None:
+    """That which a file with such a suffix is meant as."""
+    return _BY_SUFFIX.get(suffix.lower())
 
 
 def is_xray(head: bytes) -> bool:
-    """Whether the first XRAY_HEAD bytes of a file are those of a kind that is read here."""
-    return is_dicom(head[:DICOM_HEAD]) or kind_of(head[:HEAD]) is not None
+    """Whether the first SIGNATURE_LENGTH bytes of a file are those of a format that is read here."""
+    return format_of(head) is not None
+
+
+def index_of(name: str) -> str | None:
+    """Of which format's medium a file is the index, by its name; None for any other file."""
+    return next((format.name for format in MEDICAL_FORMATS if format.index == name), None)
+
+
+def keeps_name(head: bytes) -> bool:
+    """Whether the result of a file, of which these are the first SIGNATURE_LENGTH bytes, is named as it is."""
+    return isinstance(format_of(head), MedicalFormat)
+
+
+def is_lossy(suffix: str) -> bool:
+    """Whether pictures with such a suffix have lost something."""
+    format = format_named(suffix)
+    return isinstance(format, PictureFormat) and format.lossy
+
+
+def can_be_result(suffix: str) -> bool:
+    """Whether a result may have such a suffix."""
+    return format_named(suffix) is not None and not is_lossy(suffix)
 
 
 def output_name(name: str) -> str:
     """The name of the result of an image: the same, or with `.png` added where the source was lossy."""
-    return f"{name}.png" if Path(name).suffix.lower() in LOSSY_SUFFIXES else name
+    return f"{name}.png" if is_lossy(Path(name).suffix) else name
 
 
 def result_name(name: str) -> str:
@@ -37,42 +179,3 @@ def result_name(name: str) -> str:
 def plain_name(name: str) -> str:
     """A path below a directory, without the empty parts that keys of object stores may have."""
     return "/".join(filter(None, name.split("/")))
-
-
-def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Path) -> Radiograph:
-    """Decode the content of an X-ray file of any kind.
-
-    path: for messages. options: how it is read. target: where its result goes; its name decides what kind of
-    picture that is; DICOM stays DICOM, and a picture a picture. Raises ImageError.
-    """
-    if is_dicom(content[:DICOM_HEAD]):
-        if target.suffix.lower() in PICTURE_SUFFIXES and target.suffix != path.suffix:
-            raise ImageError(f"{path}: a DICOM file, whose result is one too; it cannot be named {target.name}")
-        return read_dicom(path, content, options)
-    if path.suffix.lower() in DICOM_SUFFIXES:
-        raise ImageError(f"{path}: {_instead_of_dicom(content[:XRAY_HEAD])}")
-    if target.suffix.lower() in DICOM_SUFFIXES:
-        raise ImageError(f"{path}: a picture, whose result is one too; it cannot be named {target.name}")
-    return read_picture(path, content, options, target.suffix)
-
-
-def _instead_of_dicom(head: bytes) -> str:
-    """What a file is whose name is that of DICOM, and what to do."""
-    kind = what_it_is(head)
-    if kind is None:
-        return "no DICOM file, lacking DICM after its first 128 bytes; is it damaged?"
-    way_out = "give it the name of one" if kind_of(head[:HEAD]) is not None else kind.way_out
-    return f"is {kind.name} by its content, not DICOM; {way_out}"
-
-
-def read_result(source: Radiograph, path: Path, content: bytes, options: ReadOptions) -> Radiograph:
-    """What a file became: itself with the pixels of its result, for which nothing else of that is needed.
-
-    source: the original. path: of the result, whose content `source.restored(...).encode` made. options: as the
-    original was read. Raises ImageError.
-    """
-    if is_dicom(content[:DICOM_HEAD]):
-        pixels = read_dicom_pixels(path, content, options)
-    else:
-        pixels = read_picture(path, content, options, path.suffix).pixels
-    return source.with_pixels(pixels)

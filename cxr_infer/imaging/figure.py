@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.intensity import to_bytes
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.imaging.pixels import to_bytes
 
 FloatImage = NDArray[np.float32]
 Picture = NDArray[np.uint8]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.strips import row_strips
+from cxr_infer.imaging.pixels import row_strips
 
 Image = NDArray[np.floating]
 

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.intensity import Pixels, to_unit
-from cxr_infer.imaging.strips import row_strips
+from cxr_infer.imaging.pixels import Pixels, row_strips, to_unit
 
 FloatImage = NDArray[np.float32]
 Grid = NDArray[np.float64]  # one value a block: (rows, columns)

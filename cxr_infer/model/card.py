@@ -15,6 +15,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from cxr_infer.errors import ModelError
 from cxr_infer.files import open_plain
 from cxr_infer.untrusted_json import read_object
@@ -89,6 +92,17 @@ class ModelCard:
     limits: str = RESEARCH_USE
     code_version: str = ""
     format: int = FORMAT
+
+    def feed(self, noisy: ArrayLike, level: ArrayLike) -> dict[str, NDArray[np.float32]]:
+        """The inputs of the graph by name.
+
+        noisy: (N, 1, H, W) in [0, 1]. level: of the noise, one for all images or (N,), as `noise_level_recipe` says;
+        left out where the model is not told it.
+        """
+        images = np.asarray(noisy, dtype=np.float32)
+        if not self.told_noise_level:
+            return {NOISY: images}
+        return {NOISY: images, NOISE_LEVEL: np.full(len(images), level, dtype=np.float32)}
 
     def to_metadata(self) -> str:
         """The card as the JSON text that the ONNX file carries."""

@@ -1,9 +1,9 @@
-"""Array -> array: load a model once, denoise any number of images with it."""
+"""A model that is loaded once and denoises any number of images."""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,30 +13,45 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_infer.errors import ImageError, ModelError, UsageError
-from cxr_infer.formats.picture import Picture
-from cxr_infer.imaging.arrays import gray_array
-from cxr_infer.imaging.intensity import low_range
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle, repair_wrapped
 from cxr_infer.imaging.tiling import Grid, plan_axis, plan_windows, predict_in_windows
-from cxr_infer.model.card import DENOISED, MODEL_NAMES, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.model.card import MODEL_NAMES, ModelCard
+from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.installed import AUTO, is_intact, model_path
 from cxr_infer.model.session import card_of, check_result, first_line, open_session, read_model, run, try_on_small_image
-from cxr_infer.model.threads import available_cpus
-from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.settings import Settings
 
 FloatImage = NDArray[np.float32]
 
 MEGABYTE = 1_000_000
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: its card, its file, and the onnxruntime session."""
+    """A loaded model.
+
+    Attributes:
+        card: What its card says of it.
+        path: Its .onnx file.
+        sha256: Of the file, hexadecimal.
+        session: The onnxruntime.InferenceSession, which carries no types.
+    """
 
     card: ModelCard
     path: Path
-    sha256: str  # hex, of the file
-    session: Any  # onnxruntime.InferenceSession, which carries no types
+    sha256: str
+    session: Any
+
+    @staticmethod
+    def open(content: bytes, path: Path, threads: int | None = None) -> Model:
+        """A model from the bytes of an ONNX file, which `read_model` has looked into.
+
+        path: of that file, for messages and for `path`. threads: None for as many as this process may use.
+        Raises ModelError where it cannot be loaded, or is no denoiser by its inputs and outputs.
+        """
+        session = open_session(content, path, available_cpus() if threads is None else threads)
+        return Model(card_of(session, path), path, hashlib.sha256(content).hexdigest(), session)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the file itself, so that what another process loads is the same wherever it runs.
@@ -47,7 +62,7 @@ class Model:
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ModelError(f"{self.path}: was changed since it was loaded; load it again")
         threads = self.session.get_session_options().intra_op_num_threads
-        return _reopened, (content, self.card, self.path, self.sha256, threads)
+        return Model.open, (content, self.path, threads)
 
     @property
     def title(self) -> str:
@@ -102,12 +117,14 @@ class Model:
             return denoised
         return image + np.float32(settings.strength) * (denoised - image)
 
-    def _run(self, windows: FloatImage, level: float) -> FloatImage:
-        feed: dict[str, NDArray[np.float32]] = {NOISY: windows}
-        if self.card.told_noise_level:
-            feed[NOISE_LEVEL] = np.full(len(windows), level, dtype=np.float32)
+    def run(self, windows: NDArray[np.float32], level: ArrayLike) -> NDArray[np.float32]:
+        """The network by itself: (N, 1, H, W) float32 in [0, 1] -> the same, not clipped.
+
+        level: of the noise, see `ModelCard.feed`. Raises ModelError where onnxruntime fails, or gives values that are
+        not finite or of another shape.
+        """
         try:
-            result = np.asarray(run(self.session, DENOISED, feed), dtype=np.float32)
+            result = np.asarray(run(self.session, self.card.feed(windows, level)), dtype=np.float32)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise ModelError(
                 f"{self.path}: onnxruntime failed on a window of {windows.shape[-2:]}: {first_line(error)}"
@@ -119,13 +136,13 @@ class Model:
         level = (mottle or estimate_mottle(image)).level if self.card.told_noise_level else 0.0
         grid = self.grid((image.shape[0], image.shape[1]), settings)
         batch = max(1, self._affordable(settings) // grid.window_pixels)
-        denoised = predict_in_windows(image, lambda windows: self._run(windows, level), grid, batch)
+        denoised = predict_in_windows(image, lambda windows: self.run(windows, level), grid, batch)
         return np.clip(denoised, 0, 1, out=denoised)
 
     def _whole(self, image: FloatImage) -> FloatImage:
         resized = _resize(image, self.card.size or 0, self.card.size or 0)
         level = estimate_mottle(resized).level if self.card.told_noise_level else 0.0
-        return np.clip(_resize(self._run(resized[None, None], level)[0, 0], *image.shape), 0, 1)
+        return np.clip(_resize(self.run(resized[None, None], level)[0, 0], *image.shape), 0, 1)
 
 
 def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
@@ -136,62 +153,37 @@ def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
     return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.float32)
 
 
-def _reopened(content: bytes, card: ModelCard, path: Path, digest: str, threads: int) -> Model:
-    return Model(card, path, digest, open_session(content, path, threads))
-
-
 def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: int | None = None) -> Model:
-    """Load one of the shipped models, or any ONNX file that keeps the same contract.
+    """Load one of the shipped models, or any ONNX file with the same inputs and outputs.
 
-    name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
-    precision: `fp32`, `int8`, or `auto` for int8 where the model has it and this CPU is made for it.
-    threads: None for as many as CPU affinity and container quota allow.
     A file given by path may come from anybody: it must hold its weights itself, and return a small image of the same
-    shape and finite values in bounded time. Raises ModelError where the file is missing, damaged or of another kind,
-    UsageError for an unknown name or precision.
+    shape with finite values in bounded time.
+
+    Args:
+        name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
+        precision: `fp32`, `int8`, or `auto`: int8 where the model has it and this CPU is fast at it.
+        threads: To compute with. None: as many as CPU affinity and container quota allow.
+
+    Returns:
+        The model, ready for any number of images. It can be pickled.
+
+    Raises:
+        ModelError: The file is missing, damaged or of another kind.
+        UsageError: The name or precision is unknown, or threads is below 1.
+
+    Examples:
+        >>> load_model("window", precision="fp32").title
+        'window (fp32)'
     """
     path = model_path(name, precision)
     if threads is not None and threads < 1:
         raise UsageError(f"threads {threads} is too few; use 1 or more")
     content = read_model(path)
-    digest = hashlib.sha256(content).hexdigest()
     shipped = str(name) in MODEL_NAMES
-    if shipped and not is_intact(path, digest):
+    if shipped and not is_intact(path, hashlib.sha256(content).hexdigest()):
         raise ModelError(f"{path}: does not match the SHA-256 of its card; reinstall cxr-infer")
-    session = open_session(content, path, threads if threads is not None else available_cpus())
-    card = card_of(session, path)
+    model = Model.open(content, path, threads)
+    LOG.info("model file %s, %s bytes", path, len(content))
     if not shipped:
-        try_on_small_image(session, card, path)
-    return Model(card, path, digest, session)
-
-
-def denoise(
-    image: ArrayLike,
-    model: Model | str | Path = "window",
-    *,
-    strength: float = 1.0,
-    window: int | None = None,
-    overlap: int | None = None,
-    repair_wrapped: bool = False,
-    precision: str = AUTO,
-    white: int | None = None,
-    invert: bool = False,
-) -> NDArray[np.generic]:
-    """Remove the mottle of one X-ray.
-
-    image: (H, W) uint8, uint16, or floating point in [0, 1], of any byte order; black 0, bone white. Whatever NumPy can
-    make such an array of will do: a list, a tensor on the CPU, a gray Pillow image. model: a loaded model, or what
-    `load_model` takes (then it is loaded for this one call, in this precision). white: the value that means white in
-    uint16, 4095 for 12-bit data; values above it stay as they are. invert: black and white are swapped, in the result
-    too. The rest: see `Settings`.
-    Returns an array of the same shape and dtype. Raises ImageError, ModelError or UsageError. Warns where uint16 values
-    use half of their range or less and no `white` is given, as the model would see them dark.
-    """
-    settings, options = Settings(strength, window, overlap, repair_wrapped), ReadOptions(white=white, invert=invert)
-    pixels, dtype = gray_array(image)
-    loaded = model if isinstance(model, Model) else load_model(model, precision=precision)
-    if pixels.dtype == np.uint16 and pixels.size and options.white is None and (note := low_range(pixels)):
-        warnings.warn(note.replace("--white ", "white="), stacklevel=2)
-    told_white = options.white if pixels.dtype == np.uint16 else None
-    picture = Picture(pixels, white=told_white, inverted=options.invert)
-    return picture.restored(loaded.denoise_unit(picture.unit(), settings)).pixels.astype(dtype)
+        try_on_small_image(model.session, model.card, path)
+    return model

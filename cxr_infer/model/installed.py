@@ -18,7 +18,7 @@ from cxr_infer.model.card import (
     sha256,
     weights_directory,
 )
-from cxr_infer.model.processor import multiplies_int8_fast
+from cxr_infer.model.hardware import multiplies_int8_fast
 
 AUTO = "auto"
 CHOICES = (AUTO, FP32, INT8)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import open_plain
+from cxr_infer.model.card import DENOISED, NOISY
 from cxr_infer.settings import Settings
 from cxr_infer.untrusted_json import read_object
 
@@ -54,6 +55,8 @@ class FileEntry:
     def tensors(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
         """The inputs of the graph and the outputs they must give, by name. Raises ModelError where one is missing."""
         inputs, expected = self.test["inputs"], self.test["expected"][self.precision]
+        if NOISY not in inputs or DENOISED not in expected:
+            raise ModelError(f"{self.folder / MANIFEST}: lacks test tensors of {self.path.name}; reinstall cxr-infer")
         return self._loaded(inputs), self._loaded(expected)
 
     def image_case(self) -> ImageCase:

@@ -118,8 +118,8 @@ def card_of(session: Any, path: Path) -> ModelCard:
     return replace(card, multiple=FOREIGN_MULTIPLE)
 
 
-def run(session: Any, output: str, feed: Mapping[str, NDArray[np.float32]], seconds: float | None = None) -> Any:
-    """What a session computes as that output. Ctrl-C ends it, and so does a time, with a TimeoutError.
+def run(session: Any, feed: Mapping[str, NDArray[np.float32]], seconds: float | None = None) -> Any:
+    """What a session makes of `ModelCard.feed`. Ctrl-C ends it, and so does a time, with a TimeoutError.
 
     Raises what onnxruntime does otherwise: a dozen unrelated types.
     """
@@ -130,18 +130,15 @@ def run(session: Any, output: str, feed: Mapping[str, NDArray[np.float32]], seco
     def end() -> None:
         options.terminate = True  # it ends after the operator at hand
 
-    return attempt(lambda: session.run([output], feed, options)[0], seconds=seconds, end=end)
+    return attempt(lambda: session.run([DENOISED], feed, options)[0], seconds=seconds, end=end)
 
 
 def try_on_small_image(session: Any, card: ModelCard, path: Path, seconds: float = TRIAL_SECONDS) -> None:
     """Raises ModelError where the model fails on a small image, takes too long, or returns what is no image."""
     side = card.size or -(-TRIAL_SIZE // card.multiple) * card.multiple
     image = np.linspace(0, 1, side * side, dtype=np.float32).reshape(1, 1, side, side)
-    feed: dict[str, NDArray[np.float32]] = {NOISY: image}
-    if card.told_noise_level:
-        feed[NOISE_LEVEL] = np.full(1, TRIAL_LEVEL, dtype=np.float32)
     try:
-        result = run(session, DENOISED, feed, seconds)
+        result = run(session, card.feed(image, TRIAL_LEVEL), seconds)
     except TimeoutError:
         raise ModelError(f"{path}: took more than {seconds:g} s for {side}x{side} pixels; is it a denoiser?") from None
     except Exception as error:  # onnxruntime raises a dozen unrelated types

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import largest_difference
-from cxr_infer.model.card import weights_directory
+from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY, weights_directory
 from cxr_infer.model.denoiser import Model
 from cxr_infer.model.installed import InstalledModel, installed_models
-from cxr_infer.model.manifest import FileEntry, FloatArray, read_manifest
-from cxr_infer.model.session import card_of, first_line, open_session, read_model, run
-from cxr_infer.model.threads import available_cpus
+from cxr_infer.model.manifest import FileEntry, read_manifest
+from cxr_infer.model.session import read_model
 
 
 @dataclass(frozen=True)
@@ -59,18 +55,8 @@ def _verify(installed: InstalledModel, entry: FileEntry | None) -> Verified:
 
 
 def _differences(installed: InstalledModel, entry: FileEntry) -> tuple[float, float]:
-    session = open_session(read_model(installed.path), installed.path, available_cpus())
+    model = Model.open(read_model(installed.path), installed.path)
     inputs, expected = entry.tensors()
-    tensors = max(
-        largest_difference(_run(session, installed, inputs, name), output) for name, output in expected.items()
-    )
+    tensors = largest_difference(model.run(inputs[NOISY], inputs.get(NOISE_LEVEL, 0.0)), expected[DENOISED])
     case = entry.image_case()
-    model = Model(card_of(session, installed.path), installed.path, installed.sha256, session)
     return tensors, largest_difference(model.denoise_unit(case.noisy, case.settings), case.denoised)
-
-
-def _run(session: Any, installed: InstalledModel, inputs: dict[str, FloatArray], name: str) -> FloatArray:
-    try:
-        return np.asarray(run(session, name, inputs), dtype=np.float32)
-    except Exception as error:  # onnxruntime raises a dozen unrelated types
-        raise ModelError(f"{installed.path}: onnxruntime failed on its test tensors: {first_line(error)}") from error

@@ -17,13 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from cxr_infer import __version__
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import cannot_write, write_bytes
 from cxr_infer.folder import Folder
 from cxr_infer.model.denoiser import Model
 from cxr_infer.report.results import FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.version import __version__
 
 JSON_LINES = ".jsonl"  # a report that is written as the run goes on
 IN_MEMORY = 1 << 20  # bytes of records; more go to a temporary file

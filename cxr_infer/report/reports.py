@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.faults import fault_line, traceback_of
 from cxr_infer.report.json_file import JsonReport, open_report
 from cxr_infer.report.results import FileResult, Summary
 
 if TYPE_CHECKING:
     from cxr_infer.report.html import HtmlReport
     from cxr_infer.report.views import Pairs
+
+LOG = logging.getLogger(__name__)
 
 
 class Reports:
@@ -75,9 +79,9 @@ class Reports:
             file = self._json_file
             self._tried(file, lambda: self._records.write(file, head, summary, interrupted=interrupted))
         if self._html_file is not None and self._page is not None:
-            from cxr_infer.report.html import Run
+            from cxr_infer.report.html import RunFacts
 
-            path, page, run = self._html_file, self._page, Run(head, folders, measured, interrupted)
+            path, page, run = self._html_file, self._page, RunFacts(head, folders, measured, interrupted)
             self._tried(path, lambda: page.write(path, run, summary, self._rows))
 
     def _tried(self, file: Path | None, step: Callable[[], None]) -> None:
@@ -91,6 +95,8 @@ class Reports:
         except Exception as error:  # of any kind: hours of work on results are worth more than a report of them
             self._given_up.add(file)
             self.failed = True
-            reason = str(error) if isinstance(error, CxrError | OSError) else f"{type(error).__name__}: {error}"
+            foreseen = isinstance(error, CxrError | OSError)
+            reason = str(error) if foreseen else fault_line(error)
+            LOG.log(logging.DEBUG if foreseen else logging.ERROR, "%s", traceback_of(error))
             about = "" if str(file) in reason else f"{file}: "
             self._say(f"{about}{reason}; the results go on without this report")

@@ -26,16 +26,37 @@ SPEED_FIGURES = ("milliseconds", "megapixels_per_second")
 class FileResult:
     """What became of one file; figures are None where they do not apply.
 
-    mottle_before, mottle_after: standard deviation in 8-bit gray levels. mottle_error: relative standard error of the
-    first, 0 to 1. mottle_kind: what noise it was, `Mottle.kind`. mottle_left: `faint`, `left` or `unsure` where before
-    and after say little, see `noise_words`. correlation_across, correlation_down: of a pixel's noise with its
-    neighbour's, -1 to 1, where that is sure. photons_at_white: behind pixel value 1, where the noise is that of counted
-    photons. psnr: dB.
+    Attributes:
+        name: Path below IN, with `/`.
+        status: `done`, `failed`, `skipped`, `ignored` (no X-ray) or `pending` (not begun when the run was stopped).
+        message: Why it is not done, or what to know about it.
+        output: Path or URL of the result.
+        width: Of the image, px.
+        height: Of the image, px.
+        bits: Of a stored pixel.
+        mottle_before: Standard deviation of the noise, in gray levels of an 8-bit image.
+        mottle_after: The same after denoising.
+        mottle_error: Relative standard error of `mottle_before`, 0 to 1.
+        mottle_kind: `none`, `unknown`, `white`, `sharpened`, `enlarged`, or `correlated over N px`, with `across` or
+            `down` where one direction dominates.
+        mottle_left: Where before and after say little: `faint` (too faint for the model), `left` (correlated from pixel
+            to pixel, and most of it stays) or `unsure` (noise and structure could not be told apart).
+        correlation_across: Of a pixel's noise with that of its neighbour in the row, -1 to 1, where that is sure.
+        correlation_down: Of a pixel's noise with that of its neighbour in the column, -1 to 1, where that is sure.
+        photons_at_white: Behind pixel value 1, where the noise is that of counted photons.
+        mse: Mean squared error against the reference, pixels in [0, 1].
+        psnr: Against the reference, dB.
+        ssim: Structural similarity with the reference, at most 1.
+        inverted: Whether low stored values were taken as white.
+        outside_window: Fraction of the pixels that the file's own window shows black or white.
+        milliseconds: Reading, denoising and writing, waiting left out.
+        megapixels_per_second: The same as a rate.
+        traceback: Where an exception that nobody foresaw was raised, for a report of the fault.
     """
 
     name: str
-    status: str  # done, failed, skipped, ignored or pending
-    message: str = ""  # why it is not done, or what to know about it
+    status: str
+    message: str = ""
     output: str | None = None
     width: int | None = None
     height: int | None = None
@@ -51,10 +72,11 @@ class FileResult:
     mse: float | None = None
     psnr: float | None = None
     ssim: float | None = None
-    inverted: bool | None = None  # whether low stored values were taken as white
-    outside_window: float | None = None  # share of the pixels that the file's own window shows black or white
-    milliseconds: float | None = None  # reading, denoising and writing, waiting left out
+    inverted: bool | None = None
+    outside_window: float | None = None
+    milliseconds: float | None = None
     megapixels_per_second: float | None = None
+    traceback: str | None = None  # of the exception that it failed with, where nobody foresaw that
 
     @property
     def correlation(self) -> float | None:
@@ -98,6 +120,18 @@ class Summary:
     """Totals and means over the results of a run, added up as they come; memory does not grow with the files.
 
     Results of an earlier run that were measured again are in the means, but not in the totals of this run's work.
+
+    Attributes:
+        done: Number of files that were denoised.
+        failed: Number that could not be.
+        skipped: Number left as they are: finished before, results themselves, or with another file in the way.
+        ignored: Number that are no X-rays.
+        pending: Number not begun when the run was stopped.
+        megapixels: Of all images denoised.
+        seconds: From the first file to the last; files are read and written side by side.
+        megapixels_per_second: `megapixels` over `seconds`, no mean of the files' rates; None where none was denoised.
+        means: Of `mottle_before`, `mottle_after`, `mse`, `psnr` and `ssim`, each over the files that have it; of
+            mottle, over those that are not `unsure`.
     """
 
     done: int = 0
@@ -107,8 +141,8 @@ class Summary:
     pending: int = 0
     in_the_way: int = 0  # of the skipped ones
     results_themselves: int = 0  # of the skipped ones
-    megapixels: float = 0.0  # denoised
-    seconds: float = 0.0  # from the summary's making to the last result; files are read and written side by side
+    megapixels: float = 0.0
+    seconds: float = 0.0
     sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
     started: float = field(default_factory=time.perf_counter)
 

@@ -98,7 +98,7 @@ class Named:
             self._first.append(name)
 
 
-class Shown:
+class ShownResults:
     """The results that the table shows: all of a short run, the worst of a long one. Never more than a screenful.
 
     Those of an earlier run are among them.
@@ -132,7 +132,7 @@ class Shown:
         return self._lowest_psnr or self._most_mottle
 
 
-def print_results(results: Shown, summary: Summary, title: str) -> None:
+def print_results(results: ShownResults, summary: Summary, title: str) -> None:
     """The metrics table: every file of a short run, the worst of a long one, and means; totals are below it."""
     console = stdout_console()
     if results.listed:

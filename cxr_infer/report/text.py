@@ -1,8 +1,12 @@
-"""Text that came from a file or its name, made fit for a terminal."""
+"""Text that came from a file or its name, made fit for a terminal, and the line that tells an error."""
 
 from __future__ import annotations
 
 import unicodedata
+
+import typer
+
+from cxr_infer.faults import LOG, ON_STDERR_ANYWAY
 
 # control characters move the cursor and colour the screen; format characters reverse what is read; surrogates are bytes
 # of a name that is no text
@@ -17,3 +21,9 @@ def printable(text: str) -> str:
         character.encode("unicode_escape").decode() if unicodedata.category(character) in UNPRINTABLE else character
         for character in text
     )
+
+
+def print_error(text: str) -> None:
+    """One line on stderr, whatever line breaks the text has. It is in the log as well."""
+    LOG.error("%s", text, extra={ON_STDERR_ANYWAY: True})
+    typer.echo("error: " + printable(" ".join(text.split())), err=True)

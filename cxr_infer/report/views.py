@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from cxr_infer.formats.radiograph import FloatImage, Radiograph
 from cxr_infer.imaging.figure import most_detailed
-from cxr_infer.imaging.intensity import to_bytes
+from cxr_infer.imaging.pixels import to_bytes
 
 SIDE = 1024  # px, of the longer side of a whole image at most
 DETAIL = 512  # px, side of the part that is shown as it is where the whole is made smaller
 SEARCHED = 256  # px, side at which that part is chosen: averaging leaves little of the grain
 
-Shown = NDArray[np.uint8]  # (H, W), air black, bone white
+DisplayImage = NDArray[np.uint8]  # (H, W), air black, bone white
 
 # EXIF's numbers for how a viewer turns stored pixels (EXIF 2.32, table 6)
 TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -36,8 +36,8 @@ TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 class View:
     """One image. detail: a part at full resolution where the whole is not; place: its first stored row and column."""
 
-    whole: Shown
-    detail: Shown | None = None
+    whole: DisplayImage
+    detail: DisplayImage | None = None
     place: tuple[int, int] | None = None
 
 
@@ -45,8 +45,8 @@ class View:
 class BeforeAfter:
     """The same before and after, of one shape."""
 
-    before: Shown
-    after: Shown
+    before: DisplayImage
+    after: DisplayImage
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def view(radiograph: Radiograph, place: tuple[int, int] | None = None) -> View:
     image = radiograph.shown()
     upright = TURNED.get(radiograph.orientation, np.asarray)
 
-    def shown(part: FloatImage) -> Shown:
+    def shown(part: FloatImage) -> DisplayImage:
         return np.ascontiguousarray(upright(to_bytes(part)))
 
     if max(image.shape) <= SIDE:

@@ -17,23 +17,24 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
-from cxr_infer.formats.registry import XRAY_HEAD, is_xray
+from cxr_infer.extras import install_command
+from cxr_infer.formats.registry import SIGNATURE_LENGTH, is_xray
 from cxr_infer.storage.claims import Claims
-from cxr_infer.storage.directory_output import State
 from cxr_infer.storage.ledger import Entry, digest, parse_line, starts_of
 from cxr_infer.storage.listing import Listing, named_image
-from cxr_infer.storage.protocols import refuse_secrets, without_secrets
+from cxr_infer.storage.protocols import State
 from cxr_infer.storage.shard import Shard
+from cxr_infer.storage.urls import refuse_secrets, without_secrets
 
-# what to install for a kind of URL
-PACKAGES = {
-    "s3": "'cxr-infer[cloud]'",
-    "gs": "'cxr-infer[cloud]' gcsfs",
-    "az": "'cxr-infer[cloud]' adlfs",
-    "memory": "'cxr-infer[cloud]'",  # of this process; for tests
+# the packages that a kind of URL takes besides those of the extra `cloud`
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "s3": (),
+    "gs": ("gcsfs",),
+    "az": ("adlfs",),
+    "memory": (),  # of this process; for tests
 }
-OURS = ".cxr-infer"  # the folder of records in an output
-MARK = f"{OURS}/output.json"
+RECORDS_FOLDER = ".cxr-infer"  # the folder of records in an output
+MARK = f"{RECORDS_FOLDER}/output.json"
 CHECK = "check the URL and the credentials in the environment or the store's own files"
 PAGE = 1000  # names, the most that S3 gives at once
 
@@ -50,7 +51,7 @@ def open_bucket(url: str, scheme: str) -> Bucket:
 
         files, root = _tried(lambda: url_to_fs(url, use_listings_cache=False), UsageError, url, "cannot be used")
     except ImportError as error:
-        raise UsageError(f"{url}: needs pip install {PACKAGES[scheme]}") from error
+        raise UsageError(f"{url}: needs {install_command('cloud', *PACKAGES[scheme])}") from error
     if not root.strip("/") or url.lower().startswith(f"{scheme}:///"):
         raise UsageError(f"{url}: names no bucket; give {scheme}://BUCKET/PREFIX")
     root = root.rstrip("/") + "/" * (len(url) - len(url.rstrip("/")) - 1)  # of `in//`, `in/`: a folder without a name
@@ -94,7 +95,7 @@ class Bucket:
         """Objects whose name says nothing are looked into, all of a page at once."""
         unknown = [name for name in names if not named_image(name)]
         paths = [self._key(name) for name in unknown]
-        heads = self.files.cat_ranges(paths, 0, XRAY_HEAD, on_error="return") if paths else []
+        heads = self.files.cat_ranges(paths, 0, SIGNATURE_LENGTH, on_error="return") if paths else []
         xrays = {name for name, head in zip(unknown, heads, strict=True) if isinstance(head, bytes) and is_xray(head)}
         for name in names:
             listing.file(name, partial(xrays.__contains__, name))
@@ -280,7 +281,7 @@ def _run_line(run: str | None) -> bytes:
 
 def _record_of(name: str) -> str:
     """The name of the record object of a result."""
-    return f"{OURS}/results/{digest(name.encode('utf-8', 'surrogatepass')).hex()}.jsonl"
+    return f"{RECORDS_FOLDER}/results/{digest(name.encode('utf-8', 'surrogatepass')).hex()}.jsonl"
 
 
 def _hidden_part(name: str) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import open_plain, read_content, require_directory
 from cxr_infer.folder import not_plain
-from cxr_infer.formats.registry import XRAY_HEAD, is_xray
+from cxr_infer.formats.registry import SIGNATURE_LENGTH, is_xray
 from cxr_infer.storage.directory_output import OutputDirectory
 from cxr_infer.storage.disk_list import in_order
 from cxr_infer.storage.listing import Listing, named_image
@@ -153,4 +153,4 @@ def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
 def _holds_xray(path: Path) -> bool:
     """Whether a plain file's content is an X-ray's, as on media, where names have no suffix. Raises OSError."""
     with open_plain(path) as file:
-        return is_xray(file.read(XRAY_HEAD))
+        return is_xray(file.read(SIGNATURE_LENGTH))

@@ -12,7 +12,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -22,22 +21,11 @@ from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.files import cannot_write
 from cxr_infer.folder import HELD, OF_FOLDERS, Folder, folder_below
 from cxr_infer.storage.claims import Claims, folded, folds_names
-from cxr_infer.storage.ledger import Entry, Records, digest, digest_of, read_lines, starts_of
+from cxr_infer.storage.ledger import Entry, Records, digest_of, read_lines, starts_of
 from cxr_infer.storage.locks import OUTLASTS_REPLACING, is_free, locked, open_locked
-from cxr_infer.storage.record_files import MANIFEST, RECORD_FILES, record_file, worker_file
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.record_files import RECORD_FILES, record_file, worker_file
 from cxr_infer.storage.shard import Shard, is_sibling
-
-__all__ = ["MANIFEST", "OutputDirectory", "State", "digest"]
-
-
-class State(Enum):
-    """What lies where a result goes."""
-
-    ABSENT = "nothing"
-    FINISHED = "the same result, from the same content by the same model and settings"
-    OUTDATED = "a result of this program, from other content or by another model or settings"
-    DAMAGED = "a result of this program, cut short"
-    FOREIGN = "a file that is no result of this program, or was changed since"
 
 
 class OutputDirectory:
@@ -58,7 +46,7 @@ class OutputDirectory:
         self.folds_names = False  # whether names that differ only in case or composition are one file there
         self._taken_in: list[str] = []  # record files whose lines go into this run's own
         self._directory: int | None = None
-        self._manifest: BinaryIO | None = None
+        self._ledger: BinaryIO | None = None
         self._records = Records()
 
     def __enter__(self) -> OutputDirectory:
@@ -66,13 +54,13 @@ class OutputDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._directory = open_directory(self.path)
             with self._root() as root:
-                self._manifest = self._lock(root)
+                self._ledger = self._lock(root)
                 root.remove_temporaries(self._spares)
                 self._read_records(root)
                 self.folds_names = folds_names(root, self._label)
-            if self._manifest.tell():
-                self._manifest.write(b"\n")  # ends a line that a kill cut short
-                self._manifest.flush()
+            if self._ledger.tell():
+                self._ledger.write(b"\n")  # ends a line that a kill cut short
+                self._ledger.flush()
         except BaseException as error:
             self._close()
             if isinstance(error, ImageError):  # a link, a FIFO or the like under a name of ours
@@ -109,15 +97,15 @@ class OutputDirectory:
     def _lock(self, root: Folder) -> BinaryIO:
         """Open the record file."""
         free = locked(self._directory, shared=self._shard is not None)
-        manifest = open_locked(root, self._file) if free else None
+        ledger = open_locked(root, self._file) if free else None
         try:
-            if manifest is None or not all(is_free(root, name) for name in self._rivals(root)):
+            if ledger is None or not all(is_free(root, name) for name in self._rivals(root)):
                 raise UsageError(f"{self.path}: another run is writing there; wait for it or give another --out")
         except BaseException:
-            if manifest is not None:
-                manifest.close()
+            if ledger is not None:
+                ledger.close()
             raise
-        return manifest
+        return ledger
 
     def _others(self, root: Folder) -> list[str]:
         """The record files of other runs."""
@@ -151,8 +139,8 @@ class OutputDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if not OUTLASTS_REPLACING and self._manifest is not None:
-                self._manifest.close()
+            if not OUTLASTS_REPLACING and self._ledger is not None:
+                self._ledger.close()
             if kind is None and not self._lost():
                 self._compact()
         except (OSError, CxrError):
@@ -162,8 +150,8 @@ class OutputDirectory:
 
     def _close(self) -> None:
         with contextlib.suppress(OSError):  # lines are flushed one by one; what is left has failed before
-            if self._manifest is not None:
-                self._manifest.close()
+            if self._ledger is not None:
+                self._ledger.close()
         if self._directory is not None:
             os.close(self._directory)
             self._directory = None
@@ -296,10 +284,10 @@ class OutputDirectory:
 
     def _announce(self, line: bytes) -> None:
         """Record what will be there; to the disk, as a power cut must not leave the result without its line either."""
-        assert self._manifest is not None, "used in a with statement"
-        self._manifest.write(line)
-        self._manifest.flush()
-        os.fsync(self._manifest.fileno())
+        assert self._ledger is not None, "used in a with statement"
+        self._ledger.write(line)
+        self._ledger.flush()
+        os.fsync(self._ledger.fileno())
 
     def _lost(self) -> bool:
         """Whether the path no longer leads to the directory that was entered."""

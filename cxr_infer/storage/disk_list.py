@@ -15,12 +15,12 @@ from cxr_infer.errors import UsageError
 
 IN_MEMORY = 1 << 20  # bytes of a list; what is longer goes to an unnamed temporary file
 READ_AT_ONCE = 1 << 16  # bytes
-RUN = 50_000  # names that are sorted in memory at a time
+SORTED_AT_ONCE = 50_000  # names, in memory
 
 T = TypeVar("T")
 
 
-class Spool(Generic[T]):
+class DiskList(Generic[T]):
     """A list of texts, or of lists of texts. Add first, read after."""
 
     def __init__(self, items: Iterable[T] = ()) -> None:
@@ -57,11 +57,11 @@ def _close(file: IO[bytes]) -> None:
         file.close()
 
 
-def in_order(names: Iterable[str], run: int = RUN) -> Iterator[str]:
-    """The same names, sorted. However many there are, no more than `run` are in memory."""
+def in_order(names: Iterable[str], at_once: int = SORTED_AT_ONCE) -> Iterator[str]:
+    """The same names, sorted. However many there are, no more than `at_once` are in memory."""
     source = iter(names)
-    first = sorted(islice(source, run))
-    runs: list[Iterable[str]] = [first]
-    while following := sorted(islice(source, run)):
-        runs.append(Spool(following))
-    return iter(first) if len(runs) == 1 else heapq.merge(*runs)
+    first = sorted(islice(source, at_once))
+    parts: list[Iterable[str]] = [first]
+    while following := sorted(islice(source, at_once)):
+        parts.append(DiskList(following))
+    return iter(first) if len(parts) == 1 else heapq.merge(*parts)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from cxr_infer.formats.registry import READABLE_SUFFIXES
-from cxr_infer.storage.disk_list import Spool
+from cxr_infer.formats.registry import READABLE_SUFFIXES, index_of
+from cxr_infer.storage.disk_list import DiskList
 from cxr_infer.storage.shard import Shard
 
 PACKED_SUFFIXES = frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"})
 PACKED = "packed; unpack it first if it holds X-rays"
-DICOM_DIRECTORY = "DICOMDIR"  # the index of a DICOM medium, itself a DICOM file (PS3.10, section 8)
 
 
 @dataclass
@@ -20,9 +19,9 @@ class Listing:
     """The lists, in the making. Names are paths with `/`; with a shard, only those of its share."""
 
     shard: Shard | None = None
-    names: Spool[str] = field(default_factory=Spool)
-    problems: Spool[tuple[str, str]] = field(default_factory=Spool)
-    ignored: Spool[tuple[str, str]] = field(default_factory=Spool)
+    names: DiskList[str] = field(default_factory=DiskList)
+    problems: DiskList[tuple[str, str]] = field(default_factory=DiskList)
+    ignored: DiskList[tuple[str, str]] = field(default_factory=DiskList)
     passed_over: int = 0  # of other shards
 
     def holds(self, name: str) -> bool:
@@ -43,8 +42,8 @@ class Listing:
     def file(self, name: str, holds_xray: Callable[[], bool]) -> None:
         """A file of this share that can be read. holds_xray: asked where the name does not say what it is."""
         path = PurePosixPath(name)
-        if path.name == DICOM_DIRECTORY:
-            self.ignored.append((name, "the index of a DICOM medium"))
+        if (format_name := index_of(path.name)) is not None:
+            self.ignored.append((name, f"the index of a {format_name} medium"))
         elif named_image(name) or holds_xray():
             self.names.append(name)
         elif path.suffix.lower() in PACKED_SUFFIXES:

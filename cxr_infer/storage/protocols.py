@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
+from enum import Enum
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
-
-from cxr_infer.errors import UsageError
-from cxr_infer.folder import is_link_at
 
 if TYPE_CHECKING:
-    from cxr_infer.storage.directory_output import State
     from cxr_infer.storage.ledger import Entry
     from cxr_infer.storage.listing import Listing
     from cxr_infer.storage.shard import Shard
 
-URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-USER = re.compile(r"(://)(?:[^/\s]*|\S*:\S*)@")  # and password; a password may hold slashes
-QUERY = re.compile(r"(://[^\s?\"']*)\?[^\s\"']*")
+
+class State(Enum):
+    """What lies where a result goes."""
+
+    ABSENT = "nothing"
+    FINISHED = "the same result, from the same content by the same model and settings"
+    OUTDATED = "a result of this program, from other content or by another model or settings"
+    DAMAGED = "a result of this program, cut short"
+    FOREIGN = "a file that is no result of this program, or was changed since"
 
 
 class Storage(Protocol):
@@ -97,51 +97,3 @@ class Output(Protocol):
 
     def take_in(self, run: str) -> None:
         """Make the records of a run's workers its own; all of them must have ended."""
-
-
-def open_storage(location: str, *, follow_links: bool = False) -> Storage:
-    """A plain path or file:// as a directory, another URL as a bucket. Raises UsageError for what is neither."""
-    scheme = _scheme(location)
-    if scheme is not None and scheme != "file":
-        from cxr_infer.storage.bucket import open_bucket
-
-        return open_bucket(location, scheme)
-    from cxr_infer.storage.directory import Directory
-
-    return Directory(_local(location), follow_links)
-
-
-def default_output(source: str) -> str:
-    """`IN-denoised`, beside IN. Raises UsageError where that is a link, which nobody asked to follow."""
-    scheme = _scheme(source)
-    if scheme not in (None, "file"):
-        return f"{source.rstrip('/')}-denoised"
-    resolved = _local(source).resolve()
-    output = resolved.with_name(f"{resolved.name}-denoised")
-    if is_link_at(output):
-        raise UsageError(f"{output}: is a link; give --out the directory where results shall go")
-    return str(output)
-
-
-def without_secrets(text: str) -> str:
-    """A text whose URLs have lost what may be a credential: users, passwords and queries."""
-    return QUERY.sub(r"\1", USER.sub(r"\1", text))
-
-
-def refuse_secrets(location: str) -> None:
-    """Raises UsageError for a URL that holds credentials, which other users of a machine can see."""
-    if without_secrets(location) != location:
-        raise UsageError(
-            f"{without_secrets(location)}: a URL must not hold credentials or a query; "
-            "give credentials in the environment or the store's own files"
-        )
-
-
-def _local(location: str) -> Path:
-    """Of a plain path or file://."""
-    return Path(location if _scheme(location) is None else url2pathname(urlsplit(location).path))
-
-
-def _scheme(location: str) -> str | None:
-    found = URL.match(location)
-    return found[1].lower() if found else None

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from cxr_infer.storage.shard import Shard
 
-MANIFEST = ".cxr-infer.jsonl"
+LEDGER = ".cxr-infer.jsonl"
 RECORD_FILES = ".cxr-infer*.jsonl"
 
 
@@ -17,7 +17,7 @@ def is_record_file(name: str) -> bool:
 
 def record_file(shard: Shard | None) -> str:
     """The name of the file in which a run records its results."""
-    return MANIFEST if shard is None else f".cxr-infer.{shard.label}.jsonl"
+    return LEDGER if shard is None else f".cxr-infer.{shard.label}.jsonl"
 
 
 def worker_file(label: str, run: str, worker: str) -> str:

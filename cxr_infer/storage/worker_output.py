@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
-from cxr_infer.storage.directory_output import OutputDirectory, State, open_directory
+from cxr_infer.storage.directory_output import OutputDirectory, open_directory
 from cxr_infer.storage.ledger import Records, digest_of
 from cxr_infer.storage.locks import open_locked
+from cxr_infer.storage.protocols import State
 from cxr_infer.storage.record_files import worker_file
 from cxr_infer.storage.shard import Shard
 
@@ -34,7 +35,7 @@ class WorkerOutput(OutputDirectory):
             if self._directory is None:  # kept for the life of the worker, so that it is known again
                 self._directory = open_directory(self.path)
             with self._root() as root:
-                self._manifest = open_locked(root, self._file)
+                self._ledger = open_locked(root, self._file)
         except (ImageError, OutputLostError) as error:
             raise UsageError(str(error)) from error
         except OSError as error:
@@ -45,8 +46,8 @@ class WorkerOutput(OutputDirectory):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._manifest is not None:
-            self._manifest.close()
+        if self._ledger is not None:
+            self._ledger.close()
         self._records.close()
 
     def claim(self, name: str, target: Path) -> None:

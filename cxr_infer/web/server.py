@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import sys
 import tarfile
@@ -23,15 +24,16 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from cxr_infer import __version__
-from cxr_infer.cli.exit_status import print_error
 from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.faults import fault_line, traceback_of
 from cxr_infer.files import read_content
 from cxr_infer.model.card import FP32, INT8, weights_directory
 from cxr_infer.model.installed import model_path
 from cxr_infer.model.manifest import MANIFEST
+from cxr_infer.report.text import print_error
 from cxr_infer.settings import WEB_PORT
 from cxr_infer.untrusted_json import read_object
+from cxr_infer.version import __version__
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).resolve().parent / "page"
@@ -65,6 +67,8 @@ HEADERS = {
 SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 PAUSE = 0.2  # s, before it is tried again
 MOST_RUNTIME = 100_000_000  # bytes of one file of the runtime
+
+LOG = logging.getLogger(__name__)
 
 Content = bytes | Path
 
@@ -183,8 +187,9 @@ class PageServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that closes a connection midway is no fault; anything else is one of ours, or a lack of threads."""
         error = sys.exc_info()[1]
-        if not isinstance(error, ConnectionError | TimeoutError):
-            print_error(f"a request was not answered: {type(error).__name__}: {error}")
+        if error is not None and not isinstance(error, ConnectionError | TimeoutError):
+            print_error(f"a request was not answered: {fault_line(error)}")
+            LOG.error("%s", traceback_of(error))
 
 
 class _Handler(BaseHTTPRequestHandler):

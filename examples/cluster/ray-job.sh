@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A job on a Ray cluster that is there: bash ray-job.sh http://HEAD:8265 s3://BUCKET/IN s3://BUCKET/OUT
-# Every node has `pip install 'cxr-infer[ray,cloud]'`, the same version, and the credentials of the bucket.
+# Every node has `pip install '.[ray,cloud]'` from a checkout of the same version, and the credentials of the bucket.
 set -euo pipefail
 
 dashboard=$1 in=$2 out=$3

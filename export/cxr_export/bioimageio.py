@@ -11,9 +11,9 @@ import numpy as np
 import yaml
 
 from cxr_infer.files import write_bytes
-from cxr_infer.imaging.intensity import to_bytes
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import to_bytes
 from cxr_infer.model.card import FP32, TOLERANCES, ModelCard, sha256
 from cxr_infer.model.denoiser import Model
 from cxr_infer.settings import Settings

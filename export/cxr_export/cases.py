@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
-from cxr_infer.imaging.intensity import from_unit, to_unit
 from cxr_infer.imaging.mottle import estimate_mottle, poisson_mottle, to_square_root_level
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.model.card import DENOISED, FP32, NOISE_LEVEL, NOISY, ModelCard
+from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.model.card import DENOISED, FP32, ModelCard
 from cxr_infer.model.denoiser import Model
 from cxr_infer.model.manifest import FloatArray
 from cxr_infer.settings import Settings
@@ -99,10 +99,8 @@ def _inputs(card: ModelCard) -> dict[str, FloatArray]:
     """Two windows of different noise, or one whole image where that is large."""
     doses = DOSES if card.size is None else DOSES[:1]
     height, width = (HEIGHT, WIDTH) if card.size is None else (card.size, card.size)
-    feed = {NOISY: np.stack([_noisy(height, width, dose) for dose in doses])[:, None]}
-    if card.told_noise_level:
-        feed[NOISE_LEVEL] = to_square_root_level(doses).astype(np.float32)
-    return feed
+    noisy = np.stack([_noisy(height, width, dose) for dose in doses])[:, None]
+    return card.feed(noisy, to_square_root_level(doses))
 
 
 def _noisy(height: int, width: int, dose: float) -> FloatArray:

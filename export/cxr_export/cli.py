@@ -10,11 +10,13 @@ from typing import Annotated
 
 import typer
 
-from cxr_infer.cli.exit_status import SOME_FAILED, WRONG_USAGE, print_error, reports_errors
+from cxr_infer.cli.exit_status import SOME_FAILED, WRONG_USAGE, reports_errors
 from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES, weights_directory
 from cxr_infer.model.manifest import MANIFEST
 from cxr_infer.report.terminal import print_line, print_table
+from cxr_infer.report.text import print_error
 
 app = typer.Typer(name="cxr-export", pretty_exceptions_show_locals=False)
 
@@ -88,6 +90,6 @@ def _export_all(names: list[str], weights: Path, data: Path | None) -> int:
 def main() -> None:
     for package in ("onnx", "onnxscript", "torch", "yaml"):
         if importlib.util.find_spec(package) is None:
-            print_error(f"{package} is not installed; run: pip install 'cxr-infer[export]'")
+            print_error(f"{package} is not installed; run: {install_command('export')}")
             sys.exit(WRONG_USAGE)
     app()

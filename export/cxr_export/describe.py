@@ -15,8 +15,7 @@ from cxr_infer.files import write_bytes
 from cxr_infer.model.card import FP32, INT8, MODEL_NAMES, card_path, onnx_file, read_card_file, sha256
 from cxr_infer.model.denoiser import Model
 from cxr_infer.model.manifest import MANIFEST, SCHEMA
-from cxr_infer.model.session import card_of, open_session, read_model
-from cxr_infer.model.threads import available_cpus
+from cxr_infer.model.session import read_model
 
 
 def describe(weights: Path) -> list[str]:
@@ -54,8 +53,7 @@ def _opened(path: Path) -> Model:
     digest = sha256(path)
     if read_card_file(card_path(path)).get("sha256") != digest:
         raise ModelError(f"{path}: does not match the SHA-256 of its card; export it again")
-    session = open_session(read_model(path), path, available_cpus())
-    return Model(card_of(session, path), path, digest, session)
+    return Model.open(read_model(path), path)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -6,18 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.metrics import mse, psnr_of_mse
 from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.model.card import DENOISED, FP32, INT8, NOISE_LEVEL, NOISY
-from cxr_infer.model.session import open_session
-from cxr_infer.model.threads import available_cpus
+from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.model.card import FP32, INT8
+from cxr_infer.model.denoiser import Model
 from cxr_train.config import VALIDATION_DOSES
 from cxr_train.data import XrayImages, find_xrays
 from cxr_train.tasks import noisy_validation
@@ -64,20 +62,19 @@ def measure_loss(float32: bytes, int8: bytes, data: Path | None) -> Loss:
         clean = [to_unit(xrays[i * len(xrays) // count]) for i in range(count)]
         images = f"{count} validation X-rays"
     contents = {FP32: float32, INT8: int8}
-    sessions = [open_session(content, Path(name), available_cpus()) for name, content in contents.items()]
+    models = [Model.open(content, Path(name)) for name, content in contents.items()]
     losses = []
     for dose in VALIDATION_DOSES:
         noisy = [noisy_validation(image, dose, index) for index, image in enumerate(clean)]
-        expected, reached = (_psnr(session, clean, noisy) for session in sessions)
+        expected, reached = (_psnr(model, clean, noisy) for model in models)
         losses.append(expected - reached)
-    return Loss(tuple(losses), _psnr(sessions[1], clean, clean), images)
+    return Loss(tuple(losses), _psnr(models[1], clean, clean), images)
 
 
-def _psnr(session: Any, clean: Sequence[FloatImage], noisy: Sequence[FloatImage]) -> float:
+def _psnr(model: Model, clean: Sequence[FloatImage], noisy: Sequence[FloatImage]) -> float:
     """Mean PSNR in dB of denoised images (H, W)."""
     figures = []
     for truth, image in zip(clean, noisy, strict=True):
-        level = np.array([estimate_mottle(image).level], dtype=np.float32)
-        (denoised,) = session.run([DENOISED], {NOISY: image[None, None], NOISE_LEVEL: level})
+        denoised = model.run(image[None, None], estimate_mottle(image).level)
         figures.append(psnr_of_mse(mse(truth, denoised[0, 0])))
     return float(np.mean(figures))

@@ -1,9 +1,13 @@
-"""The JSON Schema (2020-12) of weights/manifest.json. Objects are closed: a key that it does not name is a mistake."""
+"""The JSON Schema (2020-12) of weights/manifest.json. Objects are closed: a key that it does not name is a mistake.
+
+Every key has a description, from `manifest_words`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from cxr_export.manifest_words import MEANINGS
 from cxr_infer.model.card import FORMAT, INT8, MODEL_NAMES, TOLERANCES
 from cxr_infer.model.manifest import SCHEMA
 
@@ -12,9 +16,9 @@ Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TEXT: Schema = {"type": "string", "minLength": 1}
 COUNT: Schema = {"type": "integer", "minimum": 1}
-PX: Schema = {**COUNT, "description": "pixels"}
+PX: Schema = COUNT  # pixels
 NUMBER: Schema = {"type": "number"}
-FREE: Schema = {"type": "object", "description": "as training left it; the keys may change"}
+FREE: Schema = {"type": "object"}  # as training left it; the keys may change
 PRECISION: Schema = {"enum": list(TOLERANCES)}
 RANGE: Schema = {"type": "array", "prefixItems": [NUMBER, NUMBER], "minItems": 2, "maxItems": 2}
 
@@ -27,19 +31,43 @@ def manifest_schema() -> Schema:
         "$schema": DIALECT,
         "title": "cxr-infer models",
         "description": "Paths start at the folder of the manifest.",
-        **content,
+        **_described("manifest", content),
         "$defs": {
-            "model": _model(),
-            "file": _file(),
-            "axis": _axis(),
-            "tensor": _closed(
-                {"name": TEXT, "meaning": TEXT, "dtype": {"const": "float32"}, "range": RANGE, "axes": _list("axis")}
-            ),
-            "array": _array(),
-            "test": _test(),
-            "step": {"oneOf": [_closed({"step": {"const": name}, **parts}) for name, parts in _steps()]},
+            "model": _described("model", _model()),
+            "file": _described("file", _file()),
+            "axis": {"oneOf": [_axis(*named) for named in _axes().items()]},
+            "tensor": _described("tensor", _tensor()),
+            "array": _described("array", _array()),
+            "test": _described("test", _test()),
+            "step": {"oneOf": [_step(name, parts) for name, parts in _steps()]},
         },
     }
+
+
+def _described(name: str, content: Schema, prefix: str = "") -> Schema:
+    """An object with the meaning of each of its keys, those of objects within it too."""
+    properties = {}
+    for key, part in content["properties"].items():
+        inner = _described(name, part, f"{prefix}{key}.") if "properties" in part else part
+        properties[key] = {**inner, "description": MEANINGS[name][f"{prefix}{key}"]}
+    return {**content, "properties": properties}
+
+
+def _step(name: str, parts: Schema) -> Schema:
+    described = _described(name, _closed(parts))
+    step = {"step": {"const": name, "description": "its name"}}
+    return {
+        "description": MEANINGS[name][""],
+        **described,
+        "properties": {**step, **described["properties"]},
+        "required": ["step", *described["required"]],
+    }
+
+
+def _tensor() -> Schema:
+    return _closed(
+        {"name": TEXT, "meaning": TEXT, "dtype": {"const": "float32"}, "range": RANGE, "axes": _list("axis")}
+    )
 
 
 def _model() -> Schema:
@@ -73,27 +101,27 @@ def _file() -> Schema:
             "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
             "opset": COUNT,
             "precision": PRECISION,
-            "tolerance": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "description": "largest difference from the expected output, on [0, 1] pixels, that is no fault",
-            },
+            "tolerance": {"type": "number", "exclusiveMinimum": 0},
         }
     )
 
 
-def _axis() -> Schema:
+def _axis(name: str, content: Schema) -> Schema:
+    return {"description": f"An {name}.", **_described(name, content)}
+
+
+def _axes() -> dict[str, Schema]:
     fixed = _closed({"name": TEXT, "size": COUNT})
     free = _closed({"name": TEXT, "size": {"type": "null"}, "multiple_of": COUNT, "minimum": COUNT})
-    return {"oneOf": [fixed, free]}
+    return {"axis of a fixed size": fixed, "axis of any size": free}
 
 
 def _array() -> Schema:
     return _closed(
         {
             "npy": {**TEXT, "pattern": r"\.npy$"},
-            "raw": {**TEXT, "description": "float32, little endian, C order, from `raw_offset` to the end"},
-            "raw_offset": {"type": "integer", "minimum": 0, "description": "bytes"},
+            "raw": TEXT,
+            "raw_offset": {"type": "integer", "minimum": 0},
             "shape": {"type": "array", "items": COUNT, "minItems": 1},
         }
     )

@@ -16,9 +16,9 @@ from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import largest_difference
 from cxr_infer.imaging.mottle import poisson_mottle, to_square_root_level
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.model.card import DENOISED, FP32, NOISE_LEVEL, NOISY, TOLERANCES, ModelCard
+from cxr_infer.model.card import DENOISED, FP32, TOLERANCES, ModelCard
+from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.session import open_session
-from cxr_infer.model.threads import available_cpus
 
 TOLERANCE = TOLERANCES[FP32]
 SEED = 7
@@ -65,14 +65,7 @@ def _cases(card: ModelCard) -> Iterator[dict[str, NDArray[np.float32]]]:
     for batch, height, width in shapes:
         doses = [DOSES[i % len(DOSES)] for i in range(batch)]
         crops = np.stack([poisson_mottle(clean[:height, :width], dose, rng) for dose in doses])
-        yield _feed(card, np.minimum(crops, 1)[:, None], to_square_root_level(doses))
+        yield card.feed(np.minimum(crops, 1)[:, None], to_square_root_level(doses))
     batch, height, width = shapes[0]
     for value in (0.0, 1.0):
-        yield _feed(card, np.full((batch, 1, height, width), value), np.zeros(batch))
-
-
-def _feed(card: ModelCard, noisy: NDArray[np.floating], level: NDArray[np.floating]) -> dict[str, NDArray[np.float32]]:
-    feed = {NOISY: noisy.astype(np.float32)}
-    if card.told_noise_level:
-        feed[NOISE_LEVEL] = level.astype(np.float32)
-    return feed
+        yield card.feed(np.full((batch, 1, height, width), value), 0.0)

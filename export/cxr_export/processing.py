@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cxr_infer.imaging import mottle
-from cxr_infer.imaging.intensity import FULL_SCALE
+from cxr_infer.imaging.pixels import FULL_SCALE
 from cxr_infer.imaging.tiling import BLIND_SHARE
 from cxr_infer.model.card import NOISE_LEVEL, ModelCard
 

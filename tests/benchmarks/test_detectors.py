@@ -25,13 +25,13 @@ from benchmarks.detectors import (
 from benchmarks.detectors_tables import Report
 from benchmarks.faint import variance_left
 from benchmarks.lines import count_lines, line_response
+from benchmarks.pages import replace_figures
 from benchmarks.second_exposure import NAMES, REGIONS, SHAPE
 from benchmarks.stabilised import NLM, told_methods
-from benchmarks.tables import replace_figures
 from cxr_infer.errors import DataError
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import to_bytes
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import to_bytes
 from tests.conftest import REPOSITORY
 
 FloatImage = NDArray[np.float32]
@@ -85,7 +85,7 @@ def test_variance_left_is_1_untouched_and_the_square_of_what_is_kept(xray: Float
 
 
 def test_figures_are_replaced_between_their_marks() -> None:
-    page = (REPOSITORY / "docs" / "detectors.md").read_text()
+    page = (REPOSITORY / "docs" / "benchmarks" / "detectors.md").read_text()
     once = replace_figures(page, "| a |\n", COMMAND)
     assert replace_figures(once, "| a |", COMMAND) == once
     assert "\n\n| a |\n\n" in once
@@ -133,7 +133,7 @@ def test_the_command_writes_its_tables_and_fails_where_a_pair_gets_worse(
     write_image(tmp_path / "data" / "00000001_000.png", to_bytes(render_phantom(1, 512)))
     (tmp_path / "data" / "split.csv").write_text("file,split\n00000001_000.png,test\n")
     page = tmp_path / "page.md"
-    page.write_text(replace_figures((REPOSITORY / "docs" / "detectors.md").read_text(), "old", COMMAND))
+    page.write_text(replace_figures((REPOSITORY / "docs" / "benchmarks" / "detectors.md").read_text(), "old", COMMAND))
     done = command(
         *("--data", tmp_path / "data", "--sd", "8", "-n", "1", "--protocol", "canon_dr_chest"),
         *("--model", averaging_onnx, "--pair", pair, "--out", tmp_path / "out", "--page", page),

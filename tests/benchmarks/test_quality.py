@@ -13,9 +13,9 @@ from benchmarks.methods import NLM_ANSCOMBE
 from benchmarks.quality import by_dose, choose_methods, compare, equivalent_dose, glared_normal, other_noise
 from cxr_infer.errors import UsageError
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import to_bytes
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import to_bytes
 from tests.conftest import REPOSITORY
 
 

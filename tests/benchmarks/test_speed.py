@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from benchmarks import peers, speed
 from benchmarks.plots import plot_time_against_size
 from cxr_infer.errors import CxrError
-from cxr_infer.imaging.intensity import to_bytes
+from cxr_infer.imaging.pixels import to_bytes
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +22,17 @@ def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image:
     report, said = speed.Report(1, "a machine"), list[str]()
     names = [peers.NLM, peers.BARE_INT8]
     speed.side_by_side({"a.png": image, "b.png": image[:, :80]}, tmp_path, names, 2, report, said.append)
-    assert {*names, *speed.OURS, speed.DECODING, speed.ENCODING, speed.EVERYTHING_IN_TURN} == report.seconds.keys()
+    assert {
+        *names,
+        *speed.OUR_COMMANDS,
+        speed.DECODING,
+        speed.ENCODING,
+        speed.EVERYTHING_IN_TURN,
+    } == report.seconds.keys()
     assert all(seconds > 0 for seconds in report.seconds.values())
     parts = (speed.DECODING, peers.BARE_INT8, speed.ENCODING)
     assert report.seconds[speed.EVERYTHING_IN_TURN] == sum(report.seconds[part] for part in parts)
-    ours, fp32 = speed.OURS
+    ours, fp32 = speed.OUR_COMMANDS
     assert report.psnr[ours] > report.psnr[peers.NLM] + 3, "at its defaults it hardly touches such mottle"
     assert report.psnr[ours] == pytest.approx(report.psnr[fp32], abs=0.3)
     assert report.psnr[peers.BARE_INT8] == pytest.approx(report.psnr[ours], abs=0.05)
@@ -34,13 +41,15 @@ def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image:
 
 
 def test_the_report_is_tables_and_a_plot(tmp_path: Path, image: NDArray[np.uint8]) -> None:
-    report = speed.Report(2, "a machine", dict.fromkeys(speed.OURS, 0.2) | {peers.NLM: 0.5})
+    report = speed.Report(2, "a machine", dict.fromkeys(speed.OUR_COMMANDS, 0.2) | {peers.NLM: 0.5})
     report.psnr[peers.NLM] = 21.5
     report.by_size = speed.growth(image, tmp_path / "sizes", [(32, 32, 2), (64, 64, 1)], 1, 1)
     assert [point.of for point in report.by_size] == [32, 64]
     assert all(p.seconds_a_file > 0 and p.seconds_a_megapixel > 0 and p.peak > 20 for p in report.by_size)
+    started = time.perf_counter()
     report.start_up = speed.start_up(image, tmp_path, 1, 1)
-    assert all(0 < seconds < 30 for seconds in report.start_up.values())
+    assert min(report.start_up.values()) > 0
+    assert max(report.start_up.values()) < time.perf_counter() - started
     text = speed.to_markdown(report)
     assert f"| {peers.NLM} | 2.00 | 2.50 | 21.50 |" in text
     assert "| **cxr-infer dir** | 5.00 | 1.00 |" in text

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import from_unit
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import from_unit
 from tests.conftest import COMMAND
 
 FILES, SIDE = 200, 64  # px

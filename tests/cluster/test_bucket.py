@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,13 @@ from cxr_infer.batch.pipeline import denoise_files
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
 from cxr_infer.formats.registry import output_name
 from cxr_infer.model.denoiser import Model, load_model
-from cxr_infer.storage.bucket import MARK, OURS, BucketOutput
+from cxr_infer.storage.bucket import MARK, RECORDS_FOLDER, BucketOutput
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import State, digest
-from cxr_infer.storage.protocols import default_output, open_storage, without_secrets
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.opening import default_output, open_storage
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.urls import without_secrets
 from tests.cluster.conftest import BAD, FILES, S3, contents, ended, records, signalled
-from tests.conftest import Run
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 
@@ -121,7 +120,6 @@ def test_wrong_usage_is_one_line(s3: S3, originals: str, arguments: list[str], p
         ("s3://", "names no bucket"),
         ("s3:///in", "s3:///in: names no bucket; give s3://BUCKET/PREFIX"),
         ("ftp://host/in", "ftp://host/in: unknown kind of URL; use s3://, gs://, az://, file:// or a path"),
-        ("gs://bucket/in", "gs://bucket/in: needs pip install 'cxr-infer[cloud]' gcsfs"),
         ("s3://bucket/in?X-Amz-Signature=hunter2", "must not hold credentials"),
     ],
 )
@@ -135,9 +133,10 @@ def test_what_is_no_place_is_refused(url: str, problem: str) -> None:
 def test_a_listing_takes_page_after_page(s3: S3, originals: str, many: Path) -> None:
     code = f"""
 from cxr_infer.batch import jobs
-from cxr_infer.storage import bucket, protocols
+from cxr_infer.storage import bucket
+from cxr_infer.storage.opening import open_storage
 bucket.PAGE = 7
-planned = jobs.make_plan(protocols.open_storage({originals!r}), protocols.open_storage("s3://x/out"))
+planned = jobs.make_plan(open_storage({originals!r}), open_storage("s3://x/out"))
 print(len(planned.names), *planned.problems, *planned.ignored, sep="\\n")
 """
     assert s3.python(code).splitlines() == [
@@ -162,18 +161,9 @@ def test_wrong_credentials_are_one_line_without_them(s3: S3, originals: str) -> 
     assert "hunter2" not in done.stderr
 
 
-def test_without_the_extra_one_line_installs_it(run: Run, many: Path) -> None:
-    code = "import sys; sys.modules['fsspec'] = None; from cxr_infer.cli.commands import main; main()"
-    for arguments in (["s3://bucket/in"], [many, "--out", "az://container/out"]):
-        done = subprocess.run([sys.executable, "-c", code, "dir", *arguments], capture_output=True, text=True)
-        assert done.returncode == 2
-        assert "needs pip install 'cxr-infer[cloud]'" in done.stderr
-        assert done.stderr.count("\n") == 1
-
-
 def test_what_lies_there_is_found_in_one_request(s3: S3, originals: str) -> None:
     code = f"""
-from cxr_infer.storage.protocols import open_storage
+from cxr_infer.storage.opening import open_storage
 bucket = open_storage({originals!r})
 asked, call = [], bucket.files._call_s3
 bucket.files._call_s3 = lambda *words, **more: asked.append(words[0]) or call(*words, **more)
@@ -284,7 +274,7 @@ def test_a_result_is_finished_for_the_same_maker_only(memory: Any) -> None:
     assert output().state("sub/a.png", target) is State.FINISHED
     memory.pipe_file("/out/sub/a.png", b"edited")
     assert output().state("sub/a.png", target) is State.FOREIGN
-    assert {name.split("/")[2] for name in memory.find("/out")} == {"sub", OURS}
+    assert {name.split("/")[2] for name in memory.find("/out")} == {"sub", RECORDS_FOLDER}
     assert memory.exists(f"/out/{MARK}")
 
 

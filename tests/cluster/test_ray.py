@@ -21,15 +21,16 @@ from typing import Any
 import pytest
 
 from benchmarks.scale import stop_node
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 from tests.cluster.conftest import S3, contents, ended, records, signalled
 from tests.conftest import COMMAND, Run
+from tests.ports import reserved_port
 
 RAY = str(Path(sys.executable).with_name("ray"))
 # of images as small as these the estimate of noise is unsure, which is said once
 UNSURE_NOTE = re.compile(r"^note: \S+: noise and structure could not be told apart.*\(said once\)\n", re.MULTILINE)
 PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|left alone, .*)\n")  # and what else the local engine says
-LOST, SPARED = "001.tif", "100.png"  # whose actors are killed every time, and once
+KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # whose actors are killed every time, and once
 # actors of which only the first that is asked has anything to tell
 ONE_WORKS = """
 import time
@@ -93,12 +94,6 @@ print(json.dumps(dict(once=once, always=always, refused=refused)))
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass(frozen=True)
 class Cluster:
     address: str
@@ -118,7 +113,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(s3: S3) -> Iterator[Cluster]:
     pytest.importorskip("ray")
-    port = free_port()
+    port = reserved_port()
     environment = {**os.environ, **s3.environment, "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     # no processes that might be needed some day
@@ -127,7 +122,7 @@ def cluster(s3: S3) -> Iterator[Cluster]:
     with ExitStack() as stack:
         # Ray's paths hold sockets, whose names must be short
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
-        head = ["--head", f"--port={port}", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}"]
+        head = ["--head", f"--port={port}", f"--ray-client-server-port={reserved_port()}", f"--temp-dir={folder}"]
         head += ["--num-cpus=1", "--include-dashboard=false"]
         for more in (head, ["--num-cpus=2", f"--address=127.0.0.1:{port}"]):
             node = subprocess.Popen(
@@ -145,7 +140,7 @@ def client(cluster: Cluster) -> Iterator[Cluster]:
     Not the one that `ray start` opens: that forks a server for each client, and where other threads are at work as it
     forks, the server hangs.
     """
-    port = free_port()
+    port = reserved_port()
     server = [sys.executable, "-m", "ray.util.client.server", "--mode=legacy", f"--address={cluster.address}"]
     process = subprocess.Popen(
         [*server, "--host=127.0.0.1", f"--port={port}"],
@@ -165,7 +160,11 @@ def client(cluster: Cluster) -> Iterator[Cluster]:
 def bereft(cluster: Cluster, many: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What became of each image where actors were killed, and where that is."""
     place = tmp_path_factory.mktemp("bereft")
-    done = ended(cluster.started(sys.executable, "-c", BEREFT, cluster.address, SPARED, LOST, many / "1", few, place))
+    done = ended(
+        cluster.started(
+            sys.executable, "-c", BEREFT, cluster.address, KILLED_ONCE, KILLED_ALWAYS, many / "1", few, place
+        )
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)  # Ray says nothing beside it
     return {**found, "place": place}
@@ -200,9 +199,9 @@ def name_and_status(record: dict[str, Any]) -> tuple[str, str]:
     return record["name"], record["status"]
 
 
-def manifest(out: Path, folder: str = "") -> list[dict[str, str]]:
+def ledger(out: Path, folder: str = "") -> list[dict[str, str]]:
     """What is recorded of the results in a folder of an output, under their names there; what made them is the same."""
-    lines = [json.loads(line) for line in (out / MANIFEST).read_text().splitlines()]
+    lines = [json.loads(line) for line in (out / LEDGER).read_text().splitlines()]
     return [{**line, "name": line["name"].removeprefix(folder)} for line in lines if line["name"].startswith(folder)]
 
 
@@ -212,15 +211,15 @@ def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, t
     assert done.returncode == 1, done.stderr
     assert contents(out) == contents(whole)
     assert records(report) == records(whole.with_suffix(".jsonl"))
-    assert (out / MANIFEST).read_bytes() == (whole / MANIFEST).read_bytes()
-    assert [path.name for path in out.rglob(".*")] == [MANIFEST]
+    assert (out / LEDGER).read_bytes() == (whole / LEDGER).read_bytes()
+    assert [path.name for path in out.rglob(".*")] == [LEDGER]
     assert UNSURE_NOTE.sub("", PROGRESS.sub("", done.stderr), count=1) == ""
     written = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
 
 
 def test_what_a_killed_actor_had_is_done_by_others(bereft: dict[str, Any], whole: Path) -> None:
-    """It was killed when a few results of its handful were there, of which it had told nobody."""
+    """It was killed when a few results of its block were there, of which it had told nobody."""
     out = bereft["place"] / "once"
     assert (bereft["place"] / "killed").exists()
     assert sorted((name, status) for name, status, _ in bereft["once"]) == sorted(
@@ -229,18 +228,18 @@ def test_what_a_killed_actor_had_is_done_by_others(bereft: dict[str, Any], whole
         if name.startswith("1/")
     )
     assert contents(out) == contents(whole / "1")
-    assert manifest(out) == manifest(whole, "1/")
-    assert [path.name for path in out.rglob(".*")] == [MANIFEST]
+    assert ledger(out) == ledger(whole, "1/")
+    assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
 def test_an_image_that_ends_its_actor_every_time_fails_alone(bereft: dict[str, Any], few: Path, whole: Path) -> None:
     results = {name: (status, message) for name, status, message in bereft["always"]}
     assert len(results) == len(bereft["always"])
     assert results.keys() == {path.name for path in few.iterdir()}
-    status, message = results.pop(LOST)
+    status, message = results.pop(KILLED_ALWAYS)
     assert (status, message) == (
         "failed",
-        f"{few / LOST}: its worker was lost each time; is it too large for the memory?",
+        f"{few / KILLED_ALWAYS}: its worker was lost each time; is it too large for the memory?",
     )
     assert {status for status, _ in results.values()} == {"done"}
     found = contents(bereft["place"] / "always")
@@ -273,7 +272,7 @@ def test_once_interrupted_or_killed_the_rest_is_done(
     assert before.items() < after.items(), "whole, or not there"
     assert after.items() < contents(whole / "1").items()
     assert sum(record["status"] == "skipped" for record in records(report)) == len(before)
-    assert [path.name for path in out.rglob(".*")] == [MANIFEST]
+    assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
 def test_from_a_bucket_into_a_bucket_through_a_client(client: Cluster, s3: S3, few: Path, whole: Path) -> None:
@@ -304,11 +303,3 @@ def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], probl
     assert problem in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_without_the_extra_one_line_installs_it(many: Path) -> None:
-    code = "import sys; sys.modules['ray'] = None; from cxr_infer.cli.commands import main; main()"
-    command = [sys.executable, "-c", code, "dir", str(many), "--engine", "ray"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "error: --engine ray needs pip install 'cxr-infer[ray]'\n"

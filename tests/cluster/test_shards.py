@@ -14,7 +14,10 @@ import pytest
 import yaml
 
 from cxr_infer.errors import UsageError
-from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, State, digest
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.record_files import LEDGER
 from cxr_infer.storage.shard import Shard, is_sibling, parse_shard
 from tests.cluster.conftest import BAD, FILES, contents, ended, records, signalled
 from tests.conftest import COMMAND, REPOSITORY, Run
@@ -66,8 +69,8 @@ def test_two_shards_at_once_make_the_whole(many: Path, whole: Path, run: Run, tm
 
     again = run("cxr-infer", "dir", many, "--out", out, "--json", reports[0])
     assert f"{FILES} skipped" in again.stdout
-    assert (out / MANIFEST).read_bytes() == (whole / MANIFEST).read_bytes(), "what shards recorded is taken in"
-    assert [path.name for path in out.glob(".*")] == [MANIFEST]
+    assert (out / LEDGER).read_bytes() == (whole / LEDGER).read_bytes(), "what shards recorded is taken in"
+    assert [path.name for path in out.glob(".*")] == [LEDGER]
     third = run("cxr-infer", "dir", many, "--out", out, "--shard", "2/3")
     assert re.search(r"^\d+ failed, \d+ skipped|^\d+ skipped", third.stdout, re.MULTILINE)
     assert contents(out) == contents(whole)

@@ -9,8 +9,10 @@ import pytest
 
 from cxr_infer.errors import UsageError
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import MANIFEST, State, digest
-from cxr_infer.storage.protocols import Storage, open_storage
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.opening import open_storage
+from cxr_infer.storage.protocols import State, Storage
+from cxr_infer.storage.record_files import LEDGER
 from cxr_infer.storage.shard import Shard
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
@@ -49,7 +51,7 @@ def test_a_worker_believes_what_its_run_knows(tmp_path: Path) -> None:
             worker.learn("a.png", output.known("a.png"))
             assert worker.state("a.png", tmp_path / "a.png") is State.FINISHED
         output.take_in(THIS_RUN)
-    assert [path.name for path in tmp_path.glob(".*")] == [MANIFEST]
+    assert [path.name for path in tmp_path.glob(".*")] == [LEDGER]
 
 
 def test_records_of_a_killed_run_are_taken_in_by_the_next(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_records_of_a_killed_run_are_taken_in_by_the_next(tmp_path: Path) -> Non
     for later in (shard, None):
         with storage.output(MADE_BY, later) as output:
             assert output.state("a.png", tmp_path / "a.png") is State.FINISHED
-    assert [path.name for path in tmp_path.glob(".*")] == [MANIFEST]
+    assert [path.name for path in tmp_path.glob(".*")] == [LEDGER]
 
 
 def test_a_worker_leaves_alone_what_others_of_its_run_are_writing(tmp_path: Path) -> None:

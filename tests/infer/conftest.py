@@ -1,10 +1,14 @@
-"""An ONNX file built by hand that gives back its input: what tiling and files do can then be checked to the bit."""
+"""Two X-rays in a directory, and an ONNX file built by hand that gives back its input, to check files to the bit."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.formats.readers import write_image
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +26,10 @@ def identity_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("identity") / "identity.onnx"
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture
+def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
+    for name in ("a.png", "sub/b.png"):
+        write_image(tmp_path / "x" / name, noisy_bytes[100:132, 100:132])
+    return tmp_path / "x"

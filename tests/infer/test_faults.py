@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
 from cxr_infer.formats.readers import read_gray, write_image
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 from tests.conftest import COMMAND, Run, tree
 
 FILES = 60
@@ -45,7 +45,7 @@ def undisturbed(xrays: Path) -> dict[str, bytes]:
     out = xrays.with_name("undisturbed")
     done = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = tree(out, manifest=True)
+    found = tree(out, ledger=True)
     assert len(found) == FILES + 1
     return found
 
@@ -96,7 +96,7 @@ def test_killed_at_20_moments_the_rest_is_done_as_if_nothing_had_happened(
     assert killed > 10
     done = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert tree(out, manifest=True) == undisturbed
+    assert tree(out, ledger=True) == undisturbed
 
 
 def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
@@ -116,9 +116,9 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
         return [record["status"] for record in json.loads((tmp_path / "r.json").read_text())["files"]]
 
     assert statuses() == ["done"] * 4
-    first = tree(out, manifest=True)
+    first = tree(out, ledger=True)
     assert statuses() == ["skipped"] * 4
-    assert tree(out, manifest=True) == first
+    assert tree(out, ledger=True) == first
     write_image(tmp_path / "x" / "b.png", noisy_bytes[64:128, :64])  # another image
     (out / "c.png").unlink()
     (out / "d.png").write_bytes(b"annotated by a physician")
@@ -131,7 +131,7 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
     kept.clear()
     assert statuses("--overwrite") == ["done"] * 4
     assert (out / "d.png").read_bytes() == first["d.png"]
-    (out / MANIFEST).write_bytes(b"\xff\n{}\n[1]\n" + (out / MANIFEST).read_bytes()[:-30])  # damaged
+    (out / LEDGER).write_bytes(b"\xff\n{}\n[1]\n" + (out / LEDGER).read_bytes()[:-30])  # damaged
     kept.append("d.png")
     assert statuses() == ["skipped"] * 4
 
@@ -146,7 +146,7 @@ def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: d
     assert "another run is writing there" in second.stderr
     first.communicate()
     assert first.returncode == 0
-    assert tree(out, manifest=True) == undisturbed
+    assert tree(out, ledger=True) == undisturbed
 
 
 def test_an_output_that_is_taken_away_ends_the_run(xrays: Path, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match="Input/output error"):
         write_bytes(path, parts())
-    assert tree(tmp_path, manifest=True) == {"x.png": b"old"}
+    assert tree(tmp_path, ledger=True) == {"x.png": b"old"}
 
 
 @contextlib.contextmanager
@@ -249,7 +249,7 @@ def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
         assert len(json.loads((tmp_path / "r.json").read_text())["files"]) == FILES
         subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
         assert run("cxr-infer", "dir", xrays, "--out", disk / "out").returncode == 0
-        assert tree(disk / "out", manifest=True) == undisturbed
+        assert tree(disk / "out", ledger=True) == undisturbed
 
 
 @needs_root
@@ -320,7 +320,7 @@ def test_a_result_appears_once_it_and_its_line_are_on_the_disk(tmp_path: Path, n
         if "fsync(" in line:
             synced.append(line)
         elif re.search(r"\brename(at2?)?\(", line) and ".png" in line:
-            assert any(MANIFEST in one for one in synced)
+            assert any(LEDGER in one for one in synced)
             assert any(".part" in one for one in synced)
             renamed.append(synced)
             synced = []
@@ -330,7 +330,7 @@ def test_a_result_appears_once_it_and_its_line_are_on_the_disk(tmp_path: Path, n
 @needs_root
 def test_a_read_only_installation(xrays: Path, tmp_path: Path) -> None:
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
-    package = Path(read_gray.__code__.co_filename).parent.parent
+    package = Path(read_gray.__code__.co_filename).parents[2]
     isolated = ["unshare", "-m", "bash", "-c", script, "-", str(package)]
     out = tmp_path / "out"
     done = subprocess.run(

@@ -8,29 +8,21 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.folder import TEMPORARY_SUFFIX, Folder, folder_below
-from cxr_infer.formats.readers import write_image
 from cxr_infer.storage.claims import folds_names
-from cxr_infer.storage.directory_output import MANIFEST, OutputDirectory, State, digest
-from tests.conftest import COMMAND, Run, tree
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.record_files import LEDGER
+from tests.conftest import Run, tree
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 PROFILE = b"# mine\n"
 
 Plant = Callable[[Path, Path], None]
-
-
-@pytest.fixture
-def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
-    for name in ("a.png", "sub/b.png"):
-        write_image(tmp_path / "x" / name, noisy_bytes[100:132, 100:132])
-    return tmp_path / "x"
 
 
 @pytest.fixture
@@ -73,7 +65,7 @@ def hole(name: Path, victim: Path) -> None:
 
 
 PLANTS = (linked, dangling, hard_linked, fifo, endless, folder)
-SHARDS = (MANIFEST, ".cxr-infer.1-of-2.jsonl", ".cxr-infer.elsewhere.jsonl")
+SHARDS = (LEDGER, ".cxr-infer.1-of-2.jsonl", ".cxr-infer.elsewhere.jsonl")
 
 
 @pytest.mark.parametrize("plant", [*PLANTS, hole])
@@ -85,18 +77,18 @@ def test_a_record_file_that_is_none_is_refused_by_name(tmp_path: Path, victim: P
     with pytest.raises(UsageError, match=name.replace(".", r"\.")), OutputDirectory(out, MADE_BY):
         pytest.fail("nothing is to be done there")
     assert tree(victim) == before
-    assert set(os.listdir(out)) <= {name, MANIFEST}  # noqa: PTH208
+    assert set(os.listdir(out)) <= {name, LEDGER}  # noqa: PTH208
 
 
 @pytest.mark.parametrize("plant", [linked, fifo, endless])
 def test_a_run_ends_before_it_begins(run: Run, xrays: Path, victim: Path, plant: Plant) -> None:
     before = tree(victim)
     xrays.with_name("x-denoised").mkdir()
-    plant(xrays.with_name("x-denoised") / MANIFEST, victim)
+    plant(xrays.with_name("x-denoised") / LEDGER, victim)
     done = run("cxr-infer", "dir", xrays)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"x-denoised/{MANIFEST}: is a" in done.stderr
+    assert f"x-denoised/{LEDGER}: is a" in done.stderr
     assert tree(victim) == before
 
 
@@ -334,80 +326,6 @@ def test_a_disk_that_folds_case_is_known(tmp_path: Path) -> None:
             output.claim("\u00e9.png", out / "\u00e9.png")
             with pytest.raises(ImageError, match="rename one of them"):
                 output.claim("e\u0301.PNG", out / "e\u0301.PNG")
-        assert os.listdir(out) == [MANIFEST]  # noqa: PTH208
+        assert os.listdir(out) == [LEDGER]  # noqa: PTH208
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-@pytest.mark.parametrize(
-    ("change", "state"),
-    [
-        (lambda content: b"", State.DAMAGED),
-        (lambda content: content[:1], State.DAMAGED),
-        (lambda content: content[:300], State.DAMAGED),
-        (lambda content: content[:-1], State.DAMAGED),
-        (lambda content: content[:-1] + b"?", State.FOREIGN),
-        (lambda content: content + b"more", State.FOREIGN),
-        (lambda content: b"?" + content[1:300], State.FOREIGN),
-        (lambda content: content[:100] + bytes(200), State.DAMAGED),
-        (lambda content: b"annotated by a physician", State.FOREIGN),
-    ],
-)
-def test_what_a_copy_cut_short_is_ours_and_what_someone_changed_is_not(
-    tmp_path: Path, change: Callable[[bytes], bytes], state: State
-) -> None:
-    target, content = tmp_path / "a.png", bytes(np.random.default_rng(1).bytes(5000))
-    for made_by in (MADE_BY, digest(b"other settings")):
-        with OutputDirectory(tmp_path, MADE_BY) as output:
-            output.write("a.png", target, SOURCE, content)
-        target.write_bytes(change(content))
-        with OutputDirectory(tmp_path, made_by) as output:
-            assert output.state("a.png", target) is state
-            target.write_bytes(content)
-            assert output.state("a.png", target) in (State.FINISHED, State.OUTDATED)
-
-
-def test_results_of_the_first_versions_are_known_by_their_sums(tmp_path: Path) -> None:
-    target = tmp_path / "a.png"
-    target.write_bytes(b"result")
-    line = '{{"name": "a.png", "source": "{}", "made_by": "{}", "result": "{}"}}\n'
-    text = line.format(SOURCE.hex(), MADE_BY.hex(), digest(b"result").hex())
-    (tmp_path / MANIFEST).write_text(text)
-    with OutputDirectory(tmp_path, MADE_BY) as output:
-        assert output.state("a.png", target) is State.FINISHED
-        target.write_bytes(b"")
-        assert output.state("a.png", target) is State.FOREIGN
-        target.write_bytes(b"result")
-    assert (tmp_path / MANIFEST).read_text() == text
-
-
-def test_records_that_are_none_harm_nobody(tmp_path: Path) -> None:
-    lines = [b"[" * 100_000, b'{"name": "a", "source": 1}', b'{"name": [], "source": "", "made_by": "", "result": ""}']
-    lines += [b'{"name": "a", "source": "", "made_by": "", "result": "", "size": %d}' % (1 << 70), b"\0" * 5000]
-    (tmp_path / MANIFEST).write_bytes(b"\n".join(lines))
-    with OutputDirectory(tmp_path, MADE_BY) as output:
-        output.write("a", tmp_path / "a", SOURCE, b"result")
-        assert output.state("a", tmp_path / "a") is State.FINISHED
-
-
-def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
-    def denoised() -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*COMMAND, "dir", xrays], capture_output=True, text=True, timeout=120)
-
-    assert denoised().returncode == 0
-    out = xrays.with_name("x-denoised")
-    before = tree(out, manifest=True)
-    (out / "a.png").write_bytes(before["a.png"][:-20])
-    again = denoised()
-    assert again.returncode == 0, again.stderr
-    assert "having been cut short: a.png" in again.stderr
-    assert "1 denoised, 1 skipped" in again.stdout
-    assert tree(out, manifest=True) == before
-    (out / "a.png").write_bytes(before["sub/b.png"] + b"edited")
-    (out / "sub" / "b.png").write_bytes(b"not ours")
-    kept = denoised()
-    assert kept.returncode == 1
-    assert kept.stderr.splitlines()[-1] == (
-        f"error: kept in {out}, not written by cxr-infer or changed since: a.png, sub/b.png; --overwrite replaces them"
-    )
-    assert (out / "sub" / "b.png").read_bytes() == b"not ours"

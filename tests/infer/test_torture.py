@@ -15,9 +15,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.formats.registry import output_name
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 from tests.conftest import REPOSITORY
 from tests.infer.torture import build
 from tests.infer.torture_case import DONE, FAILED, IGNORED, Case
@@ -120,7 +120,7 @@ def test_only_results_are_written_and_originals_are_as_they_were(tortured: Tortu
     assert tortured.untouched
     expected = {result_of(name) for name, case in tortured.cases.items() if case.becomes == DONE}
     found = {p.relative_to(tortured.out).as_posix() for p in tortured.out.rglob("*") if not p.is_dir()}
-    assert found == expected | {MANIFEST}
+    assert found == expected | {LEDGER}
     assert {p.name for p in tortured.source.parent.iterdir()} == {"in", "out", "outside.png", "peak", "report.json"}
 
 

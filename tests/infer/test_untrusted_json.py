@@ -14,8 +14,8 @@ from cxr_infer.errors import UsageError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.model.card import METADATA_KEY, ModelCard, read_card_file
 from cxr_infer.model.manifest import read_manifest
-from cxr_infer.storage.directory_output import MANIFEST
 from cxr_infer.storage.ledger import LONGEST_LINE, Entry, parse_line, read_lines
+from cxr_infer.storage.record_files import LEDGER
 from cxr_infer.untrusted_json import MOST_BYTES, MOST_DEPTH, parse_json, parse_object
 from tests.conftest import REPOSITORY, Run
 from tests.infer.model.test_session import node, onnx, saved
@@ -133,7 +133,7 @@ def test_a_run_goes_on_where_a_record_file_is_hostile(run: Run, tmp_path: Path, 
     write_image(tmp_path / "in" / "a.png", np.full((20, 20), 7, np.uint8))
     command = ("cxr-infer", "dir", "in", "--model", "x.onnx", "--quiet")
     assert run(*command).returncode == 0
-    records = next((tmp_path / "in-denoised").rglob(MANIFEST))
+    records = next((tmp_path / "in-denoised").rglob(LEDGER))
     records.write_bytes(DEEP[150_000:250_000].encode() + b"\n" + records.read_bytes())
     again = run(*command)
     assert (again.returncode, again.stderr) == (0, "")

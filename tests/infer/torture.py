@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
-from cxr_infer.formats.dicom import read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.settings import ReadOptions
 from tests.infer.formats.dicom import dicom_files as dicom
 from tests.infer.formats.picture_files import (
@@ -106,11 +106,8 @@ def refused_cases() -> dict[str, Case]:
     nan = unit.copy()
     nan[3, 3] = np.nan
     coloured = Image.fromarray(COLOUR).convert("P")
-    pages, colour, floats, bombs = "has several", "a colour image", "must lie in [0, 1]", "are more than the"
+    pages, colour, floats = "has several", "a colour image", "must lie in [0, 1]"
     several = [GRAY, 255 - GRAY]
-    jpeg = by_pillow("JPEG", GRAY)
-    at = jpeg.index(b"\xff\xc0") + 5  # of its height
-    webp = by_pillow("WEBP", GRAY, lossless=True)  # a simple one: width and height from byte 21 on, 14 bits each
     see_through = Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(GRAY)])
     contents = {
         "pages.tif": (by_pillow("TIFF", *several), pages),
@@ -150,6 +147,17 @@ def refused_cases() -> dict[str, Case]:
         "signed.tif": (by_tifffile(GRAY.astype(np.int16)), "not supported"),
         "32 bit.tif": (by_tifffile(GRAY.astype(np.uint32)), "not supported"),
         "double.tif": (by_tifffile(unit.astype(np.float64)), "not supported"),
+    }
+    return {name: Case(content, FAILED, reason) for name, (content, reason) in contents.items()}
+
+
+def bomb_cases() -> dict[str, Case]:
+    """Small files that promise more pixels than a machine has memory for."""
+    bombs = "are more than the"
+    jpeg = by_pillow("JPEG", GRAY)
+    at = jpeg.index(b"\xff\xc0") + 5  # of its height
+    webp = by_pillow("WEBP", GRAY, lossless=True)  # a simple one: width and height from byte 21 on, 14 bits each
+    contents = {
         "bomb.png": (png(100_000, 100_000, bytes(1000)), bombs),
         "zlib bomb.png": (png(30_000, 30_000, bytes(30_001 * 3000)), bombs),
         "bomb.tif": (tiff_directory(100_000, 100_000), bombs),
@@ -165,8 +173,11 @@ def refused_cases() -> dict[str, Case]:
             bombs,
         ),
     }
-    cases = {name: Case(content, FAILED, reason) for name, (content, reason) in contents.items()}
-    return cases | {
+    return {name: Case(content, FAILED, reason) for name, (content, reason) in contents.items()}
+
+
+def cases_that_are_no_files() -> dict[str, Case]:
+    return {
         "fifo.png": Case(os.mkfifo, FAILED, "a FIFO"),
         "socket.png": Case(a_socket, FAILED, "a socket"),
         "device.png": Case(link_to("/dev/zero"), FAILED, "leads out"),
@@ -237,7 +248,8 @@ def dicom_cases() -> dict[str, Case]:
 
 
 def all_cases() -> dict[str, Case]:
-    return good_cases() | damaged_cases() | refused_cases() | irrelevant_cases() | dicom_cases()
+    unread = damaged_cases() | refused_cases() | bomb_cases() | cases_that_are_no_files()
+    return good_cases() | unread | irrelevant_cases() | dicom_cases()
 
 
 def build(folder: Path) -> dict[str, Case]:

@@ -79,10 +79,10 @@ def test_a_header_that_asks_for_too_much_or_for_another_model(
     tmp_path: Path, weights: dict[str, torch.Tensor], change: dict[str, Any]
 ) -> None:
     path = written(tmp_path / "x.safetensors", weights, INFO | change)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ModelError, match=r"^\S+x\.safetensors: [^\n]+$"):
         load_checkpoint(path)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_infer.cli.exit_status import WRONG_USAGE, print_error, reports_errors
-from cxr_infer.cli.interrupts import stop_on_signals
+from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
+from cxr_infer.cli.process import stop_on_signals
 from cxr_infer.errors import UsageError
+from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES, weights_directory
 from cxr_infer.report.terminal import print_line, print_table, small_figure, stderr_console
+from cxr_infer.report.text import print_error
 from cxr_train.config import CHECKPOINT, DEFAULTS, STATE_FILE, TrainConfig
 
 if TYPE_CHECKING:
@@ -174,7 +176,7 @@ def _print_scores(scores: list[Score]) -> None:
 def main() -> None:
     for package in ("safetensors", "torch"):
         if importlib.util.find_spec(package) is None:
-            print_error(f"{package} is not installed; run: pip install 'cxr-infer[train]'")
+            print_error(f"{package} is not installed; run: {install_command('train')}")
             sys.exit(WRONG_USAGE)
     if "--all" in sys.argv:  # `cxr-train --all --data DIR` reads like `cxr-export --all`
         sys.argv.remove("--all")

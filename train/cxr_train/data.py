@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, ImageError
 from cxr_infer.files import read_content, require_directory
-from cxr_infer.formats.readers import PICTURE_SUFFIXES, read_gray
-from cxr_infer.imaging.intensity import to_bytes, to_unit
+from cxr_infer.formats.readers import read_gray
+from cxr_infer.formats.registry import PICTURE_SUFFIXES
+from cxr_infer.imaging.pixels import to_bytes, to_unit
 
 PATIENT_CHARACTERS = 8
 SPLITS = ("train", "val", "test")

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cxr_infer.imaging.intensity import to_bytes, to_unit
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.mottle import estimate_mottle, repair_wrapped
+from cxr_infer.imaging.pixels import to_bytes, to_unit
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
 from cxr_train.noise import published_mottle, quantise, saturating_mottle

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxr_infer.errors import ModelError
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.mottle import TAP_SPACING, estimate_mottle, to_square_root_level
+from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY
 from cxr_infer.model.session import card_of, open_session, read_model
 from cxr_train.config import NoiseConfig, TrainConfig

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxr_infer.imaging.intensity import to_unit
 from cxr_infer.imaging.metrics import SSIM_C1, SSIM_C2, SSIM_RADIUS, SSIM_SIGMA, psnr_of_mse
 from cxr_infer.imaging.mottle import estimate_mottle
+from cxr_infer.imaging.pixels import to_unit
 from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE

@@ -18,6 +18,7 @@ from PIL import JpegImagePlugin
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes, RLELossless
 
 from cxr_infer.errors import ImageError
+from cxr_infer.extras import install_command
 from cxr_infer.formats.dicom.lossless_jpeg import DamagedJpegError, decode_lossless
 from cxr_infer.formats.dicom.run_lengths import DamagedRunsError, decode_runs
 
@@ -44,7 +45,7 @@ DAMAGED = "its compressed pixel data are damaged; export it again"
 CUT_OFF = "its compressed pixel data are cut off; export it again"
 OTHER_SIZE = "its compressed image has another size than its header says; export it again"
 UNKNOWN = "its transfer syntax cannot be decoded; convert it to Explicit VR Little Endian"
-MISSING = "a compressed DICOM file; reading it needs pip install 'cxr-infer[dicom]'"
+MISSING = f"a compressed DICOM file; reading it needs {install_command('dicom')}"
 SE_ZERO = "its JPEG scan ends at coefficient 0; read to the last one, as it was meant"
 OFFSETS = "its offset table is not that of one frame; all fragments were read as one"
 PADDED_RUNS = "its RLE segments are longer than its pixels; the rest was passed over"

@@ -29,8 +29,8 @@ from pydicom.uid import (
 )
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom import DICOM_HEAD, has_preamble
 from cxr_infer.formats.dicom.attributes import TEXT, text, value
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, has_preamble
 from cxr_infer.settings import ReadOptions
 
 MOST_HEADER = 16_000_000  # bytes of a data set beside its pixels

@@ -39,7 +39,7 @@ from cxr_infer.formats.tiff.layout import (
     YCBCR,
     Layout,
 )
-from cxr_infer.imaging.strips import row_strips
+from cxr_infer.imaging.pixels import row_strips
 
 BITS_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 NO_LZW = bytes(8)

@@ -15,18 +15,18 @@ from types import TracebackType
 
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
-from cxr_infer.report.html.chosen import Chosen, badness
+from cxr_infer.report.html.disk_store import DiskStore
 from cxr_infer.report.html.encoding import Pictures, encode
-from cxr_infer.report.html.figures import figures_of
-from cxr_infer.report.html.kept import Kept
 from cxr_infer.report.html.markup import card, row, without_folders
-from cxr_infer.report.html.page import MOST_ROWS, Run, asset, fields
+from cxr_infer.report.html.page import MOST_ROWS, RunFacts, asset, fields
+from cxr_infer.report.html.selection import Selection, badness
+from cxr_infer.report.html.statistics import statistics_of
 from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import IGNORED, FileResult, Summary
 from cxr_infer.report.views import BeforeAfter, Pairs
 from cxr_infer.settings import REPORT_LIMIT
 
-__all__ = ["HtmlReport", "Run"]
+__all__ = ["HtmlReport", "RunFacts"]
 
 ROOM = 18_300_000  # bytes of JPEG for REPORT_LIMIT images: 24.4 MB of text, and the table needs some
 DETAIL_SHARE = 0.35  # of an image's room, for a quarter of the pixels: there grain is to be seen as it is
@@ -64,8 +64,8 @@ class HtmlReport:
         if limit < 0:
             raise UsageError(f"report-limit {limit} is negative; use 0 for a report without pictures")
         self._room = ROOM // max(1, min(limit, planned, REPORT_LIMIT))
-        self._chosen = Chosen[_Picked](limit)
-        self._kept = Kept()
+        self._selection = Selection[_Picked](limit)
+        self._store = DiskStore()
 
     def __enter__(self) -> HtmlReport:
         return self
@@ -73,15 +73,15 @@ class HtmlReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._kept.close()
+        self._store.close()
 
     def show(self, result: FileResult, pairs: Pairs) -> None:
         """Keep the pictures of an image where it is to be shown. Raises ImageError where they cannot be kept."""
-        dropped = self._chosen.offer(badness(result), lambda: self._picked(result, pairs))
+        dropped = self._selection.offer(badness(result), lambda: self._picked(result, pairs))
         for stored in (dropped.whole, dropped.detail) if dropped else ():
             if stored is not None:
                 for number in (stored.before, stored.after, stored.residual):
-                    self._kept.drop(number)
+                    self._store.drop(number)
 
     def _picked(self, result: FileResult, pairs: Pairs) -> _Picked:
         if pairs.detail is None:
@@ -92,17 +92,17 @@ class HtmlReport:
 
     def _stored(self, pair: BeforeAfter, room: int) -> _Stored:
         made = encode(pair, room)
-        before, after, residual = (self._kept.add(jpeg) for jpeg in (made.before, made.after, made.residual))
+        before, after, residual = (self._store.add(jpeg) for jpeg in (made.before, made.after, made.residual))
         return _Stored(before, after, residual, made.gain, made.size)
 
-    def write(self, path: Path, run: Run, summary: Summary, records: JsonReport) -> None:
+    def write(self, path: Path, run: RunFacts, summary: Summary, records: JsonReport) -> None:
         """The whole page, under its name only once it is complete. Raises ImageError where it cannot be written."""
         write_bytes(path, (part.encode() for part in self._parts(run, summary, records)))
 
-    def _parts(self, run: Run, summary: Summary, records: JsonReport) -> Iterator[str]:
+    def _parts(self, run: RunFacts, summary: Summary, records: JsonReport) -> Iterator[str]:
         opening, rest = asset("template.html").split(ROWS)
         between, closing = rest.split(IMAGES)
-        filled = fields(run, summary, figures_of(records.results()))
+        filled = fields(run, summary, statistics_of(records.results()))
         groups = self._groups()
         shown = (picked for group in groups.values() for picked in group)
         anchors = {picked.result.name: number for number, picked in enumerate(shown, start=1)}
@@ -121,18 +121,18 @@ class HtmlReport:
 
     def _groups(self) -> dict[str, list[_Picked]]:
         """The images to show under their headings, without empty ones."""
-        chosen = self._chosen
-        if chosen.complete:
-            groups = {"Images": chosen.all()}
+        selection = self._selection
+        if selection.complete:
+            groups = {"Images": selection.all()}
         else:
-            worst, sample = chosen.worst(), chosen.sample()
+            worst, sample = selection.worst(), selection.sample()
             groups = {
-                f"The {len(worst)} worst of {chosen.offered} images": worst,
-                f"{len(sample)} of the other {chosen.offered - len(worst)}, drawn by lot": sample,
+                f"The {len(worst)} worst of {selection.offered} images": worst,
+                f"{len(sample)} of the other {selection.offered - len(worst)}, drawn by lot": sample,
             }
         return {title: group for title, group in groups.items() if group}
 
-    def _cards(self, picked: _Picked, number: int, run: Run) -> Iterator[str]:
+    def _cards(self, picked: _Picked, number: int, run: RunFacts) -> Iterator[str]:
         template, result = asset("card.html"), picked.result
         message = without_folders(result.message, run.folders)
         yield card(f"{number}", result, self._pictures(picked.whole), message, template)
@@ -140,11 +140,11 @@ class HtmlReport:
             yield card(f"{number}-detail", result, self._pictures(picked.detail), "", template, detail=True)
 
     def _pictures(self, stored: _Stored) -> Pictures:
-        before, after, residual = (self._kept.read(n) for n in (stored.before, stored.after, stored.residual))
+        before, after, residual = (self._store.read(n) for n in (stored.before, stored.after, stored.residual))
         return Pictures(before, after, residual, stored.gain, stored.size)
 
 
-def _rows(results: Iterator[FileResult], anchors: dict[str, int], run: Run) -> Iterator[str]:
+def _rows(results: Iterator[FileResult], anchors: dict[str, int], run: RunFacts) -> Iterator[str]:
     listed: Counter[str] = Counter()
     for result in results:
         listed[result.status] += 1

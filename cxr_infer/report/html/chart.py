@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cxr_infer.report.html.figures import Histogram
+from cxr_infer.report.html.statistics import Histogram
 
 WIDTH, HEIGHT = 560, 240  # px, scaled to the page
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 24, 46  # px, margins that hold the labels

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxr_infer.report.views import BeforeAfter, Shown
+from cxr_infer.report.views import BeforeAfter, DisplayImage
 
 STEPS = tuple(sorted({min(round(2 * 1.05**power), 255) for power in range(101)}))  # gray levels frequencies round to
 BLOCK = 8  # px, JPEG's
@@ -55,7 +55,7 @@ def encode(pair: BeforeAfter, room: int) -> Pictures:
     return Pictures(before, after, residual_jpeg, gain, (width, height))
 
 
-def amplified(pair: BeforeAfter) -> tuple[Shown, int]:
+def amplified(pair: BeforeAfter) -> tuple[DisplayImage, int]:
     """The residual as a picture of half the side, and its gain: the largest power of two that shows its spread."""
     difference = pair.before.astype(np.float32) - pair.after
     height, width = (max(1, side // 2) for side in difference.shape)
@@ -68,7 +68,7 @@ def amplified(pair: BeforeAfter) -> tuple[Shown, int]:
     return shown, gain
 
 
-def fitted(picture: Shown, room: int) -> bytes:
+def fitted(picture: DisplayImage, room: int) -> bytes:
     """A JPEG with the finest step that fits, or with the coarsest there is."""
     sample = _strips(picture)
     share = sample.size / picture.size
@@ -82,7 +82,7 @@ def fitted(picture: Shown, room: int) -> bytes:
     return encoded
 
 
-def _strips(picture: Shown) -> NDArray[np.uint8]:
+def _strips(picture: DisplayImage) -> NDArray[np.uint8]:
     """Every eighth strip of whole blocks: what is encoded in the time of an eighth."""
     height, width = picture.shape
     if height < SAMPLED * BLOCK:
@@ -91,7 +91,7 @@ def _strips(picture: Shown) -> NDArray[np.uint8]:
     return strips.reshape(-1, width)
 
 
-def jpeg(picture: Shown, step: int) -> bytes:
+def jpeg(picture: DisplayImage, step: int) -> bytes:
     """(H, W) uint8 as a gray JPEG, frequencies rounded to multiples of `step` gray levels, the lowest ones finer."""
     table = np.maximum(np.rint(step * FINENESS), 1).astype(int).ravel().tolist()
     encoded = io.BytesIO()

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from cxr_infer.report.html.encoding import Pictures
-from cxr_infer.report.html.figures import after, removed
+from cxr_infer.report.html.statistics import after, removed
 from cxr_infer.report.noise_words import photons
 from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.report.text import printable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
@@ -12,8 +13,8 @@ from typing import Any
 
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.html.chart import chart
-from cxr_infer.report.html.figures import Figures, histogram, median
 from cxr_infer.report.html.markup import OUTCOMES, figure, text, tile
+from cxr_infer.report.html.statistics import RunStatistics, histogram, median
 from cxr_infer.report.results import FAILED, Summary
 from cxr_infer.report.views import SIDE
 
@@ -25,7 +26,7 @@ QUALITY_COLUMNS = ("PSNR, dB", "SSIM")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFacts:
     """What a report says of a run beside its results.
 
     head: as `json_report.describe_run` gives it. folders: paths or URLs, which are left out of messages.
@@ -43,11 +44,11 @@ def asset(name: str) -> str:
     return (files(__package__) / name).read_text("utf-8")
 
 
-def fields(run: Run, summary: Summary, figures: Figures) -> dict[str, str]:
+def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[str, str]:
     """What fills the template."""
     style, script = asset("report.css"), asset("report.js")
     source = Path(run.head["input"]).resolve().name or "X-rays"
-    total = sum(figures.statuses.values())
+    total = sum(statistics.statuses.values())
     return {
         "policy": (
             f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
@@ -60,12 +61,12 @@ def fields(run: Run, summary: Summary, figures: Figures) -> dict[str, str]:
         "when": f"{run.ended.day} {run.ended:%B %Y, %H:%M} {text(run.ended.tzname() or '')}",
         "notice": text(RESEARCH_USE),
         "alerts": _alerts(run, summary),
-        "tiles": _tiles(run, summary, figures),
-        "chart": _chart(figures),
-        "outcomes": _outcomes(figures, total),
+        "tiles": _tiles(run, summary, statistics),
+        "chart": _chart(statistics),
+        "outcomes": _outcomes(statistics.statuses, total),
         "count": f"{total} files",
         "headings": _headings(run.with_reference),
-        "bounded": _bounded(figures),
+        "bounded": _bounded(statistics),
         "about": _about(run),
         "side": str(SIDE),
     }
@@ -76,7 +77,7 @@ def _source(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _alerts(run: Run, summary: Summary) -> str:
+def _alerts(run: RunFacts, summary: Summary) -> str:
     lines = []
     if summary.failed:
         noun = "file" if summary.failed == 1 else "files"
@@ -92,22 +93,23 @@ def _alerts(run: Run, summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _tiles(run: Run, summary: Summary, figures: Figures) -> str:
+def _tiles(run: RunFacts, summary: Summary, statistics: RunStatistics) -> str:
     model, settings = run.head["model"], run.head["settings"]
     images = summary.done + summary.failed + summary.skipped + summary.pending
+    before, after = figure(median(statistics.before)), figure(median(statistics.after))
     tiles = [
         tile("Denoised", str(summary.done), f"of {images} images"),
         tile("Failed", str(summary.failed), kind="bad" if summary.failed else ""),
         tile("Skipped", str(summary.skipped), "done before, kept or results already" if summary.skipped else ""),
         tile(
             "Mottle removed",
-            figure(median(figures.removed)),
-            f"gray levels, median; {figure(median(figures.before))} before, {figure(median(figures.after))} after",
+            figure(median(statistics.removed)),
+            f"gray levels, median; {before} before, {after} after",
         ),
     ]
     if run.with_reference:
         tiles.append(
-            tile("PSNR", figure(median(figures.psnr), 2, "dB"), f"median; SSIM {figure(median(figures.ssim), 4)}")
+            tile("PSNR", figure(median(statistics.psnr), 2, "dB"), f"median; SSIM {figure(median(statistics.ssim), 4)}")
         )
     tiles += [
         tile(
@@ -129,20 +131,19 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _chart(figures: Figures) -> str:
-    middle = median(figures.removed)
+def _chart(statistics: RunStatistics) -> str:
+    middle = median(statistics.removed)
     if middle is None:
         return ""
-    return f'<div class="chart"><h2>Mottle removed</h2>\n{chart(histogram(figures.removed), middle)}</div>'
+    return f'<div class="chart"><h2>Mottle removed</h2>\n{chart(histogram(statistics.removed), middle)}</div>'
 
 
-def _outcomes(figures: Figures, total: int) -> str:
+def _outcomes(counts: Counter[str], total: int) -> str:
     buttons = [f'<button type="button" data-outcome="" aria-pressed="true">all <b>{total}</b></button>\n']
     buttons += [
-        f'<button type="button" data-outcome="{status}" aria-pressed="false">{name} <b>{figures.statuses[status]}</b>'
-        "</button>\n"
+        f'<button type="button" data-outcome="{status}" aria-pressed="false">{name} <b>{counts[status]}</b></button>\n'
         for status, name in OUTCOMES.items()
-        if figures.statuses[status]
+        if counts[status]
     ]
     return "".join(buttons)
 
@@ -152,17 +153,17 @@ def _headings(with_reference: bool) -> str:
     return "".join(f'<th scope="col"><button type="button">{name}</button></th>\n' for name in names)
 
 
-def _bounded(figures: Figures) -> str:
+def _bounded(statistics: RunStatistics) -> str:
     lines = [
         "Mottle: estimated standard deviation in gray levels of 0..255.",
         "Correlation: of the noise of neighbouring pixels.",
     ]
-    if max(figures.statuses.values(), default=0) > MOST_ROWS:
+    if max(statistics.statuses.values(), default=0) > MOST_ROWS:
         lines.append(f"Of each outcome the first {MOST_ROWS} files are listed; the JSON report names all.")
     return f'<p class="below">{" ".join(lines)}</p>'
 
 
-def _about(run: Run) -> str:
+def _about(run: RunFacts) -> str:
     model, settings, versions = run.head["model"], run.head["settings"], run.head["versions"]
     told = ", ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in settings.items())
     facts = [

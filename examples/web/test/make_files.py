@@ -12,7 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from cxr_infer.formats.dicom import read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.formats.readers import read_picture
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxr_infer.batch.jobs import make_plan
 from cxr_infer.batch.pipeline import denoise_files
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import from_unit
+from cxr_infer.imaging.pixels import from_unit
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.report.results import DONE, FINISHED, SKIPPED, FileResult
 from cxr_infer.report.views import Pairs

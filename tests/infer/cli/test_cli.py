@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cxr_infer import __version__
 from cxr_infer.formats.readers import read_gray, write_image
-from cxr_infer.imaging.intensity import from_unit
 from cxr_infer.imaging.metrics import psnr
+from cxr_infer.imaging.pixels import from_unit
 from tests.conftest import Run, tree
 
 

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.picture import Picture, chunk, with_chunks
+from cxr_infer.formats.picture import Picture
+from cxr_infer.formats.png import chunk, with_chunks
 from cxr_infer.formats.readers import read_picture, write_image
-from cxr_infer.imaging.intensity import to_bytes
 from cxr_infer.imaging.likeness import bands, looks_drawn
 from cxr_infer.imaging.metrics import psnr
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import to_bytes
 from cxr_infer.settings import ReadOptions
 from tests.conftest import Run
 from tests.infer.formats.picture_files import by_opencv, by_pillow, by_tifffile, png, raw_tiff, rows

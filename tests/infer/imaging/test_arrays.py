@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_infer import ImageError, Model, UsageError, denoise, load_model
-from cxr_infer.imaging.intensity import to_bytes
 from cxr_infer.imaging.metrics import psnr
+from cxr_infer.imaging.pixels import to_bytes
 
 
 @pytest.fixture(scope="module")

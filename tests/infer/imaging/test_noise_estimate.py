@@ -201,7 +201,7 @@ def test_the_smaller_the_image_the_less_sure(side: int) -> None:
 def test_strips_of_large_images_make_no_difference(chest: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     noisy: NDArray[np.generic] = stored(enlarged(exposed(chest[:192, :192], 8, Shape()), 4))
     whole = estimate_mottle(noisy)  # type: ignore[arg-type]
-    monkeypatch.setattr("cxr_infer.imaging.strips.STRIP", 2048)
+    monkeypatch.setattr("cxr_infer.imaging.pixels.STRIP", 2048)
     assert estimate_mottle(noisy).sd == pytest.approx(whole.sd, rel=1e-4)  # type: ignore[arg-type]
 
 

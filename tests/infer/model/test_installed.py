@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from cxr_infer import ModelError, UsageError, denoise, load_model
 from cxr_infer.imaging.metrics import psnr
 from cxr_infer.model.card import card_path, onnx_file
+from cxr_infer.model.hardware import multiplies_int8_fast
 from cxr_infer.model.installed import installed_models, model_path
-from cxr_infer.model.processor import multiplies_int8_fast
 from tests.conftest import Run
 
 

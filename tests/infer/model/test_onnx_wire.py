@@ -166,7 +166,7 @@ def nested(levels: int) -> bytes:
     ],
 )
 def test_hostile_files_are_one_line_in_bounded_time(tmp_path: Path, content: bytes, problem: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(WireError, match=problem):
         keeps_values_elsewhere(content)
     path = tmp_path / "x.onnx"
@@ -174,7 +174,7 @@ def test_hostile_files_are_one_line_in_bounded_time(tmp_path: Path, content: byt
     with pytest.raises(ModelError, match=rf"^\S+x\.onnx: cannot load it \(the file ({problem}).*\); is it") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60
 
 
 def test_random_bytes_raise_nothing_else() -> None:
@@ -198,9 +198,9 @@ def test_random_bytes_raise_nothing_else() -> None:
 
 def test_the_shipped_models_are_walked_in_no_time() -> None:
     for path in (REPOSITORY / "weights").glob("*/*.onnx"):
-        started = time.perf_counter()
+        started = time.process_time()
         read_model(path)
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1
 
 
 def test_a_file_larger_than_any_model_is_not_read(tmp_path: Path) -> None:

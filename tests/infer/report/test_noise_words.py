@@ -14,11 +14,11 @@ from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.mottle import Mottle
 from cxr_infer.imaging.noise_shape import Shape
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.report.html.figures import figures_of
 from cxr_infer.report.html.markup import row
+from cxr_infer.report.html.statistics import statistics_of
 from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, UNSURE, noise_figures, why_left
 from cxr_infer.report.results import DONE, FileResult, Summary
-from cxr_infer.report.terminal import Shown, mottle_words, photons_words, print_results
+from cxr_infer.report.terminal import ShownResults, mottle_words, photons_words, print_results
 from tests.conftest import Run
 from tests.infer.imaging.noise import DETECTORS, exposed, stored
 
@@ -88,7 +88,7 @@ def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
         summary.add(result)
     means = summary.to_dict()["means"]
     assert (means["mottle_before"], means["mottle_after"]) == pytest.approx((8, 1))
-    assert list(figures_of([counted, unsure]).before) == pytest.approx([8])
+    assert list(statistics_of([counted, unsure]).before) == pytest.approx([8])
     assert 'data-value="20">about 20.0<' in row(unsure, "", None, False)
 
 
@@ -104,7 +104,7 @@ def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.Capture
 def test_no_figure_is_cut_on_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
 ) -> None:
-    summary, shown = Summary(), Shown()
+    summary, shown = Summary(), ShownResults()
     result = replace(result_of(mottle(37.3), mottle(10.8)), name="phantom-1.png", width=3000, height=2500, bits=16)
     result = replace(result, psnr=34.12, ssim=0.9123, mse=0.00039, milliseconds=1234, megapixels_per_second=6.08)
     summary.add(result)

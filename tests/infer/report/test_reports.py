@@ -21,7 +21,7 @@ from cxr_infer.report.json_file import JsonLines
 from cxr_infer.report.reports import Reports
 from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.storage.directory import Directory
-from cxr_infer.storage.directory_output import MANIFEST
+from cxr_infer.storage.record_files import LEDGER
 from tests.conftest import Run, tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")
@@ -101,9 +101,9 @@ def test_a_report_is_no_list_of_results_no_result_and_not_behind_a_link(
     (tmp_path / "home").mkdir()
     assert run("cxr-infer", "dir", xrays).returncode == 0
     (out / "to").symlink_to(tmp_path / "home")
-    before = tree(out, manifest=True)
+    before = tree(out, ledger=True)
     for name, problem in (
-        (f"x-denoised/{MANIFEST}", "the name of a list of finished results"),
+        (f"x-denoised/{LEDGER}", "the name of a list of finished results"),
         ("x-denoised/.CXR-INFER.1-of-2.jsonl", "the name of a list of finished results"),
         ("x-denoised/to/r.json", "a link in the output leads there"),
         ("x-denoised/to/new/r.html", "a link in the output leads there"),
@@ -111,7 +111,7 @@ def test_a_report_is_no_list_of_results_no_result_and_not_behind_a_link(
         refused = run("cxr-infer", "dir", xrays, "--overwrite", *option(name))
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
         assert problem in refused.stderr
-    assert tree(out, manifest=True) == before
+    assert tree(out, ledger=True) == before
     assert not tree(tmp_path / "home")
     os.mkfifo(tmp_path / "r.json")
     refused = run("cxr-infer", "dir", xrays, "--overwrite", "--json", "r.json")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from cxr_infer.formats.readers import write_image
-from cxr_infer.imaging.intensity import from_unit
+from cxr_infer.imaging.pixels import from_unit
 from cxr_infer.report.results import DONE, FINISHED, SKIPPED, FileResult, Summary
 from cxr_infer.report.table import Column, fitted, shortened
-from cxr_infer.report.terminal import Shown, print_results, small_figure
+from cxr_infer.report.terminal import ShownResults, print_results, small_figure
 from tests.conftest import COMMAND, Run
 from tests.terminals import terminal
 
@@ -117,7 +117,7 @@ def result(name: str, status: str = DONE, **figures: float | str) -> FileResult:
 
 
 def test_what_is_called_a_mean_is_one_of_the_rows_above(capsys: pytest.CaptureFixture[str]) -> None:
-    summary, shown = Summary(), Shown()
+    summary, shown = Summary(), ShownResults()
     results = (
         result("a", mottle_before=10.0, mottle_after=1.0, psnr=30.0, milliseconds=147.0, megapixels_per_second=2.0),
         result("b", mottle_before=20.0, mottle_after=2.0, psnr=36.0, milliseconds=212.0, megapixels_per_second=1.0),

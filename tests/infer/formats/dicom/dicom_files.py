@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom import read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.formats.dicom.reader import DicomRadiograph
 from cxr_infer.formats.radiograph import Provenance, Radiograph
 from cxr_infer.settings import ReadOptions, Settings

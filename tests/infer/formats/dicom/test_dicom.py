@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import struct
-import subprocess
-import sys
 import warnings
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -27,7 +24,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from tests.infer.formats.dicom.dicom_files import (
     BUNDLED,
     RAMP,
@@ -135,27 +132,6 @@ def test_warnings_of_others_are_left_alone() -> None:
     read_set(computed(stored(RAMP, 8), 8))
     with pytest.warns(UserWarning, match="ours"):
         warnings.warn("ours", stacklevel=1)
-
-
-def test_without_pydicom_a_line_says_what_to_install(tmp_path: Path) -> None:
-    path = tmp_path / "x.dcm"
-    path.write_bytes(encoded(computed(stored(RAMP, 8), 8)))
-    code = (
-        "import sys; from pathlib import Path; sys.modules['pydicom'] = None\n"
-        "from cxr_infer.formats.dicom import is_dicom, read_dicom\n"
-        "from cxr_infer.settings import ReadOptions\n"
-        "path = Path(sys.argv[1]); content = path.read_bytes(); assert is_dicom(content[:132])\n"
-        "try: read_dicom(path, content, ReadOptions())\n"
-        "except ValueError as error: print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
-    assert done.stdout == f"{path}: a DICOM file; reading it needs pip install 'cxr-infer[dicom]'\n"
-
-
-def test_a_missing_plugin_is_told_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = encoded(computed(stored(RAMP, 8), 8), JPEG2000Lossless)
-    monkeypatch.setitem(sys.modules, "openjpeg", None)
-    assert "needs pip install 'cxr-infer[dicom]'" in refusal(content)
 
 
 def test_the_head_decides_what_is_dicom() -> None:

@@ -23,11 +23,11 @@ from pydicom.uid import (
 )
 
 from cxr_infer.errors import NoRadiograph
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom
 from cxr_infer.formats.dicom.data_set import NO_CLASS, NO_HEADER, NO_PREAMBLE, NO_SYNTAX, TRAILING, TWO_HEADERS
 from cxr_infer.formats.dicom.grayscale import COMMAS, DEPTH, NO_NUMBERS, SLOPE_ZERO
 from cxr_infer.formats.dicom.pixel_data import ONE_FRAME
 from cxr_infer.formats.dicom.reader import NO_NUMBER
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from tests.infer.formats.dicom.dicom_files import (
     PROVENANCE,
     RAMP,

@@ -29,7 +29,8 @@ from pydicom.uid import (
 )
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom import DICOM_HEAD, is_dicom, read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.settings import ReadOptions
 from tests.conftest import Run
 from tests.infer.formats.dicom.dicom_files import (
@@ -130,18 +131,18 @@ def test_a_jpeg_2000_image_of_a_million_tiles_is_refused() -> None:
 BOMB = """
 import resource, sys, time
 from pathlib import Path
-from cxr_infer.formats.dicom import read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.settings import ReadOptions
 from cxr_infer.errors import ImageError
 import cxr_infer.formats.dicom.reader
 path = Path(sys.argv[1])
 content = path.read_bytes()
-before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 try:
     read_dicom(path, content, ReadOptions(max_pixels=5_000_000))
 except ImageError as error:
     print(error)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, time.perf_counter() - started)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, time.process_time() - started)
 """
 
 
@@ -157,7 +158,7 @@ def test_a_deflated_bomb_takes_little_memory_and_time(tmp_path: Path) -> None:
     parts += [zeros] * 200 + [squeezer.flush()]
     path = tmp_path / "bomb.dcm"
     path.write_bytes(whole[:start] + b"".join(parts))
-    done = subprocess.run([sys.executable, "-c", BOMB, path], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", BOMB, path], capture_output=True, text=True, timeout=600)
     message, figures = done.stdout.splitlines()
     megabytes, seconds = map(float, figures.split())
     assert message == f"{path}: inflates to more than 26 MB; see --max-pixels"

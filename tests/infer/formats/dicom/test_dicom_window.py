@@ -9,11 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from cxr_infer import denoise, load_model
-from cxr_infer.formats.dicom import read_dicom
 from cxr_infer.formats.dicom.grayscale import CONTRADICTION, INVERTED
+from cxr_infer.formats.dicom.optional import read_dicom
 from cxr_infer.formats.picture import Picture
 from cxr_infer.formats.radiograph import Provenance
 from cxr_infer.formats.readers import read_picture
+from cxr_infer.formats.tiff.writer import encode_tiff
 from cxr_infer.settings import ReadOptions, Settings
 from tests.infer.formats.dicom.dicom_files import (
     PATH,
@@ -129,7 +130,7 @@ def test_a_file_that_is_wrong_about_white_can_be_inverted(mono1: bool, processin
 
 def test_a_picture_can_be_inverted() -> None:
     for pixels in (stored(RAMP, 8), stored(RAMP, 16), RAMP.astype(np.float32) ** 3):
-        content = Picture(pixels, ".tif").encode()
+        content = Picture(pixels, encode_tiff).encode()
         as_it_says = read_picture(PATH, content, ReadOptions(), ".tif")
         other = read_picture(PATH, content, ReadOptions(invert=True), ".tif")
         np.testing.assert_allclose(other.unit(), 1 - as_it_says.unit(), atol=1e-6)

@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.formats.picture import Picture
 from cxr_infer.report.html import ROOM, HtmlReport
-from cxr_infer.report.html.chosen import Chosen, badness
+from cxr_infer.report.html.disk_store import SLACK, DiskStore
 from cxr_infer.report.html.encoding import NO_CHANGE, STEPS, amplified, encode, jpeg
-from cxr_infer.report.html.kept import SLACK, Kept
+from cxr_infer.report.html.selection import Selection, badness
 from cxr_infer.report.results import DONE, FileResult
 from cxr_infer.report.views import DETAIL, SIDE, TURNED, BeforeAfter, Pairs, paired, view
 from cxr_infer.settings import REPORT_LIMIT
@@ -63,17 +63,17 @@ def test_pictures_stand_upright(orientation: int) -> None:
     picture = Image.fromarray(pixels)
     picture.getexif()[0x0112] = orientation
     expected = np.asarray(ImageOps.exif_transpose(picture))
-    np.testing.assert_array_equal(view(replace(Picture(pixels, ".png"), orientation=orientation)).whole, expected)
+    np.testing.assert_array_equal(view(replace(Picture(pixels), orientation=orientation)).whole, expected)
     assert orientation in TURNED or orientation == 1
 
 
 def test_large_images_are_shown_smaller_and_small_ones_as_they_are(noisy_bytes: NDArray[np.uint8]) -> None:
-    small = view(Picture(noisy_bytes, ".png"))
+    small = view(Picture(noisy_bytes))
     np.testing.assert_array_equal(small.whole, noisy_bytes)
     assert small.detail is None
-    assert view(Picture(np.zeros((3000, 1500), np.uint8), ".png")).whole.shape == (SIDE, SIDE // 2)
-    assert view(Picture(np.zeros((30_000, 1), np.uint8), ".png")).whole.shape == (SIDE, 1)
-    twelve = Picture(np.full((4, 4), 4095, np.uint16), ".png", white=4095)
+    assert view(Picture(np.zeros((3000, 1500), np.uint8))).whole.shape == (SIDE, SIDE // 2)
+    assert view(Picture(np.zeros((30_000, 1), np.uint8))).whole.shape == (SIDE, 1)
+    twelve = Picture(np.full((4, 4), 4095, np.uint16), white=4095)
     assert view(twelve).whole.min() == 255
 
 
@@ -81,14 +81,14 @@ def test_large_images_are_shown_smaller_and_small_ones_as_they_are(noisy_bytes: 
 def test_a_detail_of_a_large_image_is_shown_as_it_is(noisy_bytes: NDArray[np.uint8], orientation: int) -> None:
     pixels = np.full((1500, 1300), 90, np.uint8)
     pixels[700:956, 900:1156] = noisy_bytes
-    seen = view(replace(Picture(pixels, ".png"), orientation=orientation))
+    seen = view(replace(Picture(pixels), orientation=orientation))
     assert seen.place is not None
     row, column = seen.place
     expected = pixels[row : row + DETAIL, column : column + DETAIL]
     np.testing.assert_array_equal(seen.detail, np.rot90(expected, -1) if orientation == 6 else expected)
     assert row < 828 < row + DETAIL
     assert column < 1028 < column + DETAIL
-    after = view(replace(Picture(pixels // 2, ".png"), orientation=orientation), place=seen.place)
+    after = view(replace(Picture(pixels // 2), orientation=orientation), place=seen.place)
     pairs = paired(seen, after)
     assert pairs.detail is not None
     np.testing.assert_array_equal(pairs.detail.after, pairs.detail.before // 2)
@@ -102,28 +102,28 @@ def test_the_worst_and_a_fair_sample_are_chosen() -> None:
     counts = np.zeros(60)
     for seed in range(200):
         order = rng.permutation(60)
-        chosen = Chosen[int](20, seed)
+        selection = Selection[int](20, seed)
         alive: set[int] = set()
         for number in order:
             made: list[int] = []
-            dropped = chosen.offer((False, float(number)), lambda n=int(number), m=made: m.append(n) or n)
+            dropped = selection.offer((False, float(number)), lambda n=int(number), m=made: m.append(n) or n)
             alive |= set(made)
             alive -= {dropped} if dropped is not None else set()
-        assert chosen.worst() == list(range(59, 49, -1))
-        assert alive == set(chosen.all()), "what is dropped is said"
-        assert len(chosen.sample()) == 10
-        assert not chosen.complete
-        counts[chosen.sample()] += 1
+        assert selection.worst() == list(range(59, 49, -1))
+        assert alive == set(selection.all()), "what is dropped is said"
+        assert len(selection.sample()) == 10
+        assert not selection.complete
+        counts[selection.sample()] += 1
     assert counts[:50].min() > 15, "of 40 to be expected"
     assert counts[:50].max() < 65
 
 
 def test_all_are_chosen_of_a_short_run_in_its_order() -> None:
-    chosen = Chosen[str](5)
+    selection = Selection[str](5)
     for name, bad in zip("abcde", (3, 9, 1, 9, 2), strict=True):
-        assert chosen.offer((False, bad), lambda name=name: name) is None
-    assert chosen.complete
-    assert chosen.all() == list("abcde")
+        assert selection.offer((False, bad), lambda name=name: name) is None
+    assert selection.complete
+    assert selection.all() == list("abcde")
 
 
 def test_a_low_psnr_is_worse_than_mottle_left() -> None:
@@ -133,18 +133,18 @@ def test_a_low_psnr_is_worse_than_mottle_left() -> None:
 
 
 def test_what_was_dropped_does_not_fill_the_disk() -> None:
-    kept, rng = Kept(), np.random.default_rng(0)
+    store, rng = DiskStore(), np.random.default_rng(0)
     contents: dict[int, bytes] = {}
     for _ in range(300):
         content = rng.bytes(int(rng.integers(100_000, 400_000)))
-        contents[kept.add(content)] = content
+        contents[store.add(content)] = content
         if len(contents) > 10:
             gone = int(rng.choice(list(contents)))
-            kept.drop(gone)
+            store.drop(gone)
             del contents[gone]
-        assert len(kept) <= SLACK + 11 * 400_000
-    assert all(kept.read(number) == content for number, content in contents.items())
-    kept.close()
+        assert len(store) <= SLACK + 11 * 400_000
+    assert all(store.read(number) == content for number, content in contents.items())
+    store.close()
 
 
 def test_memory_does_not_grow_with_the_images() -> None:
@@ -163,8 +163,8 @@ def test_memory_does_not_grow_with_the_images() -> None:
 
 
 def test_no_room_for_pictures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Kept()
-    kept.close()
+    store = DiskStore()
+    store.close()
 
     class Full:
         def seek(self, place: int) -> None: ...
@@ -172,9 +172,9 @@ def test_no_room_for_pictures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         def write(self, content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept, "_file", Full())
+    monkeypatch.setattr(store, "_file", Full())
     with pytest.raises(ImageError, match=r"the report cannot be kept: No space left on device; set TMPDIR"):
-        kept.add(b"x")
+        store.add(b"x")
 
 
 def test_a_negative_limit_is_refused() -> None:

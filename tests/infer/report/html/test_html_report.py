@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 
 from cxr_infer.formats.readers import write_image
 from cxr_infer.report.html import HtmlReport
-from cxr_infer.report.html.figures import histogram
 from cxr_infer.report.html.markup import text, without_folders
-from cxr_infer.report.html.page import MOST_ROWS
-from cxr_infer.report.html.page import Run as ReportRun
+from cxr_infer.report.html.page import MOST_ROWS, RunFacts
+from cxr_infer.report.html.statistics import histogram
 from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import DONE, FAILED, FileResult, Summary
 from cxr_infer.report.views import DETAIL
@@ -274,7 +273,7 @@ def written(tmp_path: Path, results: list[FileResult]) -> Page:
         for result in results:
             summary.add(result)
             records.add(result)
-        report.write(tmp_path / "r.html", ReportRun(head, (), False, False), summary, records)
+        report.write(tmp_path / "r.html", RunFacts(head, (), False, False), summary, records)
     return Page((tmp_path / "r.html").read_text("utf-8"))
 
 

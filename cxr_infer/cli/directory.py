@@ -1,0 +1,157 @@
+"""What `dir` does: plan, denoise, report, and say at the end what the user must know."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from cxr_infer.batch import jobs, pipeline
+from cxr_infer.batch.references import require_references
+from cxr_infer.cli.exit_status import SOME_FAILED
+from cxr_infer.cli.process import StopRequest, stop_on_signals
+from cxr_infer.cli.progress import progress_over
+from cxr_infer.cli.report_files import JSON_SUFFIXES, PAGE_SUFFIXES, check_report
+from cxr_infer.errors import UsageError
+from cxr_infer.files import require_directory
+from cxr_infer.model.denoiser import Model, load_model
+from cxr_infer.report import terminal
+from cxr_infer.report.json_file import describe_run
+from cxr_infer.report.reports import Reports
+from cxr_infer.report.results import Summary
+from cxr_infer.report.text import print_error
+from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.storage.opening import default_output, open_storage
+from cxr_infer.storage.shard import parse_shard
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `dir` that are neither settings nor how files are read, by their own names."""
+
+    source: str
+    out: str | None
+    model: str
+    precision: str
+    threads: int | None
+    reference: Path | None
+    follow_links: bool
+    overwrite: bool
+    shard: str | None
+    engine: str
+    address: str | None
+    json_file: Path | None
+    html_file: Path | None
+    report_limit: int
+    quiet: bool
+
+
+def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) -> None:
+    """Raises typer.Exit where the status is to be another than 0, UsageError and ModelError before anything is done."""
+    engine = _engine(asked)
+    plan = _plan(asked)
+    model = load_model(asked.model, precision=asked.precision, threads=asked.threads)
+    model.check(settings)
+    for file, option, suffixes in (
+        (asked.json_file, "--json", JSON_SUFFIXES),
+        (asked.html_file, "--report", PAGE_SUFFIXES),
+    ):
+        if file is not None:
+            check_report(file, plan, option, suffixes, overwrite=asked.overwrite)
+    with (
+        stop_on_signals() as stopped,
+        engine as worked_by,  # before a report is begun
+        Reports(asked.json_file, asked.html_file, asked.report_limit, len(plan.names), print_error) as reports,
+    ):
+        results = pipeline.denoise_files(
+            plan,
+            model,
+            settings,
+            reading,
+            reference=asked.reference,
+            overwrite=asked.overwrite,
+            measure_finished=not asked.quiet or reports.wanted,
+            show=reports.show if asked.html_file else None,
+            stopped=stopped,
+            engine=worked_by,
+        )
+        summary, shown = Summary(), terminal.ShownResults()
+        with progress_over(len(plan.names) + len(plan.problems) + len(plan.ignored), "denoising", asked.quiet) as seen:
+            for result in results:
+                for collect in (summary.add, shown.add, seen, reports.add):
+                    collect(result)
+        if reports.wanted:  # before drawing: nothing that happens to the terminal may lose it
+            _write_reports(reports, asked, plan, model, settings, reading, summary, stopped)
+        if not asked.quiet:
+            terminal.print_results(shown, summary, f"{model.title} on {plan.source.shown}")
+            terminal.print_line(f"results are in {plan.out.shown}")
+    _end(shown, summary, reports, stopped, plan.out.shown)
+    if asked.reference is not None and plan.shard is None and shown.listed and not summary.count("psnr"):
+        print_error(f"{asked.reference}: no image could be measured against it; the notes on them say why")
+        raise typer.Exit(SOME_FAILED)
+
+
+def one_of(out: str | None, target: str | None) -> str | None:
+    """OUT, however it was given. Raises UsageError where it was given twice."""
+    if out is not None and target is not None and out != target:
+        raise UsageError(f"results cannot go to both {target} and {out}; give OUT or --out")
+    return target if out is None else out
+
+
+def _engine(asked: Asked) -> contextlib.AbstractContextManager[pipeline.Engine | None]:
+    """What does the work, to be connected; None for this process. Raises UsageError for what there is not."""
+    if asked.engine == "ray":
+        if asked.html_file is not None:
+            raise UsageError("--report needs the pictures, which stay where they are with --engine ray; use --json")
+        from cxr_infer.batch.ray_engine import on_ray
+
+        return on_ray(asked.address, asked.threads)
+    if asked.address is not None:
+        raise UsageError("--address is the address of a Ray cluster; add --engine ray")
+    return contextlib.nullcontext()
+
+
+def _plan(asked: Asked) -> jobs.Plan:
+    shard = parse_shard(asked.shard) if asked.shard is not None else None
+    originals = open_storage(asked.source, follow_links=asked.follow_links)
+    results = open_storage(asked.out if asked.out is not None else default_output(asked.source))
+    if asked.reference is not None:
+        require_directory(asked.reference, "give --reference the directory of the clean images")
+    plan = jobs.make_plan(originals, results, shard=shard)
+    if asked.reference is not None and shard is None:  # a share may be so small that it has none
+        require_references(plan.names, asked.reference)
+    return plan
+
+
+def _write_reports(
+    reports: Reports,
+    asked: Asked,
+    plan: jobs.Plan,
+    model: Model,
+    settings: Settings,
+    reading: ReadOptions,
+    summary: Summary,
+    stopped: StopRequest,
+) -> None:
+    head = describe_run(model, settings, reading, plan.source.shown, plan.out.shown)
+    measured = asked.reference is not None
+    folders = [plan.source.shown, plan.out.shown, str(model.path.parent)] + [str(asked.reference)] * measured
+    reports.write(head, tuple(folders), summary, measured=measured, interrupted=stopped())
+
+
+def _end(shown: terminal.ShownResults, summary: Summary, reports: Reports, stopped: StopRequest, out: str) -> None:
+    """The last words on stderr, and the status."""
+    if shown.cut_short:
+        terminal.print_note(f"done again in {out}, having been cut short: {shown.cut_short}")
+    if shown.in_the_way:
+        kept = f"kept in {out}, not written by cxr-infer or changed since"
+        print_error(f"{kept}: {shown.in_the_way}; --overwrite replaces them")
+    if summary.pending and not stopped():
+        print_error(f"stopped, because {out} can take no more; mend that, and the same command does the rest")
+    if stopped():
+        print_error("interrupted; the same command does the rest")
+        raise typer.Exit(stopped.exit_status)
+    if summary.failed or summary.in_the_way or reports.failed:
+        raise typer.Exit(SOME_FAILED)

@@ -1,0 +1,145 @@
+"""`-v` and `--log FILE`: where the log of a command goes. Without either it goes nowhere."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.faults import LOG, ON_STDERR_ANYWAY, Traceback
+from cxr_infer.files import open_plain
+from cxr_infer.folder import Folder, NewFile, is_link
+from cxr_infer.report.text import printable
+from cxr_infer.version import __version__
+
+VerboseOption = Annotated[
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, show_default=False, help="Say on stderr what is done; -vv: of each file."
+    ),
+]
+LogOption = Annotated[
+    Path | None, typer.Option("--log", metavar="FILE", help="Write all of that to this .log file, tracebacks too.")
+]
+
+LOG_SUFFIX = ".log"
+FIRST_LINE = "cxr-infer log, "  # how a file begins that a later run may replace
+FORMAT = "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
+SHORT_FORMAT = "%(levelname)s %(name)s: %(message)s"
+
+
+class _Printable(logging.Formatter):
+    """A line for each record and each line of a traceback, with what is not seen as itself in file names escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = logging.makeLogRecord(record.__dict__)
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        shown.args = tuple(a if isinstance(a, int | float | Traceback) else printable(str(a)) for a in arguments)
+        return super().format(shown).replace("\n", "\n    ")
+
+
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to what `sys.stderr` is at the moment: a bar that is drawn there replaces it."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.setLevel(level)
+        self.setFormatter(_Printable(SHORT_FORMAT))
+        self.addFilter(lambda record: not hasattr(record, ON_STDERR_ANYWAY))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Nothing: what becomes of stderr decides nothing."""
+
+
+class _File(logging.Handler):
+    """Writes each record to the disk at once, so that a crash loses none; gives up where that cannot be done."""
+
+    def __init__(self, path: Path, file: NewFile) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(_Printable(FORMAT))
+        self._path, self._file = path, file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._file.stream.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+            self._file.stream.flush()
+        except RuntimeError:  # by a signal that came in the middle of writing
+            return
+        except (OSError, ValueError) as error:
+            LOG.removeHandler(self)
+            reason = error.strerror if isinstance(error, OSError) else error
+            typer.echo(f"error: {printable(str(self._path))}: {reason}; the run goes on without this log", err=True)
+
+
+@contextlib.contextmanager
+def logging_to(verbose: int, path: Path | None, source: object = None) -> Iterator[None]:
+    """Send what is logged within to stderr, at a level of 1 or 2, and to a file.
+
+    path: of the file, a new one, which may replace an earlier log. source: IN of the command, in which it cannot lie.
+    Raises UsageError where it cannot be made.
+    """
+    with contextlib.ExitStack() as opened:
+        handlers: list[logging.Handler] = []
+        if verbose:
+            handlers.append(_Stderr(logging.DEBUG if verbose > 1 else logging.INFO))
+        if path is not None:
+            handlers.append(_begun(path, source, opened))
+        if not handlers:
+            yield
+            return
+        level = LOG.level
+        opened.callback(LOG.setLevel, level)
+        LOG.setLevel(logging.DEBUG)
+        for handler in handlers:
+            LOG.addHandler(handler)
+            opened.callback(LOG.removeHandler, handler)
+        LOG.info("cxr-infer %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
+        yield
+
+
+def _begun(path: Path, source: object, opened: contextlib.ExitStack) -> _File:
+    _check_place(path, source)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = opened.enter_context(Folder.opened(path.parent))
+        file = opened.enter_context(folder.new_file(path.name))
+        file.begin()
+        file.stream.write(f"{FIRST_LINE}{__version__}\n".encode())
+        file.stream.flush()
+        file.put_in_place()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}; give another --log") from error
+    return _File(path, file)
+
+
+def _check_place(path: Path, source: object) -> None:
+    """Raises UsageError where the log would lie among originals or replace what is no log of ours."""
+    if path.suffix.lower() != LOG_SUFFIX:
+        raise UsageError(f"{path}: give --log a name that ends in {LOG_SUFFIX}")
+    if isinstance(source, str | os.PathLike) and Path(source).resolve() in (path.parent.resolve() / path.name).parents:
+        raise UsageError(f"{path}: lies inside the input directory; give --log another place")
+    from cxr_infer.batch.jobs import in_place_of  # loads what a command without --log may do without
+
+    found = in_place_of(path, "give --log another name")
+    if found is not None and (is_link(found) or not _is_log(path)):
+        raise UsageError(f"{path}: exists and is no log of cxr-infer; give --log another name")
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        with open_plain(path) as file:
+            return file.read(len(FIRST_LINE)) in (b"", FIRST_LINE.encode())
+    except (OSError, ImageError):
+        return False

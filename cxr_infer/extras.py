@@ -1,0 +1,24 @@
+"""Packages that only some runs need, and the command that installs them where one is missing.
+
+No message says `pip install 'cxr-infer[...]'`: that name is on no package index, and anybody could take it.
+"""
+
+from __future__ import annotations
+
+# the extras of pyproject.toml for which somebody can be told to install them; a test holds the two equal
+EXTRAS = {
+    "dicom": ("pydicom>=3", "pylibjpeg-libjpeg>=2.1", "pylibjpeg-openjpeg>=2.1"),
+    "cloud": ("fsspec>=2025.9", "s3fs>=2025.9"),
+    "ray": ("ray[client,data]>=2.50,<2.64",),
+    "train": ("torch>=2.7", "safetensors>=0.4.5"),
+    "export": ("torch>=2.8", "safetensors>=0.4.5", "onnx>=1.21", "onnxscript>=0.3", "PyYAML>=6"),
+}
+
+
+def install_command(extra: str, *more: str) -> str:
+    """Return the line that installs the packages of an extra, and `more` packages with them, in any shell.
+
+    Requirements are in double quotes, which sh, PowerShell and cmd all take; `>` would write a file in each of them.
+    """
+    packages = " ".join(f'"{package}"' for package in (*EXTRAS[extra], *more))
+    return f"pip install {packages}"

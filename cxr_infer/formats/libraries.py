@@ -1,0 +1,85 @@
+"""What several formats leave to libraries. Pillow reads headers, so that nothing is decoded that promises too much, and
+OpenCV pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cxr_infer.errors import ImageError
+from cxr_infer.formats.picture import ORIENTATION, Picture, check_size, gray_picture, orientation_of
+from cxr_infer.settings import ReadOptions
+
+
+def opened(
+    plugin: Callable[[io.BytesIO], Any], path: Path, content: bytes, options: ReadOptions, slack: int = 0
+) -> tuple[Picture, Mapping[Any, Any]]:
+    """The picture, and what else the header says. plugin: Pillow's, which reads that. slack: as `gray_picture` has it.
+
+    Raises ImageError, and what Pillow and OpenCV raise.
+    """
+    header = plugin(io.BytesIO(content))
+    check_size(path, header.size, options)
+    if getattr(header, "n_frames", 1) > 1:
+        raise ImageError(f"{path}: has several frames; split it into one file a frame")
+    orientation = orientation_of(Image.Image.getexif(header))
+    return gray_picture(path, decode(path, content), orientation, slack), header.info
+
+
+def decode(path: Path, content: bytes) -> NDArray[Any]:
+    """What OpenCV makes of a file: (H, W) or (H, W, channels), turned by nobody. Raises ImageError where it cannot."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        raise
+    if pixels is None:
+        raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?")
+    return pixels
+
+
+def encode(
+    picture: Picture, suffix: str, options: Sequence[int] = (), metadata: Mapping[int, NDArray[np.uint8]] | None = None
+) -> bytes:
+    """What OpenCV makes of the pixels. Raises ImageError where it cannot."""
+    refuse_floats(picture, suffix)
+    parts = metadata or {}
+    try:
+        if parts:
+            done, encoded = cv2.imencodeWithMetadata(suffix, picture.pixels, [*parts], [*parts.values()], options)
+        else:
+            done, encoded = cv2.imencode(suffix, picture.pixels, options)
+    except cv2.error as error:
+        raise ImageError(f"cannot be encoded as {suffix}; use .png or .tif") from error
+    if not done:
+        raise ImageError(f"cannot be encoded as {suffix}; use .png or .tif")
+    return encoded.tobytes()
+
+
+def refuse_floats(picture: Picture, suffix: str) -> None:
+    """Raises ImageError for pixels that only TIFF holds."""
+    if picture.is_float:
+        raise ImageError(f"floating-point pixels cannot be written as {suffix}; use .tif")
+
+
+def refuse_16_bits(picture: Picture, suffix: str) -> None:
+    """Raises ImageError for pixels that formats of 8 bits do not hold."""
+    refuse_floats(picture, suffix)
+    if picture.bits == 16:
+        raise ImageError(f"16-bit pixels cannot be written as {suffix}; use .png or .tif")
+
+
+def exif(orientation: int) -> bytes:
+    """EXIF data that says nothing but the orientation."""
+    content = Image.Exif()
+    content[ORIENTATION] = orientation
+    return content.tobytes()

@@ -1,0 +1,47 @@
+"""What this machine offers to a network: threads, and instructions for 8-bit integers."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import cv2
+
+CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
+FAST_INT8 = frozenset({"avx2", "asimddp"})  # as Linux names them, x86 and ARM; all that have VNNI have AVX2
+OPENCV_AVX2, OPENCV_DOT_PRODUCT = 11, 101  # CV_CPU_AVX2, CV_CPU_NEON_DOTPROD of opencv2/core/cvdef.h
+
+
+def available_cpus(cgroup: Path = CGROUP) -> int:
+    """The threads this process may use, which onnxruntime itself does not ask: the CPUs that affinity allows, or fewer
+    where a cgroup (v1 or v2) limits the CPU time; at least 1.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota(cgroup)
+    return max(1, allowed if quota is None else min(allowed, math.ceil(quota)))
+
+
+def cgroup_quota(cgroup: Path = CGROUP) -> float | None:
+    """CPUs' worth of time that the cgroup grants; None where it sets no limit."""
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def multiplies_int8_fast(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether this CPU has the instructions that onnxruntime's int8 kernels are made of.
+
+    By the kernel's list of features where there is one (Linux), else by OpenCV's.
+    """
+    try:
+        return not FAST_INT8.isdisjoint(cpuinfo.read_text().split())
+    except OSError:
+        return any(cv2.checkHardwareSupport(feature) for feature in (OPENCV_AVX2, OPENCV_DOT_PRODUCT))

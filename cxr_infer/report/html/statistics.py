@@ -1,0 +1,82 @@
+"""What a report says of a whole run: medians, and the histogram of the mottle that was removed."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cxr_infer.report.results import FileResult
+
+MOST_BINS = 24
+ROUND_STEPS = (1, 2, 5)  # times a power of ten: widths of bins that can be read on an axis
+
+
+@dataclass
+class RunStatistics:
+    """RunStatistics of a run, 8 bytes each an image. Mottle in gray levels of 0..255, PSNR in dB, SSIM."""
+
+    before: array[float] = field(default_factory=lambda: array("d"))
+    after: array[float] = field(default_factory=lambda: array("d"))
+    removed: array[float] = field(default_factory=lambda: array("d"))
+    psnr: array[float] = field(default_factory=lambda: array("d"))
+    ssim: array[float] = field(default_factory=lambda: array("d"))
+    statuses: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """counts[i] values lie in [start + i * width, start + (i + 1) * width)."""
+
+    start: float
+    width: float
+    counts: tuple[int, ...]
+
+
+def after(result: FileResult) -> float | None:
+    """Mottle that is left, gray levels, or None where that number would say little; the message says why."""
+    return None if result.mottle_left else result.mottle_after
+
+
+def removed(result: FileResult) -> float | None:
+    """Mottle that was taken away, gray levels: before minus after, both standard deviations."""
+    if result.mottle_before is None or (left := after(result)) is None:
+        return None
+    return result.mottle_before - left
+
+
+def statistics_of(results: Iterable[FileResult]) -> RunStatistics:
+    statistics = RunStatistics()
+    for result in results:
+        statistics.statuses[result.status] += 1
+        for column, value in (
+            (statistics.before, None if result.unsure else result.mottle_before),
+            (statistics.after, after(result)),
+            (statistics.removed, removed(result)),
+            (statistics.psnr, result.psnr),
+            (statistics.ssim, result.ssim),
+        ):
+            if value is not None:
+                column.append(value)
+    return statistics
+
+
+def median(values: array[float]) -> float | None:
+    return float(np.median(values)) if len(values) else None
+
+
+def histogram(values: array[float]) -> Histogram:
+    """Bins of a round width, the narrowest of which few enough hold all values. values: at least one."""
+    low, high = min(values), max(values)
+    width = _round_up(max((high - low) / (MOST_BINS - 1), 0.01))
+    first = int(np.floor(low / width))
+    bins = np.floor(np.asarray(values) / width).astype(int) - first
+    return Histogram(first * width, width, tuple(int(count) for count in np.bincount(bins)))
+
+
+def _round_up(width: float) -> float:
+    power = 10.0 ** np.floor(np.log10(width))
+    return float(next(step * power for step in (*ROUND_STEPS, 10) if step * power >= width * (1 - 1e-9)))

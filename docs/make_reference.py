@@ -1,0 +1,260 @@
+"""Write the generated pages of docs/reference: `python docs/make_reference.py`. A test holds them to the program.
+
+cli.md comes from the commands themselves, json.md from the docstrings of what a report holds, manifest.md from the
+JSON Schema of the manifest.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from benchmarks.tables import table
+from cxr_export.cli import app as export_app
+from cxr_infer.cli.commands import app as infer_app
+from cxr_infer.report.results import FileResult, Summary
+from cxr_infer.settings import ReadOptions, Settings
+from cxr_train.cli import app as train_app
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+SCHEMA = ROOT / "weights" / "manifest.schema.json"
+PROGRAMS = {"cxr-infer": infer_app, "cxr-train": train_app, "cxr-export": export_app}
+
+VALUES = {"str": "text", "int": "number", "float": "number", "path": "path"}  # of options
+GENERATED = "<!-- written by python docs/make_reference.py -->"
+TYPES = {
+    "str": "text",
+    "int": "number",
+    "float": "number",
+    "bool": "true or false",
+    "None": "null",
+    "string": "text",
+    "integer": "number",
+    "boolean": "true or false",
+}
+# what stands in a report before and after its files; `settings` comes from the classes
+HEAD = {
+    "model.name": ("text", "`window`, `original`, `new`, or the name in the card of another file"),
+    "model.precision": ("text", "`fp32` or `int8`"),
+    "model.file": ("text", "path of the .onnx file"),
+    "model.sha256": ("text", "hash of that file, hexadecimal"),
+    "settings": ("object", "see [Settings](#settings)"),
+    "versions": ("object", "of cxr-infer, Python, numpy, onnxruntime, opencv-python-headless and pillow"),
+    "input": ("text", "IN, as it was given"),
+    "output": ("text", "OUT"),
+    "files": ("array", "one [record](#record) for each file under IN"),
+    "interrupted": ("true or false", "whether the run was stopped before its end"),
+    "summary": ("object", "see [Summary](#summary)"),
+}
+
+
+def cli_page() -> str:
+    parts = [
+        GENERATED,
+        "# Command line",
+        "What `--help` says, for every command. [Denoise](../guide/denoise.md) and [Training](../training.md) explain "
+        "the choices.",
+    ]
+    for program, app in PROGRAMS.items():
+        command = typer.main.get_command(app)
+        parts += [f"## {program}", *_command(program, command)]
+        for name, each in getattr(command, "commands", {}).items():
+            if not each.hidden:
+                parts += [f"### {program} {name}", *_command(f"{program} {name}", each)]
+    return _page(parts)
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    """What it does, its usage, its arguments and options. command: of typer, whose classes have no public types."""
+    if command.help:
+        yield inspect.cleandoc(command.help)
+    context = typer.Context(command, info_name=name)
+    shown = [each for each in command.params if not each.hidden]
+    arguments = [each for each in shown if each.param_type_name == "argument"]
+    words = [each.metavar or each.name.upper() for each in arguments]
+    more = "COMMAND" if getattr(command, "commands", None) else ""
+    yield f"```text\n{' '.join(filter(None, [name, *words, '[OPTIONS]', more]))}\n```"
+    if arguments:
+        rows = [[f"`{word}`", _cell(help_of(each))] for word, each in zip(words, arguments, strict=True)]
+        yield table(["argument", "meaning"], rows)
+    options = [each for each in shown if each.param_type_name == "option"]
+    if options:
+        rows = [[names_of(each), _value(each, context), _default(each), _cell(help_of(each))] for each in options]
+        yield table(["option", "value", "default", "meaning"], rows)
+
+
+def help_of(parameter: Any) -> str:
+    """What `--help` says of an argument or option."""
+    return " ".join(str(parameter.help or "").split())
+
+
+def names_of(option: Any) -> str:
+    return ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+
+
+def _value(option: Any, context: typer.Context) -> str:
+    if option.is_flag:
+        return ""
+    if option.metavar:
+        return f"`{option.metavar}`"
+    word = option.display_type(context).strip("<>[]")
+    listed = re.fullmatch(r"list\[(.*)\]?", word)
+    if listed:
+        return f"{VALUES.get(listed[1], listed[1])}, may be repeated"
+    return VALUES.get(word) or _either(f"`{each}`" for each in word.split("|"))
+
+
+def _default(option: Any) -> str:
+    variable = f"or `{option.envvar}`" if option.envvar else ""
+    if option.required:
+        return "required"
+    shown = option.default is not None and not isinstance(option.default, bool)
+    return " ".join(filter(None, [f"`{option.default}`" if shown else "", variable]))
+
+
+def json_page() -> str:
+    """The page about the records that `--json` writes."""
+    settings = {**attributes(Settings), **attributes(ReadOptions)}
+    types_of = {**field_types(Settings), **field_types(ReadOptions)}
+    head = [[f"`{name}`", kind, _cell(text)] for name, (kind, text) in HEAD.items()]
+    parts = [
+        GENERATED,
+        "# JSON records",
+        "`cxr-infer dir --json FILE` writes every figure of a run. A `.json` file is one object, written at the end. A "
+        "`.jsonl` file is written as the run goes on: one [record](#record) on a line as each file is done, then one "
+        "last line with the rest of the object. Numbers are not rounded; a figure that does not apply is null.",
+        "## Report",
+        table(["key", "value", "meaning"], head),
+        "## Record",
+        "One for every file under IN, whatever became of it.",
+        _fields(attributes(FileResult), field_types(FileResult)),
+        "## Summary",
+        _fields(attributes(Summary), field_types(Summary)),
+        "## Settings",
+        _fields(settings, types_of),
+    ]
+    return _page(parts)
+
+
+def attributes(documented: type) -> dict[str, str]:
+    """Name and meaning of each entry in the section `Attributes` of a docstring in Google style."""
+    section = re.search(r"^Attributes:\n((?:[ \n].*\n?)*)", inspect.cleandoc(documented.__doc__ or ""), re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def field_types(documented: type) -> dict[str, str]:
+    """The JSON type of each field and property, in words."""
+    hints = dict(typing.get_type_hints(documented))
+    for name, member in vars(documented).items():
+        if isinstance(member, property) and member.fget is not None:
+            hints[name] = typing.get_type_hints(member.fget).get("return", object)
+    return {name: _words(hint) for name, hint in hints.items()}
+
+
+def _words(hint: Any) -> str:
+    if isinstance(hint, types.UnionType):
+        return " or ".join(dict.fromkeys(_words(part) for part in hint.__args__))
+    name = "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
+    return TYPES.get(name, "object")
+
+
+def _fields(texts: dict[str, str], types_of: dict[str, str]) -> str:
+    rows = [[f"`{name}`", types_of.get(name, "object"), _cell(text)] for name, text in texts.items()]
+    return table(["key", "value", "meaning"], rows)
+
+
+def manifest_page() -> str:
+    """The page about weights/manifest.json, from its JSON Schema."""
+    schema = json.loads(SCHEMA.read_text())
+    parts = [
+        GENERATED,
+        "# Model manifest",
+        "`weights/manifest.json` is all that a program needs to run the models without cxr-infer, as data. "
+        "`weights/manifest.schema.json` (JSON Schema 2020-12) describes it; this page is made from that. Every key is "
+        f"required unless marked optional, and no other keys occur. {schema['description']}",
+        "## Manifest",
+        _properties(schema),
+    ]
+    for name, content in schema["$defs"].items():
+        parts.append(f"## {name.capitalize()}")
+        if "description" in content:
+            parts.append(content["description"])
+        if "properties" in content:
+            parts.append(_properties(content))
+            continue
+        for choice in content["oneOf"]:
+            if "step" in choice["properties"]:
+                parts.append(f"### {choice['properties']['step']['const']}")
+            if "description" in choice:
+                parts.append(choice["description"])
+            parts.append(_properties(choice))
+    return _page(parts)
+
+
+def _properties(content: dict[str, Any]) -> str:
+    return table(["key", "value", "meaning"], list(_rows(content)))
+
+
+def _rows(content: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
+    """A row for each key, those of an object within one too."""
+    for name, part in content["properties"].items():
+        optional = "" if name in content["required"] else "; optional"
+        yield [f"`{prefix}{name}`", _schema_type(part) + optional, _cell(part["description"])]
+        if "properties" in part:
+            yield from _rows(part, f"{prefix}{name}.")
+
+
+def _schema_type(part: dict[str, Any]) -> str:
+    """The type of a part of a schema, in words."""
+    if "$ref" in part:
+        name = part["$ref"].rsplit("/", 1)[1]
+        return f"[{name}](#{name})"
+    if "const" in part:
+        return f"`{part['const']}`"
+    if "enum" in part:
+        return _either(f"`{value}`" for value in part["enum"])
+    if "oneOf" in part:
+        return _either(map(_schema_type, part["oneOf"]))
+    if part.get("type") == "array":
+        items = part.get("items") or part["prefixItems"][0]
+        return f"array of {_schema_type(items)}"
+    if isinstance(part.get("additionalProperties"), dict):
+        keys = part.get("propertyNames", {}).get("enum")
+        named = f" by {_either(f'`{key}`' for key in keys)}" if keys else " by name"
+        return f"{_schema_type(part['additionalProperties'])}{named}"
+    kind = str(part.get("type", ""))
+    return TYPES.get(kind, kind)
+
+
+def _either(words: Iterable[str]) -> str:
+    return " or ".join(words)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+PAGES = {"cli.md": cli_page, "json.md": json_page, "manifest.md": manifest_page}
+
+
+def main() -> None:
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page())
+
+
+if __name__ == "__main__":
+    main()

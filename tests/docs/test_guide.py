@@ -1,0 +1,47 @@
+"""The Python of the guide runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+
+import cxr_infer
+from tests.conftest import REPOSITORY
+from tests.docs.conftest import RunPython, blocks
+
+
+def test_the_python_guide_runs_from_top_to_bottom(run_python: RunPython, samples: Path) -> None:
+    snippets = blocks("docs/guide/python.md", "python")
+    assert len(snippets) >= 5
+    done = run_python("\n".join(snippets))
+    assert done.returncode == 0, done.stderr
+    assert float(re.findall(r"mean PSNR, dB: (\S+)", done.stdout)[0]) > 20
+    assert "window (fp32)" in done.stdout
+    assert "not a gray (height, width) image" in done.stdout
+    names = sorted(path.name for path in (samples / "xrays").iterdir())
+    assert sorted(path.name for path in (samples / "results").iterdir()) == names
+    for name in names:
+        before, after = (
+            cv2.imread(str(samples / folder / name), cv2.IMREAD_UNCHANGED) for folder in ("xrays", "results")
+        )
+        assert before.dtype == after.dtype
+        assert before.shape == after.shape
+        assert (before != after).any()
+
+
+def test_the_python_of_the_readme_runs(run_python: RunPython, samples: Path) -> None:
+    (snippet,) = blocks("README.md", "python")
+    assert len([line for line in snippet.splitlines() if line]) <= 4
+    done = run_python(snippet)
+    assert done.returncode == 0, done.stderr
+    clean = cv2.imread(str(samples / "clean.png"), cv2.IMREAD_UNCHANGED)
+    truth = cv2.imread(str(samples / "xrays-clean" / "phantom-2-dose-71.png"), cv2.IMREAD_UNCHANGED)
+    assert cv2.PSNR(clean, truth) > 25
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (REPOSITORY / "docs" / "reference" / "python.md").read_text()
+    told = re.findall(r"^::: cxr_infer\.(\w+)$", page, re.MULTILINE)
+    assert sorted([*told, "__version__"]) == sorted(cxr_infer.__all__)

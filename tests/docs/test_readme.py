@@ -1,0 +1,81 @@
+"""The README: short, with its parts and no others, and with the figures of the pages that it sums up."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+import cxr_infer
+from tests.conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text()
+MOST_WORDS = 700
+PARTS = ["Install", "Command line", "Python", "How well it works", "Limits", "How to cite", "Documentation"]
+FIRST = (
+    "python3 -m venv .venv && . .venv/bin/activate && pip install . && cxr-infer sample ./xrays && "
+    "cxr-infer dir ./xrays --model window"
+)
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of all tables in a text, without their emphasis."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip(" *") for cell in line.strip("| ").split("|")] for line in lines]
+
+
+def references_of(name: str) -> set[str]:
+    return set(re.findall(r"^\[([^\]]+)\]: ", (REPOSITORY / name).read_text(), re.MULTILINE))
+
+
+def test_it_is_short_and_has_its_parts() -> None:
+    assert len(README.split()) <= MOST_WORDS
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE) == PARTS
+    assert README.count("![") == 1
+    assert "**Research use only.**" in README
+    limits = README.partition("## Limits")[2].partition("\n## ")[0]
+    assert len(re.findall(r"^- \*\*", limits, re.MULTILINE)) == 5
+
+
+def test_the_first_command_is_there_word_for_word() -> None:
+    assert f"```sh\n{FIRST}\n```" in README
+
+
+def test_the_table_has_the_figures_of_the_benchmark() -> None:
+    page = (REPOSITORY / "docs" / "benchmarks" / "quality.md").read_text()
+    figures = page.partition("<!-- figures")[2].partition("\n## ")[0]
+    heading, *rows = rows_of(figures)
+    measured = {row[0]: dict(zip(heading, row, strict=True)) for row in rows[1:5]}
+    told = rows_of(README)[2:]
+    assert len(told) == 4
+    for dose, noisy, non_local_means, window in told:
+        row = measured[f"{dose} photons"]
+        assert (noisy, window) == (row["noisy"], row["`window`"])
+        assert non_local_means == max(row["OpenCV NLM"], row["NLM on Anscombe"], key=psnr)
+
+
+def psnr(cell: str) -> float:
+    return float(cell.split("/")[0])
+
+
+def test_its_links_are_those_of_the_home_page() -> None:
+    """The home page shows the same text, so both files must say where each link leads from there."""
+    named = set(re.findall(r"\]\[([^\]]+)\]", README))
+    assert named == references_of("README.md") == references_of("docs/index.md")
+
+
+def test_other_files_of_the_root_that_the_site_shows_link_to_none() -> None:
+    """In the site a link would lead elsewhere than in the repository: there a file is named as `code`."""
+    pages = (page.read_text() for page in (REPOSITORY / "docs").rglob("*.md"))
+    shown = {name for page in pages for name in re.findall(r'^--8<-- "([^":]+)', page, re.MULTILINE)}
+    assert {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "train/EXPERIMENTS.md"} <= shown
+    for name in shown - {"README.md"}:
+        targets = re.findall(r"\]\(([^)]+)\)", (REPOSITORY / name).read_text())
+        assert all("://" in target or target.startswith("#") for target in targets), name
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["version"] == cxr_infer.__version__
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert [reference["type"] for reference in citation["references"]] == ["conference-paper", "data"]

@@ -1,0 +1,306 @@
+"""`-v`, `--log` and what nobody foresaw, through real processes: one line, a traceback in the log, no patient in it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer import __version__
+from cxr_infer.cli.log_options import FIRST_LINE, logging_to
+from cxr_infer.errors import UsageError
+from cxr_infer.faults import LONGEST, fault_line, traceback_of
+from cxr_infer.formats.readers import write_image
+from tests.conftest import Run, tree
+from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, stored
+
+WAY_OUT = "a fault of cxr-infer; please report it with the log that --log FILE writes, in the issues of its repository"
+MAINS = {"cxr-infer": "cxr_infer.__main__", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}
+
+
+@pytest.fixture
+def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / "x" / name, noisy_bytes[:64, :64])
+    return tmp_path / "x"
+
+
+def broken(
+    tmp_path: Path, changes: str, *arguments: object, command: str = "cxr-infer"
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in which something is broken. changes: Python, done before; it lies in a file `broken.py`."""
+    (tmp_path / "broken.py").write_text(changes)
+    code = f"import sys; sys.path.insert(0, '.'); import broken; from {MAINS[command]} import main; main()"
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+
+
+def test_verbose_says_on_stderr_what_is_done(run: Run, xrays: Path, tmp_path: Path) -> None:
+    quiet = run("cxr-infer", "dir", xrays, "--out", "quiet", "-q")
+    once = run("cxr-infer", "dir", xrays, "--out", "once", "-q", "-v")
+    twice = run("cxr-infer", "dir", xrays, "--out", "twice", "-q", "-vv")
+    assert (quiet.stderr, {done.returncode for done in (quiet, once, twice)}) == ("", {0})
+    assert once.stderr.startswith(f"INFO cxr_infer: cxr-infer {__version__}, Python ")
+    assert re.search(r"3 images in .*x, results in .*once", once.stderr)
+    assert re.search(r"model window \((int8|fp32)\), SHA-256 [0-9a-f]{64}, Settings\(strength=1.0", once.stderr)
+    assert "a.png" not in once.stderr
+    for told in ("a.png: is read", "a.png: is denoised, 64 x 64 px of 8 bits", "a.png: is written", "c.png: done"):
+        assert f"DEBUG cxr_infer.batch.pipeline: {told}" in twice.stderr
+    assert tree(tmp_path / "quiet") == tree(tmp_path / "once") == tree(tmp_path / "twice")
+
+
+def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_path: Path) -> None:
+    (xrays / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    done = run("cxr-infer", "dir", xrays, "--log", "logs/run.log", "--quiet")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    lines = (tmp_path / "logs" / "run.log").read_text().splitlines()
+    assert lines[0] == f"{FIRST_LINE}{__version__}"
+    assert all(re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ |    ", line) for line in lines[1:])
+    text = "\n".join(lines)
+    assert "DEBUG MainThread cxr_infer.batch.pipeline: c.png: done" in text
+    assert "WARNING MainThread cxr_infer.batch.pipeline: bad.png: failed: " in text
+    assert "Traceback (most recent call last):" in text, "of what the library said of that file"
+    again = run("cxr-infer", "dir", "nowhere", "--log", "logs/run.log")
+    assert again.returncode == 2
+    assert "ERROR MainThread cxr_infer: nowhere: not a directory" in (tmp_path / "logs" / "run.log").read_text()
+    assert "bad.png" not in (tmp_path / "logs" / "run.log").read_text(), "a new log took its place"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("notes.log", "mine", "notes.log: exists and is no log of cxr-infer; give --log another name"),
+        ("notes.txt", None, "notes.txt: give --log a name that ends in .log"),
+        ("x/run.log", None, "x/run.log: lies inside the input directory; give --log another place"),
+        ("x/a.png/run.log", None, "x/a.png/run.log: lies inside the input directory"),
+        ("b.log/run.log", None, "b.log/run.log: cannot be written: "),
+        ("", None, "give --log a name that ends in .log"),
+    ],
+)
+def test_a_log_replaces_nothing_but_a_log(
+    run: Run, xrays: Path, tmp_path: Path, name: str, content: str | None, problem: str
+) -> None:
+    (tmp_path / "b.log").write_text("mine")
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    before = tree(tmp_path)
+    done = run("cxr-infer", "dir", "x", "--log", name)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert problem in done.stderr
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_a_log_is_a_plain_file(run: Run, xrays: Path, tmp_path: Path, kind: str) -> None:
+    original = tmp_path / "other.log"
+    original.write_text(f"{FIRST_LINE}an earlier one")
+    make = {"link": lambda p: p.symlink_to(original), "fifo": os.mkfifo, "directory": Path.mkdir}
+    make[kind](tmp_path / "run.log")
+    done = run("cxr-infer", "dir", "x", "--log", "run.log")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert original.read_text() == f"{FIRST_LINE}an earlier one"
+
+
+def test_no_name_writes_lines_of_its_own(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "x" / "ok\n2026 ERROR forged\x1b[31m.png", noisy_bytes[:64, :64])
+    assert run("cxr-infer", "dir", "x", "--log", "run.log").returncode == 0
+    text = (tmp_path / "run.log").read_text()
+    assert "\x1b" not in text
+    assert not re.search("^2026 ERROR", text, re.MULTILINE)
+    assert r"ok\n2026 ERROR forged\x1b[31m.png: is read" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "exception", "told"),
+    [
+        ("estimate_mottle", "ZeroDivisionError('nobody divides so')", "ZeroDivisionError: nobody divides so"),
+        ("read_radiograph", "KeyError('colour')", "KeyError: 'colour'"),
+        ("read_radiograph", "AssertionError", "AssertionError"),
+        ("compare_with_reference", "RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_and_a_traceback(
+    tmp_path: Path, xrays: Path, name: str, exception: str, told: str
+) -> None:
+    """Of one file, in each of the stages; the others go on."""
+    changes = (
+        f"import cxr_infer.batch.pipeline as batch\nreal, count = batch.{name}, 0\n"
+        f"def fails(*a, **b):\n    global count; count += 1\n    if count == 1:\n        raise {exception}\n"
+        f"    return real(*a, **b)\nbatch.{name} = fails\n"
+    )
+    done = broken(tmp_path, changes, "dir", "x", "--json", "r.jsonl", "--log", "run.log", "--quiet")
+    assert done.returncode == 1
+    where = r"\(broken\.py:6, called from cxr_infer/batch/pipeline\.py:\d+\)"
+    line = rf"x/a\.png: {re.escape(told)} {where}, {re.escape(WAY_OUT)}"
+    assert re.fullmatch(f"failed: {line}\n", done.stderr), done.stderr
+    *records, _ = map(json.loads, (tmp_path / "r.jsonl").read_text().splitlines())
+    failed, *others = sorted(records, key=lambda record: record["name"])
+    assert re.fullmatch(line, failed["message"])
+    assert failed["traceback"].startswith("Traceback (most recent call last):\n")
+    assert failed["traceback"].rstrip().endswith(told)
+    assert [(record["status"], record["traceback"]) for record in others] == [("done", None)] * 2
+    log = (tmp_path / "run.log").read_text()
+    assert f"    {told}" in log
+    assert f'broken.py", line 6, in fails\n        raise {exception}' in log
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "broken_name"),
+    [
+        ("cxr-infer", ["dir", "x"], "cxr_infer.batch.jobs.make_plan"),
+        ("cxr-infer", ["file", "x/a.png", "out.png"], "cxr_infer.batch.pipeline.estimate_mottle"),
+        ("cxr-infer", ["models"], "cxr_infer.model.installed.installed_models"),
+        ("cxr-infer", ["compare", "x/a.png", "x/b.png"], "cxr_infer.cli.compare.compare_files"),
+        ("cxr-infer", ["sample", "phantoms"], "cxr_infer.cli.sample.write_samples"),
+        ("cxr-infer", ["web", "--no-browser"], "cxr_infer.web.server.needed_runtime"),
+        ("cxr-train", ["window", "--data", "x"], "cxr_train.data.find_xrays"),
+        ("cxr-export", ["new"], "cxr_export.export.export_model"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_a_command_that_breaks_says_where(
+    tmp_path: Path, xrays: Path, command: str, arguments: list[str], broken_name: str
+) -> None:
+    module = broken_name.rpartition(".")[0]
+    changes = f"import {module}\ndef fails(*a, **b):\n    raise LookupError('a fault')\n{broken_name} = fails\n"
+    for log in ([], ["--log", "run.log"]):
+        done = broken(tmp_path, changes, *arguments, *log, command=command)
+        assert done.returncode == 1, done.stderr
+        where = r"\(broken\.py:3, called from cxr_(infer|train|export)/[a-z_/]+\.py:\d+\)"
+        assert re.fullmatch(rf"error: LookupError: a fault {where}, {re.escape(WAY_OUT)}\n", done.stderr), done.stderr
+    log_text = (tmp_path / "run.log").read_text()
+    assert "    LookupError: a fault" in log_text
+    assert log_text.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("package", ["typer", "numpy"])
+@pytest.mark.parametrize("arguments", [("models",), ("dir", "x")])
+def test_a_damaged_installation_is_one_line(
+    tmp_path: Path, xrays: Path, package: str, arguments: tuple[str, ...]
+) -> None:
+    """Whether it shows before the command line is there, or in a command."""
+    done = broken(tmp_path, f"import sys; sys.modules[{package!r}] = None\n", *arguments)
+    assert done.returncode == 1
+    place = r"\(\S+\.py:\d+(, called from cxr_infer/\S+\.py:\d+)?\)"
+    line = rf"error: ModuleNotFoundError: .*{package}.* {place}, a package .* install cxr-infer again\n"
+    assert re.fullmatch(line, done.stderr), done.stderr
+
+
+PATIENT = {"PatientName": "DOE^JANE", "PatientID": "QX-194731", "PatientBirthDate": "19470131"}
+
+
+@pytest.mark.parametrize(
+    "exception",
+    [
+        "ValueError(f'cannot read {self.dataset.PatientName}, {self.dataset.PatientID!r}')",
+        "KeyError(str(self.dataset.PatientName))",
+        "TypeError(repr(self.dataset))",
+    ],
+)
+def test_no_patient_is_logged(tmp_path: Path, exception: str) -> None:
+    """Neither in a run that goes well, nor by an exception that quotes the file."""
+    (tmp_path / "x").mkdir()
+    good = encoded(computed(stored(RAMP, 8), 8, **PATIENT))
+    (tmp_path / "x" / "good.dcm").write_bytes(good)
+    (tmp_path / "x" / "cut.dcm").write_bytes(good[:-200])
+    (tmp_path / "x" / "odd.dcm").write_bytes(encoded(computed(stored(RAMP, 8), 8, **PATIENT, WindowWidth="-1")))
+    fault = (
+        "from cxr_infer.formats.dicom.reader import DicomRadiograph\n"
+        f"def fails(self):\n    raise {exception}\nDicomRadiograph.unit = fails\n"
+    )
+    for changes in ("", fault):
+        options = ("--overwrite", "--log", "run.log", "--json", "r.jsonl", "-vv")
+        done = broken(tmp_path, changes, "dir", "x", *options)
+        everything = done.stdout + done.stderr + (tmp_path / "run.log").read_text() + (tmp_path / "r.jsonl").read_text()
+        assert "good.dcm" in everything
+        assert (exception.split("(")[0] in done.stderr) == bool(changes)
+        for value in ("DOE", "JANE", "194731", "19470131"):
+            assert value not in everything
+
+
+def test_texts_of_dicom_faults_keep_plain_words_only() -> None:
+    def fails(text: str) -> Exception:
+        error = ValueError(text)
+        try:
+            exec("raise error", {"__name__": "pydicom.valuerep", "error": error})
+        except ValueError:
+            return error
+        raise AssertionError
+
+    for text, left in {
+        "invalid literal for int() with base 10: 'DOE^JANE'": "invalid literal for [...] with base 10: [...]",
+        'value "it\'s 1" of JANE is too long': "value [...] of [...] is too long",
+        "Иванов": "[...]",
+        "": "",
+    }.items():
+        assert fault_line(fails(text)).partition(" (")[0] == "ValueError" + f": {left}" * bool(left)
+    wrapped = RuntimeError("of JANE")
+    wrapped.__cause__ = fails("JANE")
+    assert "JANE" not in fault_line(wrapped) + traceback_of(wrapped)
+    assert "JANE" in fault_line(RuntimeError("of JANE")), "no DICOM took part"
+
+
+def test_a_long_chain_of_exceptions_is_told_in_order() -> None:
+    error = RuntimeError("x" * 2 * LONGEST)
+    error.__cause__ = KeyError("first")
+    text = traceback_of(error)
+    assert text.index("KeyError: 'first'") < text.index("which led to:") < text.index("RuntimeError: xxx")
+    assert len(fault_line(error)) < LONGEST + 300
+    looped = RuntimeError("a")
+    looped.__context__ = looped
+    assert traceback_of(looped).count("RuntimeError: a") == 1
+
+
+def test_a_disk_without_room_for_the_log_ends_the_log_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Full:
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None:
+            pass
+
+    log = logging.getLogger("cxr_infer.anything")
+    with logging_to(0, tmp_path / "run.log"):
+        [file] = [each for each in logging.getLogger("cxr_infer").handlers if hasattr(each, "_file")]
+        file._file.stream.close()  # type: ignore[attr-defined]
+        file._file.stream = Full()  # type: ignore[attr-defined]
+        for _ in range(3):
+            log.info("more")
+    said = capsys.readouterr().err
+    assert said == f"error: {tmp_path / 'run.log'}: No space left on device; the run goes on without this log\n"
+
+
+def test_a_log_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be written"), logging_to(0, tmp_path / "file" / "run.log"):
+        raise AssertionError
+
+
+def test_a_program_decides_what_becomes_of_the_log(tmp_path: Path, xrays: Path) -> None:
+    """Nothing is printed unless it asks for it, of a failed file neither."""
+    (xrays / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    code = (
+        "import logging, sys\n"
+        "from pathlib import Path\n"
+        "from cxr_infer import load_model\n"
+        "from cxr_infer.batch import jobs, pipeline\n"
+        "from cxr_infer.storage.protocols import open_storage\n"
+        "if len(sys.argv) > 1: logging.basicConfig(level='WARNING', format='%(name)s %(message)s')\n"
+        "planned = jobs.make_plan(open_storage('x'), open_storage('out'))\n"
+        "print(len(list(pipeline.denoise_files(planned, load_model('window'), overwrite=True))))\n"
+    )
+    for arguments, said in (([], ""), (["told"], "cxr_infer.batch.pipeline bad.png: failed: x/bad.png: ")):
+        words = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout == "4\n", done.stderr
+        assert done.stderr.startswith(said)
+        assert done.stderr.count("\n") == len(arguments)

@@ -1,0 +1,92 @@
+"""By what an output knows its results, whole, cut short or changed by somebody."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxr_infer.storage.directory_output import OutputDirectory
+from cxr_infer.storage.ledger import digest
+from cxr_infer.storage.protocols import State
+from cxr_infer.storage.record_files import LEDGER
+from tests.conftest import COMMAND, tree
+
+MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (lambda content: b"", State.DAMAGED),
+        (lambda content: content[:1], State.DAMAGED),
+        (lambda content: content[:300], State.DAMAGED),
+        (lambda content: content[:-1], State.DAMAGED),
+        (lambda content: content[:-1] + b"?", State.FOREIGN),
+        (lambda content: content + b"more", State.FOREIGN),
+        (lambda content: b"?" + content[1:300], State.FOREIGN),
+        (lambda content: content[:100] + bytes(200), State.DAMAGED),
+        (lambda content: b"annotated by a physician", State.FOREIGN),
+    ],
+)
+def test_what_a_copy_cut_short_is_ours_and_what_someone_changed_is_not(
+    tmp_path: Path, change: Callable[[bytes], bytes], state: State
+) -> None:
+    target, content = tmp_path / "a.png", bytes(np.random.default_rng(1).bytes(5000))
+    for made_by in (MADE_BY, digest(b"other settings")):
+        with OutputDirectory(tmp_path, MADE_BY) as output:
+            output.write("a.png", target, SOURCE, content)
+        target.write_bytes(change(content))
+        with OutputDirectory(tmp_path, made_by) as output:
+            assert output.state("a.png", target) is state
+            target.write_bytes(content)
+            assert output.state("a.png", target) in (State.FINISHED, State.OUTDATED)
+
+
+def test_results_of_the_first_versions_are_known_by_their_sums(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    target.write_bytes(b"result")
+    line = '{{"name": "a.png", "source": "{}", "made_by": "{}", "result": "{}"}}\n'
+    text = line.format(SOURCE.hex(), MADE_BY.hex(), digest(b"result").hex())
+    (tmp_path / LEDGER).write_text(text)
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        assert output.state("a.png", target) is State.FINISHED
+        target.write_bytes(b"")
+        assert output.state("a.png", target) is State.FOREIGN
+        target.write_bytes(b"result")
+    assert (tmp_path / LEDGER).read_text() == text
+
+
+def test_records_that_are_none_harm_nobody(tmp_path: Path) -> None:
+    lines = [b"[" * 100_000, b'{"name": "a", "source": 1}', b'{"name": [], "source": "", "made_by": "", "result": ""}']
+    lines += [b'{"name": "a", "source": "", "made_by": "", "result": "", "size": %d}' % (1 << 70), b"\0" * 5000]
+    (tmp_path / LEDGER).write_bytes(b"\n".join(lines))
+    with OutputDirectory(tmp_path, MADE_BY) as output:
+        output.write("a", tmp_path / "a", SOURCE, b"result")
+        assert output.state("a", tmp_path / "a") is State.FINISHED
+
+
+def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
+    def denoised() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*COMMAND, "dir", xrays], capture_output=True, text=True, timeout=120)
+
+    assert denoised().returncode == 0
+    out = xrays.with_name("x-denoised")
+    before = tree(out, ledger=True)
+    (out / "a.png").write_bytes(before["a.png"][:-20])
+    again = denoised()
+    assert again.returncode == 0, again.stderr
+    assert "having been cut short: a.png" in again.stderr
+    assert "1 denoised, 1 skipped" in again.stdout
+    assert tree(out, ledger=True) == before
+    (out / "a.png").write_bytes(before["sub/b.png"] + b"edited")
+    (out / "sub" / "b.png").write_bytes(b"not ours")
+    kept = denoised()
+    assert kept.returncode == 1
+    assert kept.stderr.splitlines()[-1] == (
+        f"error: kept in {out}, not written by cxr-infer or changed since: a.png, sub/b.png; --overwrite replaces them"
+    )
+    assert (out / "sub" / "b.png").read_bytes() == b"not ours"

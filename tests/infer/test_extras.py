@@ -1,0 +1,140 @@
+"""Whoever lacks a package is told a command that installs it, and never a name that nobody has published."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom.uid import JPEG2000Lossless
+
+from cxr_infer.errors import ImageError
+from cxr_infer.extras import EXTRAS, install_command
+from tests.conftest import REPOSITORY
+from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, read, stored
+
+PACKAGES = ("cxr_infer", "train/cxr_train", "export/cxr_export", "benchmarks")
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+OWN = re.compile(rf"{PROJECT['name']}\[([a-z,]+)\]")  # an extra that takes in others
+
+
+def required(extra: str) -> set[str]:
+    """The requirements of an extra, those of the extras that it names among them."""
+    found: dict[str, str] = {}  # by package: of two floors, the one that the extra itself gives
+    for requirement in sorted(PROJECT["optional-dependencies"][extra], key=lambda r: OWN.fullmatch(r) is None):
+        taken_in = OWN.fullmatch(requirement)
+        more = set().union(*map(required, taken_in[1].split(","))) if taken_in else {requirement}
+        found |= {name_of(each): each for each in more}
+    return set(found.values())
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[\[<>=!~ ]", requirement)[0].lower()
+
+
+def told(message: str) -> set[str]:
+    """The requirements in the install command of a message, as a shell would read them."""
+    assert message.count("pip install ") == 1, message
+    command = message.split("pip install ")[1].split("\n")[0]
+    return set(shlex.split(command))
+
+
+def sources() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from (REPOSITORY / package).rglob("*.py")
+
+
+@pytest.mark.parametrize("extra", sorted(EXTRAS))
+def test_the_packages_are_those_of_the_extra(extra: str) -> None:
+    assert set(EXTRAS[extra]) == required(extra)
+    assert told(install_command(extra)) == required(extra)
+
+
+def test_no_text_names_the_project_as_a_package_of_an_index() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True)
+    names = tracked.stdout.split("\n")[:-1] or [str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("*.*")]
+    texts = [name for name in names if Path(name).suffix in {".py", ".md", ".sh", ".toml", ".yaml", ".yml", ".html"}]
+    assert len(texts) > 5
+    for name in texts:
+        if name != Path(__file__).relative_to(REPOSITORY).as_posix() and name != "cxr_infer/extras.py":
+            text = (REPOSITORY / name).read_text()
+            assert not re.search(r"(?:pip|pipx|uv) +install [^\n`&;|]*cxr-infer", text), name
+
+
+def test_every_install_command_comes_from_one_place() -> None:
+    for path in sources():
+        strings = (n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant))
+        named = any("pip install" in value for value in strings if isinstance(value, str))
+        assert not named or path.name == "extras.py", path
+
+
+def asked_for() -> set[str]:
+    """The extras that the code names anywhere as one to install."""
+    found = set()
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "install_command":
+                first = node.args[0]
+                assert isinstance(first, ast.Constant), path
+                found.add(first.value)
+    return found
+
+
+# what is missing, the extra that has it, more that is told, and a program that needs it
+MISSING = [
+    ("pydicom", "dicom", set(), "from cxr_infer.__main__ import main; main()", ["file", "x.dcm", "y.dcm"]),
+    ("ray", "ray", set(), "from cxr_infer.__main__ import main; main()", ["dir", ".", "--engine", "ray"]),
+    ("fsspec", "cloud", set(), "from cxr_infer.__main__ import main; main()", ["dir", "s3://bucket/in"]),
+    ("s3fs", "cloud", set(), "from cxr_infer.__main__ import main; main()", ["dir", "s3://bucket/in"]),
+    ("gcsfs", "cloud", {"gcsfs"}, "from cxr_infer.__main__ import main; main()", ["dir", "gs://bucket/in"]),
+    ("adlfs", "cloud", {"adlfs"}, "from cxr_infer.__main__ import main; main()", ["dir", "az://container/in"]),
+    ("torch", "train", set(), "from cxr_train.cli import main; main()", ["window", "--data", "."]),
+    ("safetensors", "train", set(), "from cxr_train.cli import main; main()", ["window", "--data", "."]),
+    ("onnx", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
+    ("torch", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
+]
+
+# an import of it fails, and a search for it finds nothing, as where it was never installed
+HIDDEN = """
+import sys
+class Hidden:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == {package!r} else find(name, *more)
+sys.meta_path.insert(0, Hidden())
+{program}
+"""
+
+
+@pytest.mark.parametrize(("package", "extra", "more", "program", "arguments"), MISSING, ids=lambda value: str(value))
+def test_a_missing_package_is_one_line_that_installs_it(
+    tmp_path: Path, package: str, extra: str, more: set[str], program: str, arguments: list[str]
+) -> None:
+    (tmp_path / "x.dcm").write_bytes(encoded(computed(stored(RAMP, 8), 8)))
+    code = HIDDEN.format(package=package, program=program)
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode in (1, 2), done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert told(done.stderr) == required(extra) | more
+
+
+def test_a_missing_decoder_is_told_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(computed(stored(RAMP, 8), 8), JPEG2000Lossless)
+    monkeypatch.setitem(sys.modules, "openjpeg", None)
+    with pytest.raises(ImageError) as refused:
+        read(content)
+    assert told(str(refused.value)) == required("dicom")
+
+
+def test_every_extra_that_is_told_is_tried_here() -> None:
+    assert asked_for() == {extra for _, extra, *_ in MISSING} == set(EXTRAS)

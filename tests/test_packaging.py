@@ -1,0 +1,98 @@
+"""What pyproject.toml, the Dockerfile, CI and the hooks of a commit promise each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cxr_infer import __version__
+from tests.conftest import REPOSITORY
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+CONSTRAINTS = (REPOSITORY / "constraints.txt").read_text()
+
+
+def text(name: str) -> str:
+    return (REPOSITORY / name).read_text()
+
+
+def copied() -> list[str]:
+    """What the Dockerfile takes of the checkout."""
+    lines = re.findall(r"^COPY (?!--)(.+) \S+$", text("Dockerfile"), re.MULTILINE)
+    return [name for line in lines for name in line.split()]
+
+
+def wheel_of(checkout: Path, place: Path) -> set[str]:
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    built = next(wheel.WheelBuilder(str(checkout)).build(directory=str(place), versions=["standard"]))
+    assert f"-{__version__}-py3-" in built
+    return set(zipfile.ZipFile(built).namelist())
+
+
+@pytest.mark.slow
+def test_the_dockerfile_copies_all_that_the_wheel_is_made_of(tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    for name in copied():
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, tmp_path / "source" / name, ignore=ignored)
+        else:
+            (tmp_path / "source").mkdir(exist_ok=True)
+            shutil.copy(REPOSITORY / name, tmp_path / "source" / name)
+    assert wheel_of(tmp_path / "source", tmp_path / "a") == wheel_of(REPOSITORY, tmp_path / "b")
+
+
+def test_docker_is_given_what_it_copies_and_nothing_else() -> None:
+    *given, caches = text(".dockerignore").splitlines()[1:]
+    assert given[0] == "*"
+    assert {name.removeprefix("!") for name in given[1:]} == set(copied())
+    assert caches == "**/__pycache__"
+    assert "USER 65534" in text("Dockerfile"), "nobody, not root"
+
+
+def test_classifiers_are_the_pythons_that_are_allowed() -> None:
+    oldest = int(PROJECT["requires-python"].removeprefix(">=3."))
+    named = [int(m[1]) for c in PROJECT["classifiers"] if (m := re.fullmatch(r"Programming Language.* 3\.(\d+)", c))]
+    assert named == list(range(oldest, 15))
+    assert text(".ci/wheel").count("requires-python") == 1, "CI tries the oldest"
+
+
+def test_every_development_tool_is_pinned() -> None:
+    """So that a commit, a colleague and CI hear the same."""
+    pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in CONSTRAINTS.splitlines() if "==" in line}
+    for requirement in PROJECT["optional-dependencies"]["dev"]:
+        name = re.split(r"[\[<>=~]", requirement)[0].lower()
+        assert name == PROJECT["name"] or name in pinned, requirement
+
+
+def test_ci_and_commits_run_the_same_tools() -> None:
+    hooks = re.findall(r"^ +entry: (\S+)(?: (\S+))?", text(".pre-commit-config.yaml"), re.MULTILINE)
+    commands = {" ".join(filter(None, words)).replace(" --maxkb=800", "") for words in hooks}
+    assert commands == {"ruff format", "ruff check", "mypy", "codespell", "check-added-large-files"}
+    for command in commands - {"check-added-large-files"}:
+        assert re.search(rf"^{command}\b", text(".ci/run"), re.MULTILINE), command
+    assert ".ci/wheel" in text(".ci/run").splitlines()
+
+
+@pytest.mark.slow
+def test_the_hooks_pass_on_what_is_committed(tmp_path: Path) -> None:
+    """All but mypy, which CI runs; on the files of the last commit, whatever lies in the checkout."""
+    pytest.importorskip("pre_commit")
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("no git checkout")
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, tmp_path / "clone"], check=True)
+    done = subprocess.run(
+        ["pre-commit", "run", "--all-files"],
+        cwd=tmp_path / "clone",
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SKIP": "mypy", "PRE_COMMIT_HOME": str(tmp_path / "home")},
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Passed") == 4, done.stdout
