@@ -69,11 +69,7 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
 
     Raises UsageError where IN is missing, unreadable or holds no image, or where the output would lie in or above it.
     """
-    inside, outside = source.place, out.place
-    if outside == inside or inside in outside.parents:
-        raise UsageError(f"{out.shown}: the output must not be the input directory or inside it; give another --out")
-    if outside in inside.parents:
-        raise UsageError(f"{out.shown}: the output must not contain the input directory; give another --out")
+    _require_apart(source, out)
     listing = Listing(shard)
     source.list_into(listing)
     if not (listing.names or listing.problems or listing.passed_over):
@@ -82,6 +78,20 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
             f"{source.shown}: no images found ({kinds}, or such content of any name); is it the right place?"
         )
     return Plan(source, out, listing.names, listing.problems, listing.ignored, shard)
+
+
+def make_plan_to_watch(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
+    """A plan of nothing yet. Raises UsageError where the output would lie in or above IN."""
+    _require_apart(source, out)
+    return Plan(source, out, DiskList(), DiskList(), DiskList(), shard)
+
+
+def _require_apart(source: Storage, out: Storage) -> None:
+    inside, outside = source.place, out.place
+    if outside == inside or inside in outside.parents:
+        raise UsageError(f"{out.shown}: the output must not be the input directory or inside it; give another --out")
+    if outside in inside.parents:
+        raise UsageError(f"{out.shown}: the output must not contain the input directory; give another --out")
 
 
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -117,10 +117,10 @@ def denoise_jobs(
     output: Output,
     stopped: Callable[[], bool] = lambda: False,
     show: Show | None = None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, bool]:
     """What becomes of each image, in order: the one function that every engine calls, wherever it runs.
 
-    Ends early after `stopped`, or once the output can hold no more.
+    Ends early after `stopped`, or once the output can hold no more. Returns whether the latter is so.
     """
     steps = _Steps(run, source, output)
     results = overlapped(jobs, steps.read, steps.compute, steps.write, stopped=lambda: stopped() or steps.output_lost)
@@ -128,6 +128,7 @@ def denoise_jobs(
         if show is not None and shown is not None:
             show(result, shown)
         yield result
+    return steps.output_lost
 
 
 def _log(result: FileResult) -> None:

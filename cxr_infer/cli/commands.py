@@ -39,6 +39,7 @@ from cxr_infer.cli.options import (
     StrengthOption,
     TargetArgument,
     ThreadsOption,
+    WatchOption,
     WhiteOption,
     WindowOption,
 )
@@ -115,6 +116,7 @@ def dir_command(
     json_file: JsonOption = None,
     html_file: ReportOption = None,
     report_limit: ReportLimitOption = REPORT_LIMIT,
+    watch: WatchOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Denoise a whole directory of X-rays. Originals are never touched."""
@@ -139,6 +141,7 @@ def dir_command(
             json_file=json_file,
             html_file=html_file,
             report_limit=report_limit,
+            watch=watch,
             quiet=quiet,
         ),
         Settings(strength, window, overlap, repair_wrapped, memory, compress),

@@ -167,6 +167,14 @@ ReportLimitOption = Annotated[
         help="Images that the page shows; of more, half are the worst and half drawn by lot.", rich_help_panel=MEASURE
     ),
 ]
+WatchOption = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Do not end, but denoise what arrives in IN, once it is complete, until Ctrl-C or SIGTERM.",
+        rich_help_panel=BASIC,
+    ),
+]
 FollowLinksOption = Annotated[
     bool,
     typer.Option(

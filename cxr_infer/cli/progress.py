@@ -19,8 +19,11 @@ PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
 
 @contextlib.contextmanager
-def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[FileResult], None]]:
-    """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere."""
+def progress_over(total: int | None, what: str, quiet: bool) -> Iterator[Callable[[FileResult], None]]:
+    """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere.
+
+    total: results that there will be, None where nobody knows; then each has a line of its own.
+    """
     console = stderr_console()
     if quiet:
         yield _Messages(console, quiet).say
@@ -41,7 +44,7 @@ def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[File
         messages.close()
 
 
-def _plain_progress(console: Console, total: int, messages: _Messages) -> Callable[[FileResult], None]:
+def _plain_progress(console: Console, total: int | None, messages: _Messages) -> Callable[[FileResult], None]:
     count = 0
     last = 0.0
 
@@ -50,9 +53,10 @@ def _plain_progress(console: Console, total: int, messages: _Messages) -> Callab
         count += 1
         messages.say(result)
         now = time.monotonic()
-        if now - last >= PLAIN_INTERVAL or count == total:
+        if total is None or now - last >= PLAIN_INTERVAL or count == total:
             last = now
-            console.print(f"{count}/{total} {printable(result.name)}", markup=False)
+            share = f"{count}" if total is None else f"{count}/{total}"
+            console.print(f"{share} {printable(result.name)}", markup=False)
 
     return advance
 

@@ -132,17 +132,20 @@ class ShownResults:
         return self._lowest_psnr or self._most_mottle
 
 
-def print_results(results: ShownResults, summary: Summary, title: str) -> None:
-    """The metrics table: every file of a short run, the worst of a long one, and means; totals are below it."""
+def print_results(results: ShownResults, summary: Summary, title: str, *, rate: bool = True) -> None:
+    """The metrics table: every file of a short run, the worst of a long one, and means; totals are below it.
+
+    rate: whether the time of the run says anything, as it does not where it waited for files.
+    """
     console = stdout_console()
     if results.listed:
         worst_only = results.listed > FULL_TABLE
         shown = results.worst if worst_only else results.first
         heading = f"{title}, the {len(shown)} worst of {results.listed}" if worst_only else title
         print_columns(console, heading, _columns(shown, summary, results.listed), about_all=1)
-    if summary.done:
-        rate = figure(summary.megapixels_per_second, 2)
-        console.print(f"in all: {summary.megapixels:.2f} MP in {summary.seconds:.2f} s, {rate} MP/s")
+    if summary.done and rate:
+        speed = figure(summary.megapixels_per_second, 2)
+        console.print(f"in all: {summary.megapixels:.2f} MP in {summary.seconds:.2f} s, {speed} MP/s")
     counts = (
         (summary.done, "denoised"),
         (summary.failed, "failed"),

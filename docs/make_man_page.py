@@ -1,17 +1,22 @@
-"""The man page, made of the same commands and options as the help: `python -m cxr_infer.cli.man > docs/cxr-infer.1`."""
+"""Write docs/cxr-infer.1, the man page, from the commands themselves: `python docs/make_man_page.py`.
+
+It is made of what typer is told, so that it is the same whatever release of typer draws the help. A test holds it to
+the program, and the wheel installs it.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 
 from cxr_infer.cli.commands import EXAMPLES, PURPOSE, app
 
+PAGE = Path(__file__).resolve().parent / "cxr-infer.1"
 MARKUP = re.compile(r"\[/?dim\]")
 EXIT_STATUS = {
     "0": "all done",
@@ -95,4 +100,4 @@ def _escaped(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(man_page())
+    PAGE.write_text(man_page())
