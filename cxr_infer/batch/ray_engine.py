@@ -57,6 +57,7 @@ class Task:
     reading: ReadOptions
     reference: Path | None
     overwrite: bool
+    measures_finished: bool
     source: Storage
     out: Storage
     shard: Shard | None
@@ -95,7 +96,7 @@ class Worker:
         model = load_model(task.model, precision=task.precision, threads=task.threads)
         if model.sha256 != task.sha256:
             raise ModelError(f"{model.path}: differs from the model on the machine that started the run")
-        self._run = BatchRun(model, task.settings, task.reading, task.reference, task.overwrite)
+        self._run = BatchRun(model, task.settings, task.reading, task.reference, task.overwrite, task.measures_finished)
         self._source = task.source
         self._output = task.out.worker_output(self._run.made_by, task.shard, task.run)
         self._out = task.out
@@ -216,6 +217,7 @@ def _task(plan: Plan, run: BatchRun, threads: int) -> Task:
         run.reading,
         run.reference,
         run.overwrite,
+        run.measures_finished,
         plan.source,
         plan.out,
         plan.shard,

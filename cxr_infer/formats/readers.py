@@ -12,6 +12,7 @@ from PIL import Image
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
+from cxr_infer.formats.foreign import CONVERT, Foreign, foreign_kind
 from cxr_infer.formats.pgm import relative
 from cxr_infer.formats.picture import Picture
 from cxr_infer.formats.radiograph import Radiograph
@@ -40,10 +41,30 @@ def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Pa
             raise ImageError(f"{path}: {kind}, whose result is one too; it cannot be named {target.name}")
         return found.read(path, content, options)
     if isinstance(meant, MedicalFormat):
-        raise ImageError(f"{path}: {meant.unlike}")
+        raise ImageError(f"{path}: {_instead_of(meant, found, content[:SIGNATURE_LENGTH])}")
     if isinstance(wanted, MedicalFormat):
         raise ImageError(f"{path}: a picture, whose result is one too; it cannot be named {target.name}")
     return read_picture(path, content, options, target.suffix)
+
+
+def _instead_of(meant: MedicalFormat, found: PictureFormat | None, head: bytes) -> str:
+    """What a file is that is meant as another by its name, and what to do."""
+    if found is not None:
+        return f"is a {found.name} by its content, not {meant.name}; give it the name of one"
+    kind = foreign_kind(head)
+    return meant.unlike if kind is None else f"is {kind.name} by its content, not {meant.name}; {kind.way_out}"
+
+
+def read_result(source: Radiograph, path: Path, content: bytes, options: ReadOptions) -> Radiograph:
+    """What a file became: itself with the pixels of its result, for which nothing else of that is needed.
+
+    source: the original. path: of the result, whose content `source.restored(...).encode` made. options: as the
+    original was read. Raises ImageError.
+    """
+    found = format_of(content[:SIGNATURE_LENGTH])
+    if isinstance(found, MedicalFormat):
+        return source.with_pixels(found.read_pixels(path, content, options))
+    return source.with_pixels(read_picture(path, content, options, path.suffix).pixels)
 
 
 def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) -> Picture:
@@ -55,8 +76,9 @@ def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) 
     found = format_of(content[:SIGNATURE_LENGTH])
     if not isinstance(found, PictureFormat):
         other = relative(content)
-        what = f"a {other} file, not" if other else "not an image of"
-        raise ImageError(f"{path}: {what} a kind that is read here, whatever its name says; convert it to PNG")
+        kind = Foreign(f"a {other} file") if other else foreign_kind(content[:SIGNATURE_LENGTH])
+        what, way_out = (f"{kind.name}, not", kind.way_out) if kind else ("not an image of", CONVERT)
+        raise ImageError(f"{path}: {what} a kind that is read here, whatever its name says; {way_out}")
     try:
         picture = found.open(path, content, options)
     except (ImageError, MemoryError):

@@ -32,8 +32,12 @@ def weights_of(directory: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 def test_resume_equals_an_uninterrupted_run(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     assert train(small_config, files, tmp_path / "whole")
-    steps = iter([False] * 4 + [True])
-    assert not train(small_config, files, tmp_path / "parts", stopped=lambda: next(steps))
+    done = Progress()
+
+    def note(progress: Progress) -> None:
+        done.step = progress.step
+
+    assert not train(small_config, files, tmp_path / "parts", on_step=note, stopped=lambda: done.step == 4)
     assert train(small_config, files, tmp_path / "parts", resume=True)
     whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
     assert whole.keys() == parts.keys()
@@ -126,7 +130,7 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["window", "--data", "nowhere"], "nowhere: not a directory"),
+        (["window", "--data", "nowhere"], "nowhere: no such directory"),
         (["window", "--data", "."], "no images found"),
         (["window", "--data", ".", "--resume"], "nothing to resume"),
         (["window", "--data", ".", "--steps", "0"], "must be above 0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from cxr_train.samples import ERROR_EXPONENT, Batch, Samples, WholeImageSamples,
 from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
+
+Seen = Callable[[float], None]  # told which share of a validation is done
 
 
 class Task(ABC):
@@ -50,7 +53,8 @@ class Task(ABC):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
     @abstractmethod
-    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]: ...
+    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
+        """Figures of the averaged weights. seen: called between images, with the share that is done."""
 
 
 def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
@@ -132,9 +136,10 @@ class WindowTask(Task):
             loss = loss + self.config.ssim_weight * dissimilarity(denoised, clean)
         return loss
 
-    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        for white in (*VALIDATION_DOSES, 0.0):
+        doses = (*VALIDATION_DOSES, 0.0)
+        for number, white in enumerate(doses):
             name = f"psnr_q{white:.0f}" if white else "psnr_clean"
             errors: dict[str, list[float]] = {name: [], f"{name}_int8": []}
             for index, clean in enumerate(self.validation):
@@ -144,6 +149,7 @@ class WindowTask(Task):
                     with torch.no_grad(), quantised(model, on=on):
                         denoised = model(torch.from_numpy(noisy)[None, None].to(device), level)[0, 0].cpu().numpy()
                     errors[key].append(psnr_of_mse(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
+                seen((number + (index + 1) / len(self.validation)) / len(doses))
             metrics |= {key: float(np.mean(values)) for key, values in errors.items()}
         scored = [f"psnr_q{white:.0f}{suffix}" for white in VALIDATION_DOSES for suffix in ("", "_int8")]
         metrics["score"] = -float(np.mean([metrics[key] for key in scored]))
@@ -169,7 +175,7 @@ class WholeImageTask(Task):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         return F.mse_loss(model(batch.noisy).float(), batch.clean)
 
-    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
         clean = np.stack(self.validation)[:, None]
         noisy = np.stack([noisy_validation(c[0], PUBLISHED_PHOTONS_AT_WHITE, i) for i, c in enumerate(clean)])[:, None]
         errors: list[float] = []
@@ -179,6 +185,7 @@ class WholeImageTask(Task):
                 denoised = model(torch.from_numpy(noisy[part]).to(device)).cpu().numpy()
             squared = (denoised - clean[part]) ** 2
             errors.extend(float(image.mean(dtype=np.float64)) for image in squared)
+            seen(len(errors) / len(clean))
         mse = float(np.mean(errors))
         return {"mse_published": mse, "psnr_published": psnr_of_mse(mse), "score": mse}
 
