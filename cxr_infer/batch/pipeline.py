@@ -20,6 +20,7 @@ from cxr_infer.batch.references import compare_with_reference
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
 from cxr_infer.faults import Traceback, fault_line, traceback_of
 from cxr_infer.files import read_content, write_bytes
+from cxr_infer.formats.decoder_process import ending_decoders
 from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph
 from cxr_infer.formats.registry import output_name
@@ -79,7 +80,7 @@ def denoise_files(
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     LOG.info("%s images in %s, results in %s", len(plan.names), plan.source.shown, plan.out.shown)
     LOG.info("model %s, SHA-256 %s, %s, %s", model.title, model.sha256, run.settings, run.reading)
-    with plan.out.output(run.made_by, plan.shard) as output:
+    with plan.out.output(run.made_by, plan.shard) as output, ending_decoders():
         unread = chain(
             (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems),
             (FileResult(name, IGNORED, reason) for name, reason in plan.ignored),
@@ -138,7 +139,8 @@ def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOption
     started = time.perf_counter()
     LOG.debug("%s: is read", job.name)
     content = read_content(job.source, most_bytes(reading))
-    radiograph = read_radiograph(job.source, content, reading, job.target)
+    with ending_decoders():  # at once, since what two processes share must be copied before it can be changed
+        radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
     write_bytes(job.target, done.result.encode(run.provenance))
     return _measured(done, run, str(job.target))
