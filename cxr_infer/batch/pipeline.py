@@ -12,6 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from cxr_infer.batch.batch_run import BatchRun
 from cxr_infer.batch.guard import guarded
 from cxr_infer.batch.jobs import Job, Plan, by_content
 from cxr_infer.batch.overlap import overlapped
@@ -19,7 +20,8 @@ from cxr_infer.batch.references import compare_with_reference
 from cxr_infer.errors import ImageError, OutputLostError
 from cxr_infer.faults import Traceback
 from cxr_infer.files import read_content, write_bytes
-from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
+from cxr_infer.formats.decoder_process import ending_decoders
+from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph, read_result
 from cxr_infer.formats.registry import output_name
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
@@ -40,7 +42,6 @@ from cxr_infer.report.views import Pairs, View, paired, view
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.protocols import Output, State, Storage
-from cxr_infer.version import __version__
 
 LOG = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def denoise_files(
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     LOG.info("%s images in %s, results in %s", len(plan.names), plan.source.shown, plan.out.shown)
     LOG.info("model %s, SHA-256 %s, %s, %s", model.title, model.sha256, run.settings, run.reading)
-    with plan.out.output(run.made_by, plan.shard) as output:
+    with plan.out.output(run.made_by, plan.shard) as output, ending_decoders():
         unread = chain(
             (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems),
             (FileResult(name, IGNORED, reason) for name, reason in plan.ignored),
@@ -158,32 +159,10 @@ def denoise_content(
     reading = reading or ReadOptions()
     run = BatchRun(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
-    radiograph = read_radiograph(job.source, content, reading, job.target)
+    with ending_decoders():  # at once, since what two processes share must be copied before it can be changed
+        radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
     return done.result.encode(run.provenance), _measured(done, run, str(job.target))
-
-
-@dataclass(frozen=True)
-class BatchRun:
-    """What is the same for all images of a run."""
-
-    model: Model
-    settings: Settings
-    reading: ReadOptions
-    reference: Path | None
-    overwrite: bool
-    measures_finished: bool = True  # whether somebody wants figures of what an earlier run did
-    shows: bool = False  # whether somebody wants to see before and after
-
-    @property
-    def made_by(self) -> bytes:
-        """By which an output knows what made a result."""
-        reading = (self.reading.white, self.reading.invert)
-        return digest(repr((METHOD, self.model.sha256, self.settings, reading)).encode())
-
-    @property
-    def provenance(self) -> Provenance:
-        return Provenance(__version__, self.model.title, self.model.sha256, self.settings)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
+from cxr_infer.formats.decoders import in_a_process_of_their_own, reason
 from cxr_infer.formats.foreign import CONVERT, Foreign, foreign_kind
 from cxr_infer.formats.pgm import relative
 from cxr_infer.formats.picture import Picture
@@ -29,11 +29,16 @@ DISPLAY_LOST = "its gamma or colour profile does not go along; a viewer may show
 
 
 def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Path) -> Radiograph:
-    """Decode the content of an X-ray file of any format.
+    """Decode the content of an X-ray file of any format, which may come from anybody.
 
     path: for messages. options: how it is read. target: where its result goes; its name decides what format a picture
     becomes; DICOM stays DICOM, and a picture a picture. Raises ImageError.
     """
+    with in_a_process_of_their_own():
+        return _read(path, content, options, target)
+
+
+def _read(path: Path, content: bytes, options: ReadOptions, target: Path) -> Radiograph:
     found, meant, wanted = format_of(content[:SIGNATURE_LENGTH]), format_named(path.suffix), format_named(target.suffix)
     if isinstance(found, MedicalFormat):
         if isinstance(wanted, PictureFormat) and target.suffix != path.suffix:
@@ -62,9 +67,10 @@ def read_result(source: Radiograph, path: Path, content: bytes, options: ReadOpt
     original was read. Raises ImageError.
     """
     found = format_of(content[:SIGNATURE_LENGTH])
-    if isinstance(found, MedicalFormat):
-        return source.with_pixels(found.read_pixels(path, content, options))
-    return source.with_pixels(read_picture(path, content, options, path.suffix).pixels)
+    with in_a_process_of_their_own():
+        if isinstance(found, MedicalFormat):
+            return source.with_pixels(found.read_pixels(path, content, options))
+        return source.with_pixels(read_picture(path, content, options, path.suffix).pixels)
 
 
 def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) -> Picture:
@@ -83,12 +89,10 @@ def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) 
         picture = found.open(path, content, options)
     except (ImageError, MemoryError):
         raise
-    except Image.DecompressionBombError as error:  # of WebP, which Pillow begins to decode as it reads the header
-        raise ImageError(f"{path}: its pixels are more than the Pillow library takes; convert it to PNG") from error
     except struct.error as error:  # by a header that ends in the middle of a number
         raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?") from error
     except Exception as error:  # Pillow and OpenCV raise a dozen unrelated types on damaged files
-        raise ImageError(f"{path}: cannot be decoded ({_reason(error)}); is it damaged or incomplete?") from error
+        raise ImageError(f"{path}: cannot be decoded ({reason(error)}); is it damaged or incomplete?") from error
     return _with_options(picture, _written_as(format_named(suffix)) or _written_as(found) or PNG, options)
 
 
@@ -121,11 +125,6 @@ def _eight_bit(picture: Picture) -> NDArray[np.uint8]:
     if picture.bits == 8:
         return np.asarray(picture.pixels)
     return np.asarray(picture.pixels >> max(0, int(picture.pixels.max()).bit_length() - 8), np.uint8)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a library says, short."""
-    return " ".join(str(getattr(error, "err", "") or error).split())[:120] or type(error).__name__
 
 
 def most_bytes(options: ReadOptions) -> int:
