@@ -96,7 +96,7 @@ class _Child:
         return decoder in self._decoders
 
     def decoded(self, decoder: Decoder, content: bytes, limits: Limits) -> NDArray[Any]:
-        """Raises what `decoders.decoded` does, and _LostError."""
+        """Raises what `decoding.decoded` does, and _LostError."""
         deadline = time.monotonic() + PATIENCE * limits.seconds
         request = REQUEST.pack(DECODERS.index(decoder), limits.seconds, limits.memory, len(content))
         for part in (request, content):
@@ -204,7 +204,7 @@ def is_possible() -> bool:
 
 
 def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
-    """See `decoders.decoded`. Where no child can be had, this process decodes."""
+    """See `decoding.decoded`. Where no child can be had, this process decodes."""
     child = _child_for(decoder)
     if child is None:
         return decoder.decode(content)

@@ -1,16 +1,14 @@
 """Decoders that other people wrote in C and C++, each a function of the bytes of one compressed image.
 
 Such code may crash, hang or do worse on bytes that are made for it. So a file of a run is decoded in a child process
-with limits, see `decoder_process`; elsewhere, and where no such process can be had, in this one.
+with limits: `decoding` decides where.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -92,34 +90,6 @@ LIBJPEG_TURBO = Decoder("libjpeg-turbo", ("PIL.JpegImagePlugin",), _by_pillow)
 LIBJPEG = Decoder("libjpeg", ("libjpeg",), _by_libjpeg)  # of JPEG's committee: 12 bits, JPEG-LS
 OPENJPEG = Decoder("OpenJPEG", ("openjpeg",), _by_openjpeg)
 DECODERS = (OPENCV, LIBTIFF, LIBJPEG_TURBO, LIBJPEG, OPENJPEG)
-
-_apart: ContextVar[bool] = ContextVar("apart", default=False)
-
-
-@contextlib.contextmanager
-def in_a_process_of_their_own() -> Iterator[None]:
-    """Within it, and on this thread, decoders run in a child process wherever there can be one."""
-    token = _apart.set(True)
-    try:
-        yield
-    finally:
-        _apart.reset(token)
-
-
-def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
-    """What a decoder makes of an image: (H, W) or (H, W, channels).
-
-    pixels: that its header promises, H x W; by them the limits of a child process are set. Raises DecodingError or
-    whatever else a decoder raises on an image that it refuses, MemoryError, DecoderLostError, and ImportError where its
-    package is missing.
-    """
-    decoder.load()
-    if _apart.get():
-        from cxr_infer.formats import decoder_process
-
-        if decoder_process.is_possible():
-            return decoder_process.decoded(decoder, content, pixels)
-    return decoder.decode(content)
 
 
 def reason(error: Exception) -> str:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.decoders import OPENCV, decoded
+from cxr_infer.formats.decoders import OPENCV
+from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.picture import ORIENTATION, Picture, check_size, gray_picture, orientation_of
 from cxr_infer.settings import ReadOptions
 
@@ -36,7 +37,7 @@ def opened(
 def decode(content: bytes, size: tuple[int, int]) -> NDArray[Any]:
     """What OpenCV makes of a file: (H, W) or (H, W, channels), turned by nobody.
 
-    size: width and height that its header promises. Raises what `decoders.decoded` does.
+    size: width and height that its header promises. Raises what `decoding.decoded` does.
     """
     return decoded(OPENCV, content, size[0] * size[1])
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
-from cxr_infer.formats.decoders import in_a_process_of_their_own, reason
+from cxr_infer.formats.decoders import reason
+from cxr_infer.formats.decoding import in_a_process_of_their_own
 from cxr_infer.formats.foreign import CONVERT, Foreign, foreign_kind
 from cxr_infer.formats.pgm import relative
 from cxr_infer.formats.picture import Picture

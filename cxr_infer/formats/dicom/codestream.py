@@ -15,7 +15,8 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, J
 
 from cxr_infer.errors import ImageError
 from cxr_infer.extras import install_command
-from cxr_infer.formats.decoders import LIBJPEG, LIBJPEG_TURBO, OPENJPEG, Decoder, DecoderLostError, decoded
+from cxr_infer.formats.decoders import LIBJPEG, LIBJPEG_TURBO, OPENJPEG, Decoder, DecoderLostError
+from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.dicom.lossless_jpeg import DamagedJpegError, decode_lossless
 from cxr_infer.formats.dicom.run_lengths import DamagedRunsError, decode_runs
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.decoders import LIBJPEG_TURBO, LIBTIFF, decoded
+from cxr_infer.formats.decoders import LIBJPEG_TURBO, LIBTIFF
+from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.tiff.directory import STRIP_OFFSETS, Directory
 from cxr_infer.formats.tiff.layout import (
     BY_LIBTIFF,
