@@ -9,7 +9,7 @@ from cxr_infer.version import __version__
 
 def main() -> None:
     """Answer `--version` at once; everything else takes the imports of the command line first."""
-    if sys.argv[1:] == ["--version"]:
+    if sys.argv[1:] in (["--version"], ["-V"]):
         sys.stdout.write(f"cxr-infer {__version__}\n")
         return
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from cxr_infer.errors import CxrError, ImageError, OutputLostError
-from cxr_infer.folder import Folder, not_plain
+from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
+from cxr_infer.folder import Folder, is_link_at, not_plain
 
 # what every further file would meet as well: no space, no quota, a read-only or failing disk
 DISK_FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE})
@@ -51,6 +52,32 @@ def _require_plain(path: Path, mode: int) -> None:
     kind = not_plain(mode)
     if kind is not None:
         raise ImageError(f"{path}: is {kind}, not a file; move it elsewhere")
+
+
+def require_directory(path: Path, otherwise: str) -> None:
+    """Raises UsageError where there is no directory, with what there is. otherwise: the way out where it is a file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        if is_link_at(path):
+            raise UsageError(f"{path}: is a link that leads nowhere; mend it or give another directory") from None
+        raise UsageError(f"{path}: no such directory; check the path") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{path}: cannot be looked into: {reason}; check the path and its permissions") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise UsageError(f"{path}: is {not_plain(found.st_mode) or 'a file'}, not a directory; {otherwise}")
+
+
+def require_image_file(path: Path, directories: str = "give one image") -> None:
+    """Raises UsageError where a user gives for an image what is there but no file. directories: the way out of one."""
+    try:
+        kind = not_plain(path.stat().st_mode)
+    except OSError:  # told when it is read
+        return
+    if kind is not None:
+        directory = path.is_dir()
+        raise UsageError(f"{path}: is {kind}, not an image; {directories if directory else 'give one image'}")
 
 
 def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from cxr_infer.errors import UsageError
 
 DEFAULT_MEMORY = 320  # MB: enough to split 4096x4096 px into 3x5 windows, whose overlaps cost less than those of 4x4
 MAX_PIXELS = 100_000_000  # of one image: the largest detectors have 20 million, stitched spines 60
 WEB_PORT = 8470  # of `cxr-infer web`
-KEEP, NONE = "keep", "none"  # how DICOM results are compressed
+KEEP: Final = "keep"  # how DICOM results are compressed: as their sources
+NONE: Final = "none"
 REPORT_LIMIT = 100  # images that an HTML report shows
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxr_infer.errors import UsageError
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.files import open_plain, require_image_file
 from cxr_infer.folder import is_link, not_plain
 from cxr_infer.formats.registry import (
     READABLE_SUFFIXES,
@@ -15,12 +16,15 @@ from cxr_infer.formats.registry import (
     can_be_result,
     is_lossy,
     keeps_name,
+    output_name,
     result_name,
 )
 from cxr_infer.storage.disk_list import DiskList
 from cxr_infer.storage.listing import Listing
 from cxr_infer.storage.protocols import Storage
 from cxr_infer.storage.shard import Shard
+
+DENOISE_IT = "`cxr-infer dir` denoises directories"
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,7 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
 
     Raises UsageError where IN is missing, unreadable or holds no image, or where the output would lie in or above it.
     """
-    inside, outside = source.place, out.place
-    if outside == inside or inside in outside.parents:
-        raise UsageError(f"{out.shown}: the output must not be the input directory or inside it; give another --out")
-    if outside in inside.parents:
-        raise UsageError(f"{out.shown}: the output must not contain the input directory; give another --out")
+    _require_apart(source, out)
     listing = Listing(shard)
     source.list_into(listing)
     if not (listing.names or listing.problems or listing.passed_over):
@@ -80,11 +80,74 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
     return Plan(source, out, listing.names, listing.problems, listing.ignored, shard)
 
 
+def make_plan_to_watch(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
+    """A plan of nothing yet. Raises UsageError where the output would lie in or above IN."""
+    _require_apart(source, out)
+    return Plan(source, out, DiskList(), DiskList(), DiskList(), shard)
+
+
+def _require_apart(source: Storage, out: Storage) -> None:
+    inside, outside = source.place, out.place
+    if outside == inside or inside in outside.parents:
+        raise UsageError(f"{out.shown}: the output must not be the input directory or inside it; give another --out")
+    if outside in inside.parents:
+        raise UsageError(f"{out.shown}: the output must not contain the input directory; give another --out")
+
+
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
-    """The job of one image. Raises UsageError where the target is the source, exists or is of a lossy kind."""
+    """The job of one image.
+
+    Raises UsageError where the source is a directory, or the target is the source, exists or is of a lossy kind.
+    """
+    require_image_file(source, DENOISE_IT)
+    require_lossless(target, source)
+    return _free_job(source, target, overwrite)
+
+
+def require_lossless(target: Path, source: Path) -> None:
+    """Raises UsageError for the name of a result that is neither of a kind that is written nor like the source's."""
     unlike = not can_be_result(target.suffix) and target.suffix != source.suffix
     if unlike or is_lossy(target.suffix):
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")
+
+
+def jobs_of_files(sources: Sequence[Path], folder: Path | None, *, overwrite: bool = False) -> list[Job]:
+    """The jobs of images whose results have no names of their own.
+
+    folder: where they go under the names that `dir` would give them; None puts them beside their sources, as
+    NAME-denoised. Raises UsageError where a source is a directory, or a target a source, of two of them, or exists.
+    """
+    jobs: dict[Path, Job] = {}
+    for source in sources:
+        require_image_file(source, DENOISE_IT)
+        target = source.with_name(denoised_name(source)) if folder is None else folder / _name_of_result(source)
+        if target in jobs:
+            raise UsageError(f"{source}: its result would replace that of {jobs[target].source}; rename one of them")
+        jobs[target] = _free_job(source, target, overwrite)
+    return list(jobs.values())
+
+
+def denoised_name(source: Path) -> str:
+    """NAME-denoised.SUFFIX, with the suffix of a kind that is written without loss."""
+    suffix = source.suffix if source.suffix.lower() in READABLE_SUFFIXES else ""
+    stem = source.name.removesuffix(suffix)
+    name = f"{stem}-denoised{suffix}"
+    return name if _keeps_name(source) else output_name(name)
+
+
+def _name_of_result(source: Path) -> str:
+    return source.name if _keeps_name(source) else output_name(source.name)
+
+
+def _keeps_name(path: Path) -> bool:
+    try:
+        with open_plain(path) as file:
+            return keeps_name(file.read(SIGNATURE_LENGTH))
+    except (OSError, ImageError):  # told when it is read
+        return False
+
+
+def _free_job(source: Path, target: Path, overwrite: bool) -> Job:
     require_other(target, "OUT", IN=source)
     require_free(target, overwrite, "another name")
     return Job(source.name, source, target)

@@ -5,26 +5,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-import cv2
-
+from cxr_infer.batch.batch_run import BatchRun
+from cxr_infer.batch.guard import guarded
 from cxr_infer.batch.jobs import Job, Plan, by_content
 from cxr_infer.batch.overlap import overlapped
 from cxr_infer.batch.references import compare_with_reference
-from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
-from cxr_infer.faults import Traceback, fault_line, traceback_of
+from cxr_infer.errors import ImageError, OutputLostError
+from cxr_infer.faults import Traceback
 from cxr_infer.files import read_content, write_bytes
-from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
-from cxr_infer.formats.readers import most_bytes, read_radiograph
+from cxr_infer.formats.decoder_process import ending_decoders
+from cxr_infer.formats.radiograph import Radiograph
+from cxr_infer.formats.readers import most_bytes, read_radiograph, read_result
 from cxr_infer.formats.registry import output_name
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
-from cxr_infer.model.address_space import lacks_memory
 from cxr_infer.model.denoiser import Model
 from cxr_infer.report.noise_words import NOTES, noise_figures
 from cxr_infer.report.results import (
@@ -42,9 +42,7 @@ from cxr_infer.report.views import Pairs, View, paired, view
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.protocols import Output, State, Storage
-from cxr_infer.version import __version__
 
-TOO_LARGE = "too large for this machine's memory"
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -60,6 +58,7 @@ def denoise_files(
     *,
     reference: Path | None = None,
     overwrite: bool = False,
+    measure_finished: bool = True,
     show: Show | None = None,
     stopped: Callable[[], bool] = lambda: False,
     engine: Engine | None = None,
@@ -67,19 +66,28 @@ def denoise_files(
     """Denoise what was planned and yield what became of every file, images in order. The steps overlap.
 
     A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
-    model and settings from the same content is skipped. reading: how files are read, references too. reference:
+    model and settings from the same content is skipped, but measured and shown like the others, unless
+    `measure_finished` is False. reading: how files are read, references too. reference:
     directory of clean images under the same names. overwrite: do all again and replace whatever exists. show: called
-    with every image that was denoised and what a display shows of it, before its result is yielded; only in this
+    with every image that has a result and what a display shows of it, before its result is yielded; only in this
     process, which other engines are not. stopped: asked before each image; once true, or once the output directory can
     hold no more, what was denoised is written and yielded, and the rest are `pending`. engine: what does the work;
     other engines than the default yield as they finish. Raises UsageError where the settings do not fit the model or
     the output directory cannot be used.
     """
-    run = BatchRun(model, settings or Settings(), reading or ReadOptions(), reference, overwrite, show is not None)
+    run = BatchRun(
+        model,
+        settings or Settings(),
+        reading or ReadOptions(),
+        reference,
+        overwrite,
+        measure_finished,
+        show is not None,
+    )
     model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
     LOG.info("%s images in %s, results in %s", len(plan.names), plan.source.shown, plan.out.shown)
     LOG.info("model %s, SHA-256 %s, %s, %s", model.title, model.sha256, run.settings, run.reading)
-    with plan.out.output(run.made_by, plan.shard) as output:
+    with plan.out.output(run.made_by, plan.shard) as output, ending_decoders():
         unread = chain(
             (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems),
             (FileResult(name, IGNORED, reason) for name, reason in plan.ignored),
@@ -107,10 +115,10 @@ def denoise_jobs(
     output: Output,
     stopped: Callable[[], bool] = lambda: False,
     show: Show | None = None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, bool]:
     """What becomes of each image, in order: the one function that every engine calls, wherever it runs.
 
-    Ends early after `stopped`, or once the output can hold no more.
+    Ends early after `stopped`, or once the output can hold no more. Returns whether the latter is so.
     """
     steps = _Steps(run, source, output)
     results = overlapped(jobs, steps.read, steps.compute, steps.write, stopped=lambda: stopped() or steps.output_lost)
@@ -118,6 +126,7 @@ def denoise_jobs(
         if show is not None and shown is not None:
             show(result, shown)
         yield result
+    return steps.output_lost
 
 
 def _log(result: FileResult) -> None:
@@ -132,38 +141,28 @@ def not_begun(name: str) -> FileResult:
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOptions | None = None) -> FileResult:
-    """Read, denoise and write one image, then measure it. Raises ImageError or ModelError."""
+    """Read, denoise, measure and write one image. Raises ImageError or ModelError."""
+    LOG.debug("%s: is read", job.name)
+    content = read_content(job.source, most_bytes(reading or ReadOptions()))
+    denoised, result = denoise_content(job, content, model, settings, reading)
+    write_bytes(job.target, denoised)
+    return result
+
+
+def denoise_content(
+    job: Job, content: bytes, model: Model, settings: Settings, reading: ReadOptions | None = None
+) -> tuple[bytes, FileResult]:
+    """The content of the result of one file, and its record. Raises ImageError or ModelError.
+
+    job: names of both, whether such files are there or not. content: of the source.
+    """
     reading = reading or ReadOptions()
     run = BatchRun(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
-    LOG.debug("%s: is read", job.name)
-    content = read_content(job.source, most_bytes(reading))
-    radiograph = read_radiograph(job.source, content, reading, job.target)
+    with ending_decoders():  # at once, since what two processes share must be copied before it can be changed
+        radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
-    write_bytes(job.target, done.result.encode(run.provenance))
-    return _measured(done, run, str(job.target))
-
-
-@dataclass(frozen=True)
-class BatchRun:
-    """What is the same for all images of a run."""
-
-    model: Model
-    settings: Settings
-    reading: ReadOptions
-    reference: Path | None
-    overwrite: bool
-    shows: bool = False  # whether somebody wants to see before and after
-
-    @property
-    def made_by(self) -> bytes:
-        """By which an output knows what made a result."""
-        reading = (self.reading.white, self.reading.invert)
-        return digest(repr((METHOD, self.model.sha256, self.settings, reading)).encode())
-
-    @property
-    def provenance(self) -> Provenance:
-        return Provenance(__version__, self.model.title, self.model.sha256, self.settings)
+    return done.result.encode(run.provenance), _measured(done, run, str(job.target))
 
 
 @dataclass(frozen=True)
@@ -176,11 +175,12 @@ class _Read:
     digest: bytes  # of the file's content
     seconds: float
     note: str = ""
+    finished: Radiograph | None = None  # its result, where an earlier run wrote that
 
 
 @dataclass(frozen=True)
 class _Denoised:
-    """Its result, to be written."""
+    """Its result, to be written unless it is there."""
 
     job: Job
     result: Radiograph
@@ -189,6 +189,7 @@ class _Denoised:
     digest: bytes
     seconds: float
     note: str = ""
+    finished: bool = False  # in an earlier run
 
 
 class _Steps:
@@ -202,13 +203,13 @@ class _Steps:
         self.output_lost = False
 
     def read(self, job: Job) -> _Read | FileResult:
-        return _guarded(job, lambda: self._read(job))
+        return guarded(job, lambda: self._read(job))
 
     def compute(self, item: _Read | FileResult) -> _Denoised | FileResult:
-        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _denoise(item, self.run))
+        return item if isinstance(item, FileResult) else guarded(item.job, lambda: _denoise(item, self.run))
 
     def write(self, item: _Denoised | FileResult) -> tuple[FileResult, Pairs | None]:
-        written = item if isinstance(item, FileResult) else _guarded(item.job, lambda: self._write(item))
+        written = item if isinstance(item, FileResult) else guarded(item.job, lambda: self._write(item))
         return (written, None) if isinstance(written, FileResult) else written
 
     def _read(self, job: Job) -> _Read | FileResult:
@@ -223,10 +224,27 @@ class _Steps:
             return FileResult(job.name, SKIPPED, IN_THE_WAY, output=self.output.shown(job.target))
         source = digest(content)
         if state is State.FINISHED and self.output.made_of(job.name, source):
-            return FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
+            return self._finished(job, content, source)
         radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
         measured = _measured_source(job, radiograph, source, started)
         return replace(measured, note=CUT_SHORT) if state is State.DAMAGED else measured
+
+    def _finished(self, job: Job, content: bytes, source: bytes) -> _Read | FileResult:
+        """An image whose result is there: to be measured, where that can be done."""
+        skipped = FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
+        if not self.run.measures_finished:
+            return skipped
+
+        def read() -> _Read:
+            radiograph = read_radiograph(job.source, content, self.run.reading, job.target)
+            result = self.output.read(job.target, most_bytes(self.run.reading))
+            finished = read_result(radiograph, job.target, result, self.run.reading)
+            return replace(_measured_source(job, radiograph, source, time.perf_counter()), finished=finished)
+
+        measured = guarded(job, read)
+        if isinstance(measured, FileResult):
+            return replace(skipped, message=f"{FINISHED}; not measured: {measured.message}")
+        return measured
 
     def _state(self, job: Job) -> State:
         """What lies there. Raises ImageError where no result can lie there, before it is computed."""
@@ -258,36 +276,15 @@ class _Steps:
 
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
-        LOG.debug("%s: is written", item.job.name)
-        content = item.result.encode(self.run.provenance)
-        with self._noticing_loss():
-            self.output.write(item.job.name, item.job.target, item.digest, content)
+        if not item.finished:
+            LOG.debug("%s: is written", item.job.name)
+            content = item.result.encode(self.run.provenance)
+            with self._noticing_loss():
+                self.output.write(item.job.name, item.job.target, item.digest, content)
         seconds = item.seconds + time.perf_counter() - started
         result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target))
         before = item.shown_before
         return result, None if before is None else paired(before, view(item.result, place=before.place))
-
-
-def _guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
-    """What a step gives, or the failed result that its exception is."""
-    try:
-        return step()
-    except AlreadyDenoised as error:
-        return FileResult(job.name, SKIPPED, str(error))
-    except NoRadiograph as error:
-        return FileResult(job.name, IGNORED, str(error).removeprefix(f"{job.source}: "))
-    except CxrError as error:
-        LOG.debug("%s: %s", job.name, traceback_of(error))
-        message = str(error)
-        return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
-    except OSError as error:
-        LOG.debug("%s: %s", job.name, traceback_of(error))
-        return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
-    except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
-        if lacks_memory(error) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
-            return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
-        line = f"{job.source}: {fault_line(error)}"
-        return FileResult(job.name, FAILED, line, traceback=traceback_of(error))
 
 
 def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: float) -> _Read:
@@ -298,34 +295,38 @@ def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: f
 
 def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     started = time.perf_counter()
-    height, width = item.radiograph.pixels.shape
-    LOG.debug("%s: is denoised, %s x %s px of %s bits", item.job.name, width, height, item.radiograph.bits)
-    unit = item.radiograph.unit()
-    result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
+    result = item.finished
+    if result is None:
+        height, width = item.radiograph.pixels.shape
+        LOG.debug("%s: is denoised, %s x %s px of %s bits", item.job.name, width, height, item.radiograph.bits)
+        unit = item.radiograph.unit()
+        result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
     shown = view(item.radiograph) if run.shows else None
-    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note)
+    finished = item.finished is not None
+    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note, finished)
 
 
 def _measured(item: _Denoised, run: BatchRun, output: str) -> FileResult:
-    """The record of a result that was written to `output`."""
+    """The record of a result that lies at `output`."""
     height, width = item.result.pixels.shape
     figures, message = compare_with_reference(item.job.name, item.result, run.reference, run.reading)
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
     notes = (*item.result.notes, *item.result.encoding_notes(run.settings))
     note = NOTES.get(noise["mottle_left"], "")
+    status, said = (SKIPPED, FINISHED) if item.finished else (DONE, item.note)
     return FileResult(
         item.job.name,
-        DONE,
-        "; ".join(filter(None, (item.note, message, note, *notes))),
+        status,
+        "; ".join(filter(None, (said, message, note, *notes))),
         output=output,
         width=width,
         height=height,
         bits=item.result.bits,
         inverted=item.result.inverted,
         outside_window=item.result.outside_window,
-        milliseconds=item.seconds * 1e3,
-        megapixels_per_second=height * width / 1e6 / item.seconds,
+        milliseconds=None if item.finished else item.seconds * 1e3,
+        megapixels_per_second=None if item.finished else height * width / 1e6 / item.seconds,
         **noise,
         **figures,
     )

@@ -22,8 +22,9 @@ from typing import Any
 
 import cv2
 
+from cxr_infer.batch.batch_run import BatchRun
 from cxr_infer.batch.jobs import Plan, job_of
-from cxr_infer.batch.pipeline import BatchRun, Engine, denoise_jobs, not_begun
+from cxr_infer.batch.pipeline import Engine, denoise_jobs, not_begun
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES
@@ -57,6 +58,7 @@ class Task:
     reading: ReadOptions
     reference: Path | None
     overwrite: bool
+    measures_finished: bool
     source: Storage
     out: Storage
     shard: Shard | None
@@ -95,7 +97,7 @@ class Worker:
         model = load_model(task.model, precision=task.precision, threads=task.threads)
         if model.sha256 != task.sha256:
             raise ModelError(f"{model.path}: differs from the model on the machine that started the run")
-        self._run = BatchRun(model, task.settings, task.reading, task.reference, task.overwrite)
+        self._run = BatchRun(model, task.settings, task.reading, task.reference, task.overwrite, task.measures_finished)
         self._source = task.source
         self._output = task.out.worker_output(self._run.made_by, task.shard, task.run)
         self._out = task.out
@@ -216,6 +218,7 @@ def _task(plan: Plan, run: BatchRun, threads: int) -> Task:
         run.reading,
         run.reference,
         run.overwrite,
+        run.measures_finished,
         plan.source,
         plan.out,
         plan.shard,

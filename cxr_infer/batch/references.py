@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cxr_infer.errors import ImageError
+from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import read_content
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph
@@ -21,6 +22,23 @@ def find_reference(name: str, reference: Path) -> Path | None:
         return exact
     candidates = (exact.with_suffix(suffix) for suffix in sorted(READABLE_SUFFIXES))
     return next((path for path in candidates if path.is_file()), None)
+
+
+def require_references(names: Iterable[str], reference: Path) -> None:
+    """Raises UsageError where a directory holds the reference of no image at all: it is another's, or named otherwise.
+
+    names: of images below the input.
+    """
+    first = None
+    for name in names:
+        if find_reference(name, reference) is not None:
+            return
+        first = first or name
+    if first is not None:
+        raise UsageError(
+            f"{reference}: holds no clean image of any name in the input, such as {first}; "
+            "give --reference the directory with the same names in the same folders"
+        )
 
 
 def compare_with_reference(

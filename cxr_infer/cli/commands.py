@@ -7,12 +7,13 @@ a result, or a report could not be written, 2 wrong usage or an unusable model, 
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxr_infer.cli.exit_status import reports_errors
+from cxr_infer.cli.file_command import FileCommand, file_command
+from cxr_infer.cli.natural import NaturalGroup
 from cxr_infer.cli.options import (
     AddressOption,
     CompressOption,
@@ -36,7 +37,9 @@ from cxr_infer.cli.options import (
     ShardOption,
     SourceArgument,
     StrengthOption,
+    TargetArgument,
     ThreadsOption,
+    WatchOption,
     WhiteOption,
     WindowOption,
 )
@@ -47,28 +50,49 @@ from cxr_infer.model.attempts import exit_despite_work
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, REPORT_LIMIT
 from cxr_infer.version import __version__
 
+PURPOSE = "Remove quantum mottle from chest X-rays. Research use only: not for diagnosis or any clinical decision."
+EXAMPLES = """Examples:
+
+cxr-infer ./xrays  [dim]# a directory, into ./xrays-denoised[/dim]
+
+cxr-infer ./xrays ./out --reference ./clean --report r.html  [dim]# measured[/dim]
+
+cxr-infer in.dcm out.dcm  [dim]# one X-ray[/dim]"""
+
 app = typer.Typer(
     name="cxr-infer",
+    cls=NaturalGroup,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Remove quantum mottle from chest X-rays. Research use only: not for diagnosis or any clinical decision.",
+    help=f"{PURPOSE}\n\nWithout a command, a directory is denoised as by dir, a file as by file.",
+    epilog=EXAMPLES,
+    rich_markup_mode="rich",
+    subcommand_metavar="COMMAND ... | PATH [OUT]",
 )
 
 
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"cxr-infer {__version__}")
         raise typer.Exit
 
 
-@app.command("dir")
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", help="Print the version and exit.", is_eager=True, callback=print_version),
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
+@app.command("dir", epilog=EXAMPLES)
 @reports_errors
 def dir_command(
     source: SourceArgument,
+    target: TargetArgument = None,
     out: OutOption = None,
     model: ModelOption = "window",
     reference: ReferenceOption = None,
@@ -92,10 +116,11 @@ def dir_command(
     json_file: JsonOption = None,
     html_file: ReportOption = None,
     report_limit: ReportLimitOption = REPORT_LIMIT,
+    watch: WatchOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Denoise a whole directory of X-rays. Originals are never touched."""
-    from cxr_infer.cli.directory import Asked, denoise_directory
+    from cxr_infer.cli.directory import Asked, denoise_directory, one_of
     from cxr_infer.formats.radiograph import check_deidentify
     from cxr_infer.settings import ReadOptions, Settings
 
@@ -103,7 +128,7 @@ def dir_command(
     denoise_directory(
         Asked(
             source=source,
-            out=out,
+            out=one_of(out, target),
             model=model,
             precision=precision,
             threads=threads,
@@ -116,6 +141,7 @@ def dir_command(
             json_file=json_file,
             html_file=html_file,
             report_limit=report_limit,
+            watch=watch,
             quiet=quiet,
         ),
         Settings(strength, window, overlap, repair_wrapped, memory, compress),
@@ -123,48 +149,7 @@ def dir_command(
     )
 
 
-@app.command("file")
-@reports_errors
-def file_command(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="One X-ray: DICOM or a picture.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The result: .png, .tif, ... or, of DICOM, .dcm.")],
-    model: ModelOption = "window",
-    precision: PrecisionOption = "auto",
-    strength: StrengthOption = 1.0,
-    window: WindowOption = None,
-    overlap: OverlapOption = None,
-    repair_wrapped: RepairOption = False,
-    threads: ThreadsOption = None,
-    memory: MemoryOption = DEFAULT_MEMORY,
-    max_pixels: MaxPixelsOption = MAX_PIXELS,
-    white: WhiteOption = None,
-    invert: InvertOption = False,
-    compress: CompressOption = NONE,
-    deidentify: DeidentifyOption = "no",
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Denoise one X-ray."""
-    from cxr_infer.batch import jobs, pipeline
-    from cxr_infer.formats.radiograph import check_deidentify
-    from cxr_infer.model.denoiser import load_model
-    from cxr_infer.report import terminal
-    from cxr_infer.report.results import Summary
-    from cxr_infer.settings import ReadOptions, Settings
-
-    check_deidentify(deidentify)
-    settings = Settings(strength, window, overlap, repair_wrapped, memory, compress)
-    reading = ReadOptions(max_pixels, white, invert)
-    job = jobs.single_job(source, target, overwrite=overwrite)
-    loaded = load_model(model, precision=precision, threads=threads)
-    summary, shown = Summary(), terminal.ShownResults()
-    result = pipeline.denoise_file(job, loaded, settings, reading)
-    summary.add(result)
-    shown.add(result)
-    terminal.print_results(shown, summary, f"{loaded.title}: {target}")
-    if result.message:
-        terminal.print_note(f"note: {source}: {result.message}")
-
-
+app.command("file", cls=FileCommand)(file_command)
 for _name, _command in SMALL_COMMANDS.items():
     app.command(_name)(_command)
 

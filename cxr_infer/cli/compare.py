@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.batch.jobs import require_free, require_other
 from cxr_infer.errors import ImageError, UsageError
-from cxr_infer.files import read_content
+from cxr_infer.files import read_content, require_image_file
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph, write_image
 from cxr_infer.imaging.figure import Panel, describe, draw_figure
@@ -49,6 +49,8 @@ def compare_files(
     """
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out}: the figure is a PNG; give --out a name that ends in .png")
+    for path in (clean_path, noisy_path):
+        require_image_file(path)
     require_other(out, "--out", CLEAN=clean_path, NOISY=noisy_path)
     require_free(out, overwrite, "another --out")
     read = [_read(path, reading or ReadOptions()) for path in (clean_path, noisy_path)]

@@ -9,18 +9,21 @@ from pathlib import Path
 import typer
 
 from cxr_infer.batch import jobs, pipeline
+from cxr_infer.batch.references import require_references
+from cxr_infer.batch.watch import watching
 from cxr_infer.cli.exit_status import SOME_FAILED
 from cxr_infer.cli.process import StopRequest, stop_on_signals
 from cxr_infer.cli.progress import progress_over
 from cxr_infer.cli.report_files import JSON_SUFFIXES, PAGE_SUFFIXES, check_report
 from cxr_infer.errors import UsageError
+from cxr_infer.files import require_directory
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.report import terminal
 from cxr_infer.report.json_file import describe_run
 from cxr_infer.report.reports import Reports
 from cxr_infer.report.results import Summary
 from cxr_infer.report.text import print_error
-from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.settings import REPORT_LIMIT, ReadOptions, Settings
 from cxr_infer.storage.opening import default_output, open_storage
 from cxr_infer.storage.shard import parse_shard
 
@@ -43,6 +46,7 @@ class Asked:
     json_file: Path | None
     html_file: Path | None
     report_limit: int
+    watch: bool
     quiet: bool
 
 
@@ -58,11 +62,14 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
     ):
         if file is not None:
             check_report(file, plan, option, suffixes, overwrite=asked.overwrite)
+    images = REPORT_LIMIT if asked.watch else len(plan.names)
+    total = None if asked.watch else len(plan.names) + len(plan.problems) + len(plan.ignored)
     with (
         stop_on_signals() as stopped,
         engine as worked_by,  # before a report is begun
-        Reports(asked.json_file, asked.html_file, asked.report_limit, len(plan.names), print_error) as reports,
+        Reports(asked.json_file, asked.html_file, asked.report_limit, images, print_error) as reports,
     ):
+        show = reports.show if asked.html_file else None
         results = pipeline.denoise_files(
             plan,
             model,
@@ -70,33 +77,43 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
             reading,
             reference=asked.reference,
             overwrite=asked.overwrite,
-            show=reports.show if asked.html_file else None,
+            measure_finished=not asked.quiet or reports.wanted,
+            show=show,
             stopped=stopped,
-            engine=worked_by,
+            engine=watching(plan.source, show) if asked.watch else worked_by,
         )
         summary, shown = Summary(), terminal.ShownResults()
-        with progress_over(len(plan.names) + len(plan.problems) + len(plan.ignored), "denoising", asked.quiet) as seen:
+        if asked.watch and not asked.quiet:
+            terminal.print_note(f"watching {plan.source.shown}, results go to {plan.out.shown}; Ctrl-C ends it")
+        with progress_over(total, "watching" if asked.watch else "denoising", asked.quiet) as seen:
             for result in results:
                 for collect in (summary.add, shown.add, seen, reports.add):
                     collect(result)
         if reports.wanted:  # before drawing: nothing that happens to the terminal may lose it
             _write_reports(reports, asked, plan, model, settings, reading, summary, stopped)
         if not asked.quiet:
-            terminal.print_results(shown, summary, f"{model.title} on {plan.source.shown}")
+            terminal.print_results(shown, summary, f"{model.title} on {plan.source.shown}", rate=not asked.watch)
             terminal.print_line(f"results are in {plan.out.shown}")
-    _end(shown, summary, reports, stopped, plan.out.shown)
+    _end(asked, plan, shown, summary, reports, stopped)
+
+
+def one_of(out: str | None, target: str | None) -> str | None:
+    """OUT, however it was given. Raises UsageError where it was given twice."""
+    if out is not None and target is not None and out != target:
+        raise UsageError(f"results cannot go to both {target} and {out}; give OUT or --out")
+    return target if out is None else out
 
 
 def _engine(asked: Asked) -> contextlib.AbstractContextManager[pipeline.Engine | None]:
     """What does the work, to be connected; None for this process. Raises UsageError for what there is not."""
+    if asked.watch and asked.engine != "local":
+        raise UsageError("--watch works on this machine; leave --engine out")
     if asked.engine == "ray":
         if asked.html_file is not None:
             raise UsageError("--report needs the pictures, which stay where they are with --engine ray; use --json")
         from cxr_infer.batch.ray_engine import on_ray
 
         return on_ray(asked.address, asked.threads)
-    if asked.engine != "local":
-        raise UsageError(f"unknown engine {asked.engine!r}; use local or ray")
     if asked.address is not None:
         raise UsageError("--address is the address of a Ray cluster; add --engine ray")
     return contextlib.nullcontext()
@@ -106,9 +123,14 @@ def _plan(asked: Asked) -> jobs.Plan:
     shard = parse_shard(asked.shard) if asked.shard is not None else None
     originals = open_storage(asked.source, follow_links=asked.follow_links)
     results = open_storage(asked.out if asked.out is not None else default_output(asked.source))
-    if asked.reference is not None and not asked.reference.is_dir():
-        raise UsageError(f"{asked.reference}: not a directory; give --reference the clean images")
-    return jobs.make_plan(originals, results, shard=shard)
+    if asked.reference is not None:
+        require_directory(asked.reference, "give --reference the directory of the clean images")
+    if asked.watch:
+        return jobs.make_plan_to_watch(originals, results, shard=shard)
+    plan = jobs.make_plan(originals, results, shard=shard)
+    if asked.reference is not None and shard is None:  # a share may be so small that it has none
+        require_references(plan.names, asked.reference)
+    return plan
 
 
 def _write_reports(
@@ -127,17 +149,31 @@ def _write_reports(
     reports.write(head, tuple(folders), summary, measured=measured, interrupted=stopped())
 
 
-def _end(shown: terminal.ShownResults, summary: Summary, reports: Reports, stopped: StopRequest, out: str) -> None:
+def _end(
+    asked: Asked,
+    plan: jobs.Plan,
+    shown: terminal.ShownResults,
+    summary: Summary,
+    reports: Reports,
+    stopped: StopRequest,
+) -> None:
     """The last words on stderr, and the status."""
+    out = plan.out.shown
     if shown.cut_short:
         terminal.print_note(f"done again in {out}, having been cut short: {shown.cut_short}")
     if shown.in_the_way:
         kept = f"kept in {out}, not written by cxr-infer or changed since"
         print_error(f"{kept}: {shown.in_the_way}; --overwrite replaces them")
-    if summary.pending and not stopped():
+    if (summary.pending or asked.watch) and not stopped():
         print_error(f"stopped, because {out} can take no more; mend that, and the same command does the rest")
     if stopped():
-        print_error("interrupted; the same command does the rest")
+        ended, rest = ("stopped", "goes on") if asked.watch else ("interrupted", "does the rest")
+        print_error(f"{ended}; the same command {rest}")
         raise typer.Exit(stopped.exit_status)
-    if summary.failed or summary.in_the_way or reports.failed:
+    # a share, or what has arrived yet, may be so little that it has no reference
+    some = asked.reference is not None and plan.shard is None and not asked.watch and shown.listed > 0
+    unmeasured = some and not summary.count("psnr")
+    if unmeasured:
+        print_error(f"{asked.reference}: no image could be measured against it; the notes on them say why")
+    if summary.failed or summary.in_the_way or reports.failed or unmeasured:
         raise typer.Exit(SOME_FAILED)

@@ -1,51 +1,119 @@
-"""The options of the commands that denoise, each said once."""
+"""The options of the commands that denoise, each said once, and the panels of the help."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="window, original, new, or the path of an .onnx file.")]
-PrecisionOption = Annotated[
-    str, typer.Option(help="fp32, int8, or auto: int8 where the model has it and this CPU is made for it.")
+BASIC, MEASURE, ADVANCED, MACHINES = "Basic", "Measure", "Advanced", "Many machines"
+
+Precision = Literal["auto", "fp32", "int8"]
+Compress = Literal["keep", "none"]
+Engine = Literal["local", "ray"]
+
+
+def complete_model(incomplete: str) -> Iterator[str]:
+    """What `--model` can go on with: names, folders and .onnx files."""
+    from cxr_infer.model.card import MODEL_NAMES
+
+    yield from (name for name in MODEL_NAMES if name.startswith(incomplete))
+    begun = Path(incomplete)
+    folder, start = (begun, "") if incomplete.endswith("/") else (begun.parent, begun.name)
+    try:
+        found = sorted(path for path in folder.iterdir() if path.name.startswith(start))
+    except OSError:
+        return
+    for path in found:
+        if path.is_dir() and not path.name.startswith("."):
+            yield f"{path}/"
+        elif path.suffix.lower() == ".onnx":
+            yield str(path)
+
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="window, original, new, the folder that cxr-export wrote, or the path of an .onnx file.",
+        autocompletion=complete_model,
+        rich_help_panel=BASIC,
+    ),
 ]
-StrengthOption = Annotated[float, typer.Option(help="0 gives the input back, 1 removes all the mottle found.")]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        help="auto: int8 where the model has it and this CPU is made for it, else fp32.", rich_help_panel=BASIC
+    ),
+]
+StrengthOption = Annotated[
+    float,
+    typer.Option(help="0 gives the input back, 1 removes all the mottle found.", rich_help_panel=BASIC),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace results that exist, and what is in their place.", rich_help_panel=BASIC),
+]
 WindowOption = Annotated[
     int | None,
     typer.Option(
-        help="Side of a window in px, half the overlap beside it at every edge. Default: as large as --memory allows."
+        help="Side of a window in px, half the overlap beside it at every edge. Default: as large as --memory allows.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 OverlapOption = Annotated[
-    int | None, typer.Option(help="Least overlap of neighbouring windows in px. Default: the model's own.")
+    int | None,
+    typer.Option(
+        help="Least overlap of neighbouring windows in px. Default: the model's own.", rich_help_panel=ADVANCED
+    ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(help="Threads to compute with. Default: what affinity and container quota allow.")
+    int | None,
+    typer.Option(
+        help="Threads to compute with. Default: what affinity and container quota allow.", rich_help_panel=ADVANCED
+    ),
 ]
 MemoryOption = Annotated[
-    int, typer.Option(help="MB that the network may take. It decides the size of windows and how many run together.")
+    int,
+    typer.Option(
+        help="MB that the network may take. It decides the size of windows and how many run together.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
-MaxPixelsOption = Annotated[int, typer.Option(help="Most pixels that one image may have; larger ones are refused.")]
+MaxPixelsOption = Annotated[
+    int,
+    typer.Option(help="Most pixels that one image may have; larger ones are refused.", rich_help_panel=ADVANCED),
+]
 WhiteOption = Annotated[
     int | None,
     typer.Option(
-        help="Stored value that means white in 16-bit pictures and references, 4095 for 12-bit data. Default: 65535."
+        help="Stored value that means white in 16-bit pictures and references, 4095 for 12-bit data. Default: 65535.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 InvertOption = Annotated[
     bool,
-    typer.Option("--invert", help="The files are wrong about black and white; results are swapped as they are."),
+    typer.Option(
+        "--invert",
+        help="The files are wrong about black and white; results are swapped as they are.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 CompressOption = Annotated[
-    str, typer.Option(help="keep: DICOM results are compressed without loss as their sources were, RLE or JPEG 2000.")
+    Compress,
+    typer.Option(
+        help="keep: DICOM results are compressed without loss as their sources were, RLE or JPEG 2000.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 DeidentifyOption = Annotated[
-    str, typer.Option(help="Only `no`: a DICOM result carries the patient's data as its source does.")
-]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace results that exist, and what is in their place.")
+    str,
+    typer.Option(
+        help="Only `no`: a DICOM result carries the patient's data as its source does.", rich_help_panel=ADVANCED
+    ),
 ]
 RepairOption = Annotated[
     bool,
@@ -54,35 +122,73 @@ RepairOption = Annotated[
         envvar="CXR_INFER_REPAIR_WRAPPED",
         help="First undo the wrap-around of 8-bit noise: near-black specks in bright areas become white. "
         "Only for images that wrapped.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 SourceArgument = Annotated[
     str,
     typer.Argument(metavar="IN", help="Directory of X-rays, read with its subdirectories, or s3://, gs://, az://."),
 ]
+TargetArgument = Annotated[str | None, typer.Argument(metavar="OUT", help="The same as --out.")]
 OutOption = Annotated[
-    str | None, typer.Option(help="Where results go, in the same tree; a path or URL. Default: IN-denoised.")
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Where results go, in the same tree; a path or URL. Default: IN-denoised.",
+        rich_help_panel=BASIC,
+    ),
 ]
-ReferenceOption = Annotated[Path | None, typer.Option(help="Directory of clean images under the same names.")]
-FollowLinksOption = Annotated[
-    bool, typer.Option("--follow-links", help="Also read files outside IN to which links in it lead.")
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.", rich_help_panel=BASIC)
 ]
-ShardOption = Annotated[
-    str | None, typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.")
-]
-EngineOption = Annotated[str, typer.Option(help="local, or ray: on all machines of a Ray cluster.")]
-AddressOption = Annotated[
-    str | None, typer.Option(help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.")
+ReferenceOption = Annotated[
+    Path | None, typer.Option(help="Directory of clean images under the same names.", rich_help_panel=MEASURE)
 ]
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", help="Write everything to this .json file, or to a .jsonl as it happens."),
+    typer.Option(
+        "--json",
+        help="Write everything to this .json file, or to a .jsonl as it happens.",
+        rich_help_panel=MEASURE,
+    ),
 ]
 ReportOption = Annotated[
     Path | None,
-    typer.Option("--report", help="Write a page of everything, with before and after, to this .html file."),
+    typer.Option(
+        "--report",
+        help="Write a page of everything, with before and after, to this .html file.",
+        rich_help_panel=MEASURE,
+    ),
 ]
 ReportLimitOption = Annotated[
-    int, typer.Option(help="Images that the page shows; of more, half are the worst and half drawn by lot.")
+    int,
+    typer.Option(
+        help="Images that the page shows; of more, half are the worst and half drawn by lot.", rich_help_panel=MEASURE
+    ),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.")]
+WatchOption = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Do not end, but denoise what arrives in IN, once it is complete, until Ctrl-C or SIGTERM.",
+        rich_help_panel=BASIC,
+    ),
+]
+FollowLinksOption = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links", help="Also read files outside IN to which links in it lead.", rich_help_panel=ADVANCED
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.", rich_help_panel=MACHINES),
+]
+EngineOption = Annotated[Engine, typer.Option(help="ray: on all machines of a Ray cluster.", rich_help_panel=MACHINES)]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.", rich_help_panel=MACHINES
+    ),
+]

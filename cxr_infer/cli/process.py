@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TextIO
 
+from cxr_infer.errors import ImageError, UsageError
+
+STDIN, STDOUT = "standard input", "standard output"  # for messages
 SIGNAL_STATUS = 128  # added to a signal's number, it is the exit status: 130 for SIGINT, 143 for SIGTERM
 
 
@@ -87,3 +90,30 @@ def _stream(descriptor: int, former: TextIO | None, *, line_buffering: bool) -> 
     encoding = "utf-8" if former is None else former.encoding
     line_buffering = line_buffering or raw.isatty()
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=line_buffering)
+
+
+def read_stdin(most: int) -> bytes:
+    """What is piped in. Raises UsageError where nothing is, ImageError where it is empty or over `most` bytes."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(f"{STDIN} is a terminal; pipe an image in, as in < in.png")
+    content = sys.stdin.buffer.read(most + 1)
+    if not content:
+        raise ImageError(f"{STDIN}: is empty; pipe an image in, as in < in.png")
+    if len(content) > most:
+        raise ImageError(f"{STDIN}: over {most / 1e6:.0f} MB are too much for one image; see --max-pixels")
+    return content
+
+
+def require_pipe() -> None:
+    """Raises UsageError where stdout is a terminal, which is no place for an image."""
+    if sys.stdout.isatty():
+        raise UsageError(f"{STDOUT} is a terminal; redirect it, as in > out.png, or give OUT a name")
+
+
+def write_stdout(content: bytes) -> None:
+    """Write an image to stdout, where a failure is one: nobody else has it. Raises ImageError."""
+    try:
+        with os.fdopen(os.dup(1), "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise ImageError(f"{STDOUT}: cannot be written: {error.strerror or error}") from error

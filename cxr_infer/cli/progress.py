@@ -7,16 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from cxr_infer.report.results import DONE, FAILED, FINISHED, IGNORED, SKIPPED, FileResult
+from cxr_infer.cli.bars import live_bar
+from cxr_infer.report.results import FAILED, IGNORED, SKIPPED, FileResult
 from cxr_infer.report.terminal import stderr_console
 from cxr_infer.report.text import printable
 from cxr_infer.storage.listing import PACKED
@@ -26,28 +19,22 @@ PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
 
 @contextlib.contextmanager
-def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[FileResult], None]]:
-    """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere."""
+def progress_over(total: int | None, what: str, quiet: bool) -> Iterator[Callable[[FileResult], None]]:
+    """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere.
+
+    total: results that there will be, None where nobody knows; then each has a line of its own.
+    """
     console = stderr_console()
     if quiet:
         yield _Messages(console, quiet).say
     elif console.is_terminal and not console.is_dumb_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[name]}", markup=False),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total, name="")
+        with live_bar(console, counts=True, names=True, transient=True) as bar:
+            task = bar.add_task(what, total=total, text="")
             messages = _Messages(bar.console, quiet)
 
             def advance(result: FileResult) -> None:
                 messages.say(result)
-                bar.update(task, advance=1, name=printable(result.name))
+                bar.update(task, advance=1, text=result.name)
 
             yield advance
             messages.close()
@@ -57,7 +44,7 @@ def progress_over(total: int, what: str, quiet: bool) -> Iterator[Callable[[File
         messages.close()
 
 
-def _plain_progress(console: Console, total: int, messages: _Messages) -> Callable[[FileResult], None]:
+def _plain_progress(console: Console, total: int | None, messages: _Messages) -> Callable[[FileResult], None]:
     count = 0
     last = 0.0
 
@@ -66,9 +53,10 @@ def _plain_progress(console: Console, total: int, messages: _Messages) -> Callab
         count += 1
         messages.say(result)
         now = time.monotonic()
-        if now - last >= PLAIN_INTERVAL or count == total:
+        if total is None or now - last >= PLAIN_INTERVAL or count == total:
             last = now
-            console.print(f"{count}/{total} {printable(result.name)}", markup=False)
+            share = f"{count}" if total is None else f"{count}/{total}"
+            console.print(f"{share} {printable(result.name)}", markup=False)
 
     return advance
 
@@ -79,20 +67,20 @@ class _Messages:
     def __init__(self, console: Console, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
-        self._notes = {""}  # said already, and no message at all
+        self._notes: set[str] = set()  # said already
         self._ignored = 0
         self._packed: list[str] = []
 
     def say(self, result: FileResult) -> None:
-        if result.status in (FAILED, SKIPPED) and result.message != FINISHED:
+        if result.status in (FAILED, SKIPPED) and not result.finished:
             message = result.message if result.name in result.message else f"{result.name}: {result.message}"
             self._print(f"{result.status}: {message}")
         elif result.status == IGNORED:
             self._ignored += 1
             if result.message == PACKED:
                 self._packed.append(result.name)
-        elif result.status == DONE and not self._quiet:
-            new = [note for note in result.message.split("; ") if note not in self._notes]
+        elif not self._quiet:
+            new = [note for note in result.notes if note not in self._notes]
             self._notes.update(new)
             if new:
                 self._print(f"note: {result.name}: {'; '.join(new)} (said once)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +16,13 @@ from cxr_infer.cli.options import (
     InvertOption,
     MaxPixelsOption,
     OverwriteOption,
+    Precision,
     RepairOption,
     ThreadsOption,
     WhiteOption,
+    complete_model,
 )
+from cxr_infer.errors import UsageError
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import MAX_PIXELS, WEB_PORT
 
@@ -25,11 +30,35 @@ from cxr_infer.settings import MAX_PIXELS, WEB_PORT
 @reports_errors
 def models_command(
     verify: Annotated[bool, typer.Option("--verify", help="Check their hashes and run their test tensors.")] = False,
+    path_of: Annotated[
+        str | None,
+        typer.Option(
+            "--path",
+            metavar="MODEL",
+            help="Only print where the .onnx file of this model is.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="Of the file for --path; auto: the one that this CPU would take. Default: fp32."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known of them as JSON.")] = False,
 ) -> None:
     """List the models that are installed."""
-    from cxr_infer.model.installed import installed_models
+    from cxr_infer.model.installed import installed_models, model_path
     from cxr_infer.report import terminal
 
+    if sum((verify, path_of is not None, as_json)) > 1:
+        raise UsageError("--verify, --path and --json are three answers; ask for one")
+    if path_of is not None:
+        chosen = precision or ("auto" if path_of.lower().endswith(".onnx") else "fp32")
+        sys.stdout.write(f"{model_path(path_of, chosen).resolve()}\n")
+        return
+    if as_json:
+        records = [dataclasses.asdict(model) | {"path": str(model.path)} for model in installed_models()]
+        sys.stdout.write(json.dumps(records, indent=1) + "\n")
+        return
     if verify:
         from cxr_infer.model.verify import verify_models
 
@@ -39,21 +68,22 @@ def models_command(
         for problem in problems:
             print_error(problem)
         raise typer.Exit(WRONG_USAGE if problems else 0)
+    models = installed_models()
     rows = [
         [
             m.name,
             m.precision,
-            m.purpose,
             f"{m.bytes / 1e6:.1f} MB",
             m.sha256[:16],
             "yes" if m.intact else "NO: reinstall",
             str(m.path),
         ]
-        for m in installed_models()
+        for m in models
     ]
-    terminal.print_table(
-        "installed models", ("model", "precision", "what it is for", "size", "sha256", "intact", "file"), rows
-    )
+    headings = ("model", "precision", "size", "sha256", "intact", "file")
+    terminal.print_table("installed models", headings, rows, dropped=("size", "sha256"), names=("file",))
+    for name, purpose in {m.name: m.purpose for m in models}.items():
+        terminal.print_line(f"{name}: {purpose}")
 
 
 @reports_errors
@@ -79,7 +109,7 @@ def compare_command(
     )
     for note in dict.fromkeys(notes):  # once, where CLEAN and NOISY are one file
         terminal.print_note(f"note: {note}")
-    rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", f"{row.mse:.5f}"] for row in comparison]
+    rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", terminal.small_figure(row.mse)] for row in comparison]
     terminal.print_table(f"{noisy} against {clean}", ("image", "PSNR dB", "SSIM", "MSE"), rows)
     terminal.print_line(f"the figure is {out}")
 

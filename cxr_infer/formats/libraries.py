@@ -15,36 +15,31 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_infer.errors import ImageError
+from cxr_infer.formats.decoders import OPENCV
+from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.picture import ORIENTATION, Picture, check_size, gray_picture, orientation_of
 from cxr_infer.settings import ReadOptions
 
 
 def opened(
-    plugin: Callable[[io.BytesIO], Any], path: Path, content: bytes, options: ReadOptions, slack: int = 0
+    plugin: Callable[[io.BytesIO], Any], path: Path, content: bytes, options: ReadOptions
 ) -> tuple[Picture, Mapping[Any, Any]]:
-    """The picture, and what else the header says. plugin: Pillow's, which reads that. slack: as `gray_picture` has it.
+    """The picture, and what else the header says. plugin: Pillow's, which reads that and no pixels.
 
-    Raises ImageError, and what Pillow and OpenCV raise.
+    Raises ImageError, and what Pillow and decoders raise.
     """
     header = plugin(io.BytesIO(content))
     check_size(path, header.size, options)
-    if getattr(header, "n_frames", 1) > 1:
-        raise ImageError(f"{path}: has several frames; split it into one file a frame")
     orientation = orientation_of(Image.Image.getexif(header))
-    return gray_picture(path, decode(path, content), orientation, slack), header.info
+    return gray_picture(path, decode(content, header.size), orientation), header.info
 
 
-def decode(path: Path, content: bytes) -> NDArray[Any]:
-    """What OpenCV makes of a file: (H, W) or (H, W, channels), turned by nobody. Raises ImageError where it cannot."""
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        if error.code == cv2.Error.StsNoMem:
-            raise MemoryError from error
-        raise
-    if pixels is None:
-        raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?")
-    return pixels
+def decode(content: bytes, size: tuple[int, int]) -> NDArray[Any]:
+    """What OpenCV makes of a file: (H, W) or (H, W, channels), turned by nobody.
+
+    size: width and height that its header promises. Raises what `decoding.decoded` does.
+    """
+    return decoded(OPENCV, content, size[0] * size[1])
 
 
 def encode(

@@ -106,6 +106,9 @@ class Picture:
             stored = np.where(self.pixels > self.white, self.pixels, stored)
         return replace(self, pixels=stored)
 
+    def with_pixels(self, pixels: NDArray[Any]) -> Picture:
+        return replace(self, pixels=pixels)
+
     def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
         """None: each kind of picture has one way to be written."""
         return ()

@@ -62,12 +62,12 @@ def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
     check_size(path, header.size, options)
     if getattr(header, "n_frames", 1) > 1:
         raise ImageError(f"{path}: has several frames; split it into one file a frame")
-    told_late = any(name in TELLS_ORIENTATION for name in names[first_pixels:])
-    # Pillow's own method for PNG decodes all pixels, to see whether EXIF data come after them
-    told_exif = header.getexif() if told_late else Image.Image.getexif(header)
+    if any(name in TELLS_ORIENTATION for name in names[first_pixels:]):
+        header = PngImagePlugin.PngImageFile(io.BytesIO(_told_first(content, chunks)))
+    told_exif = Image.Image.getexif(header)  # not Pillow's own for PNG, which decodes all pixels to see what follows
     data = {one.name: content[one.start + 8 : one.end - 4] for one in chunks[:first_pixels]}
     key = data.get(b"tRNS") if content[COLOUR_TYPE] in (GRAY, RGB) else None
-    pixels = decode(path, content if key is None else _without(content, chunks, b"tRNS"))
+    pixels = decode(content if key is None else _without(content, chunks, b"tRNS"), header.size)
     if key is not None and _is_used(pixels, key, content[BIT_DEPTH]):
         raise ImageError(f"{path}: {TRANSPARENT}")
     told = b"".join(
@@ -90,6 +90,13 @@ def _chunks(path: Path, content: bytes) -> list[Chunk]:
         if found[-1].end > len(content):
             raise ImageError(f"{path}: ends within a chunk; is it incomplete?")
     return found[1:]
+
+
+def _told_first(content: bytes, chunks: list[Chunk]) -> bytes:
+    """A PNG with what tells its orientation in front of its pixels."""
+    told = [one for one in chunks if one.name in TELLS_ORIENTATION]
+    header, *rest = [one for one in chunks if one not in told]
+    return content[: len(PNG_MAGIC)] + b"".join(content[one.start : one.end] for one in (header, *told, *rest))
 
 
 def _without(content: bytes, chunks: list[Chunk], name: bytes) -> bytes:

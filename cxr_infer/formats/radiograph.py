@@ -81,6 +81,9 @@ class Radiograph(Protocol):
     def restored(self, denoised: FloatImage) -> Radiograph:
         """The same file with other pixels. denoised: as `unit` gives them; equal ones give equal stored values."""
 
+    def with_pixels(self, pixels: NDArray[Any]) -> Radiograph:
+        """The same file with other stored values, (H, W) and of the same type."""
+
     def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
         """What a user should know about how `encode` writes it with these settings, likewise."""
 

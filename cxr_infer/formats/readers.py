@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content, write_bytes
+from cxr_infer.formats.decoders import reason
+from cxr_infer.formats.decoding import in_a_process_of_their_own
+from cxr_infer.formats.foreign import CONVERT, Foreign, foreign_kind
 from cxr_infer.formats.pgm import relative
 from cxr_infer.formats.picture import Picture
 from cxr_infer.formats.radiograph import Radiograph
@@ -28,11 +30,16 @@ DISPLAY_LOST = "its gamma or colour profile does not go along; a viewer may show
 
 
 def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Path) -> Radiograph:
-    """Decode the content of an X-ray file of any format.
+    """Decode the content of an X-ray file of any format, which may come from anybody.
 
     path: for messages. options: how it is read. target: where its result goes; its name decides what format a picture
     becomes; DICOM stays DICOM, and a picture a picture. Raises ImageError.
     """
+    with in_a_process_of_their_own():
+        return _read(path, content, options, target)
+
+
+def _read(path: Path, content: bytes, options: ReadOptions, target: Path) -> Radiograph:
     found, meant, wanted = format_of(content[:SIGNATURE_LENGTH]), format_named(path.suffix), format_named(target.suffix)
     if isinstance(found, MedicalFormat):
         if isinstance(wanted, PictureFormat) and target.suffix != path.suffix:
@@ -40,10 +47,31 @@ def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Pa
             raise ImageError(f"{path}: {kind}, whose result is one too; it cannot be named {target.name}")
         return found.read(path, content, options)
     if isinstance(meant, MedicalFormat):
-        raise ImageError(f"{path}: {meant.unlike}")
+        raise ImageError(f"{path}: {_instead_of(meant, found, content[:SIGNATURE_LENGTH])}")
     if isinstance(wanted, MedicalFormat):
         raise ImageError(f"{path}: a picture, whose result is one too; it cannot be named {target.name}")
     return read_picture(path, content, options, target.suffix)
+
+
+def _instead_of(meant: MedicalFormat, found: PictureFormat | None, head: bytes) -> str:
+    """What a file is that is meant as another by its name, and what to do."""
+    if found is not None:
+        return f"is a {found.name} by its content, not {meant.name}; give it the name of one"
+    kind = foreign_kind(head)
+    return meant.unlike if kind is None else f"is {kind.name} by its content, not {meant.name}; {kind.way_out}"
+
+
+def read_result(source: Radiograph, path: Path, content: bytes, options: ReadOptions) -> Radiograph:
+    """What a file became: itself with the pixels of its result, for which nothing else of that is needed.
+
+    source: the original. path: of the result, whose content `source.restored(...).encode` made. options: as the
+    original was read. Raises ImageError.
+    """
+    found = format_of(content[:SIGNATURE_LENGTH])
+    with in_a_process_of_their_own():
+        if isinstance(found, MedicalFormat):
+            return source.with_pixels(found.read_pixels(path, content, options))
+        return source.with_pixels(read_picture(path, content, options, path.suffix).pixels)
 
 
 def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) -> Picture:
@@ -55,18 +83,17 @@ def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) 
     found = format_of(content[:SIGNATURE_LENGTH])
     if not isinstance(found, PictureFormat):
         other = relative(content)
-        what = f"a {other} file, not" if other else "not an image of"
-        raise ImageError(f"{path}: {what} a kind that is read here, whatever its name says; convert it to PNG")
+        kind = Foreign(f"a {other} file") if other else foreign_kind(content[:SIGNATURE_LENGTH])
+        what, way_out = (f"{kind.name}, not", kind.way_out) if kind else ("not an image of", CONVERT)
+        raise ImageError(f"{path}: {what} a kind that is read here, whatever its name says; {way_out}")
     try:
         picture = found.open(path, content, options)
     except (ImageError, MemoryError):
         raise
-    except Image.DecompressionBombError as error:  # of WebP, which Pillow begins to decode as it reads the header
-        raise ImageError(f"{path}: its pixels are more than the Pillow library takes; convert it to PNG") from error
     except struct.error as error:  # by a header that ends in the middle of a number
         raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?") from error
     except Exception as error:  # Pillow and OpenCV raise a dozen unrelated types on damaged files
-        raise ImageError(f"{path}: cannot be decoded ({_reason(error)}); is it damaged or incomplete?") from error
+        raise ImageError(f"{path}: cannot be decoded ({reason(error)}); is it damaged or incomplete?") from error
     return _with_options(picture, _written_as(format_named(suffix)) or _written_as(found) or PNG, options)
 
 
@@ -99,11 +126,6 @@ def _eight_bit(picture: Picture) -> NDArray[np.uint8]:
     if picture.bits == 8:
         return np.asarray(picture.pixels)
     return np.asarray(picture.pixels >> max(0, int(picture.pixels.max()).bit_length() - 8), np.uint8)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a library says, short."""
-    return " ".join(str(getattr(error, "err", "") or error).split())[:120] or type(error).__name__
 
 
 def most_bytes(options: ReadOptions) -> int:

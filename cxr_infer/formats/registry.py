@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from cxr_infer.formats import png, webp
 from cxr_infer.formats.bmp import encode_bmp, is_bmp, open_bmp
-from cxr_infer.formats.dicom.optional import read_dicom
+from cxr_infer.formats.dicom.optional import read_dicom, read_dicom_pixels
 from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.formats.jpeg import JPEG_MAGIC, encode_jpeg, open_jpeg
 from cxr_infer.formats.pgm import encode_pgm, is_pgm, open_pgm
@@ -29,9 +32,11 @@ SIGNATURE_LENGTH = DICOM_HEAD  # bytes by which the format of a file is known
 class Format:
     """A kind of X-ray file.
 
-    suffixes: of names by which a file is meant as one. begins: whether its first SIGNATURE_LENGTH bytes say that it is.
+    name: for messages. suffixes: of names by which a file is meant as one. begins: whether its first SIGNATURE_LENGTH
+    bytes say that it is.
     """
 
+    name: str
     suffixes: tuple[str, ...]
     begins: Callable[[bytes], bool]
 
@@ -40,12 +45,13 @@ class Format:
 class MedicalFormat(Format):
     """One whose results are of the same format and keep the names of their sources, whatever these look like.
 
-    name: for messages. read: path, for messages, whole content and options -> what encodes itself. unlike: what is said
-    of a file that is meant as one by its name and is none. index: name of files that look like it and hold no image.
+    read: path, for messages, whole content and options -> what encodes itself. read_pixels: likewise -> (H, W) stored
+    values alone, be it the file of a result or not. unlike: what is said of a file that is meant as one by its name and
+    is none. index: name of files that look like it and hold no image.
     """
 
-    name: str
     read: Callable[[Path, bytes, ReadOptions], Radiograph]
+    read_pixels: Callable[[Path, bytes, ReadOptions], NDArray[Any]]
     unlike: str
     index: str
 
@@ -69,14 +75,16 @@ class PictureFormat(Format):
 
 
 DICOM = MedicalFormat(
+    name="DICOM",
     suffixes=(".dcm", ".dicom", ".ima"),
     begins=is_dicom,
-    name="DICOM",
     read=read_dicom,
+    read_pixels=read_dicom_pixels,
     unlike="no DICOM file, lacking DICM after its first 128 bytes; is it damaged?",
     index="DICOMDIR",  # of a medium (PS3.10, section 8)
 )
 PNG = PictureFormat(
+    name="PNG",
     suffixes=(".png",),
     begins=lambda head: head.startswith(png.PNG_MAGIC),
     open=png.open_png,
@@ -84,6 +92,7 @@ PNG = PictureFormat(
     carries=png.carried,
 )
 JPEG = PictureFormat(
+    name="JPEG",
     suffixes=(".jpg", ".jpeg", ".jpe", ".jif", ".jfif"),
     begins=lambda head: head.startswith(JPEG_MAGIC),
     open=open_jpeg,
@@ -91,16 +100,22 @@ JPEG = PictureFormat(
     lossy=True,
 )
 TIFF = PictureFormat(
+    name="TIFF",
     suffixes=(".tif", ".tiff", ".btf"),
     begins=lambda head: head.startswith(TIFF_MAGICS),
     open=open_tiff,
     encode=tiff.encode_tiff,
     carries=tiff.carried,
 )
-BMP = PictureFormat(suffixes=(".bmp", ".dib"), begins=is_bmp, open=open_bmp, encode=encode_bmp)
-PGM = PictureFormat(suffixes=(".pgm", ".pnm"), begins=is_pgm, open=open_pgm, encode=encode_pgm)
+BMP = PictureFormat(name="BMP", suffixes=(".bmp", ".dib"), begins=is_bmp, open=open_bmp, encode=encode_bmp)
+PGM = PictureFormat(name="PGM", suffixes=(".pgm", ".pnm"), begins=is_pgm, open=open_pgm, encode=encode_pgm)
 WEBP = PictureFormat(
-    suffixes=(".webp",), begins=webp.is_webp, open=webp.open_webp, encode=webp.encode_webp, carries=webp.carried
+    name="WebP",
+    suffixes=(".webp",),
+    begins=webp.is_webp,
+    open=webp.open_webp,
+    encode=webp.encode_webp,
+    carries=webp.carried,
 )
 
 MEDICAL_FORMATS = (DICOM,)

@@ -1,4 +1,4 @@
-"""WebP: read of either kind, written without loss."""
+"""WebP: what its chunks say, before OpenCV decodes its pixels of either kind; written without loss."""
 
 from __future__ import annotations
 
@@ -8,36 +8,61 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import WebPImagePlugin
+from PIL import Image
 
-from cxr_infer.formats.libraries import encode, exif, opened, refuse_16_bits
-from cxr_infer.formats.picture import UPRIGHT, Display, Picture
+from cxr_infer.errors import ImageError
+from cxr_infer.formats.libraries import decode, encode, exif, refuse_16_bits
+from cxr_infer.formats.picture import UPRIGHT, Display, Picture, check_size, gray_picture, orientation_of
 from cxr_infer.settings import ReadOptions
 
-LOSSY = b"VP8 "  # the chunk of pixels that lost something
+HEAD = 12  # bytes: RIFF, the length of what follows it, WEBP
+LOSSY, LOSSLESS, EXTENDED, FRAME = b"VP8 ", b"VP8L", b"VP8X", b"ANMF"  # names of chunks
 SLACK = 1  # levels: of Y'CbCr without colour, libwebp makes a green that is one apart
 OPTIONS = (cv2.IMWRITE_WEBP_QUALITY, 101)  # above 100 is lossless
 
 
 def is_webp(head: bytes) -> bool:
-    return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+    return head.startswith(b"RIFF") and head[8:HEAD] == b"WEBP"
 
 
 def open_webp(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Raises ImageError, and what Pillow and OpenCV raise."""
-    picture, info = opened(WebPImagePlugin.WebPImageFile, path, content, options, SLACK if _is_lossy(content) else 0)
-    return replace(picture, display=Display(info.get("icc_profile") or b""))
+    """Still pictures. Raises ImageError, and what decoders raise."""
+    chunks = _chunks(path, content)
+    names = [name for name, _ in chunks]
+    first = dict(reversed(chunks))
+    size = _size(first)
+    check_size(path, size, options)
+    if names.count(FRAME) > 1:
+        raise ImageError(f"{path}: has several frames; split it into one file a frame")
+    told = Image.Exif()
+    told.load(first.get(b"EXIF", b""))
+    picture = gray_picture(path, decode(content, size), orientation_of(told), SLACK if LOSSY in names else 0)
+    return replace(picture, display=Display(first.get(b"ICCP", b"")))
 
 
-def _is_lossy(content: bytes) -> bool:
-    """Whether one of its chunks is of the lossy kind (RFC 9649)."""
-    at = 12
-    while at + 8 <= len(content):
+def _chunks(path: Path, content: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and data of all that the file's length covers (RFC 9649)."""
+    end = 8 + int(struct.unpack_from("<I", content, 4)[0])
+    found, at = [], HEAD
+    while at + 8 <= end:
         name, length = struct.unpack_from("<4sI", content, at)
-        if name == LOSSY:
-            return True
+        found.append((name, content[at + 8 : at + 8 + length]))
         at += 8 + length + length % 2
-    return False
+        if at - length % 2 > len(content):
+            raise ImageError(f"{path}: ends within a chunk; is it incomplete?")
+    return found
+
+
+def _size(first: dict[bytes, bytes]) -> tuple[int, int]:
+    """Width and height: of the canvas, or of the one picture. Raises struct.error where nothing says them."""
+    if EXTENDED in first:
+        low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", first[EXTENDED], 4)
+        return 1 + (low_width | high_width << 16), 1 + (low_height | high_height << 16)
+    if LOSSLESS in first:
+        (bits,) = struct.unpack_from("<I", first[LOSSLESS], 1)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", first.get(LOSSY, b""), 6)
+    return width & 0x3FFF, height & 0x3FFF
 
 
 def carried(display: Display) -> Display:

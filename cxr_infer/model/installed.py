@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from cxr_infer.errors import ModelError, UsageError
@@ -21,10 +22,13 @@ from cxr_infer.model.hardware import multiplies_int8_fast
 
 AUTO = "auto"
 CHOICES = (AUTO, FP32, INT8)
+CHECKPOINT_SUFFIX = ".safetensors"
+CHECKPOINT = f"checkpoint{CHECKPOINT_SUFFIX}"  # what training leaves in a model's folder
+MOST_NAMED = 3  # files in a message
 
 
 def model_path(name: str | Path, precision: str = AUTO) -> Path:
-    """The ONNX file of a shipped model, or the given path.
+    """The ONNX file of a shipped model, of a folder that cxr-export wrote, or the given path.
 
     precision: `fp32`, `int8`, or `auto` for int8 where the model has it and this CPU is made for it.
     Raises UsageError or ModelError where there is none.
@@ -32,10 +36,12 @@ def model_path(name: str | Path, precision: str = AUTO) -> Path:
     if precision not in CHOICES:
         raise UsageError(f"unknown precision {precision!r}; use {', '.join(CHOICES)}")
     if str(name) in MODEL_NAMES:
-        return _shipped(str(name), precision)
+        return _of_folder(weights_directory() / name, precision, f"reinstall cxr-infer or run cxr-export {name}")
     path = Path(name)
+    if path.is_dir():
+        return _of_folder(path, precision)
     if path.suffix.lower() != ".onnx":
-        raise UsageError(f"unknown model {str(name)!r}; use {', '.join(MODEL_NAMES)} or the path of an .onnx file")
+        raise UsageError(_no_model(str(name), path))
     if not path.exists():  # what there is else than a file is said when it is read
         raise ModelError(f"{path}: no such model file; check the path")
     if precision != AUTO:
@@ -43,18 +49,42 @@ def model_path(name: str | Path, precision: str = AUTO) -> Path:
     return path
 
 
-def _shipped(name: str, precision: str) -> Path:
-    folder = weights_directory() / name
-    if precision != FP32:
-        path = folder / onnx_file(INT8)
-        if path.is_file() and (precision == INT8 or multiplies_int8_fast()):
-            return path
-        if precision == INT8:
-            raise UsageError(f"model {name} has no int8 file; use --precision fp32")
-    path = folder / onnx_file(FP32)
-    if not path.is_file():
-        raise ModelError(f"{path}: the model is not installed; reinstall cxr-infer or run cxr-export {name}")
-    return path
+def _of_folder(folder: Path, precision: str, way_out: str | None = None) -> Path:
+    """The file of that precision in a model's folder, as cxr-export writes it. way_out: where there is none."""
+    plain, small = (folder / onnx_file(kind) for kind in (FP32, INT8))
+    chosen = small if precision == INT8 or (precision == AUTO and multiplies_int8_fast()) else plain
+    if precision == AUTO and not chosen.is_file():
+        chosen = small if chosen is plain else plain
+    if chosen.is_file():
+        return chosen
+    if precision == INT8 and plain.is_file():
+        raise UsageError(f"model {folder.resolve().name} has no int8 file; use --precision fp32")
+    raise ModelError(f"{chosen}: no such model file; {way_out or _way_out_of(folder)}")
+
+
+def _way_out_of(folder: Path) -> str:
+    """What to do about a folder of the user's without a model file."""
+    exported = sorted(path.parent for path in folder.glob(f"*/{onnx_file(FP32)}"))
+    others = exported or sorted(folder.glob("*.onnx"))
+    if others:
+        return f"give --model {' or '.join(map(str, others[:MOST_NAMED]))}"
+    if (folder / CHECKPOINT).is_file():
+        place = folder.resolve()
+        return f"export its checkpoint first: cxr-export {place.name} --weights {place.parent}"
+    return "give --model a folder that cxr-export wrote, or an .onnx file"
+
+
+def _no_model(name: str, path: Path) -> str:
+    """The message for what is neither the name of a model, a folder, nor called an .onnx file."""
+    if path.suffix == CHECKPOINT_SUFFIX:
+        return f"{path}: is a checkpoint of the training; export it with cxr-export and give its model.onnx"
+    if path.exists():
+        return (
+            f"{path}: is no .onnx file by its name; give {', '.join(MODEL_NAMES)}, a model's folder or its .onnx file"
+        )
+    like = get_close_matches(name.lower(), MODEL_NAMES, 1)
+    meant = f"is {like[0]} meant? Use" if like else "use"
+    return f"unknown model {name!r}; {meant} {', '.join(MODEL_NAMES)}, a model's folder or the path of an .onnx file"
 
 
 @dataclass(frozen=True)

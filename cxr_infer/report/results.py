@@ -12,12 +12,14 @@ DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 IGNORED = "ignored"  # no X-ray
 PENDING = "pending"  # not begun when the run was stopped
 
-FINISHED = "finished in an earlier run; --overwrite does it again"  # the one reason to be skipped that needs no word
+FINISHED = "finished in an earlier run; --overwrite does it again"  # what follows it is about its figures
 
 IN_THE_WAY = "a file is there that cxr-infer did not write, or that was changed since; --overwrite replaces it"
 CUT_SHORT = "done again, as the result of an earlier run had been cut short"
 
-MOTTLE_FIGURES, QUALITY_FIGURES = ("mottle_before", "mottle_after"), ("mse", "psnr", "ssim")  # of which there are means
+# of which there are means
+MOTTLE_FIGURES, QUALITY_FIGURES = ("mottle_before", "mottle_after"), ("mse", "psnr", "ssim")
+SPEED_FIGURES = ("milliseconds", "megapixels_per_second")
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,20 @@ class FileResult:
         return self.status == SKIPPED and self.message == IN_THE_WAY
 
     @property
+    def finished(self) -> bool:
+        """Whether it was skipped for having its result since an earlier run."""
+        return self.status == SKIPPED and self.message.startswith(FINISHED)
+
+    @property
     def is_result(self) -> bool:
         """Whether it was skipped for being a result already."""
-        return self.status == SKIPPED and self.message not in (FINISHED, IN_THE_WAY)
+        return self.status == SKIPPED and not (self.finished or self.in_the_way)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know about the result that it has, be it from an earlier run."""
+        said = self.message.removeprefix(FINISHED) if self.finished else self.message if self.status == DONE else ""
+        return [note for note in said.split("; ") if note]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -106,6 +119,8 @@ class FileResult:
 class Summary:
     """Totals and means over the results of a run, added up as they come; memory does not grow with the files.
 
+    Results of an earlier run that were measured again are in the means, but not in the totals of this run's work.
+
     Attributes:
         done: Number of files that were denoised.
         failed: Number that could not be.
@@ -114,7 +129,7 @@ class Summary:
         pending: Number not begun when the run was stopped.
         megapixels: Of all images denoised.
         seconds: From the first file to the last; files are read and written side by side.
-        megapixels_per_second: `megapixels` over `seconds`.
+        megapixels_per_second: `megapixels` over `seconds`, no mean of the files' rates; None where none was denoised.
         means: Of `mottle_before`, `mottle_after`, `mse`, `psnr` and `ssim`, each over the files that have it; of
             mottle, over those that are not `unsure`.
     """
@@ -136,9 +151,9 @@ class Summary:
         self.in_the_way += result.in_the_way
         self.results_themselves += result.is_result
         self.seconds = time.perf_counter() - self.started
-        if result.width is not None and result.height is not None:
+        if result.status == DONE and result.width is not None and result.height is not None:
             self.megapixels += result.width * result.height / 1e6
-        for name in MOTTLE_FIGURES + QUALITY_FIGURES:
+        for name in MOTTLE_FIGURES + QUALITY_FIGURES + SPEED_FIGURES:
             value = getattr(result, name)
             if value is not None and not (result.unsure and name in MOTTLE_FIGURES):
                 total = self.sums.setdefault(name, [0.0, 0])
@@ -150,9 +165,15 @@ class Summary:
         total = self.sums.get(name)
         return total[0] / total[1] if total else None
 
+    def count(self, name: str) -> int:
+        """How many files such a mean is of."""
+        total = self.sums.get(name)
+        return int(total[1]) if total else 0
+
     @property
     def megapixels_per_second(self) -> float | None:
-        return self.megapixels / self.seconds if self.seconds else None
+        """Of the whole run, whose images are read, denoised and written side by side; no mean of theirs."""
+        return self.megapixels / self.seconds if self.done and self.seconds else None
 
     def to_dict(self) -> dict[str, Any]:
         means = {name: self.mean(name) for name in MOTTLE_FIGURES + QUALITY_FIGURES}

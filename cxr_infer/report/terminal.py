@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.console import Console, ConsoleDimensions
 
 from cxr_infer.imaging.mottle import CORRELATED
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.noise_words import photons
 from cxr_infer.report.results import CUT_SHORT, DONE, FileResult, Summary
+from cxr_infer.report.table import Column, print_columns
 from cxr_infer.report.text import printable
 
 if TYPE_CHECKING:
@@ -23,21 +23,42 @@ if TYPE_CHECKING:
 
 FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
-WIDE_TABLE = 100  # columns in which figures of noise and of quality fit side by side
-NARROW_TABLE = 76  # columns below which figures that others imply are left out, so that none is cut
 NAMED = 10  # files in one line at the end
-PLAIN_WIDTH = 140  # columns where stdout is no terminal, so that nothing is cut
+PLAIN_WIDTH = 140  # columns of prose where stdout is no terminal
+MOTTLE_NOTE = "mottle: estimated standard deviation before and after, gray levels of 0..255"
+PHOTONS_NOTE = "photons: at white, to two digits; corr: how neighbouring pixels correlate"
+# where a mean is not of all files
+SURE_NOTE = "mean mottle: of the {} files where it is sure"
+QUALITY_NOTE = "mean PSNR, SSIM and MSE: of the {} files that were measured against a reference"
+SPEED_NOTE = "mean ms and MP/s: of the {} files denoised in this run"
 
 
 def stdout_console() -> Console:
-    console = Console(highlight=False, force_terminal=_is_terminal(sys.stdout))
+    console = _Console(highlight=False, force_terminal=_is_terminal(sys.stdout))
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
 
 
 def stderr_console() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True, force_terminal=_is_terminal(sys.stderr))
+    return _Console(stderr=True, highlight=False, soft_wrap=True, force_terminal=_is_terminal(sys.stderr))
+
+
+class _Console(Console):
+    """One that asks its own stream for its size, whatever stdin and the others are: any may lead elsewhere."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        if self._width is None and self.is_terminal and not self.is_dumb_terminal:
+            with contextlib.suppress(OSError, ValueError):
+                found = os.get_terminal_size(self.file.fileno())
+                if found.columns:
+                    return ConsoleDimensions(found.columns, found.lines)
+        return super().size
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
 
 
 def _is_terminal(stream: TextIO) -> bool | None:
@@ -47,6 +68,14 @@ def _is_terminal(stream: TextIO) -> bool | None:
 
 def figure(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:.{digits}f}"  # noqa: RUF001  an en dash marks "no figure"
+
+
+def small_figure(value: float | None) -> str:
+    """Two digits, whatever the power of ten: 3.2e-4."""
+    if not value:
+        return figure(value, 0)
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 class Named:
@@ -70,12 +99,15 @@ class Named:
 
 
 class ShownResults:
-    """The results that the table shows: all of a short run, the worst of a long one. Never more than a screenful."""
+    """The results that the table shows: all of a short run, the worst of a long one. Never more than a screenful.
+
+    Those of an earlier run are among them.
+    """
 
     def __init__(self) -> None:
         self.in_the_way = Named()
         self.cut_short = Named()
-        self.done = 0
+        self.listed = 0
         self.first: list[FileResult] = []
         self._lowest_psnr: list[FileResult] = []
         self._most_mottle: list[FileResult] = []
@@ -83,11 +115,11 @@ class ShownResults:
     def add(self, result: FileResult) -> None:
         if result.in_the_way:
             self.in_the_way.add(result.name)
-        if result.status != DONE:
+        if result.status != DONE and not result.finished:
             return
         if CUT_SHORT in result.message:
             self.cut_short.add(result.name)
-        self.done += 1
+        self.listed += 1
         if len(self.first) < FULL_TABLE:
             self.first.append(result)
         self._most_mottle = sorted([*self._most_mottle, result], key=lambda r: -(r.mottle_after or 0.0))[:WORST]
@@ -100,19 +132,20 @@ class ShownResults:
         return self._lowest_psnr or self._most_mottle
 
 
-def print_results(results: ShownResults, summary: Summary, title: str) -> None:
-    """The metrics table: every file of a short run, the worst of a long one, then totals and means."""
+def print_results(results: ShownResults, summary: Summary, title: str, *, rate: bool = True) -> None:
+    """The metrics table: every file of a short run, the worst of a long one, and means; totals are below it.
+
+    rate: whether the time of the run says anything, as it does not where it waited for files.
+    """
     console = stdout_console()
-    if results.done:
-        worst_only = results.done > FULL_TABLE
+    if results.listed:
+        worst_only = results.listed > FULL_TABLE
         shown = results.worst if worst_only else results.first
-        columns = _columns(summary.mean("psnr") is not None, console.width)
-        table = _results_table(f"{title}, the {len(shown)} worst of {results.done}" if worst_only else title, columns)
-        for result in shown:
-            table.add_row(*(column.of_file(result) for column in columns))
-        table.add_section()
-        table.add_row(*(column.of_all(summary) for column in columns), style="bold")
-        console.print(table)
+        heading = f"{title}, the {len(shown)} worst of {results.listed}" if worst_only else title
+        print_columns(console, heading, _columns(shown, summary, results.listed), about_all=1)
+    if summary.done and rate:
+        speed = figure(summary.megapixels_per_second, 2)
+        console.print(f"in all: {summary.megapixels:.2f} MP in {summary.seconds:.2f} s, {speed} MP/s")
     counts = (
         (summary.done, "denoised"),
         (summary.failed, "failed"),
@@ -125,70 +158,76 @@ def print_results(results: ShownResults, summary: Summary, title: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Column:
-    """One column of the metrics table: its heading, a file's figure, and that of the whole run."""
+class _Figure:
+    """A figure of each file, and its mean over all that have it, if that means anything.
+
+    rank: see `Column`. note: a line below the table. counted: the field of `FileResult` by which it is known how many
+    have it. some: the note where those are not all.
+    """
 
     heading: str
     of_file: Callable[[FileResult], str]
-    of_all: Callable[[Summary], str]
+    mean: Callable[[Summary], str] = lambda run: ""
+    rank: int = 0
+    note: str = ""
+    counted: str = ""
+    some: str = ""
+
+    def column(self, files: Sequence[FileResult], summary: Summary, listed: int) -> Column:
+        count = summary.count(self.counted)
+        note = self.some.format(count) if 0 < count < listed else ""
+        notes = tuple(filter(None, (self.note, note)))
+        return Column(self.heading, [*map(self.of_file, files), self.mean(summary)], self.rank, notes=notes)
 
 
-def _columns(with_reference: bool, width: int) -> list[_Column]:
-    """What fits on a terminal that is `width` columns wide; --json has it all."""
-    narrow = width < NARROW_TABLE
-    photons_at_white = [_Column("photons", photons_words, lambda _: "")]
-    quality = [
-        _Column("PSNR dB", lambda file: figure(file.psnr, 2), lambda run: figure(run.mean("psnr"), 2)),
-        _Column("SSIM", lambda file: figure(file.ssim, 4), lambda run: figure(run.mean("ssim"), 4)),
-        *([] if narrow else [_Column("MSE", lambda file: figure(file.mse, 5), lambda run: figure(run.mean("mse"), 5))]),
-    ]
-    speed = [
-        _Column("ms", lambda file: figure(file.milliseconds, 0), lambda run: figure(_milliseconds(run), 0)),
-        _Column(
-            "MP/s",
-            lambda file: figure(file.megapixels_per_second, 2),
-            lambda run: figure(run.megapixels_per_second, 2),
-        ),
-    ]
-    return [
-        _Column("file", lambda file: escape(printable(file.name)), lambda run: f"mean of {run.done}"),
-        _Column(
-            "size", lambda file: f"{file.width}x{file.height} {file.bits} bit", lambda run: f"{run.megapixels:.2f} MP"
-        ),
-        _Column(
-            "mottle",
-            mottle_words,
-            lambda run: f"{figure(run.mean('mottle_before'))} → {figure(run.mean('mottle_after'))}",
-        ),
-        *(photons_at_white if not with_reference or width >= WIDE_TABLE else []),
-        *(quality if with_reference else []),
-        *([] if narrow else speed),
-    ]
-
-
-def _milliseconds(run: Summary) -> float | None:
-    return 1e3 * run.seconds / run.done if run.done else None
-
-
-def _results_table(title: str, columns: Sequence[_Column]) -> Table:
-    table = Table(title=escape(printable(title)), title_justify="left")
-    for column in columns:
-        words = column in columns[:2]  # the name and the size, which are wrapped; figures stay whole
-        table.add_column(
-            column.heading, justify="left" if column is columns[0] else "right", overflow="fold", no_wrap=not words
-        )
-    table.caption = "mottle: estimated standard deviation before and after, gray levels of 0..255" + (
-        "\nphotons: at white, to two digits; corr: how neighbouring pixels correlate"
-        if any(column.of_file is photons_words for column in columns)
-        else ""
+def _measured(
+    heading: str, name: str, shown: Callable[[float | None], str], rank: int = 0, some: str = QUALITY_NOTE
+) -> _Figure:
+    """A figure that is a field of `FileResult`."""
+    return _Figure(
+        heading,
+        lambda file: shown(getattr(file, name)),
+        lambda run: shown(run.mean(name)),
+        rank,
+        counted=name,
+        some=some,
     )
-    table.caption_justify = "left"
-    return table
+
+
+def _columns(files: Sequence[FileResult], summary: Summary, listed: int) -> list[Column]:
+    """The metrics table: a row for each file, and one for the means of all that are listed in this run."""
+    noise = (
+        _Figure("size", size_words, rank=4),
+        _Figure("mottle", mottle_words, mean_mottle, note=MOTTLE_NOTE, counted="mottle_before", some=SURE_NOTE),
+        _Figure("photons", photons_words, rank=3, note=PHOTONS_NOTE),
+    )
+    quality = (
+        _measured("PSNR dB", "psnr", lambda value: figure(value, 2)),
+        _measured("SSIM", "ssim", lambda value: figure(value, 4), rank=1),
+        _measured("MSE", "mse", small_figure, rank=2),
+    )
+    speed = (
+        _measured("ms", "milliseconds", lambda value: figure(value, 0), 5, SPEED_NOTE),
+        _measured("MP/s", "megapixels_per_second", lambda value: figure(value, 2), 6, SPEED_NOTE),
+    )
+    names = Column("file", [*(file.name for file in files), f"mean of {listed}"], name=True)
+    shown = (*noise, *(quality if summary.count("psnr") else ()), *speed)
+    return [names, *(one.column(files, summary, listed) for one in shown)]
+
+
+def size_words(result: FileResult) -> str:
+    return figure(None) if result.width is None else f"{result.width}x{result.height} {result.bits} bit"
+
+
+def mean_mottle(run: Summary) -> str:
+    return f"{figure(run.mean('mottle_before'))} → {figure(run.mean('mottle_after'))}"
 
 
 def mottle_words(result: FileResult) -> str:
     """Before and after, or what is known where these say little."""
     before = figure(result.mottle_before)
+    if result.mottle_before is None:
+        return before
     if result.unsure:
         return f"about {before}"
     return f"{before} stays" if result.mottle_left else f"{before} → {figure(result.mottle_after)}"
@@ -203,14 +242,29 @@ def photons_words(result: FileResult) -> str:
     return photons(result.photons_at_white) or figure(None)
 
 
-def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table on stdout; the first column is text, the others too."""
-    table = Table(title=escape(printable(title)), title_justify="left")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
-    stdout_console().print(table)
+def print_table(
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    dropped: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> None:
+    """A plain table of texts on stdout.
+
+    dropped: headings of what is left out where there is no room, in this order. names: of what is shortened.
+    """
+    columns = [
+        Column(
+            heading,
+            [row[index] for row in rows],
+            rank=len(dropped) - dropped.index(heading) if heading in dropped else 0,
+            name=heading in names,
+            left=True,
+        )
+        for index, heading in enumerate(headings)
+    ]
+    print_columns(stdout_console(), title, columns)
 
 
 def print_verified(found: Sequence[Verified]) -> None:
@@ -226,7 +280,12 @@ def print_verified(found: Sequence[Verified]) -> None:
         for one in found
     ]
     headings = ("model", "precision", "sha256", "test tensors", "whole image", "at most", "good")
-    print_table("installed models: largest difference from the expected output, pixels in [0, 1]", headings, rows)
+    print_table(
+        "installed models: largest difference from the expected output, pixels in [0, 1]",
+        headings,
+        rows,
+        dropped=("at most", "sha256", "whole image", "test tensors"),
+    )
 
 
 def print_note(text: str) -> None:

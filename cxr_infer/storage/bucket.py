@@ -248,6 +248,9 @@ class BucketOutput:
             del self._known[name]
         return made
 
+    def read(self, target: Path, most: int) -> bytes:
+        return self._bucket.read(target.as_posix(), most)
+
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
         """The record still tells of what is there, until the new result has taken its place."""
         before = self._known.pop(name, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_infer.errors import ImageError, UsageError
-from cxr_infer.files import open_plain, read_content
+from cxr_infer.files import open_plain, read_content, require_directory
 from cxr_infer.folder import not_plain
 from cxr_infer.formats.registry import SIGNATURE_LENGTH, is_xray
 from cxr_infer.storage.directory_output import OutputDirectory
@@ -41,8 +41,7 @@ class Directory:
         return self.root / name
 
     def list_into(self, listing: Listing) -> None:
-        if not self.root.is_dir():
-            raise UsageError(f"{self.root}: not a directory; for one image use `cxr-infer file IN OUT`")
+        require_directory(self.root, "for one image use `cxr-infer file`")
         _list_tree(self.root, self.place, self.follow_links, listing)
 
     def read(self, name: str, most: int) -> bytes:

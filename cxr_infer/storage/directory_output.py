@@ -67,6 +67,10 @@ class OutputDirectory:
                 raise UsageError(str(error)) from error
             if not isinstance(error, OSError):
                 raise
+            if isinstance(error, FileExistsError) and not self.path.is_dir():
+                raise UsageError(
+                    f"{self.path}: is a file, where results need a directory; give another --out"
+                ) from error
             raise UsageError(
                 f"{self.path}: cannot be written to: {error.strerror or error}; give another --out"
             ) from error
@@ -225,6 +229,17 @@ class OutputDirectory:
     def made_of(self, name: str, source: bytes) -> bool:
         """Whether the recorded result of that name was made of content with this digest."""
         return any(entry.source == source for entry in self._records.of(name))
+
+    def read(self, target: Path, most: int) -> bytes:
+        """What a result holds. Raises ImageError where it cannot be read or has over `most` bytes."""
+        try:
+            with self._folder(target) as folder, folder.reader(target.name) as file:
+                content = file.read(most + 1)
+        except OSError as error:
+            raise ImageError(f"{target}: cannot be read: {error.strerror or error}") from error
+        if len(content) > most:
+            raise ImageError(f"{target}: over {most / 1e6:.0f} MB are too much for one image; see --max-pixels")
+        return content
 
     def known(self, name: str) -> list[Entry]:
         return self._records.of(name)

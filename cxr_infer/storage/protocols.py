@@ -83,6 +83,9 @@ class Output(Protocol):
     def made_of(self, name: str, source: bytes) -> bool:
         """Whether the recorded result of that name was made of content with this digest."""
 
+    def read(self, target: Path, most: int) -> bytes:
+        """What a result holds. Raises ImageError where it cannot be read or has over `most` bytes."""
+
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
         """Record and write one result. Raises ImageError, as OutputLostError where no other could be written."""
 

@@ -166,7 +166,7 @@ def test_an_untouched_frame_is_no_further_from_the_truth(pair: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--data", "none"], "not a directory"),
+        (["--data", "none"], "no such directory"),
         (["--data", ".", "--split", "tests"], "--split 'tests' is none of train, val, test"),
         (["--data", ".", "--protocol", "pink"], "protocol 'pink' is none of white"),
         (["--data", ".", "--page", REPOSITORY / "README.md"], "no text between"),

@@ -72,7 +72,7 @@ def test_the_command_writes_tables_figures_and_a_plot(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--data", "none"], "not a directory"),
+        (["--data", "none"], "no such directory"),
         (["--data", ".", "--split", "tests"], "--split 'tests' is none of train, val, test"),
         (["--data", "tests", "--only", "magic"], "no images found"),
     ],

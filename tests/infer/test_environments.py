@@ -20,6 +20,7 @@ from cxr_infer.formats.readers import read_gray, write_image
 from tests.conftest import COMMAND, tree
 
 
+@pytest.mark.slow
 def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
     write_image(tmp_path / "x" / "large.png", np.zeros((9000, 9000), np.uint8))
@@ -31,6 +32,7 @@ def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_byt
     assert sorted(p.name for p in (tmp_path / "x-denoised").glob("*.png")) == ["a.png", "z.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [200, 300, 400, 500, 600])
 @pytest.mark.parametrize("command", [("models",), ("dir", "x", "--overwrite", "--quiet")], ids=lambda words: words[0])
 def test_little_address_space_is_one_line(
@@ -93,6 +95,7 @@ def slow_run(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Iterator[subproc
     process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_whole_files_and_a_report_of_them(
     slow_run: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int

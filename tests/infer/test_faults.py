@@ -100,6 +100,7 @@ def test_killed_at_20_moments_the_rest_is_done_as_if_nothing_had_happened(
     assert tree(out, ledger=True) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
     run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
     assert statuses() == ["skipped"] * 4
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     out = tmp_path / "out"
     first = start(xrays, out)
@@ -167,6 +169,7 @@ def test_an_output_that_is_taken_away_ends_the_run(xrays: Path, tmp_path: Path) 
     assert {"done", "failed", "pending"} == {record["status"] for record in records}
 
 
+@pytest.mark.slow
 def test_inputs_that_vanish_fail_and_the_others_are_done(xrays: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(xrays, copy)
@@ -234,6 +237,7 @@ def small_disk(place: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
     run: Run, xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]
@@ -275,6 +279,7 @@ def test_a_failing_disk_ends_the_run(xrays: Path, tmp_path: Path, undisturbed: d
     assert all(content == undisturbed[name] for name, content in found.items())
 
 
+@pytest.mark.slow
 @needs_strace
 @pytest.mark.parametrize(
     ("call", "error", "reason"),

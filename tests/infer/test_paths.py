@@ -225,6 +225,7 @@ def test_files_that_the_user_names_are_new_ones(tmp_path: Path, victim: Path, pl
     assert (victim / ".bashrc").read_bytes() == PROFILE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "plant"),
     [("file", linked), ("file", dangling), ("file", hard_linked), ("compare", dangling), ("sample", dangling)],

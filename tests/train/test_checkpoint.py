@@ -150,6 +150,7 @@ def test_a_state_whose_configuration_is_none_is_one_line(
         saved_config(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_state_whose_progress_is_none_is_one_line(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:

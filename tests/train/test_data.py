@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_infer.errors import DataError
+from cxr_infer.errors import DataError, UsageError
 from cxr_infer.formats.readers import write_image
 from cxr_train.data import SPLITS, XrayFiles, XrayImages, find_xrays, patient_of, split_of_patient
 from tests.conftest import PATIENTS
@@ -90,7 +90,7 @@ def test_a_useless_split_list_is_refused(tmp_path: Path, content: str) -> None:
 def test_empty_and_missing_directories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images found"):
         find_xrays(tmp_path)
-    with pytest.raises(DataError, match="not a directory"):
+    with pytest.raises(UsageError, match="no such directory"):
         find_xrays(tmp_path / "gone")
     write_image(tmp_path / "00000001_000.png", IMAGE)
     found = find_xrays(tmp_path)

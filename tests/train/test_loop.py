@@ -29,10 +29,15 @@ def weights_of(directory: Path) -> dict[str, torch.Tensor]:
     return read_tensors(directory / STATE)[0]
 
 
+@pytest.mark.slow
 def test_resume_equals_an_uninterrupted_run(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     assert train(small_config, files, tmp_path / "whole")
-    steps = iter([False] * 4 + [True])
-    assert not train(small_config, files, tmp_path / "parts", stopped=lambda: next(steps))
+    done = Progress()
+
+    def note(progress: Progress) -> None:
+        done.step = progress.step
+
+    assert not train(small_config, files, tmp_path / "parts", on_step=note, stopped=lambda: done.step == 4)
     assert train(small_config, files, tmp_path / "parts", resume=True)
     whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
     assert whole.keys() == parts.keys()
@@ -43,6 +48,7 @@ def test_resume_equals_an_uninterrupted_run(files: XrayFiles, small_config: Trai
     assert ours[1].metrics == theirs[1].metrics
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_weights(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         train(replace(small_config, seed=seed), files, tmp_path / name)
@@ -51,6 +57,7 @@ def test_a_seed_decides_the_weights(files: XrayFiles, small_config: TrainConfig,
     assert not same_weights(a, c)
 
 
+@pytest.mark.slow
 def test_training_learns_and_keeps_the_best(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     seen: list[float] = []
 
@@ -95,6 +102,7 @@ def test_the_warm_start_draws_the_mean_image(files: XrayFiles) -> None:
     assert errors[1] < 0.3 * errors[0]
 
 
+@pytest.mark.slow
 def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_directory: Path, tmp_path: Path) -> None:
     arguments = ["window", "--data", data_directory, "--batch", "1", "--crop", "96", "--steps", "100000"]
     code = "from cxr_train.cli import main; main()"
@@ -118,10 +126,11 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
     assert (training["steps_done"], training["crop"], training["learning_rate"]) == (done_steps + 2, 64, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["window", "--data", "nowhere"], "nowhere: not a directory"),
+        (["window", "--data", "nowhere"], "nowhere: no such directory"),
         (["window", "--data", "."], "no images found"),
         (["window", "--data", ".", "--resume"], "nothing to resume"),
         (["window", "--data", ".", "--steps", "0"], "must be above 0"),
@@ -142,6 +151,7 @@ def test_wrong_usage_is_one_line(run: Run, arguments: list[str], problem: str) -
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_evaluate_prints_the_published_comparison(run: Run, data_directory: Path, tmp_path: Path) -> None:
     done = run("cxr-train", "evaluate", "--data", data_directory, "-n", "1", "--json", "scores.json")
     assert done.returncode == 0, done.stderr
@@ -189,6 +199,7 @@ def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(
         train(replace(small_config, ssim_weight=0.0, map_weight=0.0, pairs=0), files, tmp_path)
 
 
+@pytest.mark.slow
 def test_half_of_the_steps_teach_the_8_bit_grids(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     for share in (0.0, 0.5):
         config = replace(small_config, steps=10, quantised_share=share, learning_rate=1e-2)

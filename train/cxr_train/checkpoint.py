@@ -49,6 +49,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises ModelError where the file is missing, damaged, carries no header of this project, or holds a value that is
     not finite: what is computed with such weights proves nothing.
     """
+    if path.is_dir():
+        raise ModelError(f"{path}: is a directory; give the checkpoint in it")
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint; train one with `cxr-train` or restore it from the repository")
     try:

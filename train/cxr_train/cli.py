@@ -8,8 +8,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,16 +19,14 @@ from cxr_infer.cli.process import stop_on_signals
 from cxr_infer.errors import UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES, weights_directory
-from cxr_infer.report.terminal import print_line, print_table, stderr_console
+from cxr_infer.report.terminal import print_line, print_table, small_figure, stderr_console
 from cxr_infer.report.text import print_error
 from cxr_train.config import CHECKPOINT, DEFAULTS, STATE_FILE, TrainConfig
 
 if TYPE_CHECKING:
     from cxr_train.evaluate import Score
-    from cxr_train.loop import Progress
 
 LEAST_CROP = 32  # px
-PLAIN_INTERVAL = 10.0  # s between progress lines where stderr is no terminal
 
 app = typer.Typer(name="cxr-train", no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
 
@@ -88,16 +85,21 @@ def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], 
     """Train one model with a live display. Raises CxrError; typer.Exit(130 or 143) where it was stopped early."""
     from cxr_train.data import find_xrays
 
+    began = time.monotonic()
     base = _begun(directory) if resume else DEFAULTS[model]
     config = dataclasses.replace(base, **changes)
     _check(config)
     files = find_xrays(data)
-    from cxr_train.loop import train  # loads torch, for which nobody should wait to hear of a wrong option
+    # these load torch, for which nobody should wait to hear of a wrong option
+    from cxr_train.display import display, waiting
+    from cxr_train.loop import prepare, proceed
 
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
     stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
-    with stop_on_signals() as stopped, _display(config) as show:
-        ended = train(config, files, directory, resume=resume, on_step=show, stopped=stopped)
+    with waiting("reading images"):  # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
+        run, task = prepare(config, files, directory, resume=resume, began=began)
+    with stop_on_signals() as stopped, display(config) as show:
+        ended = proceed(run, task, on_step=show, stopped=stopped)
     if not ended:
         print_error(f"stopped; --resume continues the run in {directory}")
         raise typer.Exit(stopped.exit_status)
@@ -122,66 +124,6 @@ def _check(config: TrainConfig) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value} must be above 0 and finite")
     if config.crop < LEAST_CROP:
         raise UsageError(f"--crop {config.crop} px leaves no room for markers and lines; use {LEAST_CROP} or more")
-
-
-@contextmanager
-def _display(config: TrainConfig) -> Iterator[Callable[[Progress], None]]:
-    console = stderr_console()
-    if not console.is_terminal:
-        yield _plain_display(config)
-        return
-    from rich import progress as rp
-
-    columns = (
-        rp.TextColumn("{task.description}"),
-        rp.BarColumn(),
-        rp.TimeElapsedColumn(),
-        rp.TextColumn("left"),
-        rp.TimeRemainingColumn(),
-        rp.TextColumn("{task.fields[state]}"),
-    )
-    with rp.Progress(*columns, console=console) as bar:
-        task = bar.add_task(config.model, total=1.0, state="")
-        shown: list[dict[str, float] | None] = [None]
-
-        def show(progress: Progress) -> None:
-            if progress.metrics is not shown[0]:
-                shown[0] = progress.metrics
-                bar.console.print(_validation_line(progress))
-            bar.update(task, completed=progress.fraction, state=_state(progress))
-
-        yield show
-
-
-def _plain_display(config: TrainConfig) -> Callable[[Progress], None]:
-    last = 0.0
-    metrics: dict[str, float] | None = None
-
-    def show(progress: Progress) -> None:
-        nonlocal last, metrics
-        console = stderr_console()
-        if progress.metrics is not metrics:
-            metrics = progress.metrics
-            console.print(_validation_line(progress))
-        now = time.monotonic()
-        if now - last >= PLAIN_INTERVAL:
-            last = now
-            left = progress.seconds / progress.fraction * (1 - progress.fraction) if progress.fraction else 0.0
-            console.print(f"{config.model} {progress.fraction:.1%} {_state(progress)}, {left / 60:.0f} min left")
-
-    return show
-
-
-def _state(progress: Progress) -> str:
-    metrics = progress.metrics or {}
-    psnr = metrics.get("psnr_q71", metrics.get("psnr_published"))
-    validated = "" if psnr is None else f"PSNR {psnr:.2f} dB, "
-    return f"step {progress.step}, loss {progress.loss:.5f}, {validated}{progress.images_per_second:.0f} images/s"
-
-
-def _validation_line(progress: Progress) -> str:
-    figures = ", ".join(f"{name} {value:.5g}" for name, value in (progress.metrics or {}).items())
-    return f"validation at step {progress.step}: {figures}"
 
 
 @app.command("evaluate")
@@ -224,9 +166,11 @@ def _print_scores(scores: list[Score]) -> None:
     rows = []
     for score in scores:
         published = PUBLISHED_MSE.get(score.method) if score.noise.startswith("published") else None
-        figures = (f"{score.mse:.5f}", f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{published}" if published else "")
+        known = f"{published}" if published else ""
+        figures = (small_figure(score.mse), f"{score.psnr:.2f}", f"{score.ssim:.4f}", known)
         rows.append([score.noise, score.method, *figures])
-    print_table("test split at 512x512", ("noise", "method", "MSE", "PSNR dB", "SSIM", "published MSE"), rows)
+    headings = ("noise", "method", "MSE", "PSNR dB", "SSIM", "published MSE")
+    print_table("test split at 512x512", headings, rows, dropped=("published MSE", "SSIM"), names=("noise", "method"))
 
 
 def main() -> None:

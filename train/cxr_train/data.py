@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, ImageError
-from cxr_infer.files import read_content
+from cxr_infer.files import read_content, require_directory
 from cxr_infer.formats.readers import read_gray
 from cxr_infer.formats.registry import PICTURE_SUFFIXES
 from cxr_infer.imaging.pixels import to_bytes, to_unit
@@ -84,11 +84,11 @@ class XrayFiles:
 def find_xrays(root: Path | str) -> XrayFiles:
     """List the X-rays under a directory and split them by patient.
 
-    Raises DataError where the directory is missing, holds no image, or its lists do not fit its files.
+    Raises UsageError where there is no such directory, DataError where it holds no image or its lists do not fit its
+    files.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"{root}: not a directory; give --data a directory of clean chest X-rays")
+    require_directory(root, "give --data a directory of clean chest X-rays")
     images = _find_images(root)
     if not images:
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))

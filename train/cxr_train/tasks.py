@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,8 @@ from cxr_train.samples import Batch, Samples, WholeImageSamples, WindowSamples
 from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
+
+Seen = Callable[[float], None]  # told which share of a validation is done
 
 
 class Task(ABC):
@@ -54,7 +57,8 @@ class Task(ABC):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
     @abstractmethod
-    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]: ...
+    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
+        """Figures of the averaged weights. seen: called between images, with the share that is done."""
 
 
 def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
@@ -203,9 +207,10 @@ class WindowTask(Task):
             loss = loss + self.config.ssim_weight * dissimilarity(denoised, clean)
         return loss
 
-    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        for name in (*SCORED, CLEAN):
+        names = (*SCORED, CLEAN)
+        for number, name in enumerate(names):
             errors: dict[str, list[float]] = {name: [], f"{name}_int8": []}
             for index, image in enumerate(self.validation):
                 noisy, clean = validation_pair(image, name, index)
@@ -214,6 +219,7 @@ class WindowTask(Task):
                     with torch.no_grad(), quantised(model, on=on):
                         denoised = model(torch.from_numpy(noisy)[None, None].to(device), level)[0, 0].cpu().numpy()
                     errors[key].append(psnr_of_mse(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
+                seen((number + (index + 1) / len(self.validation)) / len(names))
             metrics |= {key: float(np.mean(values)) for key, values in errors.items()}
         metrics["score"] = -float(np.mean([metrics[f"{name}{suffix}"] for name in SCORED for suffix in ("", "_int8")]))
         return metrics
@@ -239,7 +245,7 @@ class WholeImageTask(Task):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         return F.mse_loss(model(batch.noisy).float(), batch.clean)
 
-    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
         clean = np.stack(self.validation)[:, None]
         noisy = np.stack([noisy_validation(c[0], PUBLISHED_PHOTONS_AT_WHITE, i) for i, c in enumerate(clean)])[:, None]
         errors: list[float] = []
@@ -249,6 +255,7 @@ class WholeImageTask(Task):
                 denoised = model(torch.from_numpy(noisy[part]).to(device)).cpu().numpy()
             squared = (denoised - clean[part]) ** 2
             errors.extend(float(image.mean(dtype=np.float64)) for image in squared)
+            seen(len(errors) / len(clean))
         mse = float(np.mean(errors))
         return {"mse_published": mse, "psnr_published": psnr_of_mse(mse), "score": mse}
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from importlib import import_module
-from io import BytesIO
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import JpegImagePlugin
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes, RLELossless
 
 from cxr_infer.errors import ImageError
 from cxr_infer.extras import install_command
+from cxr_infer.formats.decoders import LIBJPEG, LIBJPEG_TURBO, OPENJPEG, Decoder, DecoderLostError
+from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.dicom.lossless_jpeg import DamagedJpegError, decode_lossless
 from cxr_infer.formats.dicom.run_lengths import DamagedRunsError, decode_runs
 
@@ -136,7 +134,7 @@ def _jpeg(frame: bytes, shape: tuple[int, int]) -> Decoded:
     if header.marker == JPEG_LS and frame[header.scan + 7] > 0:  # NEAR (ITU-T T.87, C.2.3)
         lossy = LOSSY_JPEG_LS
     by_pillow = header.marker in BASELINE and header.precision == 8  # to the bit what DCMTK and GDCM make of it
-    pixels = _by_pillow(frame) if by_pillow else _decoded("libjpeg", frame)
+    pixels = _decoded(LIBJPEG_TURBO if by_pillow else LIBJPEG, frame, header)
     return Decoded(pixels, header.precision, lossy, notes)
 
 
@@ -158,25 +156,16 @@ def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
     if style < 0:
         raise IndexError
     lossy = LOSSY_JPEG_2000 if frame[style + 13] == IRREVERSIBLE else None
-    return Decoded(_decoded("openjpeg", frame), header.precision, lossy, notes)
+    return Decoded(_decoded(OPENJPEG, frame, header), header.precision, lossy, notes)
 
 
-def _by_pillow(frame: bytes) -> Pixels:
+def _decoded(decoder: Decoder, frame: bytes, header: _Header) -> Pixels:
     try:
-        return np.asarray(JpegImagePlugin.JpegImageFile(BytesIO(frame)))
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow raises a dozen unrelated types on damaged files
-        raise ImageError(DAMAGED) from error
-
-
-def _decoded(package: str, frame: bytes) -> Pixels:
-    try:
-        decoder = import_module(package)
+        return decoded(decoder, frame, header.rows * header.columns)
     except ImportError as error:
         raise ImageError(MISSING) from error
-    try:
-        return np.asarray(decoder.decode(frame))
+    except DecoderLostError as error:
+        raise ImageError(f"its compressed pixel data are damaged or harmful: {error}") from error
     except MemoryError:
         raise
     except Exception as error:  # the packages raise what their C code says

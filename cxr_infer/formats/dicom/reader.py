@@ -123,6 +123,9 @@ class DicomRadiograph:
     def restored(self, denoised: FloatImage) -> DicomRadiograph:
         return replace(self, pixels=self.scale.restored(self.pixels, denoised))
 
+    def with_pixels(self, pixels: Stored) -> DicomRadiograph:
+        return replace(self, pixels=pixels)
+
     def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
         return self._syntax(settings)[1]
 
@@ -164,6 +167,15 @@ def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
         scale, noted = scale_of(file.dataset, layout, source.values, invert=reading.invert)
     notes = (*file.notes, *notes, *source.notes, *noted)
     return DicomRadiograph(path, file.syntax, file.dataset, source, scale, source.values, notes, reading.invert)
+
+
+def read_pixels(path: Path, content: bytes, reading: ReadOptions) -> Stored:
+    """The stored values of a DICOM file alone, which may be a result of cxr-infer; see `read_dicom_pixels`."""
+    with _errors_of(path, HEADER_PROBLEM):
+        file = read_file(content, reading, _check_class)
+        layout, _ = layout_of(file.dataset, reading)
+    with _errors_of(path, PIXELS_PROBLEM):
+        return stored_pixels(file, layout).values
 
 
 def _check_class(dataset: Dataset) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import JpegImagePlugin, TiffImagePlugin
+from PIL import JpegImagePlugin
 
 from cxr_infer.errors import ImageError
+from cxr_infer.formats.decoders import LIBJPEG_TURBO, LIBTIFF
+from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.tiff.directory import STRIP_OFFSETS, Directory
 from cxr_infer.formats.tiff.layout import (
     BY_LIBTIFF,
@@ -154,7 +156,7 @@ def _by_libtiff(layout: Layout, parts: list[bytes]) -> memoryview:
     return memoryview(b"".join(_bytes_of(plane, layout, rows) for plane in planes))
 
 
-def _bytes_of(parts: list[bytes], layout: Layout, rows: int) -> bytes:
+def _bytes_of(parts: list[bytes], layout: Layout, rows: int) -> memoryview:
     """`rows` rows of bytes, compressed in parts of `segment_height` rows."""
     longs = {256: [layout.row_bytes], 257: [rows], 258: [8], 259: [layout.compression], 262: [1], 277: [1]}
     longs |= {273: [0] * len(parts), 278: [layout.segment_height], 279: [len(part) for part in parts]}
@@ -167,9 +169,7 @@ def _bytes_of(parts: list[bytes], layout: Layout, rows: int) -> bytes:
         lists += struct.pack(f"<{len(values)}I", *values) if len(values) > 1 else b""
         entries += struct.pack("<HHII", tag, 4, len(values), value)
     head = b"II*\0" + struct.pack("<IH", 8, len(longs)) + entries + bytes(4) + lists
-    with TiffImagePlugin.TiffImageFile(io.BytesIO(head.ljust(data_at, b"\0") + b"".join(parts))) as image:
-        image.load()
-        return image.tobytes()
+    return decoded(LIBTIFF, head.ljust(data_at, b"\0") + b"".join(parts), rows * layout.row_bytes).data
 
 
 def _from_jpeg(part: bytes, tables: bytes, layout: Layout, rows: int, photometric: int) -> NDArray[Any]:
@@ -178,12 +178,11 @@ def _from_jpeg(part: bytes, tables: bytes, layout: Layout, rows: int, photometri
         raise OSError("a strip or tile is no whole JPEG")
     colour = ADOBE + bytes([photometric == YCBCR]) if layout.samples == 3 else b""
     stream = JPEG_START + colour + tables[2:].removesuffix(JPEG_END) + part[2:]
-    with JpegImagePlugin.JpegImageFile(io.BytesIO(stream)) as image:
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(stream)) as image:  # reads the header only
         width, height = image.size
-        if width != layout.segment_width or not rows <= height <= layout.segment_height:
-            raise OSError(f"a strip or tile is a JPEG of {width}x{height} pixels")
-        image.load()
-        return np.asarray(image).reshape(height, width, -1)
+    if width != layout.segment_width or not rows <= height <= layout.segment_height:
+        raise OSError(f"a strip or tile is a JPEG of {width}x{height} pixels")
+    return decoded(LIBJPEG_TURBO, stream, width * height).reshape(height, width, -1)
 
 
 def _samples(rows: NDArray[np.uint8], layout: Layout, order: str) -> NDArray[Any]:

@@ -105,7 +105,7 @@ def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["dir", "nowhere"], "not a directory"),
+        (["dir", "nowhere"], "nowhere: no such directory"),
         (["dir", "empty"], "no images found"),
         (["dir", "full", "--out", "full"], "must not be the input"),
         (["dir", "full", "--out", "full/inside"], "must not be the input directory or inside it"),
@@ -116,7 +116,7 @@ def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: 
         (["dir", "full", "--overlap", "-1"], "overlap -1 px is negative"),
         (["dir", "full", "--memory", "1"], "memory 1 MB is too little"),
         (["dir", "full", "--window", "0"], "window 0"),
-        (["dir", "full", "--reference", "nowhere"], "nowhere: not a directory"),
+        (["dir", "full", "--reference", "nowhere"], "nowhere: no such directory"),
         (["dir", "full", "--bogus"], "No such option"),
         (["dir", "full", "--max-pixels", "0"], "max-pixels 0"),
         (["dir", "full", "--white", "70000"], "white 70000 is outside"),

@@ -172,11 +172,10 @@ def test_a_command_that_breaks_says_where(
 ) -> None:
     module = broken_name.rpartition(".")[0]
     changes = f"import {module}\ndef fails(*a, **b):\n    raise LookupError('a fault')\n{broken_name} = fails\n"
-    for log in ([], ["--log", "run.log"]):
-        done = broken(tmp_path, changes, *arguments, *log, command=command)
-        assert done.returncode == 1, done.stderr
-        where = r"\(broken\.py:3, called from cxr_(infer|train|export)/[a-z_/]+\.py:\d+\)"
-        assert re.fullmatch(rf"error: LookupError: a fault {where}, {re.escape(WAY_OUT)}\n", done.stderr), done.stderr
+    done = broken(tmp_path, changes, *arguments, "--log", "run.log", command=command)
+    assert done.returncode == 1, done.stderr
+    where = r"\(broken\.py:3, called from cxr_(infer|train|export)/[a-z_/]+\.py:\d+\)"
+    assert re.fullmatch(rf"error: LookupError: a fault {where}, {re.escape(WAY_OUT)}\n", done.stderr), done.stderr
     log_text = (tmp_path / "run.log").read_text()
     assert "    LookupError: a fault" in log_text
     assert log_text.count("Traceback") == 1

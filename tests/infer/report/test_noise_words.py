@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cxr_infer.cli.progress import progress_over
 from cxr_infer.formats.readers import write_image
@@ -67,7 +68,7 @@ def test_the_cells_of_the_table() -> None:
     assert (mottle_words(wide), photons_words(wide)) == ("6.0 stays", "corr 0.90")
     unsure = result_of(mottle(8, error=0.6), mottle(1))
     assert (mottle_words(unsure), photons_words(unsure)) == ("about 8.0", "unsure")
-    assert (mottle_words(FileResult("a", DONE)), photons_words(FileResult("a", DONE))) == ("– → –", "–")  # noqa: RUF001
+    assert (mottle_words(FileResult("a", DONE)), photons_words(FileResult("a", DONE))) == ("–", "–")  # noqa: RUF001
 
 
 def test_the_page_shows_no_figure_that_says_nothing() -> None:
@@ -108,7 +109,8 @@ def test_no_figure_is_cut_on_a_narrow_terminal(
     result = replace(result, psnr=34.12, ssim=0.9123, mse=0.00039, milliseconds=1234, megapixels_per_second=6.08)
     summary.add(result)
     shown.add(result)
-    monkeypatch.setattr("cxr_infer.report.terminal.PLAIN_WIDTH", width)
+    console = Console(force_terminal=True, color_system=None, width=width)
+    monkeypatch.setattr("cxr_infer.report.terminal.stdout_console", lambda: console)
     print_results(shown, summary, "title")
     table = capsys.readouterr().out
     assert "\u2026" not in table

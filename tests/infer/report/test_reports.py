@@ -57,6 +57,7 @@ def test_a_report_of_an_earlier_run_is_replaced_and_nothing_else_is(run: Run, xr
         check_report(path, plan, "--x", (path.suffix,), overwrite=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "plant"),
     [

@@ -53,7 +53,7 @@ def test_results_of_another_method_are_done_again(
 
     assert [statuses(), statuses()] == [[DONE, DONE], [SKIPPED, SKIPPED]]
     first = dcmread(tmp_path / "out" / "b.dcm").SOPInstanceUID
-    for module in ("batch.pipeline", "formats.dicom.derived"):
+    for module in ("batch.batch_run", "formats.dicom.derived"):
         monkeypatch.setattr(f"cxr_infer.{module}.METHOD", METHOD + 1)
     assert [statuses(), statuses()] == [[DONE, DONE], [SKIPPED, SKIPPED]]
     assert dcmread(tmp_path / "out" / "b.dcm").SOPInstanceUID != first

@@ -319,6 +319,7 @@ def test_a_browser_is_opened_only_where_it_is_seen(monkeypatch: pytest.MonkeyPat
     assert web.has_display()
 
 
+@pytest.mark.slow
 def test_the_page_is_small_enough_for_the_wheel_and_brings_no_runtime(tmp_path: Path) -> None:
     files = [path for path in web.PAGE.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 300_000

@@ -1,0 +1,164 @@
+"""A directory that is watched: what arrives there is denoised once it is complete, until the run is stopped.
+
+It is looked at again and again, because not every file system tells of changes. A file is complete when two looks find
+it the same and, where the system can say so, nobody has it open for writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias, TypeVar, cast
+
+from cxr_infer.batch.batch_run import BatchRun
+from cxr_infer.batch.jobs import Plan, job_of
+from cxr_infer.batch.pipeline import Show, denoise_jobs, not_begun
+from cxr_infer.errors import UsageError
+from cxr_infer.report.results import FAILED, IGNORED, PENDING, FileResult
+from cxr_infer.storage.directory import Directory
+from cxr_infer.storage.disk_list import DiskList
+from cxr_infer.storage.listing import Listing
+from cxr_infer.storage.protocols import Output, Storage
+from cxr_infer.storage.shard import Shard
+
+try:
+    import fcntl
+except ImportError:  # Windows, where what somebody writes to can mostly not be opened by others
+    fcntl = None  # type: ignore[assignment]
+
+LOOK_EVERY = 2.0  # s
+SHARE = 0.1  # of the time, at most, for looking at a large directory
+STOP_WITHIN = 0.2  # s
+ARRIVING = "it was still arriving when the run was stopped"
+
+T = TypeVar("T")
+Stamp: TypeAlias = tuple[int, int, int]  # of a file: bytes, ns of its last change, inode
+
+
+@dataclass
+class _New(Listing):
+    """A listing of what is new and complete. is_new: asked for every name."""
+
+    is_new: Callable[[str], bool] = field(default=lambda name: True)
+
+    def holds(self, name: str) -> bool:
+        return super().holds(name) and self.is_new(name)
+
+
+class Arrivals:
+    """What arrives in a directory; with a shard, its share. It remembers what is there, about 250 bytes a file."""
+
+    def __init__(self, source: Directory, shard: Shard | None = None) -> None:
+        self._source, self._shard = source, shard
+        self._known: dict[str, Stamp] = {}  # told already
+        self._arriving: dict[str, Stamp] = {}
+
+    @property
+    def arriving(self) -> list[str]:
+        """The names that were not complete at the last look."""
+        return sorted(self._arriving)
+
+    def look(self) -> Listing:
+        """What has arrived, or was changed, since the last look but one. Raises UsageError where IN is gone."""
+        known, arriving = self._known, self._arriving
+        self._known, self._arriving = {}, {}  # what is gone is forgotten
+
+        def is_new(name: str) -> bool:
+            stamp = _stamp(self._source.path(name))
+            if stamp is None:
+                return False
+            complete = arriving.get(name) == stamp and not _is_written_to(self._source.path(name))
+            if complete or known.get(name) == stamp:
+                self._known[name] = stamp
+            else:
+                self._arriving[name] = stamp
+            return complete and known.get(name) != stamp
+
+        listing = _New(self._shard, is_new=is_new)
+        self._source.list_into(listing)
+        return listing
+
+
+def watching(source: Storage, show: Show | None = None) -> Callable[..., Iterator[FileResult]]:
+    """An engine that never ends by itself. show: see `denoise_files`. Raises UsageError for what cannot be watched."""
+    if not isinstance(source, Directory):
+        raise UsageError(f"{source.shown}: cannot be watched, only a directory on a disk can")
+
+    def engine(plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
+        arrivals = Arrivals(source, plan.shard)
+        while not stopped():
+            began = time.monotonic()
+            new = arrivals.look()
+            took = time.monotonic() - began
+            yield from (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in new.problems)
+            yield from (FileResult(name, IGNORED, reason) for name, reason in new.ignored)
+            jobs = (job_of(name, plan.source, plan.out) for name in new.names)
+            output_lost = yield from _results(new.names, denoise_jobs(jobs, run, plan.source, output, stopped, show))
+            if output_lost:
+                return
+            _wait(max(LOOK_EVERY, took / SHARE), stopped)
+        yield from (FileResult(name, PENDING, ARRIVING) for name in arrivals.arriving)
+
+    return engine
+
+
+def _results(names: DiskList[str], begun: Generator[FileResult, None, T]) -> Generator[FileResult, None, T]:
+    """All of them, those of images that were not begun last. Returns what the others' generator does."""
+    count = 0
+    while True:
+        try:
+            result = next(begun)
+        except StopIteration as end:
+            yield from map(not_begun, islice(names, count, None))
+            return cast(T, end.value)
+        count += 1
+        yield result
+
+
+def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not stopped() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, STOP_WITHIN))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """By which it is known whether a file was changed, a link's own where that leads nowhere; None where it is gone."""
+    for look in (os.stat, os.lstat):
+        with contextlib.suppress(OSError):
+            found = look(path)
+            if stat.S_ISDIR(found.st_mode):  # which changes with what it holds
+                return 0, 0, found.st_ino
+            return found.st_size, found.st_mtime_ns, found.st_ino
+    return None
+
+
+def _is_written_to(path: Path) -> bool:
+    """Whether somebody has a file open for writing; False where the system does not say so.
+
+    Linux gives a lease to read on a file of one's own only while that is not so (fcntl(2), F_SETLEASE).
+    """
+    if fcntl is None or not hasattr(fcntl, "F_SETLEASE") or not path.is_file():
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:  # told when it is read
+        return False
+    try:
+        # whoever opens it before the lease is given back waits for that, and we would be ended by SIGIO
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:  # somebody else's file, or a file system without leases
+        return False
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,76 @@
+"""Bars that fit the terminal: counts and times are never cut; the bar itself and the text behind it give way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+
+from cxr_infer.report.table import ELLIPSIS, shortened
+from cxr_infer.report.text import printable
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """One line of text that is shortened to the room that there is. end: whether its end is kept, or its beginning."""
+
+    text: str
+    end: bool
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(1, cell_len(self.text)), cell_len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width
+        if self.end or cell_len(self.text) <= room:
+            yield shortened(self.text, room)
+        else:
+            yield set_cell_size(self.text, room - 1) + ELLIPSIS
+
+
+class _FittingColumn(ProgressColumn):
+    """The field `text` of a task."""
+
+    def __init__(self, end: bool) -> None:
+        super().__init__()
+        self._end = end
+
+    def render(self, task: Task) -> _Fitting:
+        return _Fitting(printable(task.fields.get("text", "")), self._end)
+
+
+def live_bar(console: Console, *, counts: bool, names: bool = False, transient: bool = False) -> Progress:
+    """A live display of tasks that have a field `text`, which stands behind their times.
+
+    counts: whether tasks are counted, instead of shown in percent. names: whether texts are names of files, of which
+    the end says most. transient: whether it goes when it is done.
+    """
+
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
+    return Progress(
+        TextColumn("{task.description}", table_column=whole()),
+        BarColumn(),
+        MofNCompleteColumn(table_column=whole()) if counts else TaskProgressColumn(table_column=whole()),
+        TimeElapsedColumn(table_column=whole()),
+        TextColumn("left", table_column=whole()),
+        TimeRemainingColumn(table_column=whole()),
+        _FittingColumn(names),
+        console=console,
+        transient=transient,
+    )

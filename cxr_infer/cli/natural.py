@@ -1,0 +1,79 @@
+"""What users type before they have read anything: a bare path, `help`, options before the path."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from cxr_infer.cli.exit_status import WRONG_USAGE
+from cxr_infer.report.text import print_error
+
+HELP, DIR, FILE = "help", "dir", "file"
+STANDARD = "-"  # input or output
+URL = "://"
+
+
+class NaturalGroup(TyperGroup):
+    """Commands, of which `dir` and `file` need not be said: what PATH is says it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if ctx.resilient_parsing else self._with_command(list(args)))
+
+    def _with_command(self, args: list[str]) -> list[str]:
+        """The same with the command that is meant."""
+        own = {name for parameter in self.params for name in parameter.opts}
+        at = next((index for index, word in enumerate(args) if word not in own), len(args))
+        first = args[at : at + 1]
+        if first == [HELP]:
+            return [*args[:at], *args[at + 1 :], "--help"]
+        if not first or first[0] in self.commands:
+            return args
+        path = next(_paths(args[at:], self._takes_value()), None)
+        if path is None:
+            return args
+        return [*args[:at], self._command_of(path), *args[at:]]
+
+    def _takes_value(self) -> Collection[str]:
+        """The options of `dir` and `file` that are followed by a value."""
+        options = (parameter for name in (DIR, FILE) for parameter in self.commands[name].params)
+        return {name for one in options if not _is_flag(one) for name in one.opts if name.startswith("-")}
+
+    def _command_of(self, path: str) -> str:
+        """The command that a path asks for. Ends the program where there is nothing at that path."""
+        if URL in path or Path(path).is_dir():
+            return DIR
+        if path == STANDARD or Path(path).exists():
+            return FILE
+        like = get_close_matches(path, self.commands, 1)
+        way_out = f"is {like[0]} meant?" if like else "cxr-infer --help shows all commands"
+        print_error(f"{path}: no such file, directory or command; {way_out}")
+        raise typer.Exit(WRONG_USAGE)
+
+
+def _is_flag(parameter: Any) -> bool:
+    return bool(getattr(parameter, "is_flag", False) or getattr(parameter, "count", False))
+
+
+def _paths(words: list[str], takes_value: Collection[str]) -> Iterator[str]:
+    """The words that are neither options nor values of options."""
+    coming = iter(words)
+    for word in coming:
+        if word == "--":
+            yield from coming
+        elif word == STANDARD or not word.startswith("-"):
+            yield word
+        elif _needs_next(word, takes_value):
+            next(coming, None)
+
+
+def _needs_next(option: str, takes_value: Collection[str]) -> bool:
+    """Whether the value of an option is the next word, and not a part of this one."""
+    if option.startswith("--"):
+        return option in takes_value
+    valued = next((index for index, letter in enumerate(option) if f"-{letter}" in takes_value and index), None)
+    return valued == len(option) - 1

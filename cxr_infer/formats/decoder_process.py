@@ -1,0 +1,298 @@
+"""Child processes in which decoders run, so that one that crashes, hangs or takes all memory costs one image.
+
+A child is forked, which takes a tenth of what starting Python and numpy anew would, and kept for the next image. It has
+limits of memory, of processor time and of files, nothing of this process but two descriptors, and ends with it, however
+that ends. It is no sandbox: code that takes it over has the rights of the user. Nothing that comes from it is believed
+beyond being pixels: no more than were asked for, of a type that exists.
+
+Linux only: elsewhere a forked process may not go on using the system's libraries, or there is no fork.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.formats.decoder_child import ANSWER, LACK, PIXELS, READY, REFUSED, REQUEST, TOO_MUCH, live
+from cxr_infer.formats.decoders import DECODERS, MOST_REASON, Decoder, DecoderLostError, DecodingError
+
+if sys.platform == "linux":
+    import fcntl
+
+# Of what the decoders at hand take, 4 to 10 bytes a pixel and half a second for 5 megapixels, many times as much.
+SPARE_BYTES, BYTES_A_PIXEL, BYTES_A_BYTE = 128 << 20, 32, 4  # memory: so much, and for each pixel and compressed byte
+SECONDS, SECONDS_A_MEGAPIXEL = 10.0, 2.0  # of processor time
+PATIENCE = 6  # times as long by the clock, for a machine that is busy otherwise
+READY_SECONDS = 30.0  # by the clock, until a new child is heard of
+DYING_SECONDS = 5.0  # until a child has ended that let go of its connection
+MOST_CHANNELS = 4
+
+TYPES = (b"|u1", b"|i1", b"<u2", b"<i2", b"<u4", b"<i4", b"<f4")
+FORK_WARNING = ".*use of fork.*"  # of Python 3.12 on, in a process of several threads
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one image. pixels: H x W. seconds: of processor time. memory: bytes that a decoder may take."""
+
+    pixels: int
+    seconds: int
+    memory: int
+
+    @staticmethod
+    def of(pixels: int, compressed: int) -> Limits:
+        """compressed: bytes."""
+        seconds = math.ceil(SECONDS + SECONDS_A_MEGAPIXEL * pixels / 1e6)
+        return Limits(pixels, seconds, SPARE_BYTES + BYTES_A_PIXEL * pixels + BYTES_A_BYTE * compressed)
+
+
+class _LostError(Exception):
+    """A child is gone, does not answer, or not sense."""
+
+
+class _Child:
+    """A child process, for one image at a time."""
+
+    def __init__(self) -> None:
+        """Raises OSError where there can be no process, and _LostError where it does not come to life."""
+        # what is loaded later it would have to load itself, for which a forked process is no place
+        self._decoders = frozenset(decoder for decoder in DECODERS if decoder.is_loaded())
+        self._lock = threading.Lock()
+        self._ended = False
+        self.channel, theirs = socket.socketpair()
+        life, ours = os.pipe()
+        self.life = open(ours, "wb", buffering=0)  # noqa: SIM115, PTH123 - closed by its end, which ends the child
+        try:
+            self.pid = _forked(theirs, life)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(life)
+        _children.add(self)
+        try:
+            if self._answer(time.monotonic() + READY_SECONDS)[0] != READY:
+                raise _LostError
+        except BaseException:
+            self.end()
+            raise
+
+    def can(self, decoder: Decoder) -> bool:
+        return decoder in self._decoders
+
+    def decoded(self, decoder: Decoder, content: bytes, limits: Limits) -> NDArray[Any]:
+        """Raises what `decoding.decoded` does, and _LostError."""
+        deadline = time.monotonic() + PATIENCE * limits.seconds
+        request = REQUEST.pack(DECODERS.index(decoder), limits.seconds, limits.memory, len(content))
+        for part in (request, content):
+            self._send(part, deadline)
+        state, name, *shape, count = self._answer(deadline)
+        if state == PIXELS:
+            return self._pixels(name, [extent for extent in shape if extent], count, limits, deadline)
+        if state == TOO_MUCH:
+            raise DecoderLostError(f"{decoder.title} asks for more than {limits.memory / 1e6:.0f} MB for it")
+        if state == LACK:
+            raise MemoryError
+        if state == REFUSED and count <= 4 * MOST_REASON:
+            raise DecodingError(self._bytes(count, deadline).decode("utf-8", "replace"))
+        raise _LostError
+
+    def _pixels(self, name: bytes, shape: list[int], count: int, limits: Limits, deadline: float) -> NDArray[Any]:
+        """What follows an answer, if it can be the pixels that were promised."""
+        if name not in TYPES or math.prod(shape) > MOST_CHANNELS * limits.pixels:
+            raise _LostError
+        pixels = np.empty(shape, name.decode("ascii"))
+        if pixels.nbytes != count:
+            raise _LostError
+        self._receive(pixels.reshape(-1).data.cast("B"), deadline)
+        return pixels
+
+    def _send(self, content: bytes, deadline: float) -> None:
+        try:
+            self.channel.settimeout(_left(deadline))
+            self.channel.sendall(content)
+        except OSError as error:  # TimeoutError among them
+            raise _LostError from error
+
+    def _answer(self, deadline: float) -> tuple[Any, ...]:
+        return ANSWER.unpack(self._bytes(ANSWER.size, deadline))
+
+    def _bytes(self, count: int, deadline: float) -> bytes:
+        content = bytearray(count)
+        self._receive(memoryview(content), deadline)
+        return bytes(content)
+
+    def _receive(self, place: memoryview, deadline: float) -> None:
+        while place:
+            try:
+                self.channel.settimeout(_left(deadline))
+                count = self.channel.recv_into(place)
+            except OSError as error:
+                raise _LostError from error
+            if count == 0:
+                raise _LostError
+            place = place[count:]
+
+    def is_waiting(self) -> bool:
+        """Whether it is alive and has nothing to say."""
+        return self._heard() is None
+
+    def _heard(self) -> bytes | None:
+        """A first byte that it said, none where it let go of its connection; None where it says nothing."""
+        try:
+            self.channel.setblocking(False)
+            return self.channel.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def end(self) -> int | None:
+        """End it. How it had ended by itself before, as subprocess.Popen.returncode says it; None where it had not."""
+        with self._lock:
+            if self._ended:
+                return None
+            self._ended = True
+            code = self._ended_with(DYING_SECONDS if self._heard() == b"" else 0)
+            if code is None:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(self.pid, signal.SIGKILL)
+                    os.waitpid(self.pid, 0)
+            self.close()
+            _children.discard(self)
+            return code
+
+    def _ended_with(self, seconds: float) -> int | None:
+        """How it ended, if it does within so many seconds."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else in this process collects children
+                return None
+            if pid or time.monotonic() >= deadline:
+                return os.waitstatus_to_exitcode(status) if pid else None
+            time.sleep(1e-3)
+
+    def close(self) -> None:
+        self.channel.close()
+        self.life.close()
+
+
+_children: set[_Child] = set()
+_idle: list[_Child] = []
+_unusable = threading.Event()  # set where children do not come to life
+
+
+def is_possible() -> bool:
+    return sys.platform == "linux" and hasattr(fcntl, "F_SETSIG") and not _unusable.is_set()
+
+
+def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
+    """See `decoding.decoded`. Where no child can be had, this process decodes."""
+    child = _child_for(decoder)
+    if child is None:
+        return decoder.decode(content)
+    limits = Limits.of(pixels, len(content))
+    try:
+        result = child.decoded(decoder, content, limits)
+    except (DecodingError, MemoryError):
+        _idle.append(child)
+        raise
+    except _LostError:
+        raise DecoderLostError(_why(decoder, child.end(), limits)) from None
+    except BaseException:  # DecoderLostError, or Ctrl-C in the midst of it
+        child.end()
+        raise
+    _idle.append(child)
+    return result
+
+
+def _why(decoder: Decoder, code: int | None, limits: Limits) -> str:
+    """Why there are no pixels. code: as `_Child.end` tells it."""
+    if code is None or code == -signal.SIGXCPU:
+        return f"{decoder.title} takes more than {limits.seconds} s for it"
+    if code >= 0:
+        return f"{decoder.title} ends without a result"
+    if code == -signal.SIGKILL:
+        return f"{decoder.title} was killed by the system, perhaps for want of memory"
+    return f"{decoder.title} crashes on it with {signal.Signals(-code).name}"
+
+
+def _child_for(decoder: Decoder) -> _Child | None:
+    """One that waits for an image of this decoder's, or None where there can be none."""
+    with contextlib.suppress(IndexError):
+        while True:
+            child = _idle.pop()
+            if child.can(decoder) and child.is_waiting():
+                return child
+            child.end()
+    try:
+        return _Child()
+    except OSError:
+        return None
+    except _LostError:
+        _unusable.set()
+        return None
+
+
+def end_all() -> None:
+    """End all child processes, those at work too. The next image gets a new one."""
+    _idle.clear()
+    for child in list(_children):
+        child.end()
+
+
+@contextlib.contextmanager
+def ending_decoders() -> Iterator[None]:
+    """Afterwards there are no child processes, not even after Ctrl-C in the midst of it."""
+    try:
+        yield
+    finally:
+        end_all()
+
+
+def _forget() -> None:
+    """In a process that was forked off: the children are its parent's."""
+    for child in _children:
+        child.close()
+    _children.clear()
+    _idle.clear()
+
+
+if sys.platform == "linux":
+    atexit.register(end_all)
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 1e-3)
+
+
+def _forked(channel: socket.socket, life: int) -> int:
+    """The id of a new child process. channel and life: its ends of both connections."""
+    if not any(message and message.pattern == FORK_WARNING for _, message, *_ in warnings.filters):
+        warnings.filterwarnings("ignore", FORK_WARNING, DeprecationWarning)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if not pid:
+            live(channel, life)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

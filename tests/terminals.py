@@ -1,0 +1,82 @@
+"""Commands on a pseudo-terminal of a given width, as a user sees them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import Popen
+
+ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
+ROWS = 50
+PATIENCE = 240.0  # s
+
+
+class Terminal:
+    """A process whose terminal is ours to read. seen: all that it wrote there, escape sequences included."""
+
+    def __init__(self, process: Popen[bytes], descriptor: int) -> None:
+        self.process = process
+        self.seen = ""
+        self._descriptor = descriptor
+
+    def read(self, until: str | None = None, seconds: float = PATIENCE) -> str:
+        """Go on until the text matches the pattern, or to the end. Returns the text so far, without escapes."""
+        deadline = time.monotonic() + seconds
+        while until is None or not re.search(until, self.text):
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
+                raise AssertionError(f"{until or 'the end'} did not come in {seconds:g} s, but: {self.text[-2000:]}")
+            try:
+                chunk = os.read(self._descriptor, 65536)
+            except OSError:  # Linux reports the end of a terminal as an error
+                chunk = b""
+            if not chunk:
+                assert until is None, f"ended without {until}: {self.text[-2000:]}"
+                break
+            self.seen += chunk.decode("utf-8", "replace")
+        return self.text
+
+    @property
+    def text(self) -> str:
+        return ESCAPES.sub("", self.seen)
+
+    @property
+    def lines(self) -> list[str]:
+        """Every line that was there at some time, those of bars too."""
+        return [line for line in re.split(r"[\r\n]+", self.text) if line.strip()]
+
+
+@contextmanager
+def terminal(
+    command: Sequence[str], columns: int, cwd: Path, *, stdout: bool = True, **environment: str
+) -> Iterator[Terminal]:
+    """Run a command on a terminal of so many columns. stdout: whether that goes there too, or nowhere."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+    unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+    inherited = {key: value for key, value in os.environ.items() if key not in unwanted}
+    process = Popen(
+        command,
+        cwd=cwd,
+        stdin=theirs,
+        stdout=theirs if stdout else subprocess.DEVNULL,
+        stderr=theirs,
+        env={**inherited, "TERM": "xterm-256color", **environment},
+    )
+    os.close(theirs)
+    with process:
+        try:
+            yield Terminal(process, ours)
+        finally:
+            process.kill()
+            os.close(ours)
