@@ -12,19 +12,18 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-import cv2
-
+from cxr_infer.batch.guard import guarded
 from cxr_infer.batch.jobs import Job, Plan, by_content
 from cxr_infer.batch.overlap import overlapped
 from cxr_infer.batch.references import compare_with_reference
-from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
-from cxr_infer.faults import Traceback, fault_line, traceback_of
+from cxr_infer.batch.run import BatchRun
+from cxr_infer.errors import ImageError, OutputLostError
+from cxr_infer.faults import Traceback
 from cxr_infer.files import read_content, write_bytes
-from cxr_infer.formats.radiograph import METHOD, Provenance, Radiograph
+from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph, read_result
 from cxr_infer.formats.registry import output_name
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
-from cxr_infer.model.address_space import lacks_memory
 from cxr_infer.model.denoiser import Model
 from cxr_infer.report.noise_words import NOTES, noise_figures
 from cxr_infer.report.results import (
@@ -42,9 +41,7 @@ from cxr_infer.report.views import Pairs, View, paired, view
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.protocols import Output, State, Storage
-from cxr_infer.version import __version__
 
-TOO_LARGE = "too large for this machine's memory"
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -167,29 +164,6 @@ def denoise_content(
 
 
 @dataclass(frozen=True)
-class BatchRun:
-    """What is the same for all images of a run."""
-
-    model: Model
-    settings: Settings
-    reading: ReadOptions
-    reference: Path | None
-    overwrite: bool
-    measures_finished: bool = True  # whether somebody wants figures of what an earlier run did
-    shows: bool = False  # whether somebody wants to see before and after
-
-    @property
-    def made_by(self) -> bytes:
-        """By which an output knows what made a result."""
-        reading = (self.reading.white, self.reading.invert)
-        return digest(repr((METHOD, self.model.sha256, self.settings, reading)).encode())
-
-    @property
-    def provenance(self) -> Provenance:
-        return Provenance(__version__, self.model.title, self.model.sha256, self.settings)
-
-
-@dataclass(frozen=True)
 class _Read:
     """An image as it came from its file."""
 
@@ -227,13 +201,13 @@ class _Steps:
         self.output_lost = False
 
     def read(self, job: Job) -> _Read | FileResult:
-        return _guarded(job, lambda: self._read(job))
+        return guarded(job, lambda: self._read(job))
 
     def compute(self, item: _Read | FileResult) -> _Denoised | FileResult:
-        return item if isinstance(item, FileResult) else _guarded(item.job, lambda: _denoise(item, self.run))
+        return item if isinstance(item, FileResult) else guarded(item.job, lambda: _denoise(item, self.run))
 
     def write(self, item: _Denoised | FileResult) -> tuple[FileResult, Pairs | None]:
-        written = item if isinstance(item, FileResult) else _guarded(item.job, lambda: self._write(item))
+        written = item if isinstance(item, FileResult) else guarded(item.job, lambda: self._write(item))
         return (written, None) if isinstance(written, FileResult) else written
 
     def _read(self, job: Job) -> _Read | FileResult:
@@ -265,7 +239,7 @@ class _Steps:
             finished = read_result(radiograph, job.target, result, self.run.reading)
             return replace(_measured_source(job, radiograph, source, time.perf_counter()), finished=finished)
 
-        measured = _guarded(job, read)
+        measured = guarded(job, read)
         if isinstance(measured, FileResult):
             return replace(skipped, message=f"{FINISHED}; not measured: {measured.message}")
         return measured
@@ -309,28 +283,6 @@ class _Steps:
         result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target))
         before = item.shown_before
         return result, None if before is None else paired(before, view(item.result, place=before.place))
-
-
-def _guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
-    """What a step gives, or the failed result that its exception is."""
-    try:
-        return step()
-    except AlreadyDenoised as error:
-        return FileResult(job.name, SKIPPED, str(error))
-    except NoRadiograph as error:
-        return FileResult(job.name, IGNORED, str(error).removeprefix(f"{job.source}: "))
-    except CxrError as error:
-        LOG.debug("%s: %s", job.name, traceback_of(error))
-        message = str(error)
-        return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
-    except OSError as error:
-        LOG.debug("%s: %s", job.name, traceback_of(error))
-        return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
-    except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
-        if lacks_memory(error) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
-            return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
-        line = f"{job.source}: {fault_line(error)}"
-        return FileResult(job.name, FAILED, line, traceback=traceback_of(error))
 
 
 def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: float) -> _Read:

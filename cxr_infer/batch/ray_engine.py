@@ -23,7 +23,8 @@ from typing import Any
 import cv2
 
 from cxr_infer.batch.jobs import Plan, job_of
-from cxr_infer.batch.pipeline import BatchRun, Engine, denoise_jobs, not_begun
+from cxr_infer.batch.pipeline import Engine, denoise_jobs, not_begun
+from cxr_infer.batch.run import BatchRun
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
 from cxr_infer.batch.jobs import Plan, job_of
-from cxr_infer.batch.pipeline import BatchRun, Show, denoise_jobs, not_begun
+from cxr_infer.batch.pipeline import Show, denoise_jobs, not_begun
+from cxr_infer.batch.run import BatchRun
 from cxr_infer.errors import UsageError
 from cxr_infer.report.results import FAILED, IGNORED, PENDING, FileResult
 from cxr_infer.storage.directory import Directory
