@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
 from cxr_infer.cli.process import stop_on_signals
 from cxr_infer.errors import UsageError
@@ -170,13 +171,14 @@ def train_one(
         raise UsageError(f"unknown device {device!r}; use cpu, cuda or cuda:N")
     files = find_xrays(data)
     # these load torch, for which nobody should wait to hear of a wrong option
-    from cxr_train.display import display, waiting
+    from cxr_train.display import display
     from cxr_train.loop import computing_device, prepare, proceed
 
     computes_on = computing_device(device)
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
     stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
-    with waiting("reading images"):  # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
+    # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
+    with waiting(stderr_console(), "reading images"):
         run, task = prepare(config, files, directory, resume=resume, device=computes_on, began=began)
     with stop_on_signals() as stopped, display(config) as show:
         ended = proceed(run, task, on_step=show, stopped=stopped)
