@@ -71,7 +71,7 @@ def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_pat
     assert "Traceback (most recent call last):" in text, "of what the library said of that file"
     again = run("cxr-infer", "dir", "nowhere", "--log", "logs/run.log")
     assert again.returncode == 2
-    assert "ERROR MainThread cxr_infer: nowhere: not a directory" in (tmp_path / "logs" / "run.log").read_text()
+    assert "ERROR MainThread cxr_infer: nowhere: no such directory" in (tmp_path / "logs" / "run.log").read_text()
     assert "bad.png" not in (tmp_path / "logs" / "run.log").read_text(), "a new log took its place"
 
 
@@ -292,7 +292,7 @@ def test_a_program_decides_what_becomes_of_the_log(tmp_path: Path, xrays: Path) 
         "from pathlib import Path\n"
         "from cxr_infer import load_model\n"
         "from cxr_infer.batch import jobs, pipeline\n"
-        "from cxr_infer.storage.protocols import open_storage\n"
+        "from cxr_infer.storage.opening import open_storage\n"
         "if len(sys.argv) > 1: logging.basicConfig(level='WARNING', format='%(name)s %(message)s')\n"
         "planned = jobs.make_plan(open_storage('x'), open_storage('out'))\n"
         "print(len(list(pipeline.denoise_files(planned, load_model('window'), overwrite=True))))\n"
