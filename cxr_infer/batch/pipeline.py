@@ -93,7 +93,7 @@ def denoise_files(
             (FileResult(name, IGNORED, reason) for name, reason in plan.ignored),
         )
         for result in chain(unread, (engine or partial(in_this_process, show=show))(plan, run, output, stopped)):
-            _log(result)
+            log_result(result)
             yield result
 
 
@@ -129,7 +129,8 @@ def denoise_jobs(
     return steps.output_lost
 
 
-def _log(result: FileResult) -> None:
+def log_result(result: FileResult) -> None:
+    """Log what became of a file, and the traceback of what nobody foresaw."""
     level = logging.WARNING if result.status == FAILED else logging.DEBUG
     LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {result.milliseconds or 0:.0f} ms")
     if result.traceback is not None:
@@ -243,7 +244,8 @@ class _Steps:
 
         measured = guarded(job, read)
         if isinstance(measured, FileResult):
-            return replace(skipped, message=f"{FINISHED}; not measured: {measured.message}")
+            message = f"{FINISHED}; not measured: {measured.message}"
+            return replace(skipped, message=message, traceback=measured.traceback)
         return measured
 
     def _state(self, job: Job) -> State:

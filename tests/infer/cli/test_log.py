@@ -181,6 +181,21 @@ def test_a_command_that_breaks_says_where(
     assert log_text.count("Traceback") == 1
 
 
+def test_of_several_files_the_others_go_on(tmp_path: Path, xrays: Path) -> None:
+    changes = (
+        "import cxr_infer.batch.pipeline as pipeline\nreal = pipeline.denoise_content\n"
+        "def fails(job, *more):\n    if job.name == 'b.png':\n        raise LookupError('a fault')\n"
+        "    return real(job, *more)\npipeline.denoise_content = fails\n"
+    )
+    done = broken(tmp_path, changes, "file", "x/a.png", "x/b.png", "x/c.png", "-o", "out", "--log", "run.log")
+    assert done.returncode == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    assert "x/b.png: LookupError: a fault (broken.py:5, called from cxr_infer/batch/pipeline.py:" in done.stderr
+    log = (tmp_path / "run.log").read_text()
+    assert "    LookupError: a fault" in log
+    assert all(f"{name}: done" in log for name in ("a.png", "c.png"))
+
+
 @pytest.mark.parametrize("package", ["typer", "numpy"])
 @pytest.mark.parametrize("arguments", [("models",), ("dir", "x")])
 def test_a_damaged_installation_is_one_line(
