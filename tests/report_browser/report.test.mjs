@@ -1,5 +1,5 @@
 // The report in a browser, as a reader has it: opened from disk, sorted, filtered, slid, zoomed; on a phone as well.
-// Needs cxr-infer on the PATH and chromium (or CHROMIUM=path). Screenshots go to build/report_browser.
+// Needs cxr-infer and its python on the PATH and chromium (or CHROMIUM=path). Screenshots go to build/report_browser.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -12,10 +12,12 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
 
-const SCREENSHOTS = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "build", "report_browser");
+const HERE = dirname(fileURLToPath(import.meta.url));
+const SCREENSHOTS = join(HERE, "..", "..", "build", "report_browser");
+const MANY = 60; // images of the long report
 const HOSTILE = '"><img src=x onerror=document.title=1>.png';
 
-let folder, browser, report;
+let folder, browser, report, long;
 
 before(async () => {
   mkdirSync(SCREENSHOTS, { recursive: true });
@@ -31,6 +33,9 @@ before(async () => {
   );
   assert.equal(done.status, 1, done.stderr); // one file failed
   report = pathToFileURL(join(folder, "report.html")).href;
+  execFileSync("python", [join(HERE, "make_files.py"), folder, String(MANY)], options);
+  execFileSync("cxr-infer", ["dir", "many", "--reference", "many-clean", "--report", "long.html", "-q"], options);
+  long = pathToFileURL(join(folder, "long.html")).href;
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 });
 
@@ -39,23 +44,24 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Open the report, call `use` with its page, then see that nothing went wrong and nothing was loaded. */
-async function opened(size, use, options = {}) {
+/** Open a report, call `use` with its page, then see that nothing went wrong and nothing was loaded. */
+async function opened(size, use, options = {}, address = report) {
   const context = await browser.newContext({ viewport: size, reducedMotion: "reduce", ...options });
   const page = await context.newPage();
   const wrong = [], requests = [];
   page.on("console", (message) => wrong.push(message.text()));
   page.on("pageerror", (error) => wrong.push(error.message));
   page.on("request", (request) => requests.push(request.url()));
-  await page.goto(report);
+  await page.goto(address);
   await use(page);
   assert.deepEqual(wrong, []);
-  assert.deepEqual(requests.filter((url) => !url.startsWith("data:")), [report]);
+  assert.deepEqual(requests.filter((url) => !url.startsWith("data:")), [address.split("#")[0]]);
   await context.close();
 }
 
-const DESK = { width: 1360, height: 900 };
+const DESK = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
+const ON_A_PHONE = { hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
 const column = (page, index) => page.locator(`#files tbody tr:visible > :nth-child(${index})`).allInnerTexts();
 const percent = (card) => card.locator(".stage").evaluate((stage) => parseFloat(stage.style.getPropertyValue("--split")));
@@ -131,6 +137,48 @@ test("the table is filtered by text and by outcome", () =>
     await page.getByRole("link", { name: "phantom-3" }).click();
     assert.ok(await page.locator("#image-3").evaluate((card) => card.getBoundingClientRect().top < innerHeight / 2));
   }));
+
+for (const [name, size, options] of [["a desk", DESK, {}], ["a phone", PHONE, ON_A_PHONE]]) {
+  test(`every link of a long report lands on its picture and marks it, on ${name}`, () =>
+    opened(
+      size,
+      async (page) => {
+        const links = page.locator("#files tbody a");
+        assert.equal(await links.count(), MANY);
+        for (const link of await links.all()) {
+          const name = await link.innerText();
+          await link.click();
+          const landed = await page.evaluate(() => {
+            const card = document.querySelector(".card:target");
+            const { top, bottom, left, right } = card.getBoundingClientRect();
+            const padding = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop);
+            const atEnd = scrollY + innerHeight >= document.documentElement.scrollHeight - 1;
+            const hit = document.elementFromPoint((left + right) / 2, Math.max(top, 0) + 20).closest(".card");
+            const { outlineStyle, outlineWidth } = getComputedStyle(card);
+            const name = card.querySelector("h3").textContent;
+            return { name, top: top - padding, bottom, atEnd, seen: hit === card, outlineStyle, outlineWidth };
+          });
+          assert.equal(landed.name, name);
+          assert.ok(landed.seen, name);
+          assert.ok(Math.abs(landed.top) <= 1 || (landed.atEnd && landed.bottom <= size.height), `${name}: ${landed.top} px off`);
+          assert.deepEqual([landed.outlineStyle, landed.outlineWidth], ["solid", "2px"]);
+        }
+      },
+      options,
+      long,
+    ));
+}
+
+test("a link from elsewhere to a picture of a long report lands on it as well", () =>
+  opened(
+    DESK,
+    async (page) => {
+      const top = await page.locator("#image-41").evaluate((card) => card.getBoundingClientRect().top);
+      assert.ok(Math.abs(top - 16) <= 1, `${top} px`);
+    },
+    {},
+    `${long}#image-41`,
+  ));
 
 test("the divider follows mouse and keyboard", () =>
   opened(DESK, async (page) => {
@@ -226,7 +274,7 @@ test("a phone shows all of it, and a finger slides", () =>
         assert.ok(width >= 24 && height >= 24, "large enough for a finger (WCAG 2.5.8)");
       }
     },
-    { hasTouch: true, isMobile: true, deviceScaleFactor: 2 },
+    ON_A_PHONE,
   ));
 
 for (const [name, size] of [["a desk", DESK], ["a phone", PHONE]]) {
