@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from cxr_infer.image_io import write_image
 from cxr_infer.intensity import to_bytes
 from cxr_infer.mottle import poisson_mottle

@@ -57,7 +57,8 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
         f'<td><span class="outcome {result.status}">{OUTCOMES[result.status]}</span></td>',
         _cell(pixels, f"{result.width} × {result.height}"),  # noqa: RUF001
         _cell(result.mottle_before, _mottle_before(result)),
-        *(_cell(value, figure(value)) for value in (after(result), removed(result))),
+        _cell(after(result), _mottle_after(result)),
+        _cell(removed(result), figure(removed(result))),
         _cell(result.photons_at_white, photons(result.photons_at_white) or NO_FIGURE),
         *(
             _cell(value, figure(value, digits))
@@ -69,6 +70,11 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
 
 def _mottle_before(result: FileResult) -> str:
     return ("about " if result.unsure else "") + figure(result.mottle_before)
+
+
+def _mottle_after(result: FileResult) -> str:
+    left = after(result)
+    return figure(left) + (" stays" if left is not None and result.mottle_left else "")
 
 
 def _cell(value: float | None, shown: str) -> str:
@@ -105,8 +111,8 @@ def card(
 def _facts(result: FileResult) -> str:
     facts = [
         ("mottle before", _mottle_before(result)),
-        ("after", figure(after(result), 1)),
-        ("removed", figure(removed(result), 1)),
+        ("after", _mottle_after(result)),
+        ("removed", figure(removed(result))),
         ("noise", text(result.mottle_kind or NO_FIGURE)),
     ]
     if (white := photons(result.photons_at_white)) is not None:
