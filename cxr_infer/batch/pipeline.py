@@ -16,7 +16,7 @@ import cv2
 
 from cxr_infer.batch.jobs import Job, Plan, by_content
 from cxr_infer.batch.overlap import overlapped
-from cxr_infer.batch.references import compare_with_reference
+from cxr_infer.batch.references import Comparison, compare_with_reference
 from cxr_infer.errors import AlreadyDenoised, CxrError, ImageError, NoRadiograph, OutputLostError
 from cxr_infer.faults import Traceback, fault_line, traceback_of
 from cxr_infer.files import read_content, write_bytes
@@ -141,7 +141,7 @@ def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOption
     radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
     write_bytes(job.target, done.result.encode(run.provenance))
-    return _measured(done, run, str(job.target))
+    return _measured(done, run, str(job.target), Comparison())
 
 
 @dataclass(frozen=True)
@@ -263,9 +263,9 @@ class _Steps:
         with self._noticing_loss():
             self.output.write(item.job.name, item.job.target, item.digest, content)
         seconds = item.seconds + time.perf_counter() - started
-        result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target))
-        before = item.shown_before
-        return result, None if before is None else paired(before, view(item.result, place=before.place))
+        compared = compare_with_reference(item.job.name, item.result, self.run.reference, self.run.reading)
+        result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target), compared)
+        return result, _pairs(item, compared)
 
 
 def _guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
@@ -307,17 +307,26 @@ def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note)
 
 
-def _measured(item: _Denoised, run: BatchRun, output: str) -> FileResult:
+def _pairs(item: _Denoised, compared: Comparison) -> Pairs | None:
+    """What there is to see of an image, where somebody wants to."""
+    before = item.shown_before
+    if before is None:
+        return None
+    reference = compared.clean
+    clean = None if reference is None else view(reference, before.place, item.result.orientation)
+    return paired(before, view(item.result, before.place), clean)
+
+
+def _measured(item: _Denoised, run: BatchRun, output: str, compared: Comparison) -> FileResult:
     """The record of a result that was written to `output`."""
     height, width = item.result.pixels.shape
-    figures, message = compare_with_reference(item.job.name, item.result, run.reference, run.reading)
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
     notes = (*item.result.notes, *item.result.encoding_notes(run.settings))
     note = NOTES.get(noise["mottle_left"], "")
     return FileResult(
         item.job.name,
         DONE,
-        "; ".join(filter(None, (item.note, message, note, *notes))),
+        "; ".join(filter(None, (item.note, compared.note, note, *notes))),
         output=output,
         width=width,
         height=height,
@@ -327,5 +336,5 @@ def _measured(item: _Denoised, run: BatchRun, output: str) -> FileResult:
         milliseconds=item.seconds * 1e3,
         megapixels_per_second=height * width / 1e6 / item.seconds,
         **noise,
-        **figures,
+        **compared.figures,
     )

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from cxr_infer.image_io import write_image
-from cxr_infer.intensity import to_bytes
-from cxr_infer.mottle import poisson_mottle
-from cxr_infer.phantom import render_phantom
+
+from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import to_bytes
 
 SIDE = 256  # px, of the phantom that all are cut from
 SHAPES = ((256, 256), (256, 150), (140, 256), (200, 240), (96, 256))  # px, height and width

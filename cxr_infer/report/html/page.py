@@ -22,6 +22,7 @@ from cxr_infer.report.views import SIDE
 MOST_ROWS = 1000  # of the table, for each outcome
 SHA256_SHOWN = 12  # hex digits
 
+SCRIPTS = ("table.js", "viewer.js", "reader.js")  # one script of the page, in this order
 COLUMNS = ("file", "outcome", "size, px", "mottle before", "after", "removed", "photons at white", "correlation")
 QUALITY_COLUMNS = ("PSNR, dB", "SSIM")
 
@@ -47,7 +48,7 @@ def asset(name: str) -> str:
 
 def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[str, str]:
     """What fills the template."""
-    style, script = asset("report.css"), asset("report.js")
+    style, script = asset("report.css"), "".join(map(asset, SCRIPTS))
     source = Path(run.head["input"]).resolve().name or "X-rays"
     total = sum(statistics.statuses.values())
     return {
@@ -172,7 +173,9 @@ def _bounded(statistics: RunStatistics) -> str:
         "Correlation: of the noise of neighbouring pixels.",
     ]
     if max(statistics.statuses.values(), default=0) > MOST_ROWS:
-        lines.append(f"Of each outcome the first {MOST_ROWS} files are listed; the JSON report names all.")
+        lines.append(
+            f"Of each outcome the first {MOST_ROWS} files are listed, and all with pictures; the JSON report names all."
+        )
     return f'<p class="below">{" ".join(lines)}</p>'
 
 

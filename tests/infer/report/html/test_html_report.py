@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cxr_infer.formats.readers import write_image
 from cxr_infer.report.html import HtmlReport
 from cxr_infer.report.html.markup import text, without_folders
-from cxr_infer.report.html.page import MOST_ROWS, RunFacts
+from cxr_infer.report.html.page import MOST_ROWS, SCRIPTS, RunFacts
 from cxr_infer.report.html.statistics import histogram
 from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import DONE, FAILED, FileResult, Summary
@@ -141,12 +141,27 @@ def test_failures_and_what_was_left_alone_are_there_with_reasons_and_no_folders(
     assert str(Path.home()) + "/" not in source
 
 
+def test_a_reference_adds_its_picture_and_the_difference_from_it(
+    run: Run, xrays: Path, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
+    write_image(tmp_path / "clean" / "0.png", noisy_bytes[:80, :120])
+    write_image(tmp_path / "clean" / "1.png", noisy_bytes[:80, :120])  # of another size
+    page, _ = report_of(run, xrays, "--reference", tmp_path / "clean", status=1)
+    alternatives = page.values("img", "alt")
+    assert alternatives.count("before denoising") == alternatives.count("before minus after") == 3
+    assert alternatives.count("clean reference") == alternatives.count("after minus clean") == 1
+    classes = page.values("div", "class")
+    assert classes.count("layer clean") == classes.count("layer error") == 1
+    assert "no reference of that name" in page.shown
+    assert "the reference is 120x80, the image 120x88" in page.shown
+
+
 def test_what_an_earlier_run_finished_is_named_with_that_reason(run: Run, xrays: Path) -> None:
     report_of(run, xrays, status=1)
     page, _ = report_of(run, xrays, status=1)
     assert page.shown.count("finished in an earlier run") == 3
     assert page.values("img", "src") == []
-    assert "svg" not in page.contents, "nothing was measured"
+    assert "chart" not in page.values("div", "class"), "nothing was measured"
 
 
 def test_names_cannot_do_anything(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
@@ -317,5 +332,5 @@ def test_folders_are_left_out_of_messages() -> None:
 def test_the_wheel_carries_the_page(tmp_path: Path) -> None:
     wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
     names = set(zipfile.ZipFile(wheel).namelist())
-    for asset in ("template.html", "card.html", "report.css", "report.js"):
+    for asset in ("template.html", "card.html", "keys.html", "report.css", *SCRIPTS):
         assert f"cxr_infer/report/html/{asset}" in names
