@@ -15,6 +15,7 @@ from typing import Any
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.html.chart import chart
 from cxr_infer.report.html.markup import OUTCOMES, figure, text, tile
+from cxr_infer.report.html.methods import methods
 from cxr_infer.report.html.statistics import RunStatistics, deviation, histogram, mean
 from cxr_infer.report.results import FAILED, Summary
 from cxr_infer.report.views import SIDE
@@ -69,6 +70,7 @@ def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[s
         "count": f"{total} files",
         "headings": _headings(run.with_reference),
         "bounded": _bounded(statistics),
+        "methods": "\n".join(f"<p>{text(one)}</p>" for one in methods(run.head, summary, statistics)),
         "about": _about(run),
         "side": str(SIDE),
     }

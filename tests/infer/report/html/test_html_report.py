@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 import signal
@@ -20,12 +21,14 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 from numpy.typing import NDArray
 
+from cxr_infer import __version__
 from cxr_infer.formats.readers import write_image
 from cxr_infer.report.html import HtmlReport
 from cxr_infer.report.html.markup import text, without_folders
 from cxr_infer.report.html.page import MOST_ROWS, SCRIPTS, RunFacts
 from cxr_infer.report.html.statistics import histogram
 from cxr_infer.report.json_file import JsonReport
+from cxr_infer.report.noise_words import UNSURE
 from cxr_infer.report.results import DONE, FAILED, FileResult, Summary
 from cxr_infer.report.views import DETAIL
 from tests.conftest import COMMAND, REPOSITORY, Run, tree
@@ -290,6 +293,28 @@ def written(tmp_path: Path, results: list[FileResult]) -> Page:
             records.add(result)
         report.write(tmp_path / "r.html", RunFacts(head, (), False, False), summary, records)
     return Page((tmp_path / "r.html").read_text("utf-8"))
+
+
+def test_the_methods_say_what_a_paper_must(run: Run, xrays: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    for index in range(2):
+        write_image(xrays.with_name("clean") / f"{index}.png", noisy_bytes[: 80 + 8 * index, :120])
+    words = ["--reference", xrays.with_name("clean"), "--precision", "fp32", "--strength", "0.5", "--json", "r.json"]
+    page, _ = report_of(run, xrays, *words, status=1)
+    told = json.loads((xrays.parent / "r.json").read_text())
+    (said,) = [p for p in page.contents["p"] if p.startswith("Images were denoised with")]
+    assert f"cxr-infer {__version__} " in said
+    assert f"model window in 32-bit floating point (fp32), SHA-256 {told['model']['sha256']}, at strength 0.5" in said
+    assert "Images: 4, of which 3 denoised in this run, 1 failed." in said
+    files = [file for file in told["files"] if file["status"] == "done"]
+    for name, digits, unit in (("psnr", 2, " dB"), ("ssim", 4, "")):
+        values = [file[name] for file in files if file[name] is not None]
+        spread = f"{np.mean(values):.{digits}f} ({np.std(values, ddof=1):.{digits}f}){unit}"
+        assert spread in said
+    assert "n = 2" in said
+    before = [file["mottle_before"] for file in files if file["mottle_left"] != UNSURE]
+    assert f"{np.mean(before):.1f}" in said
+    assert f"onnxruntime {told['versions']['onnxruntime']}" in said
+    assert "give --precision fp32" in page.shown
 
 
 def test_the_table_is_bounded_for_each_outcome_and_says_so(tmp_path: Path) -> None:
