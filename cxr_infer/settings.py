@@ -11,6 +11,7 @@ MAX_PIXELS = 100_000_000  # of one image: the largest detectors have 20 million,
 WEB_PORT = 8470  # of `cxr-infer web`
 KEEP, NONE = "keep", "none"  # how DICOM results are compressed
 REPORT_LIMIT = 100  # images that an HTML report shows
+FIGURE_DPI = 150  # of the figure that `compare` draws
 
 
 @dataclass(frozen=True)

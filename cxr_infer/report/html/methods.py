@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from cxr_infer.model.card import CITATION, FP32, INT8, MODEL_NAMES
@@ -17,9 +18,8 @@ SSIM_SOURCE = "Gaussian window of 1.5 px; Wang et al., IEEE Trans. Image Process
 
 def methods(head: dict[str, Any], summary: Summary, statistics: RunStatistics) -> list[str]:
     """Paragraphs without markup. head: as `json_file.describe_run` gives it."""
-    paragraphs = [
-        " ".join((*_denoising(head), *_images(summary), *_noise(statistics), *_quality(statistics), *_tools(head)))
-    ]
+    sentences = (_denoising(head), _images(summary), _noise(statistics), _quality(statistics), _tools(head))
+    paragraphs = [" ".join(chain.from_iterable(sentences))]
     precision = head["model"]["precision"]
     if precision in WORDS:
         paragraphs.append(
@@ -76,8 +76,8 @@ def _quality(statistics: RunStatistics) -> Iterator[str]:
         return
     yield (
         f"Against clean references of the same names, PSNR was {_spread(statistics.psnr, 2)} dB and SSIM "
-        f"{_spread(statistics.ssim, 4)} (mean, SD in brackets, n = {len(statistics.psnr)}; data range from black to white as "
-        f"displayed; SSIM: {SSIM_SOURCE})."
+        f"{_spread(statistics.ssim, 4)} (mean, SD in brackets, n = {len(statistics.psnr)}; data range from black to "
+        f"white as displayed; SSIM: {SSIM_SOURCE})."
     )
 
 

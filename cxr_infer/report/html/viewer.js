@@ -149,7 +149,9 @@ class Viewer {
     for (const layer of this.layers) if (!layer.dataset.gain) layer.style.filter = filter;
     this.part(".width").value = width;
     this.part(".level").value = level;
-    this.part(".window-reset").textContent = `W ${Math.round(width)} L ${Math.round(level)}`;
+    const values = `W ${Math.round(width)} L ${Math.round(level)}`;
+    this.part(".window-reset").textContent = values;
+    this.part(".window-reset").setAttribute("aria-label", `${values}, reset window and level`);
   }
 
   get filter() {
