@@ -150,13 +150,21 @@ def web_command(
             "Default: the .tgz or node_modules in the current directory."
         ),
     ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="First fetch that .tgz from npm's registry, where it is not here: 33 MB, once."),
+    ] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Serve the page that denoises in a browser, to this machine only."""
     from cxr_infer.report import terminal
     from cxr_infer.web import server
+    from cxr_infer.web.fetch import archive_url, fetch_runtime
 
     runtime = server.needed_runtime()
+    if fetch and wasm is None and not Path(runtime.archive).exists():
+        terminal.print_note(f"fetching {archive_url(runtime)}")
+        terminal.print_note(f"it is {fetch_runtime(runtime, Path.cwd()).name} here, with the SHA-256 that it must have")
     files = server.served_files(server.read_runtime(runtime, wasm, Path.cwd()))
 
     def announce(address: str) -> None:
