@@ -13,6 +13,7 @@ WEB_PORT = 8470  # of `cxr-infer web`
 KEEP: Final = "keep"  # how DICOM results are compressed: as their sources
 NONE: Final = "none"
 REPORT_LIMIT = 100  # images that an HTML report shows
+FIGURE_DPI = 150  # of the figure that `compare` draws
 
 
 @dataclass(frozen=True)

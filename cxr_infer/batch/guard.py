@@ -24,19 +24,20 @@ def guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
     """What a step gives, or the failed result that its exception is."""
     try:
         return step()
-    except AlreadyDenoised as error:
+    except Exception as error:
+        return result_of(job, error)
+
+
+def result_of(job: Job, error: Exception) -> FileResult:
+    """Return what became of a file by an exception, foreseen or not, which is that file's alone."""
+    if isinstance(error, AlreadyDenoised):
         return FileResult(job.name, SKIPPED, str(error))
-    except NoRadiograph as error:
+    if isinstance(error, NoRadiograph):
         return FileResult(job.name, IGNORED, str(error).removeprefix(f"{job.source}: "))
-    except CxrError as error:
+    if isinstance(error, CxrError | OSError):
         LOG.debug("%s: %s", job.name, traceback_of(error))
-        message = str(error)
+        message = str(error) if isinstance(error, CxrError) else str(error.strerror or error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
-    except OSError as error:
-        LOG.debug("%s: %s", job.name, traceback_of(error))
-        return FileResult(job.name, FAILED, f"{job.source}: {error.strerror or error}")
-    except Exception as error:  # a fault of ours, or of a library that nobody met before, is still this file's alone
-        if lacks_memory(error) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
-            return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
-        line = f"{job.source}: {fault_line(error)}"
-        return FileResult(job.name, FAILED, line, traceback=traceback_of(error))
+    if lacks_memory(error) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
+        return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
+    return FileResult(job.name, FAILED, f"{job.source}: {fault_line(error)}", traceback=traceback_of(error))

@@ -16,7 +16,7 @@ from cxr_infer.batch.batch_run import BatchRun
 from cxr_infer.batch.guard import guarded
 from cxr_infer.batch.jobs import Job, Plan, by_content
 from cxr_infer.batch.overlap import overlapped
-from cxr_infer.batch.references import compare_with_reference
+from cxr_infer.batch.references import Comparison, compare_with_reference
 from cxr_infer.errors import ImageError, OutputLostError
 from cxr_infer.faults import Traceback
 from cxr_infer.files import read_content, write_bytes
@@ -93,7 +93,7 @@ def denoise_files(
             (FileResult(name, IGNORED, reason) for name, reason in plan.ignored),
         )
         for result in chain(unread, (engine or partial(in_this_process, show=show))(plan, run, output, stopped)):
-            _log(result)
+            log_result(result)
             yield result
 
 
@@ -129,7 +129,8 @@ def denoise_jobs(
     return steps.output_lost
 
 
-def _log(result: FileResult) -> None:
+def log_result(result: FileResult) -> None:
+    """Log what became of a file, and the traceback of what nobody foresaw."""
     level = logging.WARNING if result.status == FAILED else logging.DEBUG
     LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {result.milliseconds or 0:.0f} ms")
     if result.traceback is not None:
@@ -162,7 +163,7 @@ def denoise_content(
     with ending_decoders():  # at once, since what two processes share must be copied before it can be changed
         radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
-    return done.result.encode(run.provenance), _measured(done, run, str(job.target))
+    return done.result.encode(run.provenance), _measured(done, run, str(job.target), Comparison())
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,8 @@ class _Steps:
 
         measured = guarded(job, read)
         if isinstance(measured, FileResult):
-            return replace(skipped, message=f"{FINISHED}; not measured: {measured.message}")
+            message = f"{FINISHED}; not measured: {measured.message}"
+            return replace(skipped, message=message, traceback=measured.traceback)
         return measured
 
     def _state(self, job: Job) -> State:
@@ -282,9 +284,9 @@ class _Steps:
             with self._noticing_loss():
                 self.output.write(item.job.name, item.job.target, item.digest, content)
         seconds = item.seconds + time.perf_counter() - started
-        result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target))
-        before = item.shown_before
-        return result, None if before is None else paired(before, view(item.result, place=before.place))
+        compared = compare_with_reference(item.job.name, item.result, self.run.reference, self.run.reading)
+        result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target), compared)
+        return result, _pairs(item, compared)
 
 
 def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: float) -> _Read:
@@ -307,10 +309,19 @@ def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note, finished)
 
 
-def _measured(item: _Denoised, run: BatchRun, output: str) -> FileResult:
+def _pairs(item: _Denoised, compared: Comparison) -> Pairs | None:
+    """What there is to see of an image, where somebody wants to."""
+    before = item.shown_before
+    if before is None:
+        return None
+    reference = compared.clean
+    clean = None if reference is None else view(reference, before.place, item.result.orientation)
+    return paired(before, view(item.result, before.place), clean)
+
+
+def _measured(item: _Denoised, run: BatchRun, output: str, compared: Comparison) -> FileResult:
     """The record of a result that lies at `output`."""
     height, width = item.result.pixels.shape
-    figures, message = compare_with_reference(item.job.name, item.result, run.reference, run.reading)
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
     notes = (*item.result.notes, *item.result.encoding_notes(run.settings))
     note = NOTES.get(noise["mottle_left"], "")
@@ -318,7 +329,7 @@ def _measured(item: _Denoised, run: BatchRun, output: str) -> FileResult:
     return FileResult(
         item.job.name,
         status,
-        "; ".join(filter(None, (said, message, note, *notes))),
+        "; ".join(filter(None, (said, compared.note, note, *notes))),
         output=output,
         width=width,
         height=height,
@@ -328,5 +339,5 @@ def _measured(item: _Denoised, run: BatchRun, output: str) -> FileResult:
         milliseconds=None if item.finished else item.seconds * 1e3,
         megapixels_per_second=None if item.finished else height * width / 1e6 / item.seconds,
         **noise,
-        **figures,
+        **compared.figures,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,25 +42,37 @@ def require_references(names: Iterable[str], reference: Path) -> None:
         )
 
 
-def compare_with_reference(
-    name: str, result: Radiograph, folder: Path | None, reading: ReadOptions
-) -> tuple[dict[str, Any], str]:
-    """MSE, PSNR and SSIM of a result against its reference, and notes on that; or none and the reason."""
+@dataclass(frozen=True)
+class Comparison:
+    """A result against its reference.
+
+    figures: its `mse`, `psnr` and `ssim`, none where it could not be measured. note: why, or what is odd about the
+    reference. clean: the reference, where it is of the result's shape.
+    """
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+    clean: Radiograph | None = None
+
+
+def compare_with_reference(name: str, result: Radiograph, folder: Path | None, reading: ReadOptions) -> Comparison:
+    """How close a result is to its reference. folder: of the references, None where there are none."""
     if folder is None:
-        return {}, ""
+        return Comparison()
     path = find_reference(name, folder)
     if path is None:
-        return {}, "no reference of that name"
+        return Comparison(note="no reference of that name")
     try:
         content = read_content(path, most_bytes(reading))
         reference = read_radiograph(path, content, reading, path)
     except ImageError as error:
-        return {}, f"reference: {error}"
+        return Comparison(note=f"reference: {error}")
     clean = reference.shown()
     if clean.shape != result.pixels.shape:
         (h, w), (height, width) = clean.shape, result.pixels.shape
-        return {}, f"the reference is {w}x{h}, the image {width}x{height}"
+        return Comparison(note=f"the reference is {w}x{h}, the image {width}x{height}")
     denoised = result.shown()
     notes = "; ".join(f"reference: {note}" for note in reference.notes if note not in result.notes)
     error_mse = mse(clean, denoised)
-    return {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}, notes
+    figures = {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}
+    return Comparison(figures, notes, reference)

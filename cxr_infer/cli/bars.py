@@ -1,11 +1,13 @@
-"""Bars that fit the terminal: counts and times are never cut; the bar itself and the text behind it give way."""
+"""Signs of life that fit the terminal: counts and times are never cut; the bar and the text behind it give way."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
@@ -22,6 +24,13 @@ from rich.table import Column
 
 from cxr_infer.report.table import ELLIPSIS, shortened
 from cxr_infer.report.text import printable
+
+
+def waiting(console: Console, what: str) -> contextlib.AbstractContextManager[object]:
+    """A sign of life on a terminal, while something goes on of which nobody knows how long it takes."""
+    if not console.is_terminal or console.is_dumb_terminal:
+        return contextlib.nullcontext()
+    return console.status(escape(printable(what)))
 
 
 @dataclass(frozen=True)

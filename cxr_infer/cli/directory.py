@@ -11,6 +11,7 @@ import typer
 from cxr_infer.batch import jobs, pipeline
 from cxr_infer.batch.references import require_references
 from cxr_infer.batch.watch import watching
+from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import SOME_FAILED
 from cxr_infer.cli.process import StopRequest, stop_on_signals
 from cxr_infer.cli.progress import progress_over
@@ -127,7 +128,8 @@ def _plan(asked: Asked) -> jobs.Plan:
         require_directory(asked.reference, "give --reference the directory of the clean images")
     if asked.watch:
         return jobs.make_plan_to_watch(originals, results, shard=shard)
-    plan = jobs.make_plan(originals, results, shard=shard)
+    with waiting(terminal.stderr_console(), f"listing {originals.shown}"):
+        plan = jobs.make_plan(originals, results, shard=shard)
     if asked.reference is not None and shard is None:  # a share may be so small that it has none
         require_references(plan.names, asked.reference)
     return plan

@@ -30,7 +30,7 @@ from cxr_infer.cli.options import (
     WindowOption,
 )
 from cxr_infer.cli.process import STDIN, STDOUT, read_stdin, require_pipe, write_stdout
-from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.errors import CxrError, ImageError, UsageError
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, ReadOptions, Settings
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def _jobs(sources: Sequence[str], place: str | None, *, overwrite: bool) -> list
 
 def _files(jobs: Sequence[Job], model: Model, settings: Settings, reading: ReadOptions) -> None:
     """One after the other; of several, one that fails does not end the others."""
-    from cxr_infer.batch.pipeline import denoise_file
+    from cxr_infer.batch.guard import result_of
+    from cxr_infer.batch.pipeline import denoise_file, log_result
     from cxr_infer.cli.progress import progress_over
     from cxr_infer.report import terminal
     from cxr_infer.report.results import FAILED, FileResult, Summary
@@ -130,6 +131,13 @@ def _files(jobs: Sequence[Job], model: Model, settings: Settings, reading: ReadO
                 if len(jobs) == 1:
                     raise
                 result = FileResult(job.name, FAILED, str(error))
+            except CxrError:  # of the model: so it would be with the others
+                raise
+            except Exception as error:
+                if len(jobs) == 1:
+                    raise
+                result = result_of(job, error)
+            log_result(result)
             for collect in (summary.add, shown.add, advance):
                 collect(result)
     first, *others = jobs

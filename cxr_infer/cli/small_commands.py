@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from cxr_infer.cli.options import (
     MaxPixelsOption,
     OverwriteOption,
     Precision,
+    PrecisionOption,
     RepairOption,
     ThreadsOption,
     WhiteOption,
@@ -24,7 +26,7 @@ from cxr_infer.cli.options import (
 )
 from cxr_infer.errors import UsageError
 from cxr_infer.report.text import print_error
-from cxr_infer.settings import MAX_PIXELS, WEB_PORT
+from cxr_infer.settings import FIGURE_DPI, MAX_PIXELS, WEB_PORT
 
 
 @reports_errors
@@ -88,9 +90,31 @@ def models_command(
 
 @reports_errors
 def compare_command(
-    clean: Annotated[Path, typer.Argument(metavar="CLEAN", help="The clean X-ray.")],
-    noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="The same X-ray with mottle, of the same size.")],
-    out: Annotated[Path, typer.Option(help="Where the figure goes, a .png.")] = Path("comparison.png"),
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CLEAN NOISY ...",
+            help="A clean X-ray and the same with mottle, of one size; more pairs give more rows.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the figure goes: .png, .pdf or .svg.")] = Path("comparison.png"),
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="window, original, new, or an .onnx file: a column of the figure. Give it again for more columns.",
+        ),
+    ] = None,
+    precision: PrecisionOption = "auto",
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,WIDTH,HEIGHT", help="Draw this part only, in px. The numbers are of the whole image."
+        ),
+    ] = None,
+    dpi: Annotated[int, typer.Option(help="Pixels an inch; a panel is 2.8 inches wide.")] = FIGURE_DPI,
+    light: Annotated[bool, typer.Option("--light", help="Dark text on white, as on paper.")] = False,
     repair_wrapped: RepairOption = False,
     threads: ThreadsOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
@@ -98,19 +122,32 @@ def compare_command(
     invert: InvertOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Draw clean, noisy and every model's result side by side, with their figures and a zoomed inset."""
+    """Draw noisy, denoised and clean side by side, with their figures and a zoomed inset, for a talk or a paper."""
     from cxr_infer.cli import compare
+    from cxr_infer.errors import UsageError
     from cxr_infer.report import terminal
     from cxr_infer.settings import ReadOptions
 
+    if len(files) % 2:
+        raise UsageError(f"{files[-1]}: has no partner; give pairs, each a clean image and then the noisy one")
     reading = ReadOptions(max_pixels, white, invert)
+    look = compare.Look(dpi, light, compare.parse_crop(crop) if crop is not None else None)
     comparison, notes = compare.compare_files(
-        clean, noisy, out, reading, repair_wrapped=repair_wrapped, threads=threads, overwrite=overwrite
+        list(zip(files[::2], files[1::2], strict=True)),
+        out,
+        reading,
+        models=model or ["window"],
+        precision=precision,
+        look=look,
+        repair_wrapped=repair_wrapped,
+        threads=threads,
+        overwrite=overwrite,
     )
     for note in dict.fromkeys(notes):  # once, where CLEAN and NOISY are one file
         terminal.print_note(f"note: {note}")
-    rows = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", terminal.small_figure(row.mse)] for row in comparison]
-    terminal.print_table(f"{noisy} against {clean}", ("image", "PSNR dB", "SSIM", "MSE"), rows)
+    for pair, rows in groupby(comparison, lambda row: row.pair):
+        cells = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", terminal.small_figure(row.mse)] for row in rows]
+        terminal.print_table(pair, ("image", "PSNR dB", "SSIM", "MSE"), cells)
     terminal.print_line(f"the figure is {out}")
 
 
@@ -143,13 +180,21 @@ def web_command(
             "Default: the .tgz or node_modules in the current directory."
         ),
     ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="First fetch that .tgz from npm's registry, where it is not here: 33 MB, once."),
+    ] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Serve the page that denoises in a browser, to this machine only."""
     from cxr_infer.report import terminal
     from cxr_infer.web import server
+    from cxr_infer.web.fetch import archive_url, fetch_runtime
 
     runtime = server.needed_runtime()
+    if fetch and wasm is None and not Path(runtime.archive).exists():
+        terminal.print_note(f"fetching {archive_url(runtime)}")
+        terminal.print_note(f"it is {fetch_runtime(runtime, Path.cwd()).name} here, with the SHA-256 that it must have")
     files = server.served_files(server.read_runtime(runtime, wasm, Path.cwd()))
 
     def announce(address: str) -> None:

@@ -1,30 +1,45 @@
-"""The published work's own test as a picture: clean, noisy and every model's result, with a zoomed inset each."""
+"""The published work's own test as a picture: noisy, the models' results and clean, with a zoomed inset each.
+
+A figure is laid out once, in px of BASE_DPI, and drawn from that as pixels here, as SVG or PDF in `figure_files`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.pixels import to_bytes
+from cxr_infer.settings import FIGURE_DPI
 
 FloatImage = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-PANEL = 420  # px, width of a panel; the image keeps its shape
+BASE_DPI = FIGURE_DPI  # px an inch in which a figure is laid out
+PANEL = 420  # px, width of a panel, 2.8 inches; the image keeps its shape
 GAP = 14  # px
-TITLE_HEIGHT = 34  # px
-CAPTION_HEIGHT = 58  # px
-BACKGROUND = 18  # gray level; dark, as reading rooms are
-INK = 235  # gray level
-FRAME = (60, 200, 255)  # BGR
+TITLE_HEIGHT, TITLE_SIZE = 34, 20  # px
+CAPTION_HEIGHT, CAPTION_SIZE, CAPTION_LINE = 58, 18, 25  # px
+TEXT_INSET, BASELINE = 2, 24  # px, of text from the left and the top of its strip
+FRAME = (255, 200, 60)  # RGB
 ZOOM_SHARE = 0.18  # of the image's smaller side that the inset shows
 INSET_SHARE = 0.44  # of the panel's width that the inset covers
-FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Gray levels of a figure's background and its text."""
+
+    paper: int
+    ink: int
+
+
+DARK, LIGHT = Ground(18, 235), Ground(255, 20)  # as reading rooms are, and as paper is
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,38 @@ class Panel:
     title: str
     image: FloatImage
     lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle, in px of BASE_DPI: x to the right, y down."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Label:
+    """Text with its left end and baseline at x and y; size: px."""
+
+    x: float
+    y: float
+    size: float
+    text: str
+
+
+@dataclass
+class Sheet:
+    """A figure as it is laid out: gray pictures, then frames with the width of their lines, then text."""
+
+    width: float
+    height: float
+    ground: Ground
+    pictures: list[tuple[Box, Picture]] = field(default_factory=list)
+    frames: list[tuple[Box, float]] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
 
 
 def describe(clean: FloatImage, image: FloatImage) -> tuple[str, ...]:
@@ -55,6 +102,97 @@ def most_detailed(clean: FloatImage) -> tuple[int, int]:
     return int(row) + margin, int(column) + margin
 
 
+def lay_out(
+    rows: Sequence[Sequence[Panel]],
+    centres: Sequence[tuple[int, int] | None] | None = None,
+    *,
+    panel: float = PANEL,
+    ground: Ground = DARK,
+) -> Sheet:
+    """Lay out rows of panels.
+
+    rows: of images of one shape each. centres: for each row the row and column that its insets show, None for a row
+    without; by default none have. panel: px, width of a panel.
+    """
+    captioned = any(one.lines for row in rows for one in row)
+    caption = CAPTION_HEIGHT if captioned else 0
+    heights = [_shown_height(row[0], panel) + TITLE_HEIGHT + caption for row in rows]
+    width = GAP + max(map(len, rows)) * (panel + GAP)
+    sheet = Sheet(width, GAP + sum(heights) + GAP * len(rows), ground)
+    top = float(GAP)
+    for row, height, centre in zip(rows, heights, centres or [None] * len(rows), strict=True):
+        for place, one in enumerate(row):
+            left = GAP + place * (panel + GAP)
+            _lay_panel(sheet, one, Box(left, top, panel, height - caption), centre)
+        top += height + GAP
+    return sheet
+
+
+def _shown_height(panel: Panel, width: float) -> float:
+    height, columns = panel.image.shape
+    return max(1.0, float(height) * width / float(columns))
+
+
+def _lay_panel(sheet: Sheet, panel: Panel, box: Box, centre: tuple[int, int] | None) -> None:
+    """The title, the picture, its inset and the lines under it. box: without those lines."""
+    picture = to_bytes(panel.image)
+    body = Box(box.left, box.top + TITLE_HEIGHT, box.width, box.height - TITLE_HEIGHT)
+    sheet.labels.append(Label(box.left + TEXT_INSET, box.top + BASELINE, TITLE_SIZE, panel.title))
+    sheet.pictures.append((body, picture))
+    if centre is not None:
+        _lay_inset(sheet, picture, body, centre)
+    for number, line in enumerate(panel.lines):
+        y = body.top + body.height + BASELINE + CAPTION_LINE * number
+        sheet.labels.append(Label(box.left + TEXT_INSET, y, CAPTION_SIZE, line))
+
+
+def _lay_inset(sheet: Sheet, picture: Picture, body: Box, centre: tuple[int, int]) -> None:
+    """Enlarge the neighbourhood of `centre` in the lower corner that is farther from it, and frame both."""
+    scale = body.width / picture.shape[1]
+    side = max(1, min(int(ZOOM_SHARE * min(picture.shape)), *picture.shape))
+    top, left = (int(np.clip(c - side // 2, 0, extent - side)) for c, extent in zip(centre, picture.shape, strict=True))
+    inset = min(INSET_SHARE * body.width, body.height)
+    right = left + side / 2 < picture.shape[1] / 2
+    low = top + side / 2 < picture.shape[0] / 2
+    place = Box(
+        body.left + (body.width - inset if right else 0), body.top + (body.height - inset if low else 0), inset, inset
+    )
+    sheet.pictures.append((place, picture[top : top + side, left : left + side]))
+    spot = Box(body.left + left * scale, body.top + top * scale, side * scale, side * scale)
+    sheet.frames += [(spot, 1.0), (place, 2.0)]
+
+
+def draw_sheet(sheet: Sheet, dpi: float = BASE_DPI) -> Picture:
+    """A sheet as pixels, (H, W, 3) uint8 BGR."""
+    scale = dpi / BASE_DPI
+    canvas = np.full((round(sheet.height * scale), round(sheet.width * scale)), sheet.ground.paper, np.uint8)
+    for box, picture in sheet.pictures:
+        left, top, right, bottom = _corners(box, scale)
+        canvas[top:bottom, left:right] = resized(picture, right - left, bottom - top)
+    drawn = Image.fromarray(canvas).convert("RGB")
+    pen = ImageDraw.Draw(drawn)
+    for box, line in sheet.frames:
+        left, top, right, bottom = _corners(box, scale)
+        pen.rectangle((left, top, right - 1, bottom - 1), outline=FRAME, width=max(1, round(line * scale)))
+    for label in sheet.labels:
+        font = ImageFont.load_default(label.size * scale)
+        pen.text((label.x * scale, label.y * scale), label.text, (sheet.ground.ink,) * 3, font, anchor="ls")
+    return np.ascontiguousarray(np.asarray(drawn)[..., ::-1])
+
+
+def _corners(box: Box, scale: float) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom in whole px, the last two excluded; at least one px a side."""
+    left, top = round(box.left * scale), round(box.top * scale)
+    right, bottom = round((box.left + box.width) * scale), round((box.top + box.height) * scale)
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def resized(picture: Picture, width: int, height: int) -> Picture:
+    """Averaged where it becomes smaller; where it grows its pixels stay squares."""
+    mode = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=mode), dtype=np.uint8)
+
+
 def draw_figure(
     panels: Sequence[Panel],
     centre: tuple[int, int] | None = None,
@@ -63,71 +201,18 @@ def draw_figure(
     inset: bool = True,
     panel: int = PANEL,
 ) -> Picture:
-    """Lay out panels, with a zoomed inset each.
+    """Draw panels of one shape on dark ground, with a zoomed inset each.
 
-    panels: images of one shape. centre: row and column of what the insets show, by default the first image's most
-    detailed place. columns: panels a row, by default all. inset: whether to zoom. panel: px, width of a panel.
+    centre: row and column of what the insets show, by default the first image's most detailed place. columns: panels a
+    row, by default all. inset: whether to zoom. panel: px, width of a panel.
     Returns (H, W, 3) uint8 BGR.
     """
     if inset and centre is None:
         centre = most_detailed(panels[0].image)
-    captioned = any(p.lines for p in panels)
-    drawn = [_draw_panel(p, centre if inset else None, panel, captioned) for p in panels]
-    columns = columns or len(drawn)
-    blank = np.full_like(drawn[0], BACKGROUND)
-    drawn += [blank] * (-len(drawn) % columns)
-    rows = [_joined(drawn[i : i + columns], axis=1) for i in range(0, len(drawn), columns)]
-    picture = _joined(rows, axis=0)
-    return np.pad(picture, ((GAP, GAP), (GAP, GAP), (0, 0)), constant_values=BACKGROUND)
+    rows = list(_rows(panels, columns or len(panels)))
+    return draw_sheet(lay_out(rows, [centre if inset else None] * len(rows), panel=panel))
 
 
-def _joined(pictures: Sequence[Picture], axis: int) -> Picture:
-    shape = list(pictures[0].shape)
-    shape[axis] = GAP
-    gap = np.full(shape, BACKGROUND, np.uint8)
-    parts = [part for picture in pictures for part in (gap, picture)][1:]
-    return np.concatenate(parts, axis=axis)
-
-
-def _draw_panel(panel: Panel, centre: tuple[int, int] | None, panel_width: int, captioned: bool) -> Picture:
-    height, width = panel.image.shape
-    scale = panel_width / width
-    shown = to_bytes(panel.image)
-    body = np.repeat(_resized(shown, panel_width, max(1, round(height * scale)))[..., None], 3, axis=2)
-    if centre is not None:
-        _draw_inset(body, shown, centre, scale)
-    title = np.full((TITLE_HEIGHT, panel_width, 3), BACKGROUND, np.uint8)
-    _write(title, panel.title, 24, 0.6)
-    if not captioned:
-        return np.concatenate([title, body])
-    caption = np.full((CAPTION_HEIGHT, panel_width, 3), BACKGROUND, np.uint8)
-    for number, line in enumerate(panel.lines):
-        _write(caption, line, 22 + 25 * number, 0.55)
-    return np.concatenate([title, body, caption])
-
-
-def _resized(image: Picture, width: int, height: int) -> Picture:
-    shrinks = width < image.shape[1]
-    mode = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.uint8)
-
-
-def _draw_inset(body: Picture, image: Picture, centre: tuple[int, int], scale: float) -> None:
-    """Enlarge the neighbourhood of `centre` in the lower corner that is farther from it, and frame both; in place."""
-    side = max(1, min(int(ZOOM_SHARE * min(image.shape)), *image.shape))
-    top, left = (int(np.clip(c - side // 2, 0, extent - side)) for c, extent in zip(centre, image.shape, strict=True))
-    inset_side = min(int(INSET_SHARE * body.shape[1]), body.shape[0])
-    crop = cv2.resize(
-        image[top : top + side, left : left + side], (inset_side, inset_side), interpolation=cv2.INTER_NEAREST
-    )
-    corner_left = body.shape[1] - inset_side if left + side / 2 < image.shape[1] / 2 else 0
-    corner_top = body.shape[0] - inset_side if top + side / 2 < image.shape[0] / 2 else 0
-    corners = [round(v * scale) for v in (left, top, left + side, top + side)]
-    cv2.rectangle(body, (corners[0], corners[1]), (corners[2], corners[3]), FRAME, 1, cv2.LINE_AA)
-    body[corner_top : corner_top + inset_side, corner_left : corner_left + inset_side] = np.asarray(crop)[..., None]
-    end = (corner_left + inset_side - 1, corner_top + inset_side - 1)
-    cv2.rectangle(body, (corner_left, corner_top), end, FRAME, 2)
-
-
-def _write(strip: Picture, text: str, baseline: int, size: float) -> None:
-    cv2.putText(strip, text, (2, baseline), FONT, size, (INK, INK, INK), 1, cv2.LINE_AA)
+def _rows(panels: Sequence[Panel], columns: int) -> Iterator[Sequence[Panel]]:
+    for start in range(0, len(panels), columns):
+        yield panels[start : start + columns]

@@ -43,10 +43,11 @@ class View:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """The same before and after, of one shape."""
+    """The same before and after, and clean where there is a reference; all of one shape."""
 
     before: DisplayImage
     after: DisplayImage
+    clean: DisplayImage | None = None
 
 
 @dataclass(frozen=True)
@@ -57,21 +58,22 @@ class Pairs:
     detail: BeforeAfter | None = None
 
 
-def paired(before: View, after: View) -> Pairs:
-    """Two views of one image, the second at the place of the first."""
-    whole = BeforeAfter(before.whole, after.whole)
+def paired(before: View, after: View, clean: View | None = None) -> Pairs:
+    """Views of one image, all at the place of the first. clean: of its reference."""
+    whole = BeforeAfter(before.whole, after.whole, clean.whole if clean is not None else None)
     if before.detail is None or after.detail is None:
         return Pairs(whole)
-    return Pairs(whole, BeforeAfter(before.detail, after.detail))
+    return Pairs(whole, BeforeAfter(before.detail, after.detail, clean.detail if clean is not None else None))
 
 
-def view(radiograph: Radiograph, place: tuple[int, int] | None = None) -> View:
+def view(radiograph: Radiograph, place: tuple[int, int] | None = None, orientation: int | None = None) -> View:
     """An image as a display shows it. What is larger than SIDE px is made smaller by averaging, never enlarged.
 
-    place: of the detail, by default where the image has most of it.
+    place: of the detail, by default where the image has most of it. orientation: EXIF's number by which it is turned,
+    by default its own.
     """
     image = radiograph.shown()
-    upright = TURNED.get(radiograph.orientation, np.asarray)
+    upright = TURNED.get(orientation or radiograph.orientation, np.asarray)
 
     def shown(part: FloatImage) -> DisplayImage:
         return np.ascontiguousarray(upright(to_bytes(part)))

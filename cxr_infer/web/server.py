@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import logging
 import os
 import sys
@@ -88,7 +89,10 @@ class Runtime:
 
     @property
     def way_out(self) -> str:
-        return f"`npm pack {self.package}@{self.version}` fetches it; then run this here again, or give --wasm its path"
+        return (
+            f"`cxr-infer web --fetch` or `npm pack {self.package}@{self.version}` fetches it; "
+            "then run this here again, or give --wasm its path"
+        )
 
 
 def needed_runtime() -> Runtime:
@@ -110,18 +114,40 @@ def read_runtime(runtime: Runtime, place: Path | None, here: Path) -> dict[str, 
     found = place if place is not None else next((path for path in candidates if path.exists()), None)
     if found is None:
         raise UsageError(f"{runtime.package} {runtime.version} is not here; {runtime.way_out}")
+    if not found.is_dir():
+        try:
+            content = read_content(found, MOST_RUNTIME, "is too much for the runtime")
+        except (OSError, ImageError) as error:
+            raise _other(found, runtime) from error
+        return read_archive(content, runtime, found)
     try:
-        files = dict(_packed(found, runtime) if found.is_file() else _laid_out(found, runtime))
-    except (OSError, ImageError, tarfile.TarError, zlib.error, KeyError, EOFError) as error:
-        raise UsageError(f"{found}: holds no {runtime.package} {runtime.version}; {runtime.way_out}") from error
+        return _checked(dict(_laid_out(found, runtime)), runtime, found)
+    except (OSError, ImageError) as error:
+        raise _other(found, runtime) from error
+
+
+def read_archive(content: bytes, runtime: Runtime, source: Path | str) -> dict[str, bytes]:
+    """The files of the runtime in npm's archive. Raises UsageError naming `source` where they are not those."""
+    try:
+        files = dict(_packed(content, runtime))
+    except (OSError, tarfile.TarError, zlib.error, KeyError, EOFError) as error:
+        raise _other(source, runtime) from error
+    return _checked(files, runtime, source)
+
+
+def _checked(files: dict[str, bytes], runtime: Runtime, source: Path | str) -> dict[str, bytes]:
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != runtime.files[name]:
-            raise UsageError(f"{found}: its {name} is not that of {runtime.version}; {runtime.way_out}")
+            raise UsageError(f"{source}: its {name} is not that of {runtime.version}; {runtime.way_out}")
     return files
 
 
-def _packed(archive: Path, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(archive, "r:gz") as packed:
+def _other(source: Path | str, runtime: Runtime) -> UsageError:
+    return UsageError(f"{source}: holds no {runtime.package} {runtime.version}; {runtime.way_out}")
+
+
+def _packed(archive: bytes, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
         for name in runtime.files:
             member = packed.extractfile(f"package/dist/{name}")
             if member is None:

@@ -16,6 +16,7 @@ const LOADED = Object.fromEntries([
   ...RUNTIME_FILES.map((name) => [`ort/${name}`, path.join(RUNTIME, name)]),
   ...MODEL_FILES.map((name) => [`weights/${name}`, path.join(WEIGHTS, name)]),
 ]);
+const VERSION = /__version__ = "(.+)"/.exec(readFileSync(path.join(HERE, "../../cxr_infer/version.py"), "utf8"))[1];
 const TYPES = { ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json" };
 
 /** For `cxr-infer web`, which serves these files from elsewhere: which version, and by what they are known. */
@@ -57,6 +58,7 @@ const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-E
 export default defineConfig(({ mode }) => ({
   base: "./",
   define: {
+    __VERSION__: JSON.stringify(VERSION),
     __RUNTIME__: JSON.stringify({ files: RUNTIME_FILES, wasmBytes: statSync(path.join(RUNTIME, RUNTIME_FILES[1])).size }),
   },
   resolve: { conditions: ["onnxruntime-web-use-extern-wasm", "module", "browser", "import", "default"] },
@@ -68,6 +70,7 @@ export default defineConfig(({ mode }) => ({
     emptyOutDir: true,
     modulePreload: false,
     assetsInlineLimit: 0,
+    rolldownOptions: { input: ["index.html", "help.html"].map((name) => path.join(HERE, name)) },
   },
   server: { headers: ISOLATION },
   preview: { headers: ISOLATION },

@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
+from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import SOME_FAILED, WRONG_USAGE, reports_errors
 from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES, weights_directory
 from cxr_infer.model.manifest import MANIFEST
-from cxr_infer.report.terminal import print_line, print_table
+from cxr_infer.report.terminal import print_line, print_table, stderr_console
 from cxr_infer.report.text import print_error
 
 app = typer.Typer(name="cxr-export", pretty_exceptions_show_locals=False)
@@ -48,7 +49,8 @@ def export(
     from cxr_export.describe import describe  # loads what nobody should wait for to hear of a wrong option
 
     failed = _export_all(chosen, folder, data) if chosen else 0
-    described = describe(folder)  # after a failure too: an int8 file that could not be proved is gone
+    with waiting(stderr_console(), "describing what was exported"):
+        described = describe(folder)  # after a failure too: an int8 file that could not be proved is gone
     if described:
         print_line(f"described in {folder / MANIFEST}: {', '.join(described)}")
     elif describe_only:
@@ -74,7 +76,8 @@ def _export_all(names: list[str], weights: Path, data: Path | None) -> int:
     for name in names:
         for export in (partial(export_model, name, weights), partial(export_int8, name, weights, data)):
             try:
-                done = export()
+                with waiting(stderr_console(), f"exporting {name}"):
+                    done = export()
             except CxrError as error:
                 print_error(str(error))
                 rows.append([name, "", "", "", "failed"])

@@ -1,5 +1,5 @@
 // The report in a browser, as a reader has it: opened from disk, sorted, filtered, slid, zoomed; on a phone as well.
-// Needs cxr-infer on the PATH and chromium (or CHROMIUM=path). Screenshots go to build/report_browser.
+// Needs cxr-infer and its python on the PATH and chromium (or CHROMIUM=path). Screenshots go to build/report_browser.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -12,10 +12,12 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
 
-const SCREENSHOTS = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "build", "report_browser");
+const HERE = dirname(fileURLToPath(import.meta.url));
+const SCREENSHOTS = join(HERE, "..", "..", "build", "report_browser");
+const MANY = 60; // images of the long report
 const HOSTILE = '"><img src=x onerror=document.title=1>.png';
 
-let folder, browser, report;
+let folder, browser, report, long;
 
 before(async () => {
   mkdirSync(SCREENSHOTS, { recursive: true });
@@ -31,6 +33,9 @@ before(async () => {
   );
   assert.equal(done.status, 1, done.stderr); // one file failed
   report = pathToFileURL(join(folder, "report.html")).href;
+  execFileSync("python", [join(HERE, "make_files.py"), folder, String(MANY)], options);
+  execFileSync("cxr-infer", ["dir", "many", "--reference", "many-clean", "--report", "long.html", "-q"], options);
+  long = pathToFileURL(join(folder, "long.html")).href;
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 });
 
@@ -39,33 +44,41 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Open the report, call `use` with its page, then see that nothing went wrong and nothing was loaded. */
-async function opened(size, use, options = {}) {
+/** Open a report, call `use` with its page, then see that nothing went wrong and nothing was loaded. */
+async function opened(size, use, options = {}, address = report) {
   const context = await browser.newContext({ viewport: size, reducedMotion: "reduce", ...options });
+  context.setDefaultTimeout(120_000); // on machines that have other things to do
   const page = await context.newPage();
   const wrong = [], requests = [];
   page.on("console", (message) => wrong.push(message.text()));
   page.on("pageerror", (error) => wrong.push(error.message));
   page.on("request", (request) => requests.push(request.url()));
-  await page.goto(report);
+  await page.goto(address);
   await use(page);
   assert.deepEqual(wrong, []);
-  assert.deepEqual(requests.filter((url) => !url.startsWith("data:")), [report]);
+  assert.deepEqual(requests.filter((url) => !url.startsWith("data:")), [address.split("#")[0]]);
   await context.close();
 }
 
-const DESK = { width: 1360, height: 900 };
+const DESK = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
+const ON_A_PHONE = { hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
 const column = (page, index) => page.locator(`#files tbody tr:visible > :nth-child(${index})`).allInnerTexts();
 const percent = (card) => card.locator(".stage").evaluate((stage) => parseFloat(stage.style.getPropertyValue("--split")));
+/** Where the stage of a card is, once it is at the top of the screen. */
+async function boxOf(card) {
+  await card.evaluate((one) => one.scrollIntoView());
+  return card.locator(".stage").boundingBox();
+}
+
 const placed = (card, picture) => card.locator(`.${picture} img`).evaluate((image) => getComputedStyle(image).transform);
 
 test("it opens without an error, every picture is decoded, and names do nothing", () =>
   opened(DESK, async (page) => {
     await page.screenshot({ path: join(SCREENSHOTS, "desk.png") });
     const pictures = page.locator(".card img");
-    assert.equal(await pictures.count(), 3 * 5);
+    assert.equal(await pictures.count(), 5 * 5);
     for (const image of await pictures.all()) {
       assert.ok(await image.evaluate(async (one) => (await one.decode(), one.naturalWidth === 512 || one.naturalWidth === 256)));
     }
@@ -132,19 +145,60 @@ test("the table is filtered by text and by outcome", () =>
     assert.ok(await page.locator("#image-3").evaluate((card) => card.getBoundingClientRect().top < innerHeight / 2));
   }));
 
+for (const [name, size, options] of [["a desk", DESK, {}], ["a phone", PHONE, ON_A_PHONE]]) {
+  test(`every link of a long report lands on its picture and marks it, on ${name}`, () =>
+    opened(
+      size,
+      async (page) => {
+        const links = page.locator("#files tbody a");
+        assert.equal(await links.count(), MANY);
+        for (const link of await links.all()) {
+          const name = await link.innerText();
+          await link.click();
+          const landed = await page.evaluate(() => {
+            const card = document.querySelector(".card:target");
+            const { top, bottom, left, right } = card.getBoundingClientRect();
+            const padding = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop);
+            const atEnd = scrollY + innerHeight >= document.documentElement.scrollHeight - 1;
+            const hit = document.elementFromPoint((left + right) / 2, Math.max(top, 0) + 20).closest(".card");
+            const { outlineStyle, outlineWidth } = getComputedStyle(card);
+            const name = card.querySelector("h3").textContent;
+            return { name, top: top - padding, bottom, atEnd, seen: hit === card, outlineStyle, outlineWidth };
+          });
+          assert.equal(landed.name, name);
+          assert.ok(landed.seen, name);
+          assert.ok(Math.abs(landed.top) <= 1 || (landed.atEnd && landed.bottom <= size.height), `${name}: ${landed.top} px off`);
+          assert.deepEqual([landed.outlineStyle, landed.outlineWidth], ["solid", "2px"]);
+        }
+      },
+      options,
+      long,
+    ));
+}
+
+test("a link from elsewhere to a picture of a long report lands on it as well", () =>
+  opened(
+    DESK,
+    async (page) => {
+      const top = await page.locator("#image-41").evaluate((card) => card.getBoundingClientRect().top);
+      assert.ok(Math.abs(top - 16) <= 1, `${top} px`);
+    },
+    {},
+    `${long}#image-41`,
+  ));
+
 test("the divider follows mouse and keyboard", () =>
   opened(DESK, async (page) => {
     const card = page.locator(".card").first();
-    await card.scrollIntoViewIfNeeded();
-    const box = await card.locator(".stage").boundingBox();
-    await page.mouse.move(box.x + box.width / 2, box.y + 200);
+    const { x, y, width, height } = await boxOf(card);
+    await page.mouse.move(x + width / 2, y + height * 0.8);
     await page.mouse.down();
-    await page.mouse.move(box.x + box.width * 0.25, box.y + 220, { steps: 4 });
+    await page.mouse.move(x + width * 0.25, y + height * 0.9, { steps: 4 });
     await page.mouse.up();
     assert.ok(Math.abs((await percent(card)) - 25) < 1.5);
     const clip = await card.locator(".layer.before").evaluate((layer) => getComputedStyle(layer).clipPath);
     assert.match(clip, /^inset\(0px (calc\(.*\)|75%) 0px 0px\)$/);
-    const slider = card.getByRole("slider");
+    const slider = card.getByRole("slider", { name: "Divider" });
     assert.equal(await slider.inputValue(), String(await percent(card)));
     const start = await percent(card);
     await slider.focus();
@@ -153,61 +207,267 @@ test("the divider follows mouse and keyboard", () =>
     await page.keyboard.press("End");
     assert.equal(await percent(card), 100);
     await card.locator(".stage").focus();
-    await page.keyboard.press("ArrowLeft");
+    await page.keyboard.press("Shift+ArrowLeft");
     assert.equal(await percent(card), 98);
   }));
 
-test("zoom and place are the same before and after, and the page still scrolls", () =>
+test("zoom and place are the same for all pictures of an image, and the page still scrolls", () =>
   opened(DESK, async (page) => {
-    const card = page.locator(".card").first();
+    const card = page.locator(".card").nth(4);
     const level = card.locator(".zoom-level");
-    await card.evaluate((one) => one.scrollIntoView());
-    const box = await card.locator(".stage").boundingBox();
-    await page.mouse.move(box.x + 100, box.y + 100);
+    const { x, y } = await boxOf(card);
+    await page.mouse.move(x + 100, y + 100);
     const scrolled = await page.evaluate(() => scrollY);
-    await page.mouse.wheel(0, 120);
-    await page.waitForFunction((y) => scrollY > y, scrolled);
+    await page.mouse.wheel(0, -120);
+    await page.waitForFunction((before) => scrollY < before, scrolled);
     assert.equal(await level.innerText(), "fit", "a wheel that passes by scrolls");
-    await card.evaluate((one) => one.scrollIntoView());
-    await page.mouse.click(box.x + 100, box.y + 100);
+    await boxOf(card);
+    await page.mouse.click(x + 100, y + 100);
     await page.mouse.wheel(0, -240);
     await page.waitForFunction((one) => one.textContent !== "fit", await level.elementHandle());
-    assert.equal(await placed(card, "before"), await placed(card, "after"));
-    assert.equal(await placed(card, "residual"), await placed(card, "after"));
+    for (const picture of ["before", "clean", "residual", "error"]) {
+      assert.equal(await placed(card, picture), await placed(card, "after"));
+    }
     await card.getByRole("button", { name: "Zoom in" }).click();
     const zoomed = await placed(card, "after");
-    await page.mouse.move(box.x + 300, box.y + 300);
-    await page.mouse.down();
-    await page.mouse.move(box.x + 250, box.y + 280, { steps: 3 });
-    await page.mouse.up();
-    assert.notEqual(await placed(card, "after"), zoomed, "a drag moves what is zoomed");
+    const drag = async () => {
+      await page.mouse.move(x + 300, y + 300);
+      await page.mouse.down();
+      await page.mouse.move(x + 250, y + 280, { steps: 3 });
+      await page.mouse.up();
+    };
+    await page.keyboard.down("Shift");
+    await drag();
+    await page.keyboard.up("Shift");
+    const moved = await placed(card, "after");
+    assert.notEqual(moved, zoomed, "with Shift a drag moves what is zoomed");
+    await card.getByRole("button", { name: "Drag moves" }).click();
+    await drag();
+    assert.notEqual(await placed(card, "after"), moved);
     assert.equal(await placed(card, "before"), await placed(card, "after"));
-    await card.getByRole("button", { name: "1:1" }).click();
-    assert.match(await level.innerText(), /^(100 %|fit)$/);
     await card.locator(".stage").focus();
-    for (const key of ["+", "+", "+", "ArrowRight", "ArrowDown"]) await page.keyboard.press(key);
+    for (const key of ["+", "+", "+", "Shift+ArrowRight", "Shift+ArrowDown"]) await page.keyboard.press(key);
     await page.screenshot({ path: join(SCREENSHOTS, "zoom.png") });
     await page.keyboard.press("0");
     assert.equal(await level.innerText(), "fit");
   }));
 
-test("the residual can be looked at, and an image be made large", () =>
+test("a double click shows one pixel of the picture as one of the page, another one all of it", () =>
   opened(DESK, async (page) => {
-    const card = page.locator(".card").nth(1);
-    const toggle = card.getByRole("button", { name: "Residual" });
-    await toggle.click();
-    assert.equal(await toggle.getAttribute("aria-pressed"), "true");
-    assert.ok(await card.locator(".layer.residual").isVisible());
-    assert.ok(!(await card.locator(".layer.before").isVisible()));
-    assert.ok(await card.getByText(/^before − after, ×\d+: mid-gray is no change$/).isVisible());
-    await page.screenshot({ path: join(SCREENSHOTS, "residual.png") });
-    await toggle.click();
-    assert.ok(await card.locator(".layer.before").isVisible());
-    const width = (await card.boundingBox()).width;
-    await card.getByRole("button", { name: "Large" }).click();
-    assert.ok((await card.boundingBox()).width > 1.8 * width);
-    await page.screenshot({ path: join(SCREENSHOTS, "large.png") });
+    const card = page.locator(".card").nth(4);
+    const { x, y } = await boxOf(card);
+    const shownWidth = () => card.locator(".after img").evaluate((image) => image.getBoundingClientRect().width);
+    const fit = await shownWidth();
+    await page.mouse.dblclick(x + 100, y + 100);
+    assert.equal(await card.locator(".zoom-level").innerText(), "100 %");
+    assert.ok(Math.abs((await shownWidth()) - 512) < 1);
+    await page.mouse.dblclick(x + 100, y + 100);
+    assert.equal(await card.locator(".zoom-level").innerText(), "fit");
+    assert.equal(await shownWidth(), fit);
   }));
+
+test("a drag sets window and level, and I inverts", () =>
+  opened(DESK, async (page) => {
+    const card = page.locator(".card").nth(4);
+    const { x, y, width, height } = await boxOf(card);
+    const gray = async () => {
+      const clip = { x: x + width * 0.75, y: y + height * 0.3, width: 40, height: 40 };
+      const png = (await page.screenshot({ clip })).toString("base64");
+      return page.evaluate(async (base64) => {
+        const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+        const picture = await createImageBitmap(new Blob([bytes]));
+        const context = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
+        context.drawImage(picture, 0, 0);
+        const { data } = context.getImageData(0, 0, picture.width, picture.height);
+        return data.reduce((sum, value, i) => sum + (i % 4 === 0 ? value : 0), 0) / (data.length / 4);
+      }, png);
+    };
+    const readout = card.locator(".window-reset");
+    const drag = async (across, down) => {
+      await page.mouse.move(x + width * 0.2, y + height * 0.5);
+      await page.mouse.down();
+      await page.mouse.move(x + width * (0.2 + across), y + height * (0.5 + down), { steps: 5 });
+      await page.mouse.up();
+    };
+    const first = await gray();
+    assert.equal(await readout.innerText(), "W 255 L 128");
+    await drag(0, 0.2);
+    const [, level] = /^W 255 L (\d+)$/.exec(await readout.innerText());
+    assert.ok(Number(level) > 150);
+    const darker = await gray();
+    assert.ok(Math.abs(darker - Math.max(first + 127.5 - Number(level), 0)) < 4, `${first} became ${darker}`);
+    await drag(-0.1, 0);
+    assert.ok(Number(/^W (\d+) /.exec(await readout.innerText())[1]) < 230);
+    await page.screenshot({ path: join(SCREENSHOTS, "window.png") });
+    await readout.click();
+    assert.equal(await readout.innerText(), "W 255 L 128");
+    assert.ok(Math.abs((await gray()) - first) < 1);
+    await card.locator(".stage").focus();
+    await page.keyboard.press("i");
+    assert.ok(Math.abs((await gray()) - (255 - first)) < 2);
+    assert.equal(await card.getByRole("button", { name: "Invert" }).getAttribute("aria-pressed"), "true");
+    await page.keyboard.press("i");
+    assert.ok(Math.abs((await gray()) - first) < 1);
+    assert.equal(await percent(card), 50, "the divider stayed");
+  }));
+
+test("space flickers before and after, and does not when held", () =>
+  opened(DESK, async (page) => {
+    const card = page.locator(".card").nth(4);
+    await boxOf(card);
+    await card.locator(".stage").focus();
+    const visible = async () => {
+      const names = ["before", "after", "clean"];
+      const shown = await Promise.all(names.map((name) => card.locator(`.layer.${name}`).isVisible()));
+      return names.filter((_, i) => shown[i]);
+    };
+    assert.deepEqual(await visible(), ["before", "after"]);
+    const scrolled = await page.evaluate(() => scrollY);
+    for (const expected of ["before", "after", "before"]) {
+      await page.keyboard.press("Space");
+      assert.deepEqual(await visible(), [expected]);
+      assert.equal(await card.locator(".tag").innerText(), expected);
+    }
+    await page.keyboard.down("Space");
+    await page.keyboard.down("Space"); // as a key does that is held
+    assert.deepEqual(await visible(), ["after"]);
+    await page.keyboard.up("Space");
+    assert.equal(await page.evaluate(() => scrollY), scrolled);
+    await card.getByRole("button", { name: "After | clean" }).click();
+    assert.deepEqual(await visible(), ["after", "clean"]);
+  }));
+
+test("the reference is there beside the result, and both differences have a caption", () =>
+  opened(DESK, async (page) => {
+    const card = page.locator(".card").nth(4);
+    await boxOf(card);
+    await card.getByRole("button", { name: "After | clean" }).click();
+    assert.ok(await card.locator(".layer.clean").isVisible());
+    assert.deepEqual(await card.locator(".slider span").allInnerTexts(), ["after", "clean"]);
+    await page.screenshot({ path: join(SCREENSHOTS, "clean.png") });
+    for (const [name, layer, caption] of [
+      ["Residual", "residual", /^Before − after, ×\d+; mid-gray is no change\. Even grain is noise.*Letters/s],
+      ["After − clean", "error", /^After − clean, ×\d+; mid-gray is equal to the reference\. Grain.*letters/s],
+    ]) {
+      const button = card.getByRole("button", { name, exact: true });
+      await button.click();
+      assert.equal(await button.getAttribute("aria-pressed"), "true");
+      assert.ok(await card.locator(`.layer.${layer}`).isVisible());
+      assert.ok(!(await card.locator(".layer.before").isVisible()));
+      assert.match(await card.locator(".caption:visible").innerText(), caption);
+      await page.screenshot({ path: join(SCREENSHOTS, `${layer}.png`) });
+    }
+    await card.getByRole("button", { name: "Before | after" }).click();
+    assert.ok(await card.locator(".layer.before").isVisible());
+  }));
+
+test("an image without a reference has no button for one", () =>
+  opened(
+    DESK,
+    async (page) => {
+      const card = page.locator(".card", { has: page.getByRole("heading", { name: /017-?/ }) });
+      assert.deepEqual(await card.locator("button[data-mode]").allInnerTexts(), ["Before | after", "Residual"]);
+    },
+    {},
+    long,
+  ));
+
+test("sorting the table sorts the pictures, the first four above it, and the table stays where it is", () =>
+  opened(
+    DESK,
+    async (page) => {
+      const linked = () => page.locator("#files tbody a:visible").evaluateAll((links) => links.map((link) => link.textContent));
+      const pictured = (where) =>
+        page.locator(`${where} .card:not([id$=detail]):visible h3`).evaluateAll((names) => names.map((name) => name.textContent));
+      const worst = await pictured(".first");
+      assert.equal(worst.length, 4);
+      const button = page.getByRole("columnheader", { name: "PSNR" }).getByRole("button");
+      await button.scrollIntoViewIfNeeded();
+      const { y } = await button.boundingBox();
+      await button.click();
+      assert.ok(Math.abs((await button.boundingBox()).y - y) <= 1);
+      assert.deepEqual((await linked()).slice(0, 4), worst, "the four worst were above the table before it was sorted");
+      await button.click();
+      assert.ok(Math.abs((await button.boundingBox()).y - y) <= 1);
+      assert.deepEqual(await pictured(".first"), (await linked()).slice(0, 4));
+      assert.deepEqual(await pictured("main"), await linked());
+      assert.match(await page.locator(".first h2").innerText(), /^First 4 of 60 by PSNR, dB.*, descending$/);
+      await page.getByLabel("Find").fill("ward-1");
+      assert.deepEqual(await pictured("main"), await linked());
+      assert.equal((await linked()).length, 20);
+      const third = page.locator("#files tbody a:visible").nth(2);
+      await third.click();
+      assert.equal(await page.locator(".card:target h3").textContent(), await third.textContent());
+    },
+    {},
+    long,
+  ));
+
+test("arrow keys walk the sorted table, on the page and in the full view, which Escape leaves", () =>
+  opened(
+    DESK,
+    async (page) => {
+      await page.getByRole("columnheader", { name: "removed" }).getByRole("button").click();
+      const order = await page.locator("#files tbody a").evaluateAll((links) => links.map((link) => link.textContent));
+      await page.locator("#files tbody a").nth(10).click();
+      const target = page.locator(".card:target");
+      await target.locator(".stage").focus();
+      const targetName = () => target.locator("h3").textContent();
+      for (const [key, place] of [["ArrowRight", 11], ["ArrowDown", 12], ["ArrowLeft", 11]]) {
+        await page.keyboard.press(key);
+        assert.equal(await targetName(), order[place]);
+        assert.ok(Math.abs((await target.boundingBox()).y - 16) <= 1);
+      }
+      await page.keyboard.press("i");
+      await page.keyboard.press("Enter");
+      const reader = page.getByRole("dialog");
+      const readerName = () => reader.getByRole("heading").textContent();
+      assert.equal(await readerName(), order[11]);
+      assert.equal(await reader.locator(".reader-place").innerText(), `12 of ${MANY}`);
+      assert.equal(await reader.getByRole("button", { name: "Invert" }).getAttribute("aria-pressed"), "true");
+      const { width, height } = await reader.locator(".stage").boundingBox();
+      assert.ok(height > 0.85 * DESK.height || width > 0.7 * DESK.width);
+      for (const [key, place] of [["ArrowRight", 12], ["ArrowDown", 13], ["ArrowUp", 12]]) {
+        await page.keyboard.press(key);
+        assert.equal(await readerName(), order[place]);
+      }
+      assert.equal(await reader.getByRole("button", { name: "Invert" }).getAttribute("aria-pressed"), "true", "the look goes along");
+      await page.mouse.move(500, 400);
+      await page.mouse.wheel(0, -240);
+      assert.notEqual(await reader.locator(".zoom-level").innerText(), "fit", "here the wheel needs no click");
+      await page.screenshot({ path: join(SCREENSHOTS, "full-view.png") });
+      await reader.getByRole("button", { name: "Next in the table" }).click();
+      assert.equal(await readerName(), order[13]);
+      assert.equal(await page.locator("#files [aria-current] a").textContent(), order[13]);
+      await page.keyboard.press("Escape");
+      assert.ok(!(await reader.isVisible()));
+      assert.equal(await targetName(), order[13]);
+      assert.ok(Math.abs((await target.boundingBox()).y - 16) <= 1);
+      assert.ok(await target.locator(".stage").evaluate((stage) => stage === document.activeElement));
+      await page.keyboard.press("Escape");
+      assert.ok(await page.evaluate(() => document.activeElement === document.body));
+    },
+    {},
+    long,
+  ));
+
+test("the full view shows the detail of a large image as well", () =>
+  opened(
+    DESK,
+    async (page) => {
+      const name = "ward-2/029.png";
+      const card = page.locator(".card:not([id$=detail])", { has: page.getByRole("heading", { name, exact: true }) });
+      await card.getByRole("button", { name: "Full view" }).click();
+      const reader = page.getByRole("dialog");
+      await page.keyboard.press("d");
+      assert.match(await reader.getByRole("heading").textContent(), /^ward-2\/029\.png, detail/);
+      assert.match(await reader.locator(".reader-size").textContent(), /^512 × 512 of 1152 × 1152 px/);
+      await page.keyboard.press("d");
+      assert.equal(await reader.getByRole("heading").textContent(), name);
+    },
+    {},
+    long,
+  ));
 
 test("a phone shows all of it, and a finger slides", () =>
   opened(
@@ -221,22 +481,34 @@ test("a phone shows all of it, and a finger slides", () =>
       await page.touchscreen.tap(box.x + box.width * 0.7, box.y + 100);
       assert.ok(Math.abs((await percent(card)) - 70) < 2);
       await page.screenshot({ path: join(SCREENSHOTS, "phone-card.png") });
+      await card.getByRole("button", { name: "Full view" }).click();
+      await page.screenshot({ path: join(SCREENSHOTS, "phone-full-view.png") });
+      const reader = page.getByRole("dialog");
+      assert.equal(await reader.evaluate((one) => one.scrollWidth), PHONE.width);
+      await reader.getByRole("slider", { name: "Window" }).fill("120");
+      assert.match(await reader.locator(".window-reset").innerText(), /^W 120 /);
+      await reader.getByRole("button", { name: "Close" }).click();
       for (const button of await card.getByRole("button").all()) {
         const { width, height } = await button.boundingBox();
         assert.ok(width >= 24 && height >= 24, "large enough for a finger (WCAG 2.5.8)");
       }
     },
-    { hasTouch: true, isMobile: true, deviceScaleFactor: 2 },
+    ON_A_PHONE,
   ));
 
 for (const [name, size] of [["a desk", DESK], ["a phone", PHONE]]) {
   test(`nothing in it is out of reach for anybody, on ${name} (WCAG 2.2 AA)`, () =>
     opened(size, async (page) => {
       await page.evaluate(axe.source);
-      const { violations } = await page.evaluate(() =>
-        globalThis.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
-      );
-      assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 200)}`), []);
+      const faults = async () => {
+        const { violations } = await page.evaluate(() =>
+          globalThis.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
+        );
+        return violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 200)}`);
+      };
+      assert.deepEqual(await faults(), []);
+      await page.getByRole("button", { name: "Full view" }).first().click();
+      assert.deepEqual(await faults(), []);
     }));
 }
 

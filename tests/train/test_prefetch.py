@@ -19,6 +19,7 @@ from cxr_train.prefetch import batches
 from cxr_train.samples import WindowSamples
 
 
+@pytest.mark.slow
 def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: TrainConfig) -> None:
     teacher = str(model_path("window", "fp32"))
     samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, teacher=teacher))

@@ -1,19 +1,22 @@
 """The command line of the training stage: `cxr-train MODEL --data DIR`, `cxr-train evaluate --data DIR`."""
 
-from __future__ import annotations
+# Annotations are no texts here, but made where a command is: the help of its options holds the defaults of its model.
 
 import dataclasses
 import importlib.util
 import json
 import math
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
 from cxr_infer.cli.process import stop_on_signals
 from cxr_infer.errors import UsageError
@@ -27,28 +30,82 @@ if TYPE_CHECKING:
     from cxr_train.evaluate import Score
 
 LEAST_CROP = 32  # px
+DEVICES = re.compile(r"cpu|cuda(:\d+)?")
+WINDOW = DEFAULTS["window"]
 
-app = typer.Typer(name="cxr-train", no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
+EXAMPLES = """Examples:
+
+cxr-train window --data ./clean --minutes 60  [dim]# one model, for an hour[/dim]
+
+cxr-train window --data ./clean --resume  [dim]# goes on with it[/dim]
+
+cxr-train --all --data ./clean  [dim]# all three models[/dim]"""
+
+
+class TrainGroup(TyperGroup):
+    """Commands, of which `--all` is one, so that it reads like `cxr-export --all`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = [word for word in args if word != "--all"]
+        return super().parse_args(ctx, args if words == args else ["all", *words])
+
+
+app = typer.Typer(
+    name="cxr-train",
+    cls=TrainGroup,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train the models on a directory of clean chest X-rays, and compare them.\n\n"
+    "All models take the same options, --minutes, --resume and --device among them; cxr-train window --help shows them "
+    "with their defaults.",
+    epilog=EXAMPLES,
+    rich_markup_mode="rich",
+)
 
 DataOption = Annotated[Path, typer.Option("--data", help="Directory of clean chest X-rays, split by patient.")]
+
+
+@app.callback()
+def options(
+    every: Annotated[
+        bool, typer.Option("--all", help="Train all three models; takes the options of one: cxr-train all --help.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def _training_command(name: str | None) -> Callable[..., None]:
     """The command that trains one model, or all three for None."""
 
+    def default(field: str) -> str:
+        return f"Default: {_default(field, MODEL_NAMES if name is None else (name,))}."
+
     @reports_errors
     def command(
         data: DataOption,
         out: Annotated[Path, typer.Option(help="Runs go to OUT/MODEL.")] = Path("runs"),
-        steps: Annotated[int | None, typer.Option(help="Train for so many steps. Default: the model's own.")] = None,
-        minutes: Annotated[float | None, typer.Option(help="Train for so long instead, per model.")] = None,
-        batch: Annotated[int | None, typer.Option(help="Images or crops a step.")] = None,
-        crop: Annotated[int | None, typer.Option(help="`window`: side of the crops in px.")] = None,
-        learning_rate: Annotated[float | None, typer.Option(help="Highest rate; it falls along a cosine.")] = None,
-        seed: Annotated[int | None, typer.Option(help="Seed of weights, crops and noise.")] = None,
-        size: Annotated[int | None, typer.Option(help="`window`: resize images to this side in px first.")] = None,
+        steps: Annotated[int | None, typer.Option(help=f"Train for so many steps. {default('steps')}")] = None,
+        minutes: Annotated[
+            float | None, typer.Option(help="Train for so long instead, per model, validations included.")
+        ] = None,
+        batch: Annotated[int | None, typer.Option(help=f"Images or crops a step. {default('batch')}")] = None,
+        crop: Annotated[
+            int | None, typer.Option(help=f"`window`: side of the crops in px. Default: {WINDOW.crop}.")
+        ] = None,
+        learning_rate: Annotated[
+            float | None, typer.Option(help=f"Highest rate; it falls along a cosine. {default('learning_rate')}")
+        ] = None,
+        seed: Annotated[int | None, typer.Option(help=f"Seed of weights, crops and noise. {default('seed')}")] = None,
+        size: Annotated[
+            int | None,
+            typer.Option(help="`window`: resize images to this side in px first. Default: as they are."),
+        ] = None,
         workers: Annotated[
-            int | None, typer.Option(help="Processes that draw batches, for a GPU. 0: a thread.")
+            int | None, typer.Option(help=f"Processes that draw batches, for a GPU. 0: a thread. {default('workers')}")
+        ] = None,
+        device: Annotated[
+            str | None, typer.Option(help="cpu, cuda or cuda:N. Default: cuda where torch finds one, else cpu.")
         ] = None,
         start: Annotated[Path | None, typer.Option(help="Begin from the weights of this checkpoint.")] = None,
         teacher: Annotated[
@@ -70,10 +127,23 @@ def _training_command(name: str | None) -> Callable[..., None]:
             of_window = {"size": size, "crop": crop, "teacher": teacher and str(teacher)} if model == "window" else {}
             chosen = changes | {key: value for key, value in of_window.items() if value is not None}
             begun = (out / model / STATE_FILE).exists() or name is not None
-            train_one(model, data, out / model, chosen, resume=resume and begun)
+            train_one(model, data, out / model, chosen, resume=resume and begun, device=device)
 
     command.__doc__ = f"Train {name or 'all three models'} on a directory of clean chest X-rays."
+    if name is not None:
+        batches = f"{DEFAULTS[name].batch} {'crops' if name == WINDOW.model else 'images'}"
+        command.__doc__ += f" Default: {DEFAULTS[name].steps} steps of {batches}."
     return command
+
+
+def _default(field: str, models: Iterable[str]) -> str:
+    """What these models take where nothing is said."""
+    values: dict[str, list[str]] = {}
+    for model in models:
+        values.setdefault(f"{getattr(DEFAULTS[model], field):g}", []).append(model)
+    return (
+        next(iter(values)) if len(values) == 1 else ", ".join(f"{v} for {' and '.join(m)}" for v, m in values.items())
+    )
 
 
 for _name in MODEL_NAMES:
@@ -81,7 +151,15 @@ for _name in MODEL_NAMES:
 app.command("all", hidden=True)(_training_command(None))
 
 
-def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], *, resume: bool) -> None:
+def train_one(
+    model: str,
+    data: Path,
+    directory: Path,
+    changes: dict[str, Any],
+    *,
+    resume: bool = False,
+    device: str | None = None,
+) -> None:
     """Train one model with a live display. Raises CxrError; typer.Exit(130 or 143) where it was stopped early."""
     from cxr_train.data import find_xrays
 
@@ -89,15 +167,19 @@ def train_one(model: str, data: Path, directory: Path, changes: dict[str, Any], 
     base = _begun(directory) if resume else DEFAULTS[model]
     config = dataclasses.replace(base, **changes)
     _check(config)
+    if device is not None and not DEVICES.fullmatch(device):
+        raise UsageError(f"unknown device {device!r}; use cpu, cuda or cuda:N")
     files = find_xrays(data)
     # these load torch, for which nobody should wait to hear of a wrong option
-    from cxr_train.display import display, waiting
-    from cxr_train.loop import prepare, proceed
+    from cxr_train.display import display
+    from cxr_train.loop import computing_device, prepare, proceed
 
+    computes_on = computing_device(device)
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
     stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
-    with waiting("reading images"):  # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
-        run, task = prepare(config, files, directory, resume=resume, began=began)
+    # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
+    with waiting(stderr_console(), "reading images"):
+        run, task = prepare(config, files, directory, resume=resume, device=computes_on, began=began)
     with stop_on_signals() as stopped, display(config) as show:
         ended = proceed(run, task, on_step=show, stopped=stopped)
     if not ended:
@@ -160,7 +242,7 @@ def evaluate_command(
         write_bytes(json_file, (json.dumps([dataclasses.asdict(s) for s in scores], indent=1) + "\n").encode())
 
 
-def _print_scores(scores: list[Score]) -> None:
+def _print_scores(scores: "list[Score]") -> None:
     from cxr_train.evaluate import PUBLISHED_MSE
 
     rows = []
@@ -178,7 +260,4 @@ def main() -> None:
         if importlib.util.find_spec(package) is None:
             print_error(f"{package} is not installed; run: {install_command('train')}")
             sys.exit(WRONG_USAGE)
-    if "--all" in sys.argv:  # `cxr-train --all --data DIR` reads like `cxr-export --all`
-        sys.argv.remove("--all")
-        sys.argv.insert(1, "all")
     app()

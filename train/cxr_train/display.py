@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import TaskID
@@ -16,12 +15,6 @@ from cxr_train.config import TrainConfig
 from cxr_train.run import Progress
 
 PLAIN_INTERVAL = 10.0  # s between progress lines where stderr is no terminal
-
-
-def waiting(what: str) -> AbstractContextManager[Any]:
-    """A sign of life on a terminal, while something goes on whose end is not known."""
-    console = stderr_console()
-    return console.status(what) if console.is_terminal else nullcontext()
 
 
 @contextmanager

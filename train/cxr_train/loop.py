@@ -49,6 +49,16 @@ def _require_types(config: TrainConfig | NoiseConfig) -> None:
             raise TypeError(f"{one.name} is {type(value).__name__}")
 
 
+def computing_device(name: str | None = None) -> torch.device:
+    """What computes: the named one, else a GPU where torch finds one. Raises UsageError where it is not there."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: torch {torch.__version__} finds no such GPU; leave --device out")
+    return device
+
+
 def prepare(
     config: TrainConfig,
     files: XrayFiles,
@@ -60,11 +70,10 @@ def prepare(
 ) -> tuple[Run, Task]:
     """All that comes before the first step: the images are read, the model is built and gets its start or its state.
 
-    device: what computes, by default a GPU where torch finds one. began: `time.monotonic` at which the time of this
+    device: what computes, see `computing_device`. began: `time.monotonic` at which the time of this
     run is to begin, by default now. Raises DataError, UsageError or ModelError.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = Run(config, files, directory, device, time.monotonic() if began is None else began)
+    run = Run(config, files, directory, device or computing_device(), time.monotonic() if began is None else began)
     if resume:
         run.load_state()
     elif (directory / STATE).exists() or (directory / CHECKPOINT).exists():

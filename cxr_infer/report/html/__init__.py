@@ -30,17 +30,16 @@ __all__ = ["HtmlReport", "RunFacts"]
 
 ROOM = 18_300_000  # bytes of JPEG for REPORT_LIMIT images: 24.4 MB of text, and the table needs some
 DETAIL_SHARE = 0.35  # of an image's room, for a quarter of the pixels: there grain is to be seen as it is
-ROWS, IMAGES = "<!-- rows -->\n", "<!-- images -->\n"  # where those go in the template
+FIRST, ROWS, IMAGES = "<!-- first -->\n", "<!-- rows -->\n", "<!-- images -->\n"  # where those go in the template
+MOST_FIRST = 4  # images above the table
 
 
 @dataclass(frozen=True)
 class _Stored:
     """Pictures that are kept, by their numbers."""
 
-    before: int
-    after: int
-    residual: int
-    gain: int
+    jpegs: dict[str, int]
+    gains: dict[str, int]
     size: tuple[int, int]
 
 
@@ -80,7 +79,7 @@ class HtmlReport:
         dropped = self._selection.offer(badness(result), lambda: self._picked(result, pairs))
         for stored in (dropped.whole, dropped.detail) if dropped else ():
             if stored is not None:
-                for number in (stored.before, stored.after, stored.residual):
+                for number in stored.jpegs.values():
                     self._store.drop(number)
 
     def _picked(self, result: FileResult, pairs: Pairs) -> _Picked:
@@ -92,45 +91,59 @@ class HtmlReport:
 
     def _stored(self, pair: BeforeAfter, room: int) -> _Stored:
         made = encode(pair, room)
-        before, after, residual = (self._store.add(jpeg) for jpeg in (made.before, made.after, made.residual))
-        return _Stored(before, after, residual, made.gain, made.size)
+        return _Stored({name: self._store.add(jpeg) for name, jpeg in made.jpegs.items()}, made.gains, made.size)
 
     def write(self, path: Path, run: RunFacts, summary: Summary, records: JsonReport) -> None:
         """The whole page, under its name only once it is complete. Raises ImageError where it cannot be written."""
         write_bytes(path, (part.encode() for part in self._parts(run, summary, records)))
 
     def _parts(self, run: RunFacts, summary: Summary, records: JsonReport) -> Iterator[str]:
-        opening, rest = asset("template.html").split(ROWS)
+        opening, rest = asset("template.html").split(FIRST)
+        summarised, rest = rest.split(ROWS)
         between, closing = rest.split(IMAGES)
         filled = fields(run, summary, statistics_of(records.results()))
         groups = self._groups()
-        shown = (picked for group in groups.values() for picked in group)
+        shown = (picked for _, group in groups for picked in group)
         anchors = {picked.result.name: number for number, picked in enumerate(shown, start=1)}
+        sections = (self._section(number, *group, anchors, run) for number, group in enumerate(groups))
         yield Template(opening).substitute(filled)
+        yield from next(sections, ())
+        yield Template(summarised).substitute(filled)
         for last in (False, True):  # what is no X-ray goes to the end
             results = (result for result in records.results() if (result.status == IGNORED) is last)
             yield from _rows(results, anchors, run)
         yield Template(between).substitute(filled)
-        for index, (title, group) in enumerate(groups.items()):
-            yield f'<section aria-labelledby="group-{index}">\n<h2 id="group-{index}">{title}</h2>\n'
-            yield '<div class="cards">\n'
-            for picked in group:
-                yield from self._cards(picked, anchors[picked.result.name], run)
-            yield "</div>\n</section>\n"
+        yield from (part for section in sections for part in section)
         yield Template(closing).substitute(filled)
 
-    def _groups(self) -> dict[str, list[_Picked]]:
-        """The images to show under their headings, without empty ones."""
+    def _groups(self) -> list[tuple[str, list[_Picked]]]:
+        """Headings and the images to show under them, without empty ones. The first group goes above the table."""
         selection = self._selection
         if selection.complete:
-            groups = {"Images": selection.all()}
+            ranked = sorted(selection.all(), key=lambda picked: badness(picked.result), reverse=True)
+            first = ranked[:MOST_FIRST]
+            others = [picked for picked in selection.all() if picked not in first]
+            title = f"The {len(first)} worst of {len(ranked)} images" if others else "Images, the worst first"
+            groups = [(title, first), (f"The other {len(others)} images", others)]
         else:
             worst, sample = selection.worst(), selection.sample()
-            groups = {
-                f"The {len(worst)} worst of {selection.offered} images": worst,
-                f"{len(sample)} of the other {selection.offered - len(worst)}, drawn by lot": sample,
-            }
-        return {title: group for title, group in groups.items() if group}
+            first, more = worst[:MOST_FIRST], worst[MOST_FIRST:]
+            groups = [
+                (f"The {len(first)} worst of {selection.offered} images", first),
+                (f"The next {len(more)} worst", more),
+                (f"{len(sample)} of the other {selection.offered - len(worst)}, drawn by lot", sample),
+            ]
+        return [(title, group) for title, group in groups if group]
+
+    def _section(
+        self, number: int, title: str, group: list[_Picked], anchors: dict[str, int], run: RunFacts
+    ) -> Iterator[str]:
+        first = number == 0
+        yield f'<section class="pictures{" first" if first else ""}" aria-labelledby="group-{number}">\n'
+        yield f'<h2 id="group-{number}">{title}</h2>\n{asset("keys.html") if first else ""}<div class="cards">\n'
+        for picked in group:
+            yield from self._cards(picked, anchors[picked.result.name], run)
+        yield "</div>\n</section>\n"
 
     def _cards(self, picked: _Picked, number: int, run: RunFacts) -> Iterator[str]:
         template, result = asset("card.html"), picked.result
@@ -140,14 +153,14 @@ class HtmlReport:
             yield card(f"{number}-detail", result, self._pictures(picked.detail), "", template, detail=True)
 
     def _pictures(self, stored: _Stored) -> Pictures:
-        before, after, residual = (self._store.read(n) for n in (stored.before, stored.after, stored.residual))
-        return Pictures(before, after, residual, stored.gain, stored.size)
+        jpegs = {name: self._store.read(number) for name, number in stored.jpegs.items()}
+        return Pictures(jpegs, stored.gains, stored.size)
 
 
 def _rows(results: Iterator[FileResult], anchors: dict[str, int], run: RunFacts) -> Iterator[str]:
     listed: Counter[str] = Counter()
     for result in results:
         listed[result.status] += 1
-        if listed[result.status] <= MOST_ROWS:
+        if listed[result.status] <= MOST_ROWS or result.name in anchors:  # every picture is found from the table
             message = without_folders(result.message, run.folders).removeprefix(f"{result.name}: ")
             yield row(result, message, anchors.get(result.name), run.with_reference)

@@ -11,8 +11,8 @@ GAP = 1.5  # px between bars
 MOST_TICKS = 6
 
 
-def chart(counted: Histogram, middle: float) -> str:
-    """Bars, axes with units, and the median marked."""
+def chart(counted: Histogram, mean: float) -> str:
+    """Bars, axes with units, and the mean marked."""
     start, width, bins = counted.start, counted.width, len(counted.counts)
     edges = [start + index * width for index in range(bins + 1)]
     most = max(counted.counts)
@@ -28,20 +28,18 @@ def chart(counted: Histogram, middle: float) -> str:
         if count
     )
     ticks = "".join(_label(across(edge), BASE + 17, f"{edge:.4g}") for edge in edges[:: -(-bins // MOST_TICKS)])
-    x = across(middle)
+    x = across(mean)
     left_half = x < WIDTH / 2
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="chart-title">'
         f'<title id="chart-title">Histogram of the mottle removed, {start:.4g} to {edges[-1]:.4g} gray levels, '
-        f"median {middle:.1f}</title>"
+        f"mean {mean:.1f}</title>"
         f'<line class="axis" x1="{LEFT}" y1="{BASE}" x2="{WIDTH - RIGHT}" y2="{BASE}"/>'
         f'<line class="grid" x1="{LEFT}" y1="{TOP}" x2="{WIDTH - RIGHT}" y2="{TOP}"/>'
         f"{bars}{ticks}"
         f"{_label(LEFT - 8, TOP + 5, str(most), 'end')}{_label(LEFT - 8, BASE + 1, '0', 'end')}"
-        f'<line class="median" x1="{x:.1f}" y1="{TOP - 18}" x2="{x:.1f}" y2="{BASE}"/>'
-        + _label(
-            x + (6 if left_half else -6), TOP - 8, f"median {middle:.1f}", "start" if left_half else "end", "median"
-        )
+        f'<line class="mean" x1="{x:.1f}" y1="{TOP - 18}" x2="{x:.1f}" y2="{BASE}"/>'
+        + _label(x + (6 if left_half else -6), TOP - 8, f"mean {mean:.1f}", "start" if left_half else "end", "mean")
         + _label(LEFT + INNER_WIDTH / 2, HEIGHT - 6, "mottle removed, gray levels of 0..255")
         + f'<g transform="translate(12 {TOP + INNER_HEIGHT / 2:.0f}) rotate(-90)">{_label(0, 0, "images")}</g></svg>'
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,10 @@ from cxr_infer.report.views import BeforeAfter, DisplayImage
 STEPS = tuple(sorted({min(round(2 * 1.05**power), 255) for power in range(101)}))  # gray levels frequencies round to
 BLOCK = 8  # px, JPEG's
 SAMPLED = 8  # one strip of blocks in so many tells how large a picture will be
-AFTER_SHARE, RESIDUAL_SHARE = 0.18, 0.18  # of an image's room at most; before, which holds the grain, has the rest
+BEFORE, AFTER, CLEAN, RESIDUAL, ERROR = "before", "after", "clean", "residual", "error"  # pictures of one image
+# of an image's room at most; before, which holds the grain, has the rest
+SHARES = {AFTER: 0.18, RESIDUAL: 0.18}
+SHARES_WITH_CLEAN = {AFTER: 0.15, CLEAN: 0.15, RESIDUAL: 0.15, ERROR: 0.1}
 
 COARSE_FROM = 3  # waves across a block twice over: from there on frequencies take the whole step, the mean a quarter
 FINENESS = np.clip(0.25 + 0.75 * np.hypot(*np.indices((BLOCK, BLOCK))) / COARSE_FROM, 0, 1)  # share of the step
@@ -33,33 +37,34 @@ SPREAD = 3.0  # standard deviations of the residual that must show without satur
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a page shows of one image, JPEG each.
+    """What a page shows of one image.
 
-    residual: NO_CHANGE + gain * (before - after), averaged over 2x2 px, so that shapes stand out of the grain.
-    size: (width, height) of before and after, px.
+    jpegs: by name BEFORE, AFTER and RESIDUAL, with a reference CLEAN and ERROR too. gains: of RESIDUAL and ERROR, which
+    are NO_CHANGE + gain * (before - after) and NO_CHANGE + gain * (after - clean), averaged over 2x2 px, so that shapes
+    stand out of the grain. size: (width, height) of the others, px.
     """
 
-    before: bytes
-    after: bytes
-    residual: bytes
-    gain: int
+    jpegs: dict[str, bytes]
+    gains: dict[str, int]
     size: tuple[int, int]
 
 
 def encode(pair: BeforeAfter, room: int) -> Pictures:
-    """Both pictures and their difference, in about so many bytes together and never more but for noise alone."""
-    residual, gain = amplified(pair)
-    after, residual_jpeg = fitted(pair.after, int(room * AFTER_SHARE)), fitted(residual, int(room * RESIDUAL_SHARE))
-    before = fitted(pair.before, room - len(after) - len(residual_jpeg))
+    """The pictures and their differences, in at most so many bytes together."""
+    shown, differences = {AFTER: pair.after}, {RESIDUAL: amplified(pair.before, pair.after)}
+    if pair.clean is not None:
+        shown[CLEAN], differences[ERROR] = pair.clean, amplified(pair.after, pair.clean)
+    shown |= {name: picture for name, (picture, _) in differences.items()}
+    shares = SHARES if pair.clean is None else SHARES_WITH_CLEAN
+    jpegs = {name: fitted(picture, int(room * shares[name])) for name, picture in shown.items()}
+    jpegs[BEFORE] = fitted(pair.before, room - sum(map(len, jpegs.values())))
     height, width = pair.before.shape
-    return Pictures(before, after, residual_jpeg, gain, (width, height))
+    return Pictures(jpegs, {name: gain for name, (_, gain) in differences.items()}, (width, height))
 
 
-def amplified(pair: BeforeAfter) -> tuple[DisplayImage, int]:
-    """The residual as a picture of half the side, and its gain: the largest power of two that shows its spread."""
-    difference = pair.before.astype(np.float32) - pair.after
-    height, width = (max(1, side // 2) for side in difference.shape)
-    small = np.asarray(cv2.resize(difference, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32)
+def amplified(first: DisplayImage, second: DisplayImage) -> tuple[DisplayImage, int]:
+    """First minus second at half the side, and its gain: the largest power of two that shows its spread."""
+    small = _halved(first.astype(np.float32) - second)
     reach = max(SPREAD * float(small.std()), 1.0)
     gain = 1
     while gain < MOST_GAIN and 2 * gain * reach < NO_CHANGE:
@@ -69,7 +74,7 @@ def amplified(pair: BeforeAfter) -> tuple[DisplayImage, int]:
 
 
 def fitted(picture: DisplayImage, room: int) -> bytes:
-    """A JPEG with the finest step that fits, or with the coarsest there is."""
+    """A JPEG with the finest step that fits; where none does, as of noise alone, of half the side."""
     sample = _strips(picture)
     share = sample.size / picture.size
     place = bisect_left(STEPS, True, key=lambda step: len(jpeg(sample, step)) <= share * room, hi=len(STEPS) - 1)
@@ -77,9 +82,17 @@ def fitted(picture: DisplayImage, room: int) -> bytes:
     while len(encoded) > room and place < len(STEPS) - 1:
         place += 1
         encoded = jpeg(picture, STEPS[place])
+    if len(encoded) > room and min(picture.shape) > BLOCK:
+        return fitted(_halved(picture), room)
     while place > 0 and len(finer := jpeg(picture, STEPS[place - 1])) <= room:
         place, encoded = place - 1, finer
     return encoded
+
+
+def _halved(picture: NDArray[Any]) -> NDArray[Any]:
+    """(H, W) at half the side, by averaging."""
+    height, width = (max(1, side // 2) for side in picture.shape)
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _strips(picture: DisplayImage) -> NDArray[np.uint8]:

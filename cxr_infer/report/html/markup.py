@@ -9,13 +9,21 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from cxr_infer.report.html.encoding import Pictures
+from cxr_infer.report.html.encoding import AFTER, BEFORE, CLEAN, ERROR, RESIDUAL, Pictures
 from cxr_infer.report.html.statistics import after, removed
 from cxr_infer.report.noise_words import photons
 from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.report.text import printable
 
 OUTCOMES = {DONE: "denoised", FAILED: "failed", SKIPPED: "skipped", IGNORED: "left alone", PENDING: "not begun"}
+ALTERNATIVES = {  # to the pictures of a card, in their order: the first one gives the viewer its height
+    AFTER: "after denoising",
+    BEFORE: "before denoising",
+    CLEAN: "clean reference",
+    RESIDUAL: "before minus after",
+    ERROR: "after minus clean",
+}
+QUALITY = ("PSNR", "SSIM")
 NO_FIGURE = "–"  # noqa: RUF001  an en dash, as in the terminal's table
 
 
@@ -27,7 +35,7 @@ def text(content: object) -> str:
 def figure(value: float | None, digits: int = 1, unit: str = "") -> str:
     if value is None:
         return NO_FIGURE
-    return f"{value:.{digits}f}" + (f'<span class="unit"> {unit}</span>' if unit else "")
+    return f"{value:z.{digits}f}" + (f'<span class="unit"> {unit}</span>' if unit else "")
 
 
 def without_folders(message: str, folders: Iterable[str]) -> str:
@@ -57,7 +65,8 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
         f'<td><span class="outcome {result.status}">{OUTCOMES[result.status]}</span></td>',
         _cell(pixels, f"{result.width} × {result.height}"),  # noqa: RUF001
         _cell(result.mottle_before, _mottle_before(result)),
-        *(_cell(value, figure(value)) for value in (after(result), removed(result))),
+        _cell(after(result), _mottle_after(result)),
+        _cell(removed(result), figure(removed(result))),
         _cell(result.photons_at_white, photons(result.photons_at_white) or NO_FIGURE),
         *(
             _cell(value, figure(value, digits))
@@ -69,6 +78,11 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
 
 def _mottle_before(result: FileResult) -> str:
     return ("about " if result.unsure else "") + figure(result.mottle_before)
+
+
+def _mottle_after(result: FileResult) -> str:
+    left = after(result)
+    return figure(left) + (" stays" if left is not None and result.mottle_left else "")
 
 
 def _cell(value: float | None, shown: str) -> str:
@@ -93,29 +107,39 @@ def card(
         size=size,
         facts="" if detail else _facts(result),
         message=f'<p class="reason">{text(message)}</p>' if message else "",
-        width=width,
-        height=height,
-        gain=pictures.gain,
-        before=_data(pictures.before),
-        after=_data(pictures.after),
-        residual=_data(pictures.residual),
+        layers="".join(_layer(name, pictures) for name in ALTERNATIVES if name in pictures.jpegs),
+    )
+
+
+def _layer(name: str, pictures: Pictures) -> str:
+    """One picture of a viewer; a difference carries its gain."""
+    width, height = pictures.size
+    gain = f' data-gain="{pictures.gains[name]}"' if name in pictures.gains else ""
+    return (
+        f'<div class="layer {name}"{gain}><img src="{_data(pictures.jpegs[name])}" width="{width}" height="{height}" '
+        f'alt="{ALTERNATIVES[name]}" decoding="sync" draggable="false"></div>\n'
     )
 
 
 def _facts(result: FileResult) -> str:
     facts = [
         ("mottle before", _mottle_before(result)),
-        ("after", figure(after(result), 1)),
-        ("removed", figure(removed(result), 1)),
+        ("after", _mottle_after(result)),
+        ("removed", figure(removed(result))),
         ("noise", text(result.mottle_kind or NO_FIGURE)),
     ]
     if (white := photons(result.photons_at_white)) is not None:
         facts.append(("photons at white", white))
     if result.psnr is not None:
-        facts += [("PSNR", figure(result.psnr, 2, "dB")), ("SSIM", figure(result.ssim, 4))]
+        facts += zip(QUALITY, (figure(result.psnr, 2, "dB"), figure(result.ssim, 4)), strict=True)
     facts.append(("time", figure(result.milliseconds, 0, "ms")))
-    listed = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)
+    listed = "".join(_fact(label, value) for label, value in facts)
     return f'<dl class="facts">{listed}</dl>'
+
+
+def _fact(label: str, value: str) -> str:
+    kind = ' class="quality"' if label in QUALITY else ""
+    return f"<div{kind}><dt>{label}</dt><dd>{value}</dd></div>"
 
 
 def _data(jpeg: bytes) -> str:

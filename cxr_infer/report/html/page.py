@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,13 +15,15 @@ from typing import Any
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.html.chart import chart
 from cxr_infer.report.html.markup import OUTCOMES, figure, text, tile
-from cxr_infer.report.html.statistics import RunStatistics, histogram, median
+from cxr_infer.report.html.methods import methods
+from cxr_infer.report.html.statistics import RunStatistics, deviation, histogram, mean
 from cxr_infer.report.results import FAILED, Summary
 from cxr_infer.report.views import SIDE
 
 MOST_ROWS = 1000  # of the table, for each outcome
 SHA256_SHOWN = 12  # hex digits
 
+SCRIPTS = ("table.js", "viewer.js", "reader.js")  # one script of the page, in this order
 COLUMNS = ("file", "outcome", "size, px", "mottle before", "after", "removed", "photons at white", "correlation")
 QUALITY_COLUMNS = ("PSNR, dB", "SSIM")
 
@@ -46,7 +49,7 @@ def asset(name: str) -> str:
 
 def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[str, str]:
     """What fills the template."""
-    style, script = asset("report.css"), asset("report.js")
+    style, script = asset("report.css"), "".join(map(asset, SCRIPTS))
     source = Path(run.head["input"]).resolve().name or "X-rays"
     total = sum(statistics.statuses.values())
     return {
@@ -67,6 +70,7 @@ def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[s
         "count": f"{total} files",
         "headings": _headings(run.with_reference),
         "bounded": _bounded(statistics),
+        "methods": "\n".join(f"<p>{text(one)}</p>" for one in methods(run.head, summary, statistics)),
         "about": _about(run),
         "side": str(SIDE),
     }
@@ -96,21 +100,17 @@ def _alerts(run: RunFacts, summary: Summary) -> str:
 def _tiles(run: RunFacts, summary: Summary, statistics: RunStatistics) -> str:
     model, settings = run.head["model"], run.head["settings"]
     images = summary.done + summary.failed + summary.skipped + summary.pending
-    before, after = figure(median(statistics.before)), figure(median(statistics.after))
     tiles = [
         tile("Denoised", str(summary.done), f"of {images} images"),
         tile("Failed", str(summary.failed), kind="bad" if summary.failed else ""),
         tile("Skipped", str(summary.skipped), "done before, kept or results already" if summary.skipped else ""),
-        tile(
-            "Mottle removed",
-            figure(median(statistics.removed)),
-            f"gray levels, median; {before} before, {after} after",
-        ),
+        tile("Mottle removed", figure(mean(statistics.removed)), _mottle_note(statistics)),
     ]
     if run.with_reference:
-        tiles.append(
-            tile("PSNR", figure(median(statistics.psnr), 2, "dB"), f"median; SSIM {figure(median(statistics.ssim), 4)}")
-        )
+        tiles += [
+            tile("PSNR", figure(mean(statistics.psnr), 2, "dB"), _spread(statistics.psnr, 2)),
+            tile("SSIM", figure(mean(statistics.ssim), 4), _spread(statistics.ssim, 4)),
+        ]
     tiles += [
         tile(
             "Speed",
@@ -123,6 +123,22 @@ def _tiles(run: RunFacts, summary: Summary, statistics: RunStatistics) -> str:
     return "".join(tiles)
 
 
+def _mottle_note(statistics: RunStatistics) -> str:
+    """What the figure is, and which images it speaks of."""
+    said = [f"gray levels, mean of {len(statistics.removed)}"]
+    said += [f"{figure(mean(statistics.before))} before, {figure(mean(statistics.after))} after"]
+    if statistics.stays:
+        said.append(f"{statistics.stays} whose noise stays included")
+    if statistics.unsure:
+        said.append(f"{statistics.unsure} whose noise is unsure left out")
+    return "; ".join(said)
+
+
+def _spread(values: array[float], digits: int) -> str:
+    """What a mean is the mean of."""
+    return f"mean of {len(values)}; SD {figure(deviation(values), digits)}"
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -132,7 +148,7 @@ def _duration(seconds: float) -> str:
 
 
 def _chart(statistics: RunStatistics) -> str:
-    middle = median(statistics.removed)
+    middle = mean(statistics.removed)
     if middle is None:
         return ""
     return f'<div class="chart"><h2>Mottle removed</h2>\n{chart(histogram(statistics.removed), middle)}</div>'
@@ -159,7 +175,9 @@ def _bounded(statistics: RunStatistics) -> str:
         "Correlation: of the noise of neighbouring pixels.",
     ]
     if max(statistics.statuses.values(), default=0) > MOST_ROWS:
-        lines.append(f"Of each outcome the first {MOST_ROWS} files are listed; the JSON report names all.")
+        lines.append(
+            f"Of each outcome the first {MOST_ROWS} files are listed, and all with pictures; the JSON report names all."
+        )
     return f'<p class="below">{" ".join(lines)}</p>'
 
 

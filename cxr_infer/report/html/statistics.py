@@ -1,4 +1,4 @@
-"""What a report says of a whole run: medians, and the histogram of the mottle that was removed."""
+"""What a report says of a whole run: means, and the histogram of the mottle that was removed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class RunStatistics:
     psnr: array[float] = field(default_factory=lambda: array("d"))
     ssim: array[float] = field(default_factory=lambda: array("d"))
     statuses: Counter[str] = field(default_factory=Counter)
+    unsure: int = 0  # images whose noise is a guess, which is in no mean
+    stays: int = 0  # images that keep most of their noise, which is in the means
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,30 @@ class Histogram:
     counts: tuple[int, ...]
 
 
+def before(result: FileResult) -> float | None:
+    """Mottle that was found, gray levels, or None where it is a guess."""
+    return None if result.unsure else result.mottle_before
+
+
 def after(result: FileResult) -> float | None:
-    """Mottle that is left, gray levels, or None where that number would say little; the message says why."""
-    return None if result.mottle_left else result.mottle_after
+    """Mottle that is left, gray levels, or None where it is a guess. Where most of it stays, it counts as well."""
+    return None if result.unsure else result.mottle_after
 
 
 def removed(result: FileResult) -> float | None:
     """Mottle that was taken away, gray levels: before minus after, both standard deviations."""
-    if result.mottle_before is None or (left := after(result)) is None:
-        return None
-    return result.mottle_before - left
+    found, left = before(result), after(result)
+    return None if found is None or left is None else found - left
 
 
 def statistics_of(results: Iterable[FileResult]) -> RunStatistics:
     statistics = RunStatistics()
     for result in results:
         statistics.statuses[result.status] += 1
+        statistics.unsure += result.unsure
+        statistics.stays += result.mottle_left is not None and not result.unsure
         for column, value in (
-            (statistics.before, None if result.unsure else result.mottle_before),
+            (statistics.before, before(result)),
             (statistics.after, after(result)),
             (statistics.removed, removed(result)),
             (statistics.psnr, result.psnr),
@@ -64,8 +72,13 @@ def statistics_of(results: Iterable[FileResult]) -> RunStatistics:
     return statistics
 
 
-def median(values: array[float]) -> float | None:
-    return float(np.median(values)) if len(values) else None
+def mean(values: array[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def deviation(values: array[float]) -> float | None:
+    """The sample standard deviation, from two values on."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def histogram(values: array[float]) -> Histogram:

@@ -56,7 +56,7 @@ export class Denoiser {
     await this.session?.release();
     this.precision = null;
     this.session = await ort.InferenceSession.create(content, { executionProviders: ["wasm"], enableMemPattern: false });
-    this.precision = precision;
+    [this.precision, this.sha256] = [precision, sha256];
   }
 
   /**

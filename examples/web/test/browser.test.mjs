@@ -2,12 +2,13 @@
 // PICTURES=folder also writes the screenshots of the README there.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { encode } from "fast-png";
+import { roundedToEven } from "../src/core/pixels.js";
 import { readPng } from "../src/files/png.js";
 import { cxrInfer, HERE, serveByCommand, servePlainly } from "./serving.mjs";
 import { launch, Visitor } from "./visitor.mjs";
@@ -40,6 +41,11 @@ after(async () => {
   await Promise.all([isolated?.close(), plain?.close()]);
   rmSync(folder, { recursive: true });
 });
+
+/** The gray level on the screen of a value in [0, 1]. */
+function pixelOf(value) {
+  return roundedToEven(value * 255);
+}
 
 function unitOf(file) {
   return readPng(readFileSync(file)).image.values;
@@ -83,7 +89,8 @@ for (const [name, server, threaded] of [["cxr-infer web", () => isolated, true],
         const difference = largestDifference(result.after, unitOf(at(`small-${precision}`, SIXTEEN_BIT)));
         t.diagnostic(`512 px ${precision}: ${difference.toExponential(1)}, ${result.seconds.toFixed(2)} s, ${result.threads} threads`);
         assert.ok(difference <= TOLERANCES[precision], `${precision}: ${difference}`);
-        const shown = await visitor.canvas("after");
+        await visitor.shown(SIXTEEN_BIT);
+        const shown = await visitor.pixels("after", 512, 512);
         assert.ok(shown.every((gray, i) => Math.abs(gray - result.after[i] * 255) < 0.501));
       }
     });
@@ -109,8 +116,9 @@ test("a download has the depth of its source and the strength chosen", async () 
     for (const [name, depth, most] of [[EIGHT_BIT, 8, 0.01 * 255 + 1], [SIXTEEN_BIT, 16, 0.01 * 65535 + 1]]) {
       await visitor.dropFile(at("small", name));
       await visitor.result();
+      await visitor.shown(name);
       const saved = async () => {
-        const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
+        const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download PNG" }).click()]);
         assert.equal(download.suggestedFilename(), name.replace(".png", "-denoised.png"));
         return readPng(readFileSync(await download.path()));
       };
@@ -229,11 +237,16 @@ test("JPEG and DICOM are seen as cxr-infer sees them", async () => {
   });
 });
 
-test("what is no gray X-ray of bearable size gets a sentence, and a result stays", async () => {
+test("what is no gray X-ray of bearable size gets a sentence, and the old result is gone", async () => {
   await visit(isolated.url, async (visitor, page) => {
+    const gone = async () => {
+      assert.ok(await page.locator("#viewer").isHidden());
+      assert.ok(await page.getByRole("button", { name: "Download PNG" }).isHidden());
+    };
     const colour = encode({ width: 2, height: 1, channels: 3, data: Uint8Array.of(9, 9, 9, 9, 8, 9) });
     await visitor.drop("holiday.png", colour);
     assert.match(await visitor.error(), /^This is a colour picture, not a gray X-ray\./);
+    await gone();
     await picture(page, "error");
     const huge = Uint8Array.from(colour);
     new DataView(huge.buffer).setUint32(16, 12000);
@@ -241,13 +254,18 @@ test("what is no gray X-ray of bearable size gets a sentence, and a result stays
     await visitor.drop("huge.png", huge);
     await page.getByText("12000 × 9000 pixels; this page takes up to 32 million").waitFor();
     await visitor.dropFile(at("small", EIGHT_BIT));
-    await visitor.result();
+    await visitor.shown(EIGHT_BIT);
     assert.ok(await page.getByRole("alert").isHidden());
     await visitor.drop("notes.txt", Buffer.from("no picture"));
     assert.match(await visitor.error(), /neither PNG, JPEG nor DICOM/);
+    await gone();
     await visitor.drop("cut.dcm", readFileSync(at("phantom.dcm")).subarray(0, 2000));
+    await page.getByText("This file cannot be decoded").waitFor();
     assert.match(await visitor.error(), /^This file cannot be decoded \([a-z][^[]+\)\. Is it damaged or incomplete\?$/i);
-    assert.ok(await page.getByRole("button", { name: "Download" }).isEnabled());
+    await gone();
+    await page.locator("#items").getByRole("button", { name: EIGHT_BIT }).click();
+    await visitor.shown(EIGHT_BIT);
+    assert.ok(await page.getByRole("alert").isHidden());
   });
 });
 
@@ -262,11 +280,230 @@ for (const [missing, said] of [["weights/window/model.int8.onnx", /model\.int8\.
   });
 }
 
-test("a newer file ends the work on an older one", async () => {
-  await visit(plain.url, async (visitor) => {
+test("another network ends the work with the first and begins anew", async () => {
+  await visit(plain.url, async (visitor, page) => {
     await visitor.dropFile(at("large", SIXTEEN_BIT));
+    await page.getByText("windows done").waitFor();
+    await visitor.choose(NETWORKS.fp32);
+    assert.equal((await visitor.result()).precision, "fp32");
+  });
+});
+
+test("several files are done one after the other, by their names, and downloaded together", async () => {
+  await visit(isolated.url, async (visitor, page) => {
+    const told = [];
+    await page.exposeFunction("tell", (name) => told.push(name));
+    await page.evaluate(() => document.addEventListener("denoised", ({ detail }) => globalThis.tell(detail.name)));
+    const names = [EIGHT_BIT, SIXTEEN_BIT];
+    const files = names.map((name) => [name, readFileSync(at("small", name))]);
+    await visitor.dropAll([files[0], ["notes.txt", "no picture"], files[1], ["phantom.jpg", readFileSync(at("phantom.jpg"))]]);
+    await page.getByText("3 of 4 files done, 1 refused").waitFor();
+    assert.deepEqual(told, [...names, "phantom.jpg"]);
+    await visitor.shown(EIGHT_BIT);
+    const buttons = page.locator("#items button");
+    assert.deepEqual(await buttons.locator(".name").allTextContents(), [names[0], "notes.txt", names[1], "phantom.jpg"]);
+    assert.deepEqual(await buttons.locator(".state").allTextContents(), ["done", "refused", "done", "done"]);
+    await picture(page, "list");
+    await buttons.nth(2).click();
+    await visitor.shown(SIXTEEN_BIT);
+    assert.deepEqual(await visitor.pixels("before", 512, 512), Array.from(unitOf(at("small", SIXTEEN_BIT)), (v) => pixelOf(v)));
+    await page.locator("#stage").press("ArrowRight");
+    await visitor.shown("phantom.jpg");
+    assert.equal(await buttons.nth(3).getAttribute("aria-current"), "true");
+    await page.locator("#stage").press("ArrowLeft");
+    await visitor.shown(SIXTEEN_BIT);
+    await page.locator("#stage").press("ArrowUp");
+    assert.match(await visitor.error(), /neither PNG/);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download all" }).click()]);
+    assert.equal(download.suggestedFilename(), "denoised.zip");
+    execFileSync("python", ["-m", "zipfile", "-e", await download.path(), at("unpacked")]);
+    for (const name of names) {
+      const { image, depth } = readPng(readFileSync(at("unpacked", name.replace(".png", "-denoised.png"))));
+      assert.equal(depth, name === EIGHT_BIT ? 8 : 16);
+      assert.ok(largestDifference(image.values, unitOf(at("small-int8", name))) <= TOLERANCES.int8 + 1 / 255);
+    }
+  });
+});
+
+test("a folder is its X-rays, with their folders in the archive", async () => {
+  await visit(isolated.url, async (visitor, page) => {
+    mkdirSync(at("ward", "sub"), { recursive: true });
+    copyFileSync(at("small", EIGHT_BIT), at("ward", "sub", "a.png"));
+    copyFileSync(at("phantom.dcm"), at("ward", "IM0001"));
+    writeFileSync(at("ward", "notes.txt"), "no picture");
+    await page.locator("#folder").setInputFiles(at("ward"));
+    await page.getByText("2 of 2 files done").waitFor();
+    assert.deepEqual((await page.locator("#items .name").allTextContents()).toSorted(), ["ward/IM0001", "ward/sub/a.png"]);
+    await page.locator("#items").getByRole("button", { name: "ward/IM0001" }).click();
+    await visitor.shown("ward/IM0001");
+    assert.match(await page.locator("#facts").textContent(), /16-bit PNG of what a display shows, not a DICOM file/);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download all" }).click()]);
+    const listed = execFileSync("python", ["-m", "zipfile", "-l", await download.path()], { encoding: "utf8" });
+    for (const name of ["ward/IM0001-denoised.png", "ward/sub/a-denoised.png"]) assert.ok(listed.includes(name), listed);
+  });
+});
+
+test("the example needs no file, and has its clean reference", async () => {
+  await visit(isolated.url, async (visitor, page) => {
+    await page.getByRole("button", { name: "Try an example" }).click();
+    const { before, after } = await visitor.result();
+    await visitor.shown("example.png");
+    await page.getByText("Clean", { exact: true }).click();
+    const clean = (await page.evaluate(() => [...document.getElementById("after").getContext("2d").getImageData(0, 0, 1, 1).data]))[0];
+    assert.equal(clean, 0, "air");
+    const told = await page.locator("#facts").textContent();
+    const [, first, second] = /PSNR ([\d.]+) dB before, ([\d.]+) dB after/.exec(told);
+    assert.ok(Number(first) < 25 && Number(second) > Number(first) + 12, told);
+    assert.equal(before.length, after.length);
+    assert.deepEqual(await page.locator(".sides span").allTextContents(), ["Denoised", "Clean"]);
+    await page.getByText("Denoised − clean", { exact: true }).click();
+    assert.match(await page.locator("#caption").textContent(), /mid-gray is equal to the reference\. Grain is noise that stays; letters/);
+    await picture(page, "reference");
+    await page.getByText("What was removed", { exact: true }).click();
+    assert.match(await page.locator("#caption").textContent(), /Even grain is noise.*Letters/);
+  });
+});
+
+test("a reference is compared with the result, and one of another size is refused", async () => {
+  await visit(isolated.url, async (visitor, page) => {
+    await visitor.dropFile(at("small", SIXTEEN_BIT));
+    const { before, after } = await visitor.result();
+    await visitor.shown(SIXTEEN_BIT);
+    assert.ok(await page.getByText("Clean", { exact: true }).isHidden());
+    await page.locator("#reference").setInputFiles(at("large", SIXTEEN_BIT));
+    assert.match(await visitor.error(), /^The reference has 1024 × 1024 pixels, the picture 512 × 512\./);
+    await page.locator("#reference").setInputFiles(at("small-clean", SIXTEEN_BIT));
+    await page.getByText("Against the reference: PSNR").waitFor();
+    const clean = unitOf(at("small-clean", SIXTEEN_BIT));
+    const psnr = (image) => -10 * Math.log10(image.reduce((sum, value, i) => sum + (value - clean[i]) ** 2, 0) / clean.length);
+    assert.ok((await page.locator("#facts").textContent()).startsWith(`Against the reference: PSNR ${psnr(before).toFixed(2)} dB before, ${psnr(after).toFixed(2)} dB after.`));
+    await page.getByText("Clean", { exact: true }).click();
+    assert.deepEqual(await visitor.pixels("after", 512, 512), Array.from(clean, pixelOf));
+    assert.deepEqual(await page.locator(".sides span").allTextContents(), ["Denoised", "Clean"]);
+    await page.getByText("Denoised − clean", { exact: true }).click();
+    const error = await visitor.pixels("after", 512, 512);
+    assert.ok(error.every((gray, i) => Math.abs(gray - Math.min(Math.max(255 * (0.5 + 4 * (after[i] - clean[i])), 0), 255)) < 1.01));
+  });
+});
+
+test("dragging sets window and level, I inverts, space flickers, and none of it changes the result", async () => {
+  await visit(isolated.url, async (visitor, page) => {
     await visitor.dropFile(at("small", EIGHT_BIT));
-    assert.equal((await visitor.result()).name, EIGHT_BIT);
+    const { before } = await visitor.result();
+    await visitor.shown(EIGHT_BIT);
+    const box = await page.locator("#stage").boundingBox();
+    const drag = async (across, down) => {
+      await page.mouse.move(box.x + box.width * 0.3, box.y + box.height * 0.5);
+      await page.mouse.down();
+      await page.mouse.move(box.x + box.width * (0.3 + across), box.y + box.height * (0.5 + down), { steps: 4 });
+      await page.mouse.up();
+    };
+    const shownAs = async (line) => {
+      const gray = await visitor.pixels("before", 512, 512);
+      return gray.every((found, i) => Math.abs(found - Math.min(Math.max(255 * line(before[i]), 0), 255)) < 1.01);
+    };
+    const read = async () => (await page.locator("#window-reset").textContent()).match(/\d+/g).map((number) => Number(number) / 100);
+    assert.ok(await shownAs((value) => value));
+    await drag(-0.2, 0.1);
+    const [width, level] = await page.evaluate(() => ["window", "level"].map((id) => Number(document.getElementById(id).value) / 100));
+    assert.ok(width < 0.8 && level > 0.6, `${width} ${level}`);
+    assert.deepEqual(await read(), [width, level]);
+    const line = (value) => (value - level) / width + 0.5;
+    const rough = await visitor.pixels("before", 512, 512);
+    assert.ok(rough.every((found, i) => Math.abs(found - Math.min(Math.max(255 * line(before[i]), 0), 255)) < 5), "to a percent");
+    await page.locator("#stage").press("i");
+    assert.equal(await page.getByRole("button", { name: "Invert" }).getAttribute("aria-pressed"), "true");
+    await page.getByRole("button", { name: "reset window and level" }).click();
+    assert.ok(await shownAs((value) => 1 - value));
+    await page.locator("#stage").press("i");
+    assert.ok(await shownAs((value) => value));
+    await page.getByLabel("Window").fill("50");
+    await page.getByLabel("Level").fill("30");
+    assert.ok(await shownAs((value) => (value - 0.3) / 0.5 + 0.5), "by keys as well");
+    const clip = () => page.locator("#after").evaluate((canvas) => getComputedStyle(canvas).clipPath);
+    const tag = page.locator("#tag");
+    for (const [said, clipped] of [["Before", /100%/], ["Denoised", /inset\(0px( 0px 0px 0%)?\)/], ["Before", /100%/]]) {
+      await page.locator("#stage").press("Space");
+      assert.equal(await tag.textContent(), said);
+      assert.match(await clip(), clipped);
+    }
+    await page.locator("#stage").press("Escape");
+    assert.ok(await tag.isHidden());
+    assert.ok(await shownAs((value) => value));
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download PNG" }).click()]);
+    const saved = readPng(readFileSync(await download.path())).image.values;
+    assert.ok(largestDifference(saved, unitOf(at("small-int8", EIGHT_BIT))) <= 0.01 + 1 / 255);
+  });
+});
+
+test("the wheel zooms to the pointer, a double click shows 100 %, and a zoomed picture moves", async () => {
+  await visit(isolated.url, async (visitor, page) => {
+    await visitor.dropFile(at("large", EIGHT_BIT));
+    const { before } = await visitor.result();
+    await visitor.shown(EIGHT_BIT);
+    const level = page.locator("#zoom-level");
+    const box = await page.locator("#stage").boundingBox();
+    const [x, y] = [box.x + box.width * 0.25, box.y + box.height * 0.75];
+    await page.mouse.dblclick(x, y);
+    assert.equal(await level.textContent(), "100 %");
+    const shown = await visitor.canvas("before");
+    const width = await page.locator("#before").evaluate((canvas) => canvas.width);
+    const [left, top] = [256 - x + box.x, 768 - y + box.y]; // what was under the pointer is under it still
+    for (const [column, row] of [[3, 5], [width - 4, 7], [100, width - 9]]) {
+      const neighbours = [-1, 0, 1].flatMap((down) => [-1, 0, 1].map((right) => before[(Math.round(top) + row + down) * 1024 + Math.round(left) + column + right]));
+      const [least, most] = [Math.min(...neighbours), Math.max(...neighbours)].map((value) => value * 255);
+      const gray = shown[row * width + column];
+      assert.ok(gray >= least - 1 && gray <= most + 1, `${gray} at ${column}, ${row}: ${least} to ${most}`);
+    }
+    await page.keyboard.down("Shift");
+    await page.mouse.down();
+    await page.mouse.move(x + 50, y - 40, { steps: 4 });
+    await page.mouse.up();
+    await page.keyboard.up("Shift");
+    assert.notDeepEqual(await visitor.canvas("before"), shown);
+    assert.equal(await page.locator("#divider").getAttribute("aria-valuenow"), "50");
+    await page.mouse.wheel(0, -200);
+    await page.waitForFunction(() => parseInt(document.getElementById("zoom-level").textContent) > 100);
+    await page.mouse.dblclick(x, y);
+    await page.mouse.dblclick(x, y);
+    assert.equal(await level.textContent(), "fit");
+    await page.getByRole("button", { name: "1:1" }).click();
+    assert.equal(await level.textContent(), "100 %");
+    await page.locator("#stage").press("0");
+    assert.equal(await level.textContent(), "fit");
+    await page.getByRole("button", { name: "Drag moves" }).click();
+    await page.mouse.move(box.x + 100, box.y + 100);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.6, box.y + 100, { steps: 4 });
+    await page.mouse.up();
+    assert.equal(await page.locator("#divider").getAttribute("aria-valuenow"), "60", "at first a drag moves the divider then");
+  });
+});
+
+test("two fingers zoom", async () => {
+  await visit(isolated.url, async (visitor, page) => {
+    await visitor.dropFile(at("small", EIGHT_BIT));
+    await visitor.shown(EIGHT_BIT);
+    const box = await page.locator("#stage").boundingBox();
+    await visitor.pinch([box.x + box.width / 2, box.y + box.height / 2], 40, 120);
+    const percent = await page.locator("#zoom-level").textContent();
+    assert.ok(parseInt(percent) > 150, percent);
+  }, PHONE);
+});
+
+test("it says which version it is, by which hashes its models are known, and how it is used", async () => {
+  await visit(isolated.url, async (visitor, page) => {
+    const [version] = execFileSync("cxr-infer", ["--version"], { encoding: "utf8" }).trim().split(" ").slice(-1);
+    await page.waitForFunction(() => document.getElementById("model").textContent);
+    const told = await page.locator("footer").textContent();
+    assert.ok(told.includes(`cxr-infer ${version}, model window: `), told);
+    const { files } = JSON.parse(readFileSync(path.join(HERE, "../../../weights/manifest.json"), "utf8")).models.window;
+    for (const { sha256 } of Object.values(files)) assert.ok(told.includes(sha256.slice(0, 12)));
+    await page.getByRole("link", { name: "How to use this page" }).click();
+    await page.getByRole("heading", { name: "How to use this page" }).waitFor();
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await page.getByRole("link", { name: "Back to the pictures" }).click();
+    await page.getByText("Drop chest X-rays or folders here").waitFor();
   });
 });
 

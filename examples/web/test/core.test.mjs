@@ -1,6 +1,9 @@
 // The pure functions, against the manifest's test image and by their properties.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { test } from "node:test";
 import { stepsOf } from "../src/core/image.js";
 import { mirrored, noiseLevel } from "../src/core/noise_level.js";
@@ -10,8 +13,14 @@ import { windowFunction } from "../src/files/dicom.js";
 import { jpegSize } from "../src/files/jpeg.js";
 import { isPng, pngSize, readPng, writePng } from "../src/files/png.js";
 import { checkSize, readPicture } from "../src/files/read.js";
-import { dividerAfterKey } from "../src/page/stage.js";
-import { downloadName, factsOf, photonsAtWhite } from "../src/page/words.js";
+import { psnr } from "../src/core/likeness.js";
+import { phantom, randomOf, withMottle } from "../src/core/phantom.js";
+import { fitting, isFitting, settled, zoomed } from "../src/core/view.js";
+import { ALL, dragged, lineOf } from "../src/core/window.js";
+import { chosenFiles, droppedFiles } from "../src/files/entries.js";
+import { crc32, Zip } from "../src/files/zip.js";
+import { dividerAfterKey } from "../src/page/pointers.js";
+import * as words from "../src/page/words.js";
 import { Refusal, wordsOf } from "../src/refusal.js";
 
 const weights = new URL("../../../weights/", import.meta.url);
@@ -113,8 +122,8 @@ test("equal channels are gray, others are refused", () => {
 
 test("shrinking takes means of blocks, also at ragged edges", () => {
   const image = { width: 5, height: 3, values: Float32Array.from({ length: 15 }, (_, i) => i) };
-  assert.equal(pixels.shrunk(image, 5), image);
-  assert.deepEqual(pixels.shrunk(image, 4), { width: 3, height: 2, values: Float32Array.of(3, 5, 6.5, 10.5, 12.5, 14) });
+  assert.equal(pixels.shrunk(image, 1), image);
+  assert.deepEqual(pixels.shrunk(image, 2), { width: 3, height: 2, values: Float32Array.of(3, 5, 6.5, 10.5, 12.5, 14) });
 });
 
 test("the lens stays inside the image", () => {
@@ -171,7 +180,8 @@ function dicomFile() {
 
 test("a DICOM file that is cut off anywhere, or damaged, is refused in words", async () => {
   const whole = dicomFile();
-  const { image } = await readPicture(new Blob([whole]));
+  const { image, kind } = await readPicture(new Blob([whole]));
+  assert.equal(kind, "DICOM");
   assert.deepEqual(image.values, pixels.toUnit(Uint8Array.from({ length: 16 }, (_, i) => i * 17), 255));
   const start = 132; // behind the preamble and the magic word, without which it is no DICOM
   const cuts = Array.from({ length: whole.length - start }, (_, i) => whole.slice(0, start + i));
@@ -209,13 +219,103 @@ test("keys move the divider and stop at its ends", () => {
 });
 
 test("a result is told in words", () => {
-  assert.equal(Math.round(photonsAtWhite(0.5 / Math.sqrt(71))), 71);
-  const facts = { level: 0.5 / Math.sqrt(71), precision: "int8", seconds: 1.24, threads: 1, windows: 4 };
+  assert.equal(Math.round(words.photonsAtWhite(0.5 / Math.sqrt(71))), 71);
+  const sha256 = "0123456789abcdef".repeat(4);
+  const facts = { level: 0.5 / Math.sqrt(71), precision: "int8", seconds: 1.24, threads: 1, windows: 4, sha256 };
   assert.equal(
-    factsOf({ image: { width: 1024, height: 900 }, depth: 16 }, facts),
-    "1024 × 900 px, 16 bit. Denoised in 1.2 s with int8, 4 windows, 1 thread. Mottle as of 71 photons at white.",
+    words.factsOf({ image: { width: 1024, height: 900 }, depth: 16 }, facts),
+    "1024 × 900 px, 16 bit. Denoised in 1.2 s with window, int8 (SHA-256 0123456789ab), 4 windows, 1 thread. " +
+      "Mottle as of 71 photons at white.",
   );
-  assert.deepEqual(["a.b.jpg", "scan", ".dcm", "noise.2024-01-02"].map(downloadName), [
-    "a.b-denoised.png", "scan-denoised.png", "xray-denoised.png", "noise.2024-01-02-denoised.png",
+  assert.deepEqual(["a.b.jpg", "scan", ".dcm", "noise.2024-01-02", "ward.1/a.png"].map(words.resultName), [
+    "a.b-denoised.png", "scan-denoised.png", "xray-denoised.png", "noise.2024-01-02-denoised.png", "ward.1/a-denoised.png",
   ]);
+  assert.equal(words.downloadName("ward.1/a.png"), "a-denoised.png");
+  assert.match(words.downloadNote({ kind: "DICOM", depth: 16 }), /16-bit PNG.*not a DICOM file/);
+  assert.match(words.downloadNote({ kind: "JPEG", depth: 8 }), /8-bit PNG/);
+  assert.equal(words.downloadNote({ kind: "PNG", depth: 16 }), "");
+  const states = ["done", "done", "working", "waiting", "refused"].map((state) => ({ state }));
+  assert.equal(words.countOf(states), "2 of 5 files done, 1 refused");
+  assert.equal(words.countOf(states.slice(0, 1)), "1 of 1 file done");
+  assert.equal(words.modelOf(model), `, model window: fp32 ${model.files.fp32.sha256.slice(0, 12)}, int8 ${model.files.int8.sha256.slice(0, 12)} (SHA-256)`);
+});
+
+test("window and level are a line from gray to the screen", () => {
+  const at = (line, gray) => line.slope * gray + line.intercept;
+  assert.deepEqual([0, 0.5, 1].map((gray) => at(lineOf(ALL), gray)), [0, 0.5, 1]);
+  const narrow = lineOf({ width: 0.5, level: 0.25, inverted: false });
+  assert.deepEqual([0, 0.25, 0.5].map((gray) => at(narrow, gray)), [0, 0.5, 1]);
+  assert.deepEqual([0, 0.25, 0.5].map((gray) => at(lineOf({ width: 0.5, level: 0.25, inverted: true }), gray)), [1, 0.5, 0]);
+  const later = dragged({ width: 0.5, level: 0.5 }, 0.1, 0.1);
+  assert.ok(later.width > 0.5 && later.level > 0.5);
+  assert.deepEqual(dragged(ALL, -9, 9), { width: 0.01, level: 1 });
+  assert.deepEqual([...pixels.toRgba(Float32Array.of(0, 0.25, 0.9), narrow)].filter((_, i) => i % 4 === 0), [0, 128, 255]);
+});
+
+test("a view keeps what lies under the pointer, and leaves no gap", () => {
+  const [image, stage] = [{ width: 2000, height: 1000 }, { width: 500, height: 250 }];
+  const whole = fitting(image, stage);
+  assert.deepEqual(whole, { scale: 0.25, x: 0, y: 0 });
+  assert.ok(isFitting(whole, image, stage));
+  const near = zoomed(whole, 1, { x: 100, y: 50 }, image, stage);
+  assert.deepEqual(near, { scale: 1, x: 300, y: 150 }, "the pixel at 400, 200 is still 100, 50 from the corner");
+  assert.deepEqual(settled({ scale: 1, x: -9, y: 9e9 }, image, stage), { scale: 1, x: 0, y: 750 });
+  assert.equal(zoomed(near, 99, { x: 0, y: 0 }, image, stage).scale, 8);
+  assert.deepEqual(zoomed(near, 0.001, { x: 0, y: 0 }, image, stage), whole);
+  const small = { width: 100, height: 50 };
+  assert.deepEqual(zoomed(fitting(small, stage), 1, { x: 9, y: 9 }, small, stage), { scale: 1, x: -200, y: -100 }, "in the middle");
+});
+
+test("an archive unpacks to what went in", () => {
+  assert.equal(crc32(new TextEncoder().encode("123456789")), 0xcbf43926);
+  const zip = new Zip();
+  const files = [["ä/one.png", [1, 2, 3]], ["ä/one.png", [4]], ["two", []]];
+  for (const [name, content] of files) zip.add(name, Uint8Array.from(content));
+  return zip.blob.arrayBuffer().then((content) => {
+    const folder = mkdtempSync(path.join(tmpdir(), "cxr-zip-"));
+    writeFileSync(path.join(folder, "a.zip"), Buffer.from(content));
+    const code = "import json, sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None;" +
+      "print(json.dumps([[i.filename, list(z.read(i))] for i in z.infolist()]))";
+    const told = execFileSync("python", ["-c", code, path.join(folder, "a.zip")], { encoding: "utf8" });
+    rmSync(folder, { recursive: true });
+    assert.deepEqual(JSON.parse(told), [["ä/one.png", [1, 2, 3]], ["ä/one (2).png", [4]], ["two", []]]);
+  });
+});
+
+test("folders become their files, those that may be X-rays, in order", async () => {
+  const file = (name) => ({ isDirectory: false, name, file: (resolve) => resolve(new File([name], name)) });
+  const folder = (name, ...inside) => {
+    const portions = () => [inside.slice(0, 1), inside.slice(1), []]; // as browsers give them
+    return { isDirectory: true, name, createReader: () => ({ left: portions(), readEntries(resolve) { resolve(this.left.shift()); } }) };
+  };
+  const dropped = [
+    folder("ward", file("10.png"), file("9.DCM"), file(".hidden.png"), file("notes.txt"), folder("sub", file("IM0001"))),
+    file("holiday.txt"),
+  ];
+  const items = dropped.map((entry) => ({ kind: "file", webkitGetAsEntry: () => entry }));
+  const names = (await droppedFiles({ items: [...items, { kind: "string" }] })).map(({ name }) => name);
+  assert.deepEqual(names, ["ward/9.DCM", "ward/10.png", "ward/sub/IM0001", "holiday.txt"], "what is given by itself is tried");
+  const chosen = [new File([""], "b.png"), Object.assign(new File([""], "x"), { webkitRelativePath: "w/a.txt" })];
+  assert.deepEqual(chosenFiles(chosen).map(({ name }) => name), ["b.png"]);
+});
+
+test("the example is a chest, the same for the same seed, with the mottle it is said to have", () => {
+  const clean = phantom(160, 3);
+  assert.deepEqual(phantom(160, 3), clean);
+  assert.notDeepEqual(phantom(160, 4), clean);
+  assert.ok(clean.values.every((value) => value >= 0 && value <= 1));
+  const at = (x, y) => clean.values[Math.floor(y * 160) * 160 + Math.floor(x * 160)];
+  assert.ok(at(0.02, 0.1) < 0.02, "air beside the neck");
+  assert.ok(at(0.3, 0.5) < at(0.5, 0.6) - 0.2, "a lung beside the spine");
+  const noisy = withMottle(clean, 71, 3);
+  assert.ok(Math.abs(1 / (0.25 / noiseLevel(noisy, steps.noise_level) ** 2) / (1 / 71) - 1) < 0.3);
+  const random = randomOf(1);
+  const draws = Array.from({ length: 4000 }, random);
+  assert.ok(Math.abs(draws.reduce((sum, value) => sum + value, 0) / 4000 - 0.5) < 0.02);
+});
+
+test("PSNR is that of cxr-infer", () => {
+  const [clean, image] = [Float32Array.of(0, 0.5, 1, 1), Float32Array.of(0.1, 0.5, 1, 0.9)];
+  assert.ok(Math.abs(psnr(clean, image) - -10 * Math.log10(0.02 / 4)) < 1e-5);
+  assert.equal(psnr(clean, clean), 120);
 });

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const PATIENCE = Number(process.env.PATIENCE ?? 120_000); // ms; more on machines that have other things to do
 
 /** As root, as in containers, chromium runs only without its sandbox; the page is our own. */
 export function launch() {
@@ -15,7 +16,9 @@ export class Visitor {
    * @param {string} url of the page
    */
   static async arrive(browser, url, viewport = { width: 1280, height: 800 }) {
-    const context = await browser.newContext({ viewport, acceptDownloads: true, hasTouch: viewport.width < 500 });
+    const phone = viewport.width < 500;
+    const context = await browser.newContext({ viewport, acceptDownloads: true, hasTouch: phone, isMobile: phone });
+    context.setDefaultTimeout(PATIENCE);
     const visitor = new Visitor();
     visitor.page = await context.newPage();
     visitor.complaints = []; // errors on the console, exceptions, and requests to anywhere else
@@ -36,18 +39,23 @@ export class Visitor {
     return this.page.context().close();
   }
 
-  /** Drop a file on the page as a mouse does. */
-  async drop(name, content) {
+  /** Drop files on the page as a mouse does: [name, content] each. */
+  async dropAll(files) {
     await this.page.evaluate(
-      ([name, base64]) => {
+      (files) => {
         globalThis.latest = null;
-        const file = new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name);
         const dataTransfer = new DataTransfer();
-        dataTransfer.items.add(file);
+        for (const [name, base64] of files) {
+          dataTransfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
+        }
         document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
       },
-      [name, Buffer.from(content).toString("base64")],
+      files.map(([name, content]) => [name, Buffer.from(content).toString("base64")]),
     );
+  }
+
+  drop(name, content) {
+    return this.dropAll([[name, content]]);
   }
 
   dropFile(path) {
@@ -56,7 +64,7 @@ export class Visitor {
 
   /** What the page's event `denoised` told, with the pixels of `before` and `after` as arrays. */
   async result() {
-    await this.page.waitForFunction(() => globalThis.latest, null, { timeout: 120_000 });
+    await this.page.waitForFunction(() => globalThis.latest, null, { timeout: PATIENCE });
     const told = await this.page.evaluate(() => {
       const base64 = ({ values }) => {
         const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -89,6 +97,37 @@ export class Visitor {
     return Uint8Array.from(Buffer.from(text, "base64"));
   }
 
+  /** The gray values, 0 to 255, that a canvas shows of an image that is all on it, enlarged: one for each of its pixels. */
+  async pixels(id, width, height) {
+    const shown = await this.canvas(id);
+    const [across, down] = await this.page.locator(`#${id}`).evaluate((canvas) => [canvas.width, canvas.height]);
+    const middle = (i, extent, of) => Math.floor(((i + 0.5) * of) / extent);
+    return Array.from({ length: width * height }, (_, i) => {
+      return shown[middle(Math.floor(i / width), height, down) * across + middle(i % width, width, across)];
+    });
+  }
+
+  /** Wait until the page shows a result. */
+  shown(name) {
+    return this.page.waitForFunction(
+      (name) => document.body.dataset.state === "done" && document.getElementById("name").textContent === name,
+      name,
+      { timeout: PATIENCE },
+    );
+  }
+
+  /** Two fingers on the stage, moved apart around a place. */
+  async pinch([x, y], from, to) {
+    const session = await this.page.context().newCDPSession(this.page);
+    const touch = (type, apart) => {
+      const touchPoints = apart === undefined ? [] : [{ x: x - apart, y, id: 1 }, { x: x + apart, y, id: 2 }];
+      return session.send("Input.dispatchTouchEvent", { type, touchPoints });
+    };
+    await touch("touchStart", from);
+    for (let step = 1; step <= 10; step++) await touch("touchMove", from + ((to - from) * step) / 10);
+    await touch("touchEnd");
+  }
+
   /** Stroke with a finger, from a place to another, in steps as a hand does. */
   async stroke([x, y], [toX, toY]) {
     const session = await this.page.context().newCDPSession(this.page);
@@ -102,6 +141,6 @@ export class Visitor {
 
   error() {
     const alert = this.page.getByRole("alert");
-    return alert.waitFor({ timeout: 60_000 }).then(() => alert.textContent());
+    return alert.waitFor().then(() => alert.textContent());
   }
 }

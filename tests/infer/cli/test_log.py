@@ -71,7 +71,7 @@ def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_pat
     assert "Traceback (most recent call last):" in text, "of what the library said of that file"
     again = run("cxr-infer", "dir", "nowhere", "--log", "logs/run.log")
     assert again.returncode == 2
-    assert "ERROR MainThread cxr_infer: nowhere: not a directory" in (tmp_path / "logs" / "run.log").read_text()
+    assert "ERROR MainThread cxr_infer: nowhere: no such directory" in (tmp_path / "logs" / "run.log").read_text()
     assert "bad.png" not in (tmp_path / "logs" / "run.log").read_text(), "a new log took its place"
 
 
@@ -179,6 +179,21 @@ def test_a_command_that_breaks_says_where(
     log_text = (tmp_path / "run.log").read_text()
     assert "    LookupError: a fault" in log_text
     assert log_text.count("Traceback") == 1
+
+
+def test_of_several_files_the_others_go_on(tmp_path: Path, xrays: Path) -> None:
+    changes = (
+        "import cxr_infer.batch.pipeline as pipeline\nreal = pipeline.denoise_content\n"
+        "def fails(job, *more):\n    if job.name == 'b.png':\n        raise LookupError('a fault')\n"
+        "    return real(job, *more)\npipeline.denoise_content = fails\n"
+    )
+    done = broken(tmp_path, changes, "file", "x/a.png", "x/b.png", "x/c.png", "-o", "out", "--log", "run.log")
+    assert done.returncode == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    assert "x/b.png: LookupError: a fault (broken.py:5, called from cxr_infer/batch/pipeline.py:" in done.stderr
+    log = (tmp_path / "run.log").read_text()
+    assert "    LookupError: a fault" in log
+    assert all(f"{name}: done" in log for name in ("a.png", "c.png"))
 
 
 @pytest.mark.parametrize("package", ["typer", "numpy"])
@@ -292,7 +307,7 @@ def test_a_program_decides_what_becomes_of_the_log(tmp_path: Path, xrays: Path) 
         "from pathlib import Path\n"
         "from cxr_infer import load_model\n"
         "from cxr_infer.batch import jobs, pipeline\n"
-        "from cxr_infer.storage.protocols import open_storage\n"
+        "from cxr_infer.storage.opening import open_storage\n"
         "if len(sys.argv) > 1: logging.basicConfig(level='WARNING', format='%(name)s %(message)s')\n"
         "planned = jobs.make_plan(open_storage('x'), open_storage('out'))\n"
         "print(len(list(pipeline.denoise_files(planned, load_model('window'), overwrite=True))))\n"

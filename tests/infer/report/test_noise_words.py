@@ -15,7 +15,7 @@ from cxr_infer.imaging.mottle import Mottle
 from cxr_infer.imaging.noise_shape import Shape
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.report.html.markup import row
-from cxr_infer.report.html.statistics import statistics_of
+from cxr_infer.report.html.statistics import mean, statistics_of
 from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, UNSURE, noise_figures, why_left
 from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.report.terminal import ShownResults, mottle_words, photons_words, print_results
@@ -71,14 +71,14 @@ def test_the_cells_of_the_table() -> None:
     assert (mottle_words(FileResult("a", DONE)), photons_words(FileResult("a", DONE))) == ("–", "–")  # noqa: RUF001
 
 
-def test_the_page_shows_no_figure_that_says_nothing() -> None:
+def test_the_page_says_where_noise_stays() -> None:
     counted, faint = (
         row(result_of(*pair), "", None, False) for pair in ((mottle(8), mottle(1)), (mottle(1), mottle(1)))
     )
     assert '<td data-value="7">7.0</td>' in counted
     assert "510" in counted
-    assert 'data-value="1">1.0' in faint
-    assert faint.count("<td>–</td>") == 4, "size, after, removed and milliseconds"  # noqa: RUF001
+    assert '<td data-value="1">1.0</td><td data-value="1">1.0 stays</td><td data-value="0">0.0</td>' in faint
+    assert faint.count("<td>–</td>") == 2, "size and milliseconds"  # noqa: RUF001
 
 
 def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
@@ -88,8 +88,22 @@ def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
         summary.add(result)
     means = summary.to_dict()["means"]
     assert (means["mottle_before"], means["mottle_after"]) == pytest.approx((8, 1))
-    assert list(statistics_of([counted, unsure]).before) == pytest.approx([8])
+    statistics = statistics_of([counted, unsure])
+    assert (mean(statistics.before), mean(statistics.after), statistics.unsure) == pytest.approx((8, 1, 1))
     assert 'data-value="20">about 20.0<' in row(unsure, "", None, False)
+
+
+def test_noise_that_stays_counts_in_every_mean_alike() -> None:
+    counted, faint = result_of(mottle(8), mottle(1)), result_of(mottle(1.2), mottle(1.2))
+    summary = Summary()
+    for result in (counted, faint):
+        summary.add(result)
+    statistics = statistics_of([counted, faint])
+    assert (statistics.stays, statistics.unsure) == (1, 0)
+    for name, values in (("mottle_before", statistics.before), ("mottle_after", statistics.after)):
+        assert len(values) == 2
+        assert mean(values) == pytest.approx(summary.mean(name)), "as the terminal says"
+    assert mean(statistics.removed) == pytest.approx(mean(statistics.before) - mean(statistics.after))
 
 
 def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:

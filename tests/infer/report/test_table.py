@@ -84,6 +84,7 @@ def test_a_bar_never_loses_its_total(pair: Path) -> None:
         frames
     )
     assert any("4/4" in frame for frame in frames)
+    assert any(line.endswith("listing x") for line in shown.lines), "which can take a minute"
     assert all(cell_len(line) <= 60 for line in frames)
 
 

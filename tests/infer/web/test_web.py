@@ -234,7 +234,7 @@ def test_a_runtime_of_another_kind_is_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for place in (tmp_path / "broken.tgz", empty, tmp_path / "missing", archive(empty, {"runtime.mjs": b""})):
-        with pytest.raises(UsageError, match=r"holds no some-runtime 1\.2\.3; `npm pack some-runtime@1\.2\.3`"):
+        with pytest.raises(UsageError, match=r"holds no some-runtime 1\.2\.3; .*`npm pack some-runtime@1\.2\.3`"):
             web.read_runtime(RUNTIME, place, tmp_path)
     changed = archive(tmp_path, {**CONTENT, "runtime.wasm": b"other"})
     with pytest.raises(UsageError, match=r"its runtime\.wasm is not that of 1\.2\.3"):
@@ -247,8 +247,8 @@ def test_without_the_runtime_one_line_says_how_to_get_it(run: Run) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        f"error: {needed.package} {needed.version} is not here; `npm pack {needed.package}@{needed.version}` "
-        "fetches it; then run this here again, or give --wasm its path\n"
+        f"error: {needed.package} {needed.version} is not here; `cxr-infer web --fetch` or "
+        f"`npm pack {needed.package}@{needed.version}` fetches it; then run this here again, or give --wasm its path\n"
     )
 
 

@@ -60,24 +60,27 @@ export function residual(before, after) {
   return before.map((value, i) => 0.5 + RESIDUAL_GAIN * (value - after[i]));
 }
 
-/** @returns {Uint8ClampedArray} RGBA of gray values, for an ImageData */
-export function toRgba(unit) {
+/**
+ * @param {Float32Array} unit
+ * @param {{slope: number, intercept: number}} line from gray to what is shown of it
+ * @returns {Uint8ClampedArray} RGBA of gray values, for an ImageData
+ */
+export function toRgba(unit, { slope, intercept } = { slope: 1, intercept: 0 }) {
   const rgba = new Uint8ClampedArray(unit.length * 4);
   const words = new Uint32Array(rgba.buffer);
   for (let i = 0; i < unit.length; i++) {
-    const gray = Math.min(Math.max(roundedToEven(unit[i] * 255), 0), 255);
+    const gray = Math.min(Math.max(roundedToEven((slope * unit[i] + intercept) * 255), 0), 255);
     words[i] = 0xff000000 + gray * 0x010101; // little-endian, as every browser is
   }
   return rgba;
 }
 
 /**
- * An image of whole-number smaller scale, every pixel the mean of a block, so that it fits a screen.
+ * An image of whole-number smaller scale, every pixel the mean of a block.
  * @param {import("./image.js").Gray} image
- * @param {number} most px on its longer side
+ * @param {number} factor px of the image for one of the result
  */
-export function shrunk(image, most) {
-  const factor = Math.ceil(Math.max(image.width, image.height) / most);
+export function shrunk(image, factor) {
   if (factor <= 1) return image;
   const [width, height] = [Math.ceil(image.width / factor), Math.ceil(image.height / factor)];
   const values = new Float32Array(width * height);

@@ -8,7 +8,10 @@ const MOST_BYTES = 256 * 2 ** 20; // no file of that many pixels is larger
 const DICOM_MAGIC = [0x44, 0x49, 0x43, 0x4d]; // "DICM", behind a preamble
 const PREAMBLE = 128;
 
-/** @typedef {{image: import("../core/image.js").Gray, depth: 8 | 16}} Picture  depth: bits of the stored pixels */
+/**
+ * depth: bits of the stored pixels
+ * @typedef {{image: import("../core/image.js").Gray, depth: 8 | 16, kind: "PNG" | "JPEG" | "DICOM"}} Picture
+ */
 
 /** Raises Refusal where an image promises more pixels than a browser can be trusted with, or none. */
 export function checkSize({ width, height }) {
@@ -33,15 +36,15 @@ export async function readPicture(file) {
   try {
     if (isPng(bytes)) {
       checkSize(pngSize(bytes));
-      return readPng(bytes);
+      return { ...readPng(bytes), kind: "PNG" };
     }
     if (isJpeg(bytes)) {
       checkSize(jpegSize(bytes));
-      return await readJpeg(file);
+      return { ...(await readJpeg(file)), kind: "JPEG" };
     }
     if (DICOM_MAGIC.every((byte, i) => bytes[PREAMBLE + i] === byte)) {
       const { readDicom } = await import("./dicom.js"); // most visitors have a picture and need no parser
-      return readDicom(bytes, checkSize);
+      return { ...readDicom(bytes, checkSize), kind: "DICOM" };
     }
   } catch (error) {
     if (error instanceof Refusal) throw error;

@@ -1,40 +1,58 @@
-// The page: files in, messages to and from the worker, controls, the download.
+// The page: files in, what became of them, the one that is shown, downloads.
 //
 // For programs that embed the page: every result is told by an event `denoised` on the document, whose detail has name,
 // depth, before, after (width, height, values: Float32Array in [0, 1], at full strength), precision, windows, threads,
-// seconds and level.
-import { atStrength, RESIDUAL_GAIN } from "../core/pixels.js";
+// seconds, level and sha256 of the model's file.
+import { psnr } from "../core/likeness.js";
+import { atStrength } from "../core/pixels.js";
+import { chosenFiles, droppedFiles } from "../files/entries.js";
 import { writePng } from "../files/png.js";
+import { Zip } from "../files/zip.js";
+import { listenToControls, showLook, showViews } from "./controls.js";
+import { List } from "./list.js";
+import { listenToStage } from "./pointers.js";
+import { Queue, Reader } from "./queue.js";
 import { firstZoom, Stage } from "./stage.js";
-import { downloadName, factsOf } from "./words.js";
+import { downloadName, downloadNote, factsOf, likenessOf, modelOf, resultName } from "./words.js";
 
+const EXAMPLE = { side: 768, seed: 7, dose: 71 }; // px, photons at white
 const element = (id) => document.getElementById(id);
-const stage = new Stage(element);
-const worker = new Worker(new URL("../worker.js", import.meta.url), { type: "module" });
 const base = new URL(".", document.baseURI).href;
 const [error, status] = [element("error"), element("status")];
 
-let job = 0;
-let asked = null; // the file of the newest job
-let file = null; // the file of the picture that is shown
-let picture = null; // {image, depth} as the worker read it
-let result = null;
+const stage = new Stage(element, (changed) => showLook(element, changed));
+const list = new List(element, show);
+const reader = new Reader();
+const queue = new Queue({
+  base,
+  precision: () => document.querySelector("input[name=precision]:checked").value,
+  tell: (item, kind, message) => HANDLERS[kind](item, message),
+});
+
+let shown = null; // the item on the stage
+let picture = null; // what was read of it
+let held = null; // the picture of the item in work, {item, image, depth, kind}
+let turn = 0; // of what is shown; whatever was read for an earlier one is dropped
 let zoomChosen = false;
 
-function chosen(name) {
-  return document.querySelector(`input[name=${name}]:checked`).value;
-}
+// ---- what is shown
 
 function setState(state) {
   document.body.dataset.state = state;
-  element("welcome").hidden = state !== "empty";
-  element("viewer").hidden = state === "empty";
+  element("welcome").hidden = state !== "empty" && !(state === "refused" && queue.items.length === 1);
+  element("workspace").hidden = !element("welcome").hidden;
+  element("viewer").hidden = state === "refused";
   element("working").hidden = state !== "working";
-  element("download").disabled = state !== "done";
+  element("download").disabled = element("reference").disabled = state !== "done";
 }
 
 function say(text) {
   status.textContent = text;
+}
+
+function showError(text) {
+  error.textContent = text;
+  error.hidden = false;
 }
 
 /** What is shown of every step is more than anyone wants to hear: a screen reader is told when another one begins. */
@@ -45,64 +63,164 @@ function showProgress(text, share) {
   element("progress").value = share;
 }
 
-function showError(text) {
-  error.textContent = text;
-  error.hidden = false;
-  setState(result ? "done" : "empty");
-}
-
-function start(newFile) {
-  asked = newFile;
-  job += 1;
+/** Bring an item on the stage, as far as it is known. */
+async function show(item) {
+  [shown, picture, turn] = [item, null, turn + 1];
+  const mine = turn;
   error.hidden = true;
-  worker.postMessage({ id: job, file: asked, precision: chosen("precision"), base });
-}
-
-function showPicture(message) {
-  file = asked;
-  picture = { image: message.image, depth: message.depth };
-  result = null;
-  stage.showBefore(picture.image);
-  if (!zoomChosen) suggestZoom(firstZoom(picture.image));
+  list.mark(item);
+  element("name").textContent = item.name;
+  element("facts").textContent = "";
+  if (item.state === "refused") {
+    showRefusal(item);
+    return;
+  }
   setState("working");
+  showProgress(item.state === "waiting" ? "Waiting for the files before it" : "Reading the file", 0);
+  if (item.state === "working" && held?.item !== item) return; // its picture will be told
+  const found = held?.item === item ? held : await reader.read(item.file).catch(() => null); // a file that is gone
+  if (mine !== turn) return;
+  if (found) await display(item, found);
+  else showRefusal({ error: `${item.name} cannot be read any more. Was it moved or changed?` });
 }
 
-function showResult(message) {
-  result = message;
-  stage.showAfter(result.denoised);
-  setState("done");
-  const facts = factsOf(picture, result);
-  element("facts").textContent = facts;
-  say(`Done. ${facts}`);
-  const { denoised: after, level, precision, seconds, threads, windows } = result;
-  const detail = { name: file.name, ...picture, before: picture.image, after, level, precision, seconds, threads, windows };
-  document.dispatchEvent(new CustomEvent("denoised", { detail }));
+function showRefusal(item) {
+  setState("refused");
+  showError(item.error);
 }
+
+async function display(item, found) {
+  picture = found;
+  stage.showBefore(found.image);
+  showViews(element, stage, false);
+  if (!zoomChosen) suggestZoom(firstZoom(found.image));
+  if (item.state === "done") {
+    const mine = turn;
+    const values = new Float32Array(await item.after.arrayBuffer());
+    if (mine === turn) await displayResult(item, { ...found.image, values });
+  }
+}
+
+async function displayResult(item, denoised) {
+  stage.showAfter(denoised);
+  setState("done");
+  stage.redraw(); // the stage may have had no size before
+  const facts = factsOf(picture, item.facts);
+  element("facts").textContent = [facts, downloadNote(picture)].filter(Boolean).join(" ");
+  say(`Done. ${facts}`);
+  if (item.reference) await displayReference(item);
+}
+
+async function displayReference(item) {
+  const mine = turn;
+  const { image, text } = await reader.read(item.reference.file).catch(({ message }) => ({ text: `The reference: ${message}` }));
+  if (mine !== turn) return;
+  const { width, height } = picture.image;
+  if (!image) showError(text);
+  else if (image.width !== width || image.height !== height) {
+    showError(`The reference has ${image.width} × ${image.height} pixels, the picture ${width} × ${height}. Give one of the same size.`);
+  } else {
+    stage.showClean(image);
+    showViews(element, stage, true);
+    const { before, denoised } = stage.images;
+    const said = likenessOf(psnr(image.values, before.values), psnr(image.values, denoised.values));
+    element("facts").textContent = `${said} ${element("facts").textContent}`;
+  }
+}
+
+function suggestZoom(zoom) {
+  document.querySelector(`input[name=zoom][value="${zoom}"]`).checked = true;
+  stage.change({ zoom });
+}
+
+// ---- what is told of the files
 
 const HANDLERS = {
-  progress: ({ text, share }) => showProgress(text, share),
-  picture: showPicture,
-  result: showResult,
-  refused: ({ text }) => showError(text),
+  added: (item) => list.add(item),
+  started: (item) => {
+    list.update(item);
+    if (item === shown) setState("working");
+  },
+  progress: (item, { text, share }) => item === shown && showProgress(text, share),
+  picture: (item, { image, depth, source }) => {
+    held = { item, image, depth, kind: source };
+    if (item === shown && !picture) display(item, held);
+  },
+  result: (item, { denoised }) => {
+    list.update(item);
+    const { image: before, depth } = held;
+    if (item === shown) displayResult(item, denoised);
+    held = null;
+    const detail = { name: item.name, depth, before, after: denoised, ...item.facts };
+    document.dispatchEvent(new CustomEvent("denoised", { detail }));
+  },
+  refused: (item) => {
+    list.update(item);
+    if (item === shown) showRefusal(item);
+  },
 };
 
-function download() {
-  const strength = stage.look.strength;
-  const values = atStrength(picture.image.values, result.denoised.values, strength);
-  const png = new Blob([writePng({ ...picture.image, values }, picture.depth)], { type: "image/png" });
-  const link = Object.assign(document.createElement("a"), {
-    href: URL.createObjectURL(png),
-    download: downloadName(file.name),
-  });
+/** @param {import("../files/entries.js").Named[]} files */
+function add(files) {
+  if (!files.length) {
+    showError("There is no file in it that may be an X-ray: .png, .jpg, .dcm or a name without a suffix.");
+    return;
+  }
+  const [first] = queue.add(files);
+  show(first);
+}
+
+// ---- downloads
+
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // long enough for the browser to have read it
 }
 
+function pngOf(image, denoised, depth) {
+  return writePng({ ...image, values: atStrength(image.values, denoised, stage.look.strength) }, depth);
+}
+
+function download() {
+  const png = pngOf(picture.image, stage.images.denoised.values, picture.depth);
+  save(new Blob([png], { type: "image/png" }), downloadName(shown.name));
+}
+
+/** All results that there are, in the folders of their sources, at the strength that is set. */
+async function downloadAll() {
+  const button = element("download-all");
+  const done = queue.items.filter(({ state }) => state === "done");
+  const zip = new Zip();
+  button.disabled = true;
+  try {
+    for (const [i, item] of done.entries()) {
+      button.textContent = `Packing ${i + 1} of ${done.length}`;
+      const { image, depth } = await reader.read(item.file);
+      zip.add(resultName(item.name), pngOf(image, new Float32Array(await item.after.arrayBuffer()), depth));
+    }
+    save(zip.blob, "denoised.zip");
+  } catch (thrown) {
+    showError(`The archive cannot be made: ${thrown.message}. Download the files one by one.`);
+  }
+  button.textContent = "Download all";
+  button.disabled = false;
+}
+
+// ---- what a visitor does
+
 function listenToFiles() {
-  const input = element("file");
-  input.addEventListener("change", () => {
-    if (input.files[0]) start(input.files[0]);
-    input.value = ""; // so that the same file can be chosen again
+  for (const id of ["file", "folder"]) {
+    const input = element(id);
+    input.addEventListener("change", () => {
+      add(chosenFiles(input.files));
+      input.value = ""; // so that the same file can be chosen again
+    });
+  }
+  const references = element("reference");
+  references.addEventListener("change", () => {
+    refer(chosenFiles(references.files));
+    references.value = "";
   });
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -111,50 +229,54 @@ function listenToFiles() {
   document.addEventListener("dragleave", (event) => {
     if (!event.relatedTarget) delete document.body.dataset.dragging;
   });
-  document.addEventListener("drop", (event) => {
+  document.addEventListener("drop", async (event) => {
     event.preventDefault();
     delete document.body.dataset.dragging;
-    const dropped = event.dataTransfer.files[0];
-    if (dropped) start(dropped);
+    add(await droppedFiles(event.dataTransfer));
   });
+  element("example").addEventListener("click", addExample);
 }
 
-function listenToControls() {
-  const strength = element("strength");
-  strength.addEventListener("input", () => {
-    element("strength-value").textContent = `${strength.value} %`;
-    stage.change({ strength: strength.value / 100 });
+/** One reference goes to the picture that is shown, several to those of their names, whatever their suffix. */
+function refer(files) {
+  const stem = (name) => name.split("/").at(-1).replace(/\.[^.]*$/, "").toLowerCase();
+  const items = files.length === 1 ? [shown] : queue.items;
+  const found = items.filter((item) => {
+    const reference = files.length === 1 ? files[0] : files.find(({ name }) => stem(name) === stem(item.name));
+    return reference && Object.assign(item, { reference });
   });
-  document.addEventListener("change", ({ target }) => {
-    if (target.name === "zoom") {
-      zoomChosen = true;
-      stage.change({ zoom: Number(target.value) });
-    }
-    if (target.name === "view") showView(target);
-    if (target.name === "precision" && file) start(file);
-  });
-  element("download").addEventListener("click", download);
+  if (!found.length) showError("No reference has the name of one of these files.");
+  else if (found.includes(shown) && shown.state === "done") show(shown);
 }
 
-function suggestZoom(zoom) {
-  document.querySelector(`input[name=zoom][value="${zoom}"]`).checked = true;
-  stage.change({ zoom });
+async function addExample() {
+  const button = element("example");
+  [button.disabled, button.textContent] = [true, "Drawing an example"];
+  const { clean, noisy } = await reader.example(EXAMPLE);
+  [button.disabled, button.textContent] = [false, "Try an example"];
+  const asFile = (image, name) => ({ name, file: new File([writePng(image, 16)], name, { type: "image/png" }) });
+  add([{ ...asFile(noisy, "example.png"), reference: asFile(clean, "example-clean.png") }]);
 }
 
-function showView({ value }) {
-  const [name, meaning] = value === "residual" ? [`Removed (×${RESIDUAL_GAIN})`, "What was removed"] : ["Denoised", "The X-ray denoised"];
-  element("side-after").textContent = element("lens-caption").textContent = name;
-  element("after").setAttribute("aria-label", meaning);
-  stage.change({ view: value });
+/** Which version this is, and by which hashes its models are known. */
+async function tellVersion() {
+  element("version").textContent = __VERSION__;
+  const response = await fetch(new URL("weights/manifest.json", base)).catch(() => null);
+  const manifest = response?.ok ? await response.json().catch(() => null) : null;
+  if (manifest) element("model").textContent = modelOf(manifest.models.window);
 }
 
-worker.addEventListener("message", ({ data: message }) => {
-  if (message.id === job) HANDLERS[message.kind](message);
-});
-worker.addEventListener("error", (event) => {
-  event.preventDefault();
-  showError("The worker of this page cannot be loaded. Check that the page is served whole, and reload it.");
-});
 listenToFiles();
-listenToControls();
+listenToStage(stage, (step) => {
+  const next = list.further(shown, step);
+  if (next) show(next);
+});
+listenToControls(element, stage, {
+  zoomChosen: () => (zoomChosen = true),
+  precision: () => shown && shown.state !== "refused" && queue.again(shown),
+});
+element("download").addEventListener("click", download);
+element("download-all").addEventListener("click", downloadAll);
 element("sizes").textContent = `${(__RUNTIME__.wasmBytes / 1e6).toFixed(0)}\u00a0MB of runtime`;
+showLook(element, stage);
+tellVersion();

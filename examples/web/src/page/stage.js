@@ -1,28 +1,31 @@
-// The picture with its divider and its lens: what is before on the left, what is after on the right.
+// The picture with its divider and its lens: two sides of one image, of which a part is shown, by a window of grays.
 import { atStrength, part, residual, shrunk, squareAround, toRgba } from "../core/pixels.js";
+import { fitting, isFitting, settled, zoomed } from "../core/view.js";
+import { ALL, lineOf } from "../core/window.js";
 
-const MOST_SHOWN = 2048; // px on the longer side of what is drawn as a whole; phones draw no canvas much larger
-const STEP = 2; // percent that an arrow key moves the divider
-const LARGE_STEP = 10;
-const LENS_STEP = 0.1; // of the lens's own side that an arrow key moves it; with Shift a whole side
+const MOST_SHOWN = 2048; // px of a canvas's side; phones draw none much larger
 const FIRST_SPOT = [0.33, 0.4]; // shares of width and height: beside the divider, in a lung
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const AS_IT_IS = { slope: 1, intercept: 0 };
+const IDENTITY = lineOf(ALL);
+const DIFFERENCES = ["residual", "error"];
+/** What each view has on the left and on the right of the divider. */
+export const SIDES = {
+  denoised: ["before", "after"],
+  residual: ["before", "residual"],
+  clean: ["after", "clean"],
+  error: ["after", "error"],
+};
+export const FIRST_LOOK = { strength: 1, view: "denoised", zoom: 2, ...ALL, percent: 50, flicker: null, drag: "window" };
 
-function clamp(value, low, high) {
+export function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
 }
 
-/** @param {HTMLCanvasElement} canvas @param {import("../core/image.js").Gray} image */
-function draw(canvas, { width, height, values }) {
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext("2d").putImageData(new ImageData(toRgba(values), width, height), 0, 0);
-}
-
-/** The right-hand side: the result at a strength, or what it took away. */
-function after(before, denoised, { strength, view }) {
-  const values = atStrength(before.values, denoised.values, strength);
-  return { ...before, values: view === "residual" ? residual(before.values, values) : values };
+/** Gray values on a canvas of their own size. */
+function put(canvas, { width, height, values }, line) {
+  [canvas.width, canvas.height] = [width, height];
+  canvas.getContext("2d").putImageData(new ImageData(toRgba(values, line), width, height), 0, 0);
+  return canvas;
 }
 
 /** @returns {1 | 2 | 4 | 8} the zoom at which the lens shows a part of an image that is worth a look */
@@ -30,135 +33,201 @@ export function firstZoom({ width, height }) {
   return 2 ** clamp(Math.round(Math.log2(2048 / Math.max(width, height))), 0, 3);
 }
 
-/** @returns {number | null} where a key moves the divider, in percent */
-export function dividerAfterKey(key, percent) {
-  const moved = {
-    ArrowLeft: percent - STEP,
-    ArrowDown: percent - STEP,
-    ArrowRight: percent + STEP,
-    ArrowUp: percent + STEP,
-    PageDown: percent - LARGE_STEP,
-    PageUp: percent + LARGE_STEP,
-    Home: 0,
-    End: 100,
-  }[key];
-  return moved === undefined ? null : clamp(moved, 0, 100);
-}
-
 export class Stage {
-  /** @param {(id: string) => HTMLElement} element */
-  constructor(element) {
+  /** @param {(id: string) => HTMLElement} element @param {(stage: Stage) => void} onLook told whenever the look changes */
+  constructor(element, onLook = () => {}) {
     this.element = element;
-    this.look = { strength: 1, view: "denoised", zoom: 2 };
-    this.#listenToDivider(element("divider"));
-    this.#listenToLens(element("spot"));
+    this.onLook = onLook;
+    this.look = { ...FIRST_LOOK, drag: matchMedia("(pointer: coarse)").matches ? "move" : "window" };
+    this.size = { width: 0, height: 0 };
+    new ResizeObserver(() => this.#resized()).observe(element("stage"));
     new ResizeObserver(() => this.#drawLens()).observe(element("lens-before"));
   }
 
+  // -- which image
+
   /** @param {import("../core/image.js").Gray} image as it came */
   showBefore(image) {
-    this.image = image;
-    this.denoised = null;
-    this.shown = { before: shrunk(image, MOST_SHOWN) };
+    this.images = { before: image };
+    this.levels = new Map();
     this.centre = [image.width * FIRST_SPOT[0], image.height * FIRST_SPOT[1]];
     this.element("stage").parentElement.style.setProperty("--ratio", image.width / image.height);
-    draw(this.element("before"), this.shown.before);
-    this.divide(50);
+    this.view = null; // until the stage has its size
+    this.#resized();
+    this.change({ view: "denoised", percent: 50, flicker: null });
   }
 
   /** @param {import("../core/image.js").Gray} denoised of the same size */
   showAfter(denoised) {
-    this.denoised = denoised;
-    this.shown.denoised = shrunk(denoised, MOST_SHOWN);
+    this.#add("denoised", denoised);
+  }
+
+  /** @param {import("../core/image.js").Gray} clean the reference, of the same size */
+  showClean(clean) {
+    this.#add("clean", clean);
+  }
+
+  #add(name, image) {
+    this.images[name] = image;
+    for (const key of this.levels.keys()) if (key.startsWith(name)) this.levels.delete(key);
     this.redraw();
   }
 
-  /** Show the result another way: strength 0 to 1, view `denoised` or `residual`, zoom of the lens. */
+  get image() {
+    return this.images?.before;
+  }
+
+  get done() {
+    return Boolean(this.images?.denoised);
+  }
+
+  // -- how it is looked at
+
+  /** Another look: strength 0 to 1, view, zoom of the lens, width and level and inverted, percent of the divider, ... */
   change(look) {
     Object.assign(this.look, look);
     this.redraw();
+    this.onLook(this);
   }
 
+  get fits() {
+    return !this.view || isFitting(this.view, this.image, this.size);
+  }
+
+  fit() {
+    this.view = fitting(this.image, this.size);
+    this.change({});
+  }
+
+  /** @param {number} scale px of the page for one of the image @param {{x: number, y: number}} point of the stage */
+  zoomTo(scale, point = { x: this.size.width / 2, y: this.size.height / 2 }) {
+    this.view = zoomed(this.view, scale, point, this.image, this.size);
+    this.change({});
+  }
+
+  /** Move the picture by px of the page. */
+  move(right, down) {
+    const { scale, x, y } = this.view;
+    this.view = settled({ scale, x: x - right / scale, y: y - down / scale }, this.image, this.size);
+    this.change({});
+  }
+
+  /** Show one of the two sides alone, then the other. */
+  flicker() {
+    if (this.done) this.change({ flicker: this.look.flicker === "left" ? "right" : "left" });
+  }
+
+  #resized() {
+    const { clientWidth: width, clientHeight: height } = this.element("stage");
+    if (!this.image || !width || !height) return;
+    const [whole, before] = [this.fits, this.size];
+    this.size = { width, height };
+    if (whole) this.view = fitting(this.image, this.size);
+    else this.view = settled({ ...this.view, scale: (this.view.scale * width) / before.width }, this.image, this.size);
+    this.redraw();
+  }
+
+  // -- drawing
+
   redraw() {
-    if (!this.denoised) return;
-    draw(this.element("after"), after(this.shown.before, this.shown.denoised, this.look));
+    if (!this.image || !this.view) return;
+    const [left, right] = this.done ? SIDES[this.look.view] : ["before", "before"];
+    this.#paint(this.element("before"), left);
+    this.#paint(this.element("after"), right);
+    this.#drawDivider();
     this.#drawLens();
   }
 
-  divide(percent) {
-    this.percent = percent;
-    this.element("stage").style.setProperty("--divide", `${percent}%`);
+  #drawDivider() {
+    const { percent, flicker, drag } = this.look;
+    const stage = this.element("stage");
+    const [left, right] = { left: ["", "100%"], right: ["", "0%"] }[flicker] ?? [null, `${percent}%`];
+    stage.style.setProperty("--divide", right);
+    stage.classList.toggle("flickering", left !== null);
+    stage.classList.toggle("for-window", drag === "window");
+    stage.classList.toggle("zoomed", !this.fits);
     const divider = this.element("divider");
     divider.setAttribute("aria-valuenow", Math.round(percent));
     divider.setAttribute("aria-valuetext", `${Math.round(percent)} % before, ${Math.round(100 - percent)} % after`);
   }
 
-  #listenToDivider(divider) {
-    divider.addEventListener("pointerdown", (event) => {
-      divider.setPointerCapture(event.pointerId);
-      divider.focus({ preventScroll: true, focusVisible: false });
-      event.preventDefault();
-    });
-    divider.addEventListener("pointermove", (event) => {
-      if (divider.hasPointerCapture(event.pointerId)) this.divide(clamp(this.#placeOf(event)[0] * 100, 0, 100));
-    });
-    divider.addEventListener("keydown", (event) => {
-      const percent = dividerAfterKey(event.key, this.percent);
-      if (percent === null) return;
-      event.preventDefault();
-      this.divide(percent);
-    });
+  /** What is shown of a side, from gray to the screen: differences have no window. */
+  #lineOf(name) {
+    return DIFFERENCES.includes(name) ? AS_IT_IS : lineOf(this.look);
   }
 
-  /** The lens follows the mouse, and a finger that taps or drags it; one that strokes beside it moves the divider. */
-  #listenToLens(spot) {
-    const stage = this.element("stage");
-    const follow = (event) => {
-      const [x, y] = this.#placeOf(event);
-      this.#moveLens(x * this.image.width, y * this.image.height);
+  /** The visible part of a side, from as fine a level as the screen can show. */
+  #paint(canvas, name) {
+    const ratio = Math.min(devicePixelRatio, MOST_SHOWN / Math.max(this.size.width, this.size.height));
+    [canvas.width, canvas.height] = [this.size.width, this.size.height].map((px) => Math.round(px * ratio));
+    const scale = this.view.scale * ratio; // px of the canvas for one of the image
+    const factor = 2 ** Math.max(Math.floor(Math.log2(1 / scale)), 0);
+    const across = (place, extent, shown) => {
+      const first = Math.max(Math.floor(place / factor), 0);
+      return [first, Math.min(Math.ceil((place + shown) / factor), Math.ceil(extent / factor)) - first];
     };
-    stage.addEventListener("pointermove", (event) => {
-      if (!this.denoised || this.element("divider").contains(event.target)) return;
-      if (event.pointerType === "mouse" || event.target === spot) follow(event);
-      else this.divide(clamp(this.#placeOf(event)[0] * 100, 0, 100));
-    });
-    stage.addEventListener("click", (event) => {
-      if (this.denoised && !this.element("divider").contains(event.target)) follow(event);
-    });
-    spot.addEventListener("keydown", (event) => {
-      const arrow = ARROWS[event.key];
-      if (!arrow) return;
-      event.preventDefault();
-      const step = this.lens.width * (event.shiftKey ? 1 : LENS_STEP);
-      this.#moveLens(...this.centre.map((place, axis) => place + step * arrow[axis]));
-    });
+    const [left, width] = across(this.view.x, this.image.width, canvas.width / scale);
+    const [top, height] = across(this.view.y, this.image.height, canvas.height / scale);
+    const shown = put(new OffscreenCanvas(1, 1), this.#values(name, factor, { left, top, width, height }), this.#lineOf(name));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = scale * factor < 1; // what is enlarged keeps its pixels
+    context.imageSmoothingQuality = "high";
+    const [x, y] = [left * factor - this.view.x, top * factor - this.view.y].map((px) => px * scale);
+    context.drawImage(shown, x, y, width * factor * scale, height * factor * scale);
   }
 
-  /** Where a pointer is, as shares of the picture's width and height. */
-  #placeOf({ clientX, clientY }) {
-    const { left, top, width, height } = this.element("stage").getBoundingClientRect();
-    return [(clientX - left) / width, (clientY - top) / height];
+  /** A part of a side at a level of its image; both in px of that level. */
+  #values(name, factor, square) {
+    const cut = (image) => part(this.#level(image, factor), square);
+    const mixed = () => {
+      const [before, denoised] = [cut("before"), cut("denoised")];
+      return { ...before, values: atStrength(before.values, denoised.values, this.look.strength) };
+    };
+    const difference = (first, second) => ({ ...first, values: residual(first.values, second.values) });
+    switch (name) {
+      case "after":
+        return mixed();
+      case "residual":
+        return difference(cut("before"), mixed());
+      case "error":
+        return difference(mixed(), cut("clean"));
+      default:
+        return cut(name);
+    }
   }
 
-  #moveLens(x, y) {
+  #level(name, factor) {
+    const key = `${name}/${factor}`;
+    if (!this.levels.has(key)) this.levels.set(key, shrunk(this.images[name], factor));
+    return this.levels.get(key);
+  }
+
+  // -- the lens
+
+  moveLens(x, y) {
     this.centre = [clamp(x, 0, this.image.width), clamp(y, 0, this.image.height)];
     this.#drawLens();
   }
 
   #drawLens() {
-    if (!this.denoised) return;
+    if (!this.done || !this.view) return;
     const side = Math.max(1, Math.round(this.element("lens-before").clientWidth / this.look.zoom));
     const square = squareAround(this.image, ...this.centre, side);
-    const [before, denoised] = [part(this.image, square), part(this.denoised, square)];
-    draw(this.element("lens-before"), before);
-    draw(this.element("lens-after"), after(before, denoised, this.look));
-    const { width, height } = this.image;
+    SIDES[this.look.view].forEach((name, i) => {
+      put(this.element(i ? "lens-after" : "lens-before"), this.#values(name, 1, square), this.#lineOf(name));
+    });
+    const px = (place) => `${place * this.view.scale}px`;
     Object.assign(this.element("spot").style, {
-      left: `${(square.left / width) * 100}%`,
-      top: `${(square.top / height) * 100}%`,
-      width: `${(square.width / width) * 100}%`,
-      height: `${(square.height / height) * 100}%`,
+      left: px(square.left - this.view.x),
+      top: px(square.top - this.view.y),
+      width: px(square.width),
+      height: px(square.height),
     });
     this.lens = square;
   }
+}
+
+export function windowIsAsItIs(look) {
+  const { slope, intercept } = lineOf(look);
+  return slope === IDENTITY.slope && intercept === IDENTITY.intercept;
 }

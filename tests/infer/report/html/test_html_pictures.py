@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,33 @@ from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.formats.picture import Picture
 from cxr_infer.report.html import ROOM, HtmlReport
 from cxr_infer.report.html.disk_store import SLACK, DiskStore
-from cxr_infer.report.html.encoding import NO_CHANGE, STEPS, amplified, encode, jpeg
+from cxr_infer.report.html.encoding import (
+    AFTER,
+    BEFORE,
+    CLEAN,
+    ERROR,
+    NO_CHANGE,
+    RESIDUAL,
+    STEPS,
+    Pictures,
+    amplified,
+    encode,
+    jpeg,
+)
+from cxr_infer.report.html.page import RunFacts
 from cxr_infer.report.html.selection import Selection, badness
-from cxr_infer.report.results import DONE, FileResult
+from cxr_infer.report.json_file import JsonReport
+from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.report.views import DETAIL, SIDE, TURNED, BeforeAfter, Pairs, paired, view
 from cxr_infer.settings import REPORT_LIMIT
+
+HEAD = {
+    "model": {"name": "window", "precision": "int8", "file": "/m.onnx", "sha256": "ab" * 32},
+    "settings": {"strength": 1.0},
+    "versions": {},
+    "input": "in",
+    "output": "out",
+}
 
 # ---- what is shown, and in how many bytes
 
@@ -31,9 +54,8 @@ def test_noise_alone_fits_as_well(noisy: NDArray[np.float32]) -> None:
     large = np.kron(noisy, np.ones((4, 4)))
     grainy = np.clip(255 * large + rng.normal(0, 20, large.shape), 0, 255).astype(np.uint8)
     for pair in (BeforeAfter(grainy, (255 * large).astype(np.uint8)), BeforeAfter(noise, np.full_like(noise, 128))):
-        pictures = encode(pair, room)
-        total = len(pictures.before) + len(pictures.after) + len(pictures.residual)
-        assert total <= room
+        for with_clean in (pair, replace(pair, clean=pair.before)):
+            assert sum(map(len, encode(with_clean, room).jpegs.values())) <= room
     assert REPORT_LIMIT * room * 4 / 3 < 24.6e6, "so that 100 images stay below 25 MB"
 
 
@@ -49,12 +71,50 @@ def test_the_residual_is_mid_gray_where_nothing_changed_and_says_its_gain() -> N
     after = np.full((64, 64), 100, np.uint8)
     before = after.copy()
     before[:32, :32] += 3
-    residual, gain = amplified(BeforeAfter(before, after))
+    residual, gain = amplified(before, after)
     assert gain > 1
     assert residual.shape == (32, 32)
     assert np.all(residual[20:, 20:] == NO_CHANGE)
     assert np.all(residual[:10, :10] == NO_CHANGE + 3 * gain)
-    assert amplified(BeforeAfter(after, after))[0].min() == NO_CHANGE
+    assert amplified(after, after)[0].min() == NO_CHANGE
+
+
+def test_a_reference_is_shown_and_how_the_result_differs_from_it(
+    clean: NDArray[np.float32], noisy: NDArray[np.float32]
+) -> None:
+    before, after, reference = (np.rint(255 * image).astype(np.uint8) for image in (noisy, clean, clean))
+    after[40:80, 40:80] = np.minimum(after[40:80, 40:80], 200) + 8
+    reference = np.minimum(reference, 200)
+    pictures = encode(BeforeAfter(before, np.minimum(after, 208), reference), 400_000)
+    seen = {name: np.asarray(Image.open(io.BytesIO(jpeg)), dtype=float) for name, jpeg in pictures.jpegs.items()}
+    assert list(pictures.gains) == [RESIDUAL, ERROR]
+    assert np.abs(seen[CLEAN] - reference).max() < 4
+    assert seen[ERROR][22:38, 22:38].mean() == pytest.approx(NO_CHANGE + 8 * pictures.gains[ERROR], abs=3)
+    assert seen[ERROR][:16, :16].mean() == pytest.approx(NO_CHANGE, abs=3)
+    assert not {CLEAN, ERROR} & encode(BeforeAfter(before, after), 400_000).jpegs.keys()
+
+
+def test_100_images_with_references_and_details_stay_below_25_mb(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Pictures that fill their room to the last byte, names as long as file systems have them."""
+
+    def full(pair: BeforeAfter, room: int) -> Pictures:
+        names = (BEFORE, AFTER, CLEAN, RESIDUAL, ERROR)
+        return Pictures(dict.fromkeys(names, bytes(room // len(names))), {RESIDUAL: 32, ERROR: 32}, (1024, 1024))
+
+    monkeypatch.setattr("cxr_infer.report.html.encode", full)
+    shown = BeforeAfter(*[np.zeros((8, 8), np.uint8)] * 3)
+    summary = Summary()
+    with JsonReport() as records, HtmlReport() as page:
+        for index in range(REPORT_LIMIT):
+            name = f"{index:03}{'x' * 200}.png"
+            result = FileResult(name, DONE, "a note; " * 20, width=3000, height=3000, bits=16, psnr=30.0, ssim=0.9)
+            summary.add(result)
+            records.add(result)
+            page.show(result, Pairs(shown, shown))
+        page.write(tmp_path / "r.html", RunFacts(HEAD, (), True, False), summary, records)
+    assert 24e6 < (tmp_path / "r.html").stat().st_size < 25e6
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

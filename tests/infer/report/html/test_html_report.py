@@ -11,8 +11,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from array import array
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +19,13 @@ from hatchling.builders.wheel import WheelBuilder
 from numpy.typing import NDArray
 
 from cxr_infer.formats.readers import write_image
-from cxr_infer.report.html import HtmlReport
 from cxr_infer.report.html.markup import text, without_folders
-from cxr_infer.report.html.page import MOST_ROWS, RunFacts
-from cxr_infer.report.html.statistics import histogram
-from cxr_infer.report.json_file import JsonReport
-from cxr_infer.report.results import DONE, FAILED, FileResult, Summary
+from cxr_infer.report.html.page import SCRIPTS
 from cxr_infer.report.views import DETAIL
 from tests.conftest import COMMAND, REPOSITORY, Run, tree
 from tests.infer.formats.dicom.dicom_files import computed, encoded, stored
+from tests.infer.report.html.page import Page, report_of
 
-VOID = {"meta", "input", "img"}
 HOSTILE = (
     "<img src=x onerror=alert(1)>.png",
     "</script><script>alert(1)</script>.png",
@@ -39,64 +33,6 @@ HOSTILE = (
     "line\nbreak &amp; $style {name}.png",
     "right \u202e to left \u2028.png",
 )
-
-
-class Page(HTMLParser):
-    """A page taken apart; fails on a tag that is not closed in its order."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []  # tag, name, value
-        self.contents: dict[str, list[str]] = {}  # tag -> the text directly in each
-        self.words: list[str] = []
-        self.feed(source)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-            self.contents.setdefault(tag, []).append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.contents[self.open[-1]][-1] += data
-            if self.open[-1] not in ("script", "style"):
-                self.words.append(data)
-
-    def values(self, tag: str, name: str) -> list[str]:
-        return [value for t, n, value in self.attributes if (t, n) == (tag, name)]
-
-    @property
-    def shown(self) -> str:
-        return "".join(self.words)
-
-
-def report_of(run: Run, folder: Path, *arguments: object, status: int = 0) -> tuple[Page, str]:
-    """The page of a run over a directory, and its source."""
-    path = folder.with_name("report.html")
-    done = run("cxr-infer", "dir", folder, "--report", path, *arguments)
-    assert done.returncode == status, done.stderr
-    source = path.read_text("utf-8")
-    return Page(source), source
-
-
-@pytest.fixture
-def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
-    folder = tmp_path / "ward <7>"
-    for index in range(3):
-        write_image(folder / f"{index}.png", noisy_bytes[: 80 + 8 * index, :120])
-    (folder / "broken.png").write_bytes(b"no image")
-    (folder / "notes.txt").write_text("not an image")
-    return folder
 
 
 def test_the_page_is_whole_and_needs_nothing_but_itself(run: Run, xrays: Path) -> None:
@@ -147,6 +83,21 @@ def test_what_an_earlier_run_finished_is_named_with_that_reason_and_shown(run: R
     assert page.shown.count("finished in an earlier run") == 2 * 3, "in the table and with the pictures"
     assert page.values("img", "src") == first.values("img", "src")
     assert page.contents["svg"] == first.contents["svg"]
+
+
+def test_a_reference_adds_its_picture_and_the_difference_from_it(
+    run: Run, xrays: Path, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
+    write_image(tmp_path / "clean" / "0.png", noisy_bytes[:80, :120])
+    write_image(tmp_path / "clean" / "1.png", noisy_bytes[:80, :120])  # of another size
+    page, _ = report_of(run, xrays, "--reference", tmp_path / "clean", status=1)
+    alternatives = page.values("img", "alt")
+    assert alternatives.count("before denoising") == alternatives.count("before minus after") == 3
+    assert alternatives.count("clean reference") == alternatives.count("after minus clean") == 1
+    classes = page.values("div", "class")
+    assert classes.count("layer clean") == classes.count("layer error") == 1
+    assert "no reference of that name" in page.shown
+    assert "the reference is 120x80, the image 120x88" in page.shown
 
 
 def test_names_cannot_do_anything(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
@@ -263,49 +214,6 @@ def test_nothing_of_it_is_loaded_without_the_option(tmp_path: Path, noisy_bytes:
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
 
 
-# ---- the table and figures of runs that would take long
-
-
-def written(tmp_path: Path, results: list[FileResult]) -> Page:
-    """The page of records that no run made."""
-    model = {"name": "window", "precision": "int8", "file": "/m.onnx", "sha256": "ab" * 32}
-    head = {"model": model, "settings": {"strength": 1.0}, "versions": {}, "input": "in", "output": "out"}
-    summary = Summary()
-    with JsonReport() as records, HtmlReport() as report:
-        for result in results:
-            summary.add(result)
-            records.add(result)
-        report.write(tmp_path / "r.html", RunFacts(head, (), False, False), summary, records)
-    return Page((tmp_path / "r.html").read_text("utf-8"))
-
-
-def test_the_table_is_bounded_for_each_outcome_and_says_so(tmp_path: Path) -> None:
-    many = [FileResult(f"{index}.png", DONE, width=9, height=9) for index in range(MOST_ROWS + 5)]
-    page = written(tmp_path, [*many, FileResult("late.png", FAILED, "late.png: damaged")])
-    assert page.values("tr", "data-outcome").count(DONE) == MOST_ROWS
-    assert page.values("tr", "data-outcome").count(FAILED) == 1
-    assert f"the first {MOST_ROWS} files are listed" in page.shown
-    assert str(MOST_ROWS + 5) in page.contents["dd"]
-
-
-@pytest.mark.parametrize("removed", [[0.0], [-0.2, 0.0], [3.0] * 5, list(range(1000)), [1e-9, 5.0]])
-def test_the_histogram_counts_every_image(tmp_path: Path, removed: list[float]) -> None:
-    results = [
-        FileResult(f"{index}.png", DONE, width=9, height=9, mottle_before=value + 1.0, mottle_after=1.0)
-        for index, value in enumerate(removed)
-    ]
-    page = written(tmp_path, results)
-    titles = page.contents["title"][1:]
-    assert sum(int(title.rsplit(" ", 1)[1]) for title in titles if title.startswith(tuple("-0123456789"))) == len(
-        removed
-    )
-    assert "mottle removed, gray levels of 0..255" in page.contents["text"]
-    counted = histogram(array("d", removed))
-    assert len(counted.counts) <= 26
-    assert counted.start <= min(removed)
-    assert max(removed) < counted.start + len(counted.counts) * counted.width + 1e-9
-
-
 def test_folders_are_left_out_of_messages() -> None:
     folders = ("/home/me/x", "x", "s3://me/x")
     assert without_folders("/home/me/x/a/b.png: is damaged", folders) == "a/b.png: is damaged"
@@ -320,5 +228,5 @@ def test_folders_are_left_out_of_messages() -> None:
 def test_the_wheel_carries_the_page(tmp_path: Path) -> None:
     wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
     names = set(zipfile.ZipFile(wheel).namelist())
-    for asset in ("template.html", "card.html", "report.css", "report.js"):
+    for asset in ("template.html", "card.html", "keys.html", "report.css", *SCRIPTS):
         assert f"cxr_infer/report/html/{asset}" in names
