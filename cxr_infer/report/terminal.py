@@ -142,7 +142,8 @@ def print_results(results: ShownResults, summary: Summary, title: str, *, rate: 
         worst_only = results.listed > FULL_TABLE
         shown = results.worst if worst_only else results.first
         heading = f"{title}, the {len(shown)} worst of {results.listed}" if worst_only else title
-        print_columns(console, heading, _columns(shown, summary, results.listed), about_all=1)
+        columns = _columns(shown, summary, results.listed)
+        print_columns(console, heading, columns, about_all=len(columns[0].cells) - len(shown))
     if summary.done and rate:
         speed = figure(summary.megapixels_per_second, 2)
         console.print(f"in all: {summary.megapixels:.2f} MP in {summary.seconds:.2f} s, {speed} MP/s")
@@ -177,7 +178,8 @@ class _Figure:
         count = summary.count(self.counted)
         note = self.some.format(count) if 0 < count < listed else ""
         notes = tuple(filter(None, (self.note, note)))
-        return Column(self.heading, [*map(self.of_file, files), self.mean(summary)], self.rank, notes=notes)
+        means = [self.mean(summary)] if listed > 1 else []
+        return Column(self.heading, [*map(self.of_file, files), *means], self.rank, notes=notes)
 
 
 def _measured(
@@ -195,7 +197,9 @@ def _measured(
 
 
 def _columns(files: Sequence[FileResult], summary: Summary, listed: int) -> list[Column]:
-    """The metrics table: a row for each file, and one for the means of all that are listed in this run."""
+    """The metrics table: a row for each file, and one for the means of all that are listed in this run, where several
+    are.
+    """
     noise = (
         _Figure("size", size_words, rank=4),
         _Figure("mottle", mottle_words, mean_mottle, note=MOTTLE_NOTE, counted="mottle_before", some=SURE_NOTE),
@@ -210,7 +214,8 @@ def _columns(files: Sequence[FileResult], summary: Summary, listed: int) -> list
         _measured("ms", "milliseconds", lambda value: figure(value, 0), 5, SPEED_NOTE),
         _measured("MP/s", "megapixels_per_second", lambda value: figure(value, 2), 6, SPEED_NOTE),
     )
-    names = Column("file", [*(file.name for file in files), f"mean of {listed}"], name=True)
+    means = [f"mean of {listed}"] if listed > 1 else []
+    names = Column("file", [*(file.name for file in files), *means], name=True)
     shown = (*noise, *(quality if summary.count("psnr") else ()), *speed)
     return [names, *(one.column(files, summary, listed) for one in shown)]
 

@@ -148,6 +148,15 @@ def test_what_is_called_a_mean_is_one_of_the_rows_above(capsys: pytest.CaptureFi
     assert "in all: 0.03 MP in 0.25 s, 0.12 MP/s" in said
 
 
+def test_one_file_has_no_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    summary, shown = Summary(), ShownResults()
+    one = result("a", mottle_before=10.0, mottle_after=1.0)
+    summary.add(one)
+    shown.add(one)
+    print_results(shown, summary, "title")
+    assert [row[0] for row in table_of(capsys.readouterr().out.splitlines())] == ["file", "a"]
+
+
 def test_columns_go_before_names_are_unreadable_and_names_keep_their_end() -> None:
     wide = fitted([TEXTS, *FIGURES], 100)
     assert [column.heading for column in wide] == ["file", "PSNR", "MSE", "ms"]
