@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.cells import cell_len
+from rich.console import Console
 
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.pixels import from_unit
 from cxr_infer.report.results import DONE, FINISHED, SKIPPED, FileResult, Summary
 from cxr_infer.report.table import Column, fitted, shortened
-from cxr_infer.report.terminal import ShownResults, print_results, small_figure
+from cxr_infer.report.terminal import ShownResults, print_results, print_table, small_figure
 from tests.conftest import COMMAND, Run
 from tests.terminals import terminal
 
@@ -111,6 +112,23 @@ def test_other_tables_are_not_broken_either(pair: Path, columns: int) -> None:
     for name, line in zip(("original", "new", "window", "window"), shown.lines[rule + 1 :], strict=False):
         assert re.fullmatch(rf"{name} +(fp32|int8) .*yes +(…|/).*\.onnx *", line)
         assert cell_len(line) <= columns
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_row_is_broken_whatever_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    cells = ["published, wrapping + repair", "OpenCV non-local means", "3.2e-4", "34.32", "0.9165", "0.013"]
+    headings = ("noise", "method", "MSE", "PSNR dB", "SSIM", "published MSE")
+    console = Console(force_terminal=True, color_system=None, width=width)
+    monkeypatch.setattr("cxr_infer.report.terminal.stdout_console", lambda: console)
+    dropped, names = ("published MSE", "SSIM"), ("noise", "method")
+    print_table("test split", headings, [cells, cells], dropped=dropped, names=names)
+    _, heading, rule, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 2
+    assert max(map(cell_len, (heading, rule, *rows))) <= width
+    assert all(kept in row for kept in ("3.2e-4", "34.32") for row in rows)
+    assert ("0.9165" in rows[0]) is (width == 80)
 
 
 def result(name: str, status: str = DONE, **figures: float | str) -> FileResult:
