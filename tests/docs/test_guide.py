@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 
 import cv2
+import pytest
 
 import cxr_infer
 from tests.conftest import REPOSITORY
 from tests.docs.conftest import RunPython, blocks
 
 
+@pytest.mark.slow
 def test_the_python_guide_runs_from_top_to_bottom(run_python: RunPython, samples: Path) -> None:
     snippets = blocks("docs/guide/python.md", "python")
     assert len(snippets) >= 5

@@ -123,6 +123,7 @@ def test_a_failed_export_keeps_the_old_file(weights: Path, tmp_path: Path) -> No
     assert (folder / "model.onnx").read_bytes() == b"old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_the_shipped_onnx_file_is_the_shipped_checkpoint(name: str) -> None:
     folder = REPOSITORY / "weights" / name
@@ -163,6 +164,7 @@ def test_the_command_exports_the_same_bytes_again_without_paths_and_prints_a_tab
         assert b".py" not in first
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_unknown_is_named(run: Run, tmp_path: Path) -> None:
     missing = run("cxr-export", "window", "--weights", tmp_path)
     assert missing.returncode == 1

@@ -68,6 +68,7 @@ def both_runs(
         yield first, seen[1][name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "reading"),
     [(Settings(), ReadOptions()), (Settings(0.5, compress=KEEP), ReadOptions(white=4095, invert=True))],

@@ -179,6 +179,7 @@ def test_notes_on_one_file_and_on_a_comparison_are_notes_and_said_once(
         assert line.startswith("note: twelve.png: uses 12 of 16 bits")
 
 
+@pytest.mark.slow
 def test_sample_then_dir_then_compare(run: Run, tmp_path: Path) -> None:
     assert run("cxr-infer", "sample", "xrays", "--size", "128").returncode == 0
     noisy, clean = tree(tmp_path / "xrays"), tree(tmp_path / "xrays-clean")
@@ -277,6 +278,7 @@ def test_a_link_in_the_output_never_leads_back_to_the_originals(run: Run, xrays:
     assert tree(xrays) == before
 
 
+@pytest.mark.slow
 def test_the_report_never_replaces_an_image_and_an_unwritable_output_is_found_first(run: Run, xrays: Path) -> None:
     before = tree(xrays)
     for arguments, problem in (

@@ -162,8 +162,8 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback(
         ("cxr-infer", ["compare", "x/a.png", "x/b.png"], "cxr_infer.cli.compare.compare_files"),
         ("cxr-infer", ["sample", "phantoms"], "cxr_infer.cli.sample.write_samples"),
         ("cxr-infer", ["web", "--no-browser"], "cxr_infer.web.server.needed_runtime"),
-        ("cxr-train", ["window", "--data", "x"], "cxr_train.data.find_xrays"),
-        ("cxr-export", ["new"], "cxr_export.export.export_model"),
+        pytest.param("cxr-train", ["window", "--data", "x"], "cxr_train.data.find_xrays", marks=pytest.mark.slow),
+        pytest.param("cxr-export", ["new"], "cxr_export.export.export_model", marks=pytest.mark.slow),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
@@ -216,8 +216,8 @@ PATIENT = {"PatientName": "DOE^JANE", "PatientID": "QX-194731", "PatientBirthDat
     "exception",
     [
         "ValueError(f'cannot read {self.dataset.PatientName}, {self.dataset.PatientID!r}')",
-        "KeyError(str(self.dataset.PatientName))",
-        "TypeError(repr(self.dataset))",
+        pytest.param("KeyError(str(self.dataset.PatientName))", marks=pytest.mark.slow),
+        pytest.param("TypeError(repr(self.dataset))", marks=pytest.mark.slow),
     ],
 )
 def test_no_patient_is_logged(tmp_path: Path, exception: str) -> None:

@@ -199,6 +199,7 @@ def test_values_are_completed(here: Path, words: str, offered: set[str]) -> None
     assert set(completed.stdout.split()) == offered, completed.stderr
 
 
+@pytest.mark.slow
 def test_pipes(here: Path) -> None:
     """From a pipe and into one, the bytes are those that a file would have."""
     done("one.png", "expected.png")

@@ -77,10 +77,10 @@ def computing(tmp_path: Path, images: Path, request: pytest.FixtureRequest) -> I
     model = endless_above(tmp_path / "slow.onnx", side=64)
     command = [sys.executable, "-c", ANNOUNCED, *request.param, "--model", str(model)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "computing\n"
-        time.sleep(0.5)
-        try:
+        try:  # it would not end by itself
+            assert process.stderr is not None
+            assert process.stderr.readline() == "computing\n"
+            time.sleep(0.5)
             yield process
         finally:
             process.kill()
@@ -135,11 +135,11 @@ def test_an_interrupt_ends_the_trial_of_a_model(tmp_path: Path, images: Path) ->
     code = ANNOUNCED.replace("denoiser", "session")
     command = [sys.executable, "-c", code, "dir", "in", "--model", str(model)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "computing\n"
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
         try:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "computing\n"
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
             assert ended(process) == (130, ["error: interrupted"])
         finally:
             process.kill()

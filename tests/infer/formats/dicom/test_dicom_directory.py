@@ -74,6 +74,7 @@ def test_inverting_is_another_setting(run: Run, tmp_path: Path) -> None:
             assert record["inverted"] is bool(options)
 
 
+@pytest.mark.slow
 def test_one_file_of_another_kind_is_told(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "pr.dcm"
     path.write_bytes(encoded(digital(PIXELS, 12, SOPClassUID=OTHERS["PR"], PixelData=None)))
