@@ -288,10 +288,15 @@ def test_from_a_bucket_into_a_bucket_through_a_client(client: Cluster, s3: S3, f
     assert f"{len(results)} skipped" in local.stdout
 
 
+def test_an_unknown_engine_is_named(run: Run, many: Path) -> None:
+    done = run("cxr-infer", "dir", many, "--out", "out", "--engine", "spark")
+    assert done.returncode == 2
+    assert "spark" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--engine", "spark"], "unknown engine 'spark'"),
         (["--address", "auto"], "add --engine ray"),
         (["--engine", "ray", "--report", "r.html"], "use --json"),
         (["--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster to be used there"),

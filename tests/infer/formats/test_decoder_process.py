@@ -58,8 +58,17 @@ def command(folder: Path, *arguments: object, seconds: float = 1.0) -> subproces
     )
 
 
+EARLIER: set[int] = set()  # children of this process that other tests have left
+
+
+@pytest.fixture(autouse=True)
+def _forgets_earlier_children() -> None:
+    EARLIER.clear()
+    EARLIER.update(children_of(os.getpid()))
+
+
 def children_of(process: int) -> list[int]:
-    """Those that have not ended."""
+    """Those that have not ended, begun by this test."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -68,7 +77,7 @@ def children_of(process: int) -> list[int]:
             continue
         if int(parent) == process and state != "Z":
             found.append(int(stat.parent.name))
-    return found
+    return [child for child in found if child not in EARLIER]
 
 
 def is_there(process: int) -> bool:

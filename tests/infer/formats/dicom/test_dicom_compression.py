@@ -196,6 +196,7 @@ def test_the_command_keeps_it_where_it_is_asked_to(run: Run, tmp_path: Path, ide
     assert syntaxes == [ExplicitVRLittleEndian, JPEG2000Lossless, JPEG2000Lossless]
     assert statuses == ["done", "done", "skipped"]
     done = run("cxr-infer", "file", "x/a.dcm", "b.dcm", "--compress", "jpeg")
-    assert (done.returncode, done.stderr) == (2, "error: unknown --compress 'jpeg'; use keep or none\n")
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("jpeg", "keep", "none"))
     with pytest.raises(UsageError):
         Settings(compress="")
