@@ -36,7 +36,7 @@ def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, smal
     teacher = load_model(path)
     for noisy, level, taught in zip(batch.noisy, batch.level, batch.taught, strict=True):
         padded = np.pad(noisy[0].numpy(), ((0, 8), (0, 8)), mode="edge")
-        expected = teacher._run(padded[None, None], float(level))[0, 0, :40, :40]
+        expected = teacher.run(padded[None, None], float(level))[0, 0, :40, :40]
         np.testing.assert_allclose(taught[0].numpy(), expected, atol=1e-5)
     assert WindowSamples(images, small_config).batch(3).taught is None
     with pytest.raises(ModelError, match=r"model\.onnx: is no model of windows told"):
