@@ -13,6 +13,7 @@ COPY cxr_infer cxr_infer
 COPY train/cxr_train train/cxr_train
 COPY export/cxr_export export/cxr_export
 COPY weights weights
+COPY docs/cxr-infer.1 docs/cxr-infer.1
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.13-slim

@@ -43,7 +43,7 @@ def test_the_dockerfile_copies_all_that_the_wheel_is_made_of(tmp_path: Path) -> 
         if (REPOSITORY / name).is_dir():
             shutil.copytree(REPOSITORY / name, tmp_path / "source" / name, ignore=ignored)
         else:
-            (tmp_path / "source").mkdir(exist_ok=True)
+            (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, tmp_path / "source" / name)
     assert wheel_of(tmp_path / "source", tmp_path / "a") == wheel_of(REPOSITORY, tmp_path / "b")
 

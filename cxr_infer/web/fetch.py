@@ -36,8 +36,11 @@ def fetch_runtime(runtime: Runtime, here: Path) -> Path:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             content = answer.read(MOST_ARCHIVE + 1)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        answered = isinstance(error, urllib.error.HTTPError)
-        reason = error.reason if isinstance(error, urllib.error.URLError) and not answered else error
+        reason: object = error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the answer too, with its socket
+        elif isinstance(error, urllib.error.URLError):
+            reason = error.reason
         raise UsageError(f"{url}: cannot be fetched: {reason}; check the network, or use `npm pack`") from error
     if len(content) > MOST_ARCHIVE:
         raise UsageError(f"{url}: is more than {MOST_ARCHIVE} bytes, which no {runtime.package} is")
