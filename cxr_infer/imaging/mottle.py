@@ -177,6 +177,14 @@ def _line(noise: Noise) -> tuple[float, float]:
     return float(gain), float(offset)
 
 
+def recipe_level(image: FloatImage | Pixels) -> float:
+    """`Mottle.level` by the recipe of the model cards alone, structure included.
+
+    image: (H, W) float32 in [0, 1], or stored uint8 or uint16 pixels, at least 8x8.
+    """
+    return _level(measure_blocks(image))
+
+
 def _without_structure(level: float, noise: Noise | None, blocks: Blocks) -> float:
     """The level of the recipe, or of the robust estimate where the recipe has taken structure for noise.
 

@@ -40,7 +40,7 @@ PURPOSES = {
 }
 # Windows of this many px on a side plus the overlap: what fits goes through the network whole. The least overlap was
 # chosen by the difference to whole-image inference: at most 0.6 gray levels of 255 at 12 and 20 photons in float32.
-WINDOW, OVERLAP = 1024, 96
+WINDOW, OVERLAP = 1024, 128
 INT8_MEMORY_PER_PIXEL = 75  # bytes, as in ModelCard: 63 were measured, 212 in float32
 
 

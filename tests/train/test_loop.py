@@ -174,7 +174,7 @@ def test_a_run_starts_from_given_weights_and_names_their_file_alone(
 def test_a_training_that_diverges_ends_and_says_how_to_go_on(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level: level * float("nan"))
+    monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level, shape: level.mean() * float("nan"))
     with pytest.raises(ModelError, match=r"diverged by step 1, the loss is nan; .*--learning-rate below 0\.001"):
         train(small_config, files, tmp_path)
 
@@ -194,9 +194,9 @@ def test_a_validation_that_is_no_number_ends_the_training(
 def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level: level * float("inf"))
+    monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level, shape: level.mean() * float("inf"))
     with pytest.raises(ModelError, match="no gradient reaches the weights at step 1; train with another release of"):
-        train(replace(small_config, ssim_weight=0.0, pairs=0), files, tmp_path)
+        train(replace(small_config, ssim_weight=0.0, map_weight=0.0, pairs=0), files, tmp_path)
 
 
 @pytest.mark.slow

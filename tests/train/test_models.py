@@ -11,6 +11,7 @@ from cxr_infer.errors import ModelError
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, start_from
 from cxr_train.models import MODELS, Upsample, WindowDenoisingAutoencoder, build_model
+from cxr_train.noise_maps import FLOOR
 from cxr_train.quantise import QuantisedConv, calibrate, quantised
 from tests.conftest import REPOSITORY
 from tests.train.conftest import same_weights
@@ -136,28 +137,38 @@ def test_upsampling_is_a_transposed_convolution_of_kernel_and_stride_2() -> None
 def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8))
     root = torch.full((2, 1, 32, 32), 0.5)
-    level = torch.tensor([[0.02], [0.04]])
+    level = torch.tensor([0.02, 0.04])[:, None, None, None]
+
+    def seen(level: torch.Tensor) -> list[torch.Tensor]:
+        return model._seen(nn.functional.pixel_unshuffle(root, 2), nn.functional.avg_pool2d(root, 2), level)
 
     def detail(level: torch.Tensor) -> torch.Tensor:
         """Fine plus coarse, in levels."""
-        _, fine, coarse, _ = model._seen(root, level)
+        _, fine, coarse = seen(level)
         return fine + model.COARSE * coarse
 
     assert detail(level).abs().max() < 1e-5
     root[:, 0, 17, 16] += 0.1  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
     torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([5.0, 2.5]), rtol=1e-3, atol=0)
-    assert model._seen(root, level)[1].max() == model.FINE
-    assert all(part.abs().max() <= 2 for part in model._seen(root, torch.zeros(2, 1))[:3])
+    assert seen(level)[1].max() == model.FINE
+    assert all(part.abs().max() <= 2 for part in seen(torch.zeros(2, 1, 1, 1)))
+    torch.testing.assert_close(seen(level)[0], 4 * nn.functional.pixel_unshuffle(root, 2) - 2)
 
 
-def test_pixels_and_the_level_are_told_beside_the_detail() -> None:
+def test_the_level_is_told_for_the_whole_image_and_level_and_shape_place_by_place() -> None:
+    torch.manual_seed(0)
     model = WindowDenoisingAutoencoder((8, 8, 8, 8))
-    root = torch.rand(2, 1, 16, 16)
-    pixels, _, _, told = model._seen(root, torch.tensor([[0.02], [0.04]]))
-    torch.testing.assert_close(pixels, 4 * nn.functional.pixel_unshuffle(root, 2) - 2)
-    assert told.shape == (2, 4, 8, 8)
-    assert torch.equal(told, told[..., :1, :1].expand_as(told)), "the same at every place"
-    assert not torch.equal(told[0], told[1])
+    level = torch.full((1, 1, 1, 1), 0.04)
+    maps = torch.zeros(1, model.noise.MAPS, 2, 4)
+    maps[:, 0] = torch.log(torch.tensor([0.02, 0.02, 0.08, 0.08]) + FLOOR)
+    told = model._told(maps, level)
+    assert told.shape == (1, model.TOLD, 4, 8)
+    assert not torch.allclose(told[..., 0], told[..., 7]), "of the level there"
+    other = maps.clone()
+    other[:, 1:] = 0.5
+    assert not torch.allclose(model._told(other, level), told), "of the shape"
+    everywhere = model._told(maps, 2 * level) - told
+    assert everywhere.abs().max() > 1e-3, "of the level of the whole image"
 
 
 def test_mottle_is_drawn_finely_where_most_of_it_lies_and_coarsely_beyond() -> None:
@@ -195,8 +206,8 @@ def test_what_torch_compiles_computes_the_same_on_and_off_the_grids() -> None:
         gradients = []
         for computed in (model, compiled):
             with quantised(model, on=on):
-                result = computed(*inputs)
-                result.square().mean().backward()
+                result, maps = computed(*inputs)
+                (result.square().mean() + maps.square().mean()).backward()
             gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
             gradients[-1].append(result.detach())
             model.zero_grad()

@@ -5,10 +5,8 @@ import pytest
 
 from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_train.noise import (
-    MOST_BLUR,
     PUBLISHED_PHOTONS_AT_WHITE,
     Detector,
-    Display,
     correlated_mottle,
     correlated_normal,
     published_mottle,
@@ -80,12 +78,9 @@ def test_detector_noise_has_the_variance_of_its_formula() -> None:
         assert noisy.var() == pytest.approx(expected, rel=0.1)
 
 
-def test_detector_is_seeded_and_drawn_within_its_ranges() -> None:
-    clean = np.full((40, 40), 0.5, np.float32)
-    drawn = [Detector.draw(np.random.default_rng(s)) for s in range(50)]
-    assert len(set(drawn)) == 50
-    assert all(2.5 <= d.density <= 4.6 and 200 <= d.exposure <= 20000 and 0 <= d.blur <= MOST_BLUR for d in drawn)
-    first, again = (drawn[0].expose(clean, np.random.default_rng(1)) for _ in range(2))
+def test_detector_is_seeded() -> None:
+    clean, detector = np.full((40, 40), 0.5, np.float32), Detector(density=3.0, exposure=5000, blur=0.5, electronic=3.0)
+    first, again = (detector.expose(clean, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
@@ -106,13 +101,3 @@ def test_correlated_mottle_has_the_variance_of_its_dose() -> None:
         assert noisy.var() == pytest.approx(image.mean() / 200, rel=0.05)
         residual = noisy - image
         assert np.mean(residual[:, 1:] * residual[:, :-1]) > 0.5 * residual.var()
-
-
-def test_display_processing_leaves_flat_areas_to_gamma_and_sharpens_edges() -> None:
-    edge = np.repeat(np.array([[0.3, 0.6]], np.float32), 20, axis=1).repeat(40, axis=0)
-    np.testing.assert_array_equal(Display().show(edge), edge)
-    shown = Display(gamma=1.2, sharpening=0.5, radius=1.5).show(edge)
-    np.testing.assert_allclose(shown[:, [0, -1]], (edge**1.2)[:, [0, -1]], atol=1e-4)
-    assert shown.max() > (edge**1.2).max() + 0.03
-    assert 0 <= shown.min() <= shown.max() <= 1
-    assert len({Display.draw(np.random.default_rng(seed)) for seed in range(30)}) == 30

@@ -32,7 +32,7 @@ def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: Trai
         expected = samples.batch(step)
         for batch in (ours, theirs):
             assert (batch.quantised, batch.pairs) == (expected.quantised, expected.pairs)
-            for name in ("noisy", "clean", "level", "error_level", "weight", "taught"):
+            for name in ("noisy", "clean", "told", "level", "shape", "weight", "taught"):
                 assert torch.equal(getattr(batch, name), getattr(expected, name)), name
 
 

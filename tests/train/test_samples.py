@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from cxr_infer.errors import ModelError
-from cxr_infer.imaging.mottle import estimate_mottle, to_square_root_level
+from cxr_infer.imaging.mottle import to_square_root_level
+from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.model.denoiser import load_model
 from cxr_infer.model.installed import model_path
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
+from cxr_train.detector_noise import SHAPES
 from cxr_train.inserts import FAINT, KINDS, draw_insert
-from cxr_train.noise import MOST_BLUR, correlated_mottle
-from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, share_of_level_seen
+from cxr_train.patterns import draw_pattern
+from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise
 
 
 def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: TrainConfig) -> None:
@@ -34,9 +36,9 @@ def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, smal
     batch = WindowSamples(images, config).batch(3)
     assert batch.taught is not None
     teacher = load_model(path)
-    for noisy, level, taught in zip(batch.noisy, batch.level, batch.taught, strict=True):
+    for noisy, told, taught in zip(batch.noisy, batch.told, batch.taught, strict=True):
         padded = np.pad(noisy[0].numpy(), ((0, 8), (0, 8)), mode="edge")
-        expected = teacher.run(padded[None, None], float(level))[0, 0, :40, :40]
+        expected = teacher.run(padded[None, None], float(told))[0, 0, :40, :40]
         np.testing.assert_allclose(taught[0].numpy(), expected, atol=1e-5)
     assert WindowSamples(images, small_config).batch(3).taught is None
     with pytest.raises(ModelError, match=r"model\.onnx: is no model of windows told"):
@@ -49,7 +51,10 @@ def test_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) ->
     for image in (batch.noisy, batch.clean, batch.weight):
         assert image.shape == (40, 1, 32, 32)
         assert image.dtype == torch.float32
-    assert batch.level.shape == (40,)
+    assert batch.level.shape == (40, 4, 4)
+    assert batch.shape.shape == (40, SHAPES)
+    assert batch.told.shape == (40,)
+    assert (batch.told >= 0).all()
     assert batch.noisy.min() >= 0
     assert batch.noisy.max() <= 1
     assert (batch.level >= 0).all()
@@ -58,31 +63,41 @@ def test_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) ->
 
 def test_window_never_sees_wrapped_pixels() -> None:
     bright = np.ones((64, 64), np.float32)
-    config = NoiseConfig(lowest_dose=70, highest_dose=2400, clean_share=0, detector_share=0)
+    config = NoiseConfig(lowest_dose=70, highest_dose=2400, clean_share=0, poisson_share=1)
     for seed in range(30):
-        noisy, _, _, _ = add_noise(bright, config, np.random.default_rng(seed))
+        noisy = add_noise(bright, config, np.random.default_rng(seed))[0].noisy
         assert noisy.min() > 0.3, "a wrapped pixel would be near black"
 
 
-def test_blurred_quanta_are_as_strong_as_the_told_level_and_correlated() -> None:
+def test_the_truth_about_poisson_mottle_is_that_of_its_dose() -> None:
     gray = np.full((128, 128), 0.4, np.float32)
-    config = NoiseConfig(clean_share=0, detector_share=0, blurred_share=1, lowest_dose=100, highest_dose=400)
-    correlations = []
-    for seed in range(20):
-        noisy, clean, level, blur = add_noise(gray, config, np.random.default_rng(seed))
-        noise = noisy - clean
-        assert noise.std() == pytest.approx(2 * level * np.sqrt(0.4), rel=0.1)
-        correlations.append(np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var())
-        assert 0 <= blur <= MOST_BLUR
-    assert min(correlations) < 0.1
-    assert 0.75 < max(correlations) < 0.9, "a blur of 1.3 px correlates neighbours by 0.86"
+    config = NoiseConfig(clean_share=0, poisson_share=1, lowest_dose=200, highest_dose=200)
+    exposed, white = add_noise(gray, config, np.random.default_rng(0))
+    assert white == pytest.approx(200)
+    np.testing.assert_allclose(exposed.level, to_square_root_level(200), rtol=0.02)
+    assert not exposed.shape.any()
+    roots = np.sqrt(exposed.noisy)
+    assert roots.std() == pytest.approx(exposed.level.mean(), rel=0.05)
 
 
-@pytest.mark.parametrize("blur", [0.0, 0.6, 1.0, 1.3])
-def test_the_network_is_told_what_the_estimate_sees_of_blurred_quanta(blur: float) -> None:
-    gray = np.full((512, 512), 0.4, np.float32)
-    level = estimate_mottle(correlated_mottle(gray, 200.0, blur, np.random.default_rng(0))).level
-    assert level == pytest.approx(float(to_square_root_level(200.0)) * share_of_level_seen(blur), rel=0.06)
+def test_crops_without_noise_come_back_as_they_are_however_others_left_them() -> None:
+    config = NoiseConfig(clean_share=1, processed_share=1)
+    clean = render_phantom(0, 64)
+    crops = [add_noise(clean, config, np.random.default_rng(seed))[0] for seed in range(20)]
+    for exposed in crops:
+        np.testing.assert_array_equal(exposed.noisy, exposed.clean)
+        assert not exposed.level.any()
+    assert sum(not np.array_equal(exposed.clean, clean) for exposed in crops) > 15
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_patterns_are_drawn_within_range(seed: int) -> None:
+    crop = np.full((96, 96), 0.5, np.float32)
+    drawn = draw_pattern(crop, np.random.default_rng(seed))
+    assert drawn.dtype == np.float32
+    assert drawn.shape == crop.shape
+    assert 0 <= drawn.min() <= drawn.max() <= 1
+    assert drawn.std() > 0.001, "something is there"
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -112,15 +127,18 @@ def test_whole_images_come_noisy_at_512(files: XrayFiles) -> None:
     np.testing.assert_array_equal(batch.noisy, samples.batch(0).noisy)
 
 
-def test_pairs_differ_by_faint_inserts_under_the_same_noise(files: XrayFiles) -> None:
-    config = TrainConfig("window", batch=7, crop=64, pairs=2, noise=NoiseConfig(level_jitter=0))
+@pytest.mark.parametrize("poisson_share", [0.0, 1.0])
+def test_pairs_differ_by_faint_inserts_under_the_same_noise(files: XrayFiles, poisson_share: float) -> None:
+    config = TrainConfig("window", batch=7, crop=64, pairs=2, noise=NoiseConfig(poisson_share=poisson_share))
     batch = WindowSamples(XrayImages(files.require("train")), config).batch(3)
     assert batch.pairs == 2
     noise = batch.noisy - batch.clean
     for marked, without in ((3, 4), (5, 6)):
         insert = batch.clean[marked] - batch.clean[without]
         assert 0.01 < insert.abs().max() < 0.5
-        assert batch.level[marked] == batch.level[without]
-        unclipped = (batch.noisy[marked] > 0) & (batch.noisy[marked] < 1) & (batch.noisy[without] < 1)
+        assert torch.equal(batch.shape[marked], batch.shape[without])
+        assert batch.told[marked] == batch.told[without]
+        images = torch.stack([batch.noisy[marked], batch.noisy[without], batch.clean[marked], batch.clean[without]])
+        unclipped = ((images > 0) & (images < 1)).all(dim=0)
         assert (noise[marked] - noise[without]).abs()[unclipped].max() < 1.01 / 255, "rounding apart"
     assert (batch.clean[0] != batch.clean[1]).any(), "the others are no pairs"

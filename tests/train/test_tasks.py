@@ -10,7 +10,9 @@ from cxr_infer.imaging.metrics import ssim
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles
-from cxr_train.tasks import CONTRAST, contrast_lost, dissimilarity, expected_error, make_task
+from cxr_train.detector_noise import SHAPES
+from cxr_train.noise_maps import level_in, maps_of
+from cxr_train.tasks import CONTRAST, contrast_lost, dissimilarity, expected_error, make_task, map_error
 
 CLEAN = torch.zeros(4, 1, 32, 32)
 CLEAN[0, 0, 10:14, 5:25] = 0.08
@@ -51,9 +53,33 @@ def test_an_insert_clipped_to_nothing_does_not_outweigh_the_rest() -> None:
 
 def test_the_error_expected_falls_with_the_dose() -> None:
     levels = 0.5 / torch.sqrt(torch.tensor([20.0, 71.0, 200.0, 600.0]))
-    torch.testing.assert_close(
-        expected_error(levels), torch.tensor([0.0205, 0.0139, 0.0103, 0.0077]), rtol=0.03, atol=0
-    )
+    errors = expected_error(levels[:, None, None].expand(4, 8, 8), torch.zeros(4, SHAPES)).flatten()
+    torch.testing.assert_close(errors, torch.tensor([0.0199, 0.0131, 0.0094, 0.0066]), rtol=0.03, atol=0)
+
+
+def test_of_correlated_noise_more_error_is_expected() -> None:
+    level, shape = torch.full((3, 8, 8), 0.02), torch.zeros(3, SHAPES)
+    shape[1], shape[2] = 1.0, -0.3
+    white, correlated, sharpened = expected_error(level, shape).flatten().tolist()
+    assert sharpened < white < correlated
+    as_strong = expected_error(level[:1] * np.e, torch.zeros(1, SHAPES)).item()
+    assert correlated == pytest.approx(as_strong, rel=1e-3), "as of white noise as strong over 4x4 px"
+
+
+def test_maps_are_judged_by_level_and_by_shape_where_there_is_noise() -> None:
+    level, shape = torch.full((2, 4, 4), 0.02), torch.full((2, SHAPES), 0.5)
+    true = maps_of(level, shape)
+    assert map_error(true, level, shape).item() == 0
+    torch.testing.assert_close(level_in(true)[:, 0], level)
+    off = true.clone()
+    off[:, 1:] += 0.5
+    of_noise = map_error(off, level, shape).item()
+    off_clean = maps_of(torch.zeros_like(level), shape)
+    off_clean[:, 1:] += 0.5
+    assert map_error(off_clean, torch.zeros_like(level), shape).item() == 0 < of_noise
+    off = true.clone()
+    off[:, 0] += 0.5
+    assert map_error(off, level, shape).item() > of_noise
 
 
 def test_what_a_teacher_says_counts_beside_the_clean_crops(files: XrayFiles, small_config: TrainConfig) -> None:
@@ -61,13 +87,13 @@ def test_what_a_teacher_says_counts_beside_the_clean_crops(files: XrayFiles, sma
     batch = task.samples.batch(0)
 
     class GivesClean(torch.nn.Module):
-        def forward(self, noisy: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-            return batch.clean
+        def forward(self, noisy: torch.Tensor, told: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return batch.clean, maps_of(batch.level, batch.shape)
 
     untaught, agreed, contradicted = (
         task.loss(GivesClean(), replace(batch, taught=taught)).item()
         for taught in (None, batch.clean, batch.clean * 0.9)
     )
     assert agreed == untaught
-    apart = 0.1 * batch.clean / expected_error(batch.error_level)[:, None, None, None]
+    apart = 0.1 * batch.clean / expected_error(batch.level, batch.shape)
     assert contradicted - untaught == pytest.approx(small_config.teacher_weight * (apart**2).mean().item(), rel=1e-3)

@@ -11,11 +11,13 @@ class NoiseConfig:
 
     lowest_dose: float = 12.0
     highest_dose: float = 2400.0
-    clean_share: float = 0.05  # crops left as they are: a clean image must come back unchanged
-    detector_share: float = 0.18  # crops exposed by a random Detector instead of plain Poisson mottle
-    blurred_share: float = 0.15  # crops with Poisson-like mottle whose quanta spread over neighbours
+    clean_share: float = 0.08  # crops left as they are: a clean image must come back unchanged
+    processed_share: float = 0.3  # of those: compressed, smoothed or cut off by others before
+    faint_share: float = 0.1  # crops (`window`) with faint noise on an image that has little of its own
+    poisson_share: float = 0.5  # crops with plain Poisson mottle; the others have noise as detectors make it
+    most_sd: float = 40.0  # gray levels, of that
     level_jitter: float = 0.05  # log-sd by which the told noise level is off, as the estimate will be
-    detector_level_jitter: float = 0.20  # the same for detector mottle, whose level varies over the image
+    detector_level_jitter: float = 0.15  # the same for detectors' noise, whose level varies over the image
     published_share: float = 0.5  # whole-image models: share at the published dose, the others over the range
 
 
@@ -33,10 +35,13 @@ class TrainConfig:
     batch: int = 14  # images or crops a step
     crop: int = 128  # px, side of a crop (`window`)
     size: int | None = None  # px, side to resize images to; None keeps their native resolution
-    insert_share: float = 0.6  # crops (`window`) into which small things are drawn
+    pattern_share: float = 0.2  # crops (`window`) with line pairs, meshes, text and the like, which are no noise
+    insert_share: float = 0.6  # of the others, those into which small things are drawn
     most_inserts: int = 5  # of them in a crop
     pairs: int = 2  # of crops (`window`) with and without faint inserts in the same noise, see `contrast_lost`
     pair_weight: float = 0.4  # of the contrast lost between them, beside the loss of all crops
+    map_weight: float = 0.3  # of what `NoiseMaps` says beside the truth (`window`)
+    line_weight: float = 20.0  # of lines lost and made up beside the loss (`window`), see `lines_wrong`
     ssim_weight: float = 3.0  # of 1 - SSIM beside the loss (`window`)
     quantised_share: float = 0.5  # of the steps (`window`) that compute on the 8-bit grids, see `quantise`
     insert_weight: float = 4.0  # added loss weight on an insert's pixels

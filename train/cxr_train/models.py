@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cxr_train.noise_maps import NoiseMaps, level_in
 from cxr_train.quantise import MIDDLE, STEPS, QuantisedConv, Quantiser, exporting
 
 WHOLE_IMAGE_SIDE = 512  # px, the side to which `original` and `new` see every image
@@ -125,23 +126,25 @@ class WindowEncoder(nn.Module):
             nn.Sequential(QuantisedConv(a, b, 2, stride=2), Quantiser()) for a, b in pairwise(widths)
         )
 
-    def forward(self, seen: Sequence[Tensor]) -> list[Tensor]:
-        """seen: what enters, side by side in channels, each (N, C, H / 2, W / 2).
+    def forward(self, seen: Sequence[Tensor], told: Tensor) -> list[Tensor]:
+        """seen: what enters, side by side in channels, each (N, C, H / 2, W / 2). told: (N, TOLD, H / 4, W / 4).
 
         Returns each stage's features, finest first: [(N, widths[i], H / 2^(i+1), W / 2^(i+1))].
         """
-        x = self.entered(self.stem(self._entering(seen)))
+        x = self.entered(self.stem(self._entering(seen, told)))
         features = [self.stages[0](x)]
         for down, stage in zip(self.down, self.stages[1:], strict=True):
             features.append(stage(down(features[-1])))
         return features
 
-    def _entering(self, seen: Sequence[Tensor]) -> Tensor:
+    def _entering(self, seen: Sequence[Tensor], told: Tensor) -> Tensor:
         """All of it on one grid, (N, C, H / 2, W / 2)."""
         if not (self.entering.on and exporting()):
-            return self.entering(torch.cat(list(seen), dim=1))
-        # brought together as integers, a quarter of the bytes
-        x = self.entering(torch.cat([self.entering(part) for part in seen], dim=1))
+            told = F.interpolate(told, scale_factor=2, mode="nearest")
+            return self.entering(torch.cat([*seen, told], dim=1))
+        # enlarged and brought together as integers, a quarter of the bytes
+        told = F.interpolate(self.entering(told), scale_factor=2, mode="nearest")
+        x = self.entering(torch.cat([self.entering(part) for part in (*seen, told)], dim=1))
         # Said to pass through memory with channels last, it stays so in onnxruntime's int8, which else turns it forth
         # and back around each sum at this resolution, a twentieth of its time. On its grid between the two turns, or
         # OpenVINO, given fixed shapes, makes nothing of both and crashes while compiling
@@ -188,14 +191,20 @@ class WindowDecoder(nn.Module):
         return x
 
 
+def _functions(level: Tensor) -> tuple[Tensor, Tensor]:
+    """A level of any shape as a network sees it: its size among strong and among faint ones."""
+    return level * 10, torch.log(level + 0.003) / 3 + 1
+
+
 class WindowDenoisingAutoencoder(nn.Module):
     """`window`: predicts the mottle to take away, at native resolution, for windows of any size.
 
     Works in the square-root domain, where Poisson mottle is equally strong at every brightness, and is told how strong
-    it is: denoised = (sqrt(noisy) - noise_level * mottle)^2, where `mottle` is what the network draws, in units of the
-    level. Beside the pixels it sees what sets each apart from its surround, in units of the level too, so that faint
-    mottle of a high dose looks to it as strong as that of a low one. In ONNX pixel-unshuffle is made of slices; its
-    inverse of a fixed convolution in float32 and of `DepthToSpace` in int8, where that is faster.
+    it is in the whole image: denoised = (sqrt(noisy) - noise_level * mottle)^2, where `mottle` is what the network
+    draws, in units of the level. Beside the pixels it sees what sets each apart from its surround, in units of the
+    level too, so that faint mottle of a high dose looks to it as strong as that of a low one. A small network within,
+    `NoiseMaps`, says place by place how strong the noise is and what its spectrum is like. In ONNX pixel-unshuffle is
+    made of slices; its inverse of a fixed convolution in float32 and of `DepthToSpace` in int8, where that is faster.
     """
 
     STRIDE = 16  # height and width of a window are multiples of it
@@ -204,6 +213,7 @@ class WindowDenoisingAutoencoder(nn.Module):
     FINE, COARSE = 2.0, 2.0  # detail is told up to FINE levels, and what goes beyond in units of COARSE levels
     FINELY_DRAWN = 3.1  # levels of mottle, to either side of 0, that the finer of two grids covers
     WIDER = 2.0  # how many times as coarse, and as wide, the other is
+    TOLD = 8  # channels that tell the noise
 
     def __init__(
         self,
@@ -220,47 +230,62 @@ class WindowDenoisingAutoencoder(nn.Module):
         }
         self.shuffle_by_4: Tensor
         self.register_buffer("shuffle_by_4", torch.eye(16).reshape(16, 1, 4, 4), persistent=False)
-        self.level_stem = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 4))
-        self.encoder = WindowEncoder(16, widths, encoder_blocks)
+        self.noise = NoiseMaps()
+        self.noise_stem = nn.Sequential(nn.Conv2d(3 + NoiseMaps.MAPS, 48, 1), nn.ReLU(), nn.Conv2d(48, self.TOLD, 1))
+        self.encoder = WindowEncoder(12 + self.TOLD, widths, encoder_blocks)
         self.decoder = WindowDecoder(widths, decoder_blocks)
         self.head = QuantisedConv(widths[0], 4, 3, padding=1)
         self.drawn = Quantiser(step=self.FINELY_DRAWN / (STEPS - MIDDLE))
 
-    def forward(self, noisy: Tensor, noise_level: Tensor) -> Tensor:
-        """noisy: (N, 1, H, W) in [0, 1]. noise_level: (N,), sd of sqrt(pixel). Returns (N, 1, H, W) in [0, 1].
+    def forward(self, noisy: Tensor, noise_level: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """noisy: (N, 1, H, W) in [0, 1]. noise_level: (N,), sd of sqrt(pixel) in the whole image.
 
-        While exporting, H and W are multiples of 16 by contract; otherwise the window is padded to them here.
+        Returns (N, 1, H, W) in [0, 1]; while training also the maps of the noise, (N, MAPS, H / 8, W / 8). While
+        exporting, H and W are multiples of 16 by contract; otherwise the window is padded to them here.
         """
         height, width = noisy.shape[-2:]
         if not exporting():
             noisy = F.pad(noisy, (0, -width % self.STRIDE, 0, -height % self.STRIDE), mode="replicate")
         root = torch.sqrt(noisy)
-        level = noise_level.reshape(-1, 1)
-        features = self.decoder(self.encoder(self._seen(root, level))).float()  # these two may run in bfloat16
-        clean_root = root - level[:, :, None, None] * self._mottle(features)
+        level = noise_level[:, None, None, None]
+        pixels = torch.cat([root[..., y::2, x::2] for y in (0, 1) for x in (0, 1)], dim=1)
+        half = F.avg_pool2d(root, 2)
+        maps = self.noise(pixels, half)
+        told = self._told(maps.detach(), level)  # what the network makes of the maps teaches them nothing
+        # these two may run in bfloat16
+        features = self.decoder(self.encoder(self._seen(pixels, half, level), told)).float()
+        clean_root = root - level * self._mottle(features)
         if self.training:  # unclipped, so that a pixel beyond black or white still has a gradient
-            return (clean_root * clean_root)[..., :height, :width]
-        clean_root = clean_root.clamp(0, 1)
+            return (clean_root * clean_root)[..., :height, :width], maps
+        clean_root = clean_root.clamp(0.0, 1.0)
         denoised = clean_root * clean_root
         return denoised if exporting() else denoised[..., :height, :width]
 
-    def _seen(self, root: Tensor, level: Tensor) -> list[Tensor]:
-        """root: (N, 1, H, W), level: (N, 1). Returns 4 x (N, 4, H / 2, W / 2), in [-2, 2] for all to share one grid.
-
-        Of every 2x2 pixels the pixels, what sets each apart from the mean of its surround in units of the level, in
-        two parts that add up, and four functions of the level, as large as was learned. The network gives the mottle of
-        a pixel back almost as it sees it, so that what the grid rounds away there is lost: the first part is as fine as
-        256 steps allow.
+    def _told(self, maps: Tensor, level: Tensor) -> Tensor:
+        """maps: (N, MAPS, H / 8, W / 8), level: (N, 1, 1, 1). Returns functions of both, as large as was learned,
+        (N, TOLD, H / 4, W / 4) in [-2, 2], smooth across cells.
         """
-        pixels = torch.cat([root[..., y::2, x::2] for y in (0, 1) for x in (0, 1)], dim=1)
-        padded = F.pad(F.avg_pool2d(root, 2), (self.SURROUND,) * 4, mode="replicate")
-        surround = torch.cat([F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1)] * 4, dim=1)
-        detail = (pixels - surround) / level.clamp(min=self.LEAST_LEVEL)[:, :, None, None]
-        fine = detail.clamp(-self.FINE, self.FINE)
-        coarse = ((detail - fine) / self.COARSE).clamp(-2, 2)
-        told = self.level_stem(torch.cat([level * 10, torch.log(level + 0.003) / 3 + 1], dim=1))
+        here = level_in(maps)
         # the level is everywhere the same by a sum, whose sides every ONNX runtime makes equal
-        return [4 * pixels - 2, fine, coarse, 0 * pixels + told[:, :, None, None]]
+        everywhere = torch.cat([here * 0 + known for known in _functions(level)], dim=1)
+        told = self.noise_stem(torch.cat([*_functions(here), maps[:, 1:], everywhere], dim=1))
+        return F.interpolate(told, scale_factor=2, mode="bilinear", align_corners=False).clamp(-2.0, 2.0)
+
+    def _seen(self, pixels: Tensor, half: Tensor, level: Tensor) -> list[Tensor]:
+        """What the encoder sees of the image, 3 x (N, 4, H / 2, W / 2) in [-2, 2].
+
+        pixels: (N, 4, H / 2, W / 2), half: (N, 1, H / 2, W / 2), level: (N, 1, 1, 1).
+
+        Of every 2x2 pixels the pixels and what sets each apart from the mean of its surround in units of the level, in
+        two parts that add up. The network gives the mottle of a pixel back almost as it sees it, so that what the grid
+        rounds away there is lost: the first part is as fine as 256 steps allow.
+        """
+        padded = F.pad(half, (self.SURROUND,) * 4, mode="replicate")
+        surround = torch.cat([F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1)] * 4, dim=1)
+        detail = (pixels - surround) / level.clamp(min=self.LEAST_LEVEL)
+        fine = detail.clamp(-self.FINE, self.FINE)
+        coarse = ((detail - fine) / self.COARSE).clamp(-2.0, 2.0)
+        return [4 * pixels - 2, fine, coarse]
 
     def _mottle(self, features: Tensor) -> Tensor:
         """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W).

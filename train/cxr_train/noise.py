@@ -19,7 +19,6 @@ FloatImage = NDArray[np.float32]
 ByteImage = NDArray[np.uint8]
 
 PUBLISHED_PHOTONS_AT_WHITE = 255 * 250 / 900  # 70.83
-MOST_BLUR = 1.3  # px, Gaussian, of quanta in training; the benchmark's unseen noise spreads exponentially
 
 
 def published_mottle(clean: ByteImage, rng: np.random.Generator, *, wrap: bool) -> ByteImage:
@@ -52,26 +51,16 @@ def quantise(image: FloatImage, levels: int = 255) -> FloatImage:
 class Detector:
     """A digital detector behind a logarithmic display, in which bone is bright and bright means few photons.
 
-    density: optical density range D of the display, 2.5..4.6; photons = exposure * exp(-D * pixel).
-    exposure: photons N0 behind a black pixel, 200..20000.
-    blur: standard deviation in px of the scintillator's spread of quanta, 0..MOST_BLUR.
-    electronic: standard deviation in photons of the read-out noise, 1..5.
+    density: optical density range D of the display; photons = exposure * exp(-D * pixel).
+    exposure: photons N0 behind a black pixel.
+    blur: standard deviation in px of the scintillator's spread of quanta.
+    electronic: standard deviation in photons of the read-out noise.
     """
 
     density: float
     exposure: float
     blur: float = 0.0
     electronic: float = 0.0
-
-    @staticmethod
-    def draw(rng: np.random.Generator) -> Detector:
-        """A detector with parameters drawn over the ranges above (log-uniform exposure)."""
-        return Detector(
-            density=rng.uniform(2.5, 4.6),
-            exposure=float(np.exp(rng.uniform(np.log(200), np.log(20000)))),
-            blur=rng.uniform(0.0, MOST_BLUR),
-            electronic=rng.uniform(1.0, 5.0),
-        )
 
     def expose(
         self, clean: FloatImage, rng: np.random.Generator, quanta: NDArray[np.float64] | None = None
@@ -90,33 +79,6 @@ class Detector:
         counted = photons + np.sqrt(photons) * quanta + self.electronic * rng.standard_normal(clean.shape)
         noisy = -np.log(np.maximum(counted, 1.0) / self.exposure) / self.density
         return np.clip(noisy, 0.0, 1.0).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Display:
-    """What a vendor's display processing does after the detector: a small gamma and an unsharp mask.
-
-    gamma: exponent. sharpening: share of the detail finer than `radius` that is added. radius: px, of a Gaussian.
-    """
-
-    gamma: float = 1.0
-    sharpening: float = 0.0
-    radius: float = 1.0
-
-    @staticmethod
-    def draw(rng: np.random.Generator) -> Display:
-        """Random processing; half of all displays leave the image as it is, or sharpen it not at all."""
-        gamma = float(np.exp(0.12 * rng.standard_normal())) if rng.random() < 0.5 else 1.0
-        sharpening = rng.uniform(0.1, 0.8) if rng.random() < 0.5 else 0.0
-        return Display(gamma, sharpening, rng.uniform(0.8, 2.5))
-
-    def show(self, image: FloatImage) -> FloatImage:
-        """image: (H, W) float32 in [0, 1]. Returns the same shape and range."""
-        shown = image ** np.float32(self.gamma)
-        if self.sharpening:
-            smooth = cv2.GaussianBlur(shown, (0, 0), self.radius, borderType=cv2.BORDER_REFLECT_101)
-            shown = np.clip(shown + np.float32(self.sharpening) * (shown - smooth), 0, 1)
-        return np.asarray(shown, dtype=np.float32)
 
 
 def correlated_mottle(clean: FloatImage, white: float, blur: float, rng: np.random.Generator) -> FloatImage:

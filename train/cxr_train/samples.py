@@ -14,47 +14,47 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxr_infer.errors import ModelError
-from cxr_infer.imaging.mottle import TAP_SPACING, estimate_mottle, to_square_root_level
+from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.imaging.mottle import MAX_LEVEL, recipe_level, to_square_root_level
 from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY
 from cxr_infer.model.session import card_of, open_session, read_model
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayImages
+from cxr_train.detector_noise import CELL, SHAPES, Exposed, Recipe, cells, level_of
 from cxr_train.inserts import FAINT, draw_insert
 from cxr_train.models import WindowDenoisingAutoencoder
-from cxr_train.noise import (
-    MOST_BLUR,
-    PUBLISHED_PHOTONS_AT_WHITE,
-    Detector,
-    Display,
-    correlated_mottle,
-    quantise,
-    saturating_mottle,
-)
+from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
+from cxr_train.patterns import draw_pattern, draw_processed
 
 FloatImage = NDArray[np.float32]
-# noisy, clean and weight, (S, S) each, then the two levels of Batch
-Crop = tuple[FloatImage, FloatImage, FloatImage, float, float]
+# noisy, clean and weight, (S, S) each, then level, shape and told level of the noise, see Batch
+Crop = tuple[FloatImage, FloatImage, FloatImage, FloatImage, FloatImage, float]
 
 PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
-UNROUNDED_SHARE = 0.1  # crops kept at float precision, as 16-bit files have it
+MOST_PAIR_SD = 14 / 255  # root mean square, of noise of other kinds: likewise
+WHITE = np.zeros(SHAPES, np.float32)  # the shape of white noise
+FAINT_BEHIND_PATTERNS, FAINT_SD = 0.6, 2.5  # share of crops with patterns whose noise is faint, gray levels
+TRULY_TOLD, LEAST_TOLD = 0.4, 0.003  # share of crops; square-root domain, what X-rays have of their own at least
+UNROUNDED_SHARE = 0.3  # crops kept at float precision, as 16-bit files have it
 SATURATED_SHARE = 0.2  # crops brightened, so that more of them are partly saturated
-FULL_SIZE = 768  # px: images at least this large are also shown at random smaller scales
-ERROR_PER_BLUR = 1.3  # relative root mean square error that each px of blurred quanta leaves more, measured
-ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
-DARK = 0.05  # [0, 1]: the square-root level of detector mottle is taken over brighter pixels
+SCALES = (0.45, 1.0)  # of crops that are shown smaller
+FAINT_SCALES, FAINT_SDS = (0.45, 0.55), (0.6, 3.0)  # of crops with faint noise; the latter in gray levels
+FAINT_WHITE_SHARE = 0.5  # of them those whose noise is white
+LOOKED_AT = 12  # images, for a large one among them
+FULL_SIZE = 768  # px: images at least this large are shown at random smaller scales more often
 
 
 @dataclass(frozen=True)
 class Batch:
-    """noisy, clean: (N, 1, S, S) float32 in [0, 1]. Levels: (N,) square-root domain sd. weight: (N, 1, S, S)."""
+    """What a step sees. noisy, clean: (N, 1, S, S) float32 in [0, 1]. weight: (N, 1, S, S)."""
 
     noisy: Tensor
     clean: Tensor
-    level: Tensor  # as the network is told it, a little off
-    error_level: Tensor  # of plain mottle that leaves as much error as the crop's own noise
     weight: Tensor
+    told: Tensor | None = None  # (N,), level of the noise in the whole image as the network is told it, a little off
+    level: Tensor | None = None  # (N, S / 8, S / 8), local level of the noise, see `detector_noise.Exposed`
+    shape: Tensor | None = None  # (N, SHAPES), likewise
     quantised: bool = False  # whether the step computes on the 8-bit grids
     pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
     taught: Tensor | None = None  # what the teacher makes of the noisy crops, where there is one
@@ -67,15 +67,8 @@ class Batch:
         return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        return replace(
-            self,
-            noisy=change(self.noisy),
-            clean=change(self.clean),
-            level=change(self.level),
-            error_level=change(self.error_level),
-            weight=change(self.weight),
-            taught=None if self.taught is None else change(self.taught),
-        )
+        changes: dict[str, Any] = {n: change(value) for n, value in self.__dict__.items() if isinstance(value, Tensor)}
+        return replace(self, **changes)
 
 
 class Samples(Protocol):
@@ -85,12 +78,14 @@ class Samples(Protocol):
 
 
 class WindowSamples(Samples):
-    """Crops of X-rays at random scale and orientation, with inserts, mottle and its level."""
+    """Crops of X-rays at random scale and orientation, with inserts and patterns, noise and the truth about it."""
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
         self.images, self.config = images, config
         self._own_levels: dict[int, float] = {}
         self._teacher: Any = None  # opened by the process that draws: a session cannot be copied into another
+        if config.crop % CELL:
+            raise UsageError(f"crops of {config.crop} px do not fit cells of {CELL} px; use a multiple of {CELL}")
         if config.teacher is not None:
             path = Path(config.teacher)
             if not card_of(_open_teacher(path), path).told_noise_level:
@@ -102,7 +97,7 @@ class WindowSamples(Samples):
     def own_level(self, index: int) -> float:
         """The mottle that a released image carries itself, which the estimate at inference will see as well."""
         if index not in self._own_levels:
-            self._own_levels[index] = estimate_mottle(to_unit(self.images[index])).level
+            self._own_levels[index] = recipe_level(to_unit(self.images[index]))
         return self._own_levels[index]
 
     def batch(self, step: int) -> Batch:
@@ -112,18 +107,18 @@ class WindowSamples(Samples):
         for _ in range(pairs):
             parts.extend(self._pair(rng))
         columns = zip(*parts, strict=True)
-        noisy, clean, weight, told, true = (torch.from_numpy(np.asarray(c, dtype=np.float32)) for c in columns)
+        noisy, clean, weight, level, shape, told = (torch.from_numpy(np.asarray(c, dtype=np.float32)) for c in columns)
         quantised = bool(rng.random() < self.config.quantised_share)
         taught = None if self.config.teacher is None else self._taught(Path(self.config.teacher), noisy[:, None], told)
-        return Batch(noisy[:, None], clean[:, None], told, true, weight[:, None], quantised, pairs, taught)
+        return Batch(noisy[:, None], clean[:, None], weight[:, None], told, level, shape, quantised, pairs, taught)
 
-    def _taught(self, teacher: Path, noisy: Tensor, level: Tensor) -> Tensor:
+    def _taught(self, teacher: Path, noisy: Tensor, told: Tensor) -> Tensor:
         """What the teacher makes of crops (N, 1, S, S), told their levels (N,). Raises ModelError."""
         if self._teacher is None:
             self._teacher = _open_teacher(teacher)
         side = -self.config.crop % WindowDenoisingAutoencoder.STRIDE
         padded = F.pad(noisy, (0, side, 0, side), mode="replicate")
-        (taught,) = self._teacher.run([DENOISED], {NOISY: padded.numpy(), NOISE_LEVEL: level.numpy()})
+        (taught,) = self._teacher.run([DENOISED], {NOISY: padded.numpy(), NOISE_LEVEL: told.numpy()})
         return torch.from_numpy(taught[..., : self.config.crop, : self.config.crop])
 
     def _pair(self, rng: np.random.Generator) -> list[Crop]:
@@ -133,35 +128,81 @@ class WindowSamples(Samples):
         marked = without
         for _ in range(rng.integers(1, self.config.most_inserts + 1)):
             marked, _mask = draw_insert(marked, rng, FAINT)
-        white = log_uniform(*PAIR_DOSES, rng)
-        noise = saturating_mottle(without, white, rng) - without
-        level = float(np.hypot(to_square_root_level(white), self.own_level(index)))
-        told = level * float(np.exp(self.config.noise.level_jitter * rng.standard_normal()))
-        return [(quantise(clean + noise), clean, np.ones_like(clean), told, level) for clean in (marked, without)]
+        if rng.random() < self.config.noise.poisson_share:
+            white = log_uniform(*PAIR_DOSES, rng)
+            noise = saturating_mottle(without, white, rng) - without
+            level = poisson_level(without, white)
+            pair = [Exposed(quantise(clean + noise), clean, level, WHITE) for clean in (marked, without)]
+            told = self._told_of_photons(index, white, rng)
+        else:
+            recipe = Recipe.draw(self.config.crop, rng)
+            # without the gamma, which would change the noise with the brightness
+            recipe = replace(recipe, sd=min(recipe.sd, MOST_PAIR_SD), gamma=1.0)
+            pair = [recipe.expose(clean, without) for clean in (marked, without)]
+            told = self._told_of_detector(pair[1], rng)
+        ones = np.ones_like(without)
+        return [(e.noisy, e.clean, ones, e.level, e.shape, told) for e in pair]
 
     def _one(self, rng: np.random.Generator) -> Crop:
+        if rng.random() < self.config.noise.faint_share:
+            return self._faint(rng)
         index = int(rng.integers(len(self.images)))
         clean = random_crop(self.images[index], self.config.crop, rng)
         mask = np.zeros_like(clean)
-        if rng.random() < self.config.insert_share:
+        noise = self.config.noise
+        if rng.random() < self.config.pattern_share:
+            clean = draw_pattern(clean, rng)
+            if rng.random() < FAINT_BEHIND_PATTERNS:
+                noise = replace(noise, clean_share=0.3, poisson_share=0, most_sd=FAINT_SD)
+        elif rng.random() < self.config.insert_share:
             for _ in range(rng.integers(1, self.config.most_inserts + 1)):
                 clean, drawn = draw_insert(clean, rng)
                 mask = np.maximum(mask, drawn)
-        noisy, clean, level, blur = add_noise(clean, self.config.noise, rng)
-        own, weight = self.own_level(index), 1 + self.config.insert_weight * mask
-        told = np.hypot(level * share_of_level_seen(blur), own)
-        told *= np.exp(self.config.noise.level_jitter * rng.standard_normal())
-        harder = (1 + ERROR_PER_BLUR * blur) ** (1 / ERROR_EXPONENT)
-        return noisy, clean, weight.astype(np.float32), float(told), float(np.hypot(level, own) * harder)
+        exposed, white = add_noise(clean, noise, rng)
+        told = self._told_of_detector(exposed, rng) if white is None else self._told_of_photons(index, white, rng)
+        weight = 1 + self.config.insert_weight * mask
+        return exposed.noisy, exposed.clean, weight.astype(np.float32), exposed.level, exposed.shape, told
+
+    def _faint(self, rng: np.random.Generator) -> Crop:
+        """Faint noise on a crop of a large image at half its size, which has little noise of its own."""
+        indices = rng.integers(len(self.images), size=LOOKED_AT)
+        large = (int(i) for i in indices if min(self.images[int(i)].shape) >= FULL_SIZE)
+        clean = random_crop(self.images[next(large, int(indices[0]))], self.config.crop, rng, FAINT_SCALES)
+        recipe = Recipe.draw(self.config.crop, rng)
+        if rng.random() < FAINT_WHITE_SHARE:
+            field = rng.standard_normal(clean.shape, dtype=np.float32)
+            curve = recipe.curve if rng.random() < 0.5 else np.ones_like(recipe.curve)
+            recipe = Recipe(recipe.sd, curve, field)
+        exposed = replace(recipe, sd=log_uniform(*FAINT_SDS, rng) / 255).expose(clean)
+        told = self._told_of_detector(exposed, rng)
+        return exposed.noisy, exposed.clean, np.ones_like(clean), exposed.level, exposed.shape, told
+
+    def _told_of_photons(self, index: int, white: float, rng: np.random.Generator) -> float:
+        """What is told of mottle of `white` photons: a little off, as the estimate of a whole image is."""
+        level = np.hypot(to_square_root_level(white), self.own_level(index))
+        return float(level * np.exp(self.config.noise.level_jitter * rng.standard_normal()))
+
+    def _told_of_detector(self, exposed: Exposed, rng: np.random.Generator) -> float:
+        """What is told of other noise: the recipe of the cards, which takes structure for noise, or at times the truth.
+
+        It is off by more than with photons, since the level varies over the image of which the crop is a part.
+        """
+        told = recipe_level(exposed.noisy)
+        if rng.random() < TRULY_TOLD:
+            told = min(told, float(np.hypot(np.sqrt(np.mean(exposed.level**2)), LEAST_TOLD)))
+        return float(min(told * np.exp(self.config.noise.detector_level_jitter * rng.standard_normal()), MAX_LEVEL))
 
 
 def _open_teacher(path: Path) -> Any:
     return open_session(read_model(path), path, threads=1)
 
 
-def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -> FloatImage:
-    """A square of an image, from large images also at a smaller scale, flipped, turned and with a random gamma."""
-    scale = rng.uniform(0.5, 1.0) if min(image.shape) >= FULL_SIZE and rng.random() < 0.7 else 1.0
+def random_crop(
+    image: NDArray[np.uint8], side: int, rng: np.random.Generator, scales: tuple[float, float] = SCALES
+) -> FloatImage:
+    """A square of an image, often at a smaller scale, flipped, turned and with a random gamma."""
+    shrunk = scales != SCALES or rng.random() < (0.75 if min(image.shape) >= FULL_SIZE else 0.3)
+    scale = rng.uniform(*scales) if shrunk else 1.0
     source = min(int(np.ceil(side / scale)), *image.shape)
     top, left = (int(rng.integers(0, extent - source + 1)) for extent in image.shape)
     crop = to_unit(image[top : top + source, left : left + source])
@@ -177,48 +218,30 @@ def random_crop(image: NDArray[np.uint8], side: int, rng: np.random.Generator) -
     return np.ascontiguousarray(crop)
 
 
-def add_noise(
-    clean: FloatImage, config: NoiseConfig, rng: np.random.Generator
-) -> tuple[FloatImage, FloatImage, float, float]:
-    """Noise of a random kind and dose.
+def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) -> tuple[Exposed, float | None]:
+    """Noise of a random kind and strength on a crop (S, S) float32 in [0, 1], as float or 8-bit files hold it.
 
-    Returns the noisy and the clean crop, the square-root level of the noise and the blur of its quanta in px. The clean
-    crop is the one given, but behind a detector both go through the same display processing.
+    Beside the crop it returns the photons at white, None where the noise is of another kind or there is none. Where
+    there is none, the crop is at times one that others have processed already, which must stay as it is too.
     """
     kind = rng.random()
     if kind < config.clean_share:
-        return clean, clean, 0.0, 0.0
-    if kind < config.clean_share + config.detector_share:
-        detector, display = Detector.draw(rng), Display.draw(rng)
-        noisy, clean, blur = display.show(detector.expose(clean, rng)), display.show(clean), detector.blur
-        level = square_root_level(clean, noisy) * float(np.exp(config.detector_level_jitter * rng.standard_normal()))
-    else:
+        if rng.random() < config.processed_share:
+            clean = draw_processed(clean, rng)
+        return Exposed(clean, clean, np.zeros([side // CELL for side in clean.shape], np.float32), WHITE), None
+    white = None
+    if kind < config.clean_share + config.poisson_share:
         white = log_uniform(config.lowest_dose, config.highest_dose, rng)
-        blurred = kind < config.clean_share + config.detector_share + config.blurred_share
-        blur = rng.uniform(0, MOST_BLUR) if blurred else 0.0
-        noisy = correlated_mottle(clean, white, blur, rng) if blurred else saturating_mottle(clean, white, rng)
-        level = float(to_square_root_level(white))
-    return (noisy if rng.random() < UNROUNDED_SHARE else quantise(noisy)), clean, level, blur
+        exposed = Exposed(saturating_mottle(clean, white, rng), clean, poisson_level(clean, white), WHITE)
+    else:
+        exposed = Recipe.draw(clean.shape[0], rng, config.most_sd).expose(clean)
+    unrounded = rng.random() < UNROUNDED_SHARE
+    return exposed if unrounded else replace(exposed, noisy=quantise(exposed.noisy)), white
 
 
-def share_of_level_seen(blur: float) -> float:
-    """Share of the level of mottle with Gaussian-blurred quanta that `estimate_mottle` finds.
-
-    blur: px. Noise whose quanta spread by a Gaussian is correlated by exp(-(d / (2 blur))^2) over a distance d; the
-    high-pass 1 -2 1 of either direction, with its taps TAP_SPACING apart, lets this share of it through.
-    """
-    if blur <= 0:
-        return 1.0
-    near, far = (np.exp(-((lag * TAP_SPACING / (2 * blur)) ** 2)) for lag in (1, 2))
-    return float((6 - 8 * near + 2 * far) / 6)
-
-
-def square_root_level(clean: FloatImage, noisy: FloatImage) -> float:
-    """Standard deviation of the noise in the square-root domain, over pixels neither dark nor saturated."""
-    inside = (clean > DARK) & (noisy < 1)
-    if not inside.any():
-        return DARK
-    return float(np.sqrt(np.mean((noisy - clean)[inside] ** 2 / (4 * clean[inside]))))
+def poisson_level(clean: FloatImage, white: float) -> FloatImage:
+    """The level of Poisson mottle in cells, see `Exposed`. clean: (H, W). white: photons at pixel value 1."""
+    return cells(level_of(clean, np.sqrt(clean / np.float32(white))))
 
 
 def log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
@@ -244,8 +267,7 @@ class WholeImageSamples(Samples):
         ]
         doses = np.asarray(white)[:, None, None, None]
         noisy = torch.from_numpy(quantise(saturating_mottle(clean, doses, rng)))
-        level = torch.from_numpy(to_square_root_level(white).astype(np.float32))
-        return Batch(noisy, torch.from_numpy(clean), level, level, torch.ones_like(noisy))
+        return Batch(noisy, torch.from_numpy(clean), torch.ones_like(noisy))
 
 
 def random_pose(image: FloatImage, rng: np.random.Generator) -> FloatImage:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,10 +18,12 @@ from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.imaging.pixels import to_unit
 from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
+from cxr_train.detector_noise import SHAPE_SCALES, FloatImage, Recipe
 from cxr_train.models import WHOLE_IMAGE_SIDE
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
+from cxr_train.noise_maps import maps_of
 from cxr_train.quantise import calibrate, quantised
-from cxr_train.samples import ERROR_EXPONENT, Batch, Samples, WholeImageSamples, WindowSamples
+from cxr_train.samples import Batch, Samples, WholeImageSamples, WindowSamples
 from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
@@ -63,17 +67,48 @@ def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
     return quantise(saturating_mottle(clean, white, rng))
 
 
+def validation_pair(image: FloatImage, name: str, index: int) -> tuple[FloatImage, FloatImage]:
+    """Noisy and clean of one of SCORED or CLEAN, the same at every validation. image: (S, S) float32 in [0, 1]."""
+    if name == CLEAN:
+        return image, image
+    if name == DETECTOR:
+        recipe = Recipe.draw(len(image), np.random.default_rng([index, len(image)]))
+        exposed = replace(recipe, sd=DETECTOR_SD).expose(image)
+        return exposed.noisy, exposed.clean
+    return noisy_validation(image, SCORED[name], index), image
+
+
+CLEAN, DETECTOR = "psnr_clean", "psnr_detector"  # validated without noise, and with that of random detectors
+DETECTOR_SD = 8 / 255  # [0, 1], root mean square
+SCORED = {f"psnr_q{white:.0f}": white for white in VALIDATION_DOSES} | {DETECTOR: 0.0}  # photons at white
 CONTRAST = 2.0  # see `contrast_lost`
 SSIM_STRIDE = 4  # px between the windows of SSIM: neighbouring ones overlap enough, and the loss costs a tenth
+ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
+SHAPELESS = 0.004  # square-root domain: of noise that faint the shape counts half
+LINE = 8 / 255  # contrast that makes a line
+LINE_LEVEL = 0.022  # square-root domain; of mottle of some 8 gray levels
+MADE_UP = 2.5  # times as bad as a line lost
+LINE_ANGLES, LINE_LENGTH, LINE_STRIDE = 12, 20, 2  # over 180 degrees; px; px between the places that are looked at
 LEAST_INSERT = 0.05  # energy over the crop; weaker ones, such as those clipped away on white, must not outweigh others
 
 
-def expected_error(level: Tensor) -> Tensor:
-    """Root mean square error in [0, 1] that a trained `window` leaves at a noise level, measured on validation images.
+def expected_error(level: Tensor, shape: Tensor) -> Tensor:
+    """Root mean square error in [0, 1] that a trained `window` leaves, (N, 1, 1, 1).
 
-    0.020 at 20 photons, 0.014 at 71, 0.010 at 200, 0.0076 at 600.
+    level: (N, h, w), shape: (N, SHAPES), of `Batch`. Measured for white noise on validation images: 0.020 at 20
+    photons, 0.014 at 71, 0.010 at 200, 0.0076 at 600. Noise whose means over 4x4 px are stronger than those of white
+    noise leaves about as much as white noise that strong.
     """
-    return 0.09 * (level + 0.01) ** ERROR_EXPONENT
+    coarse = shape[:, SHAPE_SCALES.index(4)].clamp(min=-0.5)
+    as_white = torch.sqrt((level * level).mean(dim=(1, 2))) * torch.exp(coarse)
+    return (0.09 * (as_white + 0.004) ** ERROR_EXPONENT)[:, None, None, None]
+
+
+def map_error(maps: Tensor, level: Tensor, shape: Tensor) -> Tensor:
+    """How far maps (N, MAPS, h, w) are from the truth; the shape counts as far as there is noise to have one."""
+    apart = F.smooth_l1_loss(maps, maps_of(level, shape), beta=0.1, reduction="none")
+    noise = (level / (level + SHAPELESS))[:, None]
+    return apart[:, :1].mean() + (noise * apart[:, 1:]).mean()
 
 
 def contrast_lost(denoised: Tensor, clean: Tensor) -> Tensor:
@@ -105,13 +140,44 @@ def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
     return 1 - (luminance * (2 * covariance + SSIM_C2) / (variances + SSIM_C2)).mean()
 
 
+def _line_kernels() -> Tensor:
+    """Matched filters of short straight lines, (LINE_ANGLES, 1, 21, 21): 1 px wide (Gaussian), LINE_LENGTH px long.
+
+    Each gives the contrast of a line against what lies 3 to 6 px beside it, 0 for a plain or a slope.
+    """
+    y, x = torch.meshgrid(torch.arange(-10.0, 11.0), torch.arange(-10.0, 11.0), indexing="ij")
+    kernels = []
+    for index in range(LINE_ANGLES):
+        angle = math.pi * index / LINE_ANGLES
+        across = (x * math.sin(angle) - y * math.cos(angle)).abs()
+        inside = (LINE_LENGTH / 2 + 0.5 - (x * math.cos(angle) + y * math.sin(angle)).abs()).clamp(0, 1)
+        profile = torch.exp(-(across**2) / 2)
+        on, off = inside * profile * (across < 3), inside * ((across >= 3) & (across <= 6))
+        kernel = on / on.sum() - off / off.sum()
+        kernels.append(kernel / (kernel * profile).sum())
+    return torch.stack(kernels)[:, None]
+
+
+def lines_wrong(denoised: Tensor, clean: Tensor, level: Tensor) -> Tensor:
+    """Lines lost and made up between images (N, 1, S, S), by the square of their contrast beyond a quarter of LINE.
+
+    A line that is stronger than it was counts MADE_UP times as much as one that is weaker. level: (N, h, w), of
+    `Batch`; under noise stronger than LINE_LEVEL a line is one by as much more contrast.
+    """
+    kernels = _line_kernels().to(clean.device)
+    found, true = (F.conv2d(image, kernels, stride=LINE_STRIDE) for image in (denoised, clean))
+    strength = torch.sqrt((level * level).mean(dim=(1, 2)))[:, None, None, None] / LINE_LEVEL
+    beyond = F.relu((found - true).abs() / (LINE * strength.clamp(min=1)) - 0.25)
+    return (torch.where(found.abs() > true.abs(), MADE_UP, 1.0) * beyond * beyond).mean()
+
+
 class WindowTask(Task):
     """Charbonnier loss in units of the error to be expected, so that every dose counts alike.
 
     It is quadratic up to three times that error and linear beyond. An absolute error (a median) would give up a faint
     line that is more likely absent than present; the quadratic (a mean) keeps it in proportion. Beside it 1 - SSIM,
     which counts what is wrong in faint texture.
-    Validated by PSNR at several doses with the estimated level.
+    Validated by PSNR at several doses and under noise of random detectors.
     """
 
     BEND = 3.0
@@ -121,43 +187,47 @@ class WindowTask(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         clean = batch.clean
-        expected = expected_error(batch.error_level)[:, None, None, None]
+        assert batch.level is not None
+        assert batch.shape is not None
+        expected = expected_error(batch.level, batch.shape)
         with quantised(model, on=batch.quantised):
-            denoised = model(batch.noisy, batch.level)
+            denoised, maps = model(batch.noisy, batch.told)
         error = (denoised - clean) / expected
         loss = (batch.weight * self.BEND * (torch.sqrt(error * error + self.BEND**2) - self.BEND)).mean()
         if batch.pairs:
             pairs = slice(-2 * batch.pairs, None)
             loss = loss + self.config.pair_weight * contrast_lost(denoised[pairs], clean[pairs])
+        if self.config.line_weight:
+            loss = loss + self.config.line_weight * lines_wrong(denoised, clean, batch.level)
         if batch.taught is not None:
             apart = (denoised.clamp(0, 1) - batch.taught) / expected
             loss = loss + self.config.teacher_weight * (apart * apart).mean()
+        loss = loss + self.config.map_weight * map_error(maps, batch.level, batch.shape)
         if self.config.ssim_weight:
             loss = loss + self.config.ssim_weight * dissimilarity(denoised, clean)
         return loss
 
     def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        doses = (*VALIDATION_DOSES, 0.0)
-        for number, white in enumerate(doses):
-            name = f"psnr_q{white:.0f}" if white else "psnr_clean"
+        names = (*SCORED, CLEAN)
+        for number, name in enumerate(names):
             errors: dict[str, list[float]] = {name: [], f"{name}_int8": []}
-            for index, clean in enumerate(self.validation):
-                noisy = noisy_validation(clean, white, index) if white else clean
+            for index, image in enumerate(self.validation):
+                noisy, clean = validation_pair(image, name, index)
                 level = torch.tensor([estimate_mottle(noisy).level], dtype=torch.float32, device=device)
                 for key, on in zip(errors, (False, True), strict=True):
                     with torch.no_grad(), quantised(model, on=on):
                         denoised = model(torch.from_numpy(noisy)[None, None].to(device), level)[0, 0].cpu().numpy()
                     errors[key].append(psnr_of_mse(float(np.mean((denoised - clean) ** 2, dtype=np.float64))))
-                seen((number + (index + 1) / len(self.validation)) / len(doses))
+                seen((number + (index + 1) / len(self.validation)) / len(names))
             metrics |= {key: float(np.mean(values)) for key, values in errors.items()}
-        scored = [f"psnr_q{white:.0f}{suffix}" for white in VALIDATION_DOSES for suffix in ("", "_int8")]
-        metrics["score"] = -float(np.mean([metrics[key] for key in scored]))
+        metrics["score"] = -float(np.mean([metrics[f"{name}{suffix}"] for name in SCORED for suffix in ("", "_int8")]))
         return metrics
 
     def calibrate(self, model: nn.Module) -> None:
         batch = self.samples.batch(0).to(next(model.parameters()).device)
-        calibrate(model, batch.noisy, batch.level)
+        assert batch.told is not None
+        calibrate(model, batch.noisy, batch.told)
 
 
 class WholeImageTask(Task):
