@@ -15,8 +15,9 @@ from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.detector_noise import SHAPES
 from cxr_train.inserts import FAINT, KINDS, draw_insert
+from cxr_train.noise import Detector
 from cxr_train.patterns import draw_pattern
-from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise
+from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, behind_logarithm
 
 
 def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: TrainConfig) -> None:
@@ -80,6 +81,22 @@ def test_the_truth_about_poisson_mottle_is_that_of_its_dose() -> None:
     assert roots.std() == pytest.approx(exposed.level.mean(), rel=0.05)
 
 
+@pytest.mark.parametrize("blur", [0.0, 1.2])
+def test_the_truth_about_noise_behind_a_logarithm(blur: float) -> None:
+    clean = np.tile(np.linspace(0.2, 0.8, 256, dtype=np.float32), (256, 1))
+    exposed = behind_logarithm(clean, Detector(3.0, 8000, blur, 2.0), np.random.default_rng(0))
+    roots = np.sqrt(exposed.noisy) - np.sqrt(clean)
+    for column in (0, 31):  # few photons at the right
+        assert roots[:, 8 * column : 8 * column + 8].std() == pytest.approx(exposed.level[:, column].mean(), rel=0.1)
+    assert exposed.level[0, 31] / exposed.level[0, 0] == pytest.approx(
+        np.exp(1.5 * 0.58) / np.sqrt(0.79 / 0.21), rel=0.02
+    )
+    if blur:
+        assert exposed.shape[1] > 0.8
+    else:
+        np.testing.assert_allclose(exposed.shape, 0, atol=0.05)
+
+
 def test_crops_without_noise_come_back_as_they_are_however_others_left_them() -> None:
     config = NoiseConfig(clean_share=1, processed_share=1)
     clean = render_phantom(0, 64)
@@ -130,7 +147,7 @@ def test_whole_images_come_noisy_at_512(files: XrayFiles) -> None:
 @pytest.mark.parametrize("poisson_share", [0.0, 1.0])
 def test_pairs_differ_by_faint_inserts_under_the_same_noise(files: XrayFiles, poisson_share: float) -> None:
     config = TrainConfig("window", batch=7, crop=64, pairs=2, noise=NoiseConfig(poisson_share=poisson_share))
-    batch = WindowSamples(XrayImages(files.require("train")), config).batch(3)
+    batch = WindowSamples(XrayImages(files.require("train")), config).batch(2)
     assert batch.pairs == 2
     noise = batch.noisy - batch.clean
     for marked, without in ((3, 4), (5, 6)):

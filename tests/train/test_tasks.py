@@ -12,7 +12,7 @@ from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.detector_noise import SHAPES
 from cxr_train.noise_maps import level_in, maps_of
-from cxr_train.tasks import CONTRAST, contrast_lost, dissimilarity, expected_error, make_task, map_error
+from cxr_train.tasks import CONTRAST, contrast_lost, dissimilarity, expected_error, lines_wrong, make_task, map_error
 
 CLEAN = torch.zeros(4, 1, 32, 32)
 CLEAN[0, 0, 10:14, 5:25] = 0.08
@@ -97,3 +97,15 @@ def test_what_a_teacher_says_counts_beside_the_clean_crops(files: XrayFiles, sma
     assert agreed == untaught
     apart = 0.1 * batch.clean / expected_error(batch.level, batch.shape)
     assert contradicted - untaught == pytest.approx(small_config.teacher_weight * (apart**2).mean().item(), rel=1e-3)
+
+
+def test_under_correlated_noise_a_line_made_up_is_worse_than_one_lost() -> None:
+    plain = torch.full((1, 1, 64, 64), 0.5)
+    line = plain.clone()
+    line[..., 20:44, 32] += 0.1
+    level, white = torch.full((1, 8, 8), 0.02), torch.zeros(1, SHAPES)
+    made, lost = ((a, b, level) for a, b in ((line, plain), (plain, line)))
+    assert lines_wrong(*made, white) == lines_wrong(*lost, white) > 0
+    assert lines_wrong(*made, white + 1) > 2 * lines_wrong(*lost, white + 1)
+    assert lines_wrong(*lost, white + 1) > 2 * lines_wrong(*lost, white)
+    assert lines_wrong(plain, plain, level, white) == 0

@@ -62,6 +62,21 @@ class Detector:
     blur: float = 0.0
     electronic: float = 0.0
 
+    @staticmethod
+    def draw(rng: np.random.Generator) -> Detector:
+        """A random detector: density 2.5 to 4.6, exposure 200 to 20 000, blur up to 1.3 px, electronic 1 to 5."""
+        return Detector(
+            density=rng.uniform(2.5, 4.6),
+            exposure=float(np.exp(rng.uniform(np.log(200), np.log(20000)))),
+            blur=rng.uniform(0.0, 1.3),
+            electronic=rng.uniform(1.0, 5.0),
+        )
+
+    def sd(self, clean: FloatImage) -> FloatImage:
+        """Standard deviation of what `expose` makes, (H, W) like `clean`, as far as the logarithm is straight."""
+        photons = self.exposure * np.exp(-self.density * clean.astype(np.float64))
+        return np.asarray(np.sqrt(photons + self.electronic**2) / (photons * self.density), dtype=np.float32)
+
     def expose(
         self, clean: FloatImage, rng: np.random.Generator, quanta: NDArray[np.float64] | None = None
     ) -> FloatImage:

@@ -21,10 +21,10 @@ from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY
 from cxr_infer.model.session import card_of, open_session, read_model
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayImages
-from cxr_train.detector_noise import CELL, SHAPES, Exposed, Recipe, cells, level_of
+from cxr_train.detector_noise import CELL, SHAPES, Exposed, Recipe, cells, level_of, shape_of
 from cxr_train.inserts import FAINT, draw_insert
 from cxr_train.models import WindowDenoisingAutoencoder
-from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
+from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, quantise, saturating_mottle
 from cxr_train.patterns import draw_pattern, draw_processed
 
 FloatImage = NDArray[np.float32]
@@ -33,13 +33,14 @@ Crop = tuple[FloatImage, FloatImage, FloatImage, FloatImage, FloatImage, float]
 
 PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
 MOST_PAIR_SD = 14 / 255  # root mean square, of noise of other kinds: likewise
+MOST_LOGARITHMIC_SD = 0.3  # [0, 1], where hardly a photon is left
 WHITE = np.zeros(SHAPES, np.float32)  # the shape of white noise
 FAINT_BEHIND_PATTERNS, FAINT_SD = 0.6, 2.5  # share of crops with patterns whose noise is faint, gray levels
 TRULY_TOLD, LEAST_TOLD = 0.4, 0.003  # share of crops; square-root domain, what X-rays have of their own at least
 UNROUNDED_SHARE = 0.3  # crops kept at float precision, as 16-bit files have it
 SATURATED_SHARE = 0.2  # crops brightened, so that more of them are partly saturated
 SCALES = (0.45, 1.0)  # of crops that are shown smaller
-FAINT_SCALES, FAINT_SDS = (0.45, 0.55), (0.6, 3.0)  # of crops with faint noise; the latter in gray levels
+FAINT_SCALES, FAINT_SDS = (0.28, 0.52), (0.6, 3.0)  # of crops with faint noise; the latter in gray levels
 FAINT_WHITE_SHARE = 0.5  # of them those whose noise is white
 LOOKED_AT = 12  # images, for a large one among them
 FULL_SIZE = 768  # px: images at least this large are shown at random smaller scales more often
@@ -233,10 +234,18 @@ def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) 
     if kind < config.clean_share + config.poisson_share:
         white = log_uniform(config.lowest_dose, config.highest_dose, rng)
         exposed = Exposed(saturating_mottle(clean, white, rng), clean, poisson_level(clean, white), WHITE)
+    elif kind < config.clean_share + config.poisson_share + config.logarithmic_share:
+        exposed = behind_logarithm(clean, Detector.draw(rng), rng)
     else:
         exposed = Recipe.draw(clean.shape[0], rng, config.most_sd).expose(clean)
     unrounded = rng.random() < UNROUNDED_SHARE
     return exposed if unrounded else replace(exposed, noisy=quantise(exposed.noisy)), white
+
+
+def behind_logarithm(clean: FloatImage, detector: Detector, rng: np.random.Generator) -> Exposed:
+    """A crop (S, S) as a detector with a logarithmic display shows it; few photons make its noise lopsided."""
+    noisy, sd = detector.expose(clean, rng), np.minimum(detector.sd(clean), np.float32(MOST_LOGARITHMIC_SD))
+    return Exposed(noisy, clean, cells(level_of(clean, sd)), shape_of(np.asarray((noisy - clean) / sd, np.float32)))
 
 
 def poisson_level(clean: FloatImage, white: float) -> FloatImage:

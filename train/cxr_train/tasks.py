@@ -87,7 +87,9 @@ ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows
 SHAPELESS = 0.004  # square-root domain: of noise that faint the shape counts half
 LINE = 8 / 255  # contrast that makes a line
 LINE_LEVEL = 0.022  # square-root domain; of mottle of some 8 gray levels
-MADE_UP = 2.5  # times as bad as a line lost
+MADE_UP = 2.5  # times as bad as a line lost, where noise is correlated
+CORRELATED = 0.4  # of the shape over 4x4 px: noise that draws lines; white noise has 0
+WHITE_LINES = 0.3  # of the weight of lines, under white noise: it seldom draws any, and faint details are to be kept
 LINE_ANGLES, LINE_LENGTH, LINE_STRIDE = 12, 20, 2  # over 180 degrees; px; px between the places that are looked at
 LEAST_INSERT = 0.05  # energy over the crop; weaker ones, such as those clipped away on white, must not outweigh others
 
@@ -158,17 +160,20 @@ def _line_kernels() -> Tensor:
     return torch.stack(kernels)[:, None]
 
 
-def lines_wrong(denoised: Tensor, clean: Tensor, level: Tensor) -> Tensor:
+def lines_wrong(denoised: Tensor, clean: Tensor, level: Tensor, shape: Tensor) -> Tensor:
     """Lines lost and made up between images (N, 1, S, S), by the square of their contrast beyond a quarter of LINE.
 
-    A line that is stronger than it was counts MADE_UP times as much as one that is weaker. level: (N, h, w), of
-    `Batch`; under noise stronger than LINE_LEVEL a line is one by as much more contrast.
+    level: (N, h, w), shape: (N, SHAPES), of `Batch`. Under noise stronger than LINE_LEVEL a line is one by as much more
+    contrast. Under correlated noise a line that is stronger than it was counts MADE_UP times as much as one that is
+    weaker, under white noise as much, and both WHITE_LINES times as much.
     """
     kernels = _line_kernels().to(clean.device)
     found, true = (F.conv2d(image, kernels, stride=LINE_STRIDE) for image in (denoised, clean))
     strength = torch.sqrt((level * level).mean(dim=(1, 2)))[:, None, None, None] / LINE_LEVEL
     beyond = F.relu((found - true).abs() / (LINE * strength.clamp(min=1)) - 0.25)
-    return (torch.where(found.abs() > true.abs(), MADE_UP, 1.0) * beyond * beyond).mean()
+    correlated = (shape[:, SHAPE_SCALES.index(4)] / CORRELATED).clamp(0, 1)[:, None, None, None]
+    weight = torch.where(found.abs() > true.abs(), 1 + (MADE_UP - 1) * correlated, 1.0)
+    return ((WHITE_LINES + (1 - WHITE_LINES) * correlated) * weight * beyond * beyond).mean()
 
 
 class WindowTask(Task):
@@ -198,7 +203,7 @@ class WindowTask(Task):
             pairs = slice(-2 * batch.pairs, None)
             loss = loss + self.config.pair_weight * contrast_lost(denoised[pairs], clean[pairs])
         if self.config.line_weight:
-            loss = loss + self.config.line_weight * lines_wrong(denoised, clean, batch.level)
+            loss = loss + self.config.line_weight * lines_wrong(denoised, clean, batch.level, batch.shape)
         if batch.taught is not None:
             apart = (denoised.clamp(0, 1) - batch.taught) / expected
             loss = loss + self.config.teacher_weight * (apart * apart).mean()
