@@ -115,7 +115,8 @@ def _see(image: FloatImage | Pixels, blocks: Blocks, rounding: float) -> _Seen |
         spectrum,
         curve=fine if use_fine else coarse,
         gain=fine_gain if use_fine else coarse_gain,
-        enough=use_fine or coarse_gain >= LEAST_SEEN_COARSE,
+        # without a tile there is no spectrum: fine noise may be faint beside noise that is wider than these taps
+        enough=spectrum.tiles > 0 and (use_fine or coarse_gain >= LEAST_SEEN_COARSE),
         fine=fine,
         fine_gain=fine_gain,
         apart=apart,
