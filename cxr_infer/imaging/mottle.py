@@ -25,7 +25,7 @@ BINS = 24  # brightness bins of the level
 BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark or too close to saturation to tell
 MIN_BLOCKS = 25  # blocks that a bin needs before its median counts
 MAX_SATURATED = 0.02  # share of pixels at 0 or 1 above which a bin's variance is cut off by the clipping
-APART = 1.5  # ratio of the two levels: above it the recipe sees structure, or not enough of noise that is too wide for it
+APART = 1.5  # ratio of the two levels: above it the recipe sees structure, or too little of noise that is very wide
 FLAT_PICTURE = 0.3  # share of blocks without any difference, from which a picture without a curve has no noise
 MAX_LEVEL = 0.5  # square-root domain; mottle of one photon at white
 
