@@ -79,7 +79,7 @@ def test_minutes_are_kept_with_the_validation_in_them(
 
 def test_what_is_affordable() -> None:
     assert affordable_images(16, seconds=960, available=180) == 1
-    assert affordable_images(16, seconds=32, available=180) == 9
+    assert affordable_images(16, seconds=16, available=180) == 9
     assert affordable_images(16, seconds=1, available=180) == 16
     assert evenly_spaced("abcdefgh", 3) == ["a", "c", "f"]
 
