@@ -39,7 +39,7 @@ from cxr_train.noise import (
     Detector,
     correlated_mottle,
     published_mottle,
-    quantise,
+    round_to_steps,
     saturating_mottle,
 )
 
@@ -133,7 +133,7 @@ def noise_generator(name: str, key: str) -> np.random.Generator:
 
 def add_noise(noise: Noise, name: str, key: str, clean: FloatImage) -> FloatImage:
     """The noisy image of one file."""
-    return quantise(noise.add(clean, noise_generator(name, key)), noise.steps)
+    return round_to_steps(noise.add(clean, noise_generator(name, key)), noise.steps)
 
 
 def equivalent_dose(clean: FloatImage, noisy: FloatImage) -> float:
@@ -156,7 +156,7 @@ def compare(
             noisy = add_noise(noise, name, key, clean)
             white = equivalent_dose(clean, noisy)
             for method, denoise in methods.items():
-                result = quantise(run(denoise, noisy, white), noise.steps)
+                result = round_to_steps(run(denoise, noisy, white), noise.steps)
                 error = mse(clean, result)
                 sums[method] += (error, psnr_of_mse(error), ssim(clean, result))
         for method, total in sums.items():
@@ -171,7 +171,7 @@ def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, 
             pairs = []
             for name, image in clean_images.items():
                 clean = np.minimum(image * np.float32(factor), np.float32(1))
-                pairs.append((clean, quantise(run(method, add_noise(noise, name, key, clean), 0.0))))
+                pairs.append((clean, round_to_steps(run(method, add_noise(noise, name, key, clean), 0.0))))
             found[key + suffix] = brightness_shift(pairs)
     return found
 

@@ -18,7 +18,7 @@ from cxr_infer.imaging.mottle import estimate_mottle, repair_wrapped
 from cxr_infer.imaging.pixels import to_bytes, to_unit
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
-from cxr_train.noise import published_mottle, quantise, saturating_mottle
+from cxr_train.noise import published_mottle, round_to_steps, saturating_mottle
 
 FloatImage = NDArray[np.float32]
 Denoise = Callable[[FloatImage], FloatImage]  # (H, W) in [0, 1] -> the same
@@ -42,7 +42,7 @@ def noises() -> Mapping[str, Callable[[NDArray[np.uint8], np.random.Generator], 
     """The noises of the comparison: clean (H, W) uint8 -> noisy (H, W) float32 in [0, 1] with 8-bit steps."""
 
     def poisson(dose: float) -> Callable[[NDArray[np.uint8], np.random.Generator], FloatImage]:
-        return lambda clean, rng: quantise(saturating_mottle(to_unit(clean), dose, rng))
+        return lambda clean, rng: round_to_steps(saturating_mottle(to_unit(clean), dose, rng))
 
     return {
         "published, saturating": lambda clean, rng: to_unit(published_mottle(clean, rng, wrap=False)),
@@ -97,7 +97,7 @@ def evaluate(files: XrayFiles, models: Mapping[str, nn.Module], limit: int | Non
             noisy = add(images[index], np.random.default_rng(zlib.crc32(f"{name}/{noise}".encode())))
             clean = to_unit(images[index])
             for method, denoise in methods.items():
-                result = quantise(denoise(noisy))
+                result = round_to_steps(denoise(noisy))
                 error = mse(clean, result)
                 sums[method] += (error, psnr_of_mse(error), ssim(clean, result))
         for method, total in sums.items():
