@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods import Method, Told, run
+from cxr_train.comparison import Method, Told, run
 from cxr_train.noise import round_to_steps, saturating_mottle
 
 FloatImage = NDArray[np.float32]

@@ -23,9 +23,9 @@ from benchmarks.detector_noise import MEASURED, Detector, Told, expose, load_det
 from benchmarks.detectors_tables import DetectorScore, Report, to_markdown
 from benchmarks.faint import SDS, halved, smoothed, variance_left
 from benchmarks.lines import Response, count_lines, line_response
-from benchmarks.methods import NOISY, WINDOW, run, window_models
+from benchmarks.methods import WINDOW, window_models
 from benchmarks.pages import read_page, write_page
-from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, noise_generator, smaller_side
+from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, smaller_side
 from benchmarks.second_exposure import contrast_kept as line_pairs_kept
 from benchmarks.second_exposure import further_from_truth, in_and_out, read_pair
 from benchmarks.stabilised import BM3D, ToldMethod, told_methods
@@ -35,6 +35,7 @@ from cxr_infer.files import write_bytes
 from cxr_infer.imaging.metrics import psnr, ssim
 from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.report.terminal import stderr_console
+from cxr_train.comparison import NOISY, noise_generator, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import round_to_steps
 

@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
+from cxr_infer.model.card import weights_directory
 from cxr_infer.untrusted_json import parse_object
-from cxr_train.models import MODELS, build_model
+from cxr_train.config import CHECKPOINT
+from cxr_train.models import build_model
+from cxr_train.specs import SPECS
 
 FORMAT = "cxr-infer checkpoint 1"
 HEADER_KEY = "cxr_infer"
@@ -76,7 +79,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
     weights, header = read_tensors(path)
     try:
         info = CheckpointInfo(**header)
-        if info.format != FORMAT or info.model not in MODELS:
+        if info.format != FORMAT or info.model not in SPECS:
             raise ModelError(f"{path}: {info.format}, model {info.model!r}: made by another version of this project")
         model = _built(info, weights)
     except (TypeError, RuntimeError, ValueError) as error:
@@ -111,6 +114,14 @@ def _largest_number(content: object) -> float:
         parts = content.values() if isinstance(content, dict) else content
         return max((len(content), *map(_largest_number, parts)))
     return abs(content) if isinstance(content, int | float) else 0
+
+
+def start_file(start: str) -> Path:
+    """The checkpoint to start from: of a shipped model by its name, in the folder of a run, or the file itself."""
+    if start in SPECS:
+        return weights_directory() / start / CHECKPOINT
+    path = Path(start)
+    return path / CHECKPOINT if path.is_dir() else path
 
 
 def start_from(model: nn.Module, path: Path) -> None:

@@ -24,6 +24,7 @@ from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, round_to_steps, saturati
 from cxr_train.noise_maps import maps_of
 from cxr_train.quantise import calibrate, quantised
 from cxr_train.samples import Batch, Samples, WholeImageSamples, WindowSamples
+from cxr_train.specs import SPECS
 from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
@@ -266,4 +267,4 @@ class WholeImageTask(Task):
 
 
 def make_task(files: XrayFiles, config: TrainConfig) -> Task:
-    return (WindowTask if config.model == "window" else WholeImageTask)(files, config)
+    return (WindowTask if SPECS[config.model].in_windows else WholeImageTask)(files, config)
