@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +29,7 @@ from cxr_infer.errors import DataError, ImageError
 from cxr_infer.files import read_content, require_directory
 from cxr_infer.formats.readers import read_gray
 from cxr_infer.formats.registry import PICTURE_SUFFIXES
-from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_infer.imaging.pixels import resized, to_bytes, to_unit
 
 PATIENT_CHARACTERS = 8
 SPLITS = ("train", "val", "test")
@@ -175,7 +174,7 @@ class XrayImages:
     """The decoded images of one split: (H, W) uint8, cached up to a memory budget, resized if a size is given."""
 
     def __init__(self, files: Sequence[Path], size: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
-        """files: images. size: side in px to resize to (area average down, cubic up), None for native resolution.
+        """files: images. size: side in px to resize to, as inference does it (`resized`); None for native resolution.
 
         With a size, only one file per name is kept, that of the size asked for before any other, so that a data
         directory that holds the same X-rays at two resolutions counts each once.
@@ -227,16 +226,10 @@ class XrayImages:
 def read_xray(path: Path, size: int | None = None) -> NDArray[np.uint8]:
     """One clean X-ray as (H, W) uint8. Raises DataError naming the file where it is no gray image."""
     try:
-        image = to_bytes(to_unit(read_gray(path)))
+        image = to_unit(read_gray(path))
     except ImageError as error:
         raise DataError(f"{error}; remove it from the training data") from error
-    if size is not None and image.shape != (size, size):
-        shrinks = min(image.shape) > size
-        image = np.asarray(
-            cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC),
-            dtype=np.uint8,
-        )
-    return image
+    return to_bytes(image if size is None else resized(image, size, size))
 
 
 def _one_per_name(files: Sequence[Path], size: int) -> list[Path]:
