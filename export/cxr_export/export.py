@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from torch import nn
 
+from cxr_export.contract import contract
 from cxr_export.loss import Loss, measure_loss
 from cxr_export.parity import check_parity
 from cxr_export.to_onnx import to_int8_onnx, to_onnx
@@ -82,5 +83,5 @@ def _load(name: str, weights: Path) -> tuple[nn.Module, CheckpointInfo]:
 
 def _write(path: Path, exported: onnx.ModelProto, card: ModelCard) -> Path:
     write_bytes(path, exported.SerializeToString(deterministic=True))
-    write_bytes(card_path(path), write_card(card, path).encode())
+    write_bytes(card_path(path), write_card(card, path, contract(card)).encode())
     return path
