@@ -47,7 +47,7 @@ class Arrays:
         Raises ModelError where a value is not finite: no program could be held against it.
         """
         if not np.isfinite(array).all():
-            raise ModelError(f"{self._weights / place}: the model computes values that are not finite; train it anew")
+            raise ModelError(f"{self._weights / place}: the model returns non-finite values; train it again")
         values = np.ascontiguousarray(array, dtype="<f4")
         raw = values.tobytes()
         npy = io.BytesIO()

@@ -48,7 +48,7 @@ def test_a_method_that_gives_no_numbers_is_not_measured(clean: FloatImage, wrong
         lambda: lost_and_false_lines([clean], broken, 71.0),
         lambda: list(compare({"a": clean}, by_dose(), {"broken": broken})),
     ):
-        with pytest.raises(ModelError, match="not-finite values"):
+        with pytest.raises(ModelError, match="non-finite values"):
             measure()
 
 

@@ -50,7 +50,7 @@ def test_the_help_of_a_model_has_its_defaults(model: str) -> None:
         ("--workers", config.workers),
     ):
         assert re.search(rf"{option} <\w+> [^<]* Default: {value:g}\.", said), option
-    assert re.search(r"--device <str> cpu, cuda or cuda:N\. Default: cuda where torch finds one", said)
+    assert re.search(r"--device <str> cpu, cuda or cuda:N\. Default: cuda if available, else cpu\.", said)
     assert f"{config.steps} steps" in help_of()
 
 
@@ -89,7 +89,7 @@ def test_a_device_is_there_or_not() -> None:
         (["window", "--validate-images", "-1"], "--validate-images -1 must be above 0"),
         (["new", "--widths", "8,8,8,8"], "--widths is for `window`; leave it out for new"),
         (["original", "--crop", "64"], "--crop is for `window`; leave it out for original"),
-        (["--all", "--start", "window"], "--start is for one model at a time"),
+        (["--all", "--start", "window"], "--start takes one model at a time; use cxr-train window --start window"),
         (["evaluate", "--model", "windows"], "unknown model 'windows'; use original, new, window"),
         (["evaluate", "--weights", ".", "--model", "new"], "new/checkpoint.safetensors: no such checkpoint; train it"),
     ],
@@ -120,4 +120,4 @@ def test_a_network_does_not_change_while_it_is_trained(
     out = ["--out", str(tmp_path / "runs")]
     done = CliRunner().invoke(app, ["window", "--data", str(files.root), *out, "--resume", "--widths", "8,8,8,16"])
     assert done.exit_code == 2
-    assert done.stderr.endswith("a network cannot change while it is trained; begin again in another --out\n")
+    assert done.stderr.endswith("the network of a run cannot change; start a new run in another --out\n")

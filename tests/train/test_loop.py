@@ -123,7 +123,7 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
     more = ["--steps", str(done_steps + 2), "--crop", "64", "--learning-rate", "1e-4"]
     resumed = run("cxr-train", "window", "--data", data_directory, "--resume", *more)
     assert resumed.returncode == 0, resumed.stderr
-    assert "best weights are runs/window/checkpoint.safetensors" in resumed.stdout
+    assert "best weights: runs/window/checkpoint.safetensors" in resumed.stdout
     training = load_checkpoint(tmp_path / "runs" / "window" / CHECKPOINT)[1].training
     assert (training["steps_done"], training["crop"], training["learning_rate"]) == (done_steps + 2, 64, 1e-4)
 

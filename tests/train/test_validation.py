@@ -109,7 +109,7 @@ def test_a_signal_ends_the_reading_of_images_at_once(
     command = [sys.executable, "-c", SLOW_READING, "window", "--data", str(data_directory)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert "every image is read" in process.stderr.readline()
+        assert "checking them before the first step" in process.stderr.readline()
         time.sleep(1)
         process.send_signal(number)
         asked = time.monotonic()

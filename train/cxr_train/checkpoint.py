@@ -61,12 +61,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = parse_object((opened.metadata() or {})[HEADER_KEY])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ModelError(f"{path}: damaged, or not a checkpoint of this project; train or restore it anew") from error
+        raise ModelError(f"{path}: damaged, or not a checkpoint of cxr-train; train it again or restore it") from error
     # as float32, which is what models compute with: a larger number of another type is infinite there
     floats = {name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()}
     wrong = next((name for name, tensor in floats.items() if not torch.isfinite(tensor).all()), None)
     if wrong is not None:
-        raise ModelError(f"{path}: {wrong} holds values that are not finite; train or restore it anew")
+        raise ModelError(f"{path}: {wrong} contains non-finite values; train it again or restore it")
     return tensors, header
 
 
@@ -80,12 +80,14 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
     try:
         info = CheckpointInfo(**header)
         if info.format != FORMAT or info.model not in SPECS:
-            raise ModelError(f"{path}: {info.format}, model {info.model!r}: made by another version of this project")
+            raise ModelError(
+                f"{path}: {info.format!r} of model {info.model!r} is not known to this version; train it again"
+            )
         model = _built(info, weights)
     except (TypeError, RuntimeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{path}: its weights do not fit the model it names; train or restore it anew") from error
+        raise ModelError(f"{path}: its weights do not fit the model it names; train it again or restore it") from error
     return model.eval(), info
 
 
@@ -132,5 +134,5 @@ def start_from(model: nn.Module, path: Path) -> None:
     weights, _ = read_tensors(path)
     fresh = model.state_dict()
     if unfit := [name for name, weight in weights.items() if name not in fresh or fresh[name].shape != weight.shape]:
-        raise ModelError(f"{path}: the model has no place for its {unfit[0]}; start from weights of the same widths")
+        raise ModelError(f"{path}: its {unfit[0]} does not fit the network; start from weights of the same widths")
     model.load_state_dict(fresh | weights)

@@ -37,7 +37,7 @@ EXAMPLES = """Examples:
 
 cxr-train window --data ./clean --minutes 60  [dim]# one model, for an hour[/dim]
 
-cxr-train window --data ./clean --resume  [dim]# goes on with it[/dim]
+cxr-train window --data ./clean --resume  [dim]# continue it[/dim]
 
 cxr-train --all --data ./clean  [dim]# all three models[/dim]"""
 
@@ -57,8 +57,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train the models on a directory of clean chest X-rays, and compare them.\n\n"
-    "All models take the same options, --minutes, --resume and --device among them; cxr-train window --help shows them "
-    "with their defaults.",
+    "cxr-train window --help lists all options with their defaults, such as --minutes, --resume and --device; those "
+    "marked `window` are for that model alone.",
     epilog=EXAMPLES,
     rich_markup_mode="rich",
 )
@@ -67,10 +67,10 @@ app = typer.Typer(
 @app.callback()
 def options(
     every: Annotated[
-        bool, typer.Option("--all", help="Train all three models; takes the options of one: cxr-train all --help.")
+        bool, typer.Option("--all", help="Train all three models; cxr-train all --help lists the options.")
     ] = False,
 ) -> None:
-    """What stands before a command."""
+    """Options in front of a command."""
 
 
 def _training_command(name: str | None) -> Callable[..., None]:
@@ -83,7 +83,7 @@ def _training_command(name: str | None) -> Callable[..., None]:
     @reports_errors
     def command(
         data: DataOption,
-        out: Annotated[Path, typer.Option(help="Runs go to OUT/MODEL.")] = Path("runs"),
+        out: Annotated[Path, typer.Option(help="Write each run to OUT/MODEL.")] = Path("runs"),
         steps: Annotated[int | None, typer.Option(help=f"Number of training steps. {default('steps')}")] = None,
         minutes: Annotated[
             float | None, typer.Option(help="Train for this long instead, per model, validations included.")
@@ -93,7 +93,7 @@ def _training_command(name: str | None) -> Callable[..., None]:
             int | None, typer.Option(help=f"`window`: side of the crops in px. Default: {WINDOW.crop}.")
         ] = None,
         learning_rate: Annotated[
-            float | None, typer.Option(help=f"Highest rate; it falls along a cosine. {default('learning_rate')}")
+            float | None, typer.Option(help=f"Peak learning rate; it decays along a cosine. {default('learning_rate')}")
         ] = None,
         validate_every: Annotated[
             int | None, typer.Option(help=f"Steps from one validation to the next. {default('validate_every')}")
@@ -105,7 +105,7 @@ def _training_command(name: str | None) -> Callable[..., None]:
         seed: Annotated[int | None, typer.Option(help=f"Seed of weights, crops and noise. {default('seed')}")] = None,
         size: Annotated[
             int | None,
-            typer.Option(help="`window`: resize images to this side in px first. Default: as they are."),
+            typer.Option(help="`window`: first resize images to this side in px. Default: native resolution."),
         ] = None,
         widths: Annotated[
             str | None, typer.Option(help=f"`window`: channels of its stages, finest first. {_listed('widths')}")
@@ -121,10 +121,11 @@ def _training_command(name: str | None) -> Callable[..., None]:
             ),
         ] = None,
         workers: Annotated[
-            int | None, typer.Option(help=f"Processes that draw batches, for a GPU; 0: a thread. {default('workers')}")
+            int | None,
+            typer.Option(help=f"Processes that prepare batches, for a GPU; 0: a thread. {default('workers')}"),
         ] = None,
         device: Annotated[
-            str | None, typer.Option(help="cpu, cuda or cuda:N. Default: cuda where torch finds one, else cpu.")
+            str | None, typer.Option(help="cpu, cuda or cuda:N. Default: cuda if available, else cpu.")
         ] = None,
         start: Annotated[
             str | None,
@@ -133,7 +134,9 @@ def _training_command(name: str | None) -> Callable[..., None]:
         teacher: Annotated[
             Path | None, typer.Option(help="`window`: learn from the results of this ONNX file as well.")
         ] = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT exactly.")] = False,
+        resume: Annotated[
+            bool, typer.Option("--resume", help="Continue the run in OUT/MODEL where it stopped.")
+        ] = False,
     ) -> None:
         given: dict[str, Any] = {
             "steps": steps,
@@ -186,7 +189,7 @@ def _commas(numbers: Iterable[int]) -> str:
 def _changes(given: dict[str, Any], models: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What the options given change in the configuration of each model. Raises UsageError."""
     if given.get("start") is not None and len(models) > 1:
-        raise UsageError("--start is for one model at a time: cxr-train window --start window")
+        raise UsageError("--start takes one model at a time; use cxr-train window --start window")
     changes = {}
     for model in models:
         fits = {option: value for option, value in given.items() if SPECS[model].in_windows or option not in OF_WINDOW}
@@ -231,7 +234,7 @@ def train_one(
     began = time.monotonic()
     base = _begun(directory) if resume else SPECS[model].defaults
     if resume and "arguments" in changes:
-        raise UsageError(f"{directory}: a network cannot change while it is trained; begin again in another --out")
+        raise UsageError(f"{directory}: the network of a run cannot change; start a new run in another --out")
     config = dataclasses.replace(base, **changes)
     _check(config)
     if device is not None and not DEVICES.fullmatch(device):
@@ -243,7 +246,7 @@ def train_one(
 
     computes_on = computing_device(device)
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
-    stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
+    stderr_console().print(f"{model}: {counts} images ({files.layout}); checking them before the first step")
     # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
     with waiting(stderr_console(), "reading images"):
         run, task = prepare(config, files, directory, resume=resume, device=computes_on, began=began)
@@ -252,8 +255,8 @@ def train_one(
     if not ended:
         print_error(f"stopped; --resume continues the run in {directory}")
         raise typer.Exit(stopped.exit_status)
-    print_line(f"the best weights are {directory / CHECKPOINT}")
-    print_line(f"what happened on the way: {directory / LOG}, {directory / CURVE}")
+    print_line(f"best weights: {directory / CHECKPOINT}")
+    print_line(f"log: {directory / LOG}, curve: {directory / CURVE}")
     print_line(f"next: cxr-export {model} --weights {directory.parent}")
 
 

@@ -105,7 +105,7 @@ def run(method: Callable[[FloatImage, Told], FloatImage], noisy: FloatImage, tol
     denoised = method(noisy, told)
     if denoised.shape != noisy.shape or not np.isfinite(denoised).all():
         raise ModelError(
-            f"a method returned shape {denoised.shape} for {noisy.shape}, or not-finite values; leave it out"
+            f"a method returned shape {denoised.shape} for {noisy.shape}, or non-finite values; leave it out"
         )
     return denoised
 

@@ -74,7 +74,7 @@ class XrayFiles:
         """The files of a split. Raises DataError where it has none."""
         if not self.files[split]:
             raise DataError(
-                f"{self.root}: no {split} images ({self.layout}); every split needs a few patients: name files so that "
+                f"{self.root}: no {split} images ({self.layout}); each split needs a few patients; name files so that "
                 "their first eight characters are the patient, or add a split.csv with the columns file, split, patient"
             )
         return self.files[split]
@@ -99,7 +99,7 @@ def find_xrays(root: Path | str) -> XrayFiles:
         if any(root.rglob("Data_Entry_2017*.csv")):
             return _nih_release(root, images)
     except (OSError, ImageError, UnicodeError, csv.Error) as error:
-        raise DataError(f"{root}: a list of images cannot be read: {error}; correct or remove it") from error
+        raise DataError(f"{root}: a list of images cannot be read: {error}; fix or remove it") from error
     return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], BY_PATIENT)
 
 
@@ -108,7 +108,7 @@ def _find_images(root: Path) -> list[Path]:
     try:
         found = [p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
     except OSError as error:
-        raise DataError(f"{root}: cannot be listed: {error.strerror or error}; correct its permissions") from error
+        raise DataError(f"{root}: cannot be listed: {error.strerror or error}; check its permissions") from error
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
 
 
@@ -127,14 +127,14 @@ def _listed(root: Path, images: list[Path], path: Path) -> XrayFiles:
     """The split of a list with the columns file and split; a column patient replaces the eight-character rule."""
     rows, columns = _read_csv(path)
     if not {"file", "split"} <= columns:
-        raise DataError(f"{path}: needs the columns file and split; correct or remove it")
+        raise DataError(f"{path}: the columns file and split are missing; fix or remove it")
     by_name = {row["file"]: row for row in rows}
     unknown = {row["split"] for row in rows} - set(SPLITS)
     if unknown:
         raise DataError(f"{path}: unknown split {sorted(unknown)[0]!r}; use train, val or test")
     listed = [p for p in images if p.name in by_name]
     if not listed:
-        raise DataError(f"{path}: names none of the {len(images)} images under {root}; correct or remove it")
+        raise DataError(f"{path}: lists none of the {len(images)} images under {root}; fix or remove it")
     patients = [by_name[p.name]["patient"] if "patient" in columns else patient_of(p) for p in listed]
     return _grouped(root, listed, [by_name[p.name]["split"] for p in listed], path.name, patients)
 
@@ -145,7 +145,7 @@ def _nih_release(root: Path, images: list[Path]) -> XrayFiles:
     released = {row.get("Image Index", "") for row in _read_csv(entries)[0]}
     images = [p for p in images if p.name in released]
     if not images:
-        raise DataError(f"{entries}: names none of the images under {root}; unpack the release's images there")
+        raise DataError(f"{entries}: lists none of the images under {root}; unpack the release's images there")
     test_list = next(iter(root.rglob("test_list.txt")), None)
     if test_list is None:
         return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], f"NIH release, {BY_PATIENT}")
@@ -163,8 +163,8 @@ def _grouped(
     for path, split, patient in zip(images, splits, patients or map(patient_of, images), strict=True):
         if owner.setdefault(patient, split) != split:
             raise DataError(
-                f"{path}: patient {patient} is in two splits; keep each patient in one, and where the first eight "
-                "characters of a name are not the patient, give split.csv a column patient"
+                f"{path}: patient {patient} is in two splits; keep each patient in one. If the first eight "
+                "characters of a file name are not the patient, add a column patient to split.csv"
             )
         groups[split].append(path)
     return XrayFiles(root, {split: tuple(groups[split]) for split in SPLITS}, layout)

@@ -45,7 +45,7 @@ def evaluate_command(
         Path | None, typer.Option("--csv", help="Write all figures to this CSV file, one row per noise and method.")
     ] = None,
 ) -> None:
-    """Compare models on the test split: MSE, PSNR and SSIM, beside the noisy images and simple methods.
+    """Compare models with noisy images and simple methods on the test split: MSE, PSNR and SSIM.
 
     Models with 8-bit grids are measured in float32 and in int8.
     """

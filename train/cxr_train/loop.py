@@ -78,7 +78,7 @@ def prepare(
     if resume:
         run.load_state()
     elif (directory / STATE).exists() or (directory / CHECKPOINT).exists():
-        raise UsageError(f"{directory}: holds trained weights already; use --resume or another --out")
+        raise UsageError(f"{directory}: already holds trained weights; use --resume or another --out")
     task = make_task(files, config)
     if not resume:
         if config.start is None:

@@ -86,11 +86,11 @@ class WindowSamples(Samples):
         self._own_levels: dict[int, float] = {}
         self._teacher: Any = None  # opened by the process that draws: a session cannot be copied into another
         if config.crop % CELL:
-            raise UsageError(f"crops of {config.crop} px do not fit cells of {CELL} px; use a multiple of {CELL}")
+            raise UsageError(f"--crop {config.crop} px is not a multiple of {CELL}; use one that is")
         if config.teacher is not None:
             path = Path(config.teacher)
             if not card_of(_open_teacher(path), path).told_noise_level:
-                raise ModelError(f"{path}: is no model of windows told the noise level; teach with one like `window`")
+                raise ModelError(f"{path}: not a model like `window`, told the noise level; give --teacher one that is")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_teacher": None}
