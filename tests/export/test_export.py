@@ -15,7 +15,7 @@ from cxr_export.export import export_int8, export_model
 from cxr_export.parity import TOLERANCE, check_parity
 from cxr_export.to_onnx import OPSET
 from cxr_infer.errors import ModelError
-from cxr_infer.model.card import MODEL_NAMES, ModelCard, card_path, read_card_file
+from cxr_infer.model.card import MODEL_NAMES, NOISE_LEVEL_FILE, ModelCard, card_path, read_card_file
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from cxr_train.models import build_model
 from cxr_train.quantise import calibrate
@@ -156,6 +156,7 @@ def test_the_command_exports_the_same_bytes_again_without_paths_and_prints_a_tab
     assert done.stdout.count("of torch (") == 3
     assert done.stdout.count("int8") == 1
     assert "validation X-rays" in done.stdout
+    assert f"noise estimate: {again / NOISE_LEVEL_FILE}" in done.stdout
     assert json.loads((again / "window" / "card.int8.json").read_text())["precision"] == "int8"
     for name, first in exports.items():
         assert (again / name / "model.onnx").read_bytes() == first, name

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cxr_infer.errors import ModelError
 from cxr_train.config import CURVE, LOG, TrainConfig
-from cxr_train.curve import draw_curve, ticks
+from cxr_train.curve import draw_curve, log_ticks, ticks
 from cxr_train.data import XrayFiles
 from cxr_train.log import COLUMNS, TENSORBOARD, TrainingLog
 from cxr_train.loop import train
@@ -106,6 +106,9 @@ def test_ticks_are_round_and_few() -> None:
     assert ticks(0, 20000) == [0, 5000, 10000, 15000, 20000]
     assert ticks(-1.3, 0.4) == pytest.approx([-1.0, -0.5, 0.0])
     assert all(2 <= len(ticks(0, 1.37**power)) <= 7 for power in range(-30, 30))
+    assert [round(10**value, 9) for value in log_ticks(-1.1, 0.4)] == [0.1, 0.2, 0.5, 1, 2]
+    assert log_ticks(-8.5, 2.5) == list(range(-8, 3))
+    assert log_ticks(0.31, 0.32) == ticks(0.31, 0.32) != []
 
 
 def test_a_training_writes_both(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:

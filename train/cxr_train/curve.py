@@ -68,7 +68,7 @@ def _panel(
         down = top + TOP + (PANEL - TOP - BOTTOM) * (high - value) / (high - low)
         return across, down
 
-    for value in ticks(low, high):
+    for value in log_ticks(low, high) if logarithmic else ticks(low, high):
         _, y = place(0, value)
         pen.line([(LEFT, y), (WIDTH - RIGHT, y)], GRID)
         pen.text((LEFT - 8, y), f"{10**value if logarithmic else value:.4g}", INK, font, anchor="rm")
@@ -95,3 +95,11 @@ def ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Logarithms from low to high of 1, 2 and 5 times powers of ten; of powers alone where those are many."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    factors = (1, 2, 5) if len(powers) <= TICKS else (1,)
+    found = [math.log10(factor) + power for power in powers for factor in factors]
+    return [value for value in found if low <= value <= high] or ticks(low, high)
