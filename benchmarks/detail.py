@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods import Method, Told, run
-from cxr_train.noise import quantise, saturating_mottle
+from cxr_train.comparison import Method, Told, run
+from cxr_train.noise import round_to_steps, saturating_mottle
 
 FloatImage = NDArray[np.float32]
 Expose = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Told]]
@@ -101,12 +101,12 @@ def contrast_kept(
     for index, clean in enumerate(images):
         noisy, told = expose(clean, np.random.default_rng([seed, index]))
         noise = noisy - clean
-        without = run(method, quantise(clean + noise), told)
+        without = run(method, round_to_steps(clean + noise), told)
         for name, draw in INSERTS.items():
             marked = lay_inserts(clean, draw)
             insert = marked - clean
             if energy := float((insert**2).sum()):
-                difference = run(method, quantise(marked + noise), told) - without
+                difference = run(method, round_to_steps(marked + noise), told) - without
                 kept[name].append(float((difference * insert).sum()) / energy)
     return {name: float(np.mean(values)) for name, values in kept.items() if values}
 
@@ -120,7 +120,7 @@ def flat_field(method: Method, white: float, seed: int = 0) -> dict[str, float]:
     grain, correlation = [], []
     for brightness in FLAT_BRIGHTNESS:
         flat = np.full((FLAT_SIDE, FLAT_SIDE), brightness, np.float32)
-        noisy = quantise(saturating_mottle(flat, white, np.random.default_rng(seed)))
+        noisy = round_to_steps(saturating_mottle(flat, white, np.random.default_rng(seed)))
         denoised = run(method, noisy, white)
         grain.append(255 * float(denoised.std(dtype=np.float64)))
         correlation.append(residual_correlation(noisy - denoised))

@@ -23,9 +23,9 @@ from benchmarks.detector_noise import MEASURED, Detector, Told, expose, load_det
 from benchmarks.detectors_tables import DetectorScore, Report, to_markdown
 from benchmarks.faint import SDS, halved, smoothed, variance_left
 from benchmarks.lines import Response, count_lines, line_response
-from benchmarks.methods import NOISY, WINDOW, run, window_models
+from benchmarks.methods import WINDOW, window_models
 from benchmarks.pages import read_page, write_page
-from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, noise_generator, smaller_side
+from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, smaller_side
 from benchmarks.second_exposure import contrast_kept as line_pairs_kept
 from benchmarks.second_exposure import further_from_truth, in_and_out, read_pair
 from benchmarks.stabilised import BM3D, ToldMethod, told_methods
@@ -35,8 +35,9 @@ from cxr_infer.files import write_bytes
 from cxr_infer.imaging.metrics import psnr, ssim
 from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.report.terminal import stderr_console
+from cxr_train.comparison import NOISY, noise_generator, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
-from cxr_train.noise import quantise
+from cxr_train.noise import round_to_steps
 
 FloatImage = NDArray[np.float32]
 Variants = tuple[ToldMethod, ...]  # of one method, of which the best under each noise counts
@@ -78,10 +79,10 @@ def score_noise(
     sums = {method: np.zeros((len(variants), 5)) for method, variants in methods.items()}
     for image, clean in images.items():
         shot = expose(clean, detectors[name], step, sd, noise_generator(image, f"{protocol}/{sd}"))
-        noisy, lines_of_clean = quantise(shot.noisy, STEPS_16_BIT), line_response(shot.clean)
+        noisy, lines_of_clean = round_to_steps(shot.noisy, STEPS_16_BIT), line_response(shot.clean)
         for method, variants in methods.items():
             for index, denoise in enumerate(variants):
-                result = quantise(run(denoise, noisy, shot.told), STEPS_16_BIT)
+                result = round_to_steps(run(denoise, noisy, shot.told), STEPS_16_BIT)
                 sums[method][index] += figures(shot.clean, lines_of_clean, result)
     for method, total in sums.items():
         best = total[total[:, 0].argmax()] / len(images)
@@ -123,7 +124,7 @@ def second_exposure(report: Report, folder: Path, models: Mapping[str, Window]) 
     """Measure the pair of a folder into the report. Returns `method, region` of all that got worse."""
     first, second = read_pair(folder)
     for name, model in models.items():
-        denoised = quantise(model(first, None), STEPS_16_BIT)
+        denoised = round_to_steps(model(first, None), STEPS_16_BIT)
         report.pair[name] = in_and_out(first, second, denoised)
         report.line_pairs[name] = line_pairs_kept(first, second, denoised)
     return [f"{name}, {region}" for name, found in report.pair.items() for region in further_from_truth(found)]

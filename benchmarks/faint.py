@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods import run
+from cxr_train.comparison import run
 
 FloatImage = NDArray[np.float32]
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods import Method, run
-from cxr_train.noise import quantise, saturating_mottle
+from cxr_train.comparison import Method, run
+from cxr_train.noise import round_to_steps, saturating_mottle
 
 FloatImage = NDArray[np.float32]
 Response = tuple[FloatImage, FloatImage]  # contrast of bright and of dark lines
@@ -95,8 +95,8 @@ def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: fl
     """
     counts, pixels = np.zeros(3), 0
     for index, clean in enumerate(images):
-        noisy = quantise(saturating_mottle(clean, white, np.random.default_rng([seed, index])))
-        denoised = quantise(run(method, noisy, white))
+        noisy = round_to_steps(saturating_mottle(clean, white, np.random.default_rng([seed, index])))
+        denoised = round_to_steps(run(method, noisy, white))
         counts += count_lines(line_response(clean), line_response(denoised))
         pixels += clean.size
     present, lost, false = (float(count) * 1e6 / pixels for count in counts)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,30 +15,15 @@ from numpy.typing import NDArray
 from skimage.restoration import denoise_wavelet
 
 from cxr_infer import load_model
-from cxr_infer.errors import ModelError
-from cxr_infer.imaging.pixels import to_bytes, to_unit
 from cxr_infer.model.card import FP32, INT8
 from cxr_infer.model.installed import AUTO
 from cxr_infer.settings import Settings
+from cxr_train.comparison import Method, simple_methods
 
 FloatImage = NDArray[np.float32]
-Told = TypeVar("Told")
-Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
 
-NOISY, NLM_ANSCOMBE, BM3D = "noisy", "NLM on Anscombe", "BM3D on Anscombe"
+NLM_ANSCOMBE, BM3D = "NLM on Anscombe", "BM3D on Anscombe"
 WINDOW, WINDOW_INT8 = "window", "window, int8"
-MEAN_BRIGHTNESS = 0.5  # of a chest X-ray: where plain non-local means is told the mottle's standard deviation
-
-
-def run(method: Callable[[FloatImage, Told], FloatImage], noisy: FloatImage, told: Told) -> FloatImage:
-    """What a method makes of an image, told something of its noise. Raises ModelError where that is no image.
-
-    A NaN is no line, no grain and no error to most comparisons, and would be a method's best result.
-    """
-    denoised = method(noisy, told)
-    if denoised.shape != noisy.shape or not np.isfinite(denoised).all():
-        raise ModelError(f"a method made {denoised.shape} of {noisy.shape}, or not-finite values; leave it out")
-    return denoised
 
 
 def anscombe(image: FloatImage, white: float) -> FloatImage:
@@ -58,18 +42,6 @@ def inverse_anscombe(value: FloatImage, white: float) -> FloatImage:
 def on_anscombe(denoise: Callable[[FloatImage], FloatImage]) -> Method:
     """A denoiser for white noise of standard deviation 1, put between the transform and its inverse."""
     return lambda noisy, white: inverse_anscombe(denoise(anscombe(noisy, white)), white)
-
-
-def gaussian(noisy: FloatImage, white: float) -> FloatImage:
-    """A Gaussian as wide as the dose is low: 2.6 px at 20 photons, 1.3 px at 600."""
-    width = 1.65 * (white / 200) ** -0.2
-    return np.asarray(cv2.GaussianBlur(noisy, (0, 0), width), dtype=np.float32)
-
-
-def non_local_means(noisy: FloatImage, white: float) -> FloatImage:
-    """OpenCV's, on the 8-bit image as most programs call it."""
-    sd = 255 * np.sqrt(MEAN_BRIGHTNESS / white)
-    return to_unit(np.asarray(cv2.fastNlMeansDenoising(to_bytes(noisy), None, 1.4 * sd, 5, 21)))
 
 
 def non_local_means_16_bit(stable: NDArray[np.floating], strength: float = 1.15) -> FloatImage:
@@ -93,9 +65,7 @@ def _bm3d(stable: FloatImage) -> FloatImage:
 def classical() -> dict[str, Method]:
     """The classical methods; BM3D where the package `bm3d`, whose licence is not for commercial use, is installed."""
     methods: dict[str, Method] = {
-        NOISY: lambda noisy, white: noisy,
-        "Gaussian": gaussian,
-        "OpenCV NLM": non_local_means,
+        **simple_methods(),
         NLM_ANSCOMBE: on_anscombe(non_local_means_16_bit),
         "wavelet on Anscombe": on_anscombe(_wavelet),
     }

@@ -7,8 +7,7 @@ OUT/quality.md (the tables), OUT/quality.json (every figure) and OUT/psnr-agains
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field, mottle_of
 from benchmarks.lines import LEAST_CONTRAST, lost_and_false_lines
-from benchmarks.methods import NLM_ANSCOMBE, NOISY, WINDOW, WINDOW_INT8, Method, classical, model, run, window_models
+from benchmarks.methods import NLM_ANSCOMBE, WINDOW, WINDOW_INT8, classical, model, window_models
 from benchmarks.pages import read_page, write_page
 from benchmarks.plots import plot_against_dose
 from benchmarks.tables import table
@@ -28,18 +27,17 @@ from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray
-from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.mottle import repair_wrapped
 from cxr_infer.imaging.pixels import to_unit
 from cxr_infer.report.terminal import stderr_console
+from cxr_train.comparison import NOISY, ImagesByName, Method, Noise, Score, add_noise, compare, photon_noise, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
-from cxr_train.evaluate import Score
 from cxr_train.noise import (
     PUBLISHED_PHOTONS_AT_WHITE,
     Detector,
     correlated_mottle,
     published_mottle,
-    quantise,
+    round_to_steps,
     saturating_mottle,
 )
 
@@ -48,7 +46,6 @@ FloatImage = NDArray[np.float32]
 SIZE, NATIVE = 512, 1024  # px
 COMMAND = "python -m benchmarks.quality"
 DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
-DARK = 0.05  # [0, 1]
 DETAIL_DOSE = 71.0
 DETAIL_IMAGES = 10
 DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)
@@ -57,14 +54,6 @@ GLARE = 0.8  # px, over which quanta fall off exponentially: a spread of a shape
 GLARE_RADIUS = 8  # px
 STEPS_16_BIT = 65535
 OVEREXPOSED = 1.4  # factor that makes a third of the pixels white; hardly any released image has a white area
-
-
-@dataclass(frozen=True)
-class Noise:
-    """A kind of noise: clean (H, W) in [0, 1] and a generator -> noisy. steps: of the file's pixels, 255 for 8 bit."""
-
-    add: Callable[[FloatImage, np.random.Generator], FloatImage]
-    steps: int = 255
 
 
 @dataclass
@@ -83,11 +72,7 @@ class Report:
 
 def by_dose() -> dict[str, Noise]:
     """Saturating Poisson mottle at each dose."""
-
-    def mottle(dose: float) -> Noise:
-        return Noise(lambda clean, rng: saturating_mottle(clean, dose, rng))
-
-    return {f"{dose:.0f} photons": mottle(dose) for dose in DOSES}
+    return {f"{dose:.0f} photons": photon_noise(dose) for dose in DOSES}
 
 
 def glared_normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -126,43 +111,6 @@ def other_noise() -> dict[str, Noise]:
     }
 
 
-def noise_generator(name: str, key: str) -> np.random.Generator:
-    """Draws the noise `key` of the file `name`: the same at every run, whatever else is measured."""
-    return np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))
-
-
-def add_noise(noise: Noise, name: str, key: str, clean: FloatImage) -> FloatImage:
-    """The noisy image of one file."""
-    return quantise(noise.add(clean, noise_generator(name, key)), noise.steps)
-
-
-def equivalent_dose(clean: FloatImage, noisy: FloatImage) -> float:
-    """Photons at white of plain mottle as strong as the noise; what the classical methods are told.
-
-    By the variance that the roots of pixels have which are neither dark nor saturated.
-    """
-    inside = (clean > DARK) & (noisy < 1)
-    variance = float(np.mean((noisy - clean)[inside] ** 2 / (4 * clean[inside]))) if inside.any() else DARK**2
-    return 0.25 / max(variance, 1e-6)
-
-
-def compare(
-    clean_images: Mapping[str, FloatImage], noises: Mapping[str, Noise], methods: Mapping[str, Method]
-) -> Iterator[Score]:
-    """Every noise x every method. clean_images: file name -> (H, W) float32 in [0, 1]."""
-    for key, noise in noises.items():
-        sums = {method: np.zeros(3) for method in methods}
-        for name, clean in clean_images.items():
-            noisy = add_noise(noise, name, key, clean)
-            white = equivalent_dose(clean, noisy)
-            for method, denoise in methods.items():
-                result = quantise(run(denoise, noisy, white), noise.steps)
-                error = mse(clean, result)
-                sums[method] += (error, psnr_of_mse(error), ssim(clean, result))
-        for method, total in sums.items():
-            yield Score(key, method, *(float(value) for value in total / len(clean_images)))
-
-
 def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, list[tuple[float, float, float]]]:
     """The brightness shift of a method at every dose, on images as they are and overexposed to saturated areas."""
     found = {}
@@ -171,7 +119,7 @@ def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, 
             pairs = []
             for name, image in clean_images.items():
                 clean = np.minimum(image * np.float32(factor), np.float32(1))
-                pairs.append((clean, quantise(run(method, add_noise(noise, name, key, clean), 0.0))))
+                pairs.append((clean, round_to_steps(run(method, add_noise(noise, name, key, clean), 0.0))))
             found[key + suffix] = brightness_shift(pairs)
     return found
 
@@ -196,7 +144,7 @@ def measure(
     say: Callable[[str], None],
 ) -> Report:
     """Run the whole comparison. native: images of 1024 px, none of them is no error."""
-    clean = {Path(images.files[i]).name: to_unit(images[i]) for i in range(min(limit, len(images)))}
+    clean = ImagesByName(images, limit)
     report = Report(split, len(clean))
     for score in compare(clean, by_dose(), methods):
         say(f"{score.noise}, {score.method}: {score.psnr:.2f} dB, SSIM {score.ssim:.4f}")
@@ -204,7 +152,7 @@ def measure(
 
     few = {name: method for name, method in methods.items() if name in (NOISY, NLM_ANSCOMBE, WINDOW, WINDOW_INT8)}
     native_noise = {f"71 photons, {NATIVE} px": by_dose()["71 photons"]}
-    large = {Path(native.files[i]).name: to_unit(native[i]) for i in range(len(native))}
+    large = ImagesByName(native)
     for noises, pictures in ((other_noise(), clean), (native_noise, large)):
         for score in compare(pictures, noises, few) if pictures else ():
             say(f"{score.noise}, {score.method}: {score.psnr:.2f} dB, SSIM {score.ssim:.4f}")

@@ -20,7 +20,10 @@ BUILD = HERE / "build"
 WEIGHTS = HERE.parent / "weights"
 MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
 LINE = re.compile(r"^(\w+) (\w+)( image| fixed)?: largest difference (\S+), at most (\S+)$", re.MULTILINE)
-COLUMNS = ("original fp32", "new fp32", "window fp32", "window int8", "whole image fp32", "whole image int8")
+COLUMNS = (
+    *("original fp32", "new fp32", "window fp32", "window int8"),
+    *("noise_level fp32", "whole image fp32", "whole image int8"),
+)
 
 OPENVINO = "openvino==2026.4.1"
 
@@ -45,7 +48,7 @@ def node_folder() -> Path:
     """Where npm put onnxruntime-node; what it brings is enough for the CPU, so it need not download CUDA."""
     folder = BUILD / "node-onnxruntime"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "denoise.mjs"):
+    for name in ("package.json", "denoise.mjs", "png.mjs"):
         (folder / name).write_bytes((HERE / "node-onnxruntime" / name).read_bytes())
     os.environ["ONNXRUNTIME_NODE_INSTALL"] = "skip"
     call("npm", "install", "--no-audit", "--no-fund", cwd=folder)
@@ -96,6 +99,12 @@ EXAMPLES = {
     "web": lambda: ["node", web_program()],
 }
 
+# from a PNG to a PNG, in a folder that holds noisy.png and weights/
+PNG_PROGRAMS = {
+    "python-onnxruntime": lambda: [sys.executable, HERE / "python-onnxruntime" / "png.py"],
+    "node-onnxruntime": lambda: ["node", node_folder() / "png.mjs"],
+}
+
 # it has no shapes but those of the inputs that it was given
 ALWAYS_FIXED = {"python-opencv"}
 
@@ -115,6 +124,28 @@ def run(name: str) -> tuple[dict[str, str], bool]:
     return found, wrong or not set(COLUMNS[:4]) <= (found.keys() if name in ALWAYS_FIXED else fixed)
 
 
+def png_programs_differ() -> bool:
+    """Whether two programs make PNGs of the test image that are more than one gray level apart, or fail."""
+    import cv2
+    import numpy as np
+
+    folder = BUILD / "png"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "weights").exists():
+        (folder / "weights").symlink_to(WEIGHTS)
+    noisy = np.load(WEIGHTS / "window" / "test" / "image.npy")
+    cv2.imwrite(str(folder / "noisy.png"), np.rint(255 * noisy).astype(np.uint8))
+    results = []
+    for name, command in PNG_PROGRAMS.items():
+        (folder / "denoised.png").unlink(missing_ok=True)
+        done = subprocess.run(command(), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        print(f"== {name}, PNG to PNG: exit status {done.returncode}\n{done.stdout}", end="", flush=True)
+        if done.returncode:
+            return True
+        results.append(cv2.imread(str(folder / "denoised.png"), cv2.IMREAD_UNCHANGED).astype(int))
+    return any(result.shape != noisy.shape or np.abs(result - results[0]).max() > 1 for result in results)
+
+
 def size(difference: str) -> float:
     """A difference as a number that can be compared: no number at all is the largest."""
     return math.inf if math.isnan(float(difference)) else float(difference)
@@ -128,6 +159,8 @@ def main() -> int:
         if wrong:
             failed.append(name)
         rows.append(f"| [{name}]({name}) | " + " | ".join(found.get(column, "") for column in COLUMNS) + " |")
+    if png_programs_differ():
+        failed.append("PNG to PNG")
     table = "\n".join(rows) + "\n"
     print(f"\n{table}")
     if failed:

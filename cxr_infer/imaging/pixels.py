@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +71,17 @@ def low_range(pixels: NDArray[Any]) -> str | None:
 def to_bytes(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Float pixels of any shape -> uint8, rounded to nearest and saturated at black and white."""
     return np.asarray(from_unit(image, np.dtype(np.uint8)), dtype=np.uint8)
+
+
+def resized(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """An image (H, W) float32 at another size: area average where it has fewer pixels then, else cubic.
+
+    Training and inference see whole images by this rule; cubic values may lie slightly outside [0, 1].
+    """
+    if image.shape == (height, width):
+        return image
+    interpolation = cv2.INTER_AREA if height * width < image.size else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.float32)
 
 
 def row_strips(height: int) -> Iterator[slice]:

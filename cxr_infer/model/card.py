@@ -33,6 +33,7 @@ FORMAT = 1
 NOISY = "noisy"  # input: (N, 1, H, W) float32 in [0, 1]
 NOISE_LEVEL = "noise_level"  # input of models that are told the noise: (N,) float32
 DENOISED = "denoised"  # output: as `noisy`
+NOISE_LEVEL_FILE = "noise_level.onnx"  # in a weights directory: `noisy` of a whole image -> `noise_level`
 
 # what a card may say: for each field the least and the most, far beyond any network that a CPU would run
 BOUNDS = {
@@ -166,10 +167,10 @@ def sha256(path: Path) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def write_card(card: ModelCard, onnx: Path) -> str:
-    """The text of the card file of an exported file: the card plus the file's name, bytes and SHA-256."""
+def write_card(card: ModelCard, onnx: Path, more: Mapping[str, Any]) -> str:
+    """The text of the card file of an exported file: the card, the file's name, bytes and SHA-256, and `more`."""
     facts = {"file": onnx.name, "bytes": onnx.stat().st_size, "sha256": sha256(onnx)}
-    return json.dumps({**asdict(card), **facts}, indent=2, sort_keys=True) + "\n"
+    return json.dumps({**asdict(card), **facts, **more}, indent=2, sort_keys=True) + "\n"
 
 
 def read_card_file(path: Path) -> dict[str, Any]:

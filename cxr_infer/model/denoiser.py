@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle, repair_wrapped
+from cxr_infer.imaging.pixels import resized
 from cxr_infer.imaging.tiling import Grid, plan_axis, plan_windows, predict_in_windows
 from cxr_infer.model.card import MODEL_NAMES, ModelCard
 from cxr_infer.model.hardware import available_cpus
@@ -140,17 +140,9 @@ class Model:
         return np.clip(denoised, 0, 1, out=denoised)
 
     def _whole(self, image: FloatImage) -> FloatImage:
-        resized = _resize(image, self.card.size or 0, self.card.size or 0)
-        level = estimate_mottle(resized).level if self.card.told_noise_level else 0.0
-        return np.clip(_resize(self.run(resized[None, None], level)[0, 0], *image.shape), 0, 1)
-
-
-def _resize(image: FloatImage, height: int, width: int) -> FloatImage:
-    if image.shape == (height, width):
-        return image
-    shrinks = height * width < image.size
-    mode = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (width, height), interpolation=mode), dtype=np.float32)
+        small = resized(image, self.card.size or 0, self.card.size or 0)
+        level = estimate_mottle(small).level if self.card.told_noise_level else 0.0
+        return np.clip(resized(self.run(small[None, None], level)[0, 0], *image.shape), 0, 1)
 
 
 def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: int | None = None) -> Model:

@@ -35,6 +35,14 @@ function fixedShapes(session, inputs) {
   return { freeDimensionOverrides };
 }
 
+/** How far the noise estimate as an ONNX file is from the level that the manifest has, as a share of it. */
+async function estimateDifference({ file }, { noisy, noise_level }) {
+  const session = await InferenceSession.create(path.join(weights, file));
+  const image = (await load(noisy)).reshape([1, 1, ...noisy.shape]);
+  const found = (await session.run({ noisy: image })).noise_level.data[0];
+  return Math.abs(found / noise_level - 1);
+}
+
 const manifest = JSON.parse(await readFile(path.join(weights, "manifest.json"), "utf8"));
 for (const [name, { files, test }] of Object.entries(manifest.models)) {
   for (const [precision, { file, tolerance }] of Object.entries(files)) {
@@ -50,3 +58,7 @@ for (const [name, { files, test }] of Object.entries(manifest.models)) {
     }
   }
 }
+const difference = await estimateDifference(manifest.noise_estimate, manifest.models.window.test.image);
+const { tolerance } = manifest.noise_estimate;
+console.log(`noise_level fp32: largest difference ${difference.toExponential(1)}, at most ${tolerance}`);
+if (!(difference <= tolerance)) process.exitCode = 1;

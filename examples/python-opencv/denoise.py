@@ -27,6 +27,16 @@ def resized(image, height, width):
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if fewer else cv2.INTER_CUBIC)
 
 
+def estimate_differs(manifest):
+    """Whether the noise estimate as an ONNX file finds another level than the manifest has, as a share of it."""
+    file, image = manifest["noise_estimate"], manifest["models"]["window"]["test"]["image"]
+    network = cv2.dnn.readNetFromONNX(str(WEIGHTS / file["file"]))
+    network.setInput(load(image["noisy"])[None, None], "noisy")
+    difference = abs(network.forward("noise_level").item() / image["noise_level"] - 1)
+    print(f"noise_level fp32: largest difference {difference:.1e}, at most {file['tolerance']:g}")
+    return not difference <= file["tolerance"]
+
+
 def main():
     manifest = json.loads((WEIGHTS / "manifest.json").read_text(encoding="utf-8"))
     failed = False
@@ -44,7 +54,7 @@ def main():
                 difference = np.abs(result - load(expected)).max()
                 print(f"{name} {precision}{case}: largest difference {difference:.1e}, at most {file['tolerance']:g}")
                 failed |= not difference <= file["tolerance"]
-    return failed
+    return failed | estimate_differs(manifest)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,14 @@ async function denoiseImage(session, model, { noisy, window, overlap }) {
   return (await predictInWindows(image, steps, { side: window, overlap }, predict)).values;
 }
 
+/** How far the noise estimate as an ONNX file is from the level that the manifest has, as a share of it. */
+async function estimateDifference({ file }, { noisy, noise_level }) {
+  const session = await InferenceSession.create(await readFile(path.join(weights, file)));
+  const image = new Tensor("float32", await load(noisy), [1, 1, ...noisy.shape]);
+  const found = (await session.run({ noisy: image })).noise_level.data[0];
+  return Math.abs(found / noise_level - 1);
+}
+
 const manifest = JSON.parse(await readFile(path.join(weights, "manifest.json"), "utf8"));
 for (const [name, model] of Object.entries(manifest.models)) {
   const { files, test } = model;
@@ -83,3 +91,7 @@ for (const [name, model] of Object.entries(manifest.models)) {
     await session.release();
   }
 }
+const difference = await estimateDifference(manifest.noise_estimate, manifest.models.window.test.image);
+const { tolerance } = manifest.noise_estimate;
+console.log(`noise_level fp32: largest difference ${scientific(difference)}, at most ${tolerance}`);
+if (!(difference <= tolerance)) process.exitCode = 1;

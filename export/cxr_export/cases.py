@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
-from cxr_infer.imaging.mottle import estimate_mottle, poisson_mottle, to_square_root_level
+from cxr_infer.imaging.mottle import poisson_mottle, recipe_level, to_square_root_level
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import from_unit, to_unit
 from cxr_infer.model.card import DENOISED, FP32, ModelCard
@@ -24,7 +24,7 @@ from cxr_infer.model.denoiser import Model
 from cxr_infer.model.manifest import FloatArray
 from cxr_infer.settings import Settings
 
-FOLDER = "test"
+FOLDER, IMAGE = "test", "image"
 SEED = 11  # of phantoms and mottle
 DOSES = (71.0, 200.0)  # photons at white, one for each image of the batch; the first is the published one
 HEIGHT, WIDTH = 64, 96  # px, of the tensors of a model with free height and width
@@ -36,11 +36,10 @@ Entry = dict[str, Any]
 
 
 class Arrays:
-    """Writes arrays below a weights directory, each content once: models of one size share their noisy image."""
+    """Writes arrays below a weights directory."""
 
     def __init__(self, weights: Path) -> None:
         self._weights = weights
-        self._written: dict[bytes, Entry] = {}
 
     def write(self, place: str, array: NDArray[np.floating]) -> Entry:
         """Returns the manifest's entry. place: path below the directory, without suffix.
@@ -48,20 +47,17 @@ class Arrays:
         Raises ModelError where a value is not finite: no program could be held against it.
         """
         if not np.isfinite(array).all():
-            raise ModelError(f"{self._weights / place}: the model computes values that are not finite; train it anew")
+            raise ModelError(f"{self._weights / place}: the model returns non-finite values; train it again")
         values = np.ascontiguousarray(array, dtype="<f4")
         raw = values.tobytes()
-        key = repr(values.shape).encode() + raw
-        if key not in self._written:
-            npy = io.BytesIO()
-            np.save(npy, values, allow_pickle=False)
-            entry: Entry = {"npy": f"{place}.npy", "raw": f"{place}.npy", "raw_offset": npy.tell() - len(raw)}
-            write_bytes(self._weights / entry["npy"], npy.getvalue())
-            if len(raw) <= RAW_MOST:
-                entry = {**entry, "raw": f"{place}.bin", "raw_offset": 0}
-                write_bytes(self._weights / entry["raw"], raw)
-            self._written[key] = {**entry, "shape": list(values.shape)}
-        return self._written[key]
+        npy = io.BytesIO()
+        np.save(npy, values, allow_pickle=False)
+        entry: Entry = {"npy": f"{place}.npy", "raw": f"{place}.npy", "raw_offset": npy.tell() - len(raw)}
+        write_bytes(self._weights / entry["npy"], npy.getvalue())
+        if len(raw) <= RAW_MOST:
+            entry = {**entry, "raw": f"{place}.bin", "raw_offset": 0}
+            write_bytes(self._weights / entry["raw"], raw)
+        return {**entry, "shape": list(values.shape)}
 
 
 def write_inputs(arrays: Arrays, folder: Path, card: ModelCard) -> dict[str, Any]:
@@ -72,12 +68,12 @@ def write_inputs(arrays: Arrays, folder: Path, card: ModelCard) -> dict[str, Any
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
     place = f"{folder.name}/{FOLDER}"
     windowed = card.size is None
-    noisy = _noisy(IMAGE_HEIGHT, IMAGE_WIDTH, DOSES[1])
+    noisy = image_of_case()
     image = {
-        "noisy": arrays.write(f"{place}/image", noisy),
+        "noisy": arrays.write(f"{place}/{IMAGE}", noisy),
         "window": IMAGE_WINDOW if windowed else None,
         "overlap": IMAGE_OVERLAP if windowed else None,
-        "noise_level": estimate_mottle(noisy).level if card.told_noise_level else None,
+        "noise_level": recipe_level(noisy) if card.told_noise_level else None,
         "expected": {},
     }
     inputs = {name: arrays.write(f"{place}/{name}", array) for name, array in _inputs(card).items()}
@@ -91,8 +87,13 @@ def add_expected(test: dict[str, Any], arrays: Arrays, folder: Path, model: Mode
     (denoised,) = model.session.run([DENOISED], _inputs(card))
     test["expected"][card.precision] = {DENOISED: arrays.write(f"{place}/{DENOISED}{infix}", denoised)}
     settings = Settings(window=test["image"]["window"], overlap=test["image"]["overlap"])
-    image = model.denoise_unit(_noisy(IMAGE_HEIGHT, IMAGE_WIDTH, DOSES[1]), settings)
-    test["image"]["expected"][card.precision] = arrays.write(f"{place}/image.{DENOISED}{infix}", image)
+    image = model.denoise_unit(image_of_case(), settings)
+    test["image"]["expected"][card.precision] = arrays.write(f"{place}/{IMAGE}.{DENOISED}{infix}", image)
+
+
+def image_of_case() -> FloatArray:
+    """The whole image, (H, W) float32 in [0, 1]: no sides of it are multiples of anything."""
+    return _noisy(IMAGE_HEIGHT, IMAGE_WIDTH, DOSES[1])
 
 
 def _inputs(card: ModelCard) -> dict[str, FloatArray]:

@@ -14,7 +14,7 @@ from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import SOME_FAILED, WRONG_USAGE, reports_errors
 from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.extras import install_command
-from cxr_infer.model.card import MODEL_NAMES, weights_directory
+from cxr_infer.model.card import MODEL_NAMES, NOISE_LEVEL_FILE, weights_directory
 from cxr_infer.model.manifest import MANIFEST
 from cxr_infer.report.terminal import print_line, print_table, stderr_console
 from cxr_infer.report.text import print_error
@@ -28,23 +28,23 @@ def export(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=", ".join(MODEL_NAMES))] = None,
     every: Annotated[bool, typer.Option("--all", help="Export all three models.")] = False,
     describe_only: Annotated[
-        bool, typer.Option("--describe", help="Write only what is made from the ONNX files that are there already.")
+        bool, typer.Option("--describe", help="Only rewrite what describes the existing ONNX files.")
     ] = False,
     weights: Annotated[
         Path | None, typer.Option(help="Directory with NAME/checkpoint.safetensors. Default: the shipped weights.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="X-rays on whose validation split int8 is proved. Default: phantoms.")
+        Path | None, typer.Option(help="Verify int8 on the validation split of these X-rays. Default: on phantoms.")
     ] = None,
 ) -> None:
-    """Turn checkpoints into ONNX files and cards, each proved before it replaces the old one.
+    """Export checkpoints as ONNX files with cards; each is verified before it replaces the old one.
 
-    float32 is held against torch, int8 (`window` has it) against float32. What lies beside them for other programs
-    follows: test tensors, BioImage.IO descriptions, the manifest.
+    float32 is compared with torch, int8 (`window` only) with float32. Then follows what other programs need: the noise
+    estimate, test tensors, BioImage.IO descriptions and the manifest.
     """
     folder = weights if weights is not None else weights_directory()
     if describe_only and (names or every or data is not None):
-        raise UsageError("--describe exports nothing and describes all that is there; use it alone or with --weights")
+        raise UsageError("--describe covers all exported models; use it alone or with --weights")
     chosen = [] if describe_only else _chosen(names or [], every)
     from cxr_export.describe import describe  # loads what nobody should wait for to hear of a wrong option
 
@@ -53,6 +53,8 @@ def export(
         described = describe(folder)  # after a failure too: an int8 file that could not be proved is gone
     if described:
         print_line(f"described in {folder / MANIFEST}: {', '.join(described)}")
+        if (folder / NOISE_LEVEL_FILE).is_file():
+            print_line(f"noise estimate: {folder / NOISE_LEVEL_FILE}")
     elif describe_only:
         raise UsageError(f"{folder}: holds no exported model; run cxr-export --all")
     if failed:

@@ -1,8 +1,9 @@
-"""What lies beside the ONNX files for other programs: test tensors, BioImage.IO files, the manifest."""
+"""What lies beside the ONNX files for other programs: the noise estimate, test tensors, BioImage.IO, the manifest."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,20 @@ from cxr_export.bioimageio import write_bioimageio
 from cxr_export.cases import Arrays, add_expected, write_inputs
 from cxr_export.manifest import file_entry, manifest, model_entry
 from cxr_export.manifest_schema import manifest_schema
+from cxr_export.noise_level import export_noise_level
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
-from cxr_infer.model.card import FP32, INT8, MODEL_NAMES, card_path, onnx_file, read_card_file, sha256
+from cxr_infer.model.card import (
+    FP32,
+    INT8,
+    MODEL_NAMES,
+    NOISE_LEVEL,
+    NOISE_LEVEL_FILE,
+    card_path,
+    onnx_file,
+    read_card_file,
+    sha256,
+)
 from cxr_infer.model.denoiser import Model
 from cxr_infer.model.manifest import MANIFEST, SCHEMA
 from cxr_infer.model.session import read_model
@@ -24,13 +36,22 @@ def describe(weights: Path) -> list[str]:
     Returns the names of the models described; nothing is written where there is none. Raises ModelError where a file
     and its card do not belong together.
     """
-    arrays = Arrays(weights)
     folders = [weights / name for name in MODEL_NAMES if (weights / name / onnx_file(FP32)).is_file()]
-    models = {folder.name: _describe(folder, arrays) for folder in folders}
+    models = {folder.name: _describe(folder, Arrays(weights)) for folder in folders}
     if models:
         _write_json(weights / SCHEMA, manifest_schema())
-        _write_json(weights / MANIFEST, manifest(models))
+        _write_json(weights / MANIFEST, manifest(models, _noise_level(weights, models)))
     return list(models)
+
+
+def _noise_level(weights: Path, models: Mapping[str, Any]) -> Path | None:
+    """Write the estimate of the noise, if a model is told it."""
+    path = weights / NOISE_LEVEL_FILE
+    if not any(tensor["name"] == NOISE_LEVEL for model in models.values() for tensor in model["inputs"]):
+        path.unlink(missing_ok=True)
+        return None
+    export_noise_level(weights)
+    return path
 
 
 def _describe(folder: Path, arrays: Arrays) -> dict[str, Any]:

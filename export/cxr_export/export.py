@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from torch import nn
 
+from cxr_export.contract import contract
 from cxr_export.loss import Loss, measure_loss
 from cxr_export.parity import check_parity
 from cxr_export.to_onnx import to_int8_onnx, to_onnx
@@ -42,7 +43,7 @@ def export_model(name: str, weights: Path) -> Exported:
     if not parity.holds:
         raise ModelError(f"{name}: torch and onnxruntime differ by {parity.largest:.1e}; the old file was kept")
     path = _write(weights / name / onnx_file(FP32), exported, card)
-    return Exported(name, FP32, path, card.opset, f"torch's within {parity.largest:.1e} ({parity.cases} cases)")
+    return Exported(name, FP32, path, card.opset, f"within {parity.largest:.1e} of torch ({parity.cases} cases)")
 
 
 def export_int8(name: str, weights: Path, data: Path | None = None) -> Exported | None:
@@ -76,11 +77,11 @@ def _load(name: str, weights: Path) -> tuple[nn.Module, CheckpointInfo]:
     path = weights / name / CHECKPOINT
     model, info = load_checkpoint(path)
     if info.model != name:
-        raise ModelError(f"{path}: holds the model {info.model}; put it into {weights / info.model}")
+        raise ModelError(f"{path}: contains the model {info.model}; move it to {weights / info.model}")
     return model, info
 
 
 def _write(path: Path, exported: onnx.ModelProto, card: ModelCard) -> Path:
     write_bytes(path, exported.SerializeToString(deterministic=True))
-    write_bytes(card_path(path), write_card(card, path).encode())
+    write_bytes(card_path(path), write_card(card, path, contract(card)).encode())
     return path

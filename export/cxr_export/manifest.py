@@ -6,19 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cxr_export.contract import axis, inputs, noise_level, outputs, tensor
+from cxr_export.noise_level import TOLERANCE
 from cxr_export.processing import after, before
-from cxr_infer.imaging.mottle import MAX_LEVEL
-from cxr_infer.model.card import (
-    DENOISED,
-    FORMAT,
-    NOISE_LEVEL,
-    NOISY,
-    RESEARCH_USE,
-    TOLERANCES,
-    ModelCard,
-    card_path,
-    sha256,
-)
+from cxr_export.to_onnx import OPSET
+from cxr_infer.imaging.mottle import BLOCK
+from cxr_infer.model.card import FORMAT, NOISY, RESEARCH_USE, TOLERANCES, ModelCard, card_path, sha256
 from cxr_infer.model.manifest import SCHEMA
 
 Entry = dict[str, Any]
@@ -26,9 +19,10 @@ Entry = dict[str, Any]
 SHARED = ("purpose", "parameters", "training", "data", "metrics", "citation", "licence", "limits", "code_version")
 
 
-def manifest(models: Mapping[str, Entry]) -> Entry:
-    """The whole manifest of models by name. Paths in it start where it lies."""
-    return {"$schema": SCHEMA, "format": FORMAT, "limits": RESEARCH_USE, "models": dict(models)}
+def manifest(models: Mapping[str, Entry], noise_level: Path | None) -> Entry:
+    """The whole manifest of models by name. Paths in it start where it lies. noise_level: its ONNX file, if any."""
+    estimate = {} if noise_level is None else {"noise_estimate": noise_estimate_entry(noise_level)}
+    return {"$schema": SCHEMA, "format": FORMAT, "limits": RESEARCH_USE, **estimate, "models": dict(models)}
 
 
 def model_entry(card: ModelCard, files: Mapping[str, Entry], test: Entry) -> Entry:
@@ -37,7 +31,7 @@ def model_entry(card: ModelCard, files: Mapping[str, Entry], test: Entry) -> Ent
         **{key: getattr(card, key) for key in SHARED},
         "files": dict(files),
         "inputs": inputs(card),
-        "outputs": [_image(card, DENOISED, "the same image without its mottle")],
+        "outputs": outputs(card),
         "before": before(card),
         "after": after(card),
         "test": test,
@@ -57,34 +51,16 @@ def file_entry(card: ModelCard, path: Path) -> Entry:
     }
 
 
-def inputs(card: ModelCard) -> list[Entry]:
-    """The inputs of the graph, in its order."""
-    found = [_image(card, NOISY, "gray X-rays, black 0, bone white 1; windows of one image or several images")]
-    if card.told_noise_level:
-        meaning = "standard deviation of sqrt(pixel), one number for each image of the batch"
-        batch = _axis("batch")
-        found.append(_tensor(NOISE_LEVEL, meaning, [batch], (0.0, MAX_LEVEL)))
-    return found
-
-
-def _image(card: ModelCard, name: str, meaning: str) -> Entry:
-    sides = [_axis(side, card.size, card.multiple) for side in ("height", "width")]
-    return _tensor(name, meaning, [_axis("batch"), _axis("channel", 1), *sides], card.pixel_range)
-
-
-def _tensor(name: str, meaning: str, axes: list[Entry], value_range: tuple[float, float]) -> Entry:
-    return {"name": name, "meaning": meaning, "dtype": "float32", "range": list(value_range), "axes": axes}
-
-
-def _axis(name: str, size: int | None = None, multiple: int = 1) -> Entry:
-    """size: None where it is free: then any multiple of `multiple` from one times it up."""
-    return (
-        {"name": name, "size": size}
-        if size is not None
-        else {
-            "name": name,
-            "size": None,
-            "multiple_of": multiple,
-            "minimum": multiple,
-        }
-    )
+def noise_estimate_entry(path: Path) -> Entry:
+    """The ONNX file that estimates the noise."""
+    sides = [axis(side, minimum=BLOCK) for side in ("height", "width")]
+    image = "one whole image or several of one size, before padding"
+    return {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path),
+        "opset": OPSET,
+        "tolerance": TOLERANCE,
+        "inputs": [tensor(NOISY, image, [axis("batch"), axis("channel", 1), *sides], (0.0, 1.0))],
+        "outputs": [noise_level()],
+    }

@@ -26,13 +26,17 @@ RANGE: Schema = {"type": "array", "prefixItems": [NUMBER, NUMBER], "minItems": 2
 def manifest_schema() -> Schema:
     """The schema as parsed JSON."""
     models = {"type": "object", "propertyNames": {"enum": list(MODEL_NAMES)}, "additionalProperties": _ref("model")}
-    content = _closed({"$schema": {"const": SCHEMA}, "format": {"const": FORMAT}, "limits": TEXT, "models": models})
+    content = _closed(
+        {"$schema": {"const": SCHEMA}, "format": {"const": FORMAT}, "limits": TEXT, "models": models},
+        {"noise_estimate": _ref("noise_estimate")},
+    )
     return {
         "$schema": DIALECT,
         "title": "cxr-infer models",
         "description": "Paths start at the folder of the manifest.",
         **_described("manifest", content),
         "$defs": {
+            "noise_estimate": _described("noise_estimate", _noise_estimate()),
             "model": _described("model", _model()),
             "file": _described("file", _file()),
             "axis": {"oneOf": [_axis(*named) for named in _axes().items()]},
@@ -93,17 +97,22 @@ def _model() -> Schema:
 
 
 def _file() -> Schema:
-    return _closed(
-        {
-            "file": TEXT,
-            "card": TEXT,
-            "bytes": COUNT,
-            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-            "opset": COUNT,
-            "precision": PRECISION,
-            "tolerance": {"type": "number", "exclusiveMinimum": 0},
-        }
-    )
+    return _closed({**_onnx(), "card": TEXT, "precision": PRECISION})
+
+
+def _noise_estimate() -> Schema:
+    return _closed({**_onnx(), "inputs": _list("tensor"), "outputs": _list("tensor")})
+
+
+def _onnx() -> Schema:
+    """What is said of every ONNX file."""
+    return {
+        "file": TEXT,
+        "bytes": COUNT,
+        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "opset": COUNT,
+        "tolerance": {"type": "number", "exclusiveMinimum": 0},
+    }
 
 
 def _axis(name: str, content: Schema) -> Schema:
@@ -157,7 +166,7 @@ def _steps() -> list[tuple[str, Schema]]:
         (
             "noise_level",
             {
-                **dict.fromkeys(("input", "of", "recipe"), TEXT),
+                **dict.fromkeys(("input", "of", "recipe", "onnx"), TEXT),
                 **dict.fromkeys(("bins", "least_blocks"), COUNT),
                 **dict.fromkeys(("most_saturated", "most"), NUMBER),
                 "block": PX,

@@ -45,14 +45,18 @@ def check_parity(model: nn.Module, exported: onnx.ModelProto, card: ModelCard) -
         onnx.checker.check_model(exported, full_check=True)
         session = open_session(exported.SerializeToString(), Path(card.name), available_cpus())
     except Exception as error:
-        raise ModelError(f"{card.name}: the exported graph is invalid: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"{card.name}: the exported graph is invalid ({str(error).splitlines()[0]}); the old file was kept"
+        ) from error
     largest, cases = 0.0, 0
     for feed in _cases(card):
         (ours,) = session.run([DENOISED], feed)
         with torch.no_grad():
             theirs = model(*(torch.from_numpy(value) for value in feed.values())).numpy()
         if ours.shape != theirs.shape:
-            raise ModelError(f"{card.name}: onnxruntime gives {ours.shape}, torch {theirs.shape}")
+            raise ModelError(
+                f"{card.name}: onnxruntime returned shape {ours.shape}, torch {theirs.shape}; the old file was kept"
+            )
         largest = max(largest, largest_difference(ours, theirs))
         cases += 1
     return Parity(largest, cases)

@@ -10,7 +10,7 @@ from typing import Any
 from cxr_infer.imaging import mottle
 from cxr_infer.imaging.pixels import FULL_SCALE
 from cxr_infer.imaging.tiling import BLIND_SHARE
-from cxr_infer.model.card import NOISE_LEVEL, ModelCard
+from cxr_infer.model.card import NOISE_LEVEL, NOISE_LEVEL_FILE, ModelCard
 
 Step = dict[str, Any]
 
@@ -92,6 +92,7 @@ def _windows_before(card: ModelCard) -> list[Step]:
         "most_saturated": mottle.MAX_SATURATED,
         "most": mottle.MAX_LEVEL,
         "recipe": card.noise_level_recipe,
+        "onnx": NOISE_LEVEL_FILE,
     }
     pad = {"step": "pad", "mode": "symmetric", "edges": ["bottom", "right"], "multiple": card.multiple}
     window = {

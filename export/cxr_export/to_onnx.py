@@ -28,16 +28,11 @@ from cxr_infer.model.card import (
 from cxr_train.checkpoint import CheckpointInfo
 from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
 from cxr_train.quantise import quantised
+from cxr_train.specs import SPECS
 
 OPSET = 18
 EXAMPLE_SIDE = 64  # px, of the window with which the graph is traced; height and width stay free
 
-PURPOSES = {
-    "original": "published baseline, whole image at 512x512: redraws the broad shapes only, loses all fine detail",
-    "new": "published baseline, deeper, whole image at 512x512: redraws the broad shapes only, loses all fine detail",
-    "window": "the one to use: removes mottle at native resolution in windows; keeps markers, lines "
-    "and nodules, the faintest at less contrast",
-}
 # Windows of this many px on a side plus the overlap: what fits goes through the network whole. The least overlap was
 # chosen by the difference to whole-image inference: at most 0.6 gray levels of 255 at 12 and 20 photons in float32.
 WINDOW, OVERLAP = 1024, 128
@@ -127,7 +122,7 @@ def _describe(model: nn.Module, info: CheckpointInfo) -> ModelCard:
     windowed = isinstance(model, WindowDenoisingAutoencoder)
     common: dict[str, Any] = {
         "name": info.model,
-        "purpose": PURPOSES[info.model],
+        "purpose": SPECS[info.model].purpose,
         "opset": OPSET,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "training": info.training,

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks.methods import NLM_ANSCOMBE
-from benchmarks.quality import by_dose, choose_methods, compare, equivalent_dose, glared_normal, other_noise
+from benchmarks.quality import by_dose, choose_methods, glared_normal, other_noise
 from cxr_infer.errors import UsageError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import to_bytes
+from cxr_train.comparison import compare, equivalent_dose
 from tests.conftest import REPOSITORY
 
 

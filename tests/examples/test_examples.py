@@ -9,9 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from cxr_infer import denoise as denoised_here
+from cxr_infer import load_model
+from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.imaging.phantom import render_phantom
 from tests.conftest import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
@@ -29,9 +34,28 @@ def test_an_example_gives_the_expected_output(name: str) -> None:
     done = denoise(name, REPOSITORY / "weights")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" image: largest difference") == 2
+    assert "noise_level fp32: largest difference" in done.stdout
     for file in ("original fp32", "new fp32", "window fp32", "window int8"):
         assert f"{file}: largest difference" in done.stdout
         assert (f"{file} fixed: largest difference" in done.stdout) == (name != "python-opencv"), "it fixes all shapes"
+
+
+@pytest.mark.parametrize("stored", [np.uint8, np.uint16])
+def test_twelve_lines_lead_from_a_png_to_the_png_that_this_project_makes(
+    tmp_path: Path, stored: type[np.unsignedinteger]
+) -> None:
+    program = EXAMPLES / "python-onnxruntime" / "png.py"
+    assert len([line for line in program.read_text().splitlines() if line]) == 12
+    white = np.iinfo(stored).max
+    noisy = np.minimum(poisson_mottle(render_phantom(1, 128)[:100, :77], 71.0, np.random.default_rng(0)), 1)
+    pixels = np.rint(noisy * white).astype(stored)
+    cv2.imwrite(str(tmp_path / "noisy.png"), pixels)
+    (tmp_path / "weights").symlink_to(REPOSITORY / "weights")
+    subprocess.run([sys.executable, program], cwd=tmp_path, check=True)
+    found = cv2.imread(str(tmp_path / "denoised.png"), cv2.IMREAD_UNCHANGED)
+    assert found.dtype == stored
+    expected = denoised_here(pixels, load_model("window", precision="fp32"))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=max(1, 1e-3 * white))
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -41,6 +65,17 @@ def test_an_example_fails_where_the_output_is_another(name: str, wrong: float, t
     shutil.copytree(REPOSITORY / "weights", weights, ignore=shutil.ignore_patterns("*.safetensors"))
     path = weights / "window" / "test" / "denoised.npy"
     np.save(path, np.load(path) + np.float32(wrong))
+    assert denoise(name, weights).returncode == 1
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("wrong", [1.01, np.nan])
+def test_an_example_fails_where_the_noise_level_is_another(name: str, wrong: float, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(REPOSITORY / "weights", weights, ignore=shutil.ignore_patterns("*.safetensors"))
+    manifest = json.loads((weights / "manifest.json").read_text())
+    manifest["models"]["window"]["test"]["image"]["noise_level"] *= wrong
+    (weights / "manifest.json").write_text(json.dumps(manifest))
     assert denoise(name, weights).returncode == 1
 
 
@@ -74,7 +109,7 @@ def test_the_runner_misses_shapes_that_were_not_fixed(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_no_example_leans_on_this_project(name: str) -> None:
-    assert "cxr_" not in (EXAMPLES / name / "denoise.py").read_text()
+    assert all("cxr_" not in program.read_text() for program in (EXAMPLES / name).glob("*.py"))
 
 
 def test_every_example_is_run_and_stands_in_the_table_within_tolerance() -> None:

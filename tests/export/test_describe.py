@@ -153,7 +153,7 @@ def test_describing_changes_no_model_and_leaves_nothing_stale(tmp_path: Path) ->
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_what_is_not_finite_becomes_no_test_tensor(tmp_path: Path, wrong: float) -> None:
-    with pytest.raises(ModelError, match="denoised: the model computes values that are not finite"):
+    with pytest.raises(ModelError, match="denoised: the model returns non-finite values; train it again"):
         Arrays(tmp_path).write("window/test/denoised", np.array([0, wrong], np.float32))
     assert not list(tmp_path.rglob("*.npy"))
 

@@ -15,7 +15,7 @@ from cxr_export.export import export_int8, export_model
 from cxr_export.parity import TOLERANCE, check_parity
 from cxr_export.to_onnx import OPSET
 from cxr_infer.errors import ModelError
-from cxr_infer.model.card import MODEL_NAMES, ModelCard, card_path, read_card_file
+from cxr_infer.model.card import MODEL_NAMES, NOISE_LEVEL_FILE, ModelCard, card_path, read_card_file
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from cxr_train.models import build_model
 from cxr_train.quantise import calibrate
@@ -105,7 +105,7 @@ def test_weights_that_are_not_finite_replace_no_good_file(
     save_checkpoint(tmp_path / name / "checkpoint.safetensors", state, info)
     (tmp_path / name / "model.onnx").write_bytes(b"good")
     for export in (export_model, export_int8):
-        with pytest.raises(ModelError, match=f"safetensors: {tensor} holds values that are not finite; train or"):
+        with pytest.raises(ModelError, match=f"safetensors: {tensor} contains non-finite values; train it again"):
             export(name, tmp_path)
     assert (tmp_path / name / "model.onnx").read_bytes() == b"good"
 
@@ -118,7 +118,7 @@ def test_a_failed_export_keeps_the_old_file(weights: Path, tmp_path: Path) -> No
     with pytest.raises(ModelError, match="no such checkpoint"):
         export_model("window", tmp_path)
     (folder / "checkpoint.safetensors").write_bytes((weights / "new" / "checkpoint.safetensors").read_bytes())
-    with pytest.raises(ModelError, match="holds the model new"):
+    with pytest.raises(ModelError, match="contains the model new; move it to "):
         export_model("window", tmp_path)
     assert (folder / "model.onnx").read_bytes() == b"old"
 
@@ -153,9 +153,10 @@ def test_the_command_exports_the_same_bytes_again_without_paths_and_prints_a_tab
     shutil.copytree(weights, again, ignore=shutil.ignore_patterns("*.onnx", "card*.json"))
     done = run("cxr-export", "--all", "--weights", again, "--data", data_directory)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("torch's within") == 3
+    assert done.stdout.count("of torch (") == 3
     assert done.stdout.count("int8") == 1
     assert "validation X-rays" in done.stdout
+    assert f"noise estimate: {again / NOISE_LEVEL_FILE}" in done.stdout
     assert json.loads((again / "window" / "card.int8.json").read_text())["precision"] == "int8"
     for name, first in exports.items():
         assert (again / name / "model.onnx").read_bytes() == first, name

@@ -14,11 +14,21 @@ import torch
 from safetensors.torch import save_file
 
 from cxr_infer.errors import ModelError
-from cxr_train.checkpoint import HEADER_KEY, CheckpointInfo, load_checkpoint, read_tensors, save_checkpoint, start_from
-from cxr_train.config import STATE_FILE, TrainConfig
+from cxr_train.checkpoint import (
+    HEADER_KEY,
+    CheckpointInfo,
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    start_file,
+    start_from,
+)
+from cxr_train.config import CHECKPOINT, STATE_FILE, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.loop import saved_config, train
 from cxr_train.models import build_model
+from tests.conftest import REPOSITORY
+from tests.train.conftest import same_weights
 
 SMALL = {"encoder": [4, 4, 2], "decoder": [4, 4, 4, 4], "latent": 4}
 INFO: dict[str, Any] = CheckpointInfo("original", SMALL, {"steps": 1}, {}, {"score": 0.5}, "0").__dict__
@@ -40,7 +50,7 @@ def written(path: Path, tensors: dict[str, torch.Tensor], header: object) -> Pat
 def test_a_hostile_header_is_one_line(tmp_path: Path, weights: dict[str, torch.Tensor], header: str) -> None:
     path = written(tmp_path / "x.safetensors", weights, header)
     for read in (load_checkpoint, read_tensors, lambda path: start_from(build_model("original", SMALL), path)):
-        with pytest.raises(ModelError, match=r"^\S+x\.safetensors: damaged, or not a checkpoint of this project; "):
+        with pytest.raises(ModelError, match=r"^\S+x\.safetensors: damaged, or not a checkpoint of cxr-train; "):
             read(path)
 
 
@@ -94,7 +104,7 @@ def test_values_that_are_not_finite_are_refused(
     spoilt["encoder.to_code.bias"][1] = wrong
     path = written(tmp_path / "x.safetensors", spoilt, INFO)
     for read in (load_checkpoint, lambda path: start_from(build_model("original", SMALL), path)):
-        with pytest.raises(ModelError, match=r"encoder\.to_code\.bias holds values that are not finite; train or"):
+        with pytest.raises(ModelError, match=r"encoder\.to_code\.bias contains non-finite values; train it again"):
             read(path)
 
 
@@ -102,7 +112,7 @@ def test_a_value_too_large_for_what_models_compute_with_is_refused(
     tmp_path: Path, weights: dict[str, torch.Tensor]
 ) -> None:
     large = weights | {"encoder.to_code.bias": torch.full((4,), 1e300, dtype=torch.float64)}
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match="non-finite"):
         load_checkpoint(written(tmp_path / "x.safetensors", large, INFO))
 
 
@@ -111,6 +121,17 @@ def test_a_whole_checkpoint_is_accepted(tmp_path: Path, weights: dict[str, torch
     model, info = load_checkpoint(tmp_path / "x.safetensors")
     assert info.__dict__ == INFO
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_start_is_a_shipped_model_a_run_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "window").mkdir()  # a name is that of the shipped model, whatever lies here
+    assert start_file("window") == REPOSITORY / "weights" / "window" / CHECKPOINT
+    assert start_file("./window") == Path("window") / CHECKPOINT
+    assert start_file("other.safetensors") == Path("other.safetensors")
+    model = build_model("window")
+    start_from(model, start_file("window"))
+    assert same_weights(model, load_checkpoint(REPOSITORY / "weights" / "window" / CHECKPOINT)[0])
 
 
 def change_state(path: Path, change: dict[str, Any]) -> None:
@@ -146,7 +167,9 @@ def test_a_state_whose_configuration_is_none_is_one_line(
     written(path, {"x": torch.zeros(1)}, {"config": json.loads(json.dumps(small_config, default=vars))})
     assert saved_config(tmp_path) == small_config
     change_state(path, change)
-    with pytest.raises(ModelError, match=r"^\S+state\.safetensors: damaged, or of another version of this project; "):
+    with pytest.raises(
+        ModelError, match=r"^\S+state\.safetensors: damaged, or written by another version; start a new "
+    ):
         saved_config(tmp_path)
 
 
@@ -164,7 +187,7 @@ def test_a_state_whose_progress_is_none_is_one_line(
     for change in wrongs:
         path.write_bytes(whole)
         change_state(path, change)
-        with pytest.raises(ModelError, match=r"^\S+state\.safetensors: damaged, or of another version of this"):
+        with pytest.raises(ModelError, match=r"^\S+state\.safetensors: damaged, or written by another version; start"):
             train(small_config, files, tmp_path, resume=True)
     path.write_bytes(whole)
     assert train(small_config, files, tmp_path, resume=True)

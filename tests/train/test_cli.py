@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,13 @@ import torch
 from typer.testing import CliRunner
 
 from cxr_infer.errors import UsageError
+from cxr_train.checkpoint import write_tensors
 from cxr_train.cli import app
-from cxr_train.config import DEFAULTS
+from cxr_train.config import STATE_FILE, TrainConfig
+from cxr_train.data import XrayFiles
 from cxr_train.loop import computing_device
+from cxr_train.models import build_model
+from cxr_train.specs import SPECS
 from tests.conftest import Run
 from tests.terminals import terminal
 
@@ -32,18 +37,20 @@ def test_the_help_names_what_is_not_obvious() -> None:
         assert word in help_of()
 
 
-@pytest.mark.parametrize("model", DEFAULTS)
+@pytest.mark.parametrize("model", SPECS)
 def test_the_help_of_a_model_has_its_defaults(model: str) -> None:
-    said, config = help_of(model), DEFAULTS[model]
+    said, config = help_of(model), SPECS[model].defaults
     for option, value in (
         ("--steps", config.steps),
         ("--batch", config.batch),
         ("--learning-rate", config.learning_rate),
+        ("--validate-every", config.validate_every),
+        ("--validate-images", config.validate_images),
         ("--seed", config.seed),
         ("--workers", config.workers),
     ):
         assert re.search(rf"{option} <\w+> [^<]* Default: {value:g}\.", said), option
-    assert re.search(r"--device <str> cpu, cuda or cuda:N\. Default: cuda where torch finds one", said)
+    assert re.search(r"--device <str> cpu, cuda or cuda:N\. Default: cuda if available, else cpu\.", said)
     assert f"{config.steps} steps" in help_of()
 
 
@@ -68,3 +75,49 @@ def test_a_device_is_there_or_not() -> None:
         computing_device("cuda:99")
     done = CliRunner().invoke(app, ["window", "--data", ".", "--device", "gpu"])
     assert (done.exit_code, done.stderr) == (2, "error: unknown device 'gpu'; use cpu, cuda or cuda:N\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["window", "--widths", "32,64,96"], "--widths '32,64,96': use 4 whole numbers from 1 to 4096, such as 32,64,"),
+        (["window", "--widths", "32,64,96,0"], "--widths '32,64,96,0': use 4 whole numbers from 1 to 4096"),
+        (["window", "--widths", "32,64,96,many"], "--widths '32,64,96,many': use 4 whole numbers"),
+        (["window", "--encoder-blocks", "1,2,2,65"], "--encoder-blocks '1,2,2,65': use 4 whole numbers from 0 to 64"),
+        (["window", "--decoder-blocks", "1,2,2,1"], "--decoder-blocks '1,2,2,1': use 3 whole numbers from 0 to 64"),
+        (["window", "--validate-every", "0"], "--validate-every 0 must be above 0"),
+        (["window", "--validate-images", "-1"], "--validate-images -1 must be above 0"),
+        (["new", "--widths", "8,8,8,8"], "--widths is for `window`; leave it out for new"),
+        (["original", "--crop", "64"], "--crop is for `window`; leave it out for original"),
+        (["--all", "--start", "window"], "--start takes one model at a time; use cxr-train window --start window"),
+        (["evaluate", "--model", "windows"], "unknown model 'windows'; use original, new, window"),
+        (["evaluate", "--weights", ".", "--model", "new"], "new/checkpoint.safetensors: no such checkpoint; train it"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_read(arguments: list[str], problem: str) -> None:
+    done = CliRunner().invoke(app, [*arguments, "--data", "nowhere"])
+    assert done.exit_code == 2
+    assert problem in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_options_of_the_network_reach_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, dict[str, object]] = {}
+    monkeypatch.setattr("cxr_train.cli.train_one", lambda model, *given, **named: seen.update({model: given[2]}))
+    options = ["--widths", "8, 16,16,24", "--decoder-blocks", "0,0,1", "--validate-every", "7"]
+    assert CliRunner().invoke(app, ["--all", *options, "--data", "."]).exit_code == 0
+    whole_image = {"validate_every": 7}
+    network = {"widths": [8, 16, 16, 24], "decoder_blocks": [0, 0, 1]}
+    assert seen == {"original": whole_image, "new": whole_image, "window": {**whole_image, "arguments": network}}
+    assert build_model("window", network).arguments == {"encoder_blocks": [1, 2, 2, 0], **network}
+
+
+def test_a_network_does_not_change_while_it_is_trained(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path
+) -> None:
+    state = tmp_path / "runs" / "window" / STATE_FILE
+    write_tensors(state, {"x": torch.zeros(1)}, {"config": asdict(small_config)})
+    out = ["--out", str(tmp_path / "runs")]
+    done = CliRunner().invoke(app, ["window", "--data", str(files.root), *out, "--resume", "--widths", "8,8,8,16"])
+    assert done.exit_code == 2
+    assert done.stderr.endswith("the network of a run cannot change; start a new run in another --out\n")

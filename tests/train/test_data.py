@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, UsageError
 from cxr_infer.formats.readers import write_image
-from cxr_train.data import SPLITS, XrayFiles, XrayImages, find_xrays, patient_of, split_of_patient
+from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_infer.model.card import ModelCard
+from cxr_infer.model.denoiser import Model
+from cxr_infer.settings import Settings
+from cxr_train.data import SPLITS, XrayFiles, XrayImages, find_xrays, patient_of, read_xray, split_of_patient
 from tests.conftest import PATIENTS
 
 IMAGE = np.full((20, 20), 90, np.uint8)
@@ -159,3 +164,22 @@ def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_bytes(b"file,split\n\xe9\xff.png,train\n")
     with pytest.raises(DataError, match="cannot be read"):
         find_xrays(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(100, 128), (500, 1024), (1024, 500), (40, 900), (64, 64), (128, 128)])
+def test_whole_images_are_resized_as_inference_does_it(tmp_path: Path, shape: tuple[int, int]) -> None:
+    """A baseline that is trained on otherwise resized images than it then sees loses by it."""
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    write_image(tmp_path / "a.png", image)
+    seen: list[NDArray[np.float32]] = []
+
+    class Watched:
+        """A session that gives back what it was shown."""
+
+        def run(self, names: object, feed: dict[str, NDArray[np.float32]], options: object) -> object:
+            seen.append(feed["noisy"])
+            return [feed["noisy"]]
+
+    model = Model(ModelCard("original", "", size=64), tmp_path / "model.onnx", "", Watched())
+    model.denoise_unit(to_unit(image), Settings())
+    np.testing.assert_array_equal(read_xray(tmp_path / "a.png", 64), to_bytes(seen[0][0, 0]))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import json
 import re
 import signal
 import subprocess
@@ -121,7 +123,7 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
     more = ["--steps", str(done_steps + 2), "--crop", "64", "--learning-rate", "1e-4"]
     resumed = run("cxr-train", "window", "--data", data_directory, "--resume", *more)
     assert resumed.returncode == 0, resumed.stderr
-    assert "best weights are runs/window/checkpoint.safetensors" in resumed.stdout
+    assert "best weights: runs/window/checkpoint.safetensors" in resumed.stdout
     training = load_checkpoint(tmp_path / "runs" / "window" / CHECKPOINT)[1].training
     assert (training["steps_done"], training["crop"], training["learning_rate"]) == (done_steps + 2, 64, 1e-4)
 
@@ -155,9 +157,27 @@ def test_wrong_usage_is_one_line(run: Run, arguments: list[str], problem: str) -
 def test_evaluate_prints_the_published_comparison(run: Run, data_directory: Path, tmp_path: Path) -> None:
     done = run("cxr-train", "evaluate", "--data", data_directory, "-n", "1", "--json", "scores.json")
     assert done.returncode == 0, done.stderr
-    for word in ("published, saturating", "noisy input", "original", "new", "window", "non-local", "0.013"):
+    for word in ("published, saturating", "noisy", "original", "new", "window, int8", "OpenCV NLM", "0.013"):
         assert word in done.stdout
     assert (tmp_path / "scores.json").is_file()
+
+
+@pytest.mark.slow
+def test_one_model_is_evaluated_alone_in_both_precisions_with_a_csv(
+    run: Run, data_directory: Path, tmp_path: Path
+) -> None:
+    asked = ["--model", "window", "-n", "1", "--json", "scores.json", "--csv", "scores.csv"]
+    done = run("cxr-train", "evaluate", "--data", data_directory, *asked)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert [row["method"] for row in rows] == ["window", "window, int8"] * (len(rows) // 2)
+    assert [float(row["psnr"]) for row in rows] == [score["psnr"] for score in scores]
+    published = [row["published_mse"] for row in rows if row["noise"].startswith("published")]
+    assert published == ["0.013", ""] * 2, "the published model computed in floating point"
+    float32, int8 = (float(rows[i]["psnr"]) for i in (0, 1))
+    assert float32 != int8
+    assert float32 == pytest.approx(int8, abs=0.5)
 
 
 def test_a_run_starts_from_given_weights_and_names_their_file_alone(

@@ -10,9 +10,10 @@ from torch import nn
 from cxr_infer.errors import ModelError
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, start_from
-from cxr_train.models import MODELS, Upsample, WindowDenoisingAutoencoder, build_model
+from cxr_train.models import Upsample, WindowDenoisingAutoencoder, build_model
 from cxr_train.noise_maps import FLOOR
 from cxr_train.quantise import QuantisedConv, calibrate, quantised
+from cxr_train.specs import SPECS
 from tests.conftest import REPOSITORY
 from tests.train.conftest import same_weights
 
@@ -20,10 +21,10 @@ INFO = CheckpointInfo("window", {"widths": [8, 8, 16, 16]}, {"steps": 3}, {"fing
 
 
 def test_published_class_names() -> None:
-    assert tuple(MODELS) == MODEL_NAMES
+    assert tuple(SPECS) == MODEL_NAMES
     names = {
-        name: (cls.__name__, *(type(part).__name__ for part in (m.encoder, m.decoder)))
-        for name, cls in MODELS.items()
+        name: (type(m).__name__, *(type(part).__name__ for part in (m.encoder, m.decoder)))
+        for name in SPECS
         for m in [build_model(name)]
     }
     assert names == {
@@ -31,6 +32,15 @@ def test_published_class_names() -> None:
         "new": ("NewDenoisingAutoencoder", "NewEncoder", "NewDecoder"),
         "window": ("WindowDenoisingAutoencoder", "WindowEncoder", "WindowDecoder"),
     }
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_spec_names_the_network_and_its_arguments(name: str) -> None:
+    model, spec = build_model(name), SPECS[name]
+    assert type(model) is spec.network_class()
+    told = {key: value if isinstance(value, int) else list(value) for key, value in spec.arguments.items()}
+    assert model.arguments == told
+    assert spec.defaults.model == name
 
 
 @pytest.mark.parametrize(("name", "stages"), [("original", 3), ("new", 4)])
@@ -103,7 +113,9 @@ def test_a_trained_window_grows_by_blocks_that_change_nothing_yet(tmp_path: Path
     start_from(grown, path)
     x, level = torch.rand(2, 1, 32, 32), torch.full((2,), 0.05)
     torch.testing.assert_close(grown.eval()(x, level), trained.eval()(x, level))
-    with pytest.raises(ModelError, match=r"c\.safetensors: the model has no place"):
+    with pytest.raises(
+        ModelError, match=r"c\.safetensors: its \S+ does not fit the network; start from weights of the same widths"
+    ):
         start_from(build_model("window"), path)
 
 

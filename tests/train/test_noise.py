@@ -10,7 +10,7 @@ from cxr_train.noise import (
     correlated_mottle,
     correlated_normal,
     published_mottle,
-    quantise,
+    round_to_steps,
     saturating_mottle,
 )
 
@@ -54,7 +54,7 @@ def test_saturating_mottle_stays_in_range() -> None:
 
 
 def test_quantise_makes_8_bit_steps() -> None:
-    values = quantise(np.random.default_rng(0).random((20, 20), dtype=np.float32))
+    values = round_to_steps(np.random.default_rng(0).random((20, 20), dtype=np.float32))
     np.testing.assert_allclose(values * 255, np.rint(values * 255), atol=1e-4)
 
 

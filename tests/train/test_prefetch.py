@@ -41,7 +41,7 @@ def test_a_process_that_is_killed_ends_the_batches_in_one_line(files: XrayFiles,
         next(coming)
         for process in multiprocessing.active_children():
             process.kill()
-        with pytest.raises(UsageError, match="--workers: a process was ended"):
+        with pytest.raises(UsageError, match="--workers: a process was killed"):
             for _ in coming:
                 pass
 

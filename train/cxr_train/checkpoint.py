@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
+from cxr_infer.model.card import weights_directory
 from cxr_infer.untrusted_json import parse_object
-from cxr_train.models import MODELS, build_model
+from cxr_train.config import CHECKPOINT
+from cxr_train.models import build_model
+from cxr_train.specs import SPECS
 
 FORMAT = "cxr-infer checkpoint 1"
 HEADER_KEY = "cxr_infer"
@@ -58,12 +61,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = parse_object((opened.metadata() or {})[HEADER_KEY])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ModelError(f"{path}: damaged, or not a checkpoint of this project; train or restore it anew") from error
+        raise ModelError(f"{path}: damaged, or not a checkpoint of cxr-train; train it again or restore it") from error
     # as float32, which is what models compute with: a larger number of another type is infinite there
     floats = {name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()}
     wrong = next((name for name, tensor in floats.items() if not torch.isfinite(tensor).all()), None)
     if wrong is not None:
-        raise ModelError(f"{path}: {wrong} holds values that are not finite; train or restore it anew")
+        raise ModelError(f"{path}: {wrong} contains non-finite values; train it again or restore it")
     return tensors, header
 
 
@@ -76,13 +79,15 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
     weights, header = read_tensors(path)
     try:
         info = CheckpointInfo(**header)
-        if info.format != FORMAT or info.model not in MODELS:
-            raise ModelError(f"{path}: {info.format}, model {info.model!r}: made by another version of this project")
+        if info.format != FORMAT or info.model not in SPECS:
+            raise ModelError(
+                f"{path}: {info.format!r} of model {info.model!r} is not known to this version; train it again"
+            )
         model = _built(info, weights)
     except (TypeError, RuntimeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{path}: its weights do not fit the model it names; train or restore it anew") from error
+        raise ModelError(f"{path}: its weights do not fit the model it names; train it again or restore it") from error
     return model.eval(), info
 
 
@@ -113,6 +118,14 @@ def _largest_number(content: object) -> float:
     return abs(content) if isinstance(content, int | float) else 0
 
 
+def start_file(start: str) -> Path:
+    """The checkpoint to start from: of a shipped model by its name, in the folder of a run, or the file itself."""
+    if start in SPECS:
+        return weights_directory() / start / CHECKPOINT
+    path = Path(start)
+    return path / CHECKPOINT if path.is_dir() else path
+
+
 def start_from(model: nn.Module, path: Path) -> None:
     """Give a fresh model the weights of a trained one. Residual blocks that it has beyond them start as identity.
 
@@ -121,5 +134,5 @@ def start_from(model: nn.Module, path: Path) -> None:
     weights, _ = read_tensors(path)
     fresh = model.state_dict()
     if unfit := [name for name, weight in weights.items() if name not in fresh or fresh[name].shape != weight.shape]:
-        raise ModelError(f"{path}: the model has no place for its {unfit[0]}; start from weights of the same widths")
+        raise ModelError(f"{path}: its {unfit[0]} does not fit the network; start from weights of the same widths")
     model.load_state_dict(fresh | weights)

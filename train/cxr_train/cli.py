@@ -4,14 +4,13 @@
 
 import dataclasses
 import importlib.util
-import json
 import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -21,23 +20,24 @@ from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
 from cxr_infer.cli.process import stop_on_signals
 from cxr_infer.errors import UsageError
 from cxr_infer.extras import install_command
-from cxr_infer.model.card import MODEL_NAMES, weights_directory
-from cxr_infer.report.terminal import print_line, print_table, small_figure, stderr_console
+from cxr_infer.report.terminal import print_line, stderr_console
 from cxr_infer.report.text import print_error
-from cxr_train.config import CHECKPOINT, DEFAULTS, STATE_FILE, TrainConfig
-
-if TYPE_CHECKING:
-    from cxr_train.evaluate import Score
+from cxr_train.config import CHECKPOINT, CURVE, LOG, STATE_FILE, TrainConfig
+from cxr_train.evaluate_command import DataOption, evaluate_command
+from cxr_train.specs import SPECS
 
 LEAST_CROP = 32  # px
+LEAST_AND_MOST = ((0, 64), (1, 4096))  # residual blocks of a stage; channels of one
 DEVICES = re.compile(r"cpu|cuda(:\d+)?")
-WINDOW = DEFAULTS["window"]
+WINDOW = SPECS["window"].defaults
+NETWORK = {name: value for name, value in SPECS["window"].arguments.items() if isinstance(value, tuple)}
+OF_WINDOW = ("size", "crop", "teacher", *NETWORK)  # options that the other models have no use for
 
 EXAMPLES = """Examples:
 
 cxr-train window --data ./clean --minutes 60  [dim]# one model, for an hour[/dim]
 
-cxr-train window --data ./clean --resume  [dim]# goes on with it[/dim]
+cxr-train window --data ./clean --resume  [dim]# continue it[/dim]
 
 cxr-train --all --data ./clean  [dim]# all three models[/dim]"""
 
@@ -57,96 +57,164 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train the models on a directory of clean chest X-rays, and compare them.\n\n"
-    "All models take the same options, --minutes, --resume and --device among them; cxr-train window --help shows them "
-    "with their defaults.",
+    "cxr-train window --help lists all options with their defaults, such as --minutes, --resume and --device; those "
+    "marked `window` are for that model alone.",
     epilog=EXAMPLES,
     rich_markup_mode="rich",
 )
-
-DataOption = Annotated[Path, typer.Option("--data", help="Directory of clean chest X-rays, split by patient.")]
 
 
 @app.callback()
 def options(
     every: Annotated[
-        bool, typer.Option("--all", help="Train all three models; takes the options of one: cxr-train all --help.")
+        bool, typer.Option("--all", help="Train all three models; cxr-train all --help lists the options.")
     ] = False,
 ) -> None:
-    """What stands before a command."""
+    """Options in front of a command."""
 
 
 def _training_command(name: str | None) -> Callable[..., None]:
     """The command that trains one model, or all three for None."""
+    names = tuple(SPECS) if name is None else (name,)
 
     def default(field: str) -> str:
-        return f"Default: {_default(field, MODEL_NAMES if name is None else (name,))}."
+        return f"Default: {_default(field, names)}."
 
     @reports_errors
     def command(
         data: DataOption,
-        out: Annotated[Path, typer.Option(help="Runs go to OUT/MODEL.")] = Path("runs"),
-        steps: Annotated[int | None, typer.Option(help=f"Train for so many steps. {default('steps')}")] = None,
+        out: Annotated[Path, typer.Option(help="Write each run to OUT/MODEL.")] = Path("runs"),
+        steps: Annotated[int | None, typer.Option(help=f"Number of training steps. {default('steps')}")] = None,
         minutes: Annotated[
-            float | None, typer.Option(help="Train for so long instead, per model, validations included.")
+            float | None, typer.Option(help="Train for this long instead, per model, validations included.")
         ] = None,
-        batch: Annotated[int | None, typer.Option(help=f"Images or crops a step. {default('batch')}")] = None,
+        batch: Annotated[int | None, typer.Option(help=f"Images or crops per step. {default('batch')}")] = None,
         crop: Annotated[
             int | None, typer.Option(help=f"`window`: side of the crops in px. Default: {WINDOW.crop}.")
         ] = None,
         learning_rate: Annotated[
-            float | None, typer.Option(help=f"Highest rate; it falls along a cosine. {default('learning_rate')}")
+            float | None, typer.Option(help=f"Peak learning rate; it decays along a cosine. {default('learning_rate')}")
+        ] = None,
+        validate_every: Annotated[
+            int | None, typer.Option(help=f"Steps from one validation to the next. {default('validate_every')}")
+        ] = None,
+        validate_images: Annotated[
+            int | None,
+            typer.Option(help=f"Images per validation; --minutes may allow fewer. {default('validate_images')}"),
         ] = None,
         seed: Annotated[int | None, typer.Option(help=f"Seed of weights, crops and noise. {default('seed')}")] = None,
         size: Annotated[
             int | None,
-            typer.Option(help="`window`: resize images to this side in px first. Default: as they are."),
+            typer.Option(help="`window`: first resize images to this side in px. Default: native resolution."),
+        ] = None,
+        widths: Annotated[
+            str | None, typer.Option(help=f"`window`: channels of its stages, finest first. {_listed('widths')}")
+        ] = None,
+        encoder_blocks: Annotated[
+            str | None,
+            typer.Option(help=f"`window`: residual blocks per stage on the way down. {_listed('encoder_blocks')}"),
+        ] = None,
+        decoder_blocks: Annotated[
+            str | None,
+            typer.Option(
+                help=f"`window`: residual blocks per stage on the way up, finest first. {_listed('decoder_blocks')}"
+            ),
         ] = None,
         workers: Annotated[
-            int | None, typer.Option(help=f"Processes that draw batches, for a GPU. 0: a thread. {default('workers')}")
+            int | None,
+            typer.Option(help=f"Processes that prepare batches, for a GPU; 0: a thread. {default('workers')}"),
         ] = None,
         device: Annotated[
-            str | None, typer.Option(help="cpu, cuda or cuda:N. Default: cuda where torch finds one, else cpu.")
+            str | None, typer.Option(help="cpu, cuda or cuda:N. Default: cuda if available, else cpu.")
         ] = None,
-        start: Annotated[Path | None, typer.Option(help="Begin from the weights of this checkpoint.")] = None,
+        start: Annotated[
+            str | None,
+            typer.Option(help="Begin from these weights: a shipped model by name, the folder of a run, a checkpoint."),
+        ] = None,
         teacher: Annotated[
-            Path | None, typer.Option(help="`window`: match the results of this ONNX file beside the clean images.")
+            Path | None, typer.Option(help="`window`: learn from the results of this ONNX file as well.")
         ] = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Continue the run in OUT exactly.")] = False,
+        resume: Annotated[
+            bool, typer.Option("--resume", help="Continue the run in OUT/MODEL where it stopped.")
+        ] = False,
     ) -> None:
-        given = {
+        given: dict[str, Any] = {
             "steps": steps,
             "minutes": minutes,
             "batch": batch,
+            "crop": crop,
             "learning_rate": learning_rate,
+            "validate_every": validate_every,
+            "validate_images": validate_images,
             "seed": seed,
+            "size": size,
+            "widths": widths,
+            "encoder_blocks": encoder_blocks,
+            "decoder_blocks": decoder_blocks,
             "workers": workers,
-            "start": start and str(start),
+            "start": start,
+            "teacher": teacher and str(teacher),
         }
-        changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        for model in MODEL_NAMES if name is None else (name,):
-            of_window = {"size": size, "crop": crop, "teacher": teacher and str(teacher)} if model == "window" else {}
-            chosen = changes | {key: value for key, value in of_window.items() if value is not None}
+        changes = _changes({option: value for option, value in given.items() if value is not None}, names)
+        for model in names:
             begun = (out / model / STATE_FILE).exists() or name is not None
-            train_one(model, data, out / model, chosen, resume=resume and begun, device=device)
+            train_one(model, data, out / model, changes[model], resume=resume and begun, device=device)
 
     command.__doc__ = f"Train {name or 'all three models'} on a directory of clean chest X-rays."
     if name is not None:
-        batches = f"{DEFAULTS[name].batch} {'crops' if name == WINDOW.model else 'images'}"
-        command.__doc__ += f" Default: {DEFAULTS[name].steps} steps of {batches}."
+        defaults = SPECS[name].defaults
+        batches = f"{defaults.batch} {'crops' if SPECS[name].in_windows else 'images'}"
+        command.__doc__ += f" Default: {defaults.steps} steps of {batches}."
     return command
 
 
 def _default(field: str, models: Iterable[str]) -> str:
-    """What these models take where nothing is said."""
+    """The default of an option, for each of these models where they differ."""
     values: dict[str, list[str]] = {}
     for model in models:
-        values.setdefault(f"{getattr(DEFAULTS[model], field):g}", []).append(model)
+        values.setdefault(f"{getattr(SPECS[model].defaults, field):g}", []).append(model)
     return (
         next(iter(values)) if len(values) == 1 else ", ".join(f"{v} for {' and '.join(m)}" for v, m in values.items())
     )
 
 
-for _name in MODEL_NAMES:
+def _listed(argument: str) -> str:
+    return f"Default: {_commas(NETWORK[argument])}."
+
+
+def _commas(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _changes(given: dict[str, Any], models: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the options given change in the configuration of each model. Raises UsageError."""
+    if given.get("start") is not None and len(models) > 1:
+        raise UsageError("--start takes one model at a time; use cxr-train window --start window")
+    changes = {}
+    for model in models:
+        fits = {option: value for option, value in given.items() if SPECS[model].in_windows or option not in OF_WINDOW}
+        if len(models) == 1 and (unfit := next((option for option in given if option not in fits), None)):
+            raise UsageError(f"--{unfit.replace('_', '-')} is for `window`; leave it out for {model}")
+        network = {option: _numbers(option, fits.pop(option)) for option in NETWORK if option in fits}
+        changes[model] = {**fits, **({"arguments": network} if network else {})}
+    return changes
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """The numbers of `--widths` and the like. Raises UsageError."""
+    example = NETWORK[option]
+    least, most = LEAST_AND_MOST[option == "widths"]
+    words = text.split(",")
+    numbers = [int(word) for word in words if re.fullmatch(r"\s*\d{1,5}\s*", word)]
+    if not len(words) == len(numbers) == len(example) or not all(least <= n <= most for n in numbers):
+        raise UsageError(
+            f"--{option.replace('_', '-')} {text!r}: use {len(example)} whole numbers from {least} to {most}, "
+            f"such as {_commas(example)}"
+        )
+    return numbers
+
+
+for _name in SPECS:
     app.command(_name)(_training_command(_name))
 app.command("all", hidden=True)(_training_command(None))
 
@@ -164,7 +232,9 @@ def train_one(
     from cxr_train.data import find_xrays
 
     began = time.monotonic()
-    base = _begun(directory) if resume else DEFAULTS[model]
+    base = _begun(directory) if resume else SPECS[model].defaults
+    if resume and "arguments" in changes:
+        raise UsageError(f"{directory}: the network of a run cannot change; start a new run in another --out")
     config = dataclasses.replace(base, **changes)
     _check(config)
     if device is not None and not DEVICES.fullmatch(device):
@@ -176,7 +246,7 @@ def train_one(
 
     computes_on = computing_device(device)
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
-    stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
+    stderr_console().print(f"{model}: {counts} images ({files.layout}); checking them before the first step")
     # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
     with waiting(stderr_console(), "reading images"):
         run, task = prepare(config, files, directory, resume=resume, device=computes_on, began=began)
@@ -185,7 +255,8 @@ def train_one(
     if not ended:
         print_error(f"stopped; --resume continues the run in {directory}")
         raise typer.Exit(stopped.exit_status)
-    print_line(f"the best weights are {directory / CHECKPOINT}")
+    print_line(f"best weights: {directory / CHECKPOINT}")
+    print_line(f"log: {directory / LOG}, curve: {directory / CURVE}")
     print_line(f"next: cxr-export {model} --weights {directory.parent}")
 
 
@@ -200,7 +271,10 @@ def _check(config: TrainConfig) -> None:
     for name in ("seed", "workers"):
         if getattr(config, name) < 0:
             raise UsageError(f"--{name} {getattr(config, name)} is negative; use 0 or more")
-    for name in ("steps", "batch", "crop", "learning_rate", "minutes", "size"):
+    for name in (
+        *("steps", "batch", "crop", "learning_rate", "minutes", "size"),
+        *("validate_every", "validate_images"),
+    ):
         value = getattr(config, name)
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"--{name.replace('_', '-')} {value} must be above 0 and finite")
@@ -208,51 +282,7 @@ def _check(config: TrainConfig) -> None:
         raise UsageError(f"--crop {config.crop} px leaves no room for markers and lines; use {LEAST_CROP} or more")
 
 
-@app.command("evaluate")
-@reports_errors
-def evaluate_command(
-    data: DataOption,
-    weights: Annotated[
-        Path | None, typer.Option(help="Directory with MODEL/checkpoint.safetensors. Default: the shipped weights.")
-    ] = None,
-    images: Annotated[int | None, typer.Option("-n", "--images", help="Only the first so many test images.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this JSON file.")] = None,
-) -> None:
-    """Print the published comparison on the test split: MSE, PSNR and SSIM of the three models and simple peers."""
-    from cxr_infer.files import write_bytes
-    from cxr_train.data import find_xrays
-
-    folder = weights if weights is not None else weights_directory()
-    if images is not None and images < 1:
-        raise UsageError(f"--images {images} is too few; use 1 or more")
-    present = [name for name in MODEL_NAMES if (folder / name / CHECKPOINT).exists()]
-    if not present:
-        raise UsageError(f"{folder}: no MODEL/{CHECKPOINT}; train one with `cxr-train` or give another --weights")
-    files = find_xrays(data)
-    from cxr_train.checkpoint import load_checkpoint
-    from cxr_train.evaluate import evaluate
-
-    models = {name: load_checkpoint(folder / name / CHECKPOINT)[0] for name in present}
-    scores: list[Score] = []
-    for score in evaluate(files, models, images):
-        scores.append(score)
-        stderr_console().print(f"{score.noise}: {score.method} {score.psnr:.2f} dB")
-    _print_scores(scores)
-    if json_file is not None:
-        write_bytes(json_file, (json.dumps([dataclasses.asdict(s) for s in scores], indent=1) + "\n").encode())
-
-
-def _print_scores(scores: "list[Score]") -> None:
-    from cxr_train.evaluate import PUBLISHED_MSE
-
-    rows = []
-    for score in scores:
-        published = PUBLISHED_MSE.get(score.method) if score.noise.startswith("published") else None
-        known = f"{published}" if published else ""
-        figures = (small_figure(score.mse), f"{score.psnr:.2f}", f"{score.ssim:.4f}", known)
-        rows.append([score.noise, score.method, *figures])
-    headings = ("noise", "method", "MSE", "PSNR dB", "SSIM", "published MSE")
-    print_table("test split at 512x512", headings, rows, dropped=("published MSE", "SSIM"), names=("noise", "method"))
+app.command("evaluate")(evaluate_command)
 
 
 def main() -> None:

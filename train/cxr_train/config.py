@@ -1,8 +1,8 @@
-"""Every default of the training stage, with its unit. Command-line options override single fields."""
+"""Every setting of the training stage, with its unit. `specs` has the defaults of each model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TrainConfig:
 
     model: str
     arguments: dict[str, object] = field(default_factory=dict)  # of the model's constructor
-    start: str | None = None  # checkpoint to begin from instead of random weights
+    start: str | None = None  # name of a shipped model, run or checkpoint to begin from, not from random weights
     teacher: str | None = None  # ONNX file of a `window` whose results are matched beside the clean crops
     teacher_weight: float = 4.0  # of the squared distance to them, in units of the error to be expected
     steps: int = 20000
@@ -61,24 +61,7 @@ class TrainConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
 
-WHOLE_IMAGE = TrainConfig(
-    "original",
-    steps=2500,
-    batch=8,
-    size=512,
-    learning_rate=5e-4,
-    weight_decay=1e-3,
-    ema=0.99,
-    validate_every=200,
-    validate_images=64,
-)
-
-DEFAULTS: dict[str, TrainConfig] = {
-    "original": WHOLE_IMAGE,
-    "new": replace(WHOLE_IMAGE, model="new"),
-    "window": TrainConfig("window"),
-}
-
 CHECKPOINT = "checkpoint.safetensors"  # in a run's directory: the best averaged weights, which are exported
+LOG, CURVE = "log.csv", "curve.png"  # in a run's directory: what can be followed
 STATE_FILE = "state.safetensors"  # in a run's directory: everything that --resume needs
 VALIDATION_DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +29,7 @@ from cxr_infer.errors import DataError, ImageError
 from cxr_infer.files import read_content, require_directory
 from cxr_infer.formats.readers import read_gray
 from cxr_infer.formats.registry import PICTURE_SUFFIXES
-from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_infer.imaging.pixels import resized, to_bytes, to_unit
 
 PATIENT_CHARACTERS = 8
 SPLITS = ("train", "val", "test")
@@ -75,7 +74,7 @@ class XrayFiles:
         """The files of a split. Raises DataError where it has none."""
         if not self.files[split]:
             raise DataError(
-                f"{self.root}: no {split} images ({self.layout}); every split needs a few patients: name files so that "
+                f"{self.root}: no {split} images ({self.layout}); each split needs a few patients; name files so that "
                 "their first eight characters are the patient, or add a split.csv with the columns file, split, patient"
             )
         return self.files[split]
@@ -100,7 +99,7 @@ def find_xrays(root: Path | str) -> XrayFiles:
         if any(root.rglob("Data_Entry_2017*.csv")):
             return _nih_release(root, images)
     except (OSError, ImageError, UnicodeError, csv.Error) as error:
-        raise DataError(f"{root}: a list of images cannot be read: {error}; correct or remove it") from error
+        raise DataError(f"{root}: a list of images cannot be read: {error}; fix or remove it") from error
     return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], BY_PATIENT)
 
 
@@ -109,7 +108,7 @@ def _find_images(root: Path) -> list[Path]:
     try:
         found = [p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
     except OSError as error:
-        raise DataError(f"{root}: cannot be listed: {error.strerror or error}; correct its permissions") from error
+        raise DataError(f"{root}: cannot be listed: {error.strerror or error}; check its permissions") from error
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
 
 
@@ -128,14 +127,14 @@ def _listed(root: Path, images: list[Path], path: Path) -> XrayFiles:
     """The split of a list with the columns file and split; a column patient replaces the eight-character rule."""
     rows, columns = _read_csv(path)
     if not {"file", "split"} <= columns:
-        raise DataError(f"{path}: needs the columns file and split; correct or remove it")
+        raise DataError(f"{path}: the columns file and split are missing; fix or remove it")
     by_name = {row["file"]: row for row in rows}
     unknown = {row["split"] for row in rows} - set(SPLITS)
     if unknown:
         raise DataError(f"{path}: unknown split {sorted(unknown)[0]!r}; use train, val or test")
     listed = [p for p in images if p.name in by_name]
     if not listed:
-        raise DataError(f"{path}: names none of the {len(images)} images under {root}; correct or remove it")
+        raise DataError(f"{path}: lists none of the {len(images)} images under {root}; fix or remove it")
     patients = [by_name[p.name]["patient"] if "patient" in columns else patient_of(p) for p in listed]
     return _grouped(root, listed, [by_name[p.name]["split"] for p in listed], path.name, patients)
 
@@ -146,7 +145,7 @@ def _nih_release(root: Path, images: list[Path]) -> XrayFiles:
     released = {row.get("Image Index", "") for row in _read_csv(entries)[0]}
     images = [p for p in images if p.name in released]
     if not images:
-        raise DataError(f"{entries}: names none of the images under {root}; unpack the release's images there")
+        raise DataError(f"{entries}: lists none of the images under {root}; unpack the release's images there")
     test_list = next(iter(root.rglob("test_list.txt")), None)
     if test_list is None:
         return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], f"NIH release, {BY_PATIENT}")
@@ -164,8 +163,8 @@ def _grouped(
     for path, split, patient in zip(images, splits, patients or map(patient_of, images), strict=True):
         if owner.setdefault(patient, split) != split:
             raise DataError(
-                f"{path}: patient {patient} is in two splits; keep each patient in one, and where the first eight "
-                "characters of a name are not the patient, give split.csv a column patient"
+                f"{path}: patient {patient} is in two splits; keep each patient in one. If the first eight "
+                "characters of a file name are not the patient, add a column patient to split.csv"
             )
         groups[split].append(path)
     return XrayFiles(root, {split: tuple(groups[split]) for split in SPLITS}, layout)
@@ -175,7 +174,7 @@ class XrayImages:
     """The decoded images of one split: (H, W) uint8, cached up to a memory budget, resized if a size is given."""
 
     def __init__(self, files: Sequence[Path], size: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
-        """files: images. size: side in px to resize to (area average down, cubic up), None for native resolution.
+        """files: images. size: side in px to resize to, as inference does it (`resized`); None for native resolution.
 
         With a size, only one file per name is kept, that of the size asked for before any other, so that a data
         directory that holds the same X-rays at two resolutions counts each once.
@@ -227,16 +226,10 @@ class XrayImages:
 def read_xray(path: Path, size: int | None = None) -> NDArray[np.uint8]:
     """One clean X-ray as (H, W) uint8. Raises DataError naming the file where it is no gray image."""
     try:
-        image = to_bytes(to_unit(read_gray(path)))
+        image = to_unit(read_gray(path))
     except ImageError as error:
         raise DataError(f"{error}; remove it from the training data") from error
-    if size is not None and image.shape != (size, size):
-        shrinks = min(image.shape) > size
-        image = np.asarray(
-            cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC),
-            dtype=np.uint8,
-        )
-    return image
+    return to_bytes(image if size is None else resized(image, size, size))
 
 
 def _one_per_name(files: Sequence[Path], size: int) -> list[Path]:

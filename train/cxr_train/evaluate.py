@@ -1,104 +1,67 @@
-"""The published comparison on the test split: the three models, the noisy input and simple peers, at several doses."""
+"""The published comparison on the test split: trained models and simple methods, at several doses."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.mottle import estimate_mottle, repair_wrapped
 from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_train.comparison import ImagesByName, Method, Noise, Score, compare, photon_noise
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
-from cxr_train.noise import published_mottle, quantise, saturating_mottle
+from cxr_train.noise import published_mottle
+from cxr_train.quantise import calibrated, quantised
 
 FloatImage = NDArray[np.float32]
-Denoise = Callable[[FloatImage], FloatImage]  # (H, W) in [0, 1] -> the same
 
-PUBLISHED_MSE = {"original": 0.009, "new": 0.008, "window": 0.013}  # 300 test pairs, published noise
+PUBLISHED = "published"  # how the names of the published noise begin
 DOSES = (20, 200, 600)  # photons at white, beside the published noise of 71
 
 
-@dataclass(frozen=True)
-class Score:
-    """Means over the images. mse on [0, 1] pixels, rounded as in a file; psnr in dB, the mean of the images' PSNR."""
+def noises() -> Mapping[str, Noise]:
+    """The noises of the comparison, in 8-bit steps."""
 
-    noise: str
-    method: str
-    mse: float
-    psnr: float
-    ssim: float
-
-
-def noises() -> Mapping[str, Callable[[NDArray[np.uint8], np.random.Generator], FloatImage]]:
-    """The noises of the comparison: clean (H, W) uint8 -> noisy (H, W) float32 in [0, 1] with 8-bit steps."""
-
-    def poisson(dose: float) -> Callable[[NDArray[np.uint8], np.random.Generator], FloatImage]:
-        return lambda clean, rng: quantise(saturating_mottle(to_unit(clean), dose, rng))
+    def published(clean: FloatImage, rng: np.random.Generator, *, wrap: bool) -> FloatImage:
+        return to_unit(published_mottle(to_bytes(clean), rng, wrap=wrap))
 
     return {
-        "published, saturating": lambda clean, rng: to_unit(published_mottle(clean, rng, wrap=False)),
-        "published, wrapping + repair": lambda clean, rng: repair_wrapped(
-            to_unit(published_mottle(clean, rng, wrap=True))
-        ),
-        **{f"{dose} photons": poisson(dose) for dose in DOSES},
-        "none (clean image)": lambda clean, rng: to_unit(clean),
+        f"{PUBLISHED}, saturating": Noise(lambda clean, rng: published(clean, rng, wrap=False)),
+        f"{PUBLISHED}, wrapping + repair": Noise(lambda clean, rng: repair_wrapped(published(clean, rng, wrap=True))),
+        **{f"{dose} photons": photon_noise(dose) for dose in DOSES},
+        "none (clean image)": Noise(lambda clean, rng: clean),
     }
 
 
-def peers() -> dict[str, Denoise]:
-    """What a user would otherwise do: nothing, a Gaussian blur, OpenCV's non-local means told the mottle."""
-
-    def non_local_means(image: FloatImage) -> FloatImage:
-        strength = max(1.0, 0.9 * estimate_mottle(image).gray_levels)
-        return to_unit(np.asarray(cv2.fastNlMeansDenoising(to_bytes(image), None, strength, 5, 15)))
-
-    return {
-        "noisy input": lambda image: image,
-        "Gaussian 1.5 px": lambda image: np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), dtype=np.float32),
-        "OpenCV non-local means": non_local_means,
-    }
+def model_methods(name: str, model: nn.Module) -> dict[str, Method]:
+    """A trained model in float32, and on its 8-bit grids, as its int8 file computes, where it has them."""
+    methods: dict[str, Method] = {name: _as_method(model)}
+    if calibrated(model):
+        methods[f"{name}, int8"] = _as_method(model, on_grids=True)
+    return methods
 
 
-def as_denoise(model: nn.Module) -> Denoise:
-    """A trained model as a function of one whole image."""
-
-    def run(image: FloatImage) -> FloatImage:
+def _as_method(model: nn.Module, *, on_grids: bool = False) -> Method:
+    def denoise(image: FloatImage, white: float) -> FloatImage:
         noisy = torch.from_numpy(image)[None, None]
-        with torch.no_grad():
+        with torch.no_grad(), quantised(model, on=on_grids):
             if isinstance(model, WindowDenoisingAutoencoder):
-                return model(noisy, torch.tensor([estimate_mottle(image).level], dtype=torch.float32))[0, 0].numpy()
+                level = torch.tensor([estimate_mottle(image).level], dtype=torch.float32)
+                return model(noisy, level)[0, 0].numpy()
             return model(noisy)[0, 0].numpy()
 
-    return run
+    return denoise
 
 
-def evaluate(files: XrayFiles, models: Mapping[str, nn.Module], limit: int | None = None) -> Iterator[Score]:
+def evaluate(files: XrayFiles, methods: Mapping[str, Method], limit: int | None = None) -> Iterator[Score]:
     """Yield every score of the comparison at 512x512, as it is known.
 
     limit: number of test images, None for all. The noise of an image depends on its name and the noise's alone.
     Raises DataError where there are no test images.
     """
     images = XrayImages(files.require("test"), WHOLE_IMAGE_SIDE)
-    methods = peers() | {name: as_denoise(model) for name, model in models.items()}
-    count = len(images) if limit is None else min(limit, len(images))
-    for noise, add in noises().items():
-        sums = {method: np.zeros(3) for method in methods}
-        for index in range(count):
-            name = Path(images.files[index]).name
-            noisy = add(images[index], np.random.default_rng(zlib.crc32(f"{name}/{noise}".encode())))
-            clean = to_unit(images[index])
-            for method, denoise in methods.items():
-                result = quantise(denoise(noisy))
-                error = mse(clean, result)
-                sums[method] += (error, psnr_of_mse(error), ssim(clean, result))
-        for method, total in sums.items():
-            yield Score(noise, method, *(float(value) for value in total / count))
+    yield from compare(ImagesByName(images, limit), noises(), methods)

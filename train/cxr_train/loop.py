@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from cxr_infer.errors import ModelError, UsageError
-from cxr_train.checkpoint import read_tensors, start_from
+from cxr_train.checkpoint import read_tensors, start_file, start_from
 from cxr_train.config import CHECKPOINT, NoiseConfig, TrainConfig
 from cxr_train.config import STATE_FILE as STATE
 from cxr_train.data import XrayFiles
+from cxr_train.log import TrainingLog
 from cxr_train.prefetch import batches
 from cxr_train.run import DAMAGE, NOT_OURS, Progress, Run
 from cxr_train.tasks import Task, make_task
@@ -77,13 +78,13 @@ def prepare(
     if resume:
         run.load_state()
     elif (directory / STATE).exists() or (directory / CHECKPOINT).exists():
-        raise UsageError(f"{directory}: holds trained weights already; use --resume or another --out")
+        raise UsageError(f"{directory}: already holds trained weights; use --resume or another --out")
     task = make_task(files, config)
     if not resume:
         if config.start is None:
             task.prepare(run.model)
         else:
-            start_from(run.model, Path(config.start))
+            start_from(run.model, start_file(config.start))
         task.calibrate(run.model)
         run.average.load_state_dict(run.model.state_dict())
     run.share_out_time(task)
@@ -98,18 +99,26 @@ def proceed(
     on_step: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train what `prepare` made, into its directory: checkpoint.safetensors (the best) and state.safetensors (to
-    resume).
+    """Train what `prepare` made, into its directory: checkpoint.safetensors (the best), state.safetensors (to resume),
+    log.csv and curve.png.
 
     on_step is called after every step and between the images of a validation, and so is stopped. Returns whether the
     training came to its end; where `stopped` ended it early, resuming it continues exactly. Raises UsageError or
     ModelError, the latter also where the training diverges.
     """
+    with closing(TrainingLog(run.directory, run.progress.step)) as log:
+        return _proceed(run, task, log, on_step, stopped)
+
+
+def _proceed(
+    run: Run, task: Task, log: TrainingLog, on_step: Callable[[Progress], None], stopped: Callable[[], bool]
+) -> bool:
     progress = run.progress
     last_saved = time.monotonic()
     going_on = True
     if progress.step and run.is_time_to_validate():  # the one that was stopped
         going_on = run.validate(task, on_step, stopped)
+        log.note(progress, run.learning_rate())
     coming = batches(task.samples, progress.step, run.config.workers, pinned=run.on_gpu)
     with closing(coming):
         while going_on and (run.fraction() < 1.0 or not progress.step) and not stopped():
@@ -119,13 +128,16 @@ def proceed(
             progress.fraction = run.fraction()
             if run.is_time_to_validate():
                 going_on = run.validate(task, on_step, stopped)
+            log.note(progress, run.learning_rate())
             on_step(progress)
             if time.monotonic() - last_saved > run.config.save_every:
                 run.save_state()
+                log.write()
                 last_saved = time.monotonic()
     ended = going_on and run.fraction() >= 1.0
     if ended and run.validated != progress.step:
         ended = run.validate(task, on_step, stopped)
+        log.note(progress, run.learning_rate())
         on_step(progress)
     run.save()
     return ended

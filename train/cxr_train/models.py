@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cxr_train.noise_maps import NoiseMaps, level_in
 from cxr_train.quantise import MIDDLE, STEPS, QuantisedConv, Quantiser, exporting
+from cxr_train.specs import SPECS
 
 WHOLE_IMAGE_SIDE = 512  # px, the side to which `original` and `new` see every image
 
@@ -314,13 +315,6 @@ class WindowDenoisingAutoencoder(nn.Module):
         return fine.clamp(-most, most) + coarse - coarse.clamp(-most, most)
 
 
-MODELS: Mapping[str, type[nn.Module]] = {
-    "original": DenoisingAutoencoder,
-    "new": NewDenoisingAutoencoder,
-    "window": WindowDenoisingAutoencoder,
-}
-
-
 def build_model(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module:
     """A fresh model of one of the three names; `arguments` are those that its checkpoint carries."""
-    return MODELS[name](**(arguments or {}))
+    return SPECS[name].network_class()(**(arguments or {}))

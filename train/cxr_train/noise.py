@@ -42,9 +42,9 @@ def saturating_mottle(clean: FloatImage, white: ArrayLike, rng: np.random.Genera
     return np.minimum(poisson_mottle(clean, white, rng), np.float32(1.0))
 
 
-def quantise(image: FloatImage, levels: int = 255) -> FloatImage:
+def round_to_steps(image: FloatImage, steps: int = 255) -> FloatImage:
     """Round [0, 1] pixels to the steps that an integer file stores (255 for 8 bit)."""
-    return np.rint(np.clip(image, 0, 1) * np.float32(levels)) / np.float32(levels)
+    return np.rint(np.clip(image, 0, 1) * np.float32(steps)) / np.float32(steps)
 
 
 @dataclass(frozen=True)

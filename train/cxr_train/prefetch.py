@@ -44,9 +44,7 @@ def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False)
             draw_ahead(next(steps))
             yield batch.pin_memory() if pinned else batch
     except BrokenProcessPool:
-        raise UsageError(
-            "--workers: a process was ended, perhaps for want of memory or of room in /dev/shm; use fewer"
-        ) from None
+        raise UsageError("--workers: a process was killed (out of memory, or /dev/shm full?); use fewer") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

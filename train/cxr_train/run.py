@@ -23,9 +23,9 @@ from cxr_train.models import build_model
 from cxr_train.tasks import Task
 from cxr_train.validation import Stopped, affordable_images, evenly_spaced, validation_seconds
 
-# what follows from a state that is not ours
+# what is raised where a state is not one of this version
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
-NOT_OURS = "damaged, or of another version of this project; begin again in another --out"
+NOT_OURS = "damaged, or written by another version; start a new run in another --out"
 LOSS_MEMORY = 0.98  # decay of the running mean of the loss that is shown
 LOSS_EVERY = 10  # steps of a GPU between looks at the loss, for which it has to be waited
 
@@ -144,7 +144,7 @@ class Run:
 
     def _diverged(self, how: str) -> ModelError:
         return ModelError(
-            f"{self.directory}: diverged by step {self.progress.step}, {how}; begin again in another --out with a "
+            f"{self.directory}: diverged by step {self.progress.step}, {how}; start a new run in another --out with a "
             f"--learning-rate below {self.config.learning_rate:g}"
         )
 

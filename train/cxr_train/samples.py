@@ -24,7 +24,7 @@ from cxr_train.data import XrayImages
 from cxr_train.detector_noise import CELL, SHAPES, Exposed, Recipe, cells, level_of, shape_of
 from cxr_train.inserts import FAINT, draw_insert
 from cxr_train.models import WindowDenoisingAutoencoder
-from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, quantise, saturating_mottle
+from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, round_to_steps, saturating_mottle
 from cxr_train.patterns import draw_pattern, draw_processed
 
 FloatImage = NDArray[np.float32]
@@ -86,11 +86,11 @@ class WindowSamples(Samples):
         self._own_levels: dict[int, float] = {}
         self._teacher: Any = None  # opened by the process that draws: a session cannot be copied into another
         if config.crop % CELL:
-            raise UsageError(f"crops of {config.crop} px do not fit cells of {CELL} px; use a multiple of {CELL}")
+            raise UsageError(f"--crop {config.crop} px is not a multiple of {CELL}; use one that is")
         if config.teacher is not None:
             path = Path(config.teacher)
             if not card_of(_open_teacher(path), path).told_noise_level:
-                raise ModelError(f"{path}: is no model of windows told the noise level; teach with one like `window`")
+                raise ModelError(f"{path}: not a model like `window`, told the noise level; give --teacher one that is")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_teacher": None}
@@ -133,7 +133,7 @@ class WindowSamples(Samples):
             white = log_uniform(*PAIR_DOSES, rng)
             noise = saturating_mottle(without, white, rng) - without
             level = poisson_level(without, white)
-            pair = [Exposed(quantise(clean + noise), clean, level, WHITE) for clean in (marked, without)]
+            pair = [Exposed(round_to_steps(clean + noise), clean, level, WHITE) for clean in (marked, without)]
             told = self._told_of_photons(index, white, rng)
         else:
             recipe = Recipe.draw(self.config.crop, rng)
@@ -239,7 +239,7 @@ def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) 
     else:
         exposed = Recipe.draw(clean.shape[0], rng, config.most_sd).expose(clean)
     unrounded = rng.random() < UNROUNDED_SHARE
-    return exposed if unrounded else replace(exposed, noisy=quantise(exposed.noisy)), white
+    return exposed if unrounded else replace(exposed, noisy=round_to_steps(exposed.noisy)), white
 
 
 def behind_logarithm(clean: FloatImage, detector: Detector, rng: np.random.Generator) -> Exposed:
@@ -275,7 +275,7 @@ class WholeImageSamples(Samples):
             for _ in chosen
         ]
         doses = np.asarray(white)[:, None, None, None]
-        noisy = torch.from_numpy(quantise(saturating_mottle(clean, doses, rng)))
+        noisy = torch.from_numpy(round_to_steps(saturating_mottle(clean, doses, rng)))
         return Batch(noisy, torch.from_numpy(clean), torch.ones_like(noisy))
 
 

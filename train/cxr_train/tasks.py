@@ -20,10 +20,11 @@ from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.detector_noise import SHAPE_SCALES, FloatImage, Recipe
 from cxr_train.models import WHOLE_IMAGE_SIDE
-from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, quantise, saturating_mottle
+from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, round_to_steps, saturating_mottle
 from cxr_train.noise_maps import maps_of
 from cxr_train.quantise import calibrate, quantised
 from cxr_train.samples import Batch, Samples, WholeImageSamples, WindowSamples
+from cxr_train.specs import SPECS
 from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
@@ -64,7 +65,7 @@ class Task(ABC):
 def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
     """Fixed mottle for a validation image: the same at every validation of every run."""
     rng = np.random.default_rng(zlib.crc32(f"{index}/{white}".encode()))
-    return quantise(saturating_mottle(clean, white, rng))
+    return round_to_steps(saturating_mottle(clean, white, rng))
 
 
 def validation_pair(image: FloatImage, name: str, index: int) -> tuple[FloatImage, FloatImage]:
@@ -266,4 +267,4 @@ class WholeImageTask(Task):
 
 
 def make_task(files: XrayFiles, config: TrainConfig) -> Task:
-    return (WindowTask if config.model == "window" else WholeImageTask)(files, config)
+    return (WindowTask if SPECS[config.model].in_windows else WholeImageTask)(files, config)

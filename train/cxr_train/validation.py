@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import TypeVar
@@ -11,7 +12,8 @@ from torch import nn
 
 from cxr_train.tasks import Task
 
-MOST = 0.1  # of the time of a run, for its last validation
+MOST = 0.05  # of the time of a run, for its last validation, so that one that is three times as slow is still in time
+ENOUGH = 3  # moments: the beginning, and the ends of two parts
 
 T = TypeVar("T")
 
@@ -20,25 +22,21 @@ class Stopped(Exception):  # noqa: N818 - no error: it leads out of a validation
     """A validation is not to go on."""
 
 
-class _FirstPart(Stopped):
-    """The first part of a validation has come to its end."""
-
-    def __init__(self, share: float) -> None:
-        self.share = share
-
-
 def validation_seconds(task: Task, model: nn.Module, device: torch.device) -> float:
-    """Estimate how long a validation takes, from its first part."""
-    began = time.monotonic()
+    """Estimate how long a validation takes, from its second part, since the first warms up; where it has but one, from
+    that.
+    """
+    seen: list[tuple[float, float]] = [(time.monotonic(), 0.0)]
 
-    def seen(share: float) -> None:
-        raise _FirstPart(share)
+    def note(share: float) -> None:
+        seen.append((time.monotonic(), share))
+        if len(seen) == ENOUGH:
+            raise Stopped
 
-    try:
-        task.validate(model, device, seen)
-    except _FirstPart as part:
-        return (time.monotonic() - began) / part.share
-    return time.monotonic() - began
+    with contextlib.suppress(Stopped):
+        task.validate(model, device, note)
+    (earlier, less), (later, more) = seen[-2:]
+    return (later - earlier) / (more - less)
 
 
 def affordable_images(images: int, seconds: float, available: float) -> int:

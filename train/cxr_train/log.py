@@ -1,0 +1,114 @@
+"""What a training leaves to look at: log.csv and curve.png in the run's directory, and TensorBoard where installed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.errors import ImageError, ModelError
+from cxr_infer.files import read_content, write_bytes
+from cxr_train.config import CURVE, LOG
+from cxr_train.curve import Row, draw_curve
+from cxr_train.run import Progress
+
+TENSORBOARD = "tensorboard"
+LOG_EVERY = 10  # steps from one row to the next
+MOST_OF_A_LOG = 1 << 28  # bytes
+COLUMNS = ("step", "minutes", "learning_rate", "loss", "images_per_second", "validation_images")
+
+
+class TrainingLog:
+    """The rows of a run's log, written whole each time, so that no interruption leaves half of one.
+
+    A row for every LOG_EVERY steps and for every validation; the figures of a validation are in the columns after
+    COLUMNS, which are empty in other rows. `loss` is a running mean.
+    """
+
+    def __init__(self, directory: Path, step: int) -> None:
+        """step: from which the run goes on; later rows of its log are dropped, since their steps are done again.
+
+        Raises ModelError where a log is there that is none.
+        """
+        self._directory = directory
+        self._rows = [row for row in _read(directory / LOG) if row["step"] <= step] if step else []
+        self._metrics: dict[str, float] | None = None
+        self._board = _tensorboard(directory / TENSORBOARD, step)
+
+    def note(self, progress: Progress, learning_rate: float) -> None:
+        """Take up where a run stands, after each of its steps."""
+        validated = progress.metrics is not self._metrics and progress.metrics is not None
+        self._metrics = progress.metrics
+        if not validated and progress.step % LOG_EVERY:
+            return
+        row: Row = {
+            "step": progress.step,
+            "minutes": progress.seconds / 60,
+            "learning_rate": learning_rate,
+            "loss": progress.loss,
+            "images_per_second": progress.images_per_second,
+        }
+        if validated and progress.metrics is not None:
+            row |= {"validation_images": progress.validation_images, **progress.metrics}
+        if self._rows and self._rows[-1]["step"] == progress.step:
+            self._rows[-1] |= row
+        else:
+            self._rows.append(row)
+        if self._board is not None:
+            for name, value in row.items():
+                if name != "step":
+                    self._board.add_scalar(name, value, progress.step)
+        if validated:
+            self.write()
+
+    def write(self) -> None:
+        """Write log.csv and curve.png, if there is anything to show."""
+        if not self._rows:
+            return
+        metrics = dict.fromkeys(name for row in self._rows for name in row if name not in COLUMNS)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, [*COLUMNS, *metrics], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in self._rows)
+        write_bytes(self._directory / LOG, text.getvalue().encode())
+        write_bytes(self._directory / CURVE, draw_curve(self._rows))
+        if self._board is not None:
+            self._board.flush()
+
+    def close(self) -> None:
+        self.write()
+        if self._board is not None:
+            self._board.close()
+
+
+def _cell(value: float) -> str:
+    """Six digits, as many as tell two trainings apart; counts as they are."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _read(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    try:
+        rows = csv.DictReader(io.StringIO(read_content(path, MOST_OF_A_LOG, "is too much for a log").decode()))
+        read = [{name: _number(name, cell) for name, cell in row.items() if cell} for row in rows]
+        if "step" not in (rows.fieldnames or ()) or any("step" not in row for row in read):
+            raise ValueError("no steps")
+    except (OSError, ImageError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise ModelError(f"{path}: damaged log; move it away to resume the run without it") from error
+    return read
+
+
+def _number(name: str, cell: str) -> float:
+    return int(cell) if name in ("step", "validation_images") else float(cell)
+
+
+def _tensorboard(directory: Path, step: int) -> Any:
+    """A writer for TensorBoard, or None where that is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(directory, purge_step=step + 1 if step else None)
