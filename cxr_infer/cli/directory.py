@@ -162,7 +162,7 @@ def _end(
     """The last words on stderr, and the status."""
     out = plan.out.shown
     if shown.cut_short:
-        terminal.print_note(f"done again in {out}, having been cut short: {shown.cut_short}")
+        terminal.print_note(f"done again in {out}, having been cut short or blanked: {shown.cut_short}")
     if shown.in_the_way:
         kept = f"kept in {out}, not written by cxr-infer or changed since"
         print_error(f"{kept}: {shown.in_the_way}; --overwrite replaces them")

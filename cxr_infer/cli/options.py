@@ -105,7 +105,8 @@ InvertOption = Annotated[
 CompressOption = Annotated[
     Compress,
     typer.Option(
-        help="keep: DICOM results are compressed without loss as their sources were, RLE or JPEG 2000.",
+        help="keep: DICOM results are compressed without loss as their sources were: RLE, JPEG Lossless, JPEG-LS, "
+        "JPEG 2000 or deflated; others are uncompressed, with a note.",
         rich_help_panel=ADVANCED,
     ),
 ]

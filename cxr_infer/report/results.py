@@ -15,7 +15,7 @@ PENDING = "pending"  # not begun when the run was stopped
 FINISHED = "finished in an earlier run; --overwrite does it again"  # what follows it is about its figures
 
 IN_THE_WAY = "a file is there that cxr-infer did not write, or that was changed since; --overwrite replaces it"
-CUT_SHORT = "done again, as the result of an earlier run had been cut short"
+CUT_SHORT = "done again, as the result of an earlier run had been cut short or blanked"
 
 # of which there are means
 MOTTLE_FIGURES, QUALITY_FIGURES = ("mottle_before", "mottle_after"), ("mse", "psnr", "ssim")
