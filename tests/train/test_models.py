@@ -9,6 +9,7 @@ from torch import nn
 
 from cxr_infer.errors import ModelError
 from cxr_infer.model.card import MODEL_NAMES
+from cxr_train import models
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, start_from
 from cxr_train.models import Upsample, WindowDenoisingAutoencoder, build_model
 from cxr_train.noise_maps import FLOOR
@@ -37,7 +38,7 @@ def test_published_class_names() -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_a_spec_names_the_network_and_its_arguments(name: str) -> None:
     model, spec = build_model(name), SPECS[name]
-    assert type(model) is spec.network_class()
+    assert type(model) is getattr(models, spec.network)
     told = {key: value if isinstance(value, int) else list(value) for key, value in spec.arguments.items()}
     assert model.arguments == told
     assert spec.defaults.model == name

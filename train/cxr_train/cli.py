@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,14 +24,13 @@ from cxr_infer.extras import install_command
 from cxr_infer.report.terminal import print_line, stderr_console
 from cxr_infer.report.text import print_error
 from cxr_train.config import CHECKPOINT, CURVE, LOG, STATE_FILE, TrainConfig
-from cxr_train.evaluate_command import DataOption, evaluate_command
+from cxr_train.evaluate_command import evaluate_command
+from cxr_train.options import NETWORK, comma_separated, with_options
 from cxr_train.specs import SPECS
 
 LEAST_CROP = 32  # px
 LEAST_AND_MOST = ((0, 64), (1, 4096))  # residual blocks of a stage; channels of one
 DEVICES = re.compile(r"cpu|cuda(:\d+)?")
-WINDOW = SPECS["window"].defaults
-NETWORK = {name: value for name, value in SPECS["window"].arguments.items() if isinstance(value, tuple)}
 OF_WINDOW = ("size", "crop", "teacher", *NETWORK)  # options that the other models have no use for
 NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")  # as torch says it
 
@@ -79,84 +78,10 @@ def _training_command(name: str | None) -> Callable[..., None]:
     """The command that trains one model, or all three for None."""
     names = tuple(SPECS) if name is None else (name,)
 
-    def default(field: str) -> str:
-        return f"Default: {_default(field, names)}."
-
-    @reports_errors
     def command(
-        data: DataOption,
-        out: Annotated[Path, typer.Option(help="Write each run to OUT/MODEL.")] = Path("runs"),
-        steps: Annotated[int | None, typer.Option(help=f"Number of training steps. {default('steps')}")] = None,
-        minutes: Annotated[
-            float | None, typer.Option(help="Train for this long instead, per model, validations included.")
-        ] = None,
-        batch: Annotated[int | None, typer.Option(help=f"Images or crops per step. {default('batch')}")] = None,
-        crop: Annotated[
-            int | None, typer.Option(help=f"`window`: side of the crops in px. Default: {WINDOW.crop}.")
-        ] = None,
-        learning_rate: Annotated[
-            float | None, typer.Option(help=f"Peak learning rate; it decays along a cosine. {default('learning_rate')}")
-        ] = None,
-        validate_every: Annotated[
-            int | None, typer.Option(help=f"Steps from one validation to the next. {default('validate_every')}")
-        ] = None,
-        validate_images: Annotated[
-            int | None,
-            typer.Option(help=f"Images per validation; --minutes may allow fewer. {default('validate_images')}"),
-        ] = None,
-        seed: Annotated[int | None, typer.Option(help=f"Seed of weights, crops and noise. {default('seed')}")] = None,
-        size: Annotated[
-            int | None,
-            typer.Option(help="`window`: first resize images to this side in px. Default: native resolution."),
-        ] = None,
-        widths: Annotated[
-            str | None, typer.Option(help=f"`window`: channels of its stages, finest first. {_listed('widths')}")
-        ] = None,
-        encoder_blocks: Annotated[
-            str | None,
-            typer.Option(help=f"`window`: residual blocks per stage on the way down. {_listed('encoder_blocks')}"),
-        ] = None,
-        decoder_blocks: Annotated[
-            str | None,
-            typer.Option(
-                help=f"`window`: residual blocks per stage on the way up, finest first. {_listed('decoder_blocks')}"
-            ),
-        ] = None,
-        workers: Annotated[
-            int | None,
-            typer.Option(help=f"Processes that prepare batches, for a GPU; 0: a thread. {default('workers')}"),
-        ] = None,
-        device: Annotated[
-            str | None, typer.Option(help="cpu, cuda or cuda:N. Default: cuda if available, else cpu.")
-        ] = None,
-        start: Annotated[
-            str | None,
-            typer.Option(help="Begin from these weights: a shipped model by name, the folder of a run, a checkpoint."),
-        ] = None,
-        teacher: Annotated[
-            Path | None, typer.Option(help="`window`: learn from the results of this ONNX file as well.")
-        ] = None,
-        resume: Annotated[
-            bool, typer.Option("--resume", help="Continue the run in OUT/MODEL where it stopped.")
-        ] = False,
+        data: Path, out: Path, *, device: str | None, teacher: Path | None, resume: bool, **options: Any
     ) -> None:
-        given: dict[str, Any] = {
-            "steps": steps,
-            "minutes": minutes,
-            "batch": batch,
-            "crop": crop,
-            "learning_rate": learning_rate,
-            "validate_every": validate_every,
-            "validate_images": validate_images,
-            "seed": seed,
-            "size": size,
-            "widths": widths,
-            "encoder_blocks": encoder_blocks,
-            "decoder_blocks": decoder_blocks,
-            "workers": workers,
-            "start": start,
-            "teacher": teacher and str(teacher),
-        }
+        given = options | {"teacher": teacher and str(teacher)}
         changes = _changes({option: value for option, value in given.items() if value is not None}, names)
         for model in names:
             begun = (out / model / STATE_FILE).exists() or name is not None
@@ -167,25 +92,7 @@ def _training_command(name: str | None) -> Callable[..., None]:
         defaults = SPECS[name].defaults
         batches = f"{defaults.batch} {'crops' if SPECS[name].in_windows else 'images'}"
         command.__doc__ += f" Default: {defaults.steps} steps of {batches}."
-    return command
-
-
-def _default(field: str, models: Iterable[str]) -> str:
-    """The default of an option, for each of these models where they differ."""
-    values: dict[str, list[str]] = {}
-    for model in models:
-        values.setdefault(f"{getattr(SPECS[model].defaults, field):g}", []).append(model)
-    return (
-        next(iter(values)) if len(values) == 1 else ", ".join(f"{v} for {' and '.join(m)}" for v, m in values.items())
-    )
-
-
-def _listed(argument: str) -> str:
-    return f"Default: {_commas(NETWORK[argument])}."
-
-
-def _commas(numbers: Iterable[int]) -> str:
-    return ",".join(map(str, numbers))
+    return reports_errors(with_options(command, names))
 
 
 def _changes(given: dict[str, Any], models: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -211,7 +118,7 @@ def _numbers(option: str, text: str) -> list[int]:
     if not len(words) == len(numbers) == len(example) or not all(least <= n <= most for n in numbers):
         raise UsageError(
             f"--{option.replace('_', '-')} {text!r}: use {len(example)} whole numbers from {least} to {most}, "
-            f"such as {_commas(example)}"
+            f"such as {comma_separated(example)}"
         )
     return numbers
 

@@ -317,4 +317,5 @@ class WindowDenoisingAutoencoder(nn.Module):
 
 def build_model(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module:
     """A fresh model of one of the three names; `arguments` are those that its checkpoint carries."""
-    return SPECS[name].network_class()(**(arguments or {}))
+    network: type[nn.Module] = globals()[SPECS[name].network]
+    return network(**(arguments or {}))

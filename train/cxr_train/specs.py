@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from cxr_train.config import TrainConfig
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -31,12 +27,6 @@ class ModelSpec:
     arguments: Mapping[str, tuple[int, ...] | int]
     defaults: TrainConfig
     in_windows: bool = False
-
-    def network_class(self) -> type[nn.Module]:
-        from cxr_train import models
-
-        found: type[nn.Module] = getattr(models, self.network)
-        return found
 
 
 WHOLE_IMAGE = TrainConfig(
