@@ -20,6 +20,7 @@ import typer
 from benchmarks.tables import table
 from cxr_export.cli import app as export_app
 from cxr_infer.cli.commands import app as infer_app
+from cxr_infer.report.columns import COLUMNS
 from cxr_infer.report.results import FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_train.cli import app as train_app
@@ -47,6 +48,14 @@ HEAD = {
     "model.precision": ("text", "`fp32` or `int8`"),
     "model.file": ("text", "path of the .onnx file"),
     "model.sha256": ("text", "hash of that file, hexadecimal"),
+    "format": ("number", "version of this format; it rises when a key changes its meaning or goes"),
+    "date": ("text", "when the run began, ISO 8601 with the offset from UTC"),
+    "command": (
+        "array",
+        "words of the command line, without secrets in URLs; empty for a program that calls the library",
+    ),
+    "cpu": ("text", "what the processor is called"),
+    "threads": ("number", "that the model computed with; with `--engine ray`, on the machine that started the run"),
     "settings": ("object", "see [Settings](#settings)"),
     "versions": ("object", "of cxr-infer, Python, numpy, onnxruntime, opencv-python-headless and pillow"),
     "input": ("text", "IN, as it was given"),
@@ -136,13 +145,18 @@ def json_page() -> str:
         table(["key", "value", "meaning"], head),
         "## Record",
         "One for every file under IN, whatever became of it.",
-        _fields(attributes(FileResult), field_types(FileResult)),
+        _fields(record_keys(), field_types(FileResult)),
         "## Summary",
         _fields(attributes(Summary), field_types(Summary)),
         "## Settings",
         _fields(settings, types_of),
     ]
     return _page(parts)
+
+
+def record_keys() -> dict[str, str]:
+    """Name and meaning of each key of a record."""
+    return {**attributes(FileResult), **{column.key: column.meaning for column in COLUMNS if column.meaning}}
 
 
 def attributes(documented: type) -> dict[str, str]:

@@ -26,6 +26,7 @@ from cxr_infer.formats.readers import most_bytes, read_radiograph, read_result
 from cxr_infer.formats.registry import output_name
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
 from cxr_infer.model.denoiser import Model
+from cxr_infer.report.columns import BY_KEY
 from cxr_infer.report.noise_words import NOTES, noise_figures
 from cxr_infer.report.results import (
     CUT_SHORT,
@@ -132,7 +133,8 @@ def denoise_jobs(
 def log_result(result: FileResult) -> None:
     """Log what became of a file, and the traceback of what nobody foresaw."""
     level = logging.WARNING if result.status == FAILED else logging.DEBUG
-    LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {result.milliseconds or 0:.0f} ms")
+    took = BY_KEY["milliseconds"]
+    LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {took.shown(result)} {took.unit}")
     if result.traceback is not None:
         LOG.error("%s: %s", result.name, Traceback(result.traceback))
 
@@ -187,6 +189,7 @@ class _Denoised:
     result: Radiograph
     before: Mottle
     shown_before: View | None
+    source: Radiograph | None  # where there is a reference to measure it against
     digest: bytes
     seconds: float
     note: str = ""
@@ -284,7 +287,8 @@ class _Steps:
             with self._noticing_loss():
                 self.output.write(item.job.name, item.job.target, item.digest, content)
         seconds = item.seconds + time.perf_counter() - started
-        compared = compare_with_reference(item.job.name, item.result, self.run.reference, self.run.reading)
+        name, reference = item.job.name, self.run.reference
+        compared = compare_with_reference(name, item.source, item.result, reference, self.run.reading)
         result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target), compared)
         return result, _pairs(item, compared)
 
@@ -306,7 +310,8 @@ def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     seconds = item.seconds + time.perf_counter() - started
     shown = view(item.radiograph) if run.shows else None
     finished = item.finished is not None
-    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note, finished)
+    source = item.radiograph if run.reference is not None else None
+    return _Denoised(item.job, result, item.mottle, shown, source, item.digest, seconds, item.note, finished)
 
 
 def _pairs(item: _Denoised, compared: Comparison) -> Pairs | None:

@@ -17,6 +17,7 @@ from cxr_infer.cli.natural import NaturalGroup
 from cxr_infer.cli.options import (
     AddressOption,
     CompressOption,
+    CsvOption,
     DeidentifyOption,
     EngineOption,
     FollowLinksOption,
@@ -114,6 +115,7 @@ def dir_command(
     engine: EngineOption = "local",
     address: AddressOption = None,
     json_file: JsonOption = None,
+    csv_file: CsvOption = None,
     html_file: ReportOption = None,
     report_limit: ReportLimitOption = REPORT_LIMIT,
     watch: WatchOption = False,
@@ -122,6 +124,7 @@ def dir_command(
     """Denoise a whole directory of X-rays. Originals are never touched."""
     from cxr_infer.cli.directory import Asked, denoise_directory, one_of
     from cxr_infer.formats.radiograph import check_deidentify
+    from cxr_infer.report.reports import ReportFiles
     from cxr_infer.settings import ReadOptions, Settings
 
     check_deidentify(deidentify)
@@ -138,8 +141,7 @@ def dir_command(
             shard=shard,
             engine=engine,
             address=address,
-            json_file=json_file,
-            html_file=html_file,
+            files=ReportFiles(json_file, html_file, csv_file),
             report_limit=report_limit,
             watch=watch,
             quiet=quiet,

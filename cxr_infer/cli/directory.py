@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import typer
@@ -15,18 +17,19 @@ from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import SOME_FAILED
 from cxr_infer.cli.process import StopRequest, stop_on_signals
 from cxr_infer.cli.progress import progress_over
-from cxr_infer.cli.report_files import JSON_SUFFIXES, PAGE_SUFFIXES, check_report
+from cxr_infer.cli.report_files import check_reports
 from cxr_infer.errors import UsageError
 from cxr_infer.files import require_directory
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.report import terminal
 from cxr_infer.report.json_file import describe_run
-from cxr_infer.report.reports import Reports
+from cxr_infer.report.reports import ReportFiles, Reports
 from cxr_infer.report.results import Summary
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import REPORT_LIMIT, ReadOptions, Settings
 from cxr_infer.storage.opening import default_output, open_storage
 from cxr_infer.storage.shard import parse_shard
+from cxr_infer.storage.urls import without_secrets
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,11 @@ class Asked:
     shard: str | None
     engine: str
     address: str | None
-    json_file: Path | None
-    html_file: Path | None
+    files: ReportFiles
     report_limit: int
     watch: bool
     quiet: bool
+    began: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
 
 def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) -> None:
@@ -57,20 +60,15 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
     plan = _plan(asked)
     model = load_model(asked.model, precision=asked.precision, threads=asked.threads)
     model.check(settings)
-    for file, option, suffixes in (
-        (asked.json_file, "--json", JSON_SUFFIXES),
-        (asked.html_file, "--report", PAGE_SUFFIXES),
-    ):
-        if file is not None:
-            check_report(file, plan, option, suffixes, overwrite=asked.overwrite)
+    check_reports(asked.files, plan, overwrite=asked.overwrite)
     images = REPORT_LIMIT if asked.watch else len(plan.names)
     total = None if asked.watch else len(plan.names) + len(plan.problems) + len(plan.ignored)
     with (
         stop_on_signals() as stopped,
         engine as worked_by,  # before a report is begun
-        Reports(asked.json_file, asked.html_file, asked.report_limit, images, print_error) as reports,
+        Reports(asked.files, asked.report_limit, images, print_error) as reports,
     ):
-        show = reports.show if asked.html_file else None
+        show = reports.show if asked.files.page else None
         results = pipeline.denoise_files(
             plan,
             model,
@@ -110,7 +108,7 @@ def _engine(asked: Asked) -> contextlib.AbstractContextManager[pipeline.Engine |
     if asked.watch and asked.engine != "local":
         raise UsageError("--watch works on this machine; leave --engine out")
     if asked.engine == "ray":
-        if asked.html_file is not None:
+        if asked.files.page is not None:
             raise UsageError("--report needs the pictures, which stay where they are with --engine ray; use --json")
         from cxr_infer.batch.ray_engine import on_ray
 
@@ -145,7 +143,9 @@ def _write_reports(
     summary: Summary,
     stopped: StopRequest,
 ) -> None:
-    head = describe_run(model, settings, reading, plan.source.shown, plan.out.shown)
+    program, *words = sys.argv
+    command = [without_secrets(word) for word in (Path(program).name, *words)]
+    head = describe_run(model, settings, reading, plan.source.shown, plan.out.shown, command, asked.began)
     measured = asked.reference is not None
     folders = [plan.source.shown, plan.out.shown, str(model.path.parent)] + [str(asked.reference)] * measured
     reports.write(head, tuple(folders), summary, measured=measured, interrupted=stopped())

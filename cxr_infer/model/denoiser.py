@@ -61,8 +61,12 @@ class Model:
         content = read_model(self.path)
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ModelError(f"{self.path}: was changed since it was loaded; load it again")
-        threads = self.session.get_session_options().intra_op_num_threads
-        return Model.open, (content, self.path, threads)
+        return Model.open, (content, self.path, self.threads)
+
+    @property
+    def threads(self) -> int:
+        """Threads that it computes with."""
+        return int(self.session.get_session_options().intra_op_num_threads)
 
     @property
     def title(self) -> str:
