@@ -1,7 +1,6 @@
 """The command line: parses, calls the library, draws.
 
-Results go to stdout, progress and problems to stderr. Exit status: 0 all done, 1 some files failed or are in the way of
-a result, or a report could not be written, 2 wrong usage or an unusable model, 130 interrupted, 143 terminated.
+Results go to stdout, progress and problems to stderr; `exit_status` lists the exit statuses.
 """
 
 from __future__ import annotations
