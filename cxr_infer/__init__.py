@@ -1,8 +1,7 @@
 """Remove quantum mottle from chest X-rays on a plain CPU. Research use only.
 
-from cxr_infer import load_model, denoise
-model = load_model("window")
-clean = denoise(noisy, model)      # (H, W) uint8, uint16 or float in [0, 1] -> the same
+from cxr_infer import denoise
+clean = denoise(noisy)      # (H, W) uint8, uint16 or float in [0, 1] -> the same
 """
 
 from __future__ import annotations
@@ -12,23 +11,51 @@ from typing import TYPE_CHECKING, Any
 from cxr_infer.version import __version__
 
 if TYPE_CHECKING:
-    from cxr_infer.api import denoise
+    from cxr_infer.api import (
+        Engine,
+        FileResult,
+        Model,
+        Mottle,
+        ReadOptions,
+        Samples,
+        Settings,
+        Summary,
+        denoise,
+        denoise_directory,
+        denoise_file,
+        estimate_noise,
+        load_model,
+        mse,
+        psnr,
+        sample,
+        ssim,
+    )
     from cxr_infer.errors import CxrError, DataError, ImageError, ModelError, UsageError
-    from cxr_infer.model.denoiser import Model, load_model
-    from cxr_infer.settings import ReadOptions, Settings
 
 __all__ = [
     "CxrError",
     "DataError",
+    "Engine",
+    "FileResult",
     "ImageError",
     "Model",
     "ModelError",
+    "Mottle",
     "ReadOptions",
+    "Samples",
     "Settings",
+    "Summary",
     "UsageError",
     "__version__",
     "denoise",
+    "denoise_directory",
+    "denoise_file",
+    "estimate_noise",
     "load_model",
+    "mse",
+    "psnr",
+    "sample",
+    "ssim",
 ]
 
 
@@ -39,3 +66,7 @@ def __getattr__(name: str) -> Any:
     from cxr_infer import api, errors
 
     return getattr(errors, name, None) or getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
 """Write the generated pages of docs/reference: `python docs/make_reference.py`. A test holds them to the program.
 
-cli.md comes from the commands themselves, json.md from the docstrings of what a report holds, manifest.md from the
-JSON Schema of the manifest.
+cli.md comes from the commands themselves, json.md and weights/report.schema.json from what a report holds,
+manifest.md from the JSON Schema of the manifest.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import types
-import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,41 +18,18 @@ import typer
 from benchmarks.tables import table
 from cxr_export.cli import app as export_app
 from cxr_infer.cli.commands import app as infer_app
-from cxr_infer.report.results import FileResult, Summary
-from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.report.schema import report_schema
 from cxr_train.cli import app as train_app
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 SCHEMA = ROOT / "weights" / "manifest.schema.json"
+REPORT_SCHEMA = SCHEMA.with_name("report.schema.json")
 PROGRAMS = {"cxr-infer": infer_app, "cxr-train": train_app, "cxr-export": export_app}
 
 VALUES = {"str": "text", "int": "number", "float": "number", "path": "path"}  # of options
 GENERATED = "<!-- written by python docs/make_reference.py -->"
-TYPES = {
-    "str": "text",
-    "int": "number",
-    "float": "number",
-    "bool": "true or false",
-    "None": "null",
-    "string": "text",
-    "integer": "number",
-    "boolean": "true or false",
-}
-# what stands in a report before and after its files; `settings` comes from the classes
-HEAD = {
-    "model.name": ("text", "`window`, `original`, `new`, or the name in the card of another file"),
-    "model.precision": ("text", "`fp32` or `int8`"),
-    "model.file": ("text", "path of the .onnx file"),
-    "model.sha256": ("text", "hash of that file, hexadecimal"),
-    "settings": ("object", "see [Settings](#settings)"),
-    "versions": ("object", "of cxr-infer, Python, numpy, onnxruntime, opencv-python-headless and pillow"),
-    "input": ("text", "IN, as it was given"),
-    "output": ("text", "OUT"),
-    "files": ("array", "one [record](#record) for each file under IN"),
-    "interrupted": ("true or false", "whether the run was stopped before its end"),
-    "summary": ("object", "see [Summary](#summary)"),
-}
+TYPES = {"string": "text", "integer": "number", "boolean": "true or false"}  # of a JSON Schema
 
 
 def cli_page() -> str:
@@ -122,55 +97,27 @@ def _default(option: Any) -> str:
 
 
 def json_page() -> str:
-    """The page about the records that `--json` writes."""
-    settings = {**attributes(Settings), **attributes(ReadOptions)}
-    types_of = {**field_types(Settings), **field_types(ReadOptions)}
-    head = [[f"`{name}`", kind, _cell(text)] for name, (kind, text) in HEAD.items()]
-    parts = [
+    """The page about the records that `--json` writes, from their schema."""
+    schema = report_schema()
+    parts: list[str] = [
         GENERATED,
         "# JSON records",
         "`cxr-infer dir --json FILE` writes every figure of a run. A `.json` file is one object, written at the end. A "
         "`.jsonl` file is written as the run goes on: one [record](#record) on a line as each file is done, then one "
-        "last line with the rest of the object. Numbers are not rounded; a figure that does not apply is null.",
+        "last line with the rest of the object. Numbers are not rounded; a figure that does not apply is null. "
+        "`weights/report.schema.json` (JSON Schema 2020-12) describes both; this page is made from the same source. "
+        f"{schema['description']}",
         "## Report",
-        table(["key", "value", "meaning"], head),
-        "## Record",
-        "One for every file under IN, whatever became of it.",
-        _fields(attributes(FileResult), field_types(FileResult)),
-        "## Summary",
-        _fields(attributes(Summary), field_types(Summary)),
-        "## Settings",
-        _fields(settings, types_of),
+        _properties(schema),
     ]
-    return _page(parts)
+    for name, content in schema["$defs"].items():
+        parts += [f"## {name.capitalize()}", content.get("description", ""), _properties(content)]
+    return _page(part for part in parts if part)
 
 
-def attributes(documented: type) -> dict[str, str]:
-    """Name and meaning of each entry in the section `Attributes` of a docstring in Google style."""
-    section = re.search(r"^Attributes:\n((?:[ \n].*\n?)*)", inspect.cleandoc(documented.__doc__ or ""), re.MULTILINE)
-    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
-
-
-def field_types(documented: type) -> dict[str, str]:
-    """The JSON type of each field and property, in words."""
-    hints = dict(typing.get_type_hints(documented))
-    for name, member in vars(documented).items():
-        if isinstance(member, property) and member.fget is not None:
-            hints[name] = typing.get_type_hints(member.fget).get("return", object)
-    return {name: _words(hint) for name, hint in hints.items()}
-
-
-def _words(hint: Any) -> str:
-    if isinstance(hint, types.UnionType):
-        return " or ".join(dict.fromkeys(_words(part) for part in hint.__args__))
-    name = "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
-    return TYPES.get(name, "object")
-
-
-def _fields(texts: dict[str, str], types_of: dict[str, str]) -> str:
-    rows = [[f"`{name}`", types_of.get(name, "object"), _cell(text)] for name, text in texts.items()]
-    return table(["key", "value", "meaning"], rows)
+def schema_file() -> str:
+    """weights/report.schema.json."""
+    return json.dumps(report_schema(), indent=1) + "\n"
 
 
 def manifest_page() -> str:
@@ -232,8 +179,8 @@ def _schema_type(part: dict[str, Any]) -> str:
         keys = part.get("propertyNames", {}).get("enum")
         named = f" by {_either(f'`{key}`' for key in keys)}" if keys else " by name"
         return f"{_schema_type(part['additionalProperties'])}{named}"
-    kind = str(part.get("type", ""))
-    return TYPES.get(kind, kind)
+    kinds = part.get("type", "")
+    return _either(TYPES.get(str(kind), str(kind)) for kind in (kinds if isinstance(kinds, list) else [kinds]))
 
 
 def _either(words: Iterable[str]) -> str:
@@ -254,6 +201,7 @@ PAGES = {"cli.md": cli_page, "json.md": json_page, "manifest.md": manifest_page}
 def main() -> None:
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page())
+    REPORT_SCHEMA.write_text(schema_file())
 
 
 if __name__ == "__main__":

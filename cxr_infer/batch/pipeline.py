@@ -7,14 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, islice
-from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from cxr_infer.batch.batch_run import BatchRun
 from cxr_infer.batch.guard import guarded
-from cxr_infer.batch.jobs import Job, Plan, by_content
+from cxr_infer.batch.jobs import Job, by_content
 from cxr_infer.batch.overlap import overlapped
 from cxr_infer.batch.references import Comparison, compare_with_reference
 from cxr_infer.errors import ImageError, OutputLostError
@@ -26,13 +23,13 @@ from cxr_infer.formats.readers import most_bytes, read_radiograph, read_result
 from cxr_infer.formats.registry import output_name
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
 from cxr_infer.model.denoiser import Model
+from cxr_infer.report.columns import BY_KEY
 from cxr_infer.report.noise_words import NOTES, TOO_SMALL, noise_figures
 from cxr_infer.report.results import (
     CUT_SHORT,
     DONE,
     FAILED,
     FINISHED,
-    IGNORED,
     IN_THE_WAY,
     PENDING,
     SKIPPED,
@@ -47,65 +44,6 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Show: TypeAlias = Callable[[FileResult, Pairs], None]
-Engine: TypeAlias = "Callable[[Plan, BatchRun, Output, Callable[[], bool]], Iterator[FileResult]]"
-
-
-def denoise_files(
-    plan: Plan,
-    model: Model,
-    settings: Settings | None = None,
-    reading: ReadOptions | None = None,
-    *,
-    reference: Path | None = None,
-    overwrite: bool = False,
-    measure_finished: bool = True,
-    show: Show | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-    engine: Engine | None = None,
-) -> Iterator[FileResult]:
-    """Denoise what was planned and yield what became of every file, images in order. The steps overlap.
-
-    A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
-    model and settings from the same content is skipped, but measured and shown like the others, unless
-    `measure_finished` is False. reading: how files are read, references too. reference:
-    directory of clean images under the same names. overwrite: do all again and replace whatever exists. show: called
-    with every image that has a result and what a display shows of it, before its result is yielded; only in this
-    process, which other engines are not. stopped: asked before each image; once true, or once the output directory can
-    hold no more, what was denoised is written and yielded, and the rest are `pending`. engine: what does the work;
-    other engines than the default yield as they finish. Raises UsageError where the settings do not fit the model or
-    the output directory cannot be used.
-    """
-    run = BatchRun(
-        model,
-        settings or Settings(),
-        reading or ReadOptions(),
-        reference,
-        overwrite,
-        measure_finished,
-        show is not None,
-    )
-    model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
-    LOG.info("%s images in %s, results in %s", len(plan.names), plan.source.shown, plan.out.shown)
-    LOG.info("model %s, SHA-256 %s, %s, %s", model.title, model.sha256, run.settings, run.reading)
-    with plan.out.output(run.made_by, plan.shard) as output, ending_decoders():
-        unread = chain(
-            (FileResult(name, FAILED, f"{name}: {reason}") for name, reason in plan.problems),
-            (FileResult(name, IGNORED, reason) for name, reason in plan.ignored),
-        )
-        for result in chain(unread, (engine or partial(in_this_process, show=show))(plan, run, output, stopped)):
-            log_result(result)
-            yield result
-
-
-def in_this_process(
-    plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], show: Show | None = None
-) -> Iterator[FileResult]:
-    """The engine of one machine: one image after the other, which the network computes with all threads."""
-    begun = 0
-    for result in denoise_jobs(plan.jobs(), run, plan.source, output, stopped, show):
-        begun += 1
-        yield result
-    yield from map(not_begun, islice(plan.names, begun, None))
 
 
 def denoise_jobs(
@@ -132,7 +70,8 @@ def denoise_jobs(
 def log_result(result: FileResult) -> None:
     """Log what became of a file, and the traceback of what nobody foresaw."""
     level = logging.WARNING if result.status == FAILED else logging.DEBUG
-    LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {result.milliseconds or 0:.0f} ms")
+    took = BY_KEY["milliseconds"]
+    LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {took.shown(result)} {took.unit}")
     if result.traceback is not None:
         LOG.error("%s: %s", result.name, Traceback(result.traceback))
 
@@ -187,6 +126,7 @@ class _Denoised:
     result: Radiograph
     before: Mottle
     shown_before: View | None
+    source: Radiograph | None  # where there is a reference to measure it against
     digest: bytes
     seconds: float
     note: str = ""
@@ -284,7 +224,8 @@ class _Steps:
             with self._noticing_loss():
                 self.output.write(item.job.name, item.job.target, item.digest, content)
         seconds = item.seconds + time.perf_counter() - started
-        compared = compare_with_reference(item.job.name, item.result, self.run.reference, self.run.reading)
+        name, reference = item.job.name, self.run.reference
+        compared = compare_with_reference(name, item.source, item.result, reference, self.run.reading)
         result = _measured(replace(item, seconds=seconds), self.run, self.output.shown(item.job.target), compared)
         return result, _pairs(item, compared)
 
@@ -306,7 +247,8 @@ def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     seconds = item.seconds + time.perf_counter() - started
     shown = view(item.radiograph) if run.shows else None
     finished = item.finished is not None
-    return _Denoised(item.job, result, item.mottle, shown, item.digest, seconds, item.note, finished)
+    source = item.radiograph if run.reference is not None else None
+    return _Denoised(item.job, result, item.mottle, shown, source, item.digest, seconds, item.note, finished)
 
 
 def _pairs(item: _Denoised, compared: Comparison) -> Pairs | None:

@@ -7,7 +7,6 @@ output's: its records say what is finished, whoever asks.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -15,26 +14,23 @@ import signal
 import socket
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import cv2
+from types import TracebackType
+from typing import Any, Self
 
 from cxr_infer.batch.batch_run import BatchRun
+from cxr_infer.batch.engine import Engine
 from cxr_infer.batch.jobs import Plan, job_of
-from cxr_infer.batch.pipeline import Engine, denoise_jobs, not_begun
-from cxr_infer.errors import ImageError, ModelError, UsageError
+from cxr_infer.batch.pipeline import Show, not_begun
+from cxr_infer.batch.ray_worker import Item, Task, Worker
+from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES
-from cxr_infer.model.denoiser import Model, load_model
+from cxr_infer.model.denoiser import Model
 from cxr_infer.model.installed import model_path
 from cxr_infer.report.results import FAILED, PENDING, FileResult
-from cxr_infer.settings import ReadOptions, Settings
-from cxr_infer.storage.ledger import Entry
-from cxr_infer.storage.protocols import Output, Storage
-from cxr_infer.storage.shard import Shard
+from cxr_infer.storage.protocols import Output
 from cxr_infer.storage.urls import without_secrets
 
 BLOCK_SIZE = 8  # images that an actor gets at a time: few, so that progress shows and a lost actor costs little
@@ -46,106 +42,47 @@ LOG = logging.getLogger(__name__)
 WORKER_LOST = "its worker was lost each time; is it too large for the memory?"
 
 
-@dataclass(frozen=True)
-class Task:
-    """What an actor needs to know. It travels, and so must be found by every machine: the model by name or path."""
+class RayEngine(Engine):
+    """Works on a Ray cluster while its `with` statement lasts. address, threads: see `on_ray`.
 
-    model: str
-    precision: str
-    sha256: str
-    threads: int
-    settings: Settings
-    reading: ReadOptions
-    reference: Path | None
-    overwrite: bool
-    measures_finished: bool
-    source: Storage
-    out: Storage
-    shard: Shard | None
-    run: str  # hexadecimal digits, by which its workers know each other
-    folder: Path  # in which the run was started: relative paths are meant, and reported, as from there
+    Entering it raises UsageError where no cluster is there.
+    """
 
+    def __init__(self, address: str | None, threads: int) -> None:
+        self._address, self._threads, self._actors = address, threads, 1
+        self._opened = contextlib.ExitStack()
 
-@dataclass(frozen=True)
-class Item:
-    """An image on its way to an actor, or its record on the way back."""
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(_connected(self._address))
+            self._actors = _actors(self._threads)
+            self._opened = opened.pop_all()
+        LOG.info("%s actors of %s threads", self._actors, self._threads)
+        return self
 
-    index: int  # within the data set
-    name: str
-    known: list[Entry]  # what is recorded of its results
-    record: FileResult | None = None
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
 
-    def packed(self) -> dict[str, str]:
-        """A row of a data set, of one text, because names need not be valid text themselves."""
-        known = [entry.to_dict() for entry in self.known]
-        return {"item": json.dumps([self.index, self.name, known, self.record and self.record.to_dict()])}
-
-    @staticmethod
-    def unpacked(row: str) -> Item:
-        index, name, known, record = json.loads(row)
-        return Item(index, name, list(map(Entry.from_dict, known)), record and FileResult(**record))
+    def results(
+        self, plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], show: Show | None
+    ) -> Iterator[FileResult]:
+        """What becomes of each image, as actors finish."""
+        return _on_cluster(plan, run, output, stopped, self._threads, self._actors)
 
 
-class Worker:
-    """An actor: loads the model once, then does the images of a block after each other."""
-
-    def __init__(self, task: Task) -> None:
-        warnings.simplefilter("ignore")
-        with contextlib.suppress(OSError):  # a machine without that folder, for which paths must be absolute
-            os.chdir(task.folder)
-        cv2.setNumThreads(task.threads)
-        model = load_model(task.model, precision=task.precision, threads=task.threads)
-        if model.sha256 != task.sha256:
-            raise ModelError(f"{model.path}: differs from the model on the machine that started the run")
-        self._run = BatchRun(model, task.settings, task.reading, task.reference, task.overwrite, task.measures_finished)
-        self._source = task.source
-        self._output = task.out.worker_output(self._run.made_by, task.shard, task.run)
-        self._out = task.out
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        items = [Item.unpacked(row) for row in batch["item"]]
-        try:
-            done = self._done(items)
-        except UsageError as error:  # this machine does not see the output
-            done = [replace(item, record=FileResult(item.name, FAILED, f"{item.name}: {error}")) for item in items]
-        return {"item": [item.packed()["item"] for item in done]}
-
-    def _done(self, items: list[Item]) -> list[Item]:
-        with self._output as output:
-            for item in items:
-                output.learn(item.name, item.known)
-            jobs = [job_of(item.name, self._source, self._out) for item in items]
-            results = list(denoise_jobs(jobs, self._run, self._source, output))
-            results += [not_begun(item.name) for item in items[len(results) :]]  # the output can hold no more
-            return [
-                replace(item, known=output.known(item.name), record=result)
-                for item, result in zip(items, results, strict=True)
-            ]
-
-
-def on_ray(address: str | None, threads: int | None) -> contextlib.AbstractContextManager[Engine]:
+def on_ray(address: str | None, threads: int | None) -> RayEngine:
     """An engine that works on the Ray cluster at `address`, or on one that it starts on this machine, while it lasts.
 
-    threads: CPUs of an actor, one by default. Raises UsageError where ray is not installed; entering it does so where
-    no cluster is there.
+    threads: CPUs of an actor, one by default. Raises UsageError where ray is not installed.
     """
     _quiet()
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
         raise UsageError(f"--engine ray needs {install_command('ray')}") from error
-    return _engine(address, threads or 1)
-
-
-@contextlib.contextmanager
-def _engine(address: str | None, threads: int) -> Iterator[Engine]:
-    def engine(plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
-        return _on_cluster(plan, run, output, stopped, threads, actors)
-
-    with _connected(address):
-        actors = _actors(threads)
-        LOG.info("%s actors of %s threads", actors, threads)
-        yield engine
+    return RayEngine(address, threads or 1)
 
 
 def _quiet() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import read_content
-from cxr_infer.formats.radiograph import Radiograph
+from cxr_infer.formats.radiograph import FloatImage, Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph
 from cxr_infer.formats.registry import READABLE_SUFFIXES, plain_name
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
@@ -46,8 +46,8 @@ def require_references(names: Iterable[str], reference: Path) -> None:
 class Comparison:
     """A result against its reference.
 
-    figures: its `mse`, `psnr` and `ssim`, none where it could not be measured. note: why, or what is odd about the
-    reference. clean: the reference, where it is of the result's shape.
+    figures: MSE, PSNR and SSIM of the image before and after, none where they could not be measured. note: why, or what
+    is odd about the reference. clean: the reference, where it is of the result's shape.
     """
 
     figures: dict[str, Any] = field(default_factory=dict)
@@ -55,9 +55,11 @@ class Comparison:
     clean: Radiograph | None = None
 
 
-def compare_with_reference(name: str, result: Radiograph, folder: Path | None, reading: ReadOptions) -> Comparison:
-    """How close a result is to its reference. folder: of the references, None where there are none."""
-    if folder is None:
+def compare_with_reference(
+    name: str, before: Radiograph | None, result: Radiograph, folder: Path | None, reading: ReadOptions
+) -> Comparison:
+    """How close an image and its result are to its reference. folder: of the references, None where there are none."""
+    if folder is None or before is None:
         return Comparison()
     path = find_reference(name, folder)
     if path is None:
@@ -71,8 +73,13 @@ def compare_with_reference(name: str, result: Radiograph, folder: Path | None, r
     if clean.shape != result.pixels.shape:
         (h, w), (height, width) = clean.shape, result.pixels.shape
         return Comparison(note=f"the reference is {w}x{h}, the image {width}x{height}")
-    denoised = result.shown()
     notes = "; ".join(f"reference: {note}" for note in reference.notes if note not in result.notes)
-    error_mse = mse(clean, denoised)
-    figures = {"mse": error_mse, "psnr": psnr_of_mse(error_mse), "ssim": ssim(clean, denoised)}
+    figures = {**_quality(clean, before, "_before"), **_quality(clean, result)}
     return Comparison(figures, notes, reference)
+
+
+def _quality(clean: FloatImage, image: Radiograph, when: str = "") -> dict[str, float]:
+    """The figures of an image, named as in `Figures`."""
+    shown = image.shown()
+    error = mse(clean, shown)
+    return {f"mse{when}": error, f"psnr{when}": psnr_of_mse(error), f"ssim{when}": ssim(clean, shown)}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
 from cxr_infer.batch.batch_run import BatchRun
+from cxr_infer.batch.engine import Engine
 from cxr_infer.batch.jobs import Plan, job_of
 from cxr_infer.batch.pipeline import Show, denoise_jobs, not_begun
 from cxr_infer.errors import UsageError
@@ -86,13 +87,21 @@ class Arrivals:
         return listing
 
 
-def watching(source: Storage, show: Show | None = None) -> Callable[..., Iterator[FileResult]]:
-    """An engine that never ends by itself. show: see `denoise_files`. Raises UsageError for what cannot be watched."""
-    if not isinstance(source, Directory):
-        raise UsageError(f"{source.shown}: cannot be watched, only a directory on a disk can")
+class Watching(Engine):
+    """An engine that never ends by itself. source: IN. Raises UsageError for what cannot be watched."""
 
-    def engine(plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool]) -> Iterator[FileResult]:
-        arrivals = Arrivals(source, plan.shard)
+    shows = True
+
+    def __init__(self, source: Storage) -> None:
+        if not isinstance(source, Directory):
+            raise UsageError(f"{source.shown}: cannot be watched, only a directory on a disk can")
+        self._source = source
+
+    def results(
+        self, plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], show: Show | None
+    ) -> Iterator[FileResult]:
+        """What becomes of each file that arrives; the plan is empty."""
+        arrivals = Arrivals(self._source, plan.shard)
         while not stopped():
             began = time.monotonic()
             new = arrivals.look()
@@ -105,8 +114,6 @@ def watching(source: Storage, show: Show | None = None) -> Callable[..., Iterato
                 return
             _wait(max(LOOK_EVERY, took / SHARE), stopped)
         yield from (FileResult(name, PENDING, ARRIVING) for name in arrivals.arriving)
-
-    return engine
 
 
 def _results(names: DiskList[str], begun: Generator[FileResult, None, T]) -> Generator[FileResult, None, T]:

@@ -1,7 +1,6 @@
 """The command line: parses, calls the library, draws.
 
-Results go to stdout, progress and problems to stderr. Exit status: 0 all done, 1 some files failed or are in the way of
-a result, or a report could not be written, 2 wrong usage or an unusable model, 130 interrupted, 143 terminated.
+Results go to stdout, progress and problems to stderr; `exit_status` lists the exit statuses.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from cxr_infer.cli.natural import NaturalGroup
 from cxr_infer.cli.options import (
     AddressOption,
     CompressOption,
+    CsvOption,
     DeidentifyOption,
     EngineOption,
     FollowLinksOption,
@@ -114,6 +114,7 @@ def dir_command(
     engine: EngineOption = "local",
     address: AddressOption = None,
     json_file: JsonOption = None,
+    csv_file: CsvOption = None,
     html_file: ReportOption = None,
     report_limit: ReportLimitOption = REPORT_LIMIT,
     watch: WatchOption = False,
@@ -122,6 +123,7 @@ def dir_command(
     """Denoise a whole directory of X-rays. Originals are never touched."""
     from cxr_infer.cli.directory import Asked, denoise_directory, one_of
     from cxr_infer.formats.radiograph import check_deidentify
+    from cxr_infer.report.reports import ReportFiles
     from cxr_infer.settings import ReadOptions, Settings
 
     check_deidentify(deidentify)
@@ -138,8 +140,7 @@ def dir_command(
             shard=shard,
             engine=engine,
             address=address,
-            json_file=json_file,
-            html_file=html_file,
+            files=ReportFiles(json_file, html_file, csv_file),
             report_limit=report_limit,
             watch=watch,
             quiet=quiet,

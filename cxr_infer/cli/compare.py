@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.batch.jobs import require_free, require_other
 from cxr_infer.errors import ImageError, UsageError
@@ -22,7 +21,7 @@ from cxr_infer.formats.resolution import INCH, Resolution
 from cxr_infer.imaging.figure import BASE_DPI, DARK, LIGHT, Panel, Sheet, describe, draw_sheet, lay_out, most_detailed
 from cxr_infer.imaging.figure_files import to_pdf, to_svg
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
-from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.imaging.pixels import FloatImage, from_unit, to_unit
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.model.installed import AUTO
 from cxr_infer.settings import ReadOptions, Settings
@@ -30,7 +29,6 @@ from cxr_infer.settings import ReadOptions, Settings
 FORMS = (".png", ".pdf", ".svg")
 LEAST_DPI, MOST_DPI = 30, 1200
 MOST_TITLE = 34  # characters that fit above a panel
-FloatImage = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import typer
 
-from cxr_infer.batch import jobs, pipeline
-from cxr_infer.batch.references import require_references
-from cxr_infer.batch.watch import watching
+from cxr_infer.batch.directory import plan_directory
+from cxr_infer.batch.engine import Engine, LocalEngine, denoise_files
+from cxr_infer.batch.jobs import Plan
+from cxr_infer.batch.watch import Watching
 from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import SOME_FAILED
 from cxr_infer.cli.process import StopRequest, stop_on_signals
 from cxr_infer.cli.progress import progress_over
-from cxr_infer.cli.report_files import JSON_SUFFIXES, PAGE_SUFFIXES, check_report
+from cxr_infer.cli.report_files import check_reports
 from cxr_infer.errors import UsageError
-from cxr_infer.files import require_directory
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.report import terminal
 from cxr_infer.report.json_file import describe_run
-from cxr_infer.report.reports import Reports
+from cxr_infer.report.reports import ReportFiles, Reports
 from cxr_infer.report.results import Summary
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import REPORT_LIMIT, ReadOptions, Settings
-from cxr_infer.storage.opening import default_output, open_storage
-from cxr_infer.storage.shard import parse_shard
+from cxr_infer.storage.urls import without_secrets
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Asked:
     shard: str | None
     engine: str
     address: str | None
-    json_file: Path | None
-    html_file: Path | None
+    files: ReportFiles
     report_limit: int
     watch: bool
     quiet: bool
+    began: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
 
 def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) -> None:
@@ -57,21 +57,15 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
     plan = _plan(asked)
     model = load_model(asked.model, precision=asked.precision, threads=asked.threads)
     model.check(settings)
-    for file, option, suffixes in (
-        (asked.json_file, "--json", JSON_SUFFIXES),
-        (asked.html_file, "--report", PAGE_SUFFIXES),
-    ):
-        if file is not None:
-            check_report(file, plan, option, suffixes, overwrite=asked.overwrite)
+    check_reports(asked.files, plan, overwrite=asked.overwrite)
     images = REPORT_LIMIT if asked.watch else len(plan.names)
     total = None if asked.watch else len(plan.names) + len(plan.problems) + len(plan.ignored)
     with (
         stop_on_signals() as stopped,
-        engine as worked_by,  # before a report is begun
-        Reports(asked.json_file, asked.html_file, asked.report_limit, images, print_error) as reports,
+        Watching(plan.source) if asked.watch else engine as worked_by,  # before a report is begun
+        Reports(asked.files, asked.report_limit, images, print_error) as reports,
     ):
-        show = reports.show if asked.html_file else None
-        results = pipeline.denoise_files(
+        results = denoise_files(
             plan,
             model,
             settings,
@@ -79,9 +73,9 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
             reference=asked.reference,
             overwrite=asked.overwrite,
             measure_finished=not asked.quiet or reports.wanted,
-            show=show,
+            show=reports.show if asked.files.page else None,
             stopped=stopped,
-            engine=watching(plan.source, show) if asked.watch else worked_by,
+            engine=worked_by,
         )
         summary, shown = Summary(), terminal.ShownResults()
         if asked.watch and not asked.quiet:
@@ -105,47 +99,51 @@ def one_of(out: str | None, target: str | None) -> str | None:
     return target if out is None else out
 
 
-def _engine(asked: Asked) -> contextlib.AbstractContextManager[pipeline.Engine | None]:
-    """What does the work, to be connected; None for this process. Raises UsageError for what there is not."""
+def _engine(asked: Asked) -> Engine:
+    """What does the work, to be entered. Raises UsageError for what there is not."""
     if asked.watch and asked.engine != "local":
         raise UsageError("--watch works on this machine; leave --engine out")
-    if asked.engine == "ray":
-        if asked.html_file is not None:
-            raise UsageError("--report needs the pictures, which stay where they are with --engine ray; use --json")
-        from cxr_infer.batch.ray_engine import on_ray
-
-        return on_ray(asked.address, asked.threads)
-    if asked.address is not None:
+    if asked.engine != "ray" and asked.address is not None:
         raise UsageError("--address is the address of a Ray cluster; add --engine ray")
-    return contextlib.nullcontext()
+    engine = _ray(asked) if asked.engine == "ray" else LocalEngine()
+    if asked.files.page is not None and not engine.shows:
+        raise UsageError(
+            f"--report needs the pictures, which stay where they are with --engine {asked.engine}; use --json"
+        )
+    return engine
 
 
-def _plan(asked: Asked) -> jobs.Plan:
-    shard = parse_shard(asked.shard) if asked.shard is not None else None
-    originals = open_storage(asked.source, follow_links=asked.follow_links)
-    results = open_storage(asked.out if asked.out is not None else default_output(asked.source))
-    if asked.reference is not None:
-        require_directory(asked.reference, "give --reference the directory of the clean images")
-    if asked.watch:
-        return jobs.make_plan_to_watch(originals, results, shard=shard)
-    with waiting(terminal.stderr_console(), f"listing {originals.shown}"):
-        plan = jobs.make_plan(originals, results, shard=shard)
-    if asked.reference is not None and shard is None:  # a share may be so small that it has none
-        require_references(plan.names, asked.reference)
-    return plan
+def _ray(asked: Asked) -> Engine:
+    from cxr_infer.batch.ray_engine import on_ray
+
+    return on_ray(asked.address, asked.threads)
+
+
+def _plan(asked: Asked) -> Plan:
+    with waiting(terminal.stderr_console(), f"listing {without_secrets(asked.source)}"):
+        return plan_directory(
+            asked.source,
+            asked.out,
+            reference=asked.reference,
+            follow_links=asked.follow_links,
+            shard=asked.shard,
+            watch=asked.watch,
+        )
 
 
 def _write_reports(
     reports: Reports,
     asked: Asked,
-    plan: jobs.Plan,
+    plan: Plan,
     model: Model,
     settings: Settings,
     reading: ReadOptions,
     summary: Summary,
     stopped: StopRequest,
 ) -> None:
-    head = describe_run(model, settings, reading, plan.source.shown, plan.out.shown)
+    program, *words = sys.argv
+    command = [without_secrets(word) for word in (Path(program).name, *words)]
+    head = describe_run(model, settings, reading, plan.source.shown, plan.out.shown, command, asked.began)
     measured = asked.reference is not None
     folders = [plan.source.shown, plan.out.shown, str(model.path.parent)] + [str(asked.reference)] * measured
     reports.write(head, tuple(folders), summary, measured=measured, interrupted=stopped())
@@ -153,7 +151,7 @@ def _write_reports(
 
 def _end(
     asked: Asked,
-    plan: jobs.Plan,
+    plan: Plan,
     shown: terminal.ShownResults,
     summary: Summary,
     reports: Reports,

@@ -1,4 +1,12 @@
-"""The exit statuses of all commands, and the decorator that turns errors into them."""
+"""The exit statuses of all commands, and the decorator that turns errors into them.
+
+| status | when |
+| --- | --- |
+| 0 | all is done |
+| 1 | some files failed, are in the way of a result or could not be measured; a report could not be written |
+| 2 | wrong usage, or a model that cannot be used |
+| 128 + N | ended by signal N: 130 for Ctrl-C, 143 for SIGTERM |
+"""
 
 from __future__ import annotations
 
@@ -13,13 +21,19 @@ from types import FrameType
 import typer
 
 from cxr_infer.cli.log_options import LogOption, VerboseOption, logging_to
-from cxr_infer.cli.process import SIGNAL_STATUS
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.faults import LOG, fault_line, traceback_of
 from cxr_infer.model.address_space import LACK, lacks_memory
 from cxr_infer.report.text import print_error
 
-SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+SOME_FAILED, WRONG_USAGE = 1, 2
+SIGNAL_STATUS = 128  # added to a signal's number
+INTERRUPTED = SIGNAL_STATUS + signal.SIGINT
+
+
+def status_of(error: Exception) -> int:
+    """The status of a command that an error ends."""
+    return WRONG_USAGE if isinstance(error, CxrError) and not isinstance(error, ImageError) else SOME_FAILED
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -70,14 +84,14 @@ def _ended(work: Callable[[], None]) -> None:
     except CxrError as error:
         print_error(str(error))
         LOG.debug("it ended so:\n%s", traceback_of(error))
-        raise typer.Exit(SOME_FAILED if isinstance(error, ImageError) else WRONG_USAGE) from None
+        raise typer.Exit(status_of(error)) from None
     except Exception as error:
         if lacks_memory(error):
             print_error(LACK)
         else:
             print_error(fault_line(error))
         LOG.error("%s", traceback_of(error))
-        raise typer.Exit(SOME_FAILED) from None
+        raise typer.Exit(status_of(error)) from None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

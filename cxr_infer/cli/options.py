@@ -154,6 +154,14 @@ JsonOption = Annotated[
         rich_help_panel=MEASURE,
     ),
 ]
+CsvOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        help="Write a row for each file, then mean, SD and n of each folder, to this .csv file.",
+        rich_help_panel=MEASURE,
+    ),
+]
 ReportOption = Annotated[
     Path | None,
     typer.Option(

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TextIO
 
+from cxr_infer.cli.exit_status import SIGNAL_STATUS
 from cxr_infer.errors import ImageError, UsageError
 
 STDIN, STDOUT = "standard input", "standard output"  # for messages
-SIGNAL_STATUS = 128  # added to a signal's number, it is the exit status: 130 for SIGINT, 143 for SIGTERM
 
 
 class StopRequest:

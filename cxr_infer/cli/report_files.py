@@ -1,4 +1,4 @@
-"""Where `--json` and `--report` may be written: never over an original, a result, a record or somebody else's file."""
+"""Where `--json`, `--csv` and `--report` may be written: never over an original, a result or somebody else's file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,29 @@ from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import open_plain
 from cxr_infer.folder import is_link
 from cxr_infer.formats.registry import result_name
+from cxr_infer.report.csv_file import WORDS as CSV_WORDS
 from cxr_infer.report.json_file import JSON_LINES
+from cxr_infer.report.reports import ReportFiles
 from cxr_infer.storage.claims import folded
 from cxr_infer.storage.record_files import is_record_file
 
-JSON_SUFFIXES, PAGE_SUFFIXES = (".json", JSON_LINES), (".html",)
+JSON_SUFFIXES, CSV_SUFFIXES, PAGE_SUFFIXES = (".json", JSON_LINES), (".csv",), (".html",)
 LOOKED_AT = 1 << 16  # bytes of a report, in which it says what it is
 HEAD = '{"model": {"name": '  # how a .json begins, and the last line of a .jsonl
 OF_RECORDS = {"name", "status", "message", "output", "mottle_before"}  # keys of its other lines, of any version
+CSV_HEAD = ",".join(CSV_WORDS)  # how the headings of a .csv begin
 BRAND = '<p class="brand">cxr-infer report</p>'
+
+
+def check_reports(files: ReportFiles, plan: Plan, *, overwrite: bool) -> None:
+    """Raises UsageError where a report may not be where it is to go."""
+    for file, option, suffixes in (
+        (files.json, "--json", JSON_SUFFIXES),
+        (files.csv, "--csv", CSV_SUFFIXES),
+        (files.page, "--report", PAGE_SUFFIXES),
+    ):
+        if file is not None:
+            check_report(file, plan, option, suffixes, overwrite=overwrite)
 
 
 def check_report(path: Path, plan: Plan, option: str, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
@@ -69,6 +83,8 @@ def _is_report(path: Path) -> bool:
     text = start.decode("utf-8", "replace")
     if kind == JSON_LINES:
         return _is_record(text.split("\n", 1)[0])
+    if kind in CSV_SUFFIXES:
+        return text.startswith(CSV_HEAD)
     return BRAND in text if kind in PAGE_SUFFIXES else " ".join(text.split()).replace("{ ", "{").startswith(HEAD)
 
 

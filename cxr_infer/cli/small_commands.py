@@ -160,7 +160,7 @@ def sample_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write chest phantoms with mottle to DIR, and their clean references to DIR-clean."""
-    from cxr_infer.cli.sample import write_samples
+    from cxr_infer.batch.sample import write_samples
     from cxr_infer.report import terminal
 
     samples = write_samples(directory, size=size, seed=seed, dose=dose, overwrite=overwrite)

@@ -17,7 +17,7 @@ FloatImage = NDArray[np.float32]
 # Of the way from a file's stored values to the network and back: decoding, windows, scales, estimates, rounding. To be
 # raised by every change after which the same file, model and settings give other pixels: results of an earlier method
 # then count as outdated, and DICOM gets other UIDs.
-METHOD = 2
+METHOD = 3
 
 
 def check_deidentify(choice: str) -> None:

@@ -10,15 +10,11 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
-from cxr_infer.imaging.pixels import to_bytes
+from cxr_infer.imaging.pixels import ByteImage, FloatImage, to_bytes
 from cxr_infer.settings import FIGURE_DPI
-
-FloatImage = NDArray[np.float32]
-Picture = NDArray[np.uint8]
 
 BASE_DPI = FIGURE_DPI  # px an inch in which a figure is laid out
 PANEL = 420  # px, width of a panel, 2.8 inches; the image keeps its shape
@@ -78,7 +74,7 @@ class Sheet:
     width: float
     height: float
     ground: Ground
-    pictures: list[tuple[Box, Picture]] = field(default_factory=list)
+    pictures: list[tuple[Box, ByteImage]] = field(default_factory=list)
     frames: list[tuple[Box, float]] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
 
@@ -146,7 +142,7 @@ def _lay_panel(sheet: Sheet, panel: Panel, box: Box, centre: tuple[int, int] | N
         sheet.labels.append(Label(box.left + TEXT_INSET, y, CAPTION_SIZE, line))
 
 
-def _lay_inset(sheet: Sheet, picture: Picture, body: Box, centre: tuple[int, int]) -> None:
+def _lay_inset(sheet: Sheet, picture: ByteImage, body: Box, centre: tuple[int, int]) -> None:
     """Enlarge the neighbourhood of `centre` in the lower corner that is farther from it, and frame both."""
     scale = body.width / picture.shape[1]
     side = max(1, min(int(ZOOM_SHARE * min(picture.shape)), *picture.shape))
@@ -162,7 +158,7 @@ def _lay_inset(sheet: Sheet, picture: Picture, body: Box, centre: tuple[int, int
     sheet.frames += [(spot, 1.0), (place, 2.0)]
 
 
-def draw_sheet(sheet: Sheet, dpi: float = BASE_DPI) -> Picture:
+def draw_sheet(sheet: Sheet, dpi: float = BASE_DPI) -> ByteImage:
     """A sheet as pixels, (H, W, 3) uint8 BGR."""
     scale = dpi / BASE_DPI
     canvas = np.full((round(sheet.height * scale), round(sheet.width * scale)), sheet.ground.paper, np.uint8)
@@ -187,7 +183,7 @@ def _corners(box: Box, scale: float) -> tuple[int, int, int, int]:
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def resized(picture: Picture, width: int, height: int) -> Picture:
+def resized(picture: ByteImage, width: int, height: int) -> ByteImage:
     """Averaged where it becomes smaller; where it grows its pixels stay squares."""
     mode = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(picture, (width, height), interpolation=mode), dtype=np.uint8)
@@ -200,7 +196,7 @@ def draw_figure(
     *,
     inset: bool = True,
     panel: int = PANEL,
-) -> Picture:
+) -> ByteImage:
     """Draw panels of one shape on dark ground, with a zoomed inset each.
 
     centre: row and column of what the insets show, by default the first image's most detailed place. columns: panels a

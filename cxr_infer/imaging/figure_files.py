@@ -11,7 +11,8 @@ from html import escape
 
 import cv2
 
-from cxr_infer.imaging.figure import BASE_DPI, FRAME, Box, Label, Picture, Sheet, resized
+from cxr_infer.imaging.figure import BASE_DPI, FRAME, Box, Label, Sheet, resized
+from cxr_infer.imaging.pixels import ByteImage
 
 POINTS = 72  # an inch, PDF's unit
 FONT_FAMILY = "Helvetica, Arial, sans-serif"
@@ -45,7 +46,7 @@ def _svg_box(box: Box) -> str:
     return f'x="{box.left:.2f}" y="{box.top:.2f}" width="{box.width:.2f}" height="{box.height:.2f}"'
 
 
-def _svg_image(box: Box, picture: Picture, dpi: float) -> str:
+def _svg_image(box: Box, picture: ByteImage, dpi: float) -> str:
     shown = _at_most(box, picture, dpi)
     done, png = cv2.imencode(".png", shown)
     assert done, "gray pixels always become a PNG"
@@ -57,7 +58,7 @@ def _svg_image(box: Box, picture: Picture, dpi: float) -> str:
     )
 
 
-def _at_most(box: Box, picture: Picture, dpi: float) -> Picture:
+def _at_most(box: Box, picture: ByteImage, dpi: float) -> ByteImage:
     """A picture averaged to the resolution that is asked for; one that has less stays as it is."""
     width, height = (max(1, round(side * dpi / BASE_DPI)) for side in (box.width, box.height))
     return resized(picture, width, height) if width < picture.shape[1] else picture
@@ -116,7 +117,7 @@ def _pdf_text(sheet: Sheet, label: Label) -> bytes:
     return f"\n/F1 {_points(label.size):.2f} Tf 1 0 0 1 {x:.2f} {y:.2f} Tm (".encode() + text + b") Tj"
 
 
-def _pdf_image(picture: Picture) -> bytes:
+def _pdf_image(picture: ByteImage) -> bytes:
     height, width = picture.shape
     facts = (
         f"/Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace /DeviceGray "

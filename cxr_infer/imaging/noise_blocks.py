@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import FloatImage as FloatImage
 from cxr_infer.imaging.pixels import Pixels, row_strips, to_unit
 
-FloatImage = NDArray[np.float32]
 Grid = NDArray[np.float64]  # one value a block: (rows, columns)
 
 BLOCK = 8  # px, side of the blocks in which mean and variance are taken

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxr_infer.imaging.noise_blocks import FINE, TAP_SPACING, Blocks, FloatImage, measure_blocks, stored_step
+from cxr_infer.imaging.noise_blocks import FINE, TAP_SPACING, Blocks, measure_blocks, stored_step
 from cxr_infer.imaging.noise_curve import Column, Curve, fit_curve, flattest_blocks
 from cxr_infer.imaging.noise_shape import WHITE, Shape
 from cxr_infer.imaging.noise_spectrum import LEAST_SEEN, SIDE, Spectrum, fit_spectrum
-from cxr_infer.imaging.pixels import Pixels
+from cxr_infer.imaging.pixels import FloatImage, Pixels
 
 SCALES = (1, 2, 4)
 LEAST_TILES_A_SIDE = 2  # of an image that is still worth reducing

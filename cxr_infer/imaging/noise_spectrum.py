@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.noise_blocks import BLOCK, FINE, Blocks, FloatImage, Grid, reduced, unit_rows
+from cxr_infer.imaging.noise_blocks import BLOCK, FINE, Blocks, Grid, reduced, unit_rows
 from cxr_infer.imaging.noise_curve import LEAST_VARIANCE, MOST_SATURATED, Curve
 from cxr_infer.imaging.noise_shape import WHITE, Array, Shape, high_pass_response
-from cxr_infer.imaging.pixels import Pixels
+from cxr_infer.imaging.pixels import FloatImage, Pixels
 
 HALF_TILE = 2  # blocks
 SIDE = 2 * HALF_TILE * BLOCK  # px, of a tile

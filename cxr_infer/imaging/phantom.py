@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import FloatImage
+
 Map = NDArray[np.float64]  # (S, S): path length in cm, or a line integral
-FloatImage = NDArray[np.float32]
 
 SMALLEST = 64  # px, side below which the anatomy is no longer drawn
 FIELD_CM = 38.0  # side of the imaged field

@@ -13,15 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle, repair_wrapped
-from cxr_infer.imaging.pixels import resized
+from cxr_infer.imaging.pixels import FloatImage, resized
 from cxr_infer.imaging.tiling import Grid, plan_axis, plan_windows, predict_in_windows
 from cxr_infer.model.card import MODEL_NAMES, ModelCard
 from cxr_infer.model.hardware import available_cpus
 from cxr_infer.model.installed import AUTO, is_intact, model_path
 from cxr_infer.model.session import card_of, check_result, first_line, open_session, read_model, run, try_on_small_image
 from cxr_infer.settings import Settings
-
-FloatImage = NDArray[np.float32]
 
 MEGABYTE = 1_000_000
 LOG = logging.getLogger(__name__)
@@ -61,8 +59,12 @@ class Model:
         content = read_model(self.path)
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ModelError(f"{self.path}: was changed since it was loaded; load it again")
-        threads = self.session.get_session_options().intra_op_num_threads
-        return Model.open, (content, self.path, threads)
+        return Model.open, (content, self.path, self.threads)
+
+    @property
+    def threads(self) -> int:
+        """Threads that it computes with."""
+        return int(self.session.get_session_options().intra_op_num_threads)
 
     @property
     def title(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
 
 import cv2
@@ -34,6 +35,16 @@ def cgroup_quota(cgroup: Path = CGROUP) -> float | None:
         return None if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError):
         return None
+
+
+def cpu_name(cpuinfo: Path = CPUINFO) -> str:
+    """What the processor is called: by the kernel's list where there is one (Linux), else by Python's `platform`."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
 
 
 def multiplies_int8_fast(cpuinfo: Path = CPUINFO) -> bool:

@@ -9,8 +9,9 @@ import contextlib
 import json
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
@@ -21,10 +22,12 @@ from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import cannot_write, write_bytes
 from cxr_infer.folder import Folder
 from cxr_infer.model.denoiser import Model
+from cxr_infer.model.hardware import cpu_name
 from cxr_infer.report.results import FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.version import __version__
 
+FORMAT = 1  # of the records; it rises when a key changes its meaning or goes
 JSON_LINES = ".jsonl"  # a report that is written as the run goes on
 IN_MEMORY = 1 << 20  # bytes of records; more go to a temporary file
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # whose versions can change a pixel
@@ -128,8 +131,16 @@ def open_report(path: Path | None) -> JsonReport:
     return JsonLines(path) if path is not None and path.suffix.lower() == JSON_LINES else JsonReport()
 
 
-def describe_run(model: Model, settings: Settings, reading: ReadOptions, source: str, out: str) -> dict[str, Any]:
-    """The head of the report: what made these results."""
+def describe_run(
+    model: Model,
+    settings: Settings,
+    reading: ReadOptions,
+    source: str,
+    out: str,
+    command: Sequence[str],
+    began: datetime,
+) -> dict[str, Any]:
+    """The head of the report: what made these results. command: line by which the run was started, without secrets."""
     return {
         "model": {
             "name": model.card.name,
@@ -137,6 +148,11 @@ def describe_run(model: Model, settings: Settings, reading: ReadOptions, source:
             "file": str(model.path),
             "sha256": model.sha256,
         },
+        "format": FORMAT,
+        "date": began.isoformat(timespec="seconds"),
+        "command": list(command),
+        "cpu": cpu_name(),
+        "threads": model.threads,
         "settings": asdict(settings) | asdict(reading),
         "versions": {
             "cxr-infer": __version__,

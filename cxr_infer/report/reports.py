@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.faults import fault_line, traceback_of
+from cxr_infer.report.csv_file import CsvReport
 from cxr_infer.report.json_file import JsonReport, open_report
 from cxr_infer.report.results import FileResult, Summary
 
@@ -21,25 +24,37 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where reports are to go; None where one is not asked for."""
+
+    json: Path | None = None
+    page: Path | None = None
+    csv: Path | None = None
+
+
 class Reports:
-    """`--json` and `--report`, where they are asked for. To be used in a `with` statement.
+    """`--json`, `--csv` and `--report`, where they are asked for. To be used in a `with` statement.
 
     limit, planned: of the page, see `HtmlReport`. say: what to do with the line of a failure.
     Raises UsageError where the request makes no sense or a report cannot be begun.
     """
 
-    def __init__(
-        self, json_file: Path | None, html_file: Path | None, limit: int, planned: int, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, files: ReportFiles, limit: int, planned: int, say: Callable[[str], None]) -> None:
         self.failed = False
-        self._json_file, self._html_file = json_file, html_file
+        self._html_file = files.page
         self._say = say
-        self._given_up: set[Path | None] = {None}  # what is not asked for is not written either
+        self._given_up: set[Path] = set()
         self._page: HtmlReport | None = None
+        self._tables: dict[Path, JsonReport] = {}
         with contextlib.ExitStack() as opened:
-            self._tried(html_file, lambda: self._begin_page(opened, limit, planned))
-            self._records = opened.enter_context(open_report(json_file))
-            self._rows = opened.enter_context(JsonReport())  # of the page, which can so do without the other report
+            if files.page is not None:
+                self._tried(files.page, lambda: self._begin_page(opened, limit, planned))
+            if files.json is not None:
+                self._tables[files.json] = opened.enter_context(open_report(files.json))
+            if files.csv is not None:
+                self._tables[files.csv] = opened.enter_context(CsvReport())
+            self._rows = opened.enter_context(JsonReport())  # of the page, which can so do without the other reports
             self._opened = opened.pop_all()
 
     def _begin_page(self, opened: contextlib.ExitStack, limit: int, planned: int) -> None:
@@ -58,33 +73,33 @@ class Reports:
     @property
     def wanted(self) -> bool:
         """Whether anything is still to be written."""
-        return not {self._json_file, self._html_file} <= self._given_up
+        return not {*self._tables, self._html_file} <= {*self._given_up, None}
 
     def show(self, result: FileResult, pairs: Pairs) -> None:
         """Keep the pictures of an image."""
-        if self._page is not None:
-            page = self._page
-            self._tried(self._html_file, lambda: page.show(result, pairs))
+        if self._html_file is not None and self._page is not None:
+            self._tried(self._html_file, partial(self._page.show, result, pairs))
 
     def add(self, result: FileResult) -> None:
         """Keep the record of a file."""
-        self._tried(self._json_file, lambda: self._records.add(result))
-        self._tried(self._html_file, lambda: self._rows.add(result))
+        for file, table in self._tables.items():
+            self._tried(file, partial(table.add, result))
+        if self._html_file is not None:
+            self._tried(self._html_file, partial(self._rows.add, result))
 
     def write(
         self, head: dict[str, Any], folders: tuple[str, ...], summary: Summary, *, measured: bool, interrupted: bool
     ) -> None:
         """The end of the run. folders: not to be named on the page. measured: whether there were references."""
-        if self._json_file is not None:
-            file = self._json_file
-            self._tried(file, lambda: self._records.write(file, head, summary, interrupted=interrupted))
+        for file, table in self._tables.items():
+            self._tried(file, partial(table.write, file, head, summary, interrupted=interrupted))
         if self._html_file is not None and self._page is not None:
             from cxr_infer.report.html import RunFacts
 
             path, page, run = self._html_file, self._page, RunFacts(head, folders, measured, interrupted)
             self._tried(path, lambda: page.write(path, run, summary, self._rows))
 
-    def _tried(self, file: Path | None, step: Callable[[], None]) -> None:
+    def _tried(self, file: Path, step: Callable[[], None]) -> None:
         """A step towards a report, unless that was given up before."""
         if file in self._given_up:
             return

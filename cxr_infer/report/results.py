@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from cxr_infer.report.noise_words import UNSURE
+from cxr_infer.report.columns import AVERAGED, Figures
 
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 IGNORED = "ignored"  # no X-ray
@@ -17,14 +17,10 @@ FINISHED = "finished in an earlier run; --overwrite does it again"  # what follo
 IN_THE_WAY = "a file is there that cxr-infer did not write, or that was changed since; --overwrite replaces it"
 CUT_SHORT = "done again, as the result of an earlier run had been cut short or blanked"
 
-# of which there are means
-MOTTLE_FIGURES, QUALITY_FIGURES = ("mottle_before", "mottle_after"), ("mse", "psnr", "ssim")
-SPEED_FIGURES = ("milliseconds", "megapixels_per_second")
-
 
 @dataclass(frozen=True)
-class FileResult:
-    """What became of one file; figures are None where they do not apply.
+class FileResult(Figures):
+    """What became of one file, with its figures, which are None where they do not apply: see `--json`.
 
     Attributes:
         name: Path below IN, with `/`.
@@ -34,23 +30,6 @@ class FileResult:
         width: Of the image, px.
         height: Of the image, px.
         bits: Of a stored pixel.
-        mottle_before: Standard deviation of the noise, in gray levels of an 8-bit image.
-        mottle_after: The same after denoising.
-        mottle_error: Relative standard error of `mottle_before`, 0 to 1.
-        mottle_kind: `none`, `unknown`, `white`, `sharpened`, `enlarged`, or `correlated over N px`, with `across` or
-            `down` where one direction dominates.
-        mottle_left: Where before and after say little: `faint` (too faint for the model), `left` (correlated from pixel
-            to pixel, and most of it stays) or `unsure` (noise and structure could not be told apart).
-        correlation_across: Of a pixel's noise with that of its neighbour in the row, -1 to 1, where that is sure.
-        correlation_down: Of a pixel's noise with that of its neighbour in the column, -1 to 1, where that is sure.
-        photons_at_white: Behind pixel value 1, where the noise is that of counted photons.
-        mse: Mean squared error against the reference, pixels in [0, 1].
-        psnr: Against the reference, dB.
-        ssim: Structural similarity with the reference, at most 1.
-        inverted: Whether low stored values were taken as white.
-        outside_window: Fraction of the pixels that the file's own window shows black or white.
-        milliseconds: Reading, denoising and writing, waiting left out.
-        megapixels_per_second: The same as a rate.
         traceback: Where an exception that nobody foresaw was raised, for a report of the fault.
     """
 
@@ -61,34 +40,7 @@ class FileResult:
     width: int | None = None
     height: int | None = None
     bits: int | None = None
-    mottle_before: float | None = None
-    mottle_after: float | None = None
-    mottle_error: float | None = None
-    mottle_kind: str | None = None
-    mottle_left: str | None = None
-    correlation_across: float | None = None
-    correlation_down: float | None = None
-    photons_at_white: float | None = None
-    mse: float | None = None
-    psnr: float | None = None
-    ssim: float | None = None
-    inverted: bool | None = None
-    outside_window: float | None = None
-    milliseconds: float | None = None
-    megapixels_per_second: float | None = None
-    traceback: str | None = None  # of the exception that it failed with, where nobody foresaw that
-
-    @property
-    def correlation(self) -> float | None:
-        """Of neighbouring pixels' noise, in the direction where it is larger."""
-        if self.correlation_across is None or self.correlation_down is None:
-            return None
-        return max(self.correlation_across, self.correlation_down)
-
-    @property
-    def unsure(self) -> bool:
-        """Whether the figures of its noise are a guess."""
-        return self.mottle_left == UNSURE
+    traceback: str | None = None
 
     @property
     def in_the_way(self) -> bool:
@@ -112,7 +64,8 @@ class FileResult:
         return [note for note in said.split("; ") if note]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The record of `--json`, the figures last."""
+        return {one.name: getattr(self, one.name) for one in sorted(fields(self), key=lambda one: bool(one.kw_only))}
 
 
 @dataclass
@@ -130,8 +83,8 @@ class Summary:
         megapixels: Of all images denoised.
         seconds: From the first file to the last; files are read and written side by side.
         megapixels_per_second: `megapixels` over `seconds`, no mean of the files' rates; None where none was denoised.
-        means: Of `mottle_before`, `mottle_after`, `mse`, `psnr` and `ssim`, each over the files that have it; of
-            mottle, over those that are not `unsure`.
+        means: Of mottle, PSNR, SSIM and MSE, before and after, each over the files that have it; of mottle, over those
+            that are not `unsure`.
     """
 
     done: int = 0
@@ -153,10 +106,10 @@ class Summary:
         self.seconds = time.perf_counter() - self.started
         if result.status == DONE and result.width is not None and result.height is not None:
             self.megapixels += result.width * result.height / 1e6
-        for name in MOTTLE_FIGURES + QUALITY_FIGURES + SPEED_FIGURES:
-            value = getattr(result, name)
-            if value is not None and not (result.unsure and name in MOTTLE_FIGURES):
-                total = self.sums.setdefault(name, [0.0, 0])
+        for column in AVERAGED:
+            value = column.averaged(result)
+            if value is not None:
+                total = self.sums.setdefault(column.key, [0.0, 0])
                 total[0] += value
                 total[1] += 1
 
@@ -176,7 +129,7 @@ class Summary:
         return self.megapixels / self.seconds if self.done and self.seconds else None
 
     def to_dict(self) -> dict[str, Any]:
-        means = {name: self.mean(name) for name in MOTTLE_FIGURES + QUALITY_FIGURES}
+        means = {one.key: self.mean(one.key) for one in AVERAGED if one.mean is not None and one.mean.in_json}
         return {
             "done": self.done,
             "failed": self.failed,

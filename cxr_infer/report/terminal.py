@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, ConsoleDimensions
 
-from cxr_infer.imaging.mottle import CORRELATED
 from cxr_infer.model.card import RESEARCH_USE
-from cxr_infer.report.noise_words import photons
+from cxr_infer.report import columns
+from cxr_infer.report.columns import NO_FIGURE, fixed
+from cxr_infer.report.columns import small_figure as small_figure  # other programs' tables have it from here
 from cxr_infer.report.results import CUT_SHORT, DONE, FileResult, Summary
 from cxr_infer.report.table import Column, print_columns
 from cxr_infer.report.text import printable
@@ -25,12 +25,6 @@ FULL_TABLE = 24  # files; longer runs show the summary and the worst
 WORST = 5  # files
 NAMED = 10  # files in one line at the end
 PLAIN_WIDTH = 140  # columns of prose where stdout is no terminal
-MOTTLE_NOTE = "mottle: estimated standard deviation before and after, gray levels of 0..255"
-PHOTONS_NOTE = "photons: at white, to two digits; corr: how neighbouring pixels correlate"
-# where a mean is not of all files
-SURE_NOTE = "mean mottle: of the {} files where it is sure"
-QUALITY_NOTE = "mean PSNR, SSIM and MSE: of the {} files that were measured against a reference"
-SPEED_NOTE = "mean ms and MP/s: of the {} files denoised in this run"
 
 
 def stdout_console() -> Console:
@@ -64,18 +58,6 @@ class _Console(Console):
 def _is_terminal(stream: TextIO) -> bool | None:
     """NO_COLOR wins over FORCE_COLOR, which would make rich draw as on a terminal; None lets rich decide."""
     return stream.isatty() if os.environ.get("NO_COLOR") else None
-
-
-def figure(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"  # noqa: RUF001  an en dash marks "no figure"
-
-
-def small_figure(value: float | None) -> str:
-    """Two digits, whatever the power of ten: 3.2e-4."""
-    if not value:
-        return figure(value, 0)
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
 
 
 class Named:
@@ -142,10 +124,10 @@ def print_results(results: ShownResults, summary: Summary, title: str, *, rate: 
         worst_only = results.listed > FULL_TABLE
         shown = results.worst if worst_only else results.first
         heading = f"{title}, the {len(shown)} worst of {results.listed}" if worst_only else title
-        columns = _columns(shown, summary, results.listed)
-        print_columns(console, heading, columns, about_all=len(columns[0].cells) - len(shown))
+        table = _table(shown, summary, results.listed)
+        print_columns(console, heading, table, about_all=len(table[0].cells) - len(shown))
     if summary.done and rate:
-        speed = figure(summary.megapixels_per_second, 2)
+        speed = fixed(2)(summary.megapixels_per_second)
         console.print(f"in all: {summary.megapixels:.2f} MP in {summary.seconds:.2f} s, {speed} MP/s")
     counts = (
         (summary.done, "denoised"),
@@ -158,93 +140,32 @@ def print_results(results: ShownResults, summary: Summary, title: str, *, rate: 
     console.print(f"{', '.join(said)}. {RESEARCH_USE}")
 
 
-@dataclass(frozen=True)
-class _Figure:
-    """A figure of each file, and its mean over all that have it, if that means anything.
-
-    rank: see `Column`. note: a line below the table. counted: the field of `FileResult` by which it is known how many
-    have it. some: the note where those are not all.
-    """
-
-    heading: str
-    of_file: Callable[[FileResult], str]
-    mean: Callable[[Summary], str] = lambda run: ""
-    rank: int = 0
-    note: str = ""
-    counted: str = ""
-    some: str = ""
-
-    def column(self, files: Sequence[FileResult], summary: Summary, listed: int) -> Column:
-        count = summary.count(self.counted)
-        note = self.some.format(count) if 0 < count < listed else ""
-        notes = tuple(filter(None, (self.note, note)))
-        means = [self.mean(summary)] if listed > 1 else []
-        return Column(self.heading, [*map(self.of_file, files), *means], self.rank, notes=notes)
-
-
-def _measured(
-    heading: str, name: str, shown: Callable[[float | None], str], rank: int = 0, some: str = QUALITY_NOTE
-) -> _Figure:
-    """A figure that is a field of `FileResult`."""
-    return _Figure(
-        heading,
-        lambda file: shown(getattr(file, name)),
-        lambda run: shown(run.mean(name)),
-        rank,
-        counted=name,
-        some=some,
-    )
-
-
-def _columns(files: Sequence[FileResult], summary: Summary, listed: int) -> list[Column]:
+def _table(files: Sequence[FileResult], summary: Summary, listed: int) -> list[Column]:
     """The metrics table: a row for each file, and one for the means of all that are listed in this run, where several
     are.
     """
-    noise = (
-        _Figure("size", size_words, rank=4),
-        _Figure("mottle", mottle_words, mean_mottle, note=MOTTLE_NOTE, counted="mottle_before", some=SURE_NOTE),
-        _Figure("photons", photons_words, rank=3, note=PHOTONS_NOTE),
-    )
-    quality = (
-        _measured("PSNR dB", "psnr", lambda value: figure(value, 2)),
-        _measured("SSIM", "ssim", lambda value: figure(value, 4), rank=1),
-        _measured("MSE", "mse", small_figure, rank=2),
-    )
-    speed = (
-        _measured("ms", "milliseconds", lambda value: figure(value, 0), 5, SPEED_NOTE),
-        _measured("MP/s", "megapixels_per_second", lambda value: figure(value, 2), 6, SPEED_NOTE),
-    )
-    means = [f"mean of {listed}"] if listed > 1 else []
-    names = Column("file", [*(file.name for file in files), *means], name=True)
-    shown = (*noise, *(quality if summary.count("psnr") else ()), *speed)
-    return [names, *(one.column(files, summary, listed) for one in shown)]
+    several = listed > 1
+    names = Column("file", [*(file.name for file in files), *([f"mean of {listed}"] if several else [])], name=True)
+    sizes = Column("size", [*map(size_words, files), *([""] if several else [])], rank=4)
+    shown = (one for one in columns.COLUMNS if one.rank is not None and _applies(one, summary))
+    return [names, sizes, *(_column(one, files, summary, listed) for one in shown)]
+
+
+def _applies(figure: columns.Column, summary: Summary) -> bool:
+    return figure.mean is None or not figure.mean.needs_reference or summary.count(figure.key) > 0
+
+
+def _column(figure: columns.Column, files: Sequence[FileResult], summary: Summary, listed: int) -> Column:
+    cells = [figure.on_terminal(file) for file in files]
+    if listed > 1:
+        cells.append(figure.pair(summary.mean) if figure.mean is not None else "")
+    count = summary.count(figure.key)
+    some = figure.mean.some.format(count) if figure.mean is not None and 0 < count < listed else ""
+    return Column(figure.terminal_title, cells, figure.rank or 0, notes=tuple(filter(None, (figure.note, some))))
 
 
 def size_words(result: FileResult) -> str:
-    return figure(None) if result.width is None else f"{result.width}x{result.height} {result.bits} bit"
-
-
-def mean_mottle(run: Summary) -> str:
-    return f"{figure(run.mean('mottle_before'))} → {figure(run.mean('mottle_after'))}"
-
-
-def mottle_words(result: FileResult) -> str:
-    """Before and after, or what is known where these say little."""
-    before = figure(result.mottle_before)
-    if result.mottle_before is None:
-        return before
-    if result.unsure:
-        return f"about {before}"
-    return f"{before} stays" if result.mottle_left else f"{before} → {figure(result.mottle_after)}"
-
-
-def photons_words(result: FileResult) -> str:
-    """Photons at white, or why there are none."""
-    if result.unsure:
-        return "unsure"
-    if result.correlation is not None and result.correlation >= CORRELATED:
-        return f"corr {result.correlation:.2f}"
-    return photons(result.photons_at_white) or figure(None)
+    return NO_FIGURE if result.width is None else f"{result.width}x{result.height} {result.bits} bit"
 
 
 def print_table(
@@ -279,7 +200,7 @@ def print_verified(found: Sequence[Verified]) -> None:
             one.installed.name,
             one.installed.precision,
             one.installed.sha256[:16],
-            *("–" if value is None else f"{value:.1e}" for value in (one.tensors, one.image, one.tolerance)),  # noqa: RUF001
+            *(NO_FIGURE if value is None else f"{value:.1e}" for value in (one.tensors, one.image, one.tolerance)),
             "NO" if one.problem else "yes",
         ]
         for one in found

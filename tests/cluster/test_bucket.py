@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from cxr_infer.batch.engine import denoise_files
 from cxr_infer.batch.jobs import make_plan
-from cxr_infer.batch.pipeline import denoise_files
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
 from cxr_infer.formats.registry import output_name
 from cxr_infer.model.denoiser import Model, load_model

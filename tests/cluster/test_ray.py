@@ -53,7 +53,7 @@ BEREFT = """
 import json, os, signal, sys
 from pathlib import Path
 from cxr_infer.batch import ray_engine
-from cxr_infer.batch.pipeline import denoise_files
+from cxr_infer.batch.engine import denoise_files
 from cxr_infer.model.denoiser import load_model
 from cxr_infer.storage.directory import Directory
 from cxr_infer.errors import UsageError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_infer.cli.sample import write_samples
+from cxr_infer.batch.sample import write_samples
 from tests.conftest import REPOSITORY
 
 SIZE = 96  # px

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
-from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jsonschema
 import pytest
 import typer
 
-from cxr_infer.report.results import FileResult, Summary
-from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.report.schema import report_schema
 from tests.conftest import REPOSITORY, Run
 
 SCRIPT = REPOSITORY / "docs" / "make_reference.py"
@@ -56,30 +57,59 @@ def test_every_option_and_argument_is_explained(reference: ModuleType) -> None:
             assert all(reference.help_of(parameter) for parameter in each.params), (program, each.name)
 
 
-def test_every_key_of_a_report_is_explained(reference: ModuleType, report: dict[str, Any]) -> None:
-    assert set(keys_of(report)) == set(reference.HEAD)
-    assert set(report["files"][0]) == set(reference.attributes(FileResult))
-    assert set(report["summary"]) == set(reference.attributes(Summary))
-    settings = reference.attributes(Settings) | reference.attributes(ReadOptions)
-    assert set(report["settings"]) == set(settings)
-    assert all(name.lower() in reference.HEAD["versions"][1].lower() for name in report["versions"])
+def test_the_schema_of_reports_is_up_to_date_and_is_one(reference: ModuleType) -> None:
+    assert reference.REPORT_SCHEMA.read_text() == reference.schema_file(), "run python docs/make_reference.py"
+    jsonschema.Draft202012Validator.check_schema(report_schema())
 
 
-def keys_of(report: dict[str, Any]) -> Iterator[str]:
-    """The keys of a report, those of its model by a dot."""
-    for key, value in report.items():
-        yield from (f"model.{part}" for part in value) if key == "model" else (key,)
+def test_a_report_keeps_its_schema_which_explains_every_key(report: dict[str, Any]) -> None:
+    schema = report_schema()
+    jsonschema.validate(report, schema)
+    assert set(report) == set(schema["properties"])
+    assert set(report["model"]) == set(schema["properties"]["model"]["properties"])
+    parts = {"record": report["files"][0], "summary": report["summary"], "settings": report["settings"]}
+    for name, part in parts.items():
+        assert set(part) == set(schema["$defs"][name]["properties"])
+    assert set(report["summary"]["means"]) == set(schema["$defs"]["summary"]["properties"]["means"]["required"])
+    assert set(report["versions"]) == set(schema["properties"]["versions"]["required"])
+    for part in (schema, *schema["$defs"].values()):
+        assert all(each["description"] for each in part["properties"].values())
 
 
-def test_a_stream_has_the_same_keys(run: Run, reference: ModuleType, samples: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "wrong"),
+    [
+        (("format",), 2),
+        (("files", 0, "status"), "finished"),
+        (("files", 0, "psnr"), "34"),
+        (("summary", "done"), None),
+        (("settings", "strength"), "1"),
+        (("model", "sha256"), None),
+    ],
+)
+def test_the_schema_notices_what_is_wrong(report: dict[str, Any], place: tuple[Any, ...], wrong: object) -> None:
+    changed = copy.deepcopy(report)
+    part: Any = changed
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = wrong
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed, report_schema())
+    del part[place[-1]]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed, report_schema())
+
+
+def test_a_stream_keeps_the_same_schema(run: Run, samples: Path, tmp_path: Path) -> None:
     done = run("cxr-infer", "dir", samples / "xrays", "--out", "out", "--json", "run.jsonl", "--quiet")
     assert done.returncode == 0, done.stderr
     *records, last = map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines())
-    assert all(set(record) == set(reference.attributes(FileResult)) for record in records)
-    assert set(keys_of(last)) == set(reference.HEAD) - {"files"}
-
-
-def test_types_are_said_in_words(reference: ModuleType) -> None:
-    types = reference.field_types(FileResult)
-    assert (types["name"], types["psnr"], types["inverted"]) == ("text", "number or null", "true or false or null")
-    assert reference.field_types(Summary)["megapixels_per_second"] == "number or null"
+    schema = report_schema()
+    for record in records:
+        jsonschema.validate(record, {**schema["$defs"]["record"], "$defs": schema["$defs"]})
+        assert set(record) == set(schema["$defs"]["record"]["properties"])
+    jsonschema.validate(last, schema)
+    assert set(last) == set(schema["properties"]) - {"files"}
+    assert last["command"][-3:] == ["--json", "run.jsonl", "--quiet"]
+    assert datetime.fromisoformat(last["date"]).tzinfo is not None
+    assert last["cpu"]

@@ -35,14 +35,18 @@ def test_every_module_of_every_room_imports_without_the_other_stages() -> None:
 
 
 def test_a_bare_import_is_light() -> None:
-    code = "import sys, cxr_infer; print(sorted({'numpy', 'cv2', 'onnxruntime', 'typer'} & set(sys.modules)))"
+    code = "import sys, cxr_infer; dir(cxr_infer)\n"
+    code += "print(sorted({'numpy', 'cv2', 'onnxruntime', 'typer'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_the_public_names_are_pinned() -> None:
-    functions, types = {"__version__", "denoise", "load_model"}, {"Model", "ReadOptions", "Settings"}
+    functions = {"__version__", "denoise", "denoise_directory", "denoise_file", "estimate_noise", "load_model"}
+    functions |= {"mse", "psnr", "sample", "ssim"}
+    types = {"Engine", "FileResult", "Model", "Mottle", "ReadOptions", "Samples", "Settings", "Summary"}
     errors = {"CxrError", "DataError", "ImageError", "ModelError", "UsageError"}
     assert set(cxr_infer.__all__) == functions | types | errors
+    assert set(cxr_infer.__all__) <= set(dir(cxr_infer))
     for name in cxr_infer.__all__:
         assert getattr(cxr_infer, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
+from cxr_infer.report.columns import COLUMNS, NO_FIGURE, QUALITY, Column, on_page
 from cxr_infer.report.html.encoding import AFTER, BEFORE, CLEAN, ERROR, RESIDUAL, Pictures
-from cxr_infer.report.html.statistics import after, removed
-from cxr_infer.report.noise_words import photons
 from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.report.text import printable
 
@@ -23,8 +22,6 @@ ALTERNATIVES = {  # to the pictures of a card, in their order: the first one giv
     RESIDUAL: "before minus after",
     ERROR: "after minus clean",
 }
-QUALITY = ("PSNR", "SSIM")
-NO_FIGURE = "–"  # noqa: RUF001  an en dash, as in the terminal's table
 
 
 def text(content: object) -> str:
@@ -32,10 +29,9 @@ def text(content: object) -> str:
     return escape(printable(str(content)))
 
 
-def figure(value: float | None, digits: int = 1, unit: str = "") -> str:
-    if value is None:
-        return NO_FIGURE
-    return f"{value:z.{digits}f}" + (f'<span class="unit"> {unit}</span>' if unit else "")
+def with_unit(shown: str, unit: str) -> str:
+    """A figure in words and its unit, where it has both."""
+    return shown + (f'<span class="unit"> {unit}</span>' if unit and shown != NO_FIGURE else "")
 
 
 def without_folders(message: str, folders: Iterable[str]) -> str:
@@ -59,30 +55,13 @@ def row(result: FileResult, message: str, anchor: int | None, with_reference: bo
     link = f"<span>{name}</span>" if anchor is None else f'<a href="#image-{anchor}">{name}</a>'
     reason = f'<span class="reason">{text(message)}</span>' if message else ""
     pixels = None if result.width is None or result.height is None else result.width * result.height
-    quality = [(result.psnr, 2), (result.ssim, 4)] if with_reference else []
     cells = [
         f'<th scope="row">{link}{reason}</th>',
         f'<td><span class="outcome {result.status}">{OUTCOMES[result.status]}</span></td>',
         _cell(pixels, f"{result.width} × {result.height}"),  # noqa: RUF001
-        _cell(result.mottle_before, _mottle_before(result)),
-        _cell(after(result), _mottle_after(result)),
-        _cell(removed(result), figure(removed(result))),
-        _cell(result.photons_at_white, photons(result.photons_at_white) or NO_FIGURE),
-        *(
-            _cell(value, figure(value, digits))
-            for value, digits in ((result.correlation, 2), *quality, (result.milliseconds, 0))
-        ),
+        *(_cell(column.value(result), column.shown(result)) for column in on_page(with_reference)),
     ]
     return f'<tr data-outcome="{result.status}">{"".join(cells)}</tr>\n'
-
-
-def _mottle_before(result: FileResult) -> str:
-    return ("about " if result.unsure else "") + figure(result.mottle_before)
-
-
-def _mottle_after(result: FileResult) -> str:
-    left = after(result)
-    return figure(left) + (" stays" if left is not None and result.mottle_left else "")
 
 
 def _cell(value: float | None, shown: str) -> str:
@@ -122,24 +101,14 @@ def _layer(name: str, pictures: Pictures) -> str:
 
 
 def _facts(result: FileResult) -> str:
-    facts = [
-        ("mottle before", _mottle_before(result)),
-        ("after", _mottle_after(result)),
-        ("removed", figure(removed(result))),
-        ("noise", text(result.mottle_kind or NO_FIGURE)),
-    ]
-    if (white := photons(result.photons_at_white)) is not None:
-        facts.append(("photons at white", white))
-    if result.psnr is not None:
-        facts += zip(QUALITY, (figure(result.psnr, 2, "dB"), figure(result.ssim, 4)), strict=True)
-    facts.append(("time", figure(result.milliseconds, 0, "ms")))
-    listed = "".join(_fact(label, value) for label, value in facts)
+    told = (column for column in COLUMNS if column.card)
+    listed = "".join(_fact(one, result) for one in told if not one.optional or one.value(result) is not None)
     return f'<dl class="facts">{listed}</dl>'
 
 
-def _fact(label: str, value: str) -> str:
-    kind = ' class="quality"' if label in QUALITY else ""
-    return f"<div{kind}><dt>{label}</dt><dd>{value}</dd></div>"
+def _fact(column: Column, result: FileResult) -> str:
+    kind = ' class="quality"' if column.mean is QUALITY else ""
+    return f"<div{kind}><dt>{column.heading}</dt><dd>{with_unit(text(column.shown(result)), column.unit)}</dd></div>"
 
 
 def _data(jpeg: bytes) -> str:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from cxr_infer.model.card import CITATION, FP32, INT8, MODEL_NAMES
+from cxr_infer.report.columns import BY_KEY, QUALITY, Column, on_page
 from cxr_infer.report.html.statistics import RunStatistics, deviation, mean
 from cxr_infer.report.results import Summary
 
@@ -58,12 +59,13 @@ def _images(summary: Summary) -> Iterator[str]:
 
 
 def _noise(statistics: RunStatistics) -> Iterator[str]:
-    if not statistics.before:
+    before, after = (statistics.values[key] for key in ("mottle_before", "mottle_after"))
+    if not before:
         return
     yield (
         "Noise was estimated from each image itself, as its standard deviation in gray levels of 0 to 255 "
-        f"as displayed: {_spread(statistics.before, 1)} before and {_spread(statistics.after, 1)} after "
-        f"(mean, SD in brackets, n = {len(statistics.before)})."
+        f"as displayed: {_spread(BY_KEY['mottle_before'], before)} before and "
+        f"{_spread(BY_KEY['mottle_after'], after)} after (mean, SD in brackets, n = {len(before)})."
     )
     if statistics.stays:
         yield f"Images that keep most of their noise, which the model leaves, are included ({statistics.stays})."
@@ -72,12 +74,17 @@ def _noise(statistics: RunStatistics) -> Iterator[str]:
 
 
 def _quality(statistics: RunStatistics) -> Iterator[str]:
-    if not statistics.psnr:
+    told = [(column, statistics.values[column.key]) for column in on_page(True) if column.mean is QUALITY]
+    measured = len(statistics.values["psnr"])
+    if not measured:
         return
+    figures = [
+        " ".join(filter(None, (column.heading, "was" if not index else "", _spread(column, values), column.unit)))
+        for index, (column, values) in enumerate(told)
+    ]
     yield (
-        f"Against clean references of the same names, PSNR was {_spread(statistics.psnr, 2)} dB and SSIM "
-        f"{_spread(statistics.ssim, 4)} (mean, SD in brackets, n = {len(statistics.psnr)}; data range from black to "
-        f"white as displayed; SSIM: {SSIM_SOURCE})."
+        f"Against clean references of the same names, {' and '.join(figures)} (mean, SD in brackets, n = {measured}; "
+        f"data range from black to white as displayed; SSIM: {SSIM_SOURCE})."
     )
 
 
@@ -87,6 +94,6 @@ def _tools(head: dict[str, Any]) -> Iterator[str]:
         yield f"Computed on a CPU with {', '.join(others)}."
 
 
-def _spread(values: array[float], digits: int) -> str:
+def _spread(column: Column, values: array[float]) -> str:
     spread = deviation(values)
-    return f"{mean(values):.{digits}f}" + ("" if spread is None else f" ({spread:.{digits}f})")
+    return column.words(mean(values)) + ("" if spread is None else f" ({column.words(spread)})")

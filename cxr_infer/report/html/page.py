@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cxr_infer.model.card import RESEARCH_USE
+from cxr_infer.report.columns import BY_KEY, QUALITY, Column, fixed, on_page
 from cxr_infer.report.html.chart import chart
-from cxr_infer.report.html.markup import OUTCOMES, figure, text, tile
+from cxr_infer.report.html.markup import OUTCOMES, text, tile, with_unit
 from cxr_infer.report.html.methods import methods
 from cxr_infer.report.html.statistics import RunStatistics, deviation, histogram, mean
 from cxr_infer.report.results import FAILED, Summary
@@ -24,8 +24,7 @@ MOST_ROWS = 1000  # of the table, for each outcome
 SHA256_SHOWN = 12  # hex digits
 
 SCRIPTS = ("table.js", "viewer.js", "reader.js")  # one script of the page, in this order
-COLUMNS = ("file", "outcome", "size, px", "mottle before", "after", "removed", "photons at white", "correlation")
-QUALITY_COLUMNS = ("PSNR, dB", "SSIM")
+FIXED_COLUMNS = ("file", "outcome", "size, px")
 
 
 @dataclass(frozen=True)
@@ -104,17 +103,17 @@ def _tiles(run: RunFacts, summary: Summary, statistics: RunStatistics) -> str:
         tile("Denoised", str(summary.done), f"of {images} images"),
         tile("Failed", str(summary.failed), kind="bad" if summary.failed else ""),
         tile("Skipped", str(summary.skipped), "done before, kept or results already" if summary.skipped else ""),
-        tile("Mottle removed", figure(mean(statistics.removed)), _mottle_note(statistics)),
+        tile("Mottle removed", _mean("mottle_removed", statistics), _mottle_note(statistics)),
     ]
-    if run.with_reference:
-        tiles += [
-            tile("PSNR", figure(mean(statistics.psnr), 2, "dB"), _spread(statistics.psnr, 2)),
-            tile("SSIM", figure(mean(statistics.ssim), 4), _spread(statistics.ssim, 4)),
-        ]
+    tiles += [
+        tile(column.heading, _mean(column.key, statistics), _spread(column, statistics))
+        for column in on_page(run.with_reference)
+        if column.mean is QUALITY
+    ]
     tiles += [
         tile(
             "Speed",
-            figure(summary.megapixels_per_second, 2, "MP/s"),
+            with_unit(fixed(2)(summary.megapixels_per_second), "MP/s"),
             f"{_duration(summary.seconds)} for {summary.megapixels:.1f} MP",
         ),
         tile("Strength", f"{settings['strength']:g}", "of the mottle found"),
@@ -123,10 +122,15 @@ def _tiles(run: RunFacts, summary: Summary, statistics: RunStatistics) -> str:
     return "".join(tiles)
 
 
+def _mean(key: str, statistics: RunStatistics) -> str:
+    column = BY_KEY[key]
+    return with_unit(column.words(mean(statistics.values[key])), column.unit)
+
+
 def _mottle_note(statistics: RunStatistics) -> str:
     """What the figure is, and which images it speaks of."""
-    said = [f"gray levels, mean of {len(statistics.removed)}"]
-    said += [f"{figure(mean(statistics.before))} before, {figure(mean(statistics.after))} after"]
+    said = [f"gray levels, mean of {len(statistics.values['mottle_removed'])}"]
+    said += [f"{_mean('mottle_before', statistics)} before, {_mean('mottle_after', statistics)} after"]
     if statistics.stays:
         said.append(f"{statistics.stays} whose noise stays included")
     if statistics.unsure:
@@ -134,9 +138,10 @@ def _mottle_note(statistics: RunStatistics) -> str:
     return "; ".join(said)
 
 
-def _spread(values: array[float], digits: int) -> str:
+def _spread(column: Column, statistics: RunStatistics) -> str:
     """What a mean is the mean of."""
-    return f"mean of {len(values)}; SD {figure(deviation(values), digits)}"
+    values = statistics.values[column.key]
+    return f"mean of {len(values)}; SD {column.words(deviation(values))}"
 
 
 def _duration(seconds: float) -> str:
@@ -148,10 +153,11 @@ def _duration(seconds: float) -> str:
 
 
 def _chart(statistics: RunStatistics) -> str:
-    middle = mean(statistics.removed)
+    removed = statistics.values["mottle_removed"]
+    middle = mean(removed)
     if middle is None:
         return ""
-    return f'<div class="chart"><h2>Mottle removed</h2>\n{chart(histogram(statistics.removed), middle)}</div>'
+    return f'<div class="chart"><h2>Mottle removed</h2>\n{chart(histogram(removed), middle)}</div>'
 
 
 def _outcomes(counts: Counter[str], total: int) -> str:
@@ -165,7 +171,7 @@ def _outcomes(counts: Counter[str], total: int) -> str:
 
 
 def _headings(with_reference: bool) -> str:
-    names = (*COLUMNS, *(QUALITY_COLUMNS if with_reference else ()), "ms")
+    names = (*FIXED_COLUMNS, *(column.titled() for column in on_page(with_reference)))
     return "".join(f'<th scope="col"><button type="button">{name}</button></th>\n' for name in names)
 
 

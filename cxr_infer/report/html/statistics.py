@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cxr_infer.report.columns import AVERAGED
 from cxr_infer.report.results import FileResult
 
 MOST_BINS = 24
@@ -17,13 +18,9 @@ ROUND_STEPS = (1, 2, 5)  # times a power of ten: widths of bins that can be read
 
 @dataclass
 class RunStatistics:
-    """RunStatistics of a run, 8 bytes each an image. Mottle in gray levels of 0..255, PSNR in dB, SSIM."""
+    """The figures of a run that have a mean, 8 bytes each an image, by their keys in `COLUMNS`."""
 
-    before: array[float] = field(default_factory=lambda: array("d"))
-    after: array[float] = field(default_factory=lambda: array("d"))
-    removed: array[float] = field(default_factory=lambda: array("d"))
-    psnr: array[float] = field(default_factory=lambda: array("d"))
-    ssim: array[float] = field(default_factory=lambda: array("d"))
+    values: dict[str, array[float]] = field(default_factory=lambda: {one.key: array("d") for one in AVERAGED})
     statuses: Counter[str] = field(default_factory=Counter)
     unsure: int = 0  # images whose noise is a guess, which is in no mean
     stays: int = 0  # images that keep most of their noise, which is in the means
@@ -38,37 +35,15 @@ class Histogram:
     counts: tuple[int, ...]
 
 
-def before(result: FileResult) -> float | None:
-    """Mottle that was found, gray levels, or None where it is a guess."""
-    return None if result.unsure else result.mottle_before
-
-
-def after(result: FileResult) -> float | None:
-    """Mottle that is left, gray levels, or None where it is a guess. Where most of it stays, it counts as well."""
-    return None if result.unsure else result.mottle_after
-
-
-def removed(result: FileResult) -> float | None:
-    """Mottle that was taken away, gray levels: before minus after, both standard deviations."""
-    found, left = before(result), after(result)
-    return None if found is None or left is None else found - left
-
-
 def statistics_of(results: Iterable[FileResult]) -> RunStatistics:
     statistics = RunStatistics()
     for result in results:
         statistics.statuses[result.status] += 1
         statistics.unsure += result.unsure
         statistics.stays += result.mottle_left is not None and not result.unsure
-        for column, value in (
-            (statistics.before, before(result)),
-            (statistics.after, after(result)),
-            (statistics.removed, removed(result)),
-            (statistics.psnr, result.psnr),
-            (statistics.ssim, result.ssim),
-        ):
-            if value is not None:
-                column.append(value)
+        for column in AVERAGED:
+            if (value := column.averaged(result)) is not None:
+                statistics.values[column.key].append(value)
     return statistics
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cxr_infer.batch.engine import denoise_files
 from cxr_infer.batch.jobs import make_plan
-from cxr_infer.batch.pipeline import denoise_files
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.pixels import from_unit
 from cxr_infer.model.denoiser import Model, load_model

@@ -160,7 +160,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback(
         ("cxr-infer", ["file", "x/a.png", "out.png"], "cxr_infer.batch.pipeline.estimate_mottle"),
         ("cxr-infer", ["models"], "cxr_infer.model.installed.installed_models"),
         ("cxr-infer", ["compare", "x/a.png", "x/b.png"], "cxr_infer.cli.compare.compare_files"),
-        ("cxr-infer", ["sample", "phantoms"], "cxr_infer.cli.sample.write_samples"),
+        ("cxr-infer", ["sample", "phantoms"], "cxr_infer.batch.sample.write_samples"),
         ("cxr-infer", ["web", "--no-browser"], "cxr_infer.web.server.needed_runtime"),
         pytest.param("cxr-train", ["window", "--data", "x"], "cxr_train.data.find_xrays", marks=pytest.mark.slow),
         pytest.param("cxr-export", ["new"], "cxr_export.export.export_model", marks=pytest.mark.slow),
@@ -306,11 +306,11 @@ def test_a_program_decides_what_becomes_of_the_log(tmp_path: Path, xrays: Path) 
         "import logging, sys\n"
         "from pathlib import Path\n"
         "from cxr_infer import load_model\n"
-        "from cxr_infer.batch import jobs, pipeline\n"
+        "from cxr_infer.batch import engine, jobs\n"
         "from cxr_infer.storage.opening import open_storage\n"
         "if len(sys.argv) > 1: logging.basicConfig(level='WARNING', format='%(name)s %(message)s')\n"
         "planned = jobs.make_plan(open_storage('x'), open_storage('out'))\n"
-        "print(len(list(pipeline.denoise_files(planned, load_model('window'), overwrite=True))))\n"
+        "print(len(list(engine.denoise_files(planned, load_model('window'), overwrite=True))))\n"
     )
     for arguments, said in (([], ""), (["told"], "cxr_infer.batch.pipeline bad.png: failed: x/bad.png: ")):
         words = [sys.executable, "-c", code, *arguments]

@@ -15,11 +15,12 @@ from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.mottle import Mottle
 from cxr_infer.imaging.noise_shape import Shape
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.report.columns import BY_KEY
 from cxr_infer.report.html.markup import row
 from cxr_infer.report.html.statistics import mean, statistics_of
 from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, TOO_SMALL, UNSURE, noise_figures, why_left
 from cxr_infer.report.results import DONE, FileResult, Summary
-from cxr_infer.report.terminal import ShownResults, mottle_words, photons_words, print_results
+from cxr_infer.report.terminal import ShownResults, print_results
 from tests.conftest import Run
 from tests.infer.imaging.noise import DETECTORS, exposed, stored
 
@@ -62,14 +63,18 @@ def test_why_noise_is_left(before: Mottle, after: Mottle, strength: float, reaso
 
 def test_the_cells_of_the_table() -> None:
     counted = result_of(mottle(8), mottle(0.5))
-    assert (mottle_words(counted), photons_words(counted)) == ("8.0 → 0.5", "510")
+    assert cells(counted) == ("8.0 → 0.5", "510")
     faint = result_of(mottle(1.2), mottle(1.15))
-    assert mottle_words(faint) == "1.2 stays"
+    assert cells(faint)[0] == "1.2 stays"
     wide = result_of(mottle(6, correlation=0.9), mottle(6, correlation=0.9))
-    assert (mottle_words(wide), photons_words(wide)) == ("6.0 stays", "corr 0.90")
+    assert cells(wide) == ("6.0 stays", "corr 0.90")
     unsure = result_of(mottle(8, error=0.6), mottle(1))
-    assert (mottle_words(unsure), photons_words(unsure)) == ("about 8.0", "unsure")
-    assert (mottle_words(FileResult("a", DONE)), photons_words(FileResult("a", DONE))) == ("–", "–")  # noqa: RUF001
+    assert cells(unsure) == ("about 8.0", "unsure")
+    assert cells(FileResult("a", DONE)) == ("–", "–")  # noqa: RUF001
+
+
+def cells(result: FileResult) -> tuple[str, ...]:
+    return tuple(BY_KEY[key].on_terminal(result) for key in ("mottle_before", "photons_at_white"))
 
 
 def test_the_page_says_where_noise_stays() -> None:
@@ -90,7 +95,8 @@ def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
     means = summary.to_dict()["means"]
     assert (means["mottle_before"], means["mottle_after"]) == pytest.approx((8, 1))
     statistics = statistics_of([counted, unsure])
-    assert (mean(statistics.before), mean(statistics.after), statistics.unsure) == pytest.approx((8, 1, 1))
+    before, after = (statistics.values[key] for key in ("mottle_before", "mottle_after"))
+    assert (mean(before), mean(after), statistics.unsure) == pytest.approx((8, 1, 1))
     assert 'data-value="20">about 20.0<' in row(unsure, "", None, False)
 
 
@@ -101,10 +107,11 @@ def test_noise_that_stays_counts_in_every_mean_alike() -> None:
         summary.add(result)
     statistics = statistics_of([counted, faint])
     assert (statistics.stays, statistics.unsure) == (1, 0)
-    for name, values in (("mottle_before", statistics.before), ("mottle_after", statistics.after)):
+    before, after, removed = (statistics.values[f"mottle_{name}"] for name in ("before", "after", "removed"))
+    for name, values in (("mottle_before", before), ("mottle_after", after)):
         assert len(values) == 2
         assert mean(values) == pytest.approx(summary.mean(name)), "as the terminal says"
-    assert mean(statistics.removed) == pytest.approx(mean(statistics.before) - mean(statistics.after))
+    assert mean(removed) == pytest.approx(mean(before) - mean(after))
 
 
 def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:

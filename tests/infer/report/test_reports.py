@@ -1,4 +1,4 @@
-"""`--json` and `--report`: never over what is not theirs, and nothing that happens to them ends the run."""
+"""`--json`, `--csv` and `--report`: never over what is not theirs, and nothing that happens to them ends the run."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from cxr_infer.cli.report_files import check_report
 from cxr_infer.errors import UsageError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.report.json_file import JsonLines
-from cxr_infer.report.reports import Reports
+from cxr_infer.report.reports import ReportFiles, Reports
 from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.record_files import LEDGER
 from tests.conftest import Run, tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")
-NAMES = ("r.json", "r.jsonl", "r.html")
+NAMES = ("r.json", "r.jsonl", "r.csv", "r.html")
+OPTIONS = {".html": "--report", ".csv": "--csv"}
 
 
 def option(name: str) -> list[str]:
-    return ["--report" if name.endswith(".html") else "--json", name]
+    return [OPTIONS.get(Path(name).suffix, "--json"), name]
 
 
 @pytest.fixture
@@ -64,6 +65,7 @@ def test_a_report_of_an_earlier_run_is_replaced_and_nothing_else_is(run: Run, xr
         ("r.json", Path.symlink_to),
         ("r.jsonl", Path.symlink_to),
         ("r.jsonl", Path.hardlink_to),
+        ("r.csv", Path.symlink_to),
         ("r.html", Path.hardlink_to),
     ],
 )
@@ -194,7 +196,7 @@ def test_whatever_happens_to_a_report_is_one_line(tmp_path: Path, monkeypatch: p
         raise ZeroDivisionError("of ours")
 
     monkeypatch.setattr("cxr_infer.report.json_file.JsonReport.add", fault)
-    with Reports(tmp_path / "r.json", None, 0, 0, said.append) as reports:
+    with Reports(ReportFiles(tmp_path / "r.json"), 0, 0, said.append) as reports:
         for index in range(3):
             reports.add(FileResult(f"{index}.png", DONE))
         assert not reports.wanted

@@ -8,8 +8,8 @@ import pytest
 from pydicom import dcmread
 
 from cxr_infer import load_model
+from cxr_infer.batch.engine import denoise_files
 from cxr_infer.batch.jobs import make_plan
-from cxr_infer.batch.pipeline import denoise_files
 from cxr_infer.errors import ImageError, OutputLostError
 from cxr_infer.formats.radiograph import METHOD
 from cxr_infer.formats.readers import write_image

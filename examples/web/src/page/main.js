@@ -78,10 +78,10 @@ async function show(item) {
   setState("working");
   showProgress(item.state === "waiting" ? "Waiting for the files before it" : "Reading the file", 0);
   if (item.state === "working" && held?.item !== item) return; // its picture will be told
-  const found = held?.item === item ? held : await reader.read(item.file).catch(() => null); // a file that is gone
+  const found = held?.item === item ? held : await reader.read(item.file).catch(({ message }) => ({ error: message }));
   if (mine !== turn) return;
-  if (found) await display(item, found);
-  else showRefusal({ error: `${item.name} cannot be read any more. Was it moved or changed?` });
+  if (found.error) showRefusal(found);
+  else await display(item, found);
 }
 
 function showRefusal(item) {

@@ -1,0 +1,39 @@
+"""What a run over a directory works on: the files in it, and where their results go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cxr_infer.batch.jobs import Plan, make_plan, make_plan_to_watch
+from cxr_infer.batch.references import require_references
+from cxr_infer.files import require_directory
+from cxr_infer.storage.opening import default_output, open_storage
+from cxr_infer.storage.shard import parse_shard
+
+
+def plan_directory(
+    source: str,
+    out: str | None = None,
+    *,
+    reference: Path | None = None,
+    follow_links: bool = False,
+    shard: str | None = None,
+    watch: bool = False,
+) -> Plan:
+    """List the X-rays of a directory or bucket, as `cxr-infer dir` takes it.
+
+    out: None for the default, IN-denoised. reference: directory of clean images, which must hold one of a name in IN.
+    shard: `I/N`. watch: list nothing yet.
+    Raises UsageError for what is not there or makes no sense.
+    """
+    share = parse_shard(shard) if shard is not None else None
+    originals = open_storage(source, follow_links=follow_links)
+    results = open_storage(out if out is not None else default_output(source))
+    if reference is not None:
+        require_directory(reference, "give --reference the directory of the clean images")
+    if watch:
+        return make_plan_to_watch(originals, results, shard=share)
+    plan = make_plan(originals, results, shard=share)
+    if reference is not None and share is None:  # a share may be so small that it has none
+        require_references(plan.names, reference)
+    return plan

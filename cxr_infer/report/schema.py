@@ -1,0 +1,113 @@
+"""What `--json` writes, as a JSON Schema (2020-12), made of the classes whose fields it is.
+
+`python docs/make_reference.py` writes it to weights/report.schema.json and makes the page of the reference from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from typing import Any
+
+from cxr_infer.report.columns import AVERAGED, COLUMNS
+from cxr_infer.report.json_file import FORMAT, PACKAGES
+from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult, Summary
+from cxr_infer.settings import ReadOptions, Settings
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+STATUSES = (DONE, FAILED, SKIPPED, IGNORED, PENDING)
+
+Schema = dict[str, Any]
+
+
+def report_schema() -> Schema:
+    """A report; the last line of a .jsonl is one without `files`, each other line a `#/$defs/record`."""
+    parts = {
+        "model": _object(
+            {
+                "name": _text("`window`, `original`, `new`, or the name in the card of another file"),
+                "precision": _text("`fp32` or `int8`"),
+                "file": _text("path of the .onnx file"),
+                "sha256": _text("hash of that file, hexadecimal"),
+            },
+            "what made the results",
+        ),
+        "format": {"const": FORMAT, "description": "version of this format; it rises when a key changes its meaning"},
+        "date": _text("when the run began, ISO 8601 with the offset from UTC"),
+        "command": {"type": "array", "items": {"type": "string"}, "description": "words of the command line"},
+        "cpu": _text("name of the processor of the machine that started the run"),
+        "threads": {"type": "integer", "description": "with which the model computed there"},
+        "settings": {"$ref": "#/$defs/settings", "description": "how images were read and denoised"},
+        "versions": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "required": ["cxr-infer", "python", *PACKAGES],
+            "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}",
+        },
+        "input": _text("IN, as it was given"),
+        "output": _text("OUT"),
+        "files": {"type": "array", "items": {"$ref": "#/$defs/record"}, "description": "one for each file under IN"},
+        "interrupted": {"type": "boolean", "description": "whether the run was stopped before its end"},
+        "summary": {"$ref": "#/$defs/summary", "description": "counts, totals and means"},
+    }
+    return {
+        "$schema": DRAFT,
+        "title": "Report of cxr-infer dir --json",
+        **_object(parts, "Keys may be added within a format.", optional=("files",)),
+        "$defs": {"record": _record(), "summary": _summary(), "settings": _settings()},
+    }
+
+
+def _record() -> Schema:
+    meanings = {**attributes(FileResult), **{column.key: column.meaning for column in COLUMNS if column.meaning}}
+    record = _of_class(FileResult, meanings)
+    record["properties"]["status"]["enum"] = list(STATUSES)
+    return {**record, "description": "One for every file under IN, whatever became of it."}
+
+
+def _summary() -> Schema:
+    meanings = attributes(Summary)
+    summary = _of_class(Summary, meanings)
+    keys = [column.key for column in AVERAGED if column.mean is not None and column.mean.in_json]
+    number = {"type": ["number", "null"]}
+    means = {"type": "object", "required": keys, "additionalProperties": number, "description": meanings["means"]}
+    return {**summary, "properties": {**summary["properties"], "means": means}}
+
+
+def _settings() -> Schema:
+    both = [_of_class(one, attributes(one))["properties"] for one in (Settings, ReadOptions)]
+    return _object(both[0] | both[1], "How images were read and denoised.")
+
+
+def _of_class(documented: type, meanings: dict[str, str]) -> Schema:
+    hints = dict(typing.get_type_hints(documented))
+    for name, member in vars(documented).items():
+        if isinstance(member, property) and member.fget is not None:
+            hints[name] = typing.get_type_hints(member.fget).get("return", object)
+    return _object({name: _type(hints.get(name)) | {"description": text} for name, text in meanings.items()})
+
+
+def _type(hint: Any) -> Schema:
+    if isinstance(hint, types.UnionType):
+        return {"type": [TYPES[part] for part in hint.__args__]}
+    return {"type": TYPES.get(hint, "object")}
+
+
+def _text(meaning: str) -> Schema:
+    return {"type": "string", "description": meaning}
+
+
+def _object(properties: Schema, description: str = "", optional: tuple[str, ...] = ()) -> Schema:
+    required = [name for name in properties if name not in optional]
+    said = {"description": description} if description else {}
+    return {**said, "type": "object", "properties": properties, "required": required}
+
+
+def attributes(documented: type) -> dict[str, str]:
+    """Name and meaning of each entry in the section `Attributes` of a docstring in Google style."""
+    section = re.search(r"^Attributes:\n((?:[ \n].*\n?)*)", inspect.cleandoc(documented.__doc__ or ""), re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

@@ -1,0 +1,127 @@
+"""The library does what the commands do, keeps the models it is asked for by name, and refuses what makes no sense."""
+
+from __future__ import annotations
+
+import typing
+import warnings
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import cxr_infer
+from cxr_infer import ImageError, ReadOptions, Settings, Summary, UsageError
+from cxr_infer.api import Fields
+from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.pixels import from_unit
+from cxr_infer.model import denoiser
+from tests.conftest import Run, tree
+
+
+@pytest.fixture
+def xrays(tmp_path: Path, noisy: NDArray[np.float32], clean: NDArray[np.float32]) -> Path:
+    """Noisy files in x, the clean ones in clean."""
+    for name, start in (("a.png", 0), ("ward/b.png", 64)):
+        part = (slice(start, start + 96), slice(64, 160))
+        write_image(tmp_path / "x" / name, from_unit(noisy[part], np.dtype(np.uint8)))
+        write_image(tmp_path / "clean" / name, from_unit(clean[part], np.dtype(np.uint8)))
+    return tmp_path / "x"
+
+
+def test_a_directory_is_denoised_as_the_command_does(run: Run, xrays: Path, tmp_path: Path) -> None:
+    reference = tmp_path / "clean"
+    results = list(cxr_infer.denoise_directory(xrays, tmp_path / "out", reference=reference, strength=0.5))
+    done = run("cxr-infer", "dir", xrays, "--out", "command", "--reference", reference, "--strength", "0.5", "-q")
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "out") == tree(tmp_path / "command")
+    assert [(result.name, result.status) for result in results] == [("a.png", "done"), ("ward/b.png", "done")]
+    assert all(result.psnr and result.psnr_before and result.psnr > result.psnr_before + 1 for result in results)
+    again = Summary()
+    for result in cxr_infer.denoise_directory(xrays, tmp_path / "out", reference=reference, strength=0.5):
+        again.add(result)
+    assert (again.done, again.skipped) == (0, 2)
+    assert again.mean("psnr") == pytest.approx(np.mean([result.psnr for result in results]))
+
+
+def test_what_makes_no_sense_is_refused_when_it_is_called(xrays: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such directory"):
+        cxr_infer.denoise_directory(tmp_path / "missing")
+    with pytest.raises(UsageError, match="inside it"):
+        cxr_infer.denoise_directory(xrays, xrays / "out")
+    with pytest.raises(UsageError, match="takes whole images"):
+        cxr_infer.denoise_directory(xrays, model="original", window=64)
+    assert not (tmp_path / "x-denoised").exists()
+
+
+def test_a_file_is_denoised_as_in_memory(xrays: Path, tmp_path: Path) -> None:
+    result = cxr_infer.denoise_file(xrays / "a.png")
+    assert result.output == str(xrays / "a-denoised.png")
+    assert result.mottle_before is not None
+    from PIL import Image
+
+    expected = cxr_infer.denoise(Image.open(xrays / "a.png"))
+    assert np.array_equal(np.asarray(Image.open(xrays / "a-denoised.png")), expected)
+    with pytest.raises(UsageError, match="exists"):
+        cxr_infer.denoise_file(xrays / "a.png")
+    assert cxr_infer.denoise_file(xrays / "a.png", tmp_path / "b.tif", overwrite=True).status == "done"
+
+
+def test_a_model_that_is_named_is_loaded_once(monkeypatch: pytest.MonkeyPatch, noisy: NDArray[np.float32]) -> None:
+    opened: list[Path] = []
+    original = denoiser.Model.open
+
+    def counted(content: bytes, path: Path, threads: int | None = None) -> denoiser.Model:
+        opened.append(path)
+        return original(content, path, threads)
+
+    monkeypatch.setattr(denoiser.Model, "open", staticmethod(counted))
+    cxr_infer.api._shipped.cache_clear()
+    for _ in range(3):
+        cxr_infer.denoise(noisy[:32, :32], "window", precision="fp32")
+    assert len(opened) == 1
+
+
+def test_single_fields_are_those_of_the_settings(noisy: NDArray[np.float32]) -> None:
+    known = {field.name: field.type for one in (Settings, ReadOptions) for field in fields(one)}
+    assert set(typing.get_type_hints(Fields)) == set(known)
+    small = noisy[:32, :32]
+    assert np.array_equal(cxr_infer.denoise(small, settings=Settings(strength=0.0)), small)
+    assert np.array_equal(cxr_infer.denoise(small, settings=Settings(), strength=0.0), small)
+    for call in (cxr_infer.denoise, cxr_infer.estimate_noise):
+        with pytest.raises(TypeError, match="unknown keyword 'strenght'; did you mean 'strength'"):
+            call(small, strenght=1.0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unknown keyword 'xyz'; the fields are compress"):
+        cxr_infer.denoise(small, xyz=1)  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="is outside 0"):
+        cxr_infer.denoise(small, strength=2.0)
+
+
+def test_a_low_range_is_warned_of_once_and_not_where_white_is_given(noisy: NDArray[np.float32]) -> None:
+    twelve_bit = np.round(np.minimum(noisy[:64, :64], 1) * 4095).astype(np.uint16)
+    with pytest.warns(UserWarning, match="white=4095") as seen:
+        cxr_infer.denoise(twelve_bit)
+    assert [warning.filename for warning in seen] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cxr_infer.denoise(twelve_bit, white=4095)
+        cxr_infer.denoise(twelve_bit, read=ReadOptions(white=4095))
+
+
+def test_figures_of_arrays_are_those_of_their_values(clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> None:
+    stored, other = (from_unit(image, np.dtype(np.uint8)) for image in (clean, noisy))
+    assert cxr_infer.psnr(stored, stored) == 120
+    assert cxr_infer.psnr(stored, other) == pytest.approx(cxr_infer.psnr(clean, noisy), abs=0.1)
+    assert cxr_infer.mse(stored, other) == pytest.approx(cxr_infer.mse(clean, noisy), rel=0.03)
+    assert cxr_infer.ssim(stored, other) == pytest.approx(cxr_infer.ssim(clean, noisy), abs=0.02)
+    twelve = from_unit(clean, np.dtype(np.uint16), 4095)
+    assert cxr_infer.psnr(clean, twelve, white=4095) > 70
+    with pytest.raises(ImageError, match="give two of one shape"):
+        cxr_infer.psnr(clean, noisy[:9])
+
+
+def test_noise_is_estimated_from_an_array(noisy: NDArray[np.float32]) -> None:
+    found = cxr_infer.estimate_noise(from_unit(noisy, np.dtype(np.uint8)))
+    assert found.sure
+    assert found.photons_at_white == pytest.approx(71, rel=0.3)
