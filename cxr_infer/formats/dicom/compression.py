@@ -48,9 +48,11 @@ def kept_syntax(source: UID, pixels: StoredPixels) -> tuple[UID, tuple[str, ...]
 
 
 def _can_write(syntax: UID, pixels: StoredPixels) -> bool:
-    """Whether there is an encoder, and a place for what lies beside the values where something does."""
+    """Whether there is an encoder, a place for what lies beside the values, and programs that read the result."""
     if syntax in (DeflatedExplicitVRLittleEndian, RLELossless):
         return True
+    if syntax != JPEG2000Lossless and pixels.layout.stored <= 8 < pixels.layout.allocated:
+        return False  # of such streams decoders give bytes where words are promised: pydicom fails, and GDCM ends
     encoder = {JPEG2000Lossless: JPEG2000LosslessEncoder, JPEGLSLossless: JPEGLSLosslessEncoder}.get(syntax)
     return pixels.words is None and (encoder is None or bool(encoder.is_available))
 

@@ -152,6 +152,18 @@ def test_other_families_are_left_uncompressed_with_a_note() -> None:
     assert unchanged(content).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
 
 
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless], ids=str)
+def test_bytes_in_words_of_16_bits_are_left_uncompressed_as_other_programs_fail_on_them(syntax: UID) -> None:
+    pixels = stored(RAMP, 8).astype(np.uint16)
+    content = compressed(digital(pixels, 8), syntax)
+    np.testing.assert_array_equal(read(content).pixels, pixels)
+    (note,) = read(content).encoding_notes(KEPT.settings)
+    assert note.endswith("the result is uncompressed")
+    kept = unchanged(content)
+    assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    np.testing.assert_array_equal(kept.pixel_array, pixels)
+
+
 @pytest.mark.parametrize(
     ("syntax", "encoder", "name"),
     [

@@ -24,6 +24,7 @@ from pydicom.uid import (
 
 from cxr_infer.formats.dicom.data_set import NO_HEADER, NO_PREAMBLE, NO_SYNTAX, TRAILING, TWO_HEADERS
 from cxr_infer.formats.dicom.grayscale import COMMAS, DEPTH, NO_NUMBERS, NO_RESCALE, SLOPE_ZERO
+from cxr_infer.formats.dicom.lookup import SHORT
 from cxr_infer.formats.dicom.pixel_data import ASSUMED, NO_HIGH_BIT, NO_REPRESENTATION, ONE_FRAME
 from cxr_infer.formats.dicom.reader import NO_NUMBER
 from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
@@ -233,6 +234,17 @@ def test_empty_items_of_luts_are_passed_over(keyword: str) -> None:
             assert result(radiograph)[keyword].value[0].LUTData in (None, b"", [])
 
 
+def test_a_voi_lut_that_is_cut_short_is_passed_over() -> None:
+    short, whole = lookup_table(0, 16, range(0, 65536, 64)), lookup_table(0, 16, range(65535, -1, -16))
+    short["LUTDescriptor"].value = [4096, 0, 16]
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    for luts, expected in (([short], RAMP), ([short, whole], 1 - RAMP)):
+        radiograph = read_set(computed(PIXELS, 12, **window, VOILUTSequence=luts))
+        np.testing.assert_allclose(radiograph.unit(), expected, atol=1e-3)
+        assert radiograph.notes == (SHORT.format("VOILUTSequence"),)
+        np.testing.assert_array_equal(result(radiograph).pixel_array, PIXELS)
+
+
 @pytest.mark.parametrize("largest", [255, 1023, 4095, 65535])
 def test_the_largest_entry_of_a_voi_lut_decides_its_depth(largest: int) -> None:
     lut = lookup_table(0, 16, np.linspace(0, largest, 4096).round())
@@ -245,13 +257,13 @@ def test_the_largest_entry_of_a_voi_lut_decides_its_depth(largest: int) -> None:
     ("dataset", "part"),
     [
         (computed(PIXELS, 12, RescaleSlope="1e300"), "RescaleSlope"),
-        (computed(PIXELS, 12, VOILUTSequence=[lookup_table(0, 12, [1, 2])]), "LUT"),
+        (computed(PIXELS, 12, ModalityLUTSequence=[lookup_table(0, 12, [1, 2])]), "LUT"),
         (computed(PIXELS, 12, PixelPaddingValue=0, PixelPaddingRangeLimit=4095), "PixelPaddingValue covers every"),
     ],
 )
 def test_messages_say_which_part_is_wrong(dataset: Dataset, part: str) -> None:
     if part == "LUT":
-        dataset.VOILUTSequence[0]["LUTDescriptor"].value = [9, 0, 12]
+        dataset.ModalityLUTSequence[0]["LUTDescriptor"].value = [9, 0, 12]
     message = refusal(encoded(dataset))
     assert part in message
     assert "not a DICOM file" not in message
