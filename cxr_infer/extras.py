@@ -19,6 +19,14 @@ EXTRAS = {
     "export": ("torch>=2.8", "safetensors>=0.4.5", "onnx>=1.21", "onnxscript>=0.3", "PyYAML>=6"),
 }
 
+CPU_TORCH = "https://download.pytorch.org/whl/cpu"  # index of torch's builds without several gigabytes of CUDA
+
+
+def missing_package(package: str, command: str) -> str:
+    """Return the message about a package that is not installed. command: from `install_command`."""
+    smaller = f" (on Linux without a GPU, first install it from {CPU_TORCH})" if package == "torch" else ""
+    return f"{package} is not installed{smaller}; run: {command}"
+
 
 def install_command(extra: str, *more: str) -> str:
     """Return the line that installs the packages of an extra, and `more` packages with them, in any shell.

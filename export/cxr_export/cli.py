@@ -13,7 +13,7 @@ import typer
 from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import SOME_FAILED, WRONG_USAGE, reports_errors
 from cxr_infer.errors import CxrError, UsageError
-from cxr_infer.extras import install_command
+from cxr_infer.extras import install_command, missing_package
 from cxr_infer.model.card import MODEL_NAMES, NOISE_LEVEL_FILE, weights_directory
 from cxr_infer.model.manifest import MANIFEST
 from cxr_infer.report.terminal import print_line, print_table, stderr_console
@@ -95,6 +95,6 @@ def _export_all(names: list[str], weights: Path, data: Path | None) -> int:
 def main() -> None:
     for package in ("onnx", "onnxscript", "torch", "yaml"):
         if importlib.util.find_spec(package) is None:
-            print_error(f"{package} is not installed; run: {install_command('export')}")
+            print_error(missing_package(package, install_command("export")))
             sys.exit(WRONG_USAGE)
     app()

@@ -63,3 +63,10 @@ def test_the_block_that_people_paste_brings_no_cuda() -> None:
     block = re.findall(r"^```sh\n(.*?)^```", TRAINING, re.MULTILINE | re.DOTALL)[0].splitlines()
     assert "https://download.pytorch.org/whl/cpu" in block[0]
     assert "pip install" in block[1], "torch is there before anything asks for it"
+
+
+def test_the_set_up_takes_the_release_of_torch_that_is_pinned() -> None:
+    pinned = re.search(r"^torch==(\S+)$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    block = re.findall(r"^```sh\n(.*?)^```", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)[0]
+    assert f"pip install torch=={pinned[1]} --index-url https://download.pytorch.org/whl/cpu" in block

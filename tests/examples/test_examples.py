@@ -18,6 +18,7 @@ from cxr_infer import load_model
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
 from tests.conftest import REPOSITORY
+from tests.docs.conftest import blocks
 
 EXAMPLES = REPOSITORY / "examples"
 PLAIN = ("python-onnxruntime", "python-opencv")
@@ -56,6 +57,13 @@ def test_twelve_lines_lead_from_a_png_to_the_png_that_this_project_makes(
     assert found.dtype == stored
     expected = denoised_here(pixels, load_model("window", precision="fp32"))
     np.testing.assert_allclose(found, expected, rtol=0, atol=max(1, 1e-3 * white))
+
+
+@pytest.mark.parametrize(
+    ("language", "program"), [("python", "python-onnxruntime/png.py"), ("js", "node-onnxruntime/png.mjs")]
+)
+def test_the_guide_shows_the_programs_that_are_run(language: str, program: str) -> None:
+    assert blocks("docs/guide/embedding.md", language) == [(EXAMPLES / program).read_text()]
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -15,7 +15,7 @@ import pytest
 from pydicom.uid import JPEG2000Lossless
 
 from cxr_infer.errors import ImageError
-from cxr_infer.extras import EXTRAS, install_command
+from cxr_infer.extras import CPU_TORCH, EXTRAS, install_command
 from tests.conftest import REPOSITORY
 from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, read, stored
 
@@ -126,6 +126,7 @@ def test_a_missing_package_is_one_line_that_installs_it(
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1, done.stderr
     assert told(done.stderr) == required(extra) | more
+    assert (CPU_TORCH in done.stderr) == (package == "torch"), "the other build brings gigabytes of CUDA"
 
 
 def test_a_missing_decoder_is_told_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from cxr_infer.cli.bars import waiting
 from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
 from cxr_infer.cli.process import stop_on_signals
 from cxr_infer.errors import UsageError
-from cxr_infer.extras import install_command
+from cxr_infer.extras import install_command, missing_package
 from cxr_infer.report.terminal import print_line, stderr_console
 from cxr_infer.report.text import print_error
 from cxr_train.config import CHECKPOINT, CURVE, LOG, STATE_FILE, TrainConfig
@@ -210,6 +210,6 @@ app.command("evaluate")(evaluate_command)
 def main() -> None:
     for package in ("safetensors", "torch"):
         if importlib.util.find_spec(package) is None:
-            print_error(f"{package} is not installed; run: {install_command('train')}")
+            print_error(missing_package(package, install_command("train")))
             sys.exit(WRONG_USAGE)
     app()
