@@ -257,7 +257,9 @@ def _unit_pair(clean: ArrayLike, image: ArrayLike, white: int | None) -> tuple[N
     reading = ReadOptions(white=white)
     pair = tuple(_picture(gray_array(one)[0], reading).unit() for one in (clean, image))
     if pair[0].shape != pair[1].shape:
-        raise ImageError(f"the image is {pair[1].shape}, its clean reference {pair[0].shape}; give two of one shape")
+        raise ImageError(
+            f"the image is {pair[1].shape}, its clean reference {pair[0].shape}; both must have the same shape"
+        )
     return pair
 
 

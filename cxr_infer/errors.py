@@ -5,7 +5,7 @@
     ├── ImageError(ValueError)  one image cannot be read, converted or written
     │   ├── OutputLostError     nor could any other: the disk is full, read-only or gone
     │   ├── AlreadyDenoised     it is a result of this program already: nothing to be done
-    │   └── NoRadiograph        it is DICOM of another kind, such as a report: left alone
+    │   └── NoRadiograph        it is DICOM of another kind, such as a report: ignored
     ├── ModelError(ValueError)  a model file or its card is missing, damaged or does not fit
     └── DataError(ValueError)   a training data directory cannot be used
 

@@ -17,8 +17,8 @@ LOG.addHandler(logging.NullHandler())  # else Python prints warnings of a librar
 
 ON_STDERR_ANYWAY = "said"  # attribute of a record whose message a command prints itself
 
-WAY_OUT = "a fault of cxr-infer; please report it with the log that --log FILE writes, in the issues of its repository"
-REINSTALL = "a package that cxr-infer needs is missing or damaged; install cxr-infer again"
+WAY_OUT = "a bug in cxr-infer; please report it in the issues of its repository, with the log that --log FILE writes"
+REINSTALL = "a package that cxr-infer needs is missing or damaged; reinstall cxr-infer"
 LONGEST = 300  # characters of an exception's text in a line
 OURS = ("cxr_infer", "cxr_train", "cxr_export", "benchmarks")
 # what handles attributes of DICOM files, and may quote them in the text of an exception

@@ -30,7 +30,7 @@ def open_plain(path: Path) -> BinaryIO:
     return file
 
 
-def read_content(path: Path, most: int, too_much: str = "is too much for one image; see --max-pixels") -> bytes:
+def read_content(path: Path, most: int, too_much: str = "is too large for one image; see --max-pixels") -> bytes:
     """The bytes of a plain file. Raises ImageError where it is none, is empty, changes meanwhile or has over `most`."""
     try:
         with open_plain(path) as file:
@@ -60,11 +60,11 @@ def require_directory(path: Path, otherwise: str) -> None:
         found = path.stat()
     except FileNotFoundError:
         if is_link_at(path):
-            raise UsageError(f"{path}: is a link that leads nowhere; mend it or give another directory") from None
+            raise UsageError(f"{path}: is a broken link; fix it or give another directory") from None
         raise UsageError(f"{path}: no such directory; check the path") from None
     except OSError as error:
         reason = error.strerror or error
-        raise UsageError(f"{path}: cannot be looked into: {reason}; check the path and its permissions") from error
+        raise UsageError(f"{path}: cannot be opened: {reason}; check the path and its permissions") from error
     if not stat.S_ISDIR(found.st_mode):
         raise UsageError(f"{path}: is {not_plain(found.st_mode) or 'a file'}, not a directory; {otherwise}")
 

@@ -102,7 +102,7 @@ class Folder:
         if is_link(found):
             raise ImageError(f"{self.path / name}: is a link, which is not followed; remove it or give another --out")
         if not stat.S_ISDIR(found.st_mode):
-            raise ImageError(f"{self.path / name}: is no directory, but results belong below it; move it elsewhere")
+            raise ImageError(f"{self.path / name}: is not a directory, but results belong in it; move it elsewhere")
         if self._descriptor is None:
             return Folder.opened(self.path / name)
         descriptor = os.open(name, OF_FOLDERS | os.O_NOFOLLOW, dir_fd=self._descriptor)
@@ -164,7 +164,7 @@ class Folder:
         if kind is not None:
             raise ImageError(f"{self.path / name}: is {kind}, not a file; move it elsewhere")
         if single and found.st_nlink > 1:
-            raise ImageError(f"{self.path / name}: has other names as well (hard links); put a copy in its place")
+            raise ImageError(f"{self.path / name}: has other names (hard links); replace it with a copy")
 
 
 class NewFile:
@@ -237,4 +237,4 @@ def is_link_at(path: Path) -> bool:
 def _require_name(name: str) -> None:
     """Names come from object stores too, where any text is one. Raises ImageError for what would lead elsewhere."""
     if name in NO_NAMES or not SEPARATORS.isdisjoint(name):
-        raise ImageError(f"{name!r} is no name of a file on this system; rename it")
+        raise ImageError(f"{name!r} is not a valid file name on this system; rename it")

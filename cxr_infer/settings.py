@@ -68,6 +68,6 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
-            raise UsageError(f"max-pixels {self.max_pixels} lets no image through; use {MAX_PIXELS} or so")
+            raise UsageError(f"max-pixels {self.max_pixels} is too small; use {MAX_PIXELS} or so")
         if self.white is not None and not 1 <= self.white <= 65535:
             raise UsageError(f"white {self.white} is outside 1..65535, the values of 16-bit pictures")

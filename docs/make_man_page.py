@@ -37,7 +37,7 @@ def _lines() -> Iterator[str]:
     yield from (".SH NAME", f"cxr\\-infer \\- {_escaped(PURPOSE.split('.')[0].lower())}")
     yield from (".SH SYNOPSIS", ".B cxr\\-infer", "COMMAND ... | PATH [OUT]")
     yield from (".SH DESCRIPTION", _escaped(PURPOSE))
-    yield "Without a command, a directory is denoised as by dir, a file as by file."
+    yield "Without a command, a directory is denoised as with dir, a file as with file."
     yield from (".TP", ".B \\-V, \\-\\-version", "Print the version and exit.")
     yield from (".TP", ".B \\-h, \\-\\-help", "Show the help of cxr\\-infer, or of a command, and exit.")
     for command in app.registered_commands:

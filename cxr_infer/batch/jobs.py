@@ -74,9 +74,7 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
     source.list_into(listing)
     if not (listing.names or listing.problems or listing.passed_over):
         kinds = ", ".join(sorted(READABLE_SUFFIXES))
-        raise UsageError(
-            f"{source.shown}: no images found ({kinds}, or such content of any name); is it the right place?"
-        )
+        raise UsageError(f"{source.shown}: no images found ({kinds}, or files with such content); check the path")
     return Plan(source, out, listing.names, listing.problems, listing.ignored, shard)
 
 

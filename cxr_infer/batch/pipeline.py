@@ -77,7 +77,7 @@ def log_result(result: FileResult) -> None:
 
 
 def not_begun(name: str) -> FileResult:
-    return FileResult(name, PENDING, "the run was stopped before it")
+    return FileResult(name, PENDING, "not begun when the run was stopped")
 
 
 def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOptions | None = None) -> FileResult:

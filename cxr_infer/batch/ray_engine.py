@@ -39,7 +39,7 @@ LEAST_IMAGES, MOST_IMAGES = 50_000, 2_000_000  # images of a data set, for which
 RETRIES = 3  # of a block whose actor was lost; then of each of its images
 CONNECT_TIMEOUT = 10.0  # s
 LOG = logging.getLogger(__name__)
-WORKER_LOST = "its worker was lost each time; is it too large for the memory?"
+WORKER_LOST = "its worker ended each time; is the image too large for its memory?"
 
 
 class RayEngine(Engine):
@@ -110,8 +110,8 @@ def _connected(address: str | None) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
         reason = without_secrets(" ".join(str(error).split()) or type(error).__name__)[:300]
         raise UsageError(
-            f"{without_secrets(address or 'ray')}: no Ray cluster to be used there ({reason}); "
-            "see --address, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token"
+            f"{without_secrets(address or 'ray')}: cannot connect to a Ray cluster ({reason}); "
+            "check --address; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from error
     with contextlib.suppress(ValueError):  # ray has put its own there; only the main thread has one
         signal.signal(signal.SIGTERM, handler)
@@ -247,7 +247,7 @@ def _records(items: list[Item], block_size: int, task: Task, actors: int) -> Ite
         for block in denoised.iter_batches(batch_size=None, prefetch_batches=0):
             yield from map(Item.unpacked, block["item"])
     except RayError as error:
-        raise UsageError(f"the Ray cluster cannot do it: {_reason(error)}") from error
+        raise UsageError(f"the Ray cluster failed: {_reason(error)}") from error
 
 
 class Relay:
@@ -272,7 +272,7 @@ def _relayed(items: list[Item], block_size: int, task: Task, actors: int) -> Ite
         while some := ray.get(relay.some.remote()):
             yield from some
     except RayError as error:
-        raise UsageError(f"the Ray cluster cannot do it: {_reason(error)}") from error
+        raise UsageError(f"the Ray cluster failed: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

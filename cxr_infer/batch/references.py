@@ -37,8 +37,8 @@ def require_references(names: Iterable[str], reference: Path) -> None:
         first = first or name
     if first is not None:
         raise UsageError(
-            f"{reference}: holds no clean image of any name in the input, such as {first}; "
-            "give --reference the directory with the same names in the same folders"
+            f"{reference}: has no file with the name of an input image, such as {first}; "
+            "--reference must have the same names in the same folders"
         )
 
 
@@ -63,7 +63,7 @@ def compare_with_reference(
         return Comparison()
     path = find_reference(name, folder)
     if path is None:
-        return Comparison(note="no reference of that name")
+        return Comparison(note="no reference with that name")
     try:
         content = read_content(path, most_bytes(reading))
         reference = read_radiograph(path, content, reading, path)

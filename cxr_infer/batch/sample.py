@@ -43,7 +43,7 @@ def write_samples(
     if seed < 0:
         raise UsageError(f"seed {seed} is negative; use 0 or more")
     if dose is not None and not (dose > 0 and math.isfinite(dose)):
-        raise UsageError(f"dose {dose:g} photons is no dose; use a number above 0")
+        raise UsageError(f"dose {dose:g} photons is not a dose; use a number above 0")
     doses = DOSES if dose is None else (dose,) * len(DOSES)
     named = directory if directory.name not in ("", "..") else directory.resolve()
     clean_directory = named.with_name(named.name + CLEAN_SUFFIX)

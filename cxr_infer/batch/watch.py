@@ -37,7 +37,7 @@ except ImportError:  # Windows, where what somebody writes to can mostly not be 
 LOOK_EVERY = 2.0  # s
 SHARE = 0.1  # of the time, at most, for looking at a large directory
 STOP_WITHIN = 0.2  # s
-ARRIVING = "it was still arriving when the run was stopped"
+ARRIVING = "still incomplete when the run was stopped"
 
 T = TypeVar("T")
 Stamp: TypeAlias = tuple[int, int, int]  # of a file: bytes, ns of its last change, inode
@@ -94,7 +94,7 @@ class Watching(Engine):
 
     def __init__(self, source: Storage) -> None:
         if not isinstance(source, Directory):
-            raise UsageError(f"{source.shown}: cannot be watched, only a directory on a disk can")
+            raise UsageError(f"{source.shown}: cannot be watched; --watch needs a directory on a disk")
         self._source = source
 
     def results(

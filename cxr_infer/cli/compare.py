@@ -62,7 +62,7 @@ def parse_crop(text: str) -> tuple[int, int, int, int]:
     """`X,Y,WIDTH,HEIGHT` in px. Raises UsageError for anything else."""
     numbers = [int(part) for part in text.split(",") if part.strip().isdecimal()]
     if len(numbers) != 4 or text.count(",") != 3 or 0 in numbers[2:]:
-        raise UsageError(f"crop {text!r} is none; give X,Y,WIDTH,HEIGHT in px, as 100,80,256,256")
+        raise UsageError(f"crop {text!r} is invalid; give X,Y,WIDTH,HEIGHT in px, such as 100,80,256,256")
     x, y, width, height = numbers
     return x, y, width, height
 
@@ -129,7 +129,7 @@ def _denoised(
     clean, noisy = clean_radiograph.unit(), noisy_radiograph.unit()
     if clean.shape != noisy.shape:
         raise ImageError(
-            f"{noisy_path}: is {_size(noisy)}, but {clean_path} is {_size(clean)}; give a pair of one size"
+            f"{noisy_path}: is {_size(noisy)}, but {clean_path} is {_size(clean)}; both must have the same size"
         )
     images = tuple((name, _stored(model.denoise_unit(noisy, settings))) for name, model in models.items())
     return _Pair(str(noisy_path), f"{noisy_path} against {clean_path}", clean, (("noisy", noisy), *images))

@@ -102,14 +102,12 @@ def one_of(out: str | None, target: str | None) -> str | None:
 def _engine(asked: Asked) -> Engine:
     """What does the work, to be entered. Raises UsageError for what there is not."""
     if asked.watch and asked.engine != "local":
-        raise UsageError("--watch works on this machine; leave --engine out")
+        raise UsageError("--watch works on this machine only; omit --engine")
     if asked.engine != "ray" and asked.address is not None:
         raise UsageError("--address is the address of a Ray cluster; add --engine ray")
     engine = _ray(asked) if asked.engine == "ray" else LocalEngine()
     if asked.files.page is not None and not engine.shows:
-        raise UsageError(
-            f"--report needs the pictures, which stay where they are with --engine {asked.engine}; use --json"
-        )
+        raise UsageError(f"--report needs the images, which --engine {asked.engine} leaves on its workers; use --json")
     return engine
 
 
@@ -160,20 +158,22 @@ def _end(
     """The last words on stderr, and the status."""
     out = plan.out.shown
     if shown.cut_short:
-        terminal.print_note(f"done again in {out}, having been cut short or blanked: {shown.cut_short}")
+        terminal.print_note(f"done again in {out}, because they were truncated or blanked: {shown.cut_short}")
     if shown.in_the_way:
-        kept = f"kept in {out}, not written by cxr-infer or changed since"
+        kept = f"not replaced in {out}, because cxr-infer did not write them or they were changed since"
         print_error(f"{kept}: {shown.in_the_way}; --overwrite replaces them")
     if (summary.pending or asked.watch) and not stopped():
-        print_error(f"stopped, because {out} can take no more; mend that, and the same command does the rest")
+        print_error(
+            f"stopped: cannot write to {out} (disk full or read-only?); fix that and run the same command to continue"
+        )
     if stopped():
-        ended, rest = ("stopped", "goes on") if asked.watch else ("interrupted", "does the rest")
-        print_error(f"{ended}; the same command {rest}")
+        ended = "stopped" if asked.watch else "interrupted"
+        print_error(f"{ended}; run the same command to continue")
         raise typer.Exit(stopped.exit_status)
     # a share, or what has arrived yet, may be so little that it has no reference
     some = asked.reference is not None and plan.shard is None and not asked.watch and shown.listed > 0
     unmeasured = some and not summary.count("psnr")
     if unmeasured:
-        print_error(f"{asked.reference}: no image could be measured against it; the notes on them say why")
+        print_error(f"{asked.reference}: no result could be compared with it; the notes on the files say why")
     if summary.failed or summary.in_the_way or reports.failed or unmeasured:
         raise typer.Exit(SOME_FAILED)

@@ -168,7 +168,7 @@ def _through_pipes(
     from cxr_infer.formats.readers import most_bytes
 
     if len(sources) > 1:
-        raise UsageError("- stands for one image; give no other beside it")
+        raise UsageError("- stands for a single image; it cannot be combined with other files")
     piped_in, piped_out = sources[0] == STANDARD, place == STANDARD
     source, target = Path(STDIN if piped_in else sources[0]), Path(STDOUT if piped_out else place)
     if piped_out:

@@ -23,11 +23,11 @@ from cxr_infer.version import __version__
 VerboseOption = Annotated[
     int,
     typer.Option(
-        "--verbose", "-v", count=True, show_default=False, help="Say on stderr what is done; -vv: of each file."
+        "--verbose", "-v", count=True, show_default=False, help="Log to stderr what is done; -vv: for each file."
     ),
 ]
 LogOption = Annotated[
-    Path | None, typer.Option("--log", metavar="FILE", help="Write all of that to this .log file, tracebacks too.")
+    Path | None, typer.Option("--log", metavar="FILE", help="Write the full log, with tracebacks, to this .log file.")
 ]
 
 LOG_SUFFIX = ".log"
@@ -80,7 +80,7 @@ class _File(logging.Handler):
         except (OSError, ValueError) as error:
             LOG.removeHandler(self)
             reason = error.strerror if isinstance(error, OSError) else error
-            typer.echo(f"error: {printable(str(self._path))}: {reason}; the run goes on without this log", err=True)
+            typer.echo(f"error: {printable(str(self._path))}: {reason}; continuing without this log", err=True)
 
 
 @contextlib.contextmanager
@@ -134,7 +134,7 @@ def _check_place(path: Path, source: object) -> None:
 
     found = in_place_of(path, "give --log another name")
     if found is not None and (is_link(found) or not _is_log(path)):
-        raise UsageError(f"{path}: exists and is no log of cxr-infer; give --log another name")
+        raise UsageError(f"{path}: exists and is not a log of cxr-infer; give --log another name")
 
 
 def _is_log(path: Path) -> bool:

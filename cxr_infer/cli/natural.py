@@ -50,7 +50,7 @@ class NaturalGroup(TyperGroup):
         if path == STANDARD or Path(path).exists():
             return FILE
         like = get_close_matches(path, self.commands, 1)
-        way_out = f"is {like[0]} meant?" if like else "cxr-infer --help shows all commands"
+        way_out = f"did you mean {like[0]}?" if like else "cxr-infer --help shows all commands"
         print_error(f"{path}: no such file, directory or command; {way_out}")
         raise typer.Exit(WRONG_USAGE)
 

@@ -46,21 +46,22 @@ ModelOption = Annotated[
 PrecisionOption = Annotated[
     Precision,
     typer.Option(
-        help="auto: int8 where the model has it and this CPU is made for it, else fp32.", rich_help_panel=BASIC
+        help="auto: int8 if the model has it and this CPU computes it fast, else fp32.", rich_help_panel=BASIC
     ),
 ]
 StrengthOption = Annotated[
     float,
-    typer.Option(help="0 gives the input back, 1 removes all the mottle found.", rich_help_panel=BASIC),
+    typer.Option(help="0 returns the input, 1 removes all the noise found.", rich_help_panel=BASIC),
 ]
 OverwriteOption = Annotated[
     bool,
-    typer.Option("--overwrite", help="Replace results that exist, and what is in their place.", rich_help_panel=BASIC),
+    typer.Option("--overwrite", help="Replace existing results and other files in their place.", rich_help_panel=BASIC),
 ]
 WindowOption = Annotated[
     int | None,
     typer.Option(
-        help="Side of a window in px, half the overlap beside it at every edge. Default: as large as --memory allows.",
+        help="Side of a window in px, extended by half the overlap on every side. "
+        "Default: as large as --memory allows.",
         rich_help_panel=ADVANCED,
     ),
 ]
@@ -73,7 +74,8 @@ OverlapOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        help="Threads to compute with. Default: what affinity and container quota allow.", rich_help_panel=ADVANCED
+        help="Threads to compute with. Default: as many as CPU affinity and container quota allow.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 MemoryOption = Annotated[
@@ -85,7 +87,7 @@ MemoryOption = Annotated[
 ]
 MaxPixelsOption = Annotated[
     int,
-    typer.Option(help="Most pixels that one image may have; larger ones are refused.", rich_help_panel=ADVANCED),
+    typer.Option(help="Most pixels in an image; larger images are refused.", rich_help_panel=ADVANCED),
 ]
 WhiteOption = Annotated[
     int | None,
@@ -98,15 +100,15 @@ InvertOption = Annotated[
     bool,
     typer.Option(
         "--invert",
-        help="The files are wrong about black and white; results are swapped as they are.",
+        help="The files have black and white swapped; the results keep that.",
         rich_help_panel=ADVANCED,
     ),
 ]
 CompressOption = Annotated[
     Compress,
     typer.Option(
-        help="keep: DICOM results are compressed without loss as their sources were: RLE, JPEG Lossless, JPEG-LS, "
-        "JPEG 2000 or deflated; others are uncompressed, with a note.",
+        help="keep: compress DICOM results losslessly in the family of their source (RLE, JPEG Lossless, JPEG-LS, JPEG "
+        "2000, deflated); others are uncompressed, with a note.",
         rich_help_panel=ADVANCED,
     ),
 ]
@@ -140,9 +142,7 @@ OutOption = Annotated[
         rich_help_panel=BASIC,
     ),
 ]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Only problems and the exit status.", rich_help_panel=BASIC)
-]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.", rich_help_panel=BASIC)]
 ReferenceOption = Annotated[
     Path | None, typer.Option(help="Directory of clean images under the same names.", rich_help_panel=MEASURE)
 ]
@@ -150,7 +150,7 @@ JsonOption = Annotated[
     Path | None,
     typer.Option(
         "--json",
-        help="Write everything to this .json file, or to a .jsonl as it happens.",
+        help="Write all figures to this .json file, or to a .jsonl file during the run.",
         rich_help_panel=MEASURE,
     ),
 ]
@@ -166,33 +166,36 @@ ReportOption = Annotated[
     Path | None,
     typer.Option(
         "--report",
-        help="Write a page of everything, with before and after, to this .html file.",
+        help="Write a report with images before and after to this .html file.",
         rich_help_panel=MEASURE,
     ),
 ]
 ReportLimitOption = Annotated[
     int,
     typer.Option(
-        help="Images that the page shows; of more, half are the worst and half drawn by lot.", rich_help_panel=MEASURE
+        help="Most images on the page; of a longer run, half are the worst and half drawn at random.",
+        rich_help_panel=MEASURE,
     ),
 ]
 WatchOption = Annotated[
     bool,
     typer.Option(
         "--watch",
-        help="Do not end, but denoise what arrives in IN, once it is complete, until Ctrl-C or SIGTERM.",
+        help="Keep running and denoise new files in IN once they are complete, until Ctrl-C or SIGTERM.",
         rich_help_panel=BASIC,
     ),
 ]
 FollowLinksOption = Annotated[
     bool,
     typer.Option(
-        "--follow-links", help="Also read files outside IN to which links in it lead.", rich_help_panel=ADVANCED
+        "--follow-links", help="Also follow links in IN that lead to files outside it.", rich_help_panel=ADVANCED
     ),
 ]
 ShardOption = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Do share I of N only; the same --out for all of them.", rich_help_panel=MACHINES),
+    typer.Option(
+        metavar="I/N", help="Denoise share I of N only; give all shares the same --out.", rich_help_panel=MACHINES
+    ),
 ]
 EngineOption = Annotated[Engine, typer.Option(help="ray: on all machines of a Ray cluster.", rich_help_panel=MACHINES)]
 AddressOption = Annotated[

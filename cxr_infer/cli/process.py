@@ -100,7 +100,7 @@ def read_stdin(most: int) -> bytes:
     if not content:
         raise ImageError(f"{STDIN}: is empty; pipe an image in, as in < in.png")
     if len(content) > most:
-        raise ImageError(f"{STDIN}: over {most / 1e6:.0f} MB are too much for one image; see --max-pixels")
+        raise ImageError(f"{STDIN}: over {most / 1e6:.0f} MB is too large for one image; see --max-pixels")
     return content
 
 

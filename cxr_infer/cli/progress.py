@@ -14,7 +14,7 @@ from cxr_infer.report.terminal import stderr_console
 from cxr_infer.report.text import printable
 from cxr_infer.storage.listing import PACKED
 
-PACKED_NAMED = 3  # archives in the line of files that were left alone
+PACKED_NAMED = 3  # archives in the line of files that were ignored
 PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
 
@@ -62,7 +62,7 @@ def _plain_progress(console: Console, total: int | None, messages: _Messages) ->
 
 
 class _Messages:
-    """Says why a file has no result, each note once, for the first file that it is about; what was left alone, last."""
+    """Says why a file has no result, each note once, for the first file that it is about; what was ignored, last."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
         self._console = console
@@ -90,7 +90,8 @@ class _Messages:
             packed = ", ".join(self._packed[:PACKED_NAMED])
             packed += f" and {len(self._packed) - PACKED_NAMED} more" if len(self._packed) > PACKED_NAMED else ""
             hint = f"; packed, so unpack them first: {packed}" if packed else ""
-            self._print(f"left alone, being hidden or no X-ray: {self._ignored} (--json names them){hint}")
+            files = "1 file" if self._ignored == 1 else f"{self._ignored} files"
+            self._print(f"ignored {files} (hidden or not X-rays); --json lists them{hint}")
 
     def _print(self, text: str) -> None:
         self._console.print(printable(text), markup=False)

@@ -49,7 +49,7 @@ def check_report(path: Path, plan: Plan, option: str, suffixes: tuple[str, ...],
         form, endings = suffixes[0][1:].upper(), " or ".join(suffixes)
         raise UsageError(f"{path}: the report is {form}; give {option} a name that ends in {endings}")
     if is_record_file(path.name):
-        raise UsageError(f"{path}: is the name of a list of finished results; {other}")
+        raise UsageError(f"{path}: is a name reserved for records of results; {other}")
     place = path.parent.resolve() / path.name
     if plan.source.place in place.parents:
         raise UsageError(f"{path}: lies inside the input directory; give {option} another place")
@@ -61,7 +61,7 @@ def check_report(path: Path, plan: Plan, option: str, suffixes: tuple[str, ...],
             raise UsageError(f"{path}: is the name of a result; {other}")
     found = in_place_of(path, other)
     if found is not None and not overwrite and (is_link(found) or not _is_report(path)):
-        raise UsageError(f"{path}: exists and is no report of an earlier run; use --overwrite, or {other}")
+        raise UsageError(f"{path}: exists and is not a report of cxr-infer; use --overwrite, or {other}")
 
 
 def _linked(path: Path, place: Path, plan: Plan) -> bool:

@@ -37,22 +37,22 @@ def models_command(
         typer.Option(
             "--path",
             metavar="MODEL",
-            help="Only print where the .onnx file of this model is.",
+            help="Print the path of this model's .onnx file only.",
             autocompletion=complete_model,
         ),
     ] = None,
     precision: Annotated[
         Precision | None,
-        typer.Option(help="Of the file for --path; auto: the one that this CPU would take. Default: fp32."),
+        typer.Option(help="Precision of that file; auto: the one that this CPU would use. Default: fp32."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known of them as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything about them as JSON.")] = False,
 ) -> None:
     """List the models that are installed."""
     from cxr_infer.model.installed import installed_models, model_path
     from cxr_infer.report import terminal
 
     if sum((verify, path_of is not None, as_json)) > 1:
-        raise UsageError("--verify, --path and --json are three answers; ask for one")
+        raise UsageError("--verify, --path and --json exclude each other; give one of them")
     if path_of is not None:
         chosen = precision or ("auto" if path_of.lower().endswith(".onnx") else "fp32")
         sys.stdout.write(f"{model_path(path_of, chosen).resolve()}\n")
@@ -110,10 +110,11 @@ def compare_command(
     crop: Annotated[
         str | None,
         typer.Option(
-            metavar="X,Y,WIDTH,HEIGHT", help="Draw this part only, in px. The numbers are of the whole image."
+            metavar="X,Y,WIDTH,HEIGHT",
+            help="Draw this part only, in px. The figures are still those of the whole image.",
         ),
     ] = None,
-    dpi: Annotated[int, typer.Option(help="Pixels an inch; a panel is 2.8 inches wide.")] = FIGURE_DPI,
+    dpi: Annotated[int, typer.Option(help="Pixels per inch; a panel is 2.8 inches wide.")] = FIGURE_DPI,
     light: Annotated[bool, typer.Option("--light", help="Dark text on white, as on paper.")] = False,
     repair_wrapped: RepairOption = False,
     threads: ThreadsOption = None,
@@ -129,7 +130,7 @@ def compare_command(
     from cxr_infer.settings import ReadOptions
 
     if len(files) % 2:
-        raise UsageError(f"{files[-1]}: has no partner; give pairs, each a clean image and then the noisy one")
+        raise UsageError(f"{files[-1]}: has no counterpart; give pairs: a clean image, then the noisy one")
     reading = ReadOptions(max_pixels, white, invert)
     look = compare.Look(dpi, light, compare.parse_crop(crop) if crop is not None else None)
     comparison, notes = compare.compare_files(
@@ -156,7 +157,9 @@ def sample_command(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the noisy phantoms go.")],
     size: Annotated[int, typer.Option(help="Side of the images in px.")] = 512,
     seed: Annotated[int, typer.Option(help="Seed of the first phantom's anatomy and mottle.")] = 1,
-    dose: Annotated[float | None, typer.Option(help="Photons at white. Default: 20 to 600, a phantom each.")] = None,
+    dose: Annotated[
+        float | None, typer.Option(help="Photons at white. Default: 20 to 600, one dose for each phantom.")
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write chest phantoms with mottle to DIR, and their clean references to DIR-clean."""
@@ -172,7 +175,7 @@ def sample_command(
 
 @reports_errors
 def web_command(
-    port: Annotated[int, typer.Option(help="Port on this machine's loopback; 0 for any that is free.")] = WEB_PORT,
+    port: Annotated[int, typer.Option(help="Port on this machine's loopback address; 0 for any free port.")] = WEB_PORT,
     wasm: Annotated[
         Path | None,
         typer.Option(
@@ -182,7 +185,7 @@ def web_command(
     ] = None,
     fetch: Annotated[
         bool,
-        typer.Option("--fetch", help="First fetch that .tgz from npm's registry, where it is not here: 33 MB, once."),
+        typer.Option("--fetch", help="First fetch that .tgz from npm's registry if it is missing: 33 MB, once."),
     ] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:

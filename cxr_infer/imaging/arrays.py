@@ -37,7 +37,7 @@ def _as_array(image: ArrayLike) -> NDArray[Any]:
     if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:
         raise ImageError(f"a Pillow image of mode {image.mode} is not gray; use .convert('L') first")
     if np.ma.is_masked(image):
-        raise ImageError("an array with masked pixels is no whole image; fill them first")
+        raise ImageError("an array with masked pixels is not a complete image; fill them first")
     try:
         return np.asarray(image)
     except (

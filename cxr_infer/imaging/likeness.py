@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-NO_RADIOGRAPH = "does not look like a radiograph but like a page, drawing or screenshot, which models were not made for"
+NO_RADIOGRAPH = "looks like a page, drawing or screenshot, for which the models were not made"
 
 LEAST = 64 * 64  # px; of a smaller image a share says little
 BLACK, WHITE = 8, 247  # levels of 0..255 from which on a pixel counts as neither

@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 
 # as errors have it of Python, of its loader, of the C library and of C++
 SIGNS = ("can't start new thread", "failed to map segment", "cannot allocate memory", "bad_alloc", "bad allocation")
-LACK = "too little memory; give it more (see ulimit -v), or fewer --threads"
+LACK = "out of memory; allow more (see ulimit -v) or give fewer --threads"
 
 
 def is_limited() -> bool:

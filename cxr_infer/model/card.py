@@ -122,7 +122,7 @@ class ModelCard:
             raise ModelError(f"{source}: its card is incomplete ({error}); export it again with cxr-export") from error
         wrong = next(card._impossible(), None)
         if wrong is not None:
-            raise ModelError(f"{source}: its card gives a {wrong} that cannot be; export it again with cxr-export")
+            raise ModelError(f"{source}: its card gives an impossible {wrong}; export it again with cxr-export")
         return card
 
     def _impossible(self) -> Iterator[str]:

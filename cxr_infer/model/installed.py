@@ -45,7 +45,7 @@ def model_path(name: str | Path, precision: str = AUTO) -> Path:
     if not path.exists():  # what there is else than a file is said when it is read
         raise ModelError(f"{path}: no such model file; check the path")
     if precision != AUTO:
-        raise UsageError(f"{path}: an .onnx file has one precision, its own; leave --precision out")
+        raise UsageError(f"{path}: an .onnx file has one precision; omit --precision")
     return path
 
 
@@ -77,13 +77,11 @@ def _way_out_of(folder: Path) -> str:
 def _no_model(name: str, path: Path) -> str:
     """The message for what is neither the name of a model, a folder, nor called an .onnx file."""
     if path.suffix == CHECKPOINT_SUFFIX:
-        return f"{path}: is a checkpoint of the training; export it with cxr-export and give its model.onnx"
+        return f"{path}: is a training checkpoint; export it with cxr-export and give its model.onnx"
     if path.exists():
-        return (
-            f"{path}: is no .onnx file by its name; give {', '.join(MODEL_NAMES)}, a model's folder or its .onnx file"
-        )
+        return f"{path}: does not end in .onnx; give {', '.join(MODEL_NAMES)}, a model's folder or its .onnx file"
     like = get_close_matches(name.lower(), MODEL_NAMES, 1)
-    meant = f"is {like[0]} meant? Use" if like else "use"
+    meant = f"did you mean {like[0]}? Use" if like else "use"
     return f"unknown model {name!r}; {meant} {', '.join(MODEL_NAMES)}, a model's folder or the path of an .onnx file"
 
 

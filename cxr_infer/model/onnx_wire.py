@@ -64,7 +64,7 @@ def keeps_values_elsewhere(content: bytes) -> bool:
     while waiting:
         at, end, kind, depth = waiting.pop()
         if depth > MOST_DEPTH:
-            raise WireError(f"has more than {MOST_DEPTH} levels of messages within each other")
+            raise WireError(f"has messages nested more than {MOST_DEPTH} levels deep")
         inner = WITHIN[kind]
         while at < end:
             fields += 1
@@ -118,4 +118,4 @@ def _varint(view: memoryview, at: int, end: int, most_bytes: int) -> tuple[int, 
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             return value, at
-    raise WireError("has a number without an end")
+    raise WireError("has an unterminated number")

@@ -35,7 +35,7 @@ def read_model(path: Path) -> bytes:
     another file.
     """
     try:
-        content = read_content(path, MOST_BYTES, f"is over {MOST_BYTES >> 30} GB, the most that an .onnx file can have")
+        content = read_content(path, MOST_BYTES, f"is over {MOST_BYTES >> 30} GB, the most that an .onnx file can hold")
     except ImageError as error:
         raise ModelError(str(error)) from error
     try:
@@ -43,7 +43,7 @@ def read_model(path: Path) -> bytes:
     except WireError as error:
         raise ModelError(f"{path}: cannot load it (the file {error}); is it a complete .onnx file?") from error
     if elsewhere:
-        raise ModelError(f"{path}: keeps its weights in another file; save it as a single one")
+        raise ModelError(f"{path}: keeps its weights in another file; save it as a single file")
     return content
 
 
@@ -72,7 +72,7 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
             seconds=LOAD_SECONDS,
         )
     except TimeoutError:
-        raise ModelError(f"{path}: takes more than {LOAD_SECONDS:g} s to load; is it a denoiser?") from None
+        raise ModelError(f"{path}: takes more than {LOAD_SECONDS:g} s to load; not a denoising model?") from None
     except Exception as error:  # onnxruntime raises a dozen unrelated types
         if lacks_memory(error):
             raise ModelError(f"{path}: cannot be loaded: {LACK}") from error
@@ -140,13 +140,19 @@ def try_on_small_image(session: Any, card: ModelCard, path: Path, seconds: float
     try:
         result = run(session, card.feed(image, TRIAL_LEVEL), seconds)
     except TimeoutError:
-        raise ModelError(f"{path}: took more than {seconds:g} s for {side}x{side} pixels; is it a denoiser?") from None
+        raise ModelError(
+            f"{path}: took more than {seconds:g} s for {side}x{side} pixels; not a denoising model?"
+        ) from None
     except Exception as error:  # onnxruntime raises a dozen unrelated types
-        raise ModelError(f"{path}: failed on {side}x{side} pixels: {first_line(error)}; is it a denoiser?") from error
+        raise ModelError(
+            f"{path}: failed on {side}x{side} pixels: {first_line(error)}; not a denoising model?"
+        ) from error
     check_result(np.asarray(result), image.shape, path)
 
 
 def check_result(result: NDArray[Any], shape: tuple[int, ...], path: Path) -> None:
     """Raises ModelError where a model at this path made of windows of a shape what are no windows."""
     if result.shape != shape or not np.isfinite(result).all():
-        raise ModelError(f"{path}: makes {result.shape} of {shape}, or values that are not finite; is it a denoiser?")
+        raise ModelError(
+            f"{path}: returned shape {result.shape} for input {shape}, or non-finite values; not a denoising model?"
+        )

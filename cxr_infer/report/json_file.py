@@ -55,7 +55,9 @@ class JsonReport:
             self._records.write(json.dumps(result.to_dict()).encode() + b"\n")
             self._count += 1
         except OSError as error:
-            raise ImageError(f"the report cannot be kept: {error.strerror or error}; set TMPDIR elsewhere") from error
+            raise ImageError(
+                f"the report cannot be kept: {error.strerror or error}; set TMPDIR to a disk with space"
+            ) from error
 
     def results(self) -> Iterator[FileResult]:
         """All that were added, in order, read back one at a time; then none can be added any more."""

@@ -114,4 +114,4 @@ class Reports:
             reason = str(error) if foreseen else fault_line(error)
             LOG.log(logging.DEBUG if foreseen else logging.ERROR, "%s", traceback_of(error))
             about = "" if str(file) in reason else f"{file}: "
-            self._say(f"{about}{reason}; the results go on without this report")
+            self._say(f"{about}{reason}; continuing without this report")

@@ -14,8 +14,8 @@ PENDING = "pending"  # not begun when the run was stopped
 
 FINISHED = "finished in an earlier run; --overwrite does it again"  # what follows it is about its figures
 
-IN_THE_WAY = "a file is there that cxr-infer did not write, or that was changed since; --overwrite replaces it"
-CUT_SHORT = "done again, as the result of an earlier run had been cut short or blanked"
+IN_THE_WAY = "the output exists but cxr-infer did not write it, or it was changed since; --overwrite replaces it"
+CUT_SHORT = "done again, because the result of an earlier run was truncated or blanked"
 
 
 @dataclass(frozen=True)

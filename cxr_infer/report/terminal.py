@@ -128,12 +128,12 @@ def print_results(results: ShownResults, summary: Summary, title: str, *, rate: 
         print_columns(console, heading, table, about_all=len(table[0].cells) - len(shown))
     if summary.done and rate:
         speed = fixed(2)(summary.megapixels_per_second)
-        console.print(f"in all: {summary.megapixels:.2f} MP in {summary.seconds:.2f} s, {speed} MP/s")
+        console.print(f"total: {summary.megapixels:.2f} MP in {summary.seconds:.2f} s, {speed} MP/s")
     counts = (
         (summary.done, "denoised"),
         (summary.failed, "failed"),
-        (summary.skipped - summary.results_themselves, "skipped (there from before; --overwrite replaces)"),
-        (summary.results_themselves, "skipped (results of cxr-infer already)"),
+        (summary.skipped - summary.results_themselves, "skipped (already there; --overwrite replaces them)"),
+        (summary.results_themselves, "skipped (already results of cxr-infer)"),
         (summary.pending, "not begun"),
     )
     said = [f"{count} {outcome}" for count, outcome in counts if count] or ["nothing to denoise"]

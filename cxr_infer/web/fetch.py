@@ -22,7 +22,9 @@ def archive_url(runtime: Runtime) -> str:
     """Where npm's registry has the archive that `npm pack` would fetch. Raises UsageError where no URL is set."""
     registry = os.environ.get(REGISTRY_VARIABLE, REGISTRY).rstrip("/")
     if not registry.startswith(("https://", "http://")):
-        raise UsageError(f"{REGISTRY_VARIABLE} {registry!r} is no URL; unset it or set it to one of npm's registries")
+        raise UsageError(
+            f"{REGISTRY_VARIABLE} {registry!r} is not a URL; unset it or set it to one of npm's registries"
+        )
     return f"{registry}/{runtime.package}/-/{runtime.archive}"
 
 

@@ -113,7 +113,7 @@ def read_runtime(runtime: Runtime, place: Path | None, here: Path) -> dict[str, 
     candidates = (here / runtime.archive, here / "node_modules" / runtime.package / "dist")
     found = place if place is not None else next((path for path in candidates if path.exists()), None)
     if found is None:
-        raise UsageError(f"{runtime.package} {runtime.version} is not here; {runtime.way_out}")
+        raise UsageError(f"{runtime.package} {runtime.version} was not found; {runtime.way_out}")
     if not found.is_dir():
         try:
             content = read_content(found, MOST_RUNTIME, "is too much for the runtime")
@@ -187,10 +187,10 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except OverflowError as error:
-            raise UsageError(f"port {port} is none; use 1 to 65535, or 0 for any that is free") from error
+            raise UsageError(f"port {port} is invalid; use 1 to 65535, or 0 for any free port") from error
         except OSError as error:
             taken = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
-            raise UsageError(f"port {port} {taken}; give --port another, or 0 for any that is free") from error
+            raise UsageError(f"port {port} {taken}; give another --port, or 0 for any free port") from error
 
     @property
     def url(self) -> str:

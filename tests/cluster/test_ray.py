@@ -29,7 +29,7 @@ from tests.ports import reserved_port
 RAY = str(Path(sys.executable).with_name("ray"))
 # of images as small as these the estimate of noise is unsure, which is said once
 UNSURE_NOTE = re.compile(r"^note: \S+: noise and structure could not be told apart.*\(said once\)\n", re.MULTILINE)
-PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|left alone, .*)\n")  # and what else the local engine says
+PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|ignored .*)\n")  # and what else the local engine says
 KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # whose actors are killed every time, and once
 # actors of which only the first that is asked has anything to tell
 ONE_WORKS = """
@@ -239,7 +239,7 @@ def test_an_image_that_ends_its_actor_every_time_fails_alone(bereft: dict[str, A
     status, message = results.pop(KILLED_ALWAYS)
     assert (status, message) == (
         "failed",
-        f"{few / KILLED_ALWAYS}: its worker was lost each time; is it too large for the memory?",
+        f"{few / KILLED_ALWAYS}: its worker ended each time; is the image too large for its memory?",
     )
     assert {status for status, _ in results.values()} == {"done"}
     found = contents(bereft["place"] / "always")
@@ -261,7 +261,7 @@ def test_once_interrupted_or_killed_the_rest_is_done(
     done = ended(cluster.start(*arguments, command=first))
     assert done.returncode == status, done.stderr
     if number == signal.SIGINT:
-        assert "interrupted; the same command does the rest" in done.stderr
+        assert "interrupted; run the same command to continue" in done.stderr
         assert [record["status"] for record in records(report)].count("pending") == len(list(few.iterdir())) - 1
     until(lambda: not actors(out))  # Ray ends them
     before = contents(out)
@@ -299,7 +299,7 @@ def test_an_unknown_engine_is_named(run: Run, many: Path) -> None:
     [
         (["--address", "auto"], "add --engine ray"),
         (["--engine", "ray", "--report", "r.html"], "use --json"),
-        (["--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster to be used there"),
+        (["--engine", "ray", "--address", "127.0.0.1:1"], "cannot connect to a Ray cluster"),
     ],
 )
 def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], problem: str) -> None:

@@ -46,7 +46,7 @@ def test_little_address_space_is_one_line(
         assert done.stderr == ""
         return
     assert done.returncode in (1, 2), done.stderr
-    assert re.fullmatch(r"error: .*too little memory.*ulimit -v.*\n", done.stderr), done.stderr
+    assert re.fullmatch(r"error: .*out of memory.*ulimit -v.*\n", done.stderr), done.stderr
     assert megabytes < 600 or (os.cpu_count() or 1) > 4  # enough, but for threads of many CPUs
 
 

@@ -117,7 +117,7 @@ def test_figures_of_arrays_are_those_of_their_values(clean: NDArray[np.float32],
     assert cxr_infer.ssim(stored, other) == pytest.approx(cxr_infer.ssim(clean, noisy), abs=0.02)
     twelve = from_unit(clean, np.dtype(np.uint16), 4095)
     assert cxr_infer.psnr(clean, twelve, white=4095) > 70
-    with pytest.raises(ImageError, match="give two of one shape"):
+    with pytest.raises(ImageError, match="both must have the same shape"):
         cxr_infer.psnr(clean, noisy[:9])
 
 

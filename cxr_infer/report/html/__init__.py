@@ -131,7 +131,7 @@ class HtmlReport:
             groups = [
                 (f"The {len(first)} worst of {selection.offered} images", first),
                 (f"The next {len(more)} worst", more),
-                (f"{len(sample)} of the other {selection.offered - len(worst)}, drawn by lot", sample),
+                (f"{len(sample)} of the other {selection.offered - len(worst)}, drawn at random", sample),
             ]
         return [(title, group) for title, group in groups if group]
 

@@ -33,7 +33,9 @@ class DiskStore:
         try:
             self._append(number, content)
         except OSError as error:
-            raise ImageError(f"the report cannot be kept: {error.strerror or error}; set TMPDIR elsewhere") from error
+            raise ImageError(
+                f"the report cannot be kept: {error.strerror or error}; set TMPDIR to a disk with space"
+            ) from error
         return number
 
     def read(self, number: int) -> bytes:

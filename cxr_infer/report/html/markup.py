@@ -14,7 +14,7 @@ from cxr_infer.report.html.encoding import AFTER, BEFORE, CLEAN, ERROR, RESIDUAL
 from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult
 from cxr_infer.report.text import printable
 
-OUTCOMES = {DONE: "denoised", FAILED: "failed", SKIPPED: "skipped", IGNORED: "left alone", PENDING: "not begun"}
+OUTCOMES = {DONE: "denoised", FAILED: "failed", SKIPPED: "skipped", IGNORED: "ignored", PENDING: "not begun"}
 ALTERNATIVES = {  # to the pictures of a card, in their order: the first one gives the viewer its height
     AFTER: "after denoising",
     BEFORE: "before denoising",

@@ -91,7 +91,7 @@ def _alerts(run: RunFacts, summary: Summary) -> str:
     if run.interrupted or summary.pending:
         why = "The run was interrupted" if run.interrupted else "The run ended early"
         lines.append(
-            f'<p class="alert">{why}: {summary.pending} images were not begun. The same command does the rest.</p>'
+            f'<p class="alert">{why}: {summary.pending} images were not begun. Run the same command to continue.</p>'
         )
     return "\n".join(lines)
 
@@ -102,7 +102,11 @@ def _tiles(run: RunFacts, summary: Summary, statistics: RunStatistics) -> str:
     tiles = [
         tile("Denoised", str(summary.done), f"of {images} images"),
         tile("Failed", str(summary.failed), kind="bad" if summary.failed else ""),
-        tile("Skipped", str(summary.skipped), "done before, kept or results already" if summary.skipped else ""),
+        tile(
+            "Skipped",
+            str(summary.skipped),
+            "finished before, not replaced, or already results" if summary.skipped else "",
+        ),
         tile("Mottle removed", _mean("mottle_removed", statistics), _mottle_note(statistics)),
     ]
     tiles += [

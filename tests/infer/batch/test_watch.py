@@ -162,8 +162,11 @@ def test_what_still_arrives_as_it_stops_is_named_and_left_alone(place: Path, wat
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["x", "--watch", "--engine", "ray"], "--watch works on this machine; leave --engine out"),
-        (["memory://bucket/x", "--watch", "--out", "out"], "memory://bucket/x: cannot be watched, only a directory"),
+        (["x", "--watch", "--engine", "ray"], "--watch works on this machine only; omit --engine"),
+        (
+            ["memory://bucket/x", "--watch", "--out", "out"],
+            "memory://bucket/x: cannot be watched; --watch needs a directory",
+        ),
         (["nowhere", "--watch"], "nowhere: no such directory"),
         (["x", "--watch", "--out", "x/inside"], "must not be the input directory or inside it"),
     ],
@@ -189,4 +192,4 @@ def test_an_empty_directory_can_be_watched_and_a_full_output_ends_it(run: Run, t
         said = process.stderr.read()
     assert process.returncode == 1
     assert "the output directory was moved or removed" in said
-    assert "can take no more; mend that, and the same command does the rest" in said
+    assert "(disk full or read-only?); fix that and run the same command to continue" in said

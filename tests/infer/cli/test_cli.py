@@ -79,7 +79,7 @@ def test_one_bad_file_is_one_line_and_the_run_goes_on(run: Run, xrays: Path) -> 
     assert [name in "\n".join(failures) for name in ("damaged.png", "empty.png", "colour.png")] == [True] * 3
     assert len(failures) == 3
     assert "WARN" not in done.stderr
-    assert "no X-ray: 1" in done.stderr
+    assert "ignored 1 file (hidden or not X-rays)" in done.stderr
     assert "3 denoised, 3 failed" in done.stdout
     assert len(tree(xrays.with_name("my x-rays-denoised"))) == 3
 

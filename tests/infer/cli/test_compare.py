@@ -137,7 +137,7 @@ def test_a_crop_that_is_none_is_one_line(text: str) -> None:
 
 def test_what_cannot_be_compared_is_said_before_anything_is_drawn(tmp_path: Path, pairs: list[Pair]) -> None:
     (clean, noisy), (other, _) = pairs
-    with pytest.raises(ImageError, match=r"is 96x128, but .* is 200x64; give a pair of one size"):
+    with pytest.raises(ImageError, match=r"is 96x128, but .* is 200x64; both must have the same size"):
         compare_files([(other, noisy)], tmp_path / "f.pdf")
     with pytest.raises(UsageError, match="the figure is a PNG, PDF or SVG"):
         compare_files([(clean, noisy)], tmp_path / "f.jpg")
@@ -159,4 +159,4 @@ def test_the_command_takes_pairs_and_says_which_file_lacks_one(run: Run, tmp_pat
     ] * 2
     alone = run("cxr-infer", "compare", *files[:3], "--out", "g.png")
     assert (alone.returncode, alone.stderr.count("\n")) == (2, 1)
-    assert "has no partner; give pairs" in alone.stderr
+    assert "has no counterpart; give pairs" in alone.stderr

@@ -23,7 +23,7 @@ from cxr_infer.formats.readers import write_image
 from tests.conftest import Run, tree
 from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, stored
 
-WAY_OUT = "a fault of cxr-infer; please report it with the log that --log FILE writes, in the issues of its repository"
+WAY_OUT = "a bug in cxr-infer; please report it in the issues of its repository, with the log that --log FILE writes"
 MAINS = {"cxr-infer": "cxr_infer.__main__", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}
 
 
@@ -78,7 +78,7 @@ def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_pat
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("notes.log", "mine", "notes.log: exists and is no log of cxr-infer; give --log another name"),
+        ("notes.log", "mine", "notes.log: exists and is not a log of cxr-infer; give --log another name"),
         ("notes.txt", None, "notes.txt: give --log a name that ends in .log"),
         ("x/run.log", None, "x/run.log: lies inside the input directory; give --log another place"),
         ("x/a.png/run.log", None, "x/a.png/run.log: lies inside the input directory"),
@@ -205,7 +205,7 @@ def test_a_damaged_installation_is_one_line(
     done = broken(tmp_path, f"import sys; sys.modules[{package!r}] = None\n", *arguments)
     assert done.returncode == 1
     place = r"\(\S+\.py:\d+(, called from cxr_infer/\S+\.py:\d+)?\)"
-    line = rf"error: ModuleNotFoundError: .*{package}.* {place}, a package .* install cxr-infer again\n"
+    line = rf"error: ModuleNotFoundError: .*{package}.* {place}, a package .* reinstall cxr-infer\n"
     assert re.fullmatch(line, done.stderr), done.stderr
 
 
@@ -290,7 +290,7 @@ def test_a_disk_without_room_for_the_log_ends_the_log_only(tmp_path: Path, capsy
         for _ in range(3):
             log.info("more")
     said = capsys.readouterr().err
-    assert said == f"error: {tmp_path / 'run.log'}: No space left on device; the run goes on without this log\n"
+    assert said == f"error: {tmp_path / 'run.log'}: No space left on device; continuing without this log\n"
 
 
 def test_a_log_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -63,20 +63,23 @@ def here(tmp_path: Path, noisy_bytes: NDArray[np.uint8], monkeypatch: pytest.Mon
     ("arguments", "problem"),
     [
         ("dir nowhere", "nowhere: no such directory; check the path"),
-        ("dir dangling", "dangling: is a link that leads nowhere"),
+        ("dir dangling", "dangling: is a broken link"),
         ("dir one.png", "one.png: is a file, not a directory; for one image use `cxr-infer file`"),
         ("dir fifo", "fifo: is a FIFO, not a directory"),
         ("dir x --reference nowhere", "nowhere: no such directory"),
         ("dir x --reference one.png", "one.png: is a file, not a directory; give --reference"),
-        ("dir x --reference others", "others: holds no clean image of any name in the input, such as a.png"),
-        ("dir x --reference nothing", "nothing: holds no clean image"),
+        ("dir x --reference others", "others: has no file with the name of an input image, such as a.png"),
+        ("dir x --reference nothing", "nothing: has no file with the name of an input image"),
         ("dir x --out one.png", "one.png: is a file, where results need a directory; give another --out"),
         ("file x y.png", "x: is a directory, not an image; `cxr-infer dir` denoises directories"),
         ("file fifo y.png", "fifo: is a FIFO, not an image; give one image"),
         ("compare x one.png", "x: is a directory, not an image; give one image"),
         ("compare one.png fifo", "fifo: is a FIFO, not an image"),
-        ("dir x --model windw", "unknown model 'windw'; is window meant? Use original, new, window, a model's folder"),
-        ("dir x --model one.png", "one.png: is no .onnx file by its name"),
+        (
+            "dir x --model windw",
+            "unknown model 'windw'; did you mean window? Use original, new, window, a model's folder",
+        ),
+        ("dir x --model one.png", "one.png: does not end in .onnx"),
         ("dir x --model gone.onnx", "gone.onnx: no such model file; check the path"),
         (
             "dir x --model nothing",
@@ -97,7 +100,7 @@ def test_a_directory_that_may_not_be_entered_is_not_called_missing(monkeypatch: 
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "stat", refused)
-    with pytest.raises(UsageError, match="locked: cannot be looked into: Permission denied; check the path and its"):
+    with pytest.raises(UsageError, match="locked: cannot be opened: Permission denied; check the path and its"):
         require_directory(Path("locked"), "")
 
 
@@ -130,7 +133,7 @@ def test_references_that_fit_no_image_are_a_failure(here: Path) -> None:
     status, error = said("dir", "x", "--reference", "small")
     assert status == 1
     assert "note: a.png: the reference is 16x16, the image 64x64" in error
-    assert "error: small: no image could be measured against it" in error
+    assert "error: small: no result could be compared with it" in error
     assert (here / "x-denoised" / "a.png").is_file()
     assert said("dir", "x", "--reference", "clean")[0] == 0, "one of two is enough"
 
@@ -147,7 +150,7 @@ def test_a_model_is_named_by_its_folder(here: Path) -> None:
     shutil.copy(shipped / "checkpoint.safetensors", folder)
     for arguments, problem in (
         ("runs/window", "model.onnx: no such model file; export its checkpoint first: cxr-export window --weights"),
-        ("runs/window/checkpoint.safetensors", "is a checkpoint of the training; export it with cxr-export"),
+        ("runs/window/checkpoint.safetensors", "is a training checkpoint; export it with cxr-export"),
     ):
         status, error = said("dir", "x", "--model", arguments, "--precision", "fp32")
         assert status == 2

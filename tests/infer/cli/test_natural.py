@@ -124,7 +124,7 @@ def test_one_of_several_that_fails_does_not_end_the_others(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ("modles", "modles: no such file, directory or command; is models meant?"),
+        ("modles", "modles: no such file, directory or command; did you mean models?"),
         ("nowhere", "nowhere: no such file, directory or command; cxr-infer --help shows all commands"),
         ("-m window nowhere/x.png", "nowhere/x.png: no such file, directory or command"),
         ("one.png two.png", "two.png: exists; use --overwrite or another name; to denoise both, use -o DIRECTORY"),
@@ -133,10 +133,10 @@ def test_one_of_several_that_fails_does_not_end_the_others(here: Path) -> None:
         ("x/a.png x/ward/../a.png -o out", "x/ward/../a.png: its result would replace that of x/a.png"),
         ("one.png x three.jpg", "x: is a directory, not an image; `cxr-infer dir` denoises directories"),
         ("one.png new.jpg", "new.jpg: results are written without loss"),
-        ("one.png - two.png", "- stands for one image"),
-        ("models --path windo", "unknown model 'windo'; is window meant?"),
+        ("one.png - two.png", "- stands for a single image"),
+        ("models --path windo", "unknown model 'windo'; did you mean window?"),
         ("models --path original --precision int8", "model original has no int8 file"),
-        ("models --path window --json", "--verify, --path and --json are three answers; ask for one"),
+        ("models --path window --json", "--verify, --path and --json exclude each other; give one of them"),
     ],
 )
 def test_what_is_not_understood_is_one_line(here: Path, arguments: str, problem: str) -> None:

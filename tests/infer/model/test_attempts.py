@@ -127,7 +127,7 @@ def test_a_model_that_does_not_end_leaves_the_status_as_it_is(tmp_path: Path, im
         command = [sys.executable, "-c", IMPATIENT, "dir", "in", "--model", str(model)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 2, done.stderr
-        assert done.stderr == f"error: {model}: took more than 0.5 s for 64x64 pixels; is it a denoiser?\n"
+        assert done.stderr == f"error: {model}: took more than 0.5 s for 64x64 pixels; not a denoising model?\n"
 
 
 def test_an_interrupt_ends_the_trial_of_a_model(tmp_path: Path, images: Path) -> None:

@@ -50,7 +50,7 @@ def test_precisions_that_are_not_there_are_refused(identity_onnx: Path) -> None:
         load_model("new", precision="int8")
     with pytest.raises(UsageError, match="unknown precision 'fp16'; use auto, fp32, int8"):
         load_model("window", precision="fp16")
-    with pytest.raises(UsageError, match="has one precision, its own"):
+    with pytest.raises(UsageError, match="has one precision; omit"):
         load_model(identity_onnx, precision="int8")
 
 

@@ -131,7 +131,7 @@ def test_what_a_model_names_is_not_shown_as_pixels(run: Run, tmp_path: Path, mon
     path = tmp_path / "x.onnx"
     path.write_bytes(model.SerializeToString() + field(7, field(5, tensor)))
     assert b"\x0a\x08location\x12" not in path.read_bytes()
-    with pytest.raises(ModelError, match=r"x\.onnx: keeps its weights in another file; save it as a single one"):
+    with pytest.raises(ModelError, match=r"x\.onnx: keeps its weights in another file; save it as a single file"):
         load_model(path)
     monkeypatch.chdir(tmp_path)  # where onnxruntime looks for the files of a model that it is given as bytes
     with pytest.raises(ModelError, match="cannot load it"):
@@ -151,7 +151,7 @@ def nested(levels: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (nested(5000), "has more than 64 levels"),
+        (nested(5000), "has messages nested more than 64 levels"),
         pytest.param(
             field(7, b"\x0a\x00" * (onnx_wire.MOST_FIELDS + 1)),
             "has more than 1,000,000 fields",
@@ -161,8 +161,8 @@ def nested(levels: int) -> bytes:
         (field(7, field(5, SHAPE))[:-1], "is cut short"),
         (b"\x3a", "is cut short"),
         (b"\x3a" + b"\xff" * 4 + b"\x7f", "is cut short"),
-        (b"\x3a" + b"\x80" * 5 + b"\x00", "has a number without an end"),
-        (b"\xff" * 11, "has a number without an end"),
+        (b"\x3a" + b"\x80" * 5 + b"\x00", "has an unterminated number"),
+        (b"\xff" * 11, "has an unterminated number"),
         (b"\x00\x00", "has a field without a number"),
         (b"\x3b\x3c", "has a field of an unknown kind"),
         (field(7, 1), "has a field of the wrong kind"),

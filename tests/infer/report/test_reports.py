@@ -53,7 +53,7 @@ def test_a_report_of_an_earlier_run_is_replaced_and_nothing_else_is(run: Run, xr
     check_report(path, plan, "--x", (path.suffix,), overwrite=False)
     for content in (b"{}", b'{"name": "mine"}\n', b"<!doctype html>", b"[" * 100_000, b"\xff\xfe"):
         path.write_bytes(content)
-        with pytest.raises(UsageError, match=f"{name}: exists and is no report of an earlier run; use --overwrite"):
+        with pytest.raises(UsageError, match=f"{name}: exists and is not a report of cxr-infer; use --overwrite"):
             check_report(path, plan, "--x", (path.suffix,), overwrite=False)
         check_report(path, plan, "--x", (path.suffix,), overwrite=True)
 
@@ -76,7 +76,7 @@ def test_a_report_is_a_new_file_whatever_its_name_led_to(
     plant(xrays.with_name(name), xrays / "0.png")
     refused = run("cxr-infer", "dir", xrays, "--out", "never", *option(name))
     assert refused.returncode == 2
-    assert "exists and is no report" in refused.stderr
+    assert "exists and is not a report" in refused.stderr
     assert not xrays.with_name("never").exists(), "refused before anything is done"
     done = run("cxr-infer", "dir", xrays, "--overwrite", *option(name))
     assert done.returncode == 0, done.stderr
@@ -108,8 +108,8 @@ def test_a_report_is_no_list_of_results_no_result_and_not_behind_a_link(
     (out / "to").symlink_to(tmp_path / "home")
     before = tree(out, ledger=True)
     for name, problem in (
-        (f"x-denoised/{LEDGER}", "the name of a list of finished results"),
-        ("x-denoised/.CXR-INFER.1-of-2.jsonl", "the name of a list of finished results"),
+        (f"x-denoised/{LEDGER}", "a name reserved for records of results"),
+        ("x-denoised/.CXR-INFER.1-of-2.jsonl", "a name reserved for records of results"),
         ("x-denoised/to/r.json", "a link in the output leads there"),
         ("x-denoised/to/new/r.html", "a link in the output leads there"),
     ):
@@ -164,7 +164,7 @@ def assert_only_the_report_is_missing(done: subprocess.CompletedProcess[str], ou
     assert len(said) == 1, done.stderr
     assert "No space left on device" in said[0]
     assert name in said[0]
-    assert "the results go on without this report" in said[0]
+    assert "continuing without this report" in said[0]
     assert "4 denoised" in done.stdout
     assert len(tree(out)) == 4
 

@@ -163,7 +163,7 @@ def test_what_is_called_a_mean_is_one_of_the_rows_above(capsys: pytest.CaptureFi
     assert "mean mottle: of the 3 files where it is sure" in said
     assert "mean PSNR, SSIM and MSE: of the 3 files that were measured against a reference" in said
     assert "mean ms and MP/s: of the 3 files denoised in this run" in said
-    assert "in all: 0.03 MP in 0.25 s, 0.12 MP/s" in said
+    assert "total: 0.03 MP in 0.25 s, 0.12 MP/s" in said
 
 
 def test_one_file_has_no_mean(capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
         (out / "a.png").write_bytes(damaged)
         again = denoised()
         assert again.returncode == 0, again.stderr
-        assert "having been cut short or blanked: a.png" in again.stderr
+        assert "because they were truncated or blanked: a.png" in again.stderr
         assert "1 denoised, 1 skipped" in again.stdout
         assert tree(out, ledger=True) == before
     (out / "a.png").write_bytes(before["sub/b.png"] + b"edited")
@@ -95,6 +95,7 @@ def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
     kept = denoised()
     assert kept.returncode == 1
     assert kept.stderr.splitlines()[-1] == (
-        f"error: kept in {out}, not written by cxr-infer or changed since: a.png, sub/b.png; --overwrite replaces them"
+        f"error: not replaced in {out}, because cxr-infer did not write them or they were changed since: "
+        "a.png, sub/b.png; --overwrite replaces them"
     )
     assert (out / "sub" / "b.png").read_bytes() == b"not ours"

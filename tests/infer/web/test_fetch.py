@@ -115,7 +115,7 @@ def test_a_registry_that_is_none_or_does_not_answer_is_one_line(
 ) -> None:
     for none in ("file:///etc/passwd", "ftp://example.org", ""):
         monkeypatch.setenv("npm_config_registry", none)
-        with pytest.raises(UsageError, match="is no URL"):
+        with pytest.raises(UsageError, match="is not a URL"):
             fetch.fetch_runtime(RUNTIME, tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

@@ -247,7 +247,7 @@ def test_without_the_runtime_one_line_says_how_to_get_it(run: Run) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        f"error: {needed.package} {needed.version} is not here; `cxr-infer web --fetch` or "
+        f"error: {needed.package} {needed.version} was not found; `cxr-infer web --fetch` or "
         f"`npm pack {needed.package}@{needed.version}` fetches it; then run this here again, or give --wasm its path\n"
     )
 
@@ -281,7 +281,7 @@ def test_a_port_in_use_is_one_line(small_runtime: Path, tmp_path: Path) -> None:
         words = command(small_runtime, "web", "--no-browser", "--port", port)
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
-    assert done.stderr == f"error: port {port} is in use; give --port another, or 0 for any that is free\n"
+    assert done.stderr == f"error: port {port} is in use; give another --port, or 0 for any free port\n"
 
 
 def test_a_port_that_is_none_is_one_line() -> None:

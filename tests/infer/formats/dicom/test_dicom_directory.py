@@ -45,7 +45,7 @@ def test_a_study_is_done_and_what_is_no_x_ray_is_left_alone(run: Run, tmp_path: 
         "all.zip",
     }
     assert "Presentation State" in records["PR"]["message"]
-    assert "left alone, being hidden or no X-ray: 6 (--json names them)" in done.stderr
+    assert "ignored 6 files (hidden or not X-rays); --json lists them" in done.stderr
     assert "unpack them first: all.zip, old.dcm.gz" in done.stderr
     for name in ("browser.jpg", "IM1"):
         np.testing.assert_array_equal(pydicom.dcmread(tmp_path / "study-denoised" / name).pixel_array, PIXELS)
@@ -56,8 +56,8 @@ def test_a_study_is_done_and_what_is_no_x_ray_is_left_alone(run: Run, tmp_path: 
     assert "2 skipped" in again.stdout
     results = run("cxr-infer", "dir", f"{study}-denoised", "--out", "other")
     assert results.returncode == 0
-    assert "2 skipped (results of cxr-infer already)" in results.stdout
-    assert "there from before" not in results.stdout
+    assert "2 skipped (already results of cxr-infer)" in results.stdout
+    assert "already there" not in results.stdout
 
 
 @pytest.mark.slow

@@ -240,7 +240,7 @@ def test_a_run_over_what_is_bundled_with_pydicom_ends_well_and_names_no_patient(
     done = run("cxr-infer", "dir", BUNDLED, "--out", "out", "--json", "r.json")
     assert done.returncode == 1, done.stderr
     said = done.stdout + done.stderr + (tmp_path / "r.json").read_text()
-    assert "fault of cxr-infer" not in said
+    assert "bug in cxr-infer" not in said
     records = json.loads((tmp_path / "r.json").read_text())["files"]
     files = [path.relative_to(BUNDLED).as_posix() for path in BUNDLED.rglob("*") if path.is_file()]
     assert {record["name"] for record in records} == set(files)

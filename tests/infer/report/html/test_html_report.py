@@ -96,7 +96,7 @@ def test_a_reference_adds_its_picture_and_the_difference_from_it(
     assert alternatives.count("clean reference") == alternatives.count("after minus clean") == 1
     classes = page.values("div", "class")
     assert classes.count("layer clean") == classes.count("layer error") == 1
-    assert "no reference of that name" in page.shown
+    assert "no reference with that name" in page.shown
     assert "the reference is 120x80, the image 120x88" in page.shown
 
 
@@ -143,7 +143,7 @@ def test_the_limit_is_kept_with_the_worst_and_others(run: Run, tmp_path: Path, n
     page, _ = report_of(run, folder, "--report-limit", 4)
     assert len(page.values("article", "id")) == 4
     assert "The 2 worst of 12 images" in page.shown
-    assert "2 of the other 10, drawn by lot" in page.shown
+    assert "2 of the other 10, drawn at random" in page.shown
     assert len(page.values("tr", "data-outcome")) == 12, "the table holds all"
     again, _ = report_of(run, folder, "--report-limit", 4, "--overwrite")
     assert again.contents["h3"] == page.contents["h3"], "drawn alike"
