@@ -229,6 +229,11 @@ class Spool:
         self._settle(done, SENT, "")
         return len(done)
 
+    def is_open(self, transaction_uid: str) -> bool:
+        """Whether a destination has not yet said of a transaction whether it commits itself."""
+        sql = "SELECT 1 FROM deliveries WHERE transaction_uid = ? AND state = ? LIMIT 1"
+        return bool(self.query(sql, (transaction_uid, STORED)))
+
     def _settle(self, ids: list[int], state: str, reason: str) -> None:
         """End deliveries, and the instances that have no others to wait for; only then go their files."""
         gone: list[str] = []
@@ -270,6 +275,11 @@ class Spool:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def unsent_bytes(self) -> int:
+        """Of instances that some destination still lacks."""
+        states = "SELECT coalesce(sum(bytes), 0) FROM instances WHERE state IN (?, ?)"
+        return int(self.query(states, (RECEIVED, DENOISED))[0][0])
 
     def retry(self, id: int) -> None:
         """Take an instance out of quarantine."""
