@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -35,21 +33,14 @@ from tests.infer.formats.dicom.dicom_files import (
     stored,
 )
 from tests.ports import reserved_port
+from tests.programs import program
 
 pytestmark = pytest.mark.tools
 SETTLED = 120.0  # s within which a server on this machine is up, however busy that is
 
 
-def tool(name: str) -> str:
-    """The path of a program; CI installs them all, elsewhere the test says which one it misses."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install dcmtk dicom3tools libgdcm-tools orthanc")
-    return found
-
-
 def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [tool(name), *map(str, arguments)]
+    command = [program(name), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
 
 
@@ -154,7 +145,9 @@ def test_what_dcmtk_compresses_is_read(
 @contextmanager
 def server(port: int, name: str, *arguments: object) -> Iterator[None]:
     """Run a server on this machine until the block ends; it is up once it listens."""
-    process = subprocess.Popen([tool(name), *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [program(name), *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + SETTLED
         while True:
