@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
@@ -94,6 +94,19 @@ def send(port: int, files: Sequence[bytes], **more: Any) -> list[int | None]:
 
 def opened(content: bytes) -> Dataset:
     return dcmread(BytesIO(content))
+
+
+def renamed(content: bytes, uid: str, class_uid: str = "", **attributes: Any) -> bytes:
+    """The same file as another instance, or of another class and with other attributes as well."""
+    dataset = opened(content)
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    if class_uid:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = class_uid
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def body(content: bytes) -> bytes:
