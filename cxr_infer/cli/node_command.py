@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -108,9 +108,9 @@ class _Given:
         model: str | None,
     ) -> None:
         self.file, self.to = file, to
-        self.node = {"spool": None if spool is None else str(spool), "http_port": http_port}
+        self.node: dict[str, Any] = {"spool": None if spool is None else str(spool), "http_port": http_port}
         self.node |= {"pass_": pass_, "model": model}
-        self.receive = {"ae_title": ae_title, "address": address, "port": port}
+        self.receive: dict[str, Any] = {"ae_title": ae_title, "address": address, "port": port}
 
     def config(self, *, needs_destination: bool = True) -> Config:
         """The file with that in it. Raises UsageError."""

@@ -73,7 +73,10 @@ def problems(spool: Spool) -> list[dict[str, Any]]:
 
 def retry(spool: Spool, uids: Sequence[str]) -> int:
     """Take instances out of quarantine, all where none is named. Returns how many. Raises UsageError."""
-    return len([spool.retry(id) for id in _chosen(spool, uids, (FAILED,), FAILED)])
+    chosen = _chosen(spool, uids, (FAILED,), FAILED)
+    for id in chosen:
+        spool.retry(id)
+    return len(chosen)
 
 
 def purge(spool: Spool, uids: Sequence[str]) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.uid import ComputedRadiographyImageStorage
 from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.sop_class import ComputedRadiographyImageStorage
 
 from cxr_infer.errors import ImageError
 from cxr_infer.node.config import LOOPBACK, Config, Destination, Node, Receive
@@ -50,7 +50,7 @@ class Archive:
         self.arrived: dict[str, tuple[float, str]] = {}  # by UID: when, and the UID of what it was made from
         self._lock = threading.Lock()
 
-    def store(self, event: evt.Event) -> int:
+    def store(self, event: Any) -> int:
         content = BytesIO(event.encoded_dataset())
         dataset = dcmread(content, stop_before_pixels=True, specific_tags=list(KEYWORDS))
         source = dataset.get("SourceImageSequence")
@@ -87,7 +87,7 @@ def demonstrate(say: Callable[[str], None], count: int = COUNT, side: int = SIDE
             port = node.receiver.port
             say(f"node: {config.receive.ae_title}, port {port}, its spool in {config.node.spool}")
             instances = [phantom_instance(seed, side) for seed in range(1, count + 1)]
-            ways = _sent(port, instances)
+            ways = send_phantoms(port, instances)
             say(f"modality: {count} phantoms of {side} x {side} px sent and acknowledged")
             _wait(node, ways, archive)
     if not all(way.complete for way in ways):
@@ -95,7 +95,7 @@ def demonstrate(say: Callable[[str], None], count: int = COUNT, side: int = SIDE
     return ways
 
 
-def _sent(port: int, instances: Sequence[tuple[str, bytes]]) -> list[Way]:
+def send_phantoms(port: int, instances: Sequence[tuple[str, bytes]]) -> list[Way]:
     """Send them as a modality does. Raises ImageError where the node does not take them."""
     ae = AE("MODALITY")
     ae.add_requested_context(ComputedRadiographyImageStorage)

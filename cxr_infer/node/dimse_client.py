@@ -11,14 +11,13 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from cxr_infer.node.config import NO, Destination
 from cxr_infer.node.events import Events
 from cxr_infer.node.outcome import ACKNOWLEDGED, Fate, Outcome
-from cxr_infer.node.receiving import reported
+from cxr_infer.node.receiving import STORAGE_COMMITMENT, reported
 from cxr_infer.node.records import Delivery
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.tls import client_context
@@ -26,6 +25,7 @@ from cxr_infer.node.tls import client_context
 _config.STORE_SEND_CHUNKED_DATASET = True  # files are read as they are sent, and not taken apart
 
 MOST_CONTEXTS = 120  # of 128 (PS3.8 9.3.2.2)
+COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")  # the one that everybody has (PS3.4 J.3.5)
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 DUPLICATE_INSTANCE = 0x0111
 REQUEST_COMMITMENT = 1  # action type (PS3.4 J.3.2)
@@ -71,7 +71,7 @@ class Line:
         request.ReferencedSOPSequence = [_reference(each) for each in deliveries]
         with contextlib.suppress(ValueError, RuntimeError, OSError):
             status, _ = self.association.send_n_action(
-                request, REQUEST_COMMITMENT, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+                request, REQUEST_COMMITMENT, STORAGE_COMMITMENT, COMMITMENT_INSTANCE
             )
             return bool(status) and status.Status == 0
         return False
@@ -102,15 +102,14 @@ def line_to(
     """An association that accepts these files. Raises DownError where there is none, UsageError for wrong TLS files."""
     ae = AE(our_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = destination.timeout
-    for class_uid, syntax in contexts_of(deliveries):
-        ae.add_requested_context(class_uid, syntax)
+    # each with one syntax, so that a destination accepts as many as it can
+    contexts = [build_context(class_uid, syntax) for class_uid, syntax in contexts_of(deliveries)]
     if destination.commitment != NO:
-        ae.add_requested_context(StorageCommitmentPushModel)
+        contexts.append(build_context(STORAGE_COMMITMENT))
+    ae.requested_contexts = contexts
     tls: tuple[ssl.SSLContext, str] | None = None
     if destination.tls is not None:
         tls = client_context(destination.tls), destination.host
-    # each as a context of its own, so that a destination takes as many syntaxes as it can
-    ae.requested_contexts = _one_syntax_each(ae)
     association = ae.associate(
         destination.host,
         destination.port,
@@ -123,7 +122,7 @@ def line_to(
             refused = association.is_rejected
             raise DownError("it rejected the association; check AE titles" if refused else "it cannot be reached")
         accepted = {context.abstract_syntax for context in association.accepted_contexts}
-        yield Line(association, StorageCommitmentPushModel in accepted)
+        yield Line(association, STORAGE_COMMITMENT in accepted)
     finally:
         if association.is_established:
             association.release()
@@ -141,17 +140,6 @@ def contexts_of(deliveries: Sequence[Delivery]) -> list[tuple[str, str]]:
             if not syntax.is_compressed:
                 found |= dict.fromkeys((delivery.class_uid, each) for each in UNCOMPRESSED)
     return list(found)[:MOST_CONTEXTS]
-
-
-def _one_syntax_each(ae: AE) -> list:  # type: ignore[type-arg]
-    from pynetdicom import build_context
-
-    contexts = [build_context(c.abstract_syntax, s) for c in ae.requested_contexts for s in c.transfer_syntax]
-    if any(c.abstract_syntax == StorageCommitmentPushModel for c in contexts):
-        return [c for c in contexts if c.abstract_syntax != StorageCommitmentPushModel] + [
-            build_context(StorageCommitmentPushModel)
-        ]
-    return contexts
 
 
 def new_transaction() -> str:

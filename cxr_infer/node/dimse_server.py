@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
@@ -69,7 +70,7 @@ class BoundedSocket(AssociationSocket):
         problem = self._problem(kind, length)
         if problem:
             self._refused = True
-            self._tell("refused", reason=problem, address=self.assoc.requestor.address_info.address)
+            self._tell("refused", reason=problem, address=_address(self.assoc))
             return bytearray(NO_PDU)
         self._in_body = 1 <= kind <= 7
         return found
@@ -96,6 +97,11 @@ class BoundedSocket(AssociationSocket):
         super().close()
 
 
+def _address(assoc: Association) -> str:
+    place = assoc.requestor.address_info
+    return "" if place is None else place.address
+
+
 class NodeServer(ThreadedAssociationServer):
     """Accepts TCP connections, from addresses that are allowed; a TLS handshake never keeps others waiting."""
 
@@ -104,12 +110,14 @@ class NodeServer(ThreadedAssociationServer):
     budget: Budget
     tell: Tell
 
-    def __init__(self, *args: Any, receive: Receive, tell: Tell, **kwargs: Any) -> None:
+    def __init__(
+        self, ae: AE, address: Any, title: str, contexts: Any, tls: Any, evt_handlers: Any, receive: Receive, tell: Tell
+    ) -> None:
         self.receive, self.tell = receive, tell
         self.budget = Budget(receive.instance_mb << 20, receive.memory_mb << 20)
         self._networks = [ipaddress.ip_network(each) for each in receive.addresses]
         self._tls, self._open, self._count_lock = None, 0, threading.Lock()
-        super().__init__(*args, request_handler=_Handler, **kwargs)
+        super().__init__(ae, address, title, contexts, tls, evt_handlers, _Handler)
         self._tls, self.ssl_context = self.ssl_context, None  # whose handshake we do ourselves
 
     def get_request(self) -> tuple[socket.socket, Any]:

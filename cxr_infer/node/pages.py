@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _metrics(facts: Facts) -> Iterator[str]:
     yield from _metric("instances", "gauge", "Instances by state.", "state", facts["instances"])
     yield from _metric("waiting", "gauge", "Files that wait for a destination.", "destination", facts["waiting"])
-    down = {name: int(bool(reason)) for name, reason in facts["destinations"].items()}
+    down = {name: float(bool(reason)) for name, reason in facts["destinations"].items()}
     yield from _metric("destination_down", "gauge", "Whether a destination fails.", "destination", down)
     for name, meaning in (
         ("unsent_bytes", "Bytes of instances that are not sent."),

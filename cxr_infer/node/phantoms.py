@@ -7,7 +7,7 @@ from datetime import datetime
 from io import BytesIO
 
 import numpy as np
-from pydicom import dcmwrite
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
@@ -35,6 +35,15 @@ def phantom_instance(seed: int, height: int = 512, width: int = 0) -> tuple[str,
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return str(dataset.SOPInstanceUID), buffer.getvalue()
+
+
+def renamed(content: bytes, uid: str) -> tuple[str, bytes]:
+    """The same file as another instance; UID and file."""
+    dataset = dcmread(BytesIO(content))
+    dataset.SOPInstanceUID = uid
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return uid, buffer.getvalue()
 
 
 def _described(name: str) -> Dataset:

@@ -8,11 +8,12 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from typing import Any
 
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import (
+    UID,
     AllTransferSyntaxes,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -21,7 +22,6 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.dsutils import create_file_meta
-from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from cxr_infer.errors import UsageError
 from cxr_infer.formats.dicom.reader import SOP_CLASSES
@@ -32,10 +32,12 @@ from cxr_infer.node.records import Arrival, Told
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.tls import server_context
 
+VERIFICATION, STORAGE_COMMITMENT = UID("1.2.840.10008.1.1"), UID("1.2.840.10008.1.20.1")  # SOP classes
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND, INVALID_INSTANCE = 0x0000, 0xA700, 0xC000, 0x0117
 NO_SUCH_ARGUMENT = 0x0114
-UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 MOST_UID = 64
+STOP_WITHIN = 0.2  # s
 PREAMBLE = b"\0" * 128 + b"DICM"
 # uncompressed first where a sender offers both, and as it sends it otherwise
 SYNTAXES = [
@@ -53,7 +55,6 @@ class Receiver:
     def __init__(self, config: Config, spool: Spool, events: Events, arrived: Callable[[], None]) -> None:
         self._config, self._spool, self._events, self._arrived = config, spool, events, arrived
         self._server: NodeServer | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
@@ -69,10 +70,11 @@ class Receiver:
         ae.require_calling_aet = list(receive.calling)
         ae.require_called_aet = bool(receive.called)
         for context in AllStoragePresentationContexts:
-            if self._config.node.pass_ == OTHER or context.abstract_syntax in SOP_CLASSES:
-                ae.add_supported_context(context.abstract_syntax, SYNTAXES)
-        ae.add_supported_context(Verification)
-        ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
+            sop_class = UID(str(context.abstract_syntax))
+            if self._config.node.pass_ == OTHER or sop_class in SOP_CLASSES:
+                ae.add_supported_context(sop_class, SYNTAXES)
+        ae.add_supported_context(VERIFICATION)
+        ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
         tls = None if receive.tls is None else server_context(receive.tls)
         handlers: Sequence[Any] = [
             (evt.EVT_C_STORE, self._store),
@@ -81,7 +83,7 @@ class Receiver:
             (evt.EVT_REJECTED, self._rejected),
         ]
         try:
-            self._server = ae.make_server(
+            server = ae.make_server(
                 (receive.address, receive.port),
                 ssl_context=tls,
                 evt_handlers=list(handlers),
@@ -92,9 +94,10 @@ class Receiver:
         except OSError as error:
             place = f"{receive.address}:{receive.port}"
             raise UsageError(f"{place}: cannot be listened on: {error.strerror}; choose another port") from error
-        ae._servers.append(self._server)  # from which `shutdown` removes it
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="receive", daemon=True)
-        self._thread.start()
+        assert isinstance(server, NodeServer)
+        ae._servers.append(server)  # from which `shutdown` removes it
+        self._server = server
+        threading.Thread(target=server.serve_forever, args=(STOP_WITHIN,), name="receive", daemon=True).start()
 
     def stop(self, seconds: float) -> None:
         """Take no more connections; let the associations at work end within that time, then abort them."""
@@ -108,7 +111,7 @@ class Receiver:
             if association.is_alive():
                 association.abort()
 
-    def _requested(self, event: evt.Event) -> None:
+    def _requested(self, event: Any) -> None:
         """Before an association is negotiated: one of several names may have been called."""
         association = event.assoc
         called = str(association.requestor.primitive.called_ae_title).strip()
@@ -117,7 +120,7 @@ class Receiver:
         elif self._config.receive.called:
             association.acceptor.ae_title = self._config.receive.called[0]
 
-    def _rejected(self, event: evt.Event) -> None:
+    def _rejected(self, event: Any) -> None:
         primitive = event.assoc.requestor.primitive
         self._events.tell(
             "stranger",
@@ -127,11 +130,11 @@ class Receiver:
             called=str(primitive.called_ae_title).strip(),
         )
 
-    def _store(self, event: evt.Event) -> int:
+    def _store(self, event: Any) -> int:
         """The handler of C-STORE. Returns its status; 0x0000 means that the instance is safe."""
         request, context = event.request, event.context
         uid = str(request.AffectedSOPInstanceUID or "")
-        if not UID.fullmatch(uid) or len(uid) > MOST_UID:
+        if not VALID_UID.fullmatch(uid) or len(uid) > MOST_UID:
             self._events.tell("refused", reason="its SOPInstanceUID is none")
             return INVALID_INSTANCE
         requestor = event.assoc.requestor
@@ -175,16 +178,17 @@ class Receiver:
 
 def file_head(arrival: Arrival) -> bytes:
     """Preamble and header of the file (PS3.10 section 7.1); what follows is the data set as it came."""
-    buffer = BytesIO()
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
     buffer.write(PREAMBLE)
     meta = create_file_meta(
-        sop_class_uid=arrival.class_uid, sop_instance_uid=arrival.uid, transfer_syntax=arrival.syntax
+        sop_class_uid=UID(arrival.class_uid), sop_instance_uid=UID(arrival.uid), transfer_syntax=UID(arrival.syntax)
     )
     write_file_meta_info(buffer, meta)
-    return buffer.getvalue()
+    return bytes(buffer.getvalue())
 
 
-def reported(event: evt.Event, spool: Spool, events: Events) -> tuple[int, None]:
+def reported(event: Any, spool: Spool, events: Events) -> tuple[int, None]:
     """The handler of N-EVENT-REPORT: a destination says what it has committed itself to (PS3.4 J.3.3)."""
     with contextlib.suppress(Exception):  # of what somebody else wrote, whatever it is
         report = event.event_information

@@ -34,10 +34,10 @@ def facts_of(path: Path, called: str, calling: str) -> Facts:
 
     try:
         dataset: Dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(KEYWORDS))
-        found = [text(dataset, keyword) for keyword in KEYWORDS]
+        modality, body_part, view, manufacturer = (text(dataset, keyword) for keyword in KEYWORDS)
     except Exception:  # pydicom raises whatever it meets; reading it as an image will tell the reason
-        found = [""] * len(KEYWORDS)
-    return Facts(*found, called=called, calling=calling)
+        return Facts(called=called, calling=calling)
+    return Facts(modality, body_part, view, manufacturer, called, calling)
 
 
 def rule_for(rules: Iterable[Rule], facts: Facts) -> Rule:

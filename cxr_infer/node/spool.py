@@ -84,14 +84,14 @@ class Spool:
             return told
         path = self.files / f"{uuid.uuid4().hex}.dcm"
         write_synced(path, parts)
-        row = (arrival.uid, digest, path.name, arrival.class_uid, arrival.syntax, sum(map(len, parts)))
-        row += (arrival.calling, arrival.called, time.time(), RECEIVED)
+        size = sum(map(len, parts))
+        row = (arrival.uid, digest, path.name, arrival.class_uid, arrival.syntax, size, arrival.calling, arrival.called)
         try:
             with self.transaction() as db:
                 db.execute(
                     "INSERT INTO instances (uid, digest, file, class_uid, syntax, bytes, calling, called, received,"
                     " state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    row,
+                    (*row, time.time(), RECEIVED),
                 )
         except sqlite3.IntegrityError:  # the same came over another association at the same time
             path.unlink()
@@ -126,8 +126,9 @@ class Spool:
             if found is None:
                 return None
             db.execute("UPDATE instances SET attempts = attempts + 1 WHERE id = ?", (found[0],))
-        *facts, attempts, file = found
-        return Work(*facts, attempts + 1, self.files / file, self.files / derived_name(file))
+        id, uid, calling, called, received, attempts, file = found
+        path, derived = self.files / file, self.files / derived_name(file)
+        return Work(id, uid, calling, called, received, attempts + 1, path, derived)
 
     def put_off(self, work: Work, reason: str, seconds: float, *, counts: bool = True) -> None:
         """To be tried again later. counts: whether that was an attempt of the instance's own."""
