@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+SETTLED = 120.0  # s within which a server on this machine is up, however busy that is
 OWN = Path(sys.executable).parent  # where pynetdicom has programs of the same names as DCMTK's
 
 
@@ -19,3 +25,24 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not installed: apt-get install dcmtk dicom3tools libgdcm-tools orthanc")
     return found
+
+
+@contextmanager
+def server(port: int, name: str, *arguments: object) -> Iterator[None]:
+    """Run a server on this machine until the block ends; it is up once it listens."""
+    process = subprocess.Popen(
+        [program(name), *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + SETTLED
+        while True:
+            assert process.poll() is None, f"{name} ended"
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert time.monotonic() < deadline, f"{name} does not listen"
+            time.sleep(0.05)
+        yield
+    finally:
+        process.kill()  # its data is a test's; Orthanc would take seconds to end in order
+        process.wait(timeout=30)

@@ -134,11 +134,11 @@ def until(true: Callable[[], Any], what: str = "", seconds: float = PATIENCE) ->
 class NodeProcess:
     """`cxr-infer node run` as a process."""
 
-    def __init__(self, folder: Path, *arguments: object, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: object, listens_at: int = 0, **environment: str) -> None:
         self.folder, self.arguments, self.environment = folder, arguments, environment
         self.spool = folder / "spool"
         self.process: subprocess.Popen[str] | None = None
-        self.port = self.http_port = 0
+        self.port, self.http_port = listens_at, 0
 
     def start(self) -> None:
         command = [*COMMAND, "node", "run", "--spool", self.spool, "--port", self.port, "--http-port", 0]

@@ -91,6 +91,7 @@ def test_an_instance_and_its_result_arrive_and_nothing_is_left(tmp_path: Path) -
         assert "Phantom^Chest" not in node.audit() + errors
 
 
+@pytest.mark.slow
 def test_a_destination_that_is_down_is_tried_until_it_is_back(tmp_path: Path) -> None:
     archive = Archive()
     archive.start()
@@ -107,6 +108,7 @@ def test_a_destination_that_is_down_is_tried_until_it_is_back(tmp_path: Path) ->
         node.stop()
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_quarantined_and_can_be_tried_again(tmp_path: Path) -> None:
     archive = Archive(status=0xC000)
     with archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
@@ -121,6 +123,7 @@ def test_what_is_refused_is_quarantined_and_can_be_tried_again(tmp_path: Path) -
         node.stop()
 
 
+@pytest.mark.slow
 def test_rules_decide_and_are_taken_anew(tmp_path: Path) -> None:
     rules = '[[rule]]\nname = "{}"\nmodality = "CR"\nbody_part = "CHEST*"\ndenoise = {}\n'
     with Archive() as archive:
@@ -152,6 +155,7 @@ def test_hostile_content_passes_and_others_go_on(tmp_path: Path) -> None:
         assert node.audit().count('"passed"') == 2
 
 
+@pytest.mark.slow
 def test_without_passing_what_cannot_be_denoised_is_kept_aside(tmp_path: Path) -> None:
     with (
         Archive() as archive,
@@ -210,6 +214,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None
     assert not list((node.spool / "files").iterdir())
 
 
+@pytest.mark.slow
 def test_a_second_node_on_a_spool_is_one_line(tmp_path: Path) -> None:
     with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
         to = f"ARCHIVE@{HOST}:{archive.port}"
@@ -222,6 +227,7 @@ def test_a_second_node_on_a_spool_is_one_line(tmp_path: Path) -> None:
         node.stop()
 
 
+@pytest.mark.slow
 def test_health_is_told_to_this_machine_only(tmp_path: Path) -> None:
     with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
         with pytest.raises(urllib.error.HTTPError) as refused:
