@@ -154,7 +154,7 @@ def test_a_pdu_longer_than_agreed_within_an_association_is_refused(tmp_path: Pat
 
 def test_an_instance_that_is_too_large_is_refused_while_it_arrives(tmp_path: Path) -> None:
     with receiving(tmp_path, instance_mb=1) as taken:
-        large = phantom_instance(2, 1024)[1]
+        large = renamed(FILE, "1.2.9", PixelData=bytes(2 << 20))
         assert send(taken.port, [large]) == [None]
         assert (taken.told("refused"), taken.count) == (1, 0)
         assert send(taken.port, [FILE]) == [0]
@@ -225,7 +225,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_fills_up_loses_nothing_that_was_acknowledged(small_disk: Path) -> None:
-    files = {f"1.2.{number}": renamed(phantom_instance(1, 300)[1], f"1.2.{number}") for number in range(14)}
+    large = phantom_instance(1, 300)[1]
+    files = {f"1.2.{number}": renamed(large, f"1.2.{number}") for number in range(14)}
     with receiving(small_disk / "spool") as taken:
         statuses = send(taken.port, list(files.values()))
     assert statuses[0] == 0
