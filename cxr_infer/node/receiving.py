@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydicom.filebase import DicomBytesIO
@@ -25,10 +27,11 @@ from pynetdicom.dsutils import create_file_meta
 
 from cxr_infer.errors import UsageError
 from cxr_infer.formats.dicom.reader import SOP_CLASSES
-from cxr_infer.node.config import OTHER, Config
+from cxr_infer.node.config import OTHER, Config, Rule
 from cxr_infer.node.dimse_server import NodeServer
 from cxr_infer.node.events import Events
 from cxr_infer.node.records import Arrival, Told
+from cxr_infer.node.rules import at_once, facts_of, rule_for
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.tls import server_context
 
@@ -52,8 +55,16 @@ SYNTAXES = [
 class Receiver:
     """Takes instances from the network into the spool. `start` binds the port, `stop` finishes what has begun."""
 
-    def __init__(self, config: Config, spool: Spool, events: Events, arrived: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spool: Spool,
+        events: Events,
+        arrived: Callable[[], None],
+        rules: Callable[[], tuple[Rule, ...]],
+    ) -> None:
         self._config, self._spool, self._events, self._arrived = config, spool, events, arrived
+        self._rules = rules
         self._server: NodeServer | None = None
 
     @property
@@ -161,11 +172,18 @@ class Receiver:
         problem = self._no_room(len(parts[-1]))
         if not problem:
             try:
-                return self._spool.add(arrival, parts)
+                return self._spool.add(arrival, parts, partial(self._at_once, arrival))
             except (OSError, sqlite3.Error) as error:
                 problem = getattr(error, "strerror", None) or str(error)
         self._events.tell("full", uid=arrival.uid, reason=problem)
         return None
+
+    def _at_once(self, arrival: Arrival, path: Path) -> list[tuple[str, str]]:
+        """Where it goes before it is denoised. What would have to be inflated for that waits for the other process."""
+        if arrival.syntax == DeflatedExplicitVRLittleEndian:
+            return []
+        rule = rule_for(self._rules(), facts_of(path, arrival.called, arrival.calling))
+        return at_once(self._config, rule)
 
     def _no_room(self, size: int) -> str:
         limits = self._config.limits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from cxr_infer.node.config import DERIVED, ORIGINAL, Config, Rule
+from cxr_infer.node.config import DERIVED, ORIGINAL, OTHER, Config, Rule
 
 # what rules look at; none of it names a patient
 KEYWORDS = ("Modality", "BodyPartExamined", "ViewPosition", "Manufacturer")
@@ -53,6 +53,13 @@ def _fits(rule: Rule, facts: Facts) -> bool:
 def _one_of(patterns: tuple[str, ...], value: str) -> bool:
     """Whether a value is one of those, in which * stands for anything; upper and lower case are the same."""
     return not patterns or any(fnmatchcase(value.upper(), pattern.upper()) for pattern in patterns)
+
+
+def at_once(config: Config, rule: Rule) -> list[tuple[str, str]]:
+    """Where an original goes before its result is made: nowhere if it goes only with a result, or instead of one."""
+    if config.node.pass_ == OTHER and (ORIGINAL in rule.send or not rule.denoise):
+        return deliveries(config, rule, has_result=False)
+    return []
 
 
 def deliveries(config: Config, rule: Rule, *, has_result: bool) -> list[tuple[str, str]]:

@@ -41,7 +41,8 @@ class Node:
         self.reload_wanted = threading.Event()
         self.senders = [Sender(config, each, spool, self.events) for each in config.destinations]
         self.worker = Worker(config, self.events, self._wake_senders)
-        self.receiver = Receiver(config, spool, self.events, self.worker.wake)
+        self.rules = config.rules
+        self.receiver = Receiver(config, spool, self.events, self._arrived, lambda: self.rules)
         self.pages: Pages | None = None
         self._reload_from, self._stamp = reload_from, _stamp(reload_from)
         self._cared = time.monotonic()
@@ -99,6 +100,10 @@ class Node:
             **care.counts(self.spool),
         }
 
+    def _arrived(self) -> None:
+        self.worker.wake()
+        self._wake_senders()
+
     def _wake_senders(self) -> None:
         for sender in self.senders:
             sender.wake.set()
@@ -118,6 +123,7 @@ class Node:
             self.events.tell("rules kept", reason=str(error))
             LOG.warning("the former rules go on: %s", error)
             return
+        self.rules = new.rules
         self.worker.use(new.rules)
         self.events.tell("rules taken", rules=len(new.rules))
         if replace(new, rules=self.config.rules) != self.config:

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,12 @@ from cxr_infer.node.records import (
 )
 
 BUSY_SECONDS = 60.0
+
+Route = Callable[[Path], list[tuple[str, str]]]  # kinds of files, and destinations
+
+
+def _nowhere(path: Path) -> list[tuple[str, str]]:
+    return []
 
 
 class Spool:
@@ -73,10 +79,11 @@ class Spool:
 
     # in
 
-    def add(self, arrival: Arrival, parts: Sequence[bytes | memoryview]) -> Told:
+    def add(self, arrival: Arrival, parts: Sequence[bytes | memoryview], at_once: Route = _nowhere) -> Told:
         """Take an instance in. Once this returns, it survives whatever becomes of this process and machine.
 
-        parts: of its file, the data set last. Raises OSError or sqlite3.Error where it could not be made safe.
+        parts: of its file, the data set last. at_once: where the original may go before its result is made, by its
+        file. Raises OSError or sqlite3.Error where it could not be made safe.
         """
         digest = hashlib.sha256(parts[-1]).digest()
         told = self._known(arrival, digest)
@@ -87,12 +94,14 @@ class Spool:
         size = sum(map(len, parts))
         row = (arrival.uid, digest, path.name, arrival.class_uid, arrival.syntax, size, arrival.calling, arrival.called)
         try:
+            deliveries = at_once(path)
             with self.transaction() as db:
-                db.execute(
+                cursor = db.execute(
                     "INSERT INTO instances (uid, digest, file, class_uid, syntax, bytes, calling, called, received,"
                     " state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (*row, time.time(), RECEIVED),
                 )
+                _deliver(db, cursor.lastrowid, deliveries)
         except sqlite3.IntegrityError:  # the same came over another association at the same time
             path.unlink()
             return Told.DUPLICATE
@@ -157,10 +166,9 @@ class Spool:
                 "UPDATE instances SET state = ?, derived_uid = ?, reason = ? WHERE id = ?",
                 (DENOISED, None if result is None else result[0], reason, work.id),
             )
-            db.executemany(
-                "INSERT OR IGNORE INTO deliveries (instance, kind, destination, state) VALUES (?, ?, ?, ?)",
-                [(work.id, kind, destination, WAITING) for kind, destination in deliveries],
-            )
+            _deliver(db, work.id, deliveries)
+            gone = self._end(db, work.id)
+        self.remove(gone)
 
     # out
 
@@ -241,24 +249,24 @@ class Spool:
         with self.transaction() as db:
             for id in ids:
                 db.execute("UPDATE deliveries SET state = ?, reason = ? WHERE id = ?", (state, reason, id))
-                instance, file = db.execute(
-                    "SELECT i.id, i.file FROM deliveries d JOIN instances i ON i.id = d.instance WHERE d.id = ?", (id,)
-                ).fetchone()
-                states = dict(
-                    db.execute(
-                        "SELECT state, max(reason) FROM deliveries WHERE instance = ? GROUP BY state", (instance,)
-                    )
-                )
-                if states.keys() & {WAITING, STORED}:
-                    continue
-                ended = FAILED if FAILED in states else SENT
-                db.execute(
-                    "UPDATE instances SET state = ?, finished = ?, reason = CASE ? WHEN '' THEN reason ELSE ? END"
-                    " WHERE id = ?",
-                    (ended, time.time(), states.get(FAILED, ""), states.get(FAILED, ""), instance),
-                )
-                gone += [file] if ended == SENT and not self.keeps else []
+                ((instance,),) = db.execute("SELECT instance FROM deliveries WHERE id = ?", (id,)).fetchall()
+                gone += self._end(db, instance)
         self.remove(gone)
+
+    def _end(self, db: sqlite3.Connection, instance: int) -> list[str]:
+        """End an instance that is denoised and waits for no delivery. Returns the file that may be removed then."""
+        file, state = db.execute("SELECT file, state FROM instances WHERE id = ?", (instance,)).fetchone()
+        states = dict(
+            db.execute("SELECT state, max(reason) FROM deliveries WHERE instance = ? GROUP BY state", (instance,))
+        )
+        if state == RECEIVED or states.keys() & {WAITING, STORED}:
+            return []
+        ended = FAILED if FAILED in states else SENT
+        db.execute(
+            "UPDATE instances SET state = ?, finished = ?, reason = CASE ? WHEN '' THEN reason ELSE ? END WHERE id = ?",
+            (ended, time.time(), states.get(FAILED, ""), states.get(FAILED, ""), instance),
+        )
+        return [file] if ended == SENT and not self.keeps else []
 
     def remove(self, files: Iterable[str]) -> None:
         for file in files:
@@ -301,6 +309,14 @@ def taketake_again(db: sqlite3.Connection, instance: int) -> None:
     db.execute(
         "UPDATE instances SET state = ?, attempts = 0, next_at = 0, received = ? WHERE id = ?",
         (DENOISED if waits else RECEIVED, time.time(), instance),
+    )
+
+
+def _deliver(db: sqlite3.Connection, instance: int | None, deliveries: Iterable[tuple[str, str]]) -> None:
+    """Have files of an instance sent; what is on its way already stays so."""
+    db.executemany(
+        "INSERT OR IGNORE INTO deliveries (instance, kind, destination, state) VALUES (?, ?, ?, ?)",
+        [(instance, kind, destination, WAITING) for kind, destination in deliveries],
     )
 
 

@@ -24,7 +24,7 @@ from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.node.config import DERIVED, OTHER, Config, Rule
 from cxr_infer.node.durable import held
 from cxr_infer.node.records import Work
-from cxr_infer.node.rules import deliveries, facts_of, rule_for
+from cxr_infer.node.rules import Facts, deliveries, facts_of, rule_for
 from cxr_infer.node.spool import Spool
 from cxr_infer.report.results import DONE, FAILED, FileResult
 from cxr_infer.settings import ReadOptions, Settings
@@ -95,7 +95,9 @@ def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool
 
 def process(work: Work, config: Config, spool: Spool, model: Model) -> Told:
     """Denoise one instance, or let it pass, as the rules say."""
-    rule = rule_for(config.rules, facts_of(work.path, work.called, work.calling))
+    # what ends this process may do so as its header is read
+    facts = facts_of(work.path, work.called, work.calling) if work.attempts <= BEGUN else Facts()
+    rule = rule_for(config.rules, facts)
     content, result = _result(work, config, rule, model)
     reason = _without_path(work, result.message)
     if result.status == FAILED and result.traceback is not None and work.attempts < BEGUN:
@@ -130,7 +132,7 @@ def _result(work: Work, config: Config, rule: Rule, model: Model) -> tuple[bytes
     if not rule.denoise or DERIVED not in rule.send:
         return None, FileResult(work.uid, DONE, f"{rule.name}: passed through")
     if work.attempts > BEGUN:
-        return None, FileResult(work.uid, FAILED, f"ended the process that denoises {BEGUN} times; passed through")
+        return None, FileResult(work.uid, FAILED, f"ended the process that denoises {BEGUN} times")
     settings, reading = settings_of(config, rule)
     job = Job(work.uid, work.path, work.derived_path)
     try:

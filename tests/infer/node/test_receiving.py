@@ -56,7 +56,7 @@ def receiving(folder: Path, node: Node | None = None, limits: Limits | None = No
     )
     events = Events(None)
     with Spool(folder) as spool:
-        receiver = Receiver(config, spool, events, lambda: None)
+        receiver = Receiver(config, spool, events, lambda: None, lambda: ())
         receiver.start()
         try:
             yield Taken(receiver, spool, events)

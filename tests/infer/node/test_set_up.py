@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cxr_infer.errors import UsageError
-from cxr_infer.node.config import Config, Destination, Rule, checked, destination_of, read_config
+from cxr_infer.node.config import Config, Destination, Node, Rule, checked, destination_of, read_config
 from cxr_infer.node.phantoms import phantom_instance
-from cxr_infer.node.rules import Facts, deliveries, rule_for
+from cxr_infer.node.rules import Facts, at_once, deliveries, rule_for
 from tests.conftest import REPOSITORY, Run
 
 PACS = '[[destination]]\nname = "pacs"\nhost = "10.0.0.5"\n'
@@ -89,6 +90,15 @@ def test_the_first_rule_counts_and_what_has_no_result_goes_as_it_came() -> None:
     alone = Rule("alone", send=("derived",), to=("b",))
     assert deliveries(config, alone, has_result=True) == [("derived", "b")]
     assert deliveries(config, alone, has_result=False) == [("original", "b")]
+
+
+def test_an_original_goes_at_once_where_it_goes_in_any_case() -> None:
+    config = checked(Config(destinations=(Destination("a", "x"),)))
+    ahead = [("original", "a")]
+    assert at_once(config, Rule()) == ahead
+    assert at_once(config, Rule(denoise=False, send=("derived",))) == ahead
+    assert at_once(config, Rule(send=("derived",))) == []
+    assert at_once(replace(config, node=Node(pass_="none")), Rule()) == [], "it may turn out to be kept aside"
 
 
 def test_destinations_of_the_command_line() -> None:

@@ -115,6 +115,26 @@ def test_commitment_ends_a_delivery_and_its_refusal_sends_again(tmp_path: Path) 
         assert [each.uid for each in spool.due("pacs", 10)] == [derived.uid]
 
 
+def test_an_original_may_go_before_its_result_is_made(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool") as spool:
+        spool.add(arrival(), (HEAD, b"data"), lambda path: [("original", "pacs")])
+        spool.sent(spool.due("pacs", 10))
+        assert files(spool) == 1, "its result is still to be made"
+        spool.denoised(begun(spool), ("1.2.3.1", b"result"), TO_BOTH[:2], "")
+        assert [each.kind for each in spool.due("pacs", 10)] == ["derived"], "the original goes once"
+        spool.sent(spool.due("pacs", 10))
+        assert files(spool) == 0
+
+
+def test_one_without_a_result_whose_original_went_ahead_is_done(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool") as spool:
+        spool.add(arrival(), (HEAD, b"data"), lambda path: [("original", "pacs")])
+        spool.sent(spool.due("pacs", 10))
+        spool.denoised(begun(spool), None, TO_BOTH[:1], "no X-ray")
+        assert files(spool) == 0
+        assert care.counts(spool)["instances"]["sent"] == 1
+
+
 def test_what_waits_waits(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         spool.add(arrival(), (HEAD, b"data"))
