@@ -12,6 +12,7 @@ from pathlib import Path
 
 LOG = logging.getLogger(__name__)
 
+SECONDS_AN_HOUR = 3600.0
 AUDIT_BYTES, AUDIT_FILES = 10_000_000, 10  # of a file, and how many older ones stay
 TROUBLE = frozenset({"refused", "stranger", "full", "quarantined", "put off", "worker ended"})
 
@@ -43,6 +44,12 @@ class Events:
         LOG.log(logging.WARNING if event in TROUBLE else logging.INFO, "%s", line)
         if self._audit is not None:
             self._audit.emit(logging.makeLogRecord({"msg": "%s", "args": (line,)}))
+
+    @property
+    def denoised_per_hour(self) -> float:
+        """How many instances this machine denoises in an hour, by those of this run; 0 before the first."""
+        count = self.counters["denoised", ""]
+        return round(SECONDS_AN_HOUR * count / self.seconds, 1) if self.seconds else 0.0
 
     def close(self) -> None:
         if self._audit is not None:

@@ -63,6 +63,7 @@ def _metrics(facts: Facts) -> Iterator[str]:
     for name, meaning in (
         ("unsent_bytes", "Bytes of instances that are not sent."),
         ("oldest_unsent_seconds", "Age of the oldest instance that is not sent."),
+        ("denoised_per_hour", "Instances that this machine denoises in an hour."),
         ("disk_free_bytes", "Free space of the spool's disk."),
     ):
         yield from _metric(name, "gauge", meaning, "", {"": facts[name]})

@@ -96,6 +96,7 @@ class Node:
             "destinations": destinations,
             "disk_free_bytes": shutil.disk_usage(self.config.spool).free,
             "denoise_seconds": self.events.seconds,
+            "denoised_per_hour": self.events.denoised_per_hour,
             "counters": dict(self.events.counters),
             **care.counts(self.spool),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from tests.infer.node.archives import (
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
+KILLS = int(os.environ.get("CXR_NODE_KILLS", "3"))  # a thorough run takes 20 and more
 FAST = "[limits]\nretry_seconds = 0.2\nlongest_wait = 1.0\nreserve_mb = 0\n"
 FILE = phantom_instance(1, 64)[1]
 CT = renamed(FILE, "1.2.99", CTImageStorage)
@@ -174,8 +176,9 @@ def test_without_passing_what_cannot_be_denoised_is_kept_aside(tmp_path: Path) -
 @pytest.mark.slow
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
     """Two senders, a destination that goes and comes, and a node that is killed again and again."""
-    files = [renamed(FILE, f"1.2.{number}") for number in range(12)] + [renamed(CT, f"1.3.{n}") for n in range(4)]
-    expected = by_dir(tmp_path, files[:12])
+    files = [renamed(FILE, f"1.2.{number}") for number in range(4 * KILLS)]
+    files += [renamed(CT, f"1.3.{number}") for number in range(KILLS)]
+    expected = by_dir(tmp_path, files[: 4 * KILLS])
     chance, archive = random.Random(4), Archive()
     archive.start()
     node = NodeProcess(tmp_path, "--config", configured(tmp_path, archive))
@@ -193,7 +196,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None
         return work
 
     with background(sender(0)), background(sender(1)):
-        for turn in range(3):
+        for turn in range(KILLS):
             time.sleep(chance.uniform(0.2, 2.0))
             if turn % 2:
                 archive.stop()
