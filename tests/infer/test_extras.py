@@ -89,6 +89,7 @@ def asked_for() -> set[str]:
 # what is missing, the extra that has it, more that is told, and a program that needs it
 MISSING = [
     ("pydicom", "dicom", set(), "from cxr_infer.__main__ import main; main()", ["file", "x.dcm", "y.dcm"]),
+    ("pynetdicom", "node", set(), "from cxr_infer.__main__ import main; main()", ["node", "demo"]),
     ("ray", "ray", set(), "from cxr_infer.__main__ import main; main()", ["dir", ".", "--engine", "ray"]),
     ("fsspec", "cloud", set(), "from cxr_infer.__main__ import main; main()", ["dir", "s3://bucket/in"]),
     ("s3fs", "cloud", set(), "from cxr_infer.__main__ import main; main()", ["dir", "s3://bucket/in"]),

@@ -13,6 +13,7 @@ from tests.conftest import REPOSITORY
 
 STAGES = ("torch", "onnx", "onnxscript", "safetensors", "cxr_train", "cxr_export", "fsspec", "ray")
 WITHOUT_PYDICOM = ("signature", "optional")  # the modules of formats.dicom that do without it
+OF_PYNETDICOM = ("demo", "dimse_client", "dimse_server", "phantoms", "receiving", "sending", "service")  # of node
 
 
 def test_every_module_of_every_room_imports_without_the_other_stages() -> None:
@@ -21,9 +22,11 @@ def test_every_module_of_every_room_imports_without_the_other_stages() -> None:
     dicom = "cxr_infer.formats.dicom."
     of_pydicom = {m for m in modules if m.startswith(dicom) and m.removeprefix(dicom) not in WITHOUT_PYDICOM}
     assert of_pydicom
+    of_pydicom |= {f"cxr_infer.node.{name}" for name in OF_PYNETDICOM}
+    assert of_pydicom <= set(modules)
     for blocked, importable in (
         (STAGES, modules),
-        ((*STAGES, "pydicom"), [module for module in modules if module not in of_pydicom]),
+        ((*STAGES, "pydicom", "pynetdicom"), [module for module in modules if module not in of_pydicom]),
     ):
         code = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n" + "\n".join(
             f"import {module}" for module in importable

@@ -29,7 +29,7 @@ LAYERS = (
     ("report",),
     ("batch",),
     ("api",),
-    ("web",),
+    ("web", "node"),
     ("cli",),
     ("", "__main__"),  # the front doors
 )

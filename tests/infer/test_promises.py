@@ -104,7 +104,32 @@ PROMISES = {
             "test_pictures.py::test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere"
         ],
     },
+    "docs/guide/node.md": {
+        "An image is acknowledged only after it is synced to disk.": [
+            "test_spool.py::test_whatever_was_acknowledged_survives_a_kill",
+            "test_receiving.py::test_a_disk_that_fills_up_loses_nothing",
+        ],
+        "whatever is killed or switched off in between": ["test_node.py::test_kills_at_random_moments"],
+        "They go on at once and byte for byte.": ["test_node_tools.py::test_from_storescu_to_storescp"],
+        "go on as they came": ["test_node.py::test_hostile_content_passes_and_others_go_on"],
+        "a file with a mistake changes nothing": ["test_node.py::test_rules_decide_and_are_taken_anew"],
+        "What is unsent is never removed": ["test_spool.py::test_nothing_unsent_is_ever_expired_swept_or_purged"],
+        "counts as sent only after the destination's N-EVENT-REPORT": [
+            "test_sending.py::test_what_is_committed_is_done_and_not_before",
+            "test_node_tools.py::test_to_orthanc_with_storage_commitment",
+        ],
+        "ends with status 0": ["test_node.py::test_an_instance_and_its_result_arrive"],
+    },
     "SECURITY.md": {
+        "oversized PDUs and instances": [
+            "test_receiving.py::test_an_oversized_pdu_ends_the_connection_before_it_is_read",
+            "test_receiving.py::test_an_instance_that_is_too_large",
+        ],
+        "addresses and AE titles may be listed": [
+            "test_receiving.py::test_an_address_that_is_not_allowed",
+            "test_receiving.py::test_a_title_that_is_not_allowed",
+        ],
+        "TLS asks both sides for certificates": ["test_receiving.py::test_tls_takes_only_certificates_that_it_knows"],
         "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
         "refused before decoding where its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
         "decoded in a process of its own with limits": [

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,21 +30,13 @@ from tests.infer.formats.dicom.dicom_files import (
     stored,
 )
 from tests.ports import reserved_port
+from tests.programs import program, server
 
 pytestmark = pytest.mark.tools
-SETTLED = 120.0  # s within which a server on this machine is up, however busy that is
-
-
-def tool(name: str) -> str:
-    """The path of a program; CI installs them all, elsewhere the test says which one it misses."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install dcmtk dicom3tools libgdcm-tools orthanc")
-    return found
 
 
 def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [tool(name), *map(str, arguments)]
+    command = [program(name), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
 
 
@@ -149,25 +136,6 @@ def test_what_dcmtk_compresses_is_read(
         np.testing.assert_allclose(radiograph.unit(), clean, atol=0.1)
     written = pydicom.dcmread(BytesIO(radiograph.encode(PROVENANCE)))
     assert written.get("LossyImageCompression", "00") == ("00" if lossless else "01")
-
-
-@contextmanager
-def server(port: int, name: str, *arguments: object) -> Iterator[None]:
-    """Run a server on this machine until the block ends; it is up once it listens."""
-    process = subprocess.Popen([tool(name), *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + SETTLED
-        while True:
-            assert process.poll() is None, f"{name} ended"
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert time.monotonic() < deadline, f"{name} does not listen"
-            time.sleep(0.05)
-        yield
-    finally:
-        process.kill()  # its data is a test's; Orthanc would take seconds to end in order
-        process.wait(timeout=30)
 
 
 def assert_same(sent: Path, received: bytes) -> None:

@@ -1,0 +1,1 @@
+"""A DICOM node between modality and PACS: it receives, denoises, and sends on; the original stays untouched."""

@@ -1,0 +1,181 @@
+"""The server under the C-STORE SCP: connections of strangers, oversized PDUs and endless messages end here.
+
+pynetdicom announces how long a PDU may be, but reads whatever length a peer claims. So every header is looked at before
+the rest is read, and what messages hold in memory is counted over all associations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+from cxr_infer.node.config import Receive
+
+HEADER = struct.Struct(">BBL")  # type, reserved, length (PS3.8 9.3.1)
+P_DATA = 0x04
+MOST_NEGOTIATION = 1 << 18  # bytes of any other PDU: 128 presentation contexts of 30 syntaxes take about half of that
+MOST_COMMAND = 1 << 16  # bytes of a command set
+MOST_QUEUED = 2  # messages that a peer may send before it has an answer
+NO_PDU = b"\xff\0\0\0\0\0"  # of an unknown type, upon which pynetdicom aborts the association
+CONNECTIONS = 4  # times as many as associations: those that never ask for one
+
+Tell = Callable[..., None]
+
+
+class Budget:
+    """Bytes of messages that are arriving, over all associations."""
+
+    def __init__(self, each: int, together: int) -> None:
+        self.each, self.together = each, together
+        self._held: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def hold(self, who: int, size: int) -> bool:
+        """Whether `who` may hold so many bytes; 0 gives back all."""
+        with self._lock:
+            self._held[who] = size
+            allowed = size <= self.each and sum(self._held.values()) <= self.together
+            if not size or not allowed:
+                del self._held[who]
+            return allowed
+
+
+class BoundedSocket(AssociationSocket):
+    """Reads no PDU that is longer than was agreed, and no message that takes more memory than there is for it."""
+
+    def __init__(self, assoc: Association, client_socket: socket.socket, receive: Receive, budget: Budget, tell: Tell):
+        super().__init__(assoc, client_socket=client_socket)
+        self._receive, self._budget, self._tell = receive, budget, tell
+        self._in_body = self._refused = False
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        if self._refused:
+            return bytearray()  # the connection counts as closed
+        found = super().recv(nr_bytes)
+        if self._in_body or len(found) < HEADER.size:
+            self._in_body = False
+            return found
+        kind, _, length = HEADER.unpack(found)
+        problem = self._problem(kind, length)
+        if problem:
+            self._refused = True
+            self._tell("refused", reason=problem, address=_address(self.assoc))
+            return bytearray(NO_PDU)
+        self._in_body = 1 <= kind <= 7
+        return found
+
+    def _problem(self, kind: int, length: int) -> str:
+        if kind != P_DATA:
+            return f"a PDU of {length} bytes" if length > MOST_NEGOTIATION else ""
+        if length > self._receive.max_pdu:
+            return f"a PDU of {length} bytes, {self._receive.max_pdu} were agreed"
+        dimse = self.assoc.dimse
+        message = dimse.message
+        if dimse.msg_queue.qsize() > MOST_QUEUED:
+            return "more messages than were answered"
+        if message is None:
+            self._budget.hold(id(self), 0)
+            return ""
+        if message.encoded_command_set.tell() > MOST_COMMAND:
+            return "an endless command"
+        size = (message.data_set.tell() if message.data_set is not None else 0) + length
+        return "" if self._budget.hold(id(self), size) else f"an instance of over {size >> 20} MB; see instance_mb"
+
+    def close(self) -> None:
+        self._budget.hold(id(self), 0)
+        super().close()
+
+
+def _address(assoc: Association) -> str:
+    place = assoc.requestor.address_info
+    return "" if place is None else place.address
+
+
+class NodeServer(ThreadedAssociationServer):
+    """Accepts TCP connections, from addresses that are allowed; a TLS handshake never keeps others waiting."""
+
+    daemon_threads = True
+    receive: Receive
+    budget: Budget
+    tell: Tell
+
+    def __init__(
+        self, ae: AE, address: Any, title: str, contexts: Any, tls: Any, evt_handlers: Any, receive: Receive, tell: Tell
+    ) -> None:
+        self.receive, self.tell = receive, tell
+        self.budget = Budget(receive.instance_mb << 20, receive.memory_mb << 20)
+        self._networks = [ipaddress.ip_network(each) for each in receive.addresses]
+        self._tls, self._open, self._count_lock = None, 0, threading.Lock()
+        super().__init__(ae, address, title, contexts, tls, evt_handlers, _Handler)
+        self._tls, self.ssl_context = self.ssl_context, None  # whose handshake we do ourselves
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        found, address = super().get_request()
+        found.settimeout(self.receive.timeout)
+        return found, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether somebody may connect at all."""
+        address = ipaddress.ip_address(client_address[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        if self._networks and not any(address in network for network in self._networks):
+            self.tell("stranger", reason="its address is not allowed", address=str(address))
+            return False
+        if len(self.active_associations) + self._open > CONNECTIONS * self.receive.associations:
+            self.tell("refused", reason="too many connections", address=str(address))
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """While a connection is not yet an association."""
+        with self._count_lock:
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._count_lock:
+                self._open -= 1
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with self.opening():
+            if self._tls is not None:
+                try:
+                    request = self._tls.wrap_socket(request, server_side=True)
+                except (ssl.SSLError, OSError) as error:
+                    reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+                    self.tell("stranger", reason=f"TLS: {reason}", address=str(client_address[0]))
+                    self.shutdown_request(request)
+                    return
+            super().finish_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that ends before it is one is no fault of ours."""
+        self.tell("refused", reason="its connection failed", address=str(client_address[0]))
+
+    def server_bind(self) -> None:
+        self.allow_reuse_address = os.name == "posix"  # on Windows it would let two servers have one port
+        super().server_bind()
+
+
+class _Handler(RequestHandler):
+    server: NodeServer
+
+    def _create_association(self) -> Association:
+        assoc = super()._create_association()
+        assoc.dul.event_queue.get_nowait()  # "connected", which the other socket says again
+        server = self.server
+        assoc.dul.socket = BoundedSocket(assoc, self.request, server.receive, server.budget, server.tell)
+        return assoc

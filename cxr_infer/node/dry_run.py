@@ -1,0 +1,77 @@
+"""What the rules would do with files: nothing is received, denoised or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.files import read_content
+from cxr_infer.formats.dicom.signature import is_dicom
+from cxr_infer.formats.readers import most_bytes, read_radiograph
+from cxr_infer.formats.registry import SIGNATURE_LENGTH
+from cxr_infer.imaging.mottle import estimate_mottle
+from cxr_infer.node.config import DERIVED, OTHER, Config, Rule
+from cxr_infer.node.rules import deliveries, facts_of, rule_for
+from cxr_infer.node.work import settings_of
+
+DENOISE, PASS, SET_ASIDE = "denoise", "pass", "quarantine"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would become of one file. deliveries: pairs of `original` or `derived` and a destination."""
+
+    name: str
+    rule: str
+    action: str
+    reason: str
+    deliveries: list[tuple[str, str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def planned(config: Config, paths: Iterable[Path]) -> list[Planned]:
+    """The plan for each DICOM file, directories with all that is in them. Raises UsageError where there is none."""
+    found = [_plan(config, path) for path in _files(paths)]
+    if not found:
+        raise UsageError("there is no DICOM file; name others")
+    return found
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or directory; check the path")
+        inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+        for each in inside:
+            with each.open("rb") as file:
+                if is_dicom(file.read(SIGNATURE_LENGTH)):
+                    yield each
+
+
+def _plan(config: Config, path: Path) -> Planned:
+    # a file says nothing of an association: it counts as sent to the node's own title, by nobody in particular
+    rule = rule_for(config.rules, facts_of(path, config.receive.ae_title, ""))
+    problem = _why_not(config, rule, path)
+    if not problem:
+        return Planned(str(path), rule.name, DENOISE, "", deliveries(config, rule, has_result=True))
+    if rule.denoise and config.node.pass_ != OTHER:
+        return Planned(str(path), rule.name, SET_ASIDE, problem, [])
+    return Planned(str(path), rule.name, PASS, problem, deliveries(config, rule, has_result=False))
+
+
+def _why_not(config: Config, rule: Rule, path: Path) -> str:
+    """Why a file would not be denoised; empty where it would."""
+    if not rule.denoise or DERIVED not in rule.send:
+        return f"{rule.name}: passed through"
+    _, reading = settings_of(config, rule)
+    try:
+        radiograph = read_radiograph(path, read_content(path, most_bytes(reading)), reading, path)
+    except CxrError as error:
+        return str(error)
+    found = radiograph.stretch * estimate_mottle(radiograph.gray()).gray_levels if rule.noise_above else 0.0
+    return f"noise {found:.2f} is not above {rule.noise_above:g}" if found < rule.noise_above else ""

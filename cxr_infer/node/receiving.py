@@ -1,0 +1,219 @@
+"""The C-STORE and C-ECHO SCP: an instance is acknowledged once the spool has it on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import (
+    UID,
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.dsutils import create_file_meta
+
+from cxr_infer.errors import UsageError
+from cxr_infer.formats.dicom.reader import SOP_CLASSES
+from cxr_infer.node.config import OTHER, Config, Rule
+from cxr_infer.node.dimse_server import NodeServer
+from cxr_infer.node.events import Events
+from cxr_infer.node.records import Arrival, Told
+from cxr_infer.node.rules import at_once, facts_of, rule_for
+from cxr_infer.node.spool import Spool
+from cxr_infer.node.tls import server_context
+
+VERIFICATION, STORAGE_COMMITMENT = UID("1.2.840.10008.1.1"), UID("1.2.840.10008.1.20.1")  # SOP classes
+SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND, INVALID_INSTANCE = 0x0000, 0xA700, 0xC000, 0x0117
+NO_SUCH_ARGUMENT = 0x0114
+VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+MOST_UID = 64
+STOP_WITHIN = 0.2  # s
+PREAMBLE = b"\0" * 128 + b"DICM"
+# uncompressed first where a sender offers both, and as it sends it otherwise
+SYNTAXES = [
+    ExplicitVRLittleEndian,
+    *(s for s in AllTransferSyntaxes if s.is_compressed and s != DeflatedExplicitVRLittleEndian),
+    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+]
+
+
+class Receiver:
+    """Takes instances from the network into the spool. `start` binds the port, `stop` finishes what has begun."""
+
+    def __init__(
+        self,
+        config: Config,
+        spool: Spool,
+        events: Events,
+        arrived: Callable[[], None],
+        rules: Callable[[], tuple[Rule, ...]],
+    ) -> None:
+        self._config, self._spool, self._events, self._arrived = config, spool, events, arrived
+        self._rules = rules
+        self._server: NodeServer | None = None
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Raises UsageError where the address or the certificates cannot be used."""
+        receive = self._config.receive
+        ae = AE(receive.ae_title)
+        ae.maximum_pdu_size, ae.maximum_associations = receive.max_pdu, receive.associations
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = receive.timeout
+        ae.require_calling_aet = list(receive.calling)
+        ae.require_called_aet = bool(receive.called)
+        for context in AllStoragePresentationContexts:
+            sop_class = UID(str(context.abstract_syntax))
+            if self._config.node.pass_ == OTHER or sop_class in SOP_CLASSES:
+                ae.add_supported_context(sop_class, SYNTAXES)
+        ae.add_supported_context(VERIFICATION)
+        ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
+        tls = None if receive.tls is None else server_context(receive.tls)
+        handlers: Sequence[Any] = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_EVENT_REPORT, reported, [self._spool, self._events]),
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_REJECTED, self._rejected),
+        ]
+        try:
+            server = ae.make_server(
+                (receive.address, receive.port),
+                ssl_context=tls,
+                evt_handlers=list(handlers),
+                server_class=NodeServer,
+                receive=receive,
+                tell=self._events.tell,
+            )
+        except OSError as error:
+            place = f"{receive.address}:{receive.port}"
+            raise UsageError(f"{place}: cannot be listened on: {error.strerror}; choose another port") from error
+        assert isinstance(server, NodeServer)
+        ae._servers.append(server)  # from which `shutdown` removes it
+        self._server = server
+        threading.Thread(target=server.serve_forever, args=(STOP_WITHIN,), name="receive", daemon=True).start()
+
+    def stop(self, seconds: float) -> None:
+        """Take no more connections; let the associations at work end within that time, then abort them."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        ours = server.active_associations
+        server.shutdown()
+        for association in ours:
+            association.join(seconds / max(1, len(ours)))
+            if association.is_alive():
+                association.abort()
+
+    def _requested(self, event: Any) -> None:
+        """Before an association is negotiated: one of several names may have been called."""
+        association = event.assoc
+        called = str(association.requestor.primitive.called_ae_title).strip()
+        if called in self._config.receive.called:
+            association.acceptor.ae_title = called
+        elif self._config.receive.called:
+            association.acceptor.ae_title = self._config.receive.called[0]
+
+    def _rejected(self, event: Any) -> None:
+        primitive = event.assoc.requestor.primitive
+        self._events.tell(
+            "stranger",
+            reason="its association was rejected: an AE title that is not allowed, or too many at once",
+            address=event.assoc.requestor.address_info.address,
+            calling=str(primitive.calling_ae_title).strip(),
+            called=str(primitive.called_ae_title).strip(),
+        )
+
+    def _store(self, event: Any) -> int:
+        """The handler of C-STORE. Returns its status; 0x0000 means that the instance is safe."""
+        request, context = event.request, event.context
+        uid = str(request.AffectedSOPInstanceUID or "")
+        if not VALID_UID.fullmatch(uid) or len(uid) > MOST_UID:
+            self._events.tell("refused", reason="its SOPInstanceUID is none")
+            return INVALID_INSTANCE
+        requestor = event.assoc.requestor
+        arrival = Arrival(
+            uid,
+            str(request.AffectedSOPClassUID),
+            str(context.transfer_syntax),
+            str(requestor.ae_title).strip(),
+            str(requestor.primitive.called_ae_title).strip(),
+        )
+        if request.DataSet is None or not request.DataSet.getbuffer().nbytes:
+            self._events.tell("refused", uid=uid, reason="holds no data set")
+            return CANNOT_UNDERSTAND
+        content = request.DataSet.getbuffer()
+        told = self._taken(arrival, (file_head(arrival), content))
+        if told is None:
+            return OUT_OF_RESOURCES
+        self._events.tell(told.value, uid=uid, calling=arrival.calling, bytes=content.nbytes)
+        self._arrived()
+        return SUCCESS
+
+    def _taken(self, arrival: Arrival, parts: Sequence[bytes | memoryview]) -> Told | None:
+        """None where the spool has no room for it, or the disk fails; nothing of it is left then."""
+        problem = self._no_room(len(parts[-1]))
+        if not problem:
+            try:
+                return self._spool.add(arrival, parts, partial(self._at_once, arrival))
+            except (OSError, sqlite3.Error) as error:
+                problem = getattr(error, "strerror", None) or str(error)
+        self._events.tell("full", uid=arrival.uid, reason=problem)
+        return None
+
+    def _at_once(self, arrival: Arrival, path: Path) -> list[tuple[str, str]]:
+        """Where it goes before it is denoised. What would have to be inflated for that waits for the other process."""
+        if arrival.syntax == DeflatedExplicitVRLittleEndian:
+            return []
+        rule = rule_for(self._rules(), facts_of(path, arrival.called, arrival.calling))
+        return at_once(self._config, rule)
+
+    def _no_room(self, size: int) -> str:
+        limits = self._config.limits
+        if shutil.disk_usage(self._spool.folder).free < size + limits.reserve_mb * 1e6:
+            return f"less than {limits.reserve_mb} MB of the disk are free"
+        if limits.spool_gb and self._spool.unsent_bytes() + size > limits.spool_gb * 1e9:
+            return f"the spool holds {limits.spool_gb:g} GB that are not sent"
+        return ""
+
+
+def file_head(arrival: Arrival) -> bytes:
+    """Preamble and header of the file (PS3.10 section 7.1); what follows is the data set as it came."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    buffer.write(PREAMBLE)
+    meta = create_file_meta(
+        sop_class_uid=UID(arrival.class_uid), sop_instance_uid=UID(arrival.uid), transfer_syntax=UID(arrival.syntax)
+    )
+    write_file_meta_info(buffer, meta)
+    return bytes(buffer.getvalue())
+
+
+def reported(event: Any, spool: Spool, events: Events) -> tuple[int, None]:
+    """The handler of N-EVENT-REPORT: a destination says what it has committed itself to (PS3.4 J.3.3)."""
+    with contextlib.suppress(Exception):  # of what somebody else wrote, whatever it is
+        report = event.event_information
+        transaction = str(report.TransactionUID)
+        committed = {str(item.ReferencedSOPInstanceUID) for item in report.get("ReferencedSOPSequence") or ()}
+        refused = {str(item.ReferencedSOPInstanceUID) for item in report.get("FailedSOPSequence") or ()}
+        ended = spool.report(transaction, committed, refused)
+        events.tell("committed", transaction=transaction, instances=ended, failed=len(refused))
+        return SUCCESS, None
+    return NO_SUCH_ARGUMENT, None

@@ -1,0 +1,72 @@
+"""Which rule an instance falls under, and what then becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from cxr_infer.node.config import DERIVED, ORIGINAL, OTHER, Config, Rule
+
+# what rules look at; none of it names a patient
+KEYWORDS = ("Modality", "BodyPartExamined", "ViewPosition", "Manufacturer")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What rules look at."""
+
+    modality: str = ""
+    body_part: str = ""
+    view: str = ""
+    manufacturer: str = ""
+    called: str = ""
+    calling: str = ""
+
+
+def facts_of(path: Path, called: str, calling: str) -> Facts:
+    """The facts of a DICOM file; what cannot be read is empty. Needs pydicom."""
+    from pydicom import dcmread
+    from pydicom.dataset import Dataset
+
+    from cxr_infer.formats.dicom.attributes import text
+
+    try:
+        dataset: Dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(KEYWORDS))
+        modality, body_part, view, manufacturer = (text(dataset, keyword) for keyword in KEYWORDS)
+    except Exception:  # pydicom raises whatever it meets; reading it as an image will tell the reason
+        return Facts(called=called, calling=calling)
+    return Facts(modality, body_part, view, manufacturer, called, calling)
+
+
+def rule_for(rules: Iterable[Rule], facts: Facts) -> Rule:
+    """The first rule that fits, or the one for all: denoised as it is, original and result to every destination."""
+    return next((rule for rule in rules if _fits(rule, facts)), Rule())
+
+
+def _fits(rule: Rule, facts: Facts) -> bool:
+    wanted = ("modality", "body_part", "view", "manufacturer", "called", "calling")
+    return all(_one_of(getattr(rule, name), getattr(facts, name)) for name in wanted)
+
+
+def _one_of(patterns: tuple[str, ...], value: str) -> bool:
+    """Whether a value is one of those, in which * stands for anything; upper and lower case are the same."""
+    return not patterns or any(fnmatchcase(value.upper(), pattern.upper()) for pattern in patterns)
+
+
+def at_once(config: Config, rule: Rule) -> list[tuple[str, str]]:
+    """Where an original goes before its result is made: nowhere if it goes only with a result, or instead of one."""
+    if config.node.pass_ == OTHER and (ORIGINAL in rule.send or not rule.denoise):
+        return deliveries(config, rule, has_result=False)
+    return []
+
+
+def deliveries(config: Config, rule: Rule, *, has_result: bool) -> list[tuple[str, str]]:
+    """What goes where: pairs of `original` or `derived` and a destination's name.
+
+    Where there is no result, the original goes instead of it, so that nothing is lost between modality and archive.
+    """
+    names = rule.to or tuple(each.name for each in config.destinations)
+    kinds = rule.send if has_result else (ORIGINAL,)
+    return [(kind, name) for kind in (ORIGINAL, DERIVED) if kind in kinds for name in names]

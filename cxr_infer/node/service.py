@@ -1,0 +1,168 @@
+"""The node as a whole: receiver, worker and senders around one spool, until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.errors import UsageError
+from cxr_infer.node import care
+from cxr_infer.node.config import LOOPBACK, SOFTWARE, Config, read_config
+from cxr_infer.node.durable import held
+from cxr_infer.node.events import Events
+from cxr_infer.node.pages import Pages
+from cxr_infer.node.receiving import Receiver
+from cxr_infer.node.sending import SECONDS_A_DAY, Sender
+from cxr_infer.node.spool import Spool
+from cxr_infer.node.worker import Worker
+
+LOG = logging.getLogger(__name__)
+
+AUDIT = "audit.jsonl"  # in the spool
+TICK = 0.2  # s
+CARE_EVERY = 30.0  # s
+GRACE = 30.0  # s that associations, and as much that the instance at hand, may take to end
+RESEARCH = "research use only: not for diagnosis or any clinical decision"
+
+
+class Node:
+    """Use `running`; then `tick` again and again."""
+
+    def __init__(self, config: Config, spool: Spool, reload_from: Path | None = None) -> None:
+        self.config, self.spool = config, spool
+        self.events = Events(config.spool / AUDIT)
+        self.reload_wanted = threading.Event()
+        self.senders = [Sender(config, each, spool, self.events) for each in config.destinations]
+        self.worker = Worker(config, self.events, self._wake_senders)
+        self.rules = config.rules
+        self.receiver = Receiver(config, spool, self.events, self._arrived, lambda: self.rules)
+        self.pages: Pages | None = None
+        self._reload_from, self._stamp = reload_from, _stamp(reload_from)
+        self._cared = time.monotonic()
+
+    def start(self) -> None:
+        """Raises UsageError where a port or a certificate cannot be used."""
+        loose = care.sweep(self.spool)
+        self.events.tell("start", software=SOFTWARE, use=RESEARCH, removed=loose)
+        if self.config.node.http_port >= 0:
+            self.pages = Pages(self.config.node.http_port, self.facts)
+            threading.Thread(target=self.pages.serve_forever, name="pages", daemon=True).start()
+        self.receiver.start()
+        self.worker.start()
+        for sender in self.senders:
+            sender.start()
+
+    def tick(self) -> None:
+        """Attend to everything once. Raises what keeps the node from working, such as a model that is missing."""
+        self.worker.attend(TICK)
+        if self.reload_wanted.is_set() or _stamp(self._reload_from) != self._stamp:
+            self.reload_wanted.clear()
+            self._reload()
+        if time.monotonic() - self._cared > CARE_EVERY:
+            self._cared = time.monotonic()
+            limits = self.config.limits
+            care.expire(self.spool, limits.remember_days * SECONDS_A_DAY, limits.keep_hours * 3600)
+
+    def stop(self) -> None:
+        """Take nothing more, finish and acknowledge what has begun; the rest stays in the spool."""
+        self.events.tell("stop")
+        self.receiver.stop(GRACE)
+        for sender in self.senders:
+            sender.stop()
+        self.worker.stop(GRACE)
+        for sender in self.senders:
+            sender.join(GRACE)
+        if self.pages is not None:
+            self.pages.shutdown()
+            self.pages.server_close()
+        self.events.tell("stopped")
+        self.events.close()
+
+    def facts(self) -> dict[str, Any]:
+        """What the pages show."""
+        destinations = {sender.destination.name: sender.down for sender in self.senders}
+        return {
+            "healthy": bool(self.worker.model),
+            "software": SOFTWARE,
+            "use": RESEARCH,
+            "model": self.worker.model,
+            "destinations": destinations,
+            "disk_free_bytes": shutil.disk_usage(self.config.spool).free,
+            "denoise_seconds": self.events.seconds,
+            "denoised_per_hour": self.events.denoised_per_hour,
+            "counters": dict(self.events.counters),
+            **care.counts(self.spool),
+        }
+
+    def _arrived(self) -> None:
+        self.worker.wake()
+        self._wake_senders()
+
+    def _wake_senders(self) -> None:
+        for sender in self.senders:
+            sender.wake.set()
+
+    def _reload(self) -> None:
+        """Take the rules of the file as it is now; one that is wrong changes nothing."""
+        self._stamp = _stamp(self._reload_from)
+        if self._reload_from is None:
+            return
+        try:
+            new = read_config(self._reload_from)
+            ours = {each.name for each in self.config.destinations}
+            unknown = {name for rule in new.rules for name in rule.to} - ours
+            if unknown:
+                raise UsageError(f"destination {min(unknown)} is new; start the node again for that")
+        except UsageError as error:
+            self.events.tell("rules kept", reason=str(error))
+            LOG.warning("the former rules go on: %s", error)
+            return
+        self.rules = new.rules
+        self.worker.use(new.rules)
+        self.events.tell("rules taken", rules=len(new.rules))
+        if replace(new, rules=self.config.rules) != self.config:
+            LOG.warning("%s: only rules were taken; start the node again for the rest", self._reload_from)
+
+
+@contextlib.contextmanager
+def running(config: Config, reload_from: Path | None = None) -> Iterator[Node]:
+    """A node at work, alone on its spool, which is stopped at the end. Raises UsageError where it cannot start.
+
+    reload_from: the file whose rules are taken anew when it changes.
+    """
+    with Spool(config.spool, keeps=config.limits.keep_hours > 0) as spool, held(config.spool, "node"):
+        node = Node(config, spool, reload_from)
+        try:
+            node.start()
+            yield node
+        finally:
+            node.stop()
+
+
+def serve(
+    config: Config, reload_from: Path | None, announce: Callable[[Node], None], stopped: Callable[[], bool]
+) -> None:
+    """Run a node until it is stopped. announce: called once it takes connections."""
+    LOG.warning("%s node, %s", SOFTWARE, RESEARCH)
+    receive = config.receive
+    if receive.address != LOOPBACK and not (receive.addresses or receive.calling or receive.tls):
+        LOG.warning("anybody who reaches port %s may send; set addresses, calling or [receive.tls]", receive.port)
+    with running(config, reload_from) as node:
+        announce(node)
+        while not stopped():
+            node.tick()
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size)

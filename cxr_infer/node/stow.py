@@ -1,0 +1,96 @@
+"""STOW-RS out: a file a request, streamed from the disk (PS3.18 10.5). Redirects are not followed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cxr_infer.errors import UsageError
+from cxr_infer.node.config import SOFTWARE, Destination
+from cxr_infer.node.outcome import ACKNOWLEDGED, Fate, Outcome
+from cxr_infer.node.records import Delivery
+from cxr_infer.node.tls import client_context
+
+BLOCK = 1 << 18  # bytes
+MOST_ANSWER = 1 << 20
+STORED = (200, 202)
+# of a store that would refuse every other instance too: no right to, too much at once
+OF_ALL = frozenset({401, 403, 404, 405, 407, 408, 429})
+FAILED_SEQUENCE = "00081198"
+
+
+def token_of(destination: Destination) -> str:
+    """The bearer token, from the environment. Raises UsageError where that has none."""
+    if not destination.token_env:
+        return ""
+    token = os.environ.get(destination.token_env, "").strip()
+    if not token:
+        raise UsageError(f"{destination.name}: no token in the environment; set {destination.token_env}")
+    return token
+
+
+def post(destination: Destination, delivery: Delivery) -> Outcome:
+    """Send one file. Raises UsageError where the token or the TLS files are missing."""
+    parts = urlsplit(destination.url)
+    boundary = uuid.uuid4().hex
+    size = delivery.path.stat().st_size
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: {size}\r\n\r\n".encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    headers = {
+        "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+        "Content-Length": str(len(head) + size + len(tail)),
+        "Accept": "application/dicom+json",
+        "User-Agent": SOFTWARE.replace(" ", "/"),
+    }
+    token = token_of(destination)
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    connection = _connection(destination, parts.scheme, str(parts.hostname), parts.port)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.request("POST", target, _body(head, delivery.path, tail), headers)
+        response = connection.getresponse()
+        return _outcome(response.status, response.read(MOST_ANSWER))
+    except (OSError, http.client.HTTPException) as error:
+        return Outcome(Fate.DOWN, f"cannot be reached ({getattr(error, 'strerror', None) or type(error).__name__})")
+    finally:
+        connection.close()
+
+
+def _connection(destination: Destination, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=destination.timeout)
+    context = client_context(destination.tls)
+    return http.client.HTTPSConnection(host, port, timeout=destination.timeout, context=context)
+
+
+def _body(head: bytes, path: Path, tail: bytes) -> Iterator[bytes]:
+    yield head
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+    yield tail
+
+
+def _outcome(status: int, answer: bytes) -> Outcome:
+    """What an answer means (PS3.18 10.5.3): 200 stored, 202 some failed, 409 none stored."""
+    if status in STORED and not _failures(answer):
+        return ACKNOWLEDGED
+    if status in STORED or (400 <= status < 500 and status not in OF_ALL):
+        return Outcome(Fate.REFUSED, f"refused with HTTP status {status}")
+    return Outcome(Fate.DOWN, f"HTTP status {status}")
+
+
+def _failures(answer: bytes) -> bool:
+    """Whether the answer names an instance that failed. What is no DICOM JSON, such as XML, is not read."""
+    try:
+        found: Any = json.loads(answer)
+    except ValueError:
+        return b"FailedSOPSequence" in answer
+    return isinstance(found, dict) and bool((found.get(FAILED_SEQUENCE) or {}).get("Value"))

@@ -1,0 +1,156 @@
+"""The process that denoises: whatever a file does to it, the node goes on receiving and sending.
+
+It takes what was received from the spool and puts there what `cxr-infer dir` would make of it. It ends with the node,
+however that ends: its end of the pipe is closed then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import socket
+from dataclasses import dataclass, replace
+from io import BytesIO
+from multiprocessing.connection import Connection, wait
+
+from cxr_infer.batch.guard import result_of
+from cxr_infer.batch.jobs import Job
+from cxr_infer.batch.pipeline import denoise_content
+from cxr_infer.errors import CxrError
+from cxr_infer.files import DISK_FAILURES, read_content
+from cxr_infer.formats.readers import most_bytes
+from cxr_infer.model.denoiser import Model, load_model
+from cxr_infer.node.config import DERIVED, OTHER, Config, Rule
+from cxr_infer.node.durable import held
+from cxr_infer.node.records import Work
+from cxr_infer.node.rules import Facts, deliveries, facts_of, rule_for
+from cxr_infer.node.spool import Spool
+from cxr_infer.report.results import DONE, FAILED, FileResult
+from cxr_infer.settings import ReadOptions, Settings
+
+LOOK_EVERY = 1.0  # s, where nobody says that something has arrived
+BELL = 4096  # bytes: all that was rung
+ANOTHER = 60.0  # s that the worker of a node that was killed may take to end
+PAUSE = 10.0  # s, before a full disk or a lack of memory is tried again
+BEGUN = 3  # times that an instance may be begun: a file that ends the process each time is given up then
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of an instance, for the audit. event: `denoised`, `passed`, `quarantined` or `put off`."""
+
+    event: str
+    uid: str
+    rule: str = ""
+    reason: str = ""
+    derived_uid: str = ""
+    milliseconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has its model."""
+
+    model: str
+    sha256: str
+
+
+def work(channel: Connection, bell: socket.socket, config: Config) -> None:
+    """The whole life of the process.
+
+    channel: new rules come by it, None for the end; Ready and Told go back. bell: rung when something has arrived.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to all; the node says when to end
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Spool(config.spool) as spool:
+        try:
+            with held(config.spool, "worker", ANOTHER):
+                node = config.node
+                model = load_model(node.model, precision=node.precision, threads=node.threads or None)
+                channel.send(Ready(model.title, model.sha256))
+                _loop(channel, bell, config, spool, model)
+        except CxrError as error:
+            channel.send(error)
+
+
+def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool, model: Model) -> None:
+    rules = config.rules
+    while True:
+        while channel.poll():
+            message = channel.recv()
+            if message is None:
+                return
+            if isinstance(message, tuple):
+                rules = message
+        taken = spool.begin()
+        if taken is None:
+            if bell in wait((channel, bell), LOOK_EVERY):
+                bell.recv(BELL)
+        else:
+            channel.send(process(taken, replace(config, rules=rules), spool, model))
+
+
+def process(work: Work, config: Config, spool: Spool, model: Model) -> Told:
+    """Denoise one instance, or let it pass, as the rules say."""
+    # what ends this process may do so as its header is read
+    facts = facts_of(work.path, work.called, work.calling) if work.attempts <= BEGUN else Facts()
+    rule = rule_for(config.rules, facts)
+    content, result = _result(work, config, rule, model)
+    reason = _without_path(work, result.message)
+    if result.status == FAILED and result.traceback is not None and work.attempts < BEGUN:
+        spool.put_off(work, reason, PAUSE)
+        return Told("put off", work.uid, rule.name, reason)
+    if content is None and config.node.pass_ != OTHER and rule.denoise:
+        spool.quarantine(work, reason)
+        return Told("quarantined", work.uid, rule.name, reason)
+    made = None if content is None else (_instance_uid(content), content)
+    try:
+        spool.denoised(work, made, deliveries(config, rule, has_result=made is not None), reason)
+    except OSError as error:
+        if error.errno not in DISK_FAILURES:
+            raise
+        reason = str(error.strerror or errno.errorcode.get(error.errno or 0, ""))
+        spool.put_off(work, reason, PAUSE, counts=False)
+        return Told("put off", work.uid, rule.name, reason)
+    if made is None:
+        return Told("passed", work.uid, rule.name, reason)
+    return Told("denoised", work.uid, rule.name, reason, made[0], result.milliseconds)
+
+
+def settings_of(config: Config, rule: Rule) -> tuple[Settings, ReadOptions]:
+    """How instances of a rule are read and denoised: as by `cxr-infer dir` with the same options."""
+    node = config.node
+    settings = Settings(rule.strength, memory=node.memory, compress=node.compress)
+    return settings, ReadOptions(node.max_pixels)
+
+
+def _result(work: Work, config: Config, rule: Rule, model: Model) -> tuple[bytes | None, FileResult]:
+    """The derived instance and its record; None, and why, where there is none to be sent."""
+    if not rule.denoise or DERIVED not in rule.send:
+        return None, FileResult(work.uid, DONE, f"{rule.name}: passed through")
+    if work.attempts > BEGUN:
+        return None, FileResult(work.uid, FAILED, f"ended the process that denoises {BEGUN} times")
+    settings, reading = settings_of(config, rule)
+    job = Job(work.uid, work.path, work.derived_path)
+    try:
+        content, result = denoise_content(job, read_content(work.path, most_bytes(reading)), model, settings, reading)
+    except Exception as error:
+        return None, result_of(job, error)
+    if (result.mottle_before or 0.0) < rule.noise_above:
+        found = 0.0 if result.mottle_before is None else result.mottle_before
+        return None, replace(result, message=f"{rule.name}: noise {found:.2f} is not above {rule.noise_above:g}")
+    return content, result
+
+
+def _without_path(work: Work, message: str) -> str:
+    return message.replace(f"{work.path}: ", "").replace(str(work.path), work.uid)
+
+
+def _instance_uid(content: bytes) -> str:
+    from pydicom.filereader import read_partial
+
+    meta = read_partial(BytesIO(content), stop_when=lambda *_: True).file_meta
+    return str(meta.MediaStorageSOPInstanceUID)

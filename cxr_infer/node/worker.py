@@ -1,0 +1,117 @@
+"""The node's side of the process that denoises: it is started, told, and started again when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from cxr_infer.errors import CxrError
+from cxr_infer.node.config import Config, Rule
+from cxr_infer.node.events import Events
+from cxr_infer.node.work import Ready, Told, work
+
+AGAIN = 5.0  # s at least between two starts
+
+
+class Worker:
+    """To be used by one thread, which calls `attend` again and again."""
+
+    def __init__(self, config: Config, events: Events, done: Callable[[], None]) -> None:
+        self.model = ""  # once it is loaded
+        self._config, self._events, self._done = config, events, done
+        self._rules = config.rules
+        self._process: SpawnProcess | None = None
+        self._channel: Connection | None = None
+        self._bell: socket.socket | None = None
+        self._started = 0.0
+
+    def start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        bell, ear = socket.socketpair()
+        bell.setblocking(False)
+        self._process = context.Process(target=work, args=(theirs, ear, self._config), name="denoise", daemon=True)
+        self._process.start()
+        for end in (theirs, ear):  # so that the process hears of our end
+            end.close()
+        self._bell, self._channel, self._started = bell, ours, time.monotonic()
+        if self._rules is not self._config.rules:
+            self._send(self._rules)
+
+    def attend(self, seconds: float) -> None:
+        """Wait so long for news, and tell them. Raises what kept the worker from working, such as ModelError."""
+        if self._channel is None or self._process is None:
+            time.sleep(seconds)
+            if time.monotonic() - self._started > AGAIN:
+                self.start()
+            return
+        try:
+            if self._channel.poll(seconds):
+                self._heard(self._channel.recv())
+        except (EOFError, ConnectionResetError):
+            status = self._ended()
+            self._events.tell("worker ended", reason=f"exit status {status}; it is started again")
+
+    def _heard(self, message: object) -> None:
+        if isinstance(message, CxrError):
+            raise message
+        if isinstance(message, Ready):
+            self.model = f"{message.model}, SHA-256 {message.sha256}"
+            self._events.tell("ready", model=message.model, sha256=message.sha256)
+        elif isinstance(message, Told):
+            self._events.tell(
+                message.event,
+                milliseconds=message.milliseconds,
+                uid=message.uid,
+                rule=message.rule,
+                reason=message.reason,
+                derived=message.derived_uid,
+            )
+            self._done()
+
+    def wake(self) -> None:
+        """Something has arrived. Any thread may say so; nobody waits for the worker."""
+        with contextlib.suppress(OSError, AttributeError):  # it has not heard of the last one yet, or is not there
+            self._bell.send(b"!")  # type: ignore[union-attr]
+
+    def use(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        self._send(rules)
+
+    def stop(self, seconds: float) -> None:
+        """Let it finish the instance at hand; after so long it is ended, and the instance is begun again next time."""
+        end = time.monotonic() + seconds
+        self._send(None)
+        self.wake()
+        while self._channel is not None and (left := end - time.monotonic()) > 0:
+            try:
+                if self._channel.poll(left):
+                    self._heard(self._channel.recv())
+            except (EOFError, ConnectionResetError):
+                self._ended()
+            except CxrError:  # it could not start
+                continue
+        if self._process is not None:
+            self._process.kill()
+
+    def _ended(self) -> int | None:
+        """Its exit status; what belonged to it is closed."""
+        process, channel, bell = self._process, self._channel, self._bell
+        self._process = self._channel = self._bell = None
+        for each in (channel, bell):
+            if each is not None:
+                each.close()
+        if process is None:
+            return None
+        process.join(AGAIN)
+        return process.exitcode
+
+    def _send(self, message: object) -> None:
+        if self._channel is not None:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # told when it is attended to
+                self._channel.send(message)

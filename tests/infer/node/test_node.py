@@ -1,0 +1,239 @@
+"""The node as a whole: a real process between senders and archives, which is also killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom.uid import CTImageStorage
+
+from cxr_infer.node.phantoms import phantom_instance
+from tests.conftest import COMMAND, tree
+from tests.infer.node.archives import (
+    HOST,
+    Archive,
+    NodeProcess,
+    background,
+    body,
+    opened,
+    renamed,
+    send,
+    timeless,
+    until,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+KILLS = int(os.environ.get("CXR_NODE_KILLS", "3"))  # a thorough run takes 20 and more
+FAST = "[limits]\nretry_seconds = 0.2\nlongest_wait = 1.0\nreserve_mb = 0\n"
+FILE = phantom_instance(1, 64)[1]
+CT = renamed(FILE, "1.2.99", CTImageStorage)
+
+
+def configured(folder: Path, archive: Archive, *tables: str) -> Path:
+    destination = f'[[destination]]\nname = "pacs"\nhost = "{HOST}"\nport = {archive.port}\nae_title = "ARCHIVE"\n'
+    path = folder / "node.toml"
+    path.write_text("\n".join((FAST, destination, *tables)))
+    return path
+
+
+def by_dir(folder: Path, files: list[bytes]) -> dict[str, bytes]:
+    """What `cxr-infer dir` makes of them, by SOPInstanceUID."""
+    (folder / "in").mkdir()
+    for index, content in enumerate(files):
+        (folder / "in" / f"{index}.dcm").write_bytes(content)
+    subprocess.run([*COMMAND, "dir", folder / "in", "--quiet"], check=True, capture_output=True)
+    return {str(opened(content).SOPInstanceUID): content for content in tree(folder / "in-denoised").values()}
+
+
+def asked(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "node", *map(str, arguments), "--spool", str(folder / "spool")]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+def metrics(node: NodeProcess) -> str:
+    with urllib.request.urlopen(f"http://{HOST}:{node.http_port}/metrics") as answer:
+        return str(answer.read().decode())
+
+
+def test_an_instance_and_its_result_arrive_and_nothing_is_left(tmp_path: Path) -> None:
+    files = [renamed(FILE, f"1.2.{number}") for number in range(2)]
+    expected = by_dir(tmp_path, files)
+    with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
+        assert send(node.port, [*files, CT, files[0]]) == [0, 0, 0, 0]
+        until(lambda: len(archive.files) == 5, node.audit())
+        for content in (*files, CT):
+            uid = str(opened(content).SOPInstanceUID)
+            assert body(archive.files[uid]) == body(content), "the original is untouched"
+        for uid, content in expected.items():
+            assert timeless(archive.files[uid]) == timeless(content), "what dir makes, but for times"
+        # a result that comes back, as by a loop of routers, goes on once, and is not denoised again
+        result = archive.files[next(iter(expected))]
+        assert send(node.port, [result]) == [0]
+        until(lambda: archive.times[str(opened(result).SOPInstanceUID)] == 2)
+        until(lambda: 'instances{state="sent"} 4' in metrics(node), metrics(node))
+        assert set(archive.files) == {*expected, "1.2.0", "1.2.1", "1.2.99"}
+        with urllib.request.urlopen(f"http://{HOST}:{node.http_port}/health") as answer:
+            assert "research use only" in json.loads(answer.read())["use"]
+        status, errors = node.stop()
+        assert status == 0, errors
+        assert not list((node.spool / "files").iterdir())
+        lines = [json.loads(line) for line in node.audit().splitlines()]
+        assert [line["event"] for line in lines].count("duplicate") == 1
+        assert [line["event"] for line in lines].count("denoised") == 2
+        assert "Phantom^Chest" not in node.audit() + errors
+
+
+@pytest.mark.slow
+def test_a_destination_that_is_down_is_tried_until_it_is_back(tmp_path: Path) -> None:
+    archive = Archive()
+    archive.start()
+    config = configured(tmp_path, archive)
+    archive.stop()
+    with NodeProcess(tmp_path, "--config", config) as node:
+        assert send(node.port, [FILE]) == [0]
+        until(lambda: '"down"' in node.audit())
+        status = json.loads(asked(tmp_path, "status", "--json").stdout)
+        assert status["instances"]["sent"] == 0
+        archive.start()
+        until(lambda: len(archive.files) == 2)
+        archive.stop()
+        node.stop()
+
+
+@pytest.mark.slow
+def test_what_is_refused_is_quarantined_and_can_be_tried_again(tmp_path: Path) -> None:
+    archive = Archive(status=0xC000)
+    with archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
+        assert send(node.port, [FILE]) == [0]
+        until(lambda: node.audit().count('"quarantined"') == 2)
+        shown = asked(tmp_path, "status").stdout
+        assert "1 failed" in shown
+        assert "0xC000" in shown
+        archive.status = 0
+        assert json.loads(asked(tmp_path, "retry", "--json").stdout) == {"retry": 1}
+        until(lambda: len(archive.files) == 2)
+        node.stop()
+
+
+@pytest.mark.slow
+def test_rules_decide_and_are_taken_anew(tmp_path: Path) -> None:
+    rules = '[[rule]]\nname = "{}"\nmodality = "CR"\nbody_part = "CHEST*"\ndenoise = {}\n'
+    with Archive() as archive:
+        config = configured(tmp_path, archive, rules.format("first", "false"))
+        with NodeProcess(tmp_path, "--config", config) as node:
+            assert send(node.port, [FILE]) == [0]
+            until(lambda: '"sent"' in node.audit())
+            assert len(archive.files) == 1
+            configured(tmp_path, archive, "[[rule]]\nnonsense = 1\n")
+            until(lambda: "rules kept" in node.audit())
+            configured(tmp_path, archive, rules.format("second", "true"))
+            until(lambda: "rules taken" in node.audit())
+            assert send(node.port, [renamed(FILE, "1.2.5")]) == [0]
+            until(lambda: len(archive.files) == 3)
+            node.stop()
+
+
+def test_hostile_content_passes_and_others_go_on(tmp_path: Path) -> None:
+    truncated = renamed(FILE, "1.2.7")[:-5000]
+    lying = renamed(FILE, "1.2.8", Rows=60000, PatientName="Doe^John")
+    with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
+        assert send(node.port, [FILE]) == [0]
+        for content in (truncated, lying):
+            assert send(node.port, [content]) == [0]
+        until(lambda: {"1.2.7", "1.2.8"} <= set(archive.files), node.audit())
+        until(lambda: len(archive.files) == 4)
+        _, errors = node.stop()
+        assert "Doe" not in node.audit() + errors
+        assert node.audit().count('"passed"') == 2
+
+
+@pytest.mark.slow
+def test_without_passing_what_cannot_be_denoised_is_kept_aside(tmp_path: Path) -> None:
+    with (
+        Archive() as archive,
+        NodeProcess(tmp_path, "--config", configured(tmp_path, archive), "--pass", "none") as node,
+    ):
+        assert send(node.port, [renamed(FILE, "1.2.7")[:-5000]]) == [0]
+        until(lambda: "quarantined" in node.audit())
+        node.stop()
+    assert not archive.files
+    problems = json.loads(asked(tmp_path, "status", "--json").stdout)["problems"]
+    assert [problem["uid"] for problem in problems] == ["1.2.7"]
+    assert json.loads(asked(tmp_path, "purge", "1.2.7", "--json").stdout) == {"purge": 1}
+    assert not list((tmp_path / "spool" / "files").iterdir())
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Two senders, a destination that goes and comes, and a node that is killed again and again."""
+    files = [renamed(FILE, f"1.2.{number}") for number in range(4 * KILLS)]
+    files += [renamed(CT, f"1.3.{number}") for number in range(KILLS)]
+    expected = by_dir(tmp_path, files[: 4 * KILLS])
+    chance, archive = random.Random(4), Archive()
+    archive.start()
+    node = NodeProcess(tmp_path, "--config", configured(tmp_path, archive))
+    node.start()
+    waiting = {0: files[::2], 1: files[1::2]}
+
+    def sender(which: int) -> Callable[[], None]:
+        def work() -> None:
+            while waiting[which]:
+                if send(node.port, waiting[which][:1], calling=f"SENDER{which}") == [0]:
+                    del waiting[which][0]
+                else:
+                    time.sleep(0.1)
+
+        return work
+
+    with background(sender(0)), background(sender(1)):
+        for turn in range(KILLS):
+            time.sleep(chance.uniform(0.2, 2.0))
+            if turn % 2:
+                archive.stop()
+            node.kill()
+            node.start()
+            if turn % 2:
+                archive.start()
+        until(lambda: not any(waiting.values()))
+    with_all = {*expected, *(str(opened(content).SOPInstanceUID) for content in files)}
+    until(lambda: set(archive.files) == with_all, f"{len(archive.files)} of {len(with_all)}")
+    until(lambda: f'instances{{state="sent"}} {len(files)}' in metrics(node), metrics(node))
+    node.stop()
+    archive.stop()
+    for content in files:
+        assert body(archive.files[str(opened(content).SOPInstanceUID)]) == body(content)
+    for uid, content in expected.items():
+        assert timeless(archive.files[uid]) == timeless(content)
+    assert not list((node.spool / "files").iterdir())
+
+
+@pytest.mark.slow
+def test_a_second_node_on_a_spool_is_one_line(tmp_path: Path) -> None:
+    with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
+        to = f"ARCHIVE@{HOST}:{archive.port}"
+        done = asked(tmp_path, "run", "--to", to, "--port", "0", "--http-port", "-1")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "another node is at work" in done.stderr
+        assert node.process is not None
+        node.process.send_signal(signal.SIGHUP)
+        assert send(node.port, [FILE]) == [0], "a hang-up is a wish for new rules, and no end"
+        node.stop()
+
+
+@pytest.mark.slow
+def test_health_is_told_to_this_machine_only(tmp_path: Path) -> None:
+    with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://{HOST}:{node.http_port}/../../etc/passwd")
+        assert refused.value.code == 404
+        node.stop()

@@ -1,0 +1,144 @@
+"""The TOML file, rules, and what is said before anything is done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxr_infer.errors import UsageError
+from cxr_infer.node.config import Config, Destination, Node, Rule, checked, destination_of, read_config
+from cxr_infer.node.phantoms import phantom_instance
+from cxr_infer.node.rules import Facts, at_once, deliveries, rule_for
+from tests.conftest import REPOSITORY, Run
+
+PACS = '[[destination]]\nname = "pacs"\nhost = "10.0.0.5"\n'
+CHEST = Facts("CR", "CHEST", "PA", "Maker Inc.", "CXRINFER", "CR1")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "there is no destination"),
+        ("[", "is no TOML"),
+        (PACS + "[nod]\n", r"unknown table \[nod\]"),
+        (PACS + "[node]\nmodle = 'window'\n", "has no modle"),
+        (PACS + "[node]\nthreads = 'two'\n", "must be a whole number"),
+        (PACS + "[node]\npass = 'some'\n", "pass must be"),
+        (PACS + "[receive]\nport = 99999\n", "port must be"),
+        (PACS + "[receive]\naddresses = ['hospital']\n", "is no address"),
+        (PACS + "[receive]\nae_title = 'MUCH TOO LONG A TITLE'\n", "is no AE title"),
+        (PACS + "[receive.tls]\nca = 'x'\n", "lacks cert"),
+        (PACS + "[receive.tls]\ncert = 'x'\n", "lacks ca"),
+        (PACS + "[limits]\nattempts = -1\n", "is negative"),
+        (PACS + PACS, "two destinations"),
+        (PACS + "url = 'http://x/'\n", "either host or url"),
+        ("[[destination]]\nname = 'web'\nurl = 'http://pacs/studies'\ntoken_env = 'T'\n", "https:// only"),
+        ("[[destination]]\nname = 'web'\nurl = 'https://me:secret@pacs/'\n", "leave the password out"),
+        (PACS + "[[rule]]\nto = ['elsewhere']\n", "no destination is called 'elsewhere'"),
+        (PACS + "[[rule]]\nstrength = 2\n", "outside 0..1"),
+        (PACS + "[[rule]]\nsend = ['copy']\n", "send is of original, derived"),
+        (PACS + "[rule]\nname = 'x'\n", r"write \[\[rule\]\]"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=told) as refused:
+        read_config(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert "secret" not in str(refused.value)
+
+
+def test_the_guide_is_read_and_gives_the_defaults(tmp_path: Path) -> None:
+    guide = (REPOSITORY / "docs" / "guide" / "node.md").read_text()
+    path = tmp_path / "node.toml"
+    path.write_text(guide.split("```toml\n")[1].split("```")[0])
+    config = read_config(path)
+    assert config.limits == Config().limits
+    assert config.receive.max_pdu == Config().receive.max_pdu
+    assert [rule.name for rule in config.rules] == ["chest", "all others"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "fits"),
+    [
+        ({}, True),
+        ({"modality": ("DX", "CR")}, True),
+        ({"modality": ("DX",)}, False),
+        ({"body_part": ("chest",), "view": ("P*",)}, True),
+        ({"body_part": ("CHEST",), "view": ("LL",)}, False),
+        ({"manufacturer": ("maker*",)}, True),
+        ({"calling": ("CR1",), "called": ("CXRINFER",)}, True),
+        ({"body_part": ("",)}, False),
+    ],
+)
+def test_a_rule_fits_where_all_its_conditions_do(rule: dict[str, Any], fits: bool) -> None:
+    assert (rule_for([Rule("it", **rule)], CHEST).name == "it") == fits
+
+
+def test_the_first_rule_counts_and_what_has_no_result_goes_as_it_came() -> None:
+    config = checked(Config(destinations=(Destination("a", "x"), Destination("b", "y"))))
+    rule = rule_for([Rule("no", modality=("DX",)), Rule("yes"), Rule("late")], CHEST)
+    assert rule.name == "yes"
+    both = [("original", "a"), ("original", "b"), ("derived", "a"), ("derived", "b")]
+    assert deliveries(config, rule, has_result=True) == both
+    alone = Rule("alone", send=("derived",), to=("b",))
+    assert deliveries(config, alone, has_result=True) == [("derived", "b")]
+    assert deliveries(config, alone, has_result=False) == [("original", "b")]
+
+
+def test_an_original_goes_at_once_where_it_goes_in_any_case() -> None:
+    config = checked(Config(destinations=(Destination("a", "x"),)))
+    ahead = [("original", "a")]
+    assert at_once(config, Rule()) == ahead
+    assert at_once(config, Rule(denoise=False, send=("derived",))) == ahead
+    assert at_once(config, Rule(send=("derived",))) == []
+    assert at_once(replace(config, node=Node(pass_="none")), Rule()) == [], "it may turn out to be kept aside"
+
+
+def test_destinations_of_the_command_line() -> None:
+    assert destination_of("PACS@10.0.0.5:104") == Destination("PACS", "10.0.0.5", 104, "PACS")
+    assert destination_of("PACS@[::1]:104").host == "::1"
+    for wrong in ("PACS", "10.0.0.5:104", "PACS@host", "PACS@host:x", "@:"):
+        with pytest.raises(UsageError, match="AE@HOST:PORT"):
+            destination_of(wrong)
+
+
+def checked_by_node(run: Run, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return run("cxr-infer", "node", "check", "--to", "PACS@10.0.0.5:104", *arguments)
+
+
+def test_a_dry_run_says_what_would_happen_and_does_nothing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "good.dcm").write_bytes(phantom_instance(1, 64)[1])
+    (tmp_path / "x" / "cut.dcm").write_bytes(phantom_instance(1, 64)[1][:-3000])
+    (tmp_path / "x" / "notes.txt").write_text("no image")
+    done = checked_by_node(run, "x", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {Path(plan["name"]).name: plan for plan in json.loads(done.stdout)}
+    assert {name: plan["action"] for name, plan in found.items()} == {"good.dcm": "denoise", "cut.dcm": "pass"}
+    assert found["good.dcm"]["deliveries"] == [["original", "PACS"], ["derived", "PACS"]]
+    assert found["cut.dcm"]["deliveries"] == [["original", "PACS"]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x"]
+    quiet = tmp_path / "quiet.toml"
+    quiet.write_text(PACS + "[[rule]]\nname = 'loud only'\nnoise_above = 250.0\n")
+    done = run("cxr-infer", "node", "check", "--config", quiet, "x/good.dcm")
+    assert "loud only" in done.stdout
+    assert "pass" in done.stdout
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (("status",), "no spool of a node"), (("check", "--to", "A@b:1"), "needs files"), (("run",), "no destination"),
+    (("check", "nowhere", "--to", "A@b:1"), "no such file"),
+    (("run", "--to", "A@b:1", "--model", "nonsense"), "nonsense"),
+])  # fmt: skip
+def test_wrong_usage_is_one_line(run: Run, arguments: tuple[str, ...], told: str) -> None:
+    done = run("cxr-infer", "node", *arguments, *(["--port", "0", "--http-port", "-1"] if "run" in arguments else []))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr

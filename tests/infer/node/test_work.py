@@ -1,0 +1,45 @@
+"""The process that denoises: an instance that ends it again and again passes in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from cxr_infer.model.denoiser import Model
+from cxr_infer.node import work
+from cxr_infer.node.config import Config, Destination, Node
+from cxr_infer.node.phantoms import phantom_instance
+from cxr_infer.node.records import Arrival
+from cxr_infer.node.spool import Spool
+
+NO_MODEL = cast(Model, None)
+
+
+@pytest.mark.parametrize(("pass_", "event"), [("other", "passed"), ("none", "quarantined")])
+def test_what_ends_the_process_is_not_begun_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pass_: str, event: str
+) -> None:
+    config = Config(Node(pass_=pass_), destinations=(Destination("pacs", "x"),))
+    uid, content = phantom_instance(1, 64)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt  # which nothing here catches, as nothing catches a kill
+
+    with Spool(tmp_path) as spool:
+        spool.add(Arrival(uid, "c", "s"), (content,))
+        with monkeypatch.context() as patched:
+            patched.setattr(work, "facts_of", killed)  # its header alone is enough
+            for _ in range(work.BEGUN):
+                begun = spool.begin()
+                assert begun is not None
+                with pytest.raises(KeyboardInterrupt):
+                    work.process(begun, config, spool, NO_MODEL)
+            begun = spool.begin()
+            assert begun is not None
+            told = work.process(begun, config, spool, NO_MODEL)
+        assert (told.event, told.uid) == (event, uid)
+        assert "ended the process" in told.reason
+        assert spool.begin() is None
+        assert [each.kind for each in spool.due("pacs", 10)] == (["original"] if event == "passed" else [])

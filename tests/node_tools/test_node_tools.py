@@ -1,0 +1,145 @@
+"""The node between other people's programs: DCMTK's and Orthanc, each as modality and as archive."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxr_infer.node.phantoms import phantom_instance
+from tests.infer.node.archives import HOST, NodeProcess, body, opened, renamed, timeless, until
+from tests.infer.node.test_node import by_dir
+from tests.ports import reserved_port
+from tests.programs import program, server
+
+pytestmark = [pytest.mark.tools, pytest.mark.slow]
+
+FILES = [renamed(phantom_instance(1, 64)[1], f"1.2.{number}") for number in range(2)]
+
+
+@contextmanager
+def orthanc(folder: Path, **more: Any) -> Iterator[tuple[int, str]]:
+    """An empty PACS on loopback: its DICOM port and its address for HTTP."""
+    folder.mkdir()
+    dicom, http = reserved_port(), reserved_port()
+    settings = {
+        "StorageDirectory": str(folder),
+        "IndexDirectory": str(folder),
+        "Plugins": [],
+        "DicomPort": dicom,
+        "HttpPort": http,
+        "HttpBindAddresses": [HOST],
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomAlwaysAllowStore": True,
+    } | more
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with server(http, "Orthanc", folder / "orthanc.json"):
+        yield dicom, f"http://{HOST}:{http}"
+
+
+def looked_up(address: str) -> Any:
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        return json.loads(answer.read())
+
+
+def kept(address: str) -> dict[str, bytes]:
+    """The files of a PACS, by SOPInstanceUID."""
+    found = {}
+    for instance in looked_up(f"{address}/instances"):
+        with urllib.request.urlopen(f"{address}/instances/{instance}/file", timeout=30) as answer:
+            content = bytes(answer.read())
+        found[str(opened(content).SOPInstanceUID)] = content
+    return found
+
+
+def sent_by_dcmtk(node: NodeProcess, folder: Path) -> None:
+    paths = [folder / f"{index}.dcm" for index in range(len(FILES))]
+    for path, content in zip(paths, FILES, strict=True):
+        path.write_bytes(content)
+    command = [program("storescu"), "-aet", "CR1", "-aec", "CXRINFER", HOST, str(node.port), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    echo = [program("echoscu"), "-aec", "CXRINFER", HOST, str(node.port)]
+    assert subprocess.run(echo, capture_output=True, timeout=60).returncode == 0
+
+
+def assert_complete(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    """Every original as it was, and every result as `dir` makes it but for times; nothing else."""
+    assert set(found) == {*expected, *(str(opened(content).SOPInstanceUID) for content in FILES)}
+    for content in FILES:
+        assert opened(found[str(opened(content).SOPInstanceUID)]) == opened(content)
+    for uid, content in expected.items():
+        assert timeless(found[uid]) == timeless(content)
+
+
+def test_from_storescu_to_storescp(tmp_path: Path) -> None:
+    expected = by_dir(tmp_path, FILES)
+    port, received = reserved_port(), tmp_path / "received"
+    received.mkdir()
+    with server(port, "storescp", "--bit-preserving", "--output-directory", received, port):  # noqa: SIM117
+        with NodeProcess(tmp_path, "--to", f"STORESCP@{HOST}:{port}") as node:
+            sent_by_dcmtk(node, tmp_path)
+            until(lambda: node.audit().count('"sent"') == 4, node.audit())
+            node.stop()
+    found = [path.read_bytes() for path in received.iterdir()]
+    assert_complete({str(opened(content).SOPInstanceUID): content for content in found}, expected)
+    assert {body(content) for content in FILES} <= {body(content) for content in found}, "byte for byte"
+
+
+def test_to_orthanc_with_storage_commitment(tmp_path: Path) -> None:
+    """Orthanc reports on an association of its own, to the modality that it knows by the AE title."""
+    expected = by_dir(tmp_path, FILES)
+    port = reserved_port()  # of the node, which Orthanc must know
+    modality = {"node": {"AET": "CXRINFER", "Host": HOST, "Port": port, "AllowStorageCommitment": True}}
+    with orthanc(tmp_path / "pacs", DicomModalities=modality) as (dicom, address):  # noqa: SIM117
+        with NodeProcess(tmp_path, "--to", f"ORTHANC@{HOST}:{dicom}", listens_at=port) as node:
+            sent_by_dcmtk(node, tmp_path)
+            until(lambda: node.audit().count('"committed"') >= 1, node.audit())
+            until(lambda: not list((node.spool / "files").iterdir()), node.audit())
+            assert_complete(kept(address), expected)
+            assert "commitment refused" not in node.audit()
+            node.stop()
+
+
+def test_to_an_orthanc_that_does_not_know_the_node(tmp_path: Path) -> None:
+    expected = by_dir(tmp_path, FILES)
+    with orthanc(tmp_path / "pacs") as (dicom, address):  # noqa: SIM117
+        with NodeProcess(tmp_path, "--to", f"ORTHANC@{HOST}:{dicom}") as node:
+            sent_by_dcmtk(node, tmp_path)
+            until(lambda: not list((node.spool / "files").iterdir()) and '"sent"' in node.audit(), node.audit())
+            assert_complete(kept(address), expected)
+            node.stop()
+
+
+LUA = """
+function OnStoredInstance(instanceId, tags, metadata)
+  if metadata['RemoteAET'] ~= 'CXRINFER' then
+    SendToModality(instanceId, 'cxr-infer')
+  end
+end
+"""
+
+
+def test_orthanc_as_router_and_archive_at_once(tmp_path: Path) -> None:
+    """It forwards what comes from modalities by Lua, as in the guide; a loop that ends."""
+    expected = by_dir(tmp_path, FILES)
+    port = reserved_port()
+    (tmp_path / "route.lua").write_text(LUA)
+    modality = {"cxr-infer": {"AET": "CXRINFER", "Host": HOST, "Port": port, "AllowStorageCommitment": True}}
+    more = {"DicomModalities": modality, "LuaScripts": [str(tmp_path / "route.lua")]}
+    with orthanc(tmp_path / "pacs", **more) as (dicom, address):  # noqa: SIM117
+        with NodeProcess(tmp_path, "--to", f"ORTHANC@{HOST}:{dicom}", listens_at=port) as node:
+            for content in FILES:
+                request = urllib.request.Request(f"{address}/instances", data=content, method="POST")
+                urllib.request.urlopen(request, timeout=30).close()
+            until(lambda: len(looked_up(f"{address}/instances")) == 4, node.audit())
+            until(lambda: not list((node.spool / "files").iterdir()), node.audit())
+            assert_complete(kept(address), expected)
+            node.stop()
