@@ -7,10 +7,11 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.folder import Folder, is_link_at, not_plain
+from cxr_infer.untrusted_json import MOST_BYTES, parse_object
 
 # what every further file would meet as well: no space, no quota, a read-only or failing disk
 DISK_FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE})
@@ -28,6 +29,12 @@ def open_plain(path: Path) -> BinaryIO:
         file.close()
         raise
     return file
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """`parse_object` of a plain file, of which no more than MOST_BYTES are read. Raises OSError and ValueError."""
+    with open_plain(path) as file:
+        return parse_object(file.read(MOST_BYTES + 1))
 
 
 def read_content(path: Path, most: int, too_much: str = "is too large for one image; see --max-pixels") -> bytes:

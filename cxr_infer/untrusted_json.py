@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any, NoReturn
-
-from cxr_infer.files import open_plain
 
 MOST_BYTES = 1 << 20  # the manifest, the longest of ours, has 31 kB
 MOST_DEPTH = 32  # lists and objects within each other; ours have up to 9
@@ -36,12 +33,6 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("not an object")
     return content
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The same for a plain file, of which no more than MOST_BYTES are read. Raises OSError as well."""
-    with open_plain(path) as file:
-        return parse_object(file.read(MOST_BYTES + 1))
 
 
 def _is_deeper(content: Any, most: int) -> bool:

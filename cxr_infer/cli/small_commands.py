@@ -89,6 +89,14 @@ def models_command(
         terminal.print_line(f"{name}: {purpose}")
 
 
+CropOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,WIDTH,HEIGHT", help="Draw this part only, in px. The figures are still those of the whole image."
+    ),
+]
+
+
 @reports_errors
 def compare_command(
     files: Annotated[
@@ -108,13 +116,7 @@ def compare_command(
         ),
     ] = None,
     precision: PrecisionOption = "auto",
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X,Y,WIDTH,HEIGHT",
-            help="Draw this part only, in px. The figures are still those of the whole image.",
-        ),
-    ] = None,
+    crop: CropOption = None,
     dpi: Annotated[int, typer.Option(help="Pixels per inch; a panel is 2.8 inches wide.")] = FIGURE_DPI,
     light: Annotated[bool, typer.Option("--light", help="Dark text on white, as on paper.")] = False,
     repair_wrapped: RepairOption = False,

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_infer.errors import ModelError
-from cxr_infer.files import open_plain
-from cxr_infer.untrusted_json import read_object
+from cxr_infer.files import open_plain, read_object
 
 MODEL_NAMES = ("original", "new", "window")
 FP32, INT8 = "fp32", "int8"  # precisions

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
-from cxr_infer.files import open_plain
+from cxr_infer.files import open_plain, read_object
 from cxr_infer.model.card import DENOISED, NOISY
 from cxr_infer.settings import Settings
-from cxr_infer.untrusted_json import read_object
 
 MANIFEST, SCHEMA = "manifest.json", "manifest.schema.json"
 

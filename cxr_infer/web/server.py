@@ -27,13 +27,12 @@ from urllib.parse import urlsplit
 
 from cxr_infer.errors import ImageError, ModelError, UsageError
 from cxr_infer.faults import fault_line, traceback_of
-from cxr_infer.files import read_content
+from cxr_infer.files import read_content, read_object
 from cxr_infer.model.card import FP32, INT8, weights_directory
 from cxr_infer.model.installed import model_path
 from cxr_infer.model.manifest import MANIFEST
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import WEB_PORT
-from cxr_infer.untrusted_json import read_object
 from cxr_infer.version import __version__
 
 HOST = "127.0.0.1"

@@ -19,10 +19,9 @@ PACKAGES = {
 }
 # from below upwards; rooms in one line know nothing of each other
 LAYERS = (
-    ("version", "errors", "extras", "faults"),
+    ("version", "errors", "extras", "faults", "untrusted_json"),
     ("settings", "folder"),
     ("files",),
-    ("untrusted_json",),
     ("imaging",),
     ("formats", "model"),
     ("storage",),

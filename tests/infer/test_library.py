@@ -90,8 +90,8 @@ def test_single_fields_are_those_of_the_settings(noisy: NDArray[np.float32]) -> 
     assert np.array_equal(cxr_infer.denoise(small, settings=Settings(strength=0.0)), small)
     assert np.array_equal(cxr_infer.denoise(small, settings=Settings(), strength=0.0), small)
     for call in (cxr_infer.denoise, cxr_infer.estimate_noise):
-        with pytest.raises(TypeError, match="unknown keyword 'strenght'; did you mean 'strength'"):
-            call(small, strenght=1.0)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="unknown keyword 'strengths'; did you mean 'strength'"):
+            call(small, strengths=1.0)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unknown keyword 'xyz'; the fields are compress"):
         cxr_infer.denoise(small, xyz=1)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="is outside 0"):
