@@ -67,6 +67,18 @@ def test_a_resumed_run_continues_its_log_from_its_state(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
 
 
+def test_what_is_written_is_not_written_again(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path, 0)
+    log.note(progress(10, METRICS), 0.001)
+    assert [row["step"] for row in rows_of(tmp_path)] == ["10"], "after a validation at once"
+    (tmp_path / LOG).unlink()
+    log.write()
+    assert not (tmp_path / LOG).exists(), "it takes time that a run has not"
+    log.note(progress(20, METRICS), 0.001)
+    log.close()
+    assert [row["step"] for row in rows_of(tmp_path)] == ["10", "20"]
+
+
 def test_a_new_run_does_not_continue_what_lies_there(tmp_path: Path) -> None:
     noted(tmp_path, range(1, 41))
     noted(tmp_path, range(1, 11))

@@ -35,6 +35,7 @@ class TrainingLog:
         self._directory = directory
         self._rows = [row for row in _read(directory / LOG) if row["step"] <= step] if step else []
         self._metrics: dict[str, float] | None = None
+        self._is_written = True  # what the rows say
         self._board = _tensorboard(directory / TENSORBOARD, step)
 
     def note(self, progress: Progress, learning_rate: float) -> None:
@@ -52,6 +53,7 @@ class TrainingLog:
         }
         if validated and progress.metrics is not None:
             row |= {"validation_images": progress.validation_images, **progress.metrics}
+        self._is_written = False
         if self._rows and self._rows[-1]["step"] == progress.step:
             self._rows[-1] |= row
         else:
@@ -64,9 +66,10 @@ class TrainingLog:
             self.write()
 
     def write(self) -> None:
-        """Write log.csv and curve.png, if there is anything to show."""
-        if not self._rows:
+        """Write log.csv and curve.png, if there is anything new to show."""
+        if self._is_written:
             return
+        self._is_written = True
         metrics = dict.fromkeys(name for row in self._rows for name in row if name not in COLUMNS)
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, [*COLUMNS, *metrics], lineterminator="\n")
