@@ -111,7 +111,7 @@ def compare_command(
         str | None,
         typer.Option(
             metavar="X,Y,WIDTH,HEIGHT",
-            help="Draw this part only, in px. The figures are still those of the whole image.",
+            help="Draw this part only, in px; figures are of the whole image.",
         ),
     ] = None,
     dpi: Annotated[int, typer.Option(help="Pixels per inch; a panel is 2.8 inches wide.")] = FIGURE_DPI,
@@ -125,7 +125,6 @@ def compare_command(
 ) -> None:
     """Draw noisy, denoised and clean side by side, with their figures and a zoomed inset, for a talk or a paper."""
     from cxr_infer.cli import compare
-    from cxr_infer.errors import UsageError
     from cxr_infer.report import terminal
     from cxr_infer.settings import ReadOptions
 
