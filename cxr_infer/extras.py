@@ -7,7 +7,12 @@ from __future__ import annotations
 
 # the extras of pyproject.toml for which somebody can be told to install them; a test holds the two equal
 EXTRAS = {
-    "dicom": ("pydicom>=3", "pylibjpeg-libjpeg>=2.1", "pylibjpeg-openjpeg>=2.1"),
+    "dicom": (
+        "pydicom>=3",
+        "pylibjpeg-libjpeg>=2.1",
+        "pylibjpeg-openjpeg>=2.1",
+        "pyjpegls>=1.5; python_version < '3.14'",
+    ),
     "cloud": ("fsspec>=2025.9", "s3fs>=2025.9"),
     "ray": ("ray[client,data]>=2.50,<2.64",),
     "train": ("torch>=2.7", "safetensors>=0.4.5"),

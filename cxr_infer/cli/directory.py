@@ -158,7 +158,7 @@ def _end(
     """The last words on stderr, and the status."""
     out = plan.out.shown
     if shown.cut_short:
-        terminal.print_note(f"done again in {out}, because they were truncated: {shown.cut_short}")
+        terminal.print_note(f"done again in {out}, because they were truncated or blanked: {shown.cut_short}")
     if shown.in_the_way:
         kept = f"not replaced in {out}, because cxr-infer did not write them or they were changed since"
         print_error(f"{kept}: {shown.in_the_way}; --overwrite replaces them")

@@ -56,6 +56,7 @@ class Mottle:
     sharpened: whether low frequencies are weaker than middle ones, as sharpening leaves them.
     relative_error: standard error of `sd` over `sd`, 0 to 1; 1 where nothing is known.
     with_anatomy: standard deviation that a high-pass with taps 3 px apart sees in the flattest parts, anatomy included.
+    known: whether the image was large enough for any of this.
     """
 
     gain: float
@@ -68,6 +69,7 @@ class Mottle:
     sharpened: bool = False
     relative_error: float = 1.0
     with_anatomy: float = 0.0
+    known: bool = True
 
     @property
     def gray_levels(self) -> float:
@@ -98,7 +100,7 @@ class Mottle:
     @property
     def kind(self) -> str:
         """A phrase: none, unknown, white, sharpened, enlarged, or correlated over some px (to 1/e, across and down)."""
-        if self.gray_levels < NO_NOISE:
+        if self.known and self.gray_levels < NO_NOISE:
             return "none"
         if not self.sure:
             return "unknown"
@@ -145,10 +147,11 @@ def estimate_mottle(image: FloatImage | Pixels) -> Mottle:
     flattest blocks, freed of its bias; bins compared with their neighbours (`noise_curve`). The shape: periodograms of
     the flattest 32 px tiles (`noise_spectrum`); it tells how much of the variance the differences saw. Where that is
     too little, both are repeated in the image reduced 2 and 4 times (`noise_estimate`). An image too small or too flat
-    for it gets a large relative error; one below 8 px a side, or all flat or saturated, zeros. None is negative.
+    for it gets a large relative error; one that is all flat or saturated, zeros; one below 8 px a side, zeros that mean
+    nothing (`known`). None is negative.
     """
     if min(image.shape) < BLOCK:
-        return Mottle(0.0, 0.0, 0.0, 0.0)
+        return Mottle(0.0, 0.0, 0.0, 0.0, known=False)
     blocks = measure_blocks(image)
     noise = estimate_noise(image, blocks)
     level = _without_structure(_level(blocks), noise, blocks)

@@ -13,6 +13,7 @@ NOTES = {
     LEFT: "its noise is correlated from pixel to pixel, and most of it stays",
     UNSURE: "noise and structure could not be told apart, so the noise figures are unsure",
 }
+TOO_SMALL = "too small for its noise to be measured"
 LITTLE = 0.2  # of the noise found, which must be removed at full strength if before and after are to say something
 UNRESOLVED = 0.15  # of the variance before: less than that cannot be told from a difference
 FAINT_LEVELS = 1.5  # gray levels, up to which the shipped model takes noise for texture
@@ -54,6 +55,8 @@ def _remaining(before: Mottle, after: Mottle) -> float:
 
 def noise_figures(before: Mottle, after: Mottle, strength: float, stretch: float = 1.0) -> dict[str, Any]:
     """The fields of a `FileResult` that tell of noise. stretch: see `Radiograph.stretch`."""
+    if not before.known:
+        return {"mottle_kind": before.kind}
     across, down = before.correlation if before.sure else (None, None)
     return {
         "mottle_before": stretch * before.gray_levels,

@@ -15,7 +15,7 @@ PENDING = "pending"  # not begun when the run was stopped
 FINISHED = "finished in an earlier run; --overwrite does it again"  # what follows it is about its figures
 
 IN_THE_WAY = "the output exists but cxr-infer did not write it, or it was changed since; --overwrite replaces it"
-CUT_SHORT = "done again, because the result of an earlier run was truncated"
+CUT_SHORT = "done again, because the result of an earlier run was truncated or blanked"
 
 
 @dataclass(frozen=True)

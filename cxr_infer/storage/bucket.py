@@ -20,7 +20,7 @@ from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.formats.registry import SIGNATURE_LENGTH, is_xray
 from cxr_infer.storage.claims import Claims
-from cxr_infer.storage.ledger import Entry, digest, parse_line, starts_of
+from cxr_infer.storage.ledger import Entry, Remains, digest, parse_line
 from cxr_infer.storage.listing import Listing, named_image
 from cxr_infer.storage.protocols import State
 from cxr_infer.storage.shard import Shard
@@ -36,6 +36,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 RECORDS_FOLDER = ".cxr-infer"  # the folder of records in an output
 MARK = f"{RECORDS_FOLDER}/output.json"
 CHECK = "check the URL and the credentials in the environment or the store's own files"
+FLAT = ("gs", "az")  # kinds with a `find` that gives keys as they are; S3 has a way of its own
 PAGE = 1000  # names, the most that S3 gives at once
 
 T = TypeVar("T")
@@ -102,7 +103,7 @@ class Bucket:
 
     def _pages(self) -> Iterator[list[str]]:
         """Names, a page of the store's at a time, or a folder where its interface has no pages."""
-        pages = self._s3_pages() if hasattr(self.files, "call_s3") else self._folders()
+        pages = self._s3_pages() if hasattr(self.files, "call_s3") else self._keys() if self.flat else self._folders()
         while True:
             page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed", f"; {CHECK}")
             if page is None:
@@ -120,6 +121,18 @@ class Bucket:
             if not page.get("IsTruncated"):
                 return
             where["ContinuationToken"] = page["NextContinuationToken"]
+
+    @property
+    def flat(self) -> bool:
+        """Whether `find` asks the store for all keys that begin so, as they are. A walk through folders, which such a
+        store has none of, finds no key with an empty part.
+        """
+        return self.scheme in FLAT
+
+    def _keys(self) -> Iterator[list[str]]:
+        keys = self.files.find(self.root)
+        for at in range(0, len(keys), PAGE):
+            yield keys[at : at + PAGE]
 
     def _folders(self) -> Iterator[list[str]]:
         for _, folders, files in self.files.walk(self.root, detail=True, on_error="raise"):
@@ -235,9 +248,8 @@ class BucketOutput:
         recorded = _entries(name, record)
         self._known[name] = [entry for entry in recorded if entry.result == result]
         if not self._known[name]:
-            starts = starts_of(io.BytesIO(content))
-            cut_short = any(entry.begins_with(len(content), starts) for entry in recorded)
-            return State.DAMAGED if cut_short else State.FOREIGN
+            remains = Remains.of(io.BytesIO(content))
+            return State.DAMAGED if any(entry.leaves(remains) for entry in recorded) else State.FOREIGN
         if self._run is not None and record.endswith(_run_line(self._run)):
             return State.OUTDATED
         return State.FINISHED if self._known[name][0].made_by == self._made_by else State.OUTDATED

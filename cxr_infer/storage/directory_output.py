@@ -21,7 +21,7 @@ from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.files import cannot_write
 from cxr_infer.folder import HELD, OF_FOLDERS, Folder, folder_below
 from cxr_infer.storage.claims import Claims, folded, folds_names
-from cxr_infer.storage.ledger import Entry, Records, digest_of, read_lines, starts_of
+from cxr_infer.storage.ledger import Entry, Records, Remains, digest_of, read_lines
 from cxr_infer.storage.locks import OUTLASTS_REPLACING, is_free, locked, open_locked
 from cxr_infer.storage.protocols import State
 from cxr_infer.storage.record_files import RECORD_FILES, record_file, worker_file
@@ -205,9 +205,8 @@ class OutputDirectory:
         if entry is not None:
             self._records.keep_only(name, result)
             return State.FINISHED if entry.made_by == self._made_by else State.OUTDATED
-        file.seek(0)
-        starts = starts_of(file)
-        return State.DAMAGED if any(entry.begins_with(size, starts) for entry in known) else State.FOREIGN
+        remains = Remains.of(file)
+        return State.DAMAGED if any(entry.leaves(remains) for entry in known) else State.FOREIGN
 
     def shown(self, target: Path) -> str:
         return str(target)

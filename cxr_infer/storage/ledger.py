@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,12 +67,47 @@ class Entry:
         """Whether a file of so many bytes can be this result."""
         return self.size is None or self.size == size
 
-    def begins_with(self, size: int, starts: bytes) -> bool:
-        """Whether a file is the result cut short, as a copy that was interrupted leaves it: nobody's work is in it.
+    def leaves(self, remains: Remains) -> bool:
+        """Whether a file is what is left of the result, cut short or with zeros from some point on, as copies that were
+        interrupted and disks that failed leave it: nobody's work is in it.
 
-        starts: `starts_of` it. Of what follows the longest beginning that is known nothing is said.
+        Of what follows the longest beginning that is known nothing is said, unless it is zeros.
         """
-        return self.size is not None and size < self.size and starts == self.starts[: len(starts)]
+        if self.size is None or remains.size > self.size:
+            return False
+        if remains.size < self.size and remains.starts == self.starts[: len(remains.starts)]:
+            return True
+        pairs = zip(_each(self.starts), _each(remains.starts), strict=False)
+        known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return remains.written <= (SPACING ** (known - 1) if known else 0)
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What may be left of a result. size: bytes. starts: as `starts_of` gives them. written: bytes up to the last that
+    is not zero.
+    """
+
+    size: int
+    starts: bytes
+    written: int
+
+    @staticmethod
+    def of(file: BinaryIO) -> Remains:
+        """A file from its beginning on."""
+        file.seek(0)
+        starts = starts_of(file)
+        file.seek(0)
+        size = written = 0
+        while block := file.read(AT_ONCE):
+            end = len(block.rstrip(b"\0"))
+            written = size + end if end else written
+            size += len(block)
+        return Remains(size, starts, written)
+
+
+def _each(starts: bytes) -> list[bytes]:
+    return [starts[at : at + CRC] for at in range(0, len(starts), CRC)]
 
 
 def starts_of(file: BinaryIO) -> bytes:

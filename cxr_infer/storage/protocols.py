@@ -19,7 +19,7 @@ class State(Enum):
     ABSENT = "nothing"
     FINISHED = "the same result, from the same content by the same model and settings"
     OUTDATED = "a result of this program, from other content or by another model or settings"
-    DAMAGED = "a result of this program, cut short"
+    DAMAGED = "a result of this program, cut short or blanked"
     FOREIGN = "a file that is no result of this program, or was changed since"
 
 

@@ -16,7 +16,7 @@ from cxr_infer.batch.jobs import make_plan
 from cxr_infer.errors import ImageError, OutputLostError, UsageError
 from cxr_infer.formats.registry import output_name
 from cxr_infer.model.denoiser import Model, load_model
-from cxr_infer.storage.bucket import MARK, RECORDS_FOLDER, BucketOutput
+from cxr_infer.storage.bucket import MARK, RECORDS_FOLDER, Bucket, BucketOutput
 from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.opening import default_output, open_storage
@@ -189,6 +189,28 @@ def test_a_tree_in_any_store_is_listed_and_looked_into(memory: Any, many: Path) 
     ]
 
 
+class Flat:
+    """What is asked of a store that gcsfs or adlfs shows: `find` gives keys as they are."""
+
+    def __init__(self, keys: dict[str, bytes]) -> None:
+        self.keys = keys
+
+    def find(self, path: str) -> list[str]:
+        return sorted(key for key in self.keys if key.startswith(path.rstrip("/") + "/"))
+
+    def cat_ranges(self, paths: list[str], start: int, end: int, on_error: str) -> list[bytes]:
+        return [self.keys[path][start:end] for path in paths]
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_keys_with_empty_parts_are_listed_in_other_stores(scheme: str, many: Path, tmp_path: Path) -> None:
+    image = (many / "0" / "000.png").read_bytes()
+    names = [f"{index}.png" for index in range(1200)] + ["//a.png", "/b.png", "c//d.png", "c/e.png", "c//f"]
+    flat = Flat({f"bucket/in/{name}": image for name in names} | {"bucket/in-2/no.png": image})
+    plan = make_plan(Bucket(flat, "bucket/in", f"{scheme}://bucket/in", scheme), open_storage(str(tmp_path / "out")))
+    assert sorted(plan.names) == sorted(names)
+
+
 def test_rivals_and_sizes(memory: Any, many: Path, model: Model) -> None:
     image = (many / "0" / "000.png").read_bytes()
     for name in ("a.jpg", "a.jpg.png"):
@@ -237,7 +259,12 @@ def test_a_result_cut_short_is_known_as_ours(memory: Any) -> None:
     bucket, target = open_storage("memory://out"), Path("a.png")
     with bucket.output(MADE_BY, None) as output:
         output.write("a.png", target, SOURCE, b"a whole result")
-    for content, state in ((b"a whole re", State.DAMAGED), (b"", State.DAMAGED), (b"an edited result", State.FOREIGN)):
+    for content, state in (
+        (b"a whole re", State.DAMAGED),
+        (b"", State.DAMAGED),
+        (bytes(14), State.DAMAGED),
+        (b"an edited result", State.FOREIGN),
+    ):
         memory.pipe_file("/out/a.png", content)
         with bucket.output(MADE_BY, None) as output:
             assert output.state("a.png", target) is state

@@ -34,7 +34,9 @@ PROMISES = {
             "test_faults.py::test_a_result_appears_once_it_and_its_line_are_on_the_disk",
         ],
         "If two inputs would have the same result": ["test_paths.py::test_two_inputs_for_one_result_are_an_error"],
-        "a truncated result is done again": ["test_known_results.py::test_a_truncated_result_is_done_again_and_said"],
+        "a result that was truncated, or blanked with zeros": [
+            "test_known_results.py::test_a_truncated_result_is_done_again_and_said"
+        ],
         "A file that cxr-infer did not write": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
         "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_whatever_its_name_led_to"],
         "If a report cannot be written": ["test_reports.py::test_whatever_happens_to_a_report_is_one_line"],
@@ -55,10 +57,65 @@ PROMISES = {
             "test_dicom_derived.py::test_a_result_is_not_denoised_again"
         ],
         "those that a result does not change are copied byte for byte": ["test_dicom_text.py::test_bytes_are_carried"],
+        "differences that wrap, as some vendors write": [
+            "test_dicom_codestreams.py::test_differences_that_wrap_give_the_true_pixels"
+        ],
+        "checked against DCMTK and GDCM": ["test_dicom_decoders.py::test_what_dcmtk_encodes_is_what_gdcm_decodes"],
+        "Presentation states, reports, key objects and images of other classes": [
+            "test_dicom_directory.py::test_a_study_is_done_and_what_is_no_x_ray_is_left_alone"
+        ],
+        "The SOP class decides": ["test_dicom_classes.py::test_the_class_decides_what_an_image_is"],
+        "pixels outside it are denoised too": [
+            "test_dicom_window.py::test_what_a_window_does_not_show_is_denoised_too"
+        ],
+        "or a PresentationLUTShape of INVERSE": ["test_dicom_window.py::test_which_end_is_white"],
+        "at `--strength 0` they are identical to the bit": [
+            "test_dicom_window.py::test_strength_0_gives_every_pixel_back"
+        ],
+        "the result is compressed losslessly in the family of its source": [
+            "test_dicom_compression.py::test_the_family_is_kept_and_every_pixel"
+        ],
+        "which changes neither pixels nor UIDs": [
+            "test_dicom_compression.py::test_it_is_the_same_instance_however_it_is_compressed"
+        ],
+        "lossy JPEG 2000 become the lossless kind": [
+            "test_dicom_compression.py::test_lossy_jpeg_2000_becomes_lossless_and_stays_marked"
+        ],
+        "are uncompressed, with a note": [
+            "test_dicom_compression.py::test_other_families_are_left_uncompressed_with_a_note"
+        ],
+    },
+    "docs/guide/formats.md": {
+        "any of these under another name or without a suffix": [
+            "test_torture.py::test_each_becomes_what_it_must",
+        ],
+        "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_nothing"],
+        "with a tRNS value that no pixel has": ["test_torture.py::test_good_pixels_come_back_to_the_bit"],
+        "never cut to the first picture nor blended": [
+            "test_tiff.py::test_what_is_not_one_gray_picture_is_refused_by_what_it_is"
+        ],
+        "Thumbnails, overviews and pyramids do not count": [
+            "test_tiff.py::test_copies_below_a_picture_are_no_pages",
+            "test_tiff.py::test_a_picture_below_its_thumbnail_is_found",
+        ],
+        "with a missing or damaged strip": ["test_tiff.py::test_a_strip_of_zeros_is_no_strip"],
+        "PNG and TIFF keep resolution": ["test_pictures.py::test_resolution_goes_along"],
+        "A profile or gamma that cannot be kept is reported": [
+            "test_pictures.py::test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere"
+        ],
     },
     "SECURITY.md": {
         "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
         "refused before decoding where its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
+        "decoded in a process of its own with limits": [
+            "test_decoder_process.py::test_images_of_a_run_are_decoded_apart"
+        ],
+        "crashes, hangs or asks for more is one line": [
+            "test_decoder_process.py::test_what_a_decoder_does_is_one_line"
+        ],
+        "The child ends with its parent": ["test_decoder_process.py::test_a_decoder_at_work_ends_with_its_process"],
+        "nothing is believed but pixels": ["test_decoder_process.py::test_what_a_child_says_is_not_believed"],
+        "Where there can be no child": ["test_decoder_process.py::test_where_no_process_can_be_had_this_one_decodes"],
         "single file only, values in other files are refused": [
             "test_onnx_wire.py::test_values_kept_elsewhere_are_found_however_it_is_written",
             "test_session.py::test_weights_in_another_file_are_not_fetched",

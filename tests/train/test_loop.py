@@ -218,3 +218,15 @@ def test_half_of_the_steps_teach_the_8_bit_grids(files: XrayFiles, small_config:
 def test_quantised_steps_come_at_their_share(files: XrayFiles, small_config: TrainConfig) -> None:
     samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, quantised_share=0.3))
     assert 0.15 < np.mean([samples.batch(step).quantised for step in range(100)]) < 0.45
+
+
+def test_too_large_a_batch_for_the_memory_is_one_line(data_directory: Path, tmp_path: Path) -> None:
+    code = (
+        "import torch, cxr_train.loop; cxr_train.loop.prepare = lambda *_, **__: torch.empty(1 << 50); "
+        "from cxr_train.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "window", "--data", data_directory, "--out", tmp_path, "--batch", "3000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: window: too little memory for a --batch of 3000; give a smaller one"
+    assert "Traceback" not in done.stderr

@@ -9,7 +9,8 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 LEAST_CROP = 32  # px
 DEVICES = re.compile(r"cpu|cuda(:\d+)?")
 WINDOW = DEFAULTS["window"]
+NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")  # as torch says it
 
 EXAMPLES = """Examples:
 
@@ -178,15 +180,28 @@ def train_one(
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
     stderr_console().print(f"{model}: {counts} images ({files.layout}); every image is read before the first step")
     # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
-    with waiting(stderr_console(), "reading images"):
+    with waiting(stderr_console(), "reading images"), _telling_lack_of_memory(config):
         run, task = prepare(config, files, directory, resume=resume, device=computes_on, began=began)
-    with stop_on_signals() as stopped, display(config) as show:
+    with stop_on_signals() as stopped, display(config) as show, _telling_lack_of_memory(config):
         ended = proceed(run, task, on_step=show, stopped=stopped)
     if not ended:
         print_error(f"stopped; --resume continues the run in {directory}")
         raise typer.Exit(stopped.exit_status)
     print_line(f"the best weights are {directory / CHECKPOINT}")
     print_line(f"next: cxr-export {model} --weights {directory.parent}")
+
+
+@contextmanager
+def _telling_lack_of_memory(config: TrainConfig) -> Iterator[None]:
+    """Raises UsageError where Python or torch finds no more, on the CPU or the GPU."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in NO_MEMORY):
+            raise UsageError(
+                f"{config.model}: too little memory for a --batch of {config.batch}; give a smaller one"
+            ) from error
+        raise
 
 
 def _begun(directory: Path) -> TrainConfig:

@@ -5,6 +5,7 @@ Nothing is changed by looking: an attribute that came as bytes stays so, and lea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,6 +55,14 @@ def as_number(found: Any) -> float | None:
     except ValueError:
         return None
     return result if abs(result) <= LARGEST else None  # nor is NaN
+
+
+def is_number(found: Any) -> bool:
+    """Whether a value is a number at all, be it one that means nothing; NaN and infinity are none."""
+    try:
+        return math.isfinite(float(str(found).replace(",", ".")))
+    except ValueError:
+        return False
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:

@@ -37,9 +37,11 @@ MOST_HEADER = 16_000_000  # bytes of a data set beside its pixels
 MOST_READS = 200_000  # of a file, 2 or 3 an attribute: each takes some hundred times the memory of its 8 bytes
 BYTES_A_PIXEL = 2
 PIXEL_DATA, SOP_CLASS_UID = 0x7FE00010, 0x00080016
-META_GROUP, COMMAND_GROUP = 0x0002, 0x0000
+META_GROUP, COMMAND_GROUP, DELIMITER_GROUP = 0x0002, 0x0000, 0xFFFE
 Ended: TypeAlias = Callable[[BaseTag, str | None, int], bool]  # of the tag, representation and length that come next
 
+ITEM_ENDS = (b"\xfe\xff\x0d\xe0", b"\xff\xfe\xe0\x0d")  # the tag in either byte order
+DELIMITER = 8  # bytes: the tag, and a length of 0
 UNDEFINED = 0xFFFFFFFF  # length of what ends with a delimiter
 # value representations whose bytes are words of so many
 WORD_BYTES = {"OW": 2, "US": 2, "SS": 2, "AT": 2, "OF": 4, "OL": 4, "UL": 4, "SL": 4, "FL": 4} | dict.fromkeys(
@@ -94,7 +96,7 @@ def read_file(content: bytes, reading: ReadOptions, check_class: Callable[[Datas
     attributes = _attributes(stream, syntax, _ended())
     _complete_class(attributes, meta)
     check_class(attributes)
-    notes += (TRAILING,) if stream.read(1) else ()
+    notes += (TRAILING,) if _trails(stream) else ()
     pixels = attributes.get_item(PIXEL_DATA)
     for tag in [tag for tag in attributes.keys() if tag == PIXEL_DATA or tag.group in (COMMAND_GROUP, META_GROUP)]:  # noqa: SIM118 - not its elements
         del attributes[tag]
@@ -106,6 +108,14 @@ def read_file(content: bytes, reading: ReadOptions, check_class: Callable[[Datas
     raw = pixels if isinstance(pixels, RawDataElement) else None
     encapsulated = bool(syntax.is_encapsulated) or (raw is not None and raw.length == UNDEFINED)
     return DicomFile(dataset, syntax, raw.value if raw else None, (raw and raw.VR) or "OW", encapsulated, notes)
+
+
+def _trails(stream: BytesIO) -> bool:
+    """Whether something follows, or was the end of an item that none began, at which pydicom stops behind it."""
+    at = stream.tell()
+    stream.seek(max(at - DELIMITER, 0))
+    last = stream.read(DELIMITER)
+    return last[:4] in ITEM_ENDS or bool(stream.read(1))
 
 
 def _meta(stream: BytesIO) -> tuple[Dataset, bool]:
@@ -163,12 +173,14 @@ def _guessed(first: bytes) -> str:
 
 
 def _ended() -> Ended:
-    """Whether a tag is no longer one of the data set: zeros, or erased memory, after the pixel data."""
+    """Whether a tag is no longer one of the data set: zeros, erased memory, or the end of a sequence that none
+    began, after the pixel data.
+    """
     behind_pixels = False
 
     def ended(tag: BaseTag, *_: object) -> bool:
         nonlocal behind_pixels
-        stops = behind_pixels and (tag.group == COMMAND_GROUP or tag == UNDEFINED)
+        stops = behind_pixels and (tag.group in (COMMAND_GROUP, DELIMITER_GROUP) or tag == UNDEFINED)
         behind_pixels = behind_pixels or tag == PIXEL_DATA
         return stops
 

@@ -24,12 +24,13 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom.attributes import as_number, integer, number, text, value, values
+from cxr_infer.formats.dicom.attributes import as_number, integer, is_number, number, text, value, values
 from cxr_infer.formats.dicom.lookup import Table, first_table
 
 FOR_PROCESSING = frozenset(UID(f"1.2.840.10008.5.1.4.1.1.{kind}.1") for kind in ("1.1", "1.2", "1.3"))  # DX, MG, IO
 
-DECIMALS = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept")
+RESCALE = ("RescaleSlope", "RescaleIntercept")
+DECIMALS = ("WindowCenter", "WindowWidth", *RESCALE)
 
 OUTLIERS = 0.001  # share of pixels at either end that may be dead, hot or drawn
 MARGIN = 0.1  # of the range without outliers, by which values beyond it still belong to the image
@@ -46,6 +47,7 @@ BAD_WINDOW = "its window or VOI LUT shows next to nothing of the pixels; scaled 
 LOW_RANGE = "no window, and less than a quarter of the stored range in use; scaled by the image's own range"
 SLOPE_ZERO = "its RescaleSlope is 0; read as 1"
 COMMAS = "its window or rescale has decimal commas; read as points"
+NO_RESCALE = "its rescale is no pair of numbers; passed over"
 NO_NUMBERS = "its window is no pair of numbers; passed over"
 DEPTH = "its VOI LUT has entries of another depth than it declares; the largest one decided"
 CONTRADICTION = "its PresentationLUTShape contradicts its PhotometricInterpretation; low values taken as white"
@@ -96,7 +98,11 @@ def _modality(dataset: Dataset, storable: NDArray[np.int64]) -> tuple[Table, tup
     if table is not None:
         meaning = table(storable)
     else:
-        slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
+        given = [value(dataset, keyword) for keyword in RESCALE]
+        if all(found is None or is_number(found) for found in given):
+            slope, intercept = (number(dataset, keyword) for keyword in RESCALE)
+        else:
+            slope, intercept, notes = None, None, (*notes, NO_RESCALE)
         if slope == 0:
             slope, notes = None, (*notes, SLOPE_ZERO)
         meaning = np.asarray(storable * (1.0 if slope is None else slope) + (intercept or 0.0), dtype=np.float64)

@@ -17,6 +17,8 @@ from cxr_infer.formats.dicom.attributes import as_number, items, values
 Table = NDArray[np.float64]  # (storable values,), from the least up
 
 EMPTY = "an item of its {} is empty; it was passed over"
+SHORT = "a LUT of its {} has fewer entries than it says; it was passed over"
+VOI = "VOILUTSequence"  # which tells only what a display shows at first
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,23 @@ class LookupTable:
 
 
 def first_table(dataset: Dataset, keyword: str) -> tuple[LookupTable | None, tuple[str, ...]]:
-    """The first table of a sequence that has entries, None where there is none; and a note on what was passed over.
+    """The first whole table of a sequence, None where there is none; and a note on what was passed over.
 
-    Raises ImageError where a table has fewer entries than it says.
+    Raises ImageError where a table that tells what values mean has fewer entries than it says.
     """
     notes: tuple[str, ...] = ()
     for item in items(dataset, keyword):
         descriptor = [as_number(found) for found in values(item, "LUTDescriptor")]
         data = _data(item)
-        if len(descriptor) == 3 and None not in descriptor and data:
-            return _table([int(found or 0) for found in descriptor], data, keyword), notes
-        notes = (EMPTY.format(keyword),)
+        if len(descriptor) != 3 or None in descriptor or not data:
+            notes = (EMPTY.format(keyword),)
+            continue
+        table = _table([int(found or 0) for found in descriptor], data)
+        if table is not None:
+            return table, notes
+        if keyword != VOI:
+            raise ImageError(f"its {keyword} has a LUT with fewer entries than it says; export it again")
+        notes = (SHORT.format(keyword),)
     return None, notes
 
 
@@ -65,9 +73,8 @@ def _data(item: Dataset) -> bytes:
     return np.asarray(found).astype("<u2").tobytes() if found else b""
 
 
-def _table(descriptor: list[int], data: bytes, keyword: str) -> LookupTable:
+def _table(descriptor: list[int], data: bytes) -> LookupTable | None:
+    """The table, None where it has fewer entries than its descriptor says."""
     count = descriptor[0] & 0xFFFF or 1 << 16  # 0 means 65536, which has no room; it may come as a signed number
     entries = np.frombuffer(data[: len(data) // 2 * 2], "<u2") if len(data) >= 2 * count else np.frombuffer(data, "u1")
-    if len(entries) < count:
-        raise ImageError(f"its {keyword} has a LUT with fewer entries than it says; export it again")
-    return LookupTable(entries[:count], descriptor[1], descriptor[2])
+    return LookupTable(entries[:count], descriptor[1], descriptor[2]) if len(entries) >= count else None

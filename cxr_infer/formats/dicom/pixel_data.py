@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom.attributes import as_number, integer, text, value
+from cxr_infer.formats.dicom.attributes import as_number, integer, text, value, values
 from cxr_infer.formats.dicom.codestream import Decoded, decode_frame, joined_fragments
 from cxr_infer.formats.dicom.data_set import DicomFile
 from cxr_infer.settings import ReadOptions
@@ -25,6 +25,8 @@ OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 OVERLAY_BIT, OVERLAY_DATA = 0x0102, 0x3000  # elements of such a group
 
 ONE_FRAME = "its NumberOfFrames is none; read as one frame, which its pixel data are"
+NO_HIGH_BIT = "its HighBit is {}, where its bits have no room; read as {}"
+NO_REPRESENTATION = "its PixelRepresentation is neither 0 nor 1; read as 0"
 ASSUMED = "lacks {}; read as {}"
 CLIPPED = "its compressed image holds values beyond BitsStored; they were clipped"
 
@@ -103,15 +105,18 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[Layout, tuple[str
     if rows * columns > reading.max_pixels:
         raise ImageError(f"{columns}x{rows} pixels are more than the {reading.max_pixels} allowed; see --max-pixels")
     allocated = integer(dataset, "BitsAllocated")
-    stored, note = _or_default(dataset, "BitsStored", allocated)
+    high = integer(dataset, "HighBit", allocated - 1)
+    stored, note = _or_default(dataset, "BitsStored", min(high + 1, allocated))
     notes += note
-    high = integer(dataset, "HighBit", stored - 1)
-    if allocated not in (8, 16) or not FEWEST_BITS <= stored <= MOST_BITS:
+    if allocated not in (8, 16) or not FEWEST_BITS <= stored <= min(MOST_BITS, allocated):
         raise ImageError(f"stores {stored} of {allocated} bits a pixel; 8 to 16 bits in words of 8 or 16 are read")
-    if not stored <= high + 1 <= allocated:
-        raise ImageError(f"{stored} bits do not fit below bit {high} of {allocated}; export it again")
+    if value(dataset, "HighBit") is None or not stored <= high + 1 <= allocated:
+        notes += () if value(dataset, "HighBit") is None else (NO_HIGH_BIT.format(high, stored - 1),)
+        high = stored - 1
     representation, note = _or_default(dataset, "PixelRepresentation", 0)
     notes += note
+    if representation not in (0, 1):
+        notes.append(NO_REPRESENTATION)
     return Layout(rows, columns, allocated, stored, high, representation == 1), tuple(notes)
 
 
@@ -130,15 +135,18 @@ def _or_default(dataset: Dataset, keyword: str, default: int) -> tuple[int, tupl
 
 
 def state_layout(dataset: Dataset, layout: Layout) -> None:
-    """Say in a data set what was assumed where it said nothing, or nothing that means anything."""
+    """Say in a data set what was assumed where it said nothing, or something else beside it."""
     stated = {
+        "Rows": layout.rows,
+        "Columns": layout.columns,
+        "BitsAllocated": layout.allocated,
         "SamplesPerPixel": 1,
         "BitsStored": layout.stored,
         "HighBit": layout.high,
         "PixelRepresentation": int(layout.signed),
     }
     for keyword, number in stated.items():
-        if value(dataset, keyword) is None:
+        if values(dataset, keyword) != [number]:
             setattr(dataset, keyword, number)
     if value(dataset, "NumberOfFrames") is not None and _check_frames(dataset):
         dataset.NumberOfFrames = 1

@@ -53,6 +53,12 @@ IDENTIFIERS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 HEADER_PROBLEM = "its DICOM header cannot be read; is it damaged or incomplete?"
 PIXELS_PROBLEM = "its pixel data cannot be decoded; are they damaged or incomplete?"
 NO_NUMBER = "its SeriesNumber is no number; that of the result counts from 0"
+OTHER_MODALITY = "its Modality is {}, not that of an X-ray; denoised, as its SOP class says what it is"
+# terms for what makes no projections by X-rays (PS3.3 C.7.3.1.1.1), which files of our classes should not name; the
+# class decides (PS3.3 A.1), but who relies on the other is told
+OTHER_MODALITIES = frozenset(
+    {"CT", "MR", "US", "NM", "PT", "OPT", "OCT", "OP", "ES", "GM", "SM", "XC", "TG", "IVUS", "BMD"}
+)
 GRAYSCALE_PROBLEM = "its window, LUT or padding cannot be read; correct those attributes"
 
 # pydicom tells by warnings what is unusual in a file, and quotes it. Files are read in one thread while others are
@@ -159,6 +165,8 @@ def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
         layout, notes = layout_of(file.dataset, reading)
         series = value(file.dataset, "SeriesNumber")
         notes += () if series is None or as_number(series) is not None else (NO_NUMBER,)
+        modality = text(file.dataset, "Modality")
+        notes += (OTHER_MODALITY.format(modality),) if modality in OTHER_MODALITIES else ()
     with _errors_of(path, PIXELS_PROBLEM):
         source = stored_pixels(file, layout)
         if source.lossy is not None:
@@ -188,7 +196,7 @@ def _check_class(dataset: Dataset) -> None:
     if not UID(given).is_valid:
         raise ImageError("not a CR, DX or Secondary Capture image by its SOPClassUID, which is none; is it damaged?")
     name = UID(given).name
-    kind = "of an unknown kind" if name == given else f"a {name.removesuffix(' Storage')}"
+    kind = "of an unknown kind" if name == given else f"of the kind {name.removesuffix(' Storage')}"
     raise NoRadiograph(f"{kind}, not a CR, DX or Secondary Capture image or another X-ray; left alone")
 
 

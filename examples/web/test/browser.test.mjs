@@ -417,8 +417,8 @@ test("dragging sets window and level, I inverts, space flickers, and none of it 
     assert.ok(await shownAs((value) => 1 - value));
     await page.locator("#stage").press("i");
     assert.ok(await shownAs((value) => value));
-    await page.getByLabel("Window").fill("50");
-    await page.getByLabel("Level").fill("30");
+    await page.getByRole("slider", { name: "Window", exact: true }).fill("50");
+    await page.getByRole("slider", { name: "Level", exact: true }).fill("30");
     assert.ok(await shownAs((value) => (value - 0.3) / 0.5 + 0.5), "by keys as well");
     const clip = () => page.locator("#after").evaluate((canvas) => getComputedStyle(canvas).clipPath);
     const tag = page.locator("#tag");

@@ -34,6 +34,7 @@ PNG = cv2.imencode(".png", RAMP)[1].tobytes()
 PIXELS = stored(RAMP / 255, 12)
 DICOM = encoded(digital(PIXELS, 12), JPEG2000Lossless)
 LONG = 1000.0  # seconds
+Command = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(autouse=True)
@@ -42,20 +43,31 @@ def _no_children() -> Iterator[None]:
     decoder_process.end_all()
 
 
-def command(folder: Path, *arguments: object, seconds: float = 1.0) -> subprocess.Popen[str]:
-    """`cxr-infer` with decoders that obey."""
-    code = (
-        f"from tests.infer.formats.hostile import install; install({seconds}); "
-        "from cxr_infer.__main__ import main; main()"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), os.environ.get("PYTHONPATH", "")))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def command(tmp_path: Path, identity_onnx: Path) -> Iterator[Command]:
+    """Start `cxr-infer` with decoders that obey, and a model that gives back its input."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object, seconds: float = 1.0) -> subprocess.Popen[str]:
+        code = (
+            f"from tests.infer.formats.hostile import install; install({seconds}); "
+            "from cxr_infer.__main__ import main; main()"
+        )
+        running = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments), "--model", str(identity_onnx)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), os.environ.get("PYTHONPATH", "")))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        running.kill()
+        running.communicate()
 
 
 EARLIER: set[int] = set()  # children of this process that other tests have left
@@ -96,7 +108,8 @@ def becomes_true(condition: Callable[[], object], seconds: float = 60.0) -> bool
     return True
 
 
-def test_what_a_decoder_does_is_one_line_for_its_file(tmp_path: Path, identity_onnx: Path) -> None:
+@pytest.mark.slow
+def test_what_a_decoder_does_is_one_line_for_its_file(tmp_path: Path, command: Command) -> None:
     (tmp_path / "x").mkdir()
     for name, asks in {"crash": CRASH, "grow": GROW, "hang": HANG, "vanish": VANISH}.items():
         (tmp_path / "x" / f"{name}.png").write_bytes(png_that(asks, PNG))
@@ -105,9 +118,9 @@ def test_what_a_decoder_does_is_one_line_for_its_file(tmp_path: Path, identity_o
         (tmp_path / "x" / name).write_bytes(PNG)
     for name in ("1.dcm", "z.dcm"):
         (tmp_path / "x" / name).write_bytes(DICOM)
-    process = command(tmp_path, "dir", "x", "--model", identity_onnx)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 1, errors
+    running = command("dir", "x")
+    _, errors = running.communicate(timeout=240)
+    assert running.returncode == 1, errors
     failed = dict(
         line.removeprefix("failed: x/").split(": ", 1) for line in errors.splitlines() if line.startswith("failed: ")
     )
@@ -127,11 +140,11 @@ def test_what_a_decoder_does_is_one_line_for_its_file(tmp_path: Path, identity_o
         np.testing.assert_array_equal(pydicom.dcmread(tmp_path / "x-denoised" / name).pixel_array, PIXELS)
 
 
-def test_one_file_whose_decoder_crashes_is_one_line(tmp_path: Path, identity_onnx: Path) -> None:
+def test_one_file_whose_decoder_crashes_is_one_line(tmp_path: Path, command: Command) -> None:
     (tmp_path / "x.png").write_bytes(png_that(CRASH, PNG))
-    process = command(tmp_path, "file", "x.png", "y.png", "--model", identity_onnx)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
+    running = command("file", "x.png", "y.png")
+    _, errors = running.communicate(timeout=120)
+    assert running.returncode == 1
     assert errors.count("\n") == 1
     assert errors.startswith("error: x.png: ")
     assert not (tmp_path / "y.png").exists()
@@ -140,36 +153,36 @@ def test_one_file_whose_decoder_crashes_is_one_line(tmp_path: Path, identity_onn
 @pytest.mark.parametrize("asks", [HANG, SLEEP])
 @pytest.mark.parametrize("signals", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT,) * 2])
 def test_a_decoder_at_work_ends_with_its_process(
-    asks: bytes, signals: tuple[signal.Signals, ...], tmp_path: Path, identity_onnx: Path
+    asks: bytes, signals: tuple[signal.Signals, ...], tmp_path: Path, command: Command
 ) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "x.png").write_bytes(png_that(asks, PNG))
-    process = command(tmp_path, "dir", "x", "--model", identity_onnx, seconds=LONG)
-    assert becomes_true(lambda: children_of(process.pid))
-    (child,) = children_of(process.pid)
+    running = command("dir", "x", seconds=LONG)
+    assert becomes_true(lambda: children_of(running.pid))
+    (child,) = children_of(running.pid)
     time.sleep(0.3)  # until it is deep in the decoder
     for number in signals:
-        process.send_signal(number)
+        running.send_signal(number)
         time.sleep(0.3)
-    process.communicate(timeout=30)
-    assert process.returncode in (-signal.SIGKILL, 130, 143)
+    running.communicate(timeout=30)
+    assert running.returncode in (-signal.SIGKILL, 130, 143)
     assert becomes_true(lambda: not is_there(child), 10)
 
 
-def test_a_child_ends_with_the_run(tmp_path: Path, identity_onnx: Path) -> None:
+def test_a_child_ends_with_the_run(tmp_path: Path, command: Command) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "x.png").write_bytes(PNG)
-    process = command(tmp_path, "dir", "x", "--model", identity_onnx)
+    running = command("dir", "x")
     seen: set[int] = set()
-    while process.poll() is None:
-        seen.update(children_of(process.pid))
-    process.communicate()
-    assert process.returncode == 0
+    while running.poll() is None:
+        seen.update(children_of(running.pid))
+    running.communicate()
+    assert running.returncode == 0
     assert seen
     assert not any(map(is_there, seen))
 
 
-def test_ctrl_c_of_a_terminal_is_not_a_childs(tmp_path: Path, identity_onnx: Path) -> None:
+def test_ctrl_c_of_a_terminal_is_not_a_childs() -> None:
     """A terminal sends it to all processes of a command, some schedulers SIGTERM; the image at hand becomes whole."""
     child = _child()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

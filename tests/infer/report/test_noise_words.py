@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.report.columns import BY_KEY
 from cxr_infer.report.html.markup import row
 from cxr_infer.report.html.statistics import mean, statistics_of
-from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, UNSURE, noise_figures, why_left
+from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, TOO_SMALL, UNSURE, noise_figures, why_left
 from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.report.terminal import ShownResults, print_results
 from tests.conftest import Run
@@ -155,3 +156,21 @@ def test_a_run_tells_the_kind_of_noise_of_every_file(run: Run, tmp_path: Path) -
     assert files["clean.png"]["message"] == NOTES[UNSURE]
     assert done.stderr.count(NOTES[UNSURE]) == 1
     assert "correlated over" in (tmp_path / "r.html").read_text()
+
+
+def test_an_image_too_small_to_measure_shows_no_noise_figures(run: Run, tmp_path: Path, identity_onnx: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for height, width in ((7, 40), (40, 1)):
+        pixels = np.random.default_rng(1).integers(0, 256, (height, width), np.uint8)
+        write_image(tmp_path / "x" / f"{height}.png", pixels)
+    write_image(tmp_path / "x" / "flat.png", np.full((16, 16), 99, np.uint8))
+    done = run("cxr-infer", "dir", "x", "--model", identity_onnx, "--json", "r.json", "--report", "r.html")
+    assert done.returncode == 0, done.stderr
+    files = {file["name"]: file for file in json.loads((tmp_path / "r.json").read_text())["files"]}
+    assert (files["flat.png"]["mottle_kind"], files["flat.png"]["mottle_before"]) == ("none", 0)
+    for name in ("7.png", "40.png"):
+        assert files[name]["mottle_kind"] == "unknown"
+        assert {files[name][key] for key in ("mottle_before", "mottle_after", "mottle_error")} == {None}
+        assert TOO_SMALL in files[name]["message"]
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if ".png" in line}
+    assert [name for name in files if "→" in rows[name]] == ["flat.png"]

@@ -29,6 +29,13 @@ MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
         (lambda content: content + b"more", State.FOREIGN),
         (lambda content: b"?" + content[1:300], State.FOREIGN),
         (lambda content: content[:100] + bytes(200), State.DAMAGED),
+        (lambda content: bytes(len(content)), State.DAMAGED),
+        (lambda content: bytes(4096), State.DAMAGED),
+        (lambda content: content[:512] + bytes(len(content) - 512), State.DAMAGED),
+        (lambda content: content[:4000] + bytes(1000), State.FOREIGN),  # blackened by somebody, for all we know
+        (lambda content: bytes(len(content) + 1), State.FOREIGN),
+        (lambda content: bytes(len(content) - 1) + b"?", State.FOREIGN),
+        (lambda content: content[:512] + b"?" + bytes(len(content) - 513), State.FOREIGN),
         (lambda content: b"annotated by a physician", State.FOREIGN),
     ],
 )
@@ -76,12 +83,13 @@ def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
     assert denoised().returncode == 0
     out = xrays.with_name("x-denoised")
     before = tree(out, ledger=True)
-    (out / "a.png").write_bytes(before["a.png"][:-20])
-    again = denoised()
-    assert again.returncode == 0, again.stderr
-    assert "because they were truncated: a.png" in again.stderr
-    assert "1 denoised, 1 skipped" in again.stdout
-    assert tree(out, ledger=True) == before
+    for damaged in (before["a.png"][:-20], bytes(len(before["a.png"]))):
+        (out / "a.png").write_bytes(damaged)
+        again = denoised()
+        assert again.returncode == 0, again.stderr
+        assert "because they were truncated or blanked: a.png" in again.stderr
+        assert "1 denoised, 1 skipped" in again.stdout
+        assert tree(out, ledger=True) == before
     (out / "a.png").write_bytes(before["sub/b.png"] + b"edited")
     (out / "sub" / "b.png").write_bytes(b"not ours")
     kept = denoised()

@@ -22,6 +22,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -41,6 +45,7 @@ from tests.infer.formats.dicom.dicom_files import (
     secondary,
     stored,
 )
+from tests.infer.formats.dicom.jpeg_files import lossless_jpeg
 from tests.infer.formats.dicom.test_dicom_codestreams import jpeg
 
 KEPT = replace(PROVENANCE, settings=Settings(strength=0.0, compress=KEEP))
@@ -56,16 +61,38 @@ SOURCES = {
 }
 
 
+WRITTEN = (
+    RLELossless,
+    JPEG2000Lossless,
+    DeflatedExplicitVRLittleEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
+
+
+def compressed(dataset: Dataset, syntax: UID) -> bytes:
+    """A file in a transfer syntax; JPEG Lossless by the encoder of these tests, not by that which is tested."""
+    if syntax == JPEGLSLossless:
+        pytest.importorskip("jpeg_ls", reason="no pyjpegls")
+    if syntax not in (JPEGLossless, JPEGLosslessSV1):
+        return encoded(dataset, syntax)
+    words = np.frombuffer(dataset.PixelData, f"<u{dataset.BitsAllocated // 8}", dataset.Rows * dataset.Columns)
+    samples = words.reshape(dataset.Rows, dataset.Columns) & ((1 << dataset.BitsStored) - 1)
+    predictor = 1 if syntax == JPEGLosslessSV1 else 6
+    return encapsulated(dataset, syntax, lossless_jpeg(samples, dataset.BitsStored, predictor))
+
+
 def unchanged(content: bytes, compress: str = KEEP) -> FileDataset:
     """The result at a strength of 0, as another program reads it."""
     radiograph = read(content)
     return result(radiograph.restored(radiograph.unit()), KEPT if compress == KEEP else PLAIN)
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, DeflatedExplicitVRLittleEndian], ids=str)
+@pytest.mark.parametrize("syntax", WRITTEN, ids=str)
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_the_family_is_kept_and_every_pixel(syntax: UID, source: object) -> None:
-    content = encoded(source(), syntax)  # type: ignore[operator]
+    content = compressed(source(), syntax)  # type: ignore[operator]
     kept = unchanged(content)
     assert kept.file_meta.TransferSyntaxUID == syntax
     np.testing.assert_array_equal(kept.pixel_array, pydicom.dcmread(BytesIO(content)).pixel_array)
@@ -83,8 +110,8 @@ def test_it_is_the_same_instance_however_it_is_compressed() -> None:
 
 def test_a_smooth_image_takes_less_room() -> None:
     smooth = np.add.outer(np.arange(256), np.arange(256)).astype(np.uint16)
-    for syntax in (JPEG2000Lossless, RLELossless, DeflatedExplicitVRLittleEndian):
-        radiograph = read(encoded(digital(smooth, 12), syntax))
+    for syntax in WRITTEN:
+        radiograph = read(compressed(digital(smooth, 12), syntax))
         assert len(radiograph.encode(KEPT)) < 0.7 * len(radiograph.encode(PLAIN)), syntax.name
 
 
@@ -106,6 +133,17 @@ def test_lossy_jpeg_2000_becomes_lossless_and_stays_marked() -> None:
     np.testing.assert_array_equal(kept.pixel_array, source.pixel_array)
 
 
+@pytest.mark.parametrize("near", [0, 3])
+def test_jpeg_ls_that_lost_something_becomes_lossless_and_stays_marked(near: int) -> None:
+    jpeg_ls = pytest.importorskip("jpeg_ls", reason="no pyjpegls")
+    pixels = stored(RAMP, 12)
+    content = encapsulated(digital(pixels, 12), JPEGLSNearLossless, bytes(jpeg_ls.encode(pixels, lossy_error=near)))
+    kept = unchanged(content)
+    assert kept.file_meta.TransferSyntaxUID == JPEGLSLossless
+    assert kept.LossyImageCompression == ("01" if near else "00")
+    np.testing.assert_array_equal(kept.pixel_array, read(content).pixels)
+
+
 def test_other_families_are_left_uncompressed_with_a_note() -> None:
     content = encapsulated(secondary(stored(RAMP, 8), 8), JPEGBaseline8Bit, jpeg(stored(RAMP, 8)))
     (note,) = read(content).encoding_notes(KEPT.settings)
@@ -114,15 +152,36 @@ def test_other_families_are_left_uncompressed_with_a_note() -> None:
     assert unchanged(content).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
 
 
-def test_without_the_encoder_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = encoded(digital(stored(RAMP, 12), 12), JPEG2000Lossless)
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless], ids=str)
+def test_bytes_in_words_of_16_bits_are_left_uncompressed_as_other_programs_fail_on_them(syntax: UID) -> None:
+    pixels = stored(RAMP, 8).astype(np.uint16)
+    content = compressed(digital(pixels, 8), syntax)
+    np.testing.assert_array_equal(read(content).pixels, pixels)
+    (note,) = read(content).encoding_notes(KEPT.settings)
+    assert note.endswith("the result is uncompressed")
+    kept = unchanged(content)
+    assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    np.testing.assert_array_equal(kept.pixel_array, pixels)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "encoder", "name"),
+    [
+        (JPEG2000Lossless, "JPEG2000LosslessEncoder", "JPEG 2000 Image Compression (Lossless Only)"),
+        (JPEGLSLossless, "JPEGLSLosslessEncoder", "JPEG-LS Lossless Image Compression"),
+    ],
+)
+def test_without_the_encoder_a_note_says_so(
+    syntax: UID, encoder: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = compressed(digital(stored(RAMP, 12), 12), syntax)
 
     class Absent:
         is_available = False
 
-    monkeypatch.setattr(compression, "JPEG2000LosslessEncoder", Absent)
+    monkeypatch.setattr(compression, encoder, Absent)
     assert unchanged(content).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
-    assert "JPEG 2000" in read(content).encoding_notes(KEPT.settings)[0]
+    assert read(content).encoding_notes(KEPT.settings) == (f"{name} is not written here; the result is uncompressed",)
 
 
 def with_overlay(syntax: UID) -> tuple[bytes, bytes]:
@@ -157,20 +216,35 @@ def test_bits_beside_the_values_stay() -> None:
 
 
 @pytest.mark.skipif(shutil.which("gdcmconv") is None, reason="no gdcmconv")
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless], ids=str)
+@pytest.mark.parametrize("syntax", WRITTEN, ids=str)
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_gdcm_reads_the_same_pixels(syntax: UID, source: object, tmp_path: Path) -> None:
-    content = encoded(source(), syntax)  # type: ignore[operator]
+    content = compressed(source(), syntax)  # type: ignore[operator]
     unchanged(content).save_as(tmp_path / "kept.dcm", enforce_file_format=True)
     subprocess.run(["gdcmconv", "--raw", tmp_path / "kept.dcm", tmp_path / "raw.dcm"], check=True)
     raw = pydicom.dcmread(tmp_path / "raw.dcm")
     np.testing.assert_array_equal(raw.pixel_array, pydicom.dcmread(BytesIO(content)).pixel_array)
 
 
+@pytest.mark.skipif(shutil.which("dcmdjpeg") is None, reason="no dcmdjpeg")
+@pytest.mark.parametrize(
+    ("syntax", "program"),
+    [(JPEGLossless, "dcmdjpeg"), (JPEGLosslessSV1, "dcmdjpeg"), (JPEGLSLossless, "dcmdjpls")],
+    ids=str,
+)
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_dcmtk_reads_the_same_pixels(syntax: UID, program: str, source: object, tmp_path: Path) -> None:
+    content = compressed(source(), syntax)  # type: ignore[operator]
+    unchanged(content).save_as(tmp_path / "kept.dcm", enforce_file_format=True)
+    subprocess.run([program, tmp_path / "kept.dcm", tmp_path / "raw.dcm"], check=True)
+    raw = pydicom.dcmread(tmp_path / "raw.dcm")
+    np.testing.assert_array_equal(raw.pixel_array, pydicom.dcmread(BytesIO(content)).pixel_array)
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="no dciodvfy")
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless], ids=str)
+@pytest.mark.parametrize("syntax", WRITTEN, ids=str)
 def test_no_error_is_added(syntax: UID, tmp_path: Path) -> None:
-    content = encoded(digital(stored(RAMP, 12), 12), syntax)
+    content = compressed(digital(stored(RAMP, 12), 12), syntax)
     (tmp_path / "before.dcm").write_bytes(content)
     (tmp_path / "after.dcm").write_bytes(read(content).encode(KEPT))
     found = []

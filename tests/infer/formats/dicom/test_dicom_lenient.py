@@ -14,18 +14,18 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import (
     UID,
-    ComputedRadiographyImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    RLELossless,
 )
 
-from cxr_infer.errors import NoRadiograph
-from cxr_infer.formats.dicom.data_set import NO_CLASS, NO_HEADER, NO_PREAMBLE, NO_SYNTAX, TRAILING, TWO_HEADERS
-from cxr_infer.formats.dicom.grayscale import COMMAS, DEPTH, NO_NUMBERS, SLOPE_ZERO
-from cxr_infer.formats.dicom.pixel_data import ONE_FRAME
+from cxr_infer.formats.dicom.data_set import NO_HEADER, NO_PREAMBLE, NO_SYNTAX, TRAILING, TWO_HEADERS
+from cxr_infer.formats.dicom.grayscale import COMMAS, DEPTH, NO_NUMBERS, NO_RESCALE, SLOPE_ZERO
+from cxr_infer.formats.dicom.lookup import SHORT
+from cxr_infer.formats.dicom.pixel_data import ASSUMED, NO_HIGH_BIT, NO_REPRESENTATION, ONE_FRAME
 from cxr_infer.formats.dicom.reader import NO_NUMBER
 from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from tests.infer.formats.dicom.dicom_files import (
@@ -39,7 +39,6 @@ from tests.infer.formats.dicom.dicom_files import (
     read_set,
     refusal,
     result,
-    secondary,
     stored,
 )
 
@@ -188,6 +187,24 @@ def test_a_window_that_is_no_number_is_passed_over() -> None:
     np.testing.assert_allclose(radiograph.unit(), RAMP, atol=1e-3)
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("text", [b"none", b"N/A", b"nan", b"-inf", b"1;5"])
+def test_a_rescale_that_is_no_number_is_passed_over(keyword: str, text: bytes) -> None:
+    dataset = computed(PIXELS, 12, WindowCenter=2048, WindowWidth=4096, RescaleSlope=1, RescaleIntercept=0)
+    radiograph = read(with_text(encoded(dataset), keyword, text))
+    assert radiograph.notes == (NO_RESCALE,)
+    np.testing.assert_allclose(radiograph.unit(), RAMP, atol=1e-3)
+    np.testing.assert_array_equal(result(radiograph).pixel_array, PIXELS)
+
+
+def test_of_two_numbers_of_rows_the_first_counts_and_is_written() -> None:
+    content = encoded(computed(PIXELS, 12))
+    at = content.index(b"\x28\x00\x10\x00US")
+    rows = struct.pack("<HHH", 4, len(PIXELS), 7)
+    radiograph = read(content[: at + 6] + rows + content[at + 10 :])
+    np.testing.assert_array_equal(result(radiograph).pixel_array, PIXELS)
+
+
 @pytest.mark.parametrize("text", [b"A1", b"1,5x", b"99999999999", b"-5000"])
 @pytest.mark.parametrize("keyword", ["SeriesNumber", "InstanceNumber"])
 def test_numbers_that_matter_for_nothing_may_be_none(keyword: str, text: bytes) -> None:
@@ -217,6 +234,17 @@ def test_empty_items_of_luts_are_passed_over(keyword: str) -> None:
             assert result(radiograph)[keyword].value[0].LUTData in (None, b"", [])
 
 
+def test_a_voi_lut_that_is_cut_short_is_passed_over() -> None:
+    short, whole = lookup_table(0, 16, range(0, 65536, 64)), lookup_table(0, 16, range(65535, -1, -16))
+    short["LUTDescriptor"].value = [4096, 0, 16]
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    for luts, expected in (([short], RAMP), ([short, whole], 1 - RAMP)):
+        radiograph = read_set(computed(PIXELS, 12, **window, VOILUTSequence=luts))
+        np.testing.assert_allclose(radiograph.unit(), expected, atol=1e-3)
+        assert radiograph.notes == (SHORT.format("VOILUTSequence"),)
+        np.testing.assert_array_equal(result(radiograph).pixel_array, PIXELS)
+
+
 @pytest.mark.parametrize("largest", [255, 1023, 4095, 65535])
 def test_the_largest_entry_of_a_voi_lut_decides_its_depth(largest: int) -> None:
     lut = lookup_table(0, 16, np.linspace(0, largest, 4096).round())
@@ -229,71 +257,55 @@ def test_the_largest_entry_of_a_voi_lut_decides_its_depth(largest: int) -> None:
     ("dataset", "part"),
     [
         (computed(PIXELS, 12, RescaleSlope="1e300"), "RescaleSlope"),
-        (computed(PIXELS, 12, VOILUTSequence=[lookup_table(0, 12, [1, 2])]), "LUT"),
+        (computed(PIXELS, 12, ModalityLUTSequence=[lookup_table(0, 12, [1, 2])]), "LUT"),
         (computed(PIXELS, 12, PixelPaddingValue=0, PixelPaddingRangeLimit=4095), "PixelPaddingValue covers every"),
     ],
 )
 def test_messages_say_which_part_is_wrong(dataset: Dataset, part: str) -> None:
     if part == "LUT":
-        dataset.VOILUTSequence[0]["LUTDescriptor"].value = [9, 0, 12]
+        dataset.ModalityLUTSequence[0]["LUTDescriptor"].value = [9, 0, 12]
     message = refusal(encoded(dataset))
     assert part in message
     assert "not a DICOM file" not in message
 
 
-CLASSES = {
-    "mammogram": ("1.2.840.10008.5.1.4.1.1.1.2", "MG"),
-    "mammogram for processing": ("1.2.840.10008.5.1.4.1.1.1.2.1", "MG"),
-    "intraoral": ("1.2.840.10008.5.1.4.1.1.1.3", "IO"),
-    "angiogram": ("1.2.840.10008.5.1.4.1.1.12.1", "XA"),
-    "fluoroscopy": ("1.2.840.10008.5.1.4.1.1.12.2", "RF"),
-    "gray bytes": ("1.2.840.10008.5.1.4.1.1.7.2", "PX"),
-    "gray words": ("1.2.840.10008.5.1.4.1.1.7.3", "OT"),
-}
+def test_the_end_of_a_sequence_that_none_began_ends_the_data_set() -> None:
+    pixels = stored(RAMP, 12)
+    for syntax, order in ((ExplicitVRLittleEndian, "<"), (ImplicitVRLittleEndian, "<"), (ExplicitVRBigEndian, ">")):
+        for element in (0xE0DD, 0xE00D):
+            content = encoded(digital(pixels, 12), syntax) + struct.pack(f"{order}HHI", 0xFFFE, element, 0)
+            radiograph = read(content)
+            np.testing.assert_array_equal(radiograph.pixels, pixels)
+            assert TRAILING in radiograph.notes
+            np.testing.assert_array_equal(result(radiograph).pixel_array, pixels)
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_single_frames_of_other_x_rays_keep_their_class(kind: str) -> None:
-    sop_class, modality = CLASSES[kind]
-    pixels = stored(RAMP, 8) if kind == "gray bytes" else PIXELS
-    attributes = {"SOPClassUID": sop_class, "Modality": modality, "NumberOfFrames": 1}
-    dataset = secondary(pixels, 8 if kind == "gray bytes" else 12, **attributes)
-    written = result(read_set(dataset))
-    np.testing.assert_array_equal(written.pixel_array, pixels)
-    assert (written.SOPClassUID, written.file_meta.MediaStorageSOPClassUID) == (sop_class, sop_class)
-    assert written.Modality == modality
-    dataset.NumberOfFrames = 2
-    assert "has 2 frames" in refusal(encoded(dataset))
-
-
-@pytest.mark.parametrize(
-    ("sop_class", "name"),
-    [
-        ("1.2.840.10008.5.1.4.1.1.11.1", "Grayscale Softcopy Presentation State"),
-        ("1.2.840.10008.5.1.4.1.1.88.67", "X-Ray Radiation Dose SR"),
-        ("1.2.840.10008.5.1.4.1.1.88.59", "Key Object Selection Document"),
-        ("1.2.840.10008.5.1.4.1.1.2", "CT Image"),
-        ("1.2.840.10008.5.1.4.1.1.104.1", "Encapsulated PDF"),
-        ("1.2.3.4.5", "an unknown kind"),
-    ],
-)
-@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian])
-def test_what_is_no_x_ray_is_told_apart(sop_class: str, name: str, syntax: UID) -> None:
-    dataset = digital(PIXELS, 12, SOPClassUID=sop_class, PixelData=None)
-    with pytest.raises(NoRadiograph, match=name):
-        read(encoded(dataset, syntax))
-
-
-def without_class(content: bytes) -> bytes:
-    at = content.index(b"\x08\x00\x16\x00UI")
-    (length,) = struct.unpack_from("<H", content, at + 6)
-    return content[:at] + content[at + 8 + length :]
-
-
-def test_the_class_may_stand_in_the_header_alone() -> None:
-    radiograph = read(without_class(encoded(computed(PIXELS, 12))))
-    assert radiograph.notes == (NO_CLASS,)
+def test_bits_stored_are_told_by_the_highest_bit_where_nothing_else_tells_them() -> None:
+    pixels = stored(RAMP, 12)
+    radiograph = read(encoded(digital(pixels, 12, BitsStored=None)))
+    assert radiograph.bits == 12
+    assert ASSUMED.format("BitsStored", 12) in radiograph.notes
     written = result(radiograph)
-    assert written.SOPClassUID == written.file_meta.MediaStorageSOPClassUID == ComputedRadiographyImageStorage
-    with pytest.raises(NoRadiograph, match="Media Storage Directory"):
-        read(without_class(encoded(digital(PIXELS, 12, SOPClassUID="1.2.840.10008.1.3.10"))))
+    assert (written.BitsStored, written.HighBit) == (12, 11)
+    np.testing.assert_array_equal(written.pixel_array, pixels)
+
+
+@pytest.mark.parametrize("high", [0, 7, 10, 16, 99])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless])
+def test_a_highest_bit_where_the_bits_have_no_room_is_passed_over(high: int, syntax: UID) -> None:
+    content = encoded(digital(PIXELS, 12), syntax)
+    at = content.index(b"\x28\x00\x02\x01US") + 8
+    radiograph = read(content[:at] + struct.pack("<H", high) + content[at + 2 :])
+    assert radiograph.notes == (NO_HIGH_BIT.format(high, 11),)
+    written = result(radiograph)
+    assert (written.BitsStored, written.HighBit) == (12, 11)
+    np.testing.assert_array_equal(written.pixel_array, PIXELS)
+
+
+def test_a_pixel_representation_that_is_none_means_no_sign() -> None:
+    pixels = stored(RAMP, 12)
+    radiograph = read(encoded(digital(pixels, 12, PixelRepresentation=7)))
+    assert NO_REPRESENTATION in radiograph.notes
+    written = result(radiograph)
+    assert written.PixelRepresentation == 0
+    np.testing.assert_array_equal(written.pixel_array, pixels)

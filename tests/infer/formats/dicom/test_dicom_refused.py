@@ -73,7 +73,7 @@ def codestream_of(rows: int, columns: int, tile: int) -> bytes:
         ({"Rows": 400}, "ends after 1440 of 14400 bytes"),
         ({"BitsAllocated": 32}, "of 32 bits"),
         ({"BitsStored": 7, "HighBit": 6}, "stores 7 of 8 bits"),
-        ({"HighBit": 9}, "do not fit"),
+        ({"BitsStored": 9, "HighBit": 8}, "stores 9 of 8 bits"),
         ({"SOPInstanceUID": None}, "lacks SOPInstanceUID"),
         ({"SeriesInstanceUID": ""}, "lacks SeriesInstanceUID"),
         ({"StudyInstanceUID": None}, "lacks StudyInstanceUID"),

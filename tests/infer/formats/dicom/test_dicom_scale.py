@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from cxr_infer import denoise
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom.grayscale import BAD_WINDOW, LOW_RANGE, OWN_LOG_RANGE, OWN_RANGE, window
+from cxr_infer.formats.dicom.lookup import SHORT
 from cxr_infer.imaging.metrics import psnr
 from tests.infer.formats.dicom.dicom_files import (
     RAMP,
@@ -177,7 +178,9 @@ def test_voi_luts_are_applied_and_bad_ones_are_not() -> None:
     lut.LUTData = [*range(0, 60000, 20), *range(60000, 60000 - 1096, -1)]
     assert read_set(computed(pixels, 12, VOILUTSequence=[lut])).notes == (BAD_WINDOW,)
     lut.LUTData = [1, 2, 3]
-    assert "fewer entries" in refusal(encoded(computed(pixels, 12, VOILUTSequence=[lut])))
+    assert read_set(computed(pixels, 12, VOILUTSequence=[lut])).notes == (SHORT.format("VOILUTSequence"),)
+    lut.ModalityLUTType = "US"
+    assert "fewer entries" in refusal(encoded(computed(pixels, 12, ModalityLUTSequence=[lut])))
     flat = lookup_table(0, 12, [7] * 4096)
     flat.ModalityLUTType = "US"
     assert "same value" in refusal(encoded(computed(pixels, 12, ModalityLUTSequence=[flat])))
