@@ -107,8 +107,8 @@ InvertOption = Annotated[
 CompressOption = Annotated[
     Compress,
     typer.Option(
-        help="keep: compress DICOM results losslessly in the family of their source (RLE, JPEG Lossless, JPEG-LS, JPEG "
-        "2000, deflated); others are uncompressed, with a note.",
+        help="keep: compress DICOM results losslessly as their source: RLE, JPEG Lossless, JPEG-LS, JPEG 2000 or "
+        "deflated; other results stay uncompressed, with a note.",
         rich_help_panel=ADVANCED,
     ),
 ]

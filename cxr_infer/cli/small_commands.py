@@ -91,9 +91,7 @@ def models_command(
 
 CropOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="X,Y,WIDTH,HEIGHT", help="Draw this part only, in px. The figures are still those of the whole image."
-    ),
+    typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="Draw this part only, in px; figures are of the whole image."),
 ]
 
 
@@ -128,7 +126,6 @@ def compare_command(
 ) -> None:
     """Draw noisy, denoised and clean side by side, with their figures and a zoomed inset, for a talk or a paper."""
     from cxr_infer.cli import compare
-    from cxr_infer.errors import UsageError
     from cxr_infer.report import terminal
     from cxr_infer.settings import ReadOptions
 

@@ -100,6 +100,7 @@ class Summary:
     started: float = field(default_factory=time.perf_counter)
 
     def add(self, result: FileResult) -> None:
+        """Take in what became of one file."""
         setattr(self, result.status, getattr(self, result.status) + 1)
         self.in_the_way += result.in_the_way
         self.results_themselves += result.is_result
@@ -114,7 +115,10 @@ class Summary:
                 total[1] += 1
 
     def mean(self, name: str) -> float | None:
-        """Mean of a figure over the files that have it, of mottle over those where it is no guess."""
+        """Mean of a figure, by its name in `FileResult`, over the files that have it; of mottle, where it is no guess.
+
+        None where no file has it, or where a figure has no mean.
+        """
         total = self.sums.get(name)
         return total[0] / total[1] if total else None
 
@@ -129,6 +133,7 @@ class Summary:
         return self.megapixels / self.seconds if self.done and self.seconds else None
 
     def to_dict(self) -> dict[str, Any]:
+        """The summary of `--json`."""
         means = {one.key: self.mean(one.key) for one in AVERAGED if one.mean is not None and one.mean.in_json}
         return {
             "done": self.done,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,7 @@ LAYERS = (
 )
 MOST_FLOORS = 9
 MOST_LINES, MOST_LINES_A_FUNCTION = 350, 60
+ALIKE, MOST_ALIKE = 6, 10  # lines in a row that two places share, and pairs of such places
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -143,3 +146,24 @@ def test_no_module_and_no_function_is_too_long() -> None:
                 if lines > MOST_LINES_A_FUNCTION:
                     too_long.append(f"{path}: {node.name} has {lines} lines")
     assert not too_long
+
+
+def statements(path: Path) -> list[str]:
+    """The lines of a module that do something: no blank ones, comments or imports."""
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "import ", "from "))]
+
+
+def test_little_is_said_twice() -> None:
+    """Pairs of places that share ALIKE lines or more; longer shared parts count once."""
+    places: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
+    for module, path in ALL.items():
+        lines = statements(path)
+        for start in range(len(lines) - ALIKE + 1):
+            places[tuple(lines[start : start + ALIKE])].append((module, start))
+    pairs = {
+        (first, second, there - here)
+        for found in places.values()
+        for (first, here), (second, there) in combinations(found, 2)
+    }
+    assert len(pairs) <= MOST_ALIKE, sorted(pairs)

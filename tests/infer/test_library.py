@@ -45,6 +45,13 @@ def test_a_directory_is_denoised_as_the_command_does(run: Run, xrays: Path, tmp_
     assert again.mean("psnr") == pytest.approx(np.mean([result.psnr for result in results]))
 
 
+def test_figures_before_are_those_of_the_image_as_it_was(xrays: Path, tmp_path: Path) -> None:
+    (result, _) = cxr_infer.denoise_directory(xrays, tmp_path / "out", reference=tmp_path / "clean", strength=0.0)
+    assert result.psnr_before is not None
+    after, before = (result.psnr, result.ssim, result.mse), (result.psnr_before, result.ssim_before, result.mse_before)
+    assert after == before
+
+
 def test_what_makes_no_sense_is_refused_when_it_is_called(xrays: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such directory"):
         cxr_infer.denoise_directory(tmp_path / "missing")

@@ -91,7 +91,8 @@ def _quality(statistics: RunStatistics) -> Iterator[str]:
 def _tools(head: dict[str, Any]) -> Iterator[str]:
     others = [f"{name} {version}" for name, version in head["versions"].items() if name != "cxr-infer"]
     if others:
-        yield f"Computed on a CPU with {', '.join(others)}."
+        threads = f" (threads: {head['threads']})" if "threads" in head else ""
+        yield f"Computed on {head.get('cpu', 'a CPU')}{threads} with {', '.join(others)}."
 
 
 def _spread(column: Column, values: array[float]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_infer.model.hardware import available_cpus, cgroup_quota
+from cxr_infer.model.hardware import available_cpus, cgroup_quota, cpu_name
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,10 @@ def test_affinity_is_respected() -> None:
         assert available_cpus() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_the_processor_has_a_name_with_or_without_the_kernels_list(tmp_path: Path) -> None:
+    listed = tmp_path / "cpuinfo"
+    listed.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2.00GHz\nflags\t\t: avx2\n\nprocessor\t: 1\n")
+    assert cpu_name(listed) == "Some CPU @ 2.00GHz"
+    assert cpu_name(tmp_path / "missing")
