@@ -132,6 +132,8 @@ def _run(given: _Given) -> None:
     from cxr_infer.report import terminal
 
     config = given.config()
+    if config.receive.open_to_anybody:
+        terminal.print_note("note: anybody who reaches the port may send; set addresses, calling or [receive.tls]")
 
     def announce(node: Node) -> None:
         reload = signal.SIGHUP if hasattr(signal, "SIGHUP") else None

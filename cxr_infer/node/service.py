@@ -14,7 +14,7 @@ from typing import Any
 
 from cxr_infer.errors import UsageError
 from cxr_infer.node import care
-from cxr_infer.node.config import LOOPBACK, SOFTWARE, Config, read_config
+from cxr_infer.node.config import SOFTWARE, Config, read_config
 from cxr_infer.node.durable import held
 from cxr_infer.node.events import Events
 from cxr_infer.node.pages import Pages
@@ -151,9 +151,6 @@ def serve(
 ) -> None:
     """Run a node until it is stopped. announce: called once it takes connections."""
     LOG.warning("%s node, %s", SOFTWARE, RESEARCH)
-    receive = config.receive
-    if receive.address != LOOPBACK and not (receive.addresses or receive.calling or receive.tls):
-        LOG.warning("anybody who reaches port %s may send; set addresses, calling or [receive.tls]", receive.port)
     with running(config, reload_from) as node:
         announce(node)
         while not stopped():
