@@ -17,6 +17,7 @@ import typer
 
 from benchmarks.pages import read_page, write_page
 from benchmarks.tables import table
+from cxr_infer.batch.one_file import denoise_one
 from cxr_infer.model.hardware import available_cpus
 from cxr_infer.node.config import LOOPBACK, Config, Destination, Node, Receive
 from cxr_infer.node.demo import Archive, send_phantoms
@@ -37,7 +38,7 @@ def audited(folder: Path, instances: list[tuple[str, bytes]]) -> list[dict[str, 
             Receive(port=0),
             destinations=(Destination("archive", LOOPBACK, port, "ARCHIVE"),),
         )
-        with running(config) as node:
+        with running(config, denoise_one) as node:
             while not node.worker.model:
                 node.tick()
             send_phantoms(node.receiver.port, instances)

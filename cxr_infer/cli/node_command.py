@@ -127,11 +127,14 @@ class _Given:
 
 
 def _run(given: _Given) -> None:
+    from cxr_infer.batch.one_file import denoise_one
     from cxr_infer.cli.process import stop_on_signals
     from cxr_infer.node.service import RESEARCH, serve
     from cxr_infer.report import terminal
 
     config = given.config()
+    if config.receive.open_to_anybody:
+        terminal.print_note("note: anybody who reaches the port may send; set addresses, calling or [receive.tls]")
 
     def announce(node: Node) -> None:
         reload = signal.SIGHUP if hasattr(signal, "SIGHUP") else None
@@ -145,7 +148,7 @@ def _run(given: _Given) -> None:
         sys.stdout.flush()  # whoever reads it through a pipe waits for it
 
     with stop_on_signals() as stopped:
-        serve(config, given.file, announce, stopped)
+        serve(config, denoise_one, given.file, announce, stopped)
     terminal.print_line("stopped; what was not sent stays in the spool")
 
 
@@ -202,12 +205,13 @@ def _check(given: _Given, paths: list[str], as_json: bool) -> None:
 
 
 def _demo(as_json: bool) -> None:
+    from cxr_infer.batch.one_file import denoise_one
     from cxr_infer.node.demo import demonstrate
     from cxr_infer.node.service import RESEARCH
     from cxr_infer.report import terminal
 
     with _quiet_library():
-        ways = demonstrate(terminal.print_note)
+        ways = demonstrate(denoise_one, terminal.print_note)
     rows = [_times(way) for way in ways]
     if as_json:
         _print_json([dict(zip(DEMO_KEYS, row, strict=True)) for row in rows])

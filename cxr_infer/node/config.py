@@ -52,6 +52,11 @@ class Receive:
     timeout: int = 60  # s that a connection may stay silent
     tls: Tls | None = None
 
+    @property
+    def open_to_anybody(self) -> bool:
+        """Whether whoever reaches the port may send."""
+        return self.address != LOOPBACK and not (self.addresses or self.calling or self.tls)
+
 
 @dataclass(frozen=True)
 class Destination:

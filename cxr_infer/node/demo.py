@@ -21,6 +21,7 @@ from cxr_infer.node.config import LOOPBACK, Config, Destination, Node, Receive
 from cxr_infer.node.phantoms import phantom_instance
 from cxr_infer.node.service import Node as RunningNode
 from cxr_infer.node.service import running
+from cxr_infer.node.work import Denoise
 
 COUNT, SIDE = 4, 512
 PATIENCE = 50.0  # s
@@ -73,8 +74,11 @@ class Archive:
             server.shutdown()
 
 
-def demonstrate(say: Callable[[str], None], count: int = COUNT, side: int = SIDE) -> list[Way]:
-    """Send phantoms through a node. say: told each step. Raises ImageError where not everything arrives in time."""
+def demonstrate(denoise: Denoise, say: Callable[[str], None], count: int = COUNT, side: int = SIDE) -> list[Way]:
+    """Send phantoms through a node. Raises ImageError where not everything arrives in time.
+
+    denoise: as `batch.one_file.denoise_one`. say: told each step.
+    """
     archive = Archive()
     with archive.listening() as archive_port, tempfile.TemporaryDirectory() as folder:
         say(f"archive: ARCHIVE, port {archive_port}")
@@ -83,7 +87,7 @@ def demonstrate(say: Callable[[str], None], count: int = COUNT, side: int = SIDE
             Receive(port=0),
             destinations=(Destination("archive", LOOPBACK, archive_port, "ARCHIVE"),),
         )
-        with running(config) as node:
+        with running(config, denoise) as node:
             port = node.receiver.port
             say(f"node: {config.receive.ae_title}, port {port}, its spool in {config.node.spool}")
             instances = [phantom_instance(seed, side) for seed in range(1, count + 1)]

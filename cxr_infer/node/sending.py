@@ -45,7 +45,8 @@ class Sender:
         self.wake.set()
 
     def join(self, seconds: float) -> None:
-        self._thread.join(seconds)
+        if self._thread.ident is not None:  # started
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -86,7 +87,8 @@ class Sender:
     def _give_up(self, reason: str) -> None:
         """Quarantine what waits for too long."""
         oldest = time.time() - self._config.limits.give_up_days * SECONDS_A_DAY
-        late = [each for each in self._spool.due(self.destination.name, MOST) if each.received < oldest]
+        waiting = self._spool.due(self.destination.name, MOST, ahead=self._config.limits.longest_wait)
+        late = [each for each in waiting if each.received < oldest]
         if late:
             self._refuse(late, f"could not be sent in {self._config.limits.give_up_days:g} days: {reason}")
 

@@ -14,13 +14,14 @@ from typing import Any
 
 from cxr_infer.errors import UsageError
 from cxr_infer.node import care
-from cxr_infer.node.config import LOOPBACK, SOFTWARE, Config, read_config
+from cxr_infer.node.config import SOFTWARE, Config, read_config
 from cxr_infer.node.durable import held
 from cxr_infer.node.events import Events
 from cxr_infer.node.pages import Pages
 from cxr_infer.node.receiving import Receiver
 from cxr_infer.node.sending import SECONDS_A_DAY, Sender
 from cxr_infer.node.spool import Spool
+from cxr_infer.node.work import Denoise
 from cxr_infer.node.worker import Worker
 
 LOG = logging.getLogger(__name__)
@@ -35,12 +36,12 @@ RESEARCH = "research use only: not for diagnosis or any clinical decision"
 class Node:
     """Use `running`; then `tick` again and again."""
 
-    def __init__(self, config: Config, spool: Spool, reload_from: Path | None = None) -> None:
+    def __init__(self, config: Config, denoise: Denoise, spool: Spool, reload_from: Path | None = None) -> None:
         self.config, self.spool = config, spool
         self.events = Events(config.spool / AUDIT)
         self.reload_wanted = threading.Event()
         self.senders = [Sender(config, each, spool, self.events) for each in config.destinations]
-        self.worker = Worker(config, self.events, self._wake_senders)
+        self.worker = Worker(config, denoise, self.events, self._wake_senders)
         self.rules = config.rules
         self.receiver = Receiver(config, spool, self.events, self._arrived, lambda: self.rules)
         self.pages: Pages | None = None
@@ -132,13 +133,13 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(config: Config, reload_from: Path | None = None) -> Iterator[Node]:
+def running(config: Config, denoise: Denoise, reload_from: Path | None = None) -> Iterator[Node]:
     """A node at work, alone on its spool, which is stopped at the end. Raises UsageError where it cannot start.
 
-    reload_from: the file whose rules are taken anew when it changes.
+    denoise: as `batch.one_file.denoise_one`. reload_from: the file whose rules are taken anew when it changes.
     """
     with Spool(config.spool, keeps=config.limits.keep_hours > 0) as spool, held(config.spool, "node"):
-        node = Node(config, spool, reload_from)
+        node = Node(config, denoise, spool, reload_from)
         try:
             node.start()
             yield node
@@ -147,14 +148,15 @@ def running(config: Config, reload_from: Path | None = None) -> Iterator[Node]:
 
 
 def serve(
-    config: Config, reload_from: Path | None, announce: Callable[[Node], None], stopped: Callable[[], bool]
+    config: Config,
+    denoise: Denoise,
+    reload_from: Path | None,
+    announce: Callable[[Node], None],
+    stopped: Callable[[], bool],
 ) -> None:
     """Run a node until it is stopped. announce: called once it takes connections."""
     LOG.warning("%s node, %s", SOFTWARE, RESEARCH)
-    receive = config.receive
-    if receive.address != LOOPBACK and not (receive.addresses or receive.calling or receive.tls):
-        LOG.warning("anybody who reaches port %s may send; set addresses, calling or [receive.tls]", receive.port)
-    with running(config, reload_from) as node:
+    with running(config, denoise, reload_from) as node:
         announce(node)
         while not stopped():
             node.tick()

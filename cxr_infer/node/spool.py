@@ -172,9 +172,9 @@ class Spool:
 
     # out
 
-    def due(self, destination: str, most: int) -> list[Delivery]:
-        """What is to be sent to a destination by now, in the order in which it arrived."""
-        return self._deliveries("d.state = ? AND d.next_at <= ?", (WAITING, time.time()), destination, most)
+    def due(self, destination: str, most: int, ahead: float = 0.0) -> list[Delivery]:
+        """What is to be sent to a destination by now, or `ahead` seconds later, in the order in which it arrived."""
+        return self._deliveries("d.state = ? AND d.next_at <= ?", (WAITING, time.time() + ahead), destination, most)
 
     def unconfirmed(self, destination: str, most: int) -> list[Delivery]:
         """What a destination took, but has not committed itself to in time."""

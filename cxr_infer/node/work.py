@@ -10,17 +10,15 @@ import contextlib
 import errno
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from multiprocessing.connection import Connection, wait
 
-from cxr_infer.batch.guard import result_of
-from cxr_infer.batch.jobs import Job
-from cxr_infer.batch.pipeline import denoise_content
 from cxr_infer.errors import CxrError
-from cxr_infer.files import DISK_FAILURES, read_content
-from cxr_infer.formats.readers import most_bytes
-from cxr_infer.model.denoiser import Model, load_model
+from cxr_infer.files import DISK_FAILURES
+from cxr_infer.model.denoiser import load_model
 from cxr_infer.node.config import DERIVED, OTHER, Config, Rule
 from cxr_infer.node.durable import held
 from cxr_infer.node.records import Work
@@ -34,6 +32,11 @@ BELL = 4096  # bytes: all that was rung
 ANOTHER = 60.0  # s that the worker of a node that was killed may take to end
 PAUSE = 10.0  # s, before a full disk or a lack of memory is tried again
 BEGUN = 3  # times that an instance may be begun: a file that ends the process each time is given up then
+
+
+# name, file, model, settings, reading -> content of the result, None where there is none, and its record. It comes from
+# above, so that the node knows nothing of runs over directories; another process must find it by its name.
+Denoise = Callable[..., tuple[bytes | None, FileResult]]
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,11 @@ class Ready:
     sha256: str
 
 
-def work(channel: Connection, bell: socket.socket, config: Config) -> None:
+def work(channel: Connection, bell: socket.socket, config: Config, denoise: Denoise) -> None:
     """The whole life of the process.
 
     channel: new rules come by it, None for the end; Ready and Told go back. bell: rung when something has arrived.
+    denoise: makes the result of a file.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to all; the node says when to end
         signal.signal(number, signal.SIG_IGN)
@@ -71,12 +75,12 @@ def work(channel: Connection, bell: socket.socket, config: Config) -> None:
                 node = config.node
                 model = load_model(node.model, precision=node.precision, threads=node.threads or None)
                 channel.send(Ready(model.title, model.sha256))
-                _loop(channel, bell, config, spool, model)
+                _loop(channel, bell, config, spool, partial(denoise, model=model))
         except CxrError as error:
             channel.send(error)
 
 
-def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool, model: Model) -> None:
+def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool, denoise: Denoise) -> None:
     rules = config.rules
     while True:
         while channel.poll():
@@ -90,15 +94,15 @@ def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool
             if bell in wait((channel, bell), LOOK_EVERY):
                 bell.recv(BELL)
         else:
-            channel.send(process(taken, replace(config, rules=rules), spool, model))
+            channel.send(process(taken, replace(config, rules=rules), spool, denoise))
 
 
-def process(work: Work, config: Config, spool: Spool, model: Model) -> Told:
+def process(work: Work, config: Config, spool: Spool, denoise: Denoise) -> Told:
     """Denoise one instance, or let it pass, as the rules say."""
     # what ends this process may do so as its header is read
     facts = facts_of(work.path, work.called, work.calling) if work.attempts <= BEGUN else Facts()
     rule = rule_for(config.rules, facts)
-    content, result = _result(work, config, rule, model)
+    content, result = _result(work, config, rule, denoise)
     reason = _without_path(work, result.message)
     if result.status == FAILED and result.traceback is not None and work.attempts < BEGUN:
         spool.put_off(work, reason, PAUSE)
@@ -127,18 +131,16 @@ def settings_of(config: Config, rule: Rule) -> tuple[Settings, ReadOptions]:
     return settings, ReadOptions(node.max_pixels)
 
 
-def _result(work: Work, config: Config, rule: Rule, model: Model) -> tuple[bytes | None, FileResult]:
+def _result(work: Work, config: Config, rule: Rule, denoise: Denoise) -> tuple[bytes | None, FileResult]:
     """The derived instance and its record; None, and why, where there is none to be sent."""
     if not rule.denoise or DERIVED not in rule.send:
         return None, FileResult(work.uid, DONE, f"{rule.name}: passed through")
     if work.attempts > BEGUN:
         return None, FileResult(work.uid, FAILED, f"ended the process that denoises {BEGUN} times")
     settings, reading = settings_of(config, rule)
-    job = Job(work.uid, work.path, work.derived_path)
-    try:
-        content, result = denoise_content(job, read_content(work.path, most_bytes(reading)), model, settings, reading)
-    except Exception as error:
-        return None, result_of(job, error)
+    content, result = denoise(work.uid, work.path, settings=settings, reading=reading)
+    if content is None:
+        return None, result
     if (result.mottle_before or 0.0) < rule.noise_above:
         found = 0.0 if result.mottle_before is None else result.mottle_before
         return None, replace(result, message=f"{rule.name}: noise {found:.2f} is not above {rule.noise_above:g}")

@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from cxr_infer.errors import CxrError
 from cxr_infer.node.config import Config, Rule
 from cxr_infer.node.events import Events
-from cxr_infer.node.work import Ready, Told, work
+from cxr_infer.node.work import Denoise, Ready, Told, work
 
 AGAIN = 5.0  # s at least between two starts
 
@@ -21,9 +21,9 @@ AGAIN = 5.0  # s at least between two starts
 class Worker:
     """To be used by one thread, which calls `attend` again and again."""
 
-    def __init__(self, config: Config, events: Events, done: Callable[[], None]) -> None:
+    def __init__(self, config: Config, denoise: Denoise, events: Events, done: Callable[[], None]) -> None:
         self.model = ""  # once it is loaded
-        self._config, self._events, self._done = config, events, done
+        self._config, self._denoise, self._events, self._done = config, denoise, events, done
         self._rules = config.rules
         self._process: SpawnProcess | None = None
         self._channel: Connection | None = None
@@ -35,7 +35,9 @@ class Worker:
         ours, theirs = context.Pipe()
         bell, ear = socket.socketpair()
         bell.setblocking(False)
-        self._process = context.Process(target=work, args=(theirs, ear, self._config), name="denoise", daemon=True)
+        self._process = context.Process(
+            target=work, args=(theirs, ear, self._config, self._denoise), name="denoise", daemon=True
+        )
         self._process.start()
         for end in (theirs, ear):  # so that the process hears of our end
             end.close()

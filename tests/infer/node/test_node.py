@@ -20,6 +20,7 @@ from cxr_infer.node.phantoms import phantom_instance
 from tests.conftest import COMMAND, tree
 from tests.infer.node.archives import (
     HOST,
+    PATIENCE,
     Archive,
     NodeProcess,
     background,
@@ -31,7 +32,11 @@ from tests.infer.node.archives import (
     until,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning",  # of an archive that is taken away as it is called
+    "ignore::ResourceWarning",
+)
 
 KILLS = int(os.environ.get("CXR_NODE_KILLS", "3"))  # a thorough run takes 20 and more
 FAST = "[limits]\nretry_seconds = 0.2\nlongest_wait = 1.0\nreserve_mb = 0\n"
@@ -188,10 +193,10 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None
     def sender(which: int) -> Callable[[], None]:
         def work() -> None:
             while waiting[which]:
-                if send(node.port, waiting[which][:1], calling=f"SENDER{which}") == [0]:
-                    del waiting[which][0]
-                else:
-                    time.sleep(0.1)
+                statuses = send(node.port, waiting[which][:5], calling=f"SENDER{which}")
+                taken = {content for content, status in zip(waiting[which], statuses, strict=False) if status == 0}
+                waiting[which] = [content for content in waiting[which] if content not in taken]
+                time.sleep(0.1)
 
         return work
 
@@ -204,9 +209,9 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None
             node.start()
             if turn % 2:
                 archive.start()
-        until(lambda: not any(waiting.values()))
+        until(lambda: not any(waiting.values()), seconds=PATIENCE * KILLS)
     with_all = {*expected, *(str(opened(content).SOPInstanceUID) for content in files)}
-    until(lambda: set(archive.files) == with_all, f"{len(archive.files)} of {len(with_all)}")
+    until(lambda: set(archive.files) == with_all, f"{len(archive.files)} of {len(with_all)}", PATIENCE * KILLS)
     until(lambda: f'instances{{state="sent"}} {len(files)}' in metrics(node), metrics(node))
     node.stop()
     archive.stop()

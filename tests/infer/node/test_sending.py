@@ -6,13 +6,14 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ComputedRadiographyImageStorage, JPEG2000Lossless
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless
 from pynetdicom import build_context, evt
 
 from cxr_infer.node import care
@@ -25,6 +26,7 @@ from cxr_infer.node.sending import Sender
 from cxr_infer.node.spool import Spool
 from tests.infer.node.archives import HOST, Archive, body, renamed, until
 from tests.infer.node.test_receiving import certificate
+from tests.ports import reserved_port
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
@@ -36,9 +38,9 @@ FAST = Limits(retry_seconds=0.05, longest_wait=0.2, attempts=3)
 class Outgoing:
     """A sender at work on a spool with instances in it."""
 
-    def __init__(self, spool: Spool, events: Events, destination: Destination) -> None:
+    def __init__(self, spool: Spool, events: Events, destination: Destination, limits: Limits) -> None:
         self.spool, self.events, self.name = spool, events, destination.name
-        self.sender = Sender(Config(receive=Receive(), limits=FAST), destination, spool, events)
+        self.sender = Sender(Config(receive=Receive(), limits=limits), destination, spool, events)
 
     def told(self, event: str) -> int:
         return self.events.counters[event, self.name]
@@ -50,7 +52,7 @@ class Outgoing:
 
 @contextmanager
 def sending(
-    folder: Path, destination: Destination, *uids: str, syntax: str = "1.2.840.10008.1.2.1"
+    folder: Path, destination: Destination, *uids: str, syntax: str = ExplicitVRLittleEndian, limits: Limits = FAST
 ) -> Iterator[Outgoing]:
     events = Events(None)
     with Spool(folder) as spool:
@@ -60,7 +62,7 @@ def sending(
             work = spool.begin()
             assert work is not None
             spool.denoised(work, None, [("original", destination.name)], "")
-        outgoing = Outgoing(spool, events, destination)
+        outgoing = Outgoing(spool, events, destination, limits)
         outgoing.sender.start()
         try:
             yield outgoing
@@ -104,6 +106,25 @@ def test_a_full_archive_is_waited_for(tmp_path: Path) -> None:
         assert outgoing.states == {"denoised": 1}, "no limit of attempts, but of days"
         archive.status = 0
         until(lambda: outgoing.states == {"sent": 1})
+
+
+def test_what_cannot_be_sent_for_too_long_is_quarantined(tmp_path: Path) -> None:
+    limits = replace(FAST, give_up_days=0.0)
+    with sending(tmp_path, Destination("pacs", HOST, reserved_port()), limits=limits) as outgoing:
+        until(lambda: outgoing.states == {"failed": 1})
+        (problem,) = care.problems(outgoing.spool)
+        assert "could not be sent in 0 days: it cannot be reached" in problem["reason"]
+        assert len(list(outgoing.spool.files.iterdir())) == 1
+
+
+def test_an_archive_that_hangs_up_on_one_instance_gets_the_others(tmp_path: Path) -> None:
+    def status(event: evt.Event) -> int:
+        if event.request.AffectedSOPInstanceUID == "1.1":
+            event.assoc.abort()
+        return 0
+
+    with Archive(status) as archive, sending(tmp_path, to(archive), "1.1", "1.2", "1.3") as outgoing:
+        until(lambda: outgoing.states == {"sent": 2, "denoised": 1})
 
 
 def test_a_syntax_that_is_not_taken_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from cxr_infer.node.config import Config, Destination, Node, Rule, checked, dest
 from cxr_infer.node.phantoms import phantom_instance
 from cxr_infer.node.rules import Facts, at_once, deliveries, rule_for
 from tests.conftest import REPOSITORY, Run
+from tests.infer.node.archives import HOST
 
 PACS = '[[destination]]\nname = "pacs"\nhost = "10.0.0.5"\n'
 CHEST = Facts("CR", "CHEST", "PA", "Maker Inc.", "CXRINFER", "CR1")
@@ -111,6 +113,14 @@ def test_destinations_of_the_command_line() -> None:
 
 def checked_by_node(run: Run, *arguments: object) -> subprocess.CompletedProcess[str]:
     return run("cxr-infer", "node", "check", "--to", "PACS@10.0.0.5:104", *arguments)
+
+
+def test_a_port_that_is_taken_is_one_line(run: Run) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("cxr-infer", "node", "run", "--to", "PACS@10.0.0.5:104", "--port", port, "--http-port", "-1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert f"{port}: cannot be listened on" in done.stderr
 
 
 def test_a_dry_run_says_what_would_happen_and_does_nothing(run: Run, tmp_path: Path) -> None:

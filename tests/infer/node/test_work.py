@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from cxr_infer.model.denoiser import Model
 from cxr_infer.node import work
 from cxr_infer.node.config import Config, Destination, Node
 from cxr_infer.node.phantoms import phantom_instance
 from cxr_infer.node.records import Arrival
 from cxr_infer.node.spool import Spool
+from cxr_infer.report.results import FileResult
 
-NO_MODEL = cast(Model, None)
+
+def never(*_: object, **__: object) -> tuple[bytes | None, FileResult]:
+    raise AssertionError("was begun once more")
 
 
 @pytest.mark.parametrize(("pass_", "event"), [("other", "passed"), ("none", "quarantined")])
@@ -35,10 +36,10 @@ def test_what_ends_the_process_is_not_begun_for_ever(
                 begun = spool.begin()
                 assert begun is not None
                 with pytest.raises(KeyboardInterrupt):
-                    work.process(begun, config, spool, NO_MODEL)
+                    work.process(begun, config, spool, never)
             begun = spool.begin()
             assert begun is not None
-            told = work.process(begun, config, spool, NO_MODEL)
+            told = work.process(begun, config, spool, never)
         assert (told.event, told.uid) == (event, uid)
         assert "ended the process" in told.reason
         assert spool.begin() is None
