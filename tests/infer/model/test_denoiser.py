@@ -66,7 +66,7 @@ def test_no_seams_whatever_the_windows(window: Model, settings: Settings | None,
     clean = render_phantom(9, 512)
     noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(2)), 1)
     assert window.grid(noisy.shape, Settings()).computed == noisy.size, "one window by default"
-    settings = settings or memory_for(0.6 * noisy.size, window)
+    settings = settings or memory_for(0.7 * noisy.size, window)
     assert window.grid(noisy.shape, settings).computed > noisy.size
     whole, in_windows = (window.denoise_unit(noisy, chosen) for chosen in (Settings(), settings))
     difference = in_windows - whole
