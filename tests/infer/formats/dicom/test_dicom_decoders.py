@@ -13,7 +13,8 @@ from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGLossless, JPEGLossl
 
 from tests.infer.formats.dicom.dicom_files import encapsulated, encoded, read, secondary, stored
 from tests.infer.formats.dicom.jpeg_files import lossless_jpeg
-from tests.infer.formats.dicom.test_dicom_tools import run, tool
+from tests.infer.formats.dicom.test_dicom_tools import run
+from tests.programs import program as required
 
 pytestmark = pytest.mark.tools
 OTHERS = {"DCMTK": ("dcmdjpeg",), "GDCM": ("gdcmconv", "--raw")}
@@ -41,7 +42,7 @@ def rough(bits: int, signed: bool = False) -> NDArray[np.integer]:
 @pytest.mark.parametrize("program", OTHERS)
 @pytest.mark.parametrize("predictor", range(1, 8))
 def test_lossless_jpeg_of_every_depth(program: str, predictor: int, tmp_path: Path) -> None:
-    tool(OTHERS[program][0])
+    required(OTHERS[program][0])
     syntax = JPEGLosslessSV1 if predictor == 1 else JPEGLossless
     for bits in range(8, 17):
         pixels = rough(bits)
@@ -56,7 +57,7 @@ def test_lossless_jpeg_of_every_depth(program: str, predictor: int, tmp_path: Pa
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(("syntax", "ratios"), [(JPEG2000Lossless, []), (JPEG2000, [8])])
 def test_jpeg_2000_as_gdcm_reads_it(syntax: UID, ratios: list[int], signed: bool, tmp_path: Path) -> None:
-    tool("gdcmconv")
+    required("gdcmconv")
     for bits in (8, 10, 12, 16):
         pixels = np.tile(rough(bits, signed), (2, 2))
         frame = encode_array(pixels, bits_stored=bits, photometric_interpretation=2, compression_ratios=ratios)
@@ -77,7 +78,7 @@ def test_jpeg_2000_as_gdcm_reads_it(syntax: UID, ratios: list[int], signed: bool
 def test_what_dcmtk_encodes_is_what_gdcm_decodes(
     encoder: str, options: tuple[str, ...], bits: int, tmp_path: Path
 ) -> None:
-    tool("gdcmconv")
+    required("gdcmconv")
     plain, compressed = tmp_path / "plain.dcm", tmp_path / "compressed.dcm"
     plain.write_bytes(encoded(secondary(rough(bits), bits)))
     assert run(encoder, *options, plain, compressed).returncode == 0
