@@ -63,10 +63,10 @@ def memory_for(pixels: float, model: Model) -> Settings:
 @pytest.mark.parametrize("settings", [None, Settings(window=64), Settings(window=200)], ids=["memory", "64", "200"])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
 def test_no_seams_whatever_the_windows(window: Model, settings: Settings | None, dose: float) -> None:
-    clean = render_phantom(9, 512)
+    clean = render_phantom(9, 512 if settings else 768)  # the latter for a budget below it that the overlaps fit
     noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(2)), 1)
     assert window.grid(noisy.shape, Settings()).computed == noisy.size, "one window by default"
-    settings = settings or memory_for(0.7 * noisy.size, window)
+    settings = settings or memory_for(0.6 * noisy.size, window)
     assert window.grid(noisy.shape, settings).computed > noisy.size
     whole, in_windows = (window.denoise_unit(noisy, chosen) for chosen in (Settings(), settings))
     difference = in_windows - whole
@@ -84,9 +84,9 @@ def test_overlap_costs_little_at_the_default(window: Model) -> None:
 
 
 def test_memory_bounds_what_is_in_the_network_at_once(window: Model) -> None:
-    most = 60_000_000 // window.card.memory_per_pixel
+    most = 80_000_000 // window.card.memory_per_pixel
     for shape in ((4096, 4096), (300, 9000), (1024, 1024)):
-        assert window.grid(shape, Settings(memory=60)).window_pixels <= most
+        assert window.grid(shape, Settings(memory=80)).window_pixels <= most
     with pytest.raises(UsageError, match="memory 2 MB is too little for an overlap of"):
         window.grid((1024, 1024), Settings(memory=2))
 
