@@ -34,8 +34,9 @@ OPSET = 18
 EXAMPLE_SIDE = 64  # px, of the window with which the graph is traced; height and width stay free
 
 # Windows of this many px on a side plus the overlap: what fits goes through the network whole. The least overlap was
-# chosen by the difference to whole-image inference at 20 photons: in float32 0.5 gray levels of 255 at most with 128 px,
-# but in int8 one pixel in a thousand is off by more than 2 with less than 160, for windows of 64 px and what they share.
+# chosen by the difference to whole-image inference at 20 photons: in float32 0.5 gray levels of 255 at most with 128
+# px; in int8 one pixel in a thousand is off by more than 2 with less than 160 px, in windows of 64 px and what they
+# share.
 WINDOW, OVERLAP = 1024, 176
 INT8_MEMORY_PER_PIXEL = 75  # bytes, as in ModelCard: 63 were measured, 212 in float32
 
