@@ -134,7 +134,7 @@ def test_what_arrives_is_denoised_until_a_signal(
     said, problems = watched.communicate(timeout=PATIENCE)
     assert watched.returncode == status
     assert problems.splitlines()[0].startswith("watching x, results go to ")
-    assert problems.splitlines()[-1] == "error: stopped; the same command goes on"
+    assert problems.splitlines()[-1] == "error: stopped; run the same command to continue"
     assert problems.count("failed: x/damaged.png") == 1
     assert "4 denoised, 1 failed" in said
     assert "in all" not in said, "it waited most of the time"
