@@ -121,8 +121,8 @@ def test_records_of_a_killed_shard_serve_a_run_of_another_kind(tmp_path: Path) -
 def test_a_stream_of_records_ends_with_the_summary(run: Run, many: Path, whole: Path) -> None:
     *lines, last = map(json.loads, whole.with_suffix(".jsonl").read_text().splitlines())
     assert len(lines) == FILES + len(BAD) + 2  # and what is ignored
-    run = ["format", "date", "command", "cpu", "threads", "settings", "versions", "input", "output"]
-    assert list(last) == ["model", *run, "interrupted", "summary"]
+    about = ["format", "date", "command", "cpu", "threads", "settings", "versions", "input", "output"]
+    assert list(last) == ["model", *about, "interrupted", "summary"]
     assert last["summary"]["done"] == FILES
     refused = run("cxr-infer", "dir", many, "--out", "out", "--json", many.parent / "xrays" / "r.jsonl")
     assert refused.returncode == 2

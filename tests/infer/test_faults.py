@@ -112,7 +112,7 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
     def statuses(*options: str) -> list[str]:
         done = run("cxr-infer", "dir", "x", "--json", "r.json", *options)
         assert done.returncode == (1 if kept else 0), "what is in the way is no success"
-        assert ("kept in" in done.stderr) == bool(kept)
+        assert ("not replaced in" in done.stderr) == bool(kept)
         said = [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("skipped: ")]
         assert said == kept, "a file that is in the way is no result, so that is said"
         return [record["status"] for record in json.loads((tmp_path / "r.json").read_text())["files"]]
@@ -210,7 +210,7 @@ def test_what_is_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "sparse.png"
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(ImageError, match="too much for one image"):
+    with pytest.raises(ImageError, match="is too large for one image"):
         read_content(path, 1 << 30)
 
 

@@ -216,7 +216,7 @@ def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(
 ) -> None:
     monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level, shape: level.mean() * float("inf"))
     with pytest.raises(ModelError, match="no gradient reaches the weights at step 1; train with another release of"):
-        train(replace(small_config, ssim_weight=0.0, map_weight=0.0, pairs=0), files, tmp_path)
+        train(replace(small_config, ssim_weight=0.0, map_weight=0.0, line_weight=0.0, pairs=0), files, tmp_path)
 
 
 @pytest.mark.slow

@@ -285,7 +285,7 @@ def test_a_port_in_use_is_one_line(small_runtime: Path, tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_none_is_one_line() -> None:
-    with pytest.raises(UsageError, match="port 70000 is none"):
+    with pytest.raises(UsageError, match="port 70000 is invalid"):
         web.PageServer({}, 70000)
 
 

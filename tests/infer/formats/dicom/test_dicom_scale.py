@@ -259,8 +259,8 @@ def test_mottle_goes_from_a_detectors_counts_by_their_logarithm(clean: NDArray[n
         restored = radiograph.restored(np.asarray(denoise(radiograph.unit(), "window"), dtype=np.float32))
         seen = [np.log(np.maximum(image, 100)) / 5 for image in (expected, counts, restored.pixels)]
         gains.append(psnr(seen[0], seen[2]) - psnr(seen[0], seen[1]))
-    assert gains[0] > 8
-    assert gains[0] > gains[1] + 4
+    assert gains[0] > 9
+    assert gains[0] > gains[1] + 1.5  # the network finds other curves of noise too, though not as well
 
 
 def test_an_8_bit_secondary_capture_is_seen_as_the_same_picture(noisy_bytes: NDArray[np.uint8]) -> None:
