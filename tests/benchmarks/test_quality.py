@@ -75,7 +75,7 @@ def test_the_command_writes_tables_figures_and_a_plot(tmp_path: Path) -> None:
     [
         (["--data", "none"], "no such directory"),
         (["--data", ".", "--split", "tests"], "--split 'tests' is none of train, val, test"),
-        (["--data", "tests", "--only", "magic"], "no images found"),
+        (["--data", "train", "--only", "magic"], "no images found"),
     ],
 )
 def test_wrong_input_is_one_line(arguments: list[str], problem: str) -> None:
