@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import tomllib
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -289,10 +289,6 @@ def destination_of(text: str) -> Destination:
     if not (at and colon and host and port.isdecimal()):
         raise UsageError(f"--to {text}: give AE@HOST:PORT, such as PACS@10.0.0.5:104, or a URL")
     return Destination(name=title, ae_title=title, host=host.strip("[]"), port=int(port))
-
-
-def with_rules(config: Config, rules: tuple[Rule, ...]) -> Config:
-    return checked(replace(config, rules=rules))
 
 
 SOFTWARE = f"cxr-infer {__version__}"

@@ -38,7 +38,7 @@ class DownError(Exception):
 
 
 @dataclass
-class Line:
+class OpenAssociation:
     """An association to a destination, while it lasts."""
 
     association: Association
@@ -98,7 +98,7 @@ def _outcome(status: Dataset) -> Outcome:
 @contextlib.contextmanager
 def line_to(
     destination: Destination, our_title: str, deliveries: Sequence[Delivery], spool: Spool, events: Events
-) -> Iterator[Line]:
+) -> Iterator[OpenAssociation]:
     """An association that accepts these files. Raises DownError where there is none, UsageError for wrong TLS files."""
     ae = AE(our_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = destination.timeout
@@ -122,7 +122,7 @@ def line_to(
             refused = association.is_rejected
             raise DownError("it rejected the association; check AE titles" if refused else "it cannot be reached")
         accepted = {context.abstract_syntax for context in association.accepted_contexts}
-        yield Line(association, STORAGE_COMMITMENT in accepted)
+        yield OpenAssociation(association, STORAGE_COMMITMENT in accepted)
     finally:
         if association.is_established:
             association.release()

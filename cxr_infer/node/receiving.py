@@ -30,7 +30,7 @@ from cxr_infer.formats.dicom.reader import SOP_CLASSES
 from cxr_infer.node.config import OTHER, Config, Rule
 from cxr_infer.node.dimse_server import NodeServer
 from cxr_infer.node.events import Events
-from cxr_infer.node.records import Arrival, Told
+from cxr_infer.node.records import Arrival, Receipt
 from cxr_infer.node.rules import at_once, facts_of, rule_for
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.tls import server_context
@@ -167,7 +167,7 @@ class Receiver:
         self._arrived()
         return SUCCESS
 
-    def _taken(self, arrival: Arrival, parts: Sequence[bytes | memoryview]) -> Told | None:
+    def _taken(self, arrival: Arrival, parts: Sequence[bytes | memoryview]) -> Receipt | None:
         """None where the spool has no room for it, or the disk fails; nothing of it is left then."""
         problem = self._no_room(len(parts[-1]))
         if not problem:

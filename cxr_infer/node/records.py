@@ -27,7 +27,7 @@ CREATE INDEX IF NOT EXISTS by_instance ON deliveries (instance);
 """
 
 
-class Told(Enum):
+class Receipt(Enum):
     """What became of an instance that arrived."""
 
     NEW = "received"

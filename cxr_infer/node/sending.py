@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from cxr_infer.errors import UsageError
 from cxr_infer.faults import fault_line
 from cxr_infer.node.config import Config, Destination
-from cxr_infer.node.dimse_client import DownError, Line, Send, line_to, new_transaction
+from cxr_infer.node.dimse_client import DownError, OpenAssociation, Send, line_to, new_transaction
 from cxr_infer.node.events import Events
 from cxr_infer.node.outcome import Fate, Outcome
 from cxr_infer.node.records import Delivery
@@ -135,7 +135,7 @@ class Sender:
                 self._commit(line, taken if line.commits else [], unconfirmed)
 
     @contextlib.contextmanager
-    def _line(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Send, Line | None]]:
+    def _line(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Send, OpenAssociation | None]]:
         if self.destination.url:
             yield (lambda delivery: post(self.destination, delivery)), None
             return
@@ -154,7 +154,7 @@ class Sender:
         self._spool.put_off_delivery(delivery, outcome.reason, wait, counts=refused)
         self._tell("put off", delivery, reason=outcome.reason)
 
-    def _commit(self, line: Line, taken: Sequence[Delivery], unconfirmed: Sequence[Delivery]) -> None:
+    def _commit(self, line: OpenAssociation, taken: Sequence[Delivery], unconfirmed: Sequence[Delivery]) -> None:
         """Have what was taken committed to, before it counts as sent (PS3.4 Annex J)."""
         late = [each for each in unconfirmed if each.attempts < self._config.limits.attempts]
         given_up = [each for each in unconfirmed if each not in late]

@@ -32,7 +32,7 @@ from cxr_infer.node.records import (
     WAITING,
     Arrival,
     Delivery,
-    Told,
+    Receipt,
     Work,
 )
 
@@ -79,7 +79,7 @@ class Spool:
 
     # in
 
-    def add(self, arrival: Arrival, parts: Sequence[bytes | memoryview], at_once: Route = _nowhere) -> Told:
+    def add(self, arrival: Arrival, parts: Sequence[bytes | memoryview], at_once: Route = _nowhere) -> Receipt:
         """Take an instance in. Once this returns, it survives whatever becomes of this process and machine.
 
         parts: of its file, the data set last. at_once: where the original may go before its result is made, by its
@@ -104,13 +104,13 @@ class Spool:
                 _deliver(db, cursor.lastrowid, deliveries)
         except sqlite3.IntegrityError:  # the same came over another association at the same time
             path.unlink()
-            return Told.DUPLICATE
+            return Receipt.DUPLICATE
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Told.NEW
+        return Receipt.NEW
 
-    def _known(self, arrival: Arrival, digest: bytes) -> Told | None:
+    def _known(self, arrival: Arrival, digest: bytes) -> Receipt | None:
         with self.transaction() as db:
             found = db.execute(
                 "SELECT id, state FROM instances WHERE uid = ? AND digest = ?", (arrival.uid, digest)
@@ -118,9 +118,9 @@ class Spool:
             if found is None:
                 return None
             if found[1] != FAILED:
-                return Told.DUPLICATE
+                return Receipt.DUPLICATE
             take_again(db, found[0])
-            return Told.AGAIN
+            return Receipt.AGAIN
 
     # work
 
@@ -298,18 +298,6 @@ class Spool:
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
-
-
-def taketake_again(db: sqlite3.Connection, instance: int) -> None:
-    """Out of quarantine: what was not delivered is sent again, or the instance denoised again."""
-    waits = db.execute(
-        "UPDATE deliveries SET state = ?, attempts = 0, next_at = 0 WHERE instance = ? AND state = ?",
-        (WAITING, instance, FAILED),
-    ).rowcount
-    db.execute(
-        "UPDATE instances SET state = ?, attempts = 0, next_at = 0, received = ? WHERE id = ?",
-        (DENOISED if waits else RECEIVED, time.time(), instance),
-    )
 
 
 def _deliver(db: sqlite3.Connection, instance: int | None, deliveries: Iterable[tuple[str, str]]) -> None:

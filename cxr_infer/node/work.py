@@ -40,7 +40,7 @@ Denoise = Callable[..., tuple[bytes | None, FileResult]]
 
 
 @dataclass(frozen=True)
-class Told:
+class AuditEvent:
     """What became of an instance, for the audit. event: `denoised`, `passed`, `quarantined` or `put off`."""
 
     event: str
@@ -62,7 +62,8 @@ class Ready:
 def work(channel: Connection, bell: socket.socket, config: Config, denoise: Denoise) -> None:
     """The whole life of the process.
 
-    channel: new rules come by it, None for the end; Ready and Told go back. bell: rung when something has arrived.
+    channel: new rules come by it, None for the end; Ready and AuditEvent go back. bell: rung when something has
+        arrived.
     denoise: makes the result of a file.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to all; the node says when to end
@@ -97,7 +98,7 @@ def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool
             channel.send(process(taken, replace(config, rules=rules), spool, denoise))
 
 
-def process(work: Work, config: Config, spool: Spool, denoise: Denoise) -> Told:
+def process(work: Work, config: Config, spool: Spool, denoise: Denoise) -> AuditEvent:
     """Denoise one instance, or let it pass, as the rules say."""
     # what ends this process may do so as its header is read
     facts = facts_of(work.path, work.called, work.calling) if work.attempts <= BEGUN else Facts()
@@ -106,10 +107,10 @@ def process(work: Work, config: Config, spool: Spool, denoise: Denoise) -> Told:
     reason = _without_path(work, result.message)
     if result.status == FAILED and result.traceback is not None and work.attempts < BEGUN:
         spool.put_off(work, reason, PAUSE)
-        return Told("put off", work.uid, rule.name, reason)
+        return AuditEvent("put off", work.uid, rule.name, reason)
     if content is None and config.node.pass_ != OTHER and rule.denoise:
         spool.quarantine(work, reason)
-        return Told("quarantined", work.uid, rule.name, reason)
+        return AuditEvent("quarantined", work.uid, rule.name, reason)
     made = None if content is None else (_instance_uid(content), content)
     try:
         spool.denoised(work, made, deliveries(config, rule, has_result=made is not None), reason)
@@ -118,10 +119,10 @@ def process(work: Work, config: Config, spool: Spool, denoise: Denoise) -> Told:
             raise
         reason = str(error.strerror or errno.errorcode.get(error.errno or 0, ""))
         spool.put_off(work, reason, PAUSE, counts=False)
-        return Told("put off", work.uid, rule.name, reason)
+        return AuditEvent("put off", work.uid, rule.name, reason)
     if made is None:
-        return Told("passed", work.uid, rule.name, reason)
-    return Told("denoised", work.uid, rule.name, reason, made[0], result.milliseconds)
+        return AuditEvent("passed", work.uid, rule.name, reason)
+    return AuditEvent("denoised", work.uid, rule.name, reason, made[0], result.milliseconds)
 
 
 def settings_of(config: Config, rule: Rule) -> tuple[Settings, ReadOptions]:

@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from cxr_infer.errors import CxrError
 from cxr_infer.node.config import Config, Rule
 from cxr_infer.node.events import Events
-from cxr_infer.node.work import Denoise, Ready, Told, work
+from cxr_infer.node.work import AuditEvent, Denoise, Ready, work
 
 AGAIN = 5.0  # s at least between two starts
 
@@ -65,7 +65,7 @@ class Worker:
         if isinstance(message, Ready):
             self.model = f"{message.model}, SHA-256 {message.sha256}"
             self._events.tell("ready", model=message.model, sha256=message.sha256)
-        elif isinstance(message, Told):
+        elif isinstance(message, AuditEvent):
             self._events.tell(
                 message.event,
                 milliseconds=message.milliseconds,

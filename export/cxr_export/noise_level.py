@@ -5,7 +5,6 @@ With it two calls lead from pixels to pixels in any runtime. It holds no trained
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from cxr_export.parity import Parity
 from cxr_export.to_onnx import OPSET
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
@@ -123,18 +123,6 @@ noise_level (float[batch, 1, height, width] noisy) => (float[batch] noise_level)
 """
 
 
-@dataclass(frozen=True)
-class NoiseLevelProof:
-    """The outcome: largest difference from the recipe as a share of the level, and the number of images."""
-
-    largest: float
-    cases: int
-
-    @property
-    def holds(self) -> bool:
-        return self.largest <= TOLERANCE
-
-
 def noise_level_graph() -> onnx.ModelProto:
     """The estimate as an ONNX model: `noisy` (N, 1, H, W) float32 in [0, 1], 8 px a side or more -> (N,) float32."""
     spacing, block = mottle.TAP_SPACING, mottle.BLOCK
@@ -195,7 +183,7 @@ def bin_edges() -> NDArray[np.float32]:
     return np.array([least(number) for number in range(mottle.BINS + 1)], np.float32)
 
 
-def prove_noise_level(model: onnx.ModelProto) -> NoiseLevelProof:
+def prove_noise_level(model: onnx.ModelProto) -> Parity:
     """Hold the graph against `mottle.recipe_level` on phantoms, on black, gray and white, one by one and in a batch."""
     session = open_session(model.SerializeToString(), Path(NOISE_LEVEL_FILE), threads=1)
     rng = np.random.default_rng(SEED)
@@ -211,10 +199,10 @@ def prove_noise_level(model: onnx.ModelProto) -> NoiseLevelProof:
             scale = np.maximum(expected, LEAST_LEVEL)
             largest = max(largest, largest_difference(found / scale, expected / scale))
         cases += len(images)
-    return NoiseLevelProof(largest, cases)
+    return Parity(largest, cases, TOLERANCE)
 
 
-def export_noise_level(weights: Path) -> NoiseLevelProof:
+def export_noise_level(weights: Path) -> Parity:
     """Write the file into a weights directory. Raises ModelError where it is not the recipe; then the old one stays."""
     model = noise_level_graph()
     proof = prove_noise_level(model)

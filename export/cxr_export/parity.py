@@ -29,14 +29,18 @@ DOSES = (20.0, 71.0, 600.0)  # photons at white
 
 @dataclass(frozen=True)
 class Parity:
-    """The outcome: largest absolute difference, infinite where a value is not finite, and the number of cases."""
+    """The outcome: largest difference, infinite where a value is not finite, and the number of cases.
+
+    tolerance: the largest difference with which it holds; both absolute, or both shares of the value.
+    """
 
     largest: float
     cases: int
+    tolerance: float = TOLERANCE
 
     @property
     def holds(self) -> bool:
-        return self.largest <= TOLERANCE
+        return self.largest <= self.tolerance
 
 
 def check_parity(model: nn.Module, exported: onnx.ModelProto, card: ModelCard) -> Parity:

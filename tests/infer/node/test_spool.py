@@ -14,7 +14,7 @@ import pytest
 from cxr_infer.errors import UsageError
 from cxr_infer.node import care
 from cxr_infer.node.durable import held
-from cxr_infer.node.records import Arrival, Delivery, Told, Work
+from cxr_infer.node.records import Arrival, Delivery, Receipt, Work
 from cxr_infer.node.spool import Spool
 
 HEAD = b"head"
@@ -44,7 +44,7 @@ def files(spool: Spool) -> int:
 
 def test_an_instance_goes_through_its_states_and_leaves_nothing(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
-        assert spool.add(arrival(), (HEAD, b"data")) is Told.NEW
+        assert spool.add(arrival(), (HEAD, b"data")) is Receipt.NEW
         work = begun(spool)
         assert (work.uid, work.path.read_bytes(), work.attempts) == ("1.2.3", b"headdata", 1)
         spool.denoised(work, ("1.2.3.1", b"result"), TO_BOTH, "")
@@ -61,18 +61,18 @@ def test_an_instance_goes_through_its_states_and_leaves_nothing(tmp_path: Path) 
 
 def test_the_same_instance_is_one_job_and_another_of_its_uid_is_not(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
-        assert spool.add(arrival(), (HEAD, b"data")) is Told.NEW
-        assert spool.add(arrival(), (HEAD, b"data")) is Told.DUPLICATE
-        assert spool.add(arrival(), (HEAD, b"other")) is Told.NEW, "what is acknowledged must not be lost"
+        assert spool.add(arrival(), (HEAD, b"data")) is Receipt.NEW
+        assert spool.add(arrival(), (HEAD, b"data")) is Receipt.DUPLICATE
+        assert spool.add(arrival(), (HEAD, b"other")) is Receipt.NEW, "what is acknowledged must not be lost"
         assert files(spool) == 2
 
 
 def test_what_was_sent_is_known_for_a_while(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         spool.sent([*ready(spool), *spool.due("research", 10)])
-        assert spool.add(arrival(), (HEAD, b"1.2.3")) is Told.DUPLICATE
+        assert spool.add(arrival(), (HEAD, b"1.2.3")) is Receipt.DUPLICATE
         care.expire(spool, remember=0, keep=0)
-        assert spool.add(arrival(), (HEAD, b"1.2.3")) is Told.NEW
+        assert spool.add(arrival(), (HEAD, b"1.2.3")) is Receipt.NEW
 
 
 def test_nothing_unsent_is_ever_expired_swept_or_purged(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_quarantine_keeps_the_files_until_somebody_decides(tmp_path: Path) -> No
         assert care.retry(spool, ["1.2.3"]) == 1
         assert [each.kind for each in spool.due("pacs", 10)] == ["derived"], "what was sent is not sent again"
         spool.refuse(spool.due("pacs", 10), "no")
-        assert spool.add(arrival(), (HEAD, b"1.2.3")) is Told.AGAIN, "a sender that tries again takes it out as well"
+        assert spool.add(arrival(), (HEAD, b"1.2.3")) is Receipt.AGAIN, "a sender that tries again takes it out as well"
         spool.refuse(spool.due("pacs", 10), "no")
         assert care.purge(spool, ["1.2.3"]) == 1
         assert files(spool) == 0
