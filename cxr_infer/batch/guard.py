@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import cv2
 
+from cxr_infer.address_space import lacks_memory
 from cxr_infer.batch.jobs import Job
 from cxr_infer.errors import AlreadyDenoised, CxrError, NoRadiograph
 from cxr_infer.faults import fault_line, traceback_of
-from cxr_infer.model.address_space import lacks_memory
 from cxr_infer.report.results import FAILED, IGNORED, SKIPPED, FileResult
 
 TOO_LARGE = "too large for this machine's memory"

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from cxr_infer.address_space import spare_addresses
 from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.cli.file_command import FileCommand, file_command
 from cxr_infer.cli.natural import NaturalGroup
@@ -45,7 +46,6 @@ from cxr_infer.cli.options import (
 )
 from cxr_infer.cli.process import guard_streams
 from cxr_infer.cli.small_commands import SMALL_COMMANDS
-from cxr_infer.model.address_space import spare_addresses
 from cxr_infer.model.attempts import exit_despite_work
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE, REPORT_LIMIT
 from cxr_infer.version import __version__

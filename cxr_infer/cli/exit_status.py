@@ -15,15 +15,16 @@ import inspect
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 import typer
 
+from cxr_infer.address_space import LACK, lacks_memory
 from cxr_infer.cli.log_options import LogOption, VerboseOption, logging_to
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.faults import LOG, fault_line, traceback_of
-from cxr_infer.model.address_space import LACK, lacks_memory
 from cxr_infer.report.text import print_error
 
 SOME_FAILED, WRONG_USAGE = 1, 2
@@ -88,9 +89,11 @@ def _ended(work: Callable[[], None]) -> None:
     except Exception as error:
         if lacks_memory(error):
             print_error(LACK)
+            with suppress(MemoryError):  # there may be too little left to tell it all
+                LOG.error("%s", traceback_of(error))
         else:
             print_error(fault_line(error))
-        LOG.error("%s", traceback_of(error))
+            LOG.error("%s", traceback_of(error))
         raise typer.Exit(status_of(error)) from None
 
 

@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.address_space import has_room
+
 MOST_REASON = 120  # characters
+SCRATCH = 16 << 20  # bytes that OpenCV may need beside the pixels
 
 Decode = Callable[[bytes], NDArray[Any]]
 
@@ -56,6 +59,8 @@ def _by_opencv(content: bytes) -> NDArray[Any]:
             raise MemoryError from error
         raise
     if pixels is None:
+        if not has_room(SCRATCH):
+            raise MemoryError
         raise DecodingError("OpenCV gives no pixels")
     return pixels
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxr_infer.address_space import has_room
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.decoders import OPENCV
+from cxr_infer.formats.decoders import OPENCV, SCRATCH
 from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.picture import ORIENTATION, Picture, check_size, gray_picture, orientation_of
 from cxr_infer.settings import ReadOptions
@@ -45,7 +46,7 @@ def decode(content: bytes, size: tuple[int, int]) -> NDArray[Any]:
 def encode(
     picture: Picture, suffix: str, options: Sequence[int] = (), metadata: Mapping[int, NDArray[np.uint8]] | None = None
 ) -> bytes:
-    """What OpenCV makes of the pixels. Raises ImageError where it cannot."""
+    """What OpenCV makes of the pixels. Raises ImageError where it cannot, MemoryError for want of memory."""
     refuse_floats(picture, suffix)
     parts = metadata or {}
     try:
@@ -54,8 +55,12 @@ def encode(
         else:
             done, encoded = cv2.imencode(suffix, picture.pixels, options)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         raise ImageError(f"cannot be encoded as {suffix}; use .png or .tif") from error
     if not done:
+        if not has_room(picture.pixels.nbytes + SCRATCH):
+            raise MemoryError
         raise ImageError(f"cannot be encoded as {suffix}; use .png or .tif")
     return encoded.tobytes()
 

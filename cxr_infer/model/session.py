@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.address_space import LACK, lacks_memory
 from cxr_infer.errors import ImageError, ModelError
 from cxr_infer.files import read_content
-from cxr_infer.model.address_space import LACK, lacks_memory
 from cxr_infer.model.attempts import attempt
 from cxr_infer.model.card import DENOISED, METADATA_KEY, NOISE_LEVEL, NOISY, ModelCard
 from cxr_infer.model.onnx_wire import WireError, keeps_values_elsewhere

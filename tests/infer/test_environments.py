@@ -33,7 +33,7 @@ def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_byt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("megabytes", [200, 300, 400, 500, 600])
+@pytest.mark.parametrize("megabytes", [200, 300, 365, 400, 500, 600])
 @pytest.mark.parametrize("command", [("models",), ("dir", "x", "--overwrite", "--quiet")], ids=lambda words: words[0])
 def test_little_address_space_is_one_line(
     tmp_path: Path, noisy_bytes: NDArray[np.uint8], command: tuple[str, ...], megabytes: int
@@ -46,8 +46,40 @@ def test_little_address_space_is_one_line(
         assert done.stderr == ""
         return
     assert done.returncode in (1, 2), done.stderr
-    assert re.fullmatch(r"error: .*out of memory.*ulimit -v.*\n", done.stderr), done.stderr
+    of_all, of_one = r"error: .*out of memory.*ulimit -v.*\n", r"failed: x/a.png: too large for this machine's memory\n"
+    assert re.fullmatch(f"{of_all}|{of_one}", done.stderr), done.stderr
     assert megabytes < 600 or (os.cpu_count() or 1) > 4  # enough, but for threads of many CPUs
+
+
+UNTOLD = """
+import resource, sys
+import cv2, numpy as np
+from cxr_infer.errors import ImageError
+from cxr_infer.formats import decoders, libraries
+from cxr_infer.formats.picture import Picture
+
+picture = Picture(np.zeros((512, 512), np.uint8))
+codec_fails = {"imencode": lambda *_: (False, None), "imdecode": lambda *_: None}
+vars(cv2).update(codec_fails)
+if sys.argv[1] == "little":
+    pages = int(open("/proc/self/statm").read().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (8 << 20),) * 2)
+for work in (lambda: libraries.encode(picture, ".png"), lambda: decoders.OPENCV.decode(b"x")):
+    try:
+        work()
+    except (MemoryError, ImageError, decoders.DecodingError) as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+@pytest.mark.parametrize(
+    ("room", "told"), [("little", ["MemoryError"] * 2), ("enough", ["ImageError", "DecodingError"])]
+)
+def test_a_codec_that_says_no_more_than_that_it_failed(room: str, told: list[str]) -> None:
+    """libpng asks for memory by itself, and OpenCV gives no reason: where there is none, that is it."""
+    done = subprocess.run([sys.executable, "-c", UNTOLD, room], capture_output=True, text=True)
+    assert done.stdout.split() == told, done.stderr
 
 
 @pytest.mark.parametrize(

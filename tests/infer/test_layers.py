@@ -21,7 +21,7 @@ PACKAGES = {
 }
 # from below upwards; rooms in one line know nothing of each other
 LAYERS = (
-    ("version", "errors", "extras", "faults", "untrusted_json"),
+    ("version", "address_space", "errors", "extras", "faults", "untrusted_json"),
     ("settings", "folder"),
     ("files",),
     ("imaging",),
