@@ -126,6 +126,9 @@ def test_one_of_several_that_fails_does_not_end_the_others(here: Path) -> None:
     [
         ("modles", "modles: no such file, directory or command; did you mean models?"),
         ("nowhere", "nowhere: no such file, directory or command; cxr-infer --help shows all commands"),
+        ("denoise x", "denoise: no such file, directory or command; to denoise x: cxr-infer x"),
+        ("x --reference x", "x: is the input itself; give --reference the directory of the clean images"),
+        ("dir --watch nowhere", "nowhere: no such directory; check the path"),
         ("-m window nowhere/x.png", "nowhere/x.png: no such file, directory or command"),
         ("one.png two.png", "two.png: exists; use --overwrite or another name; to denoise both, use -o DIRECTORY"),
         ("x out -o elsewhere", "results cannot go to both out and elsewhere; give OUT or --out"),
