@@ -43,7 +43,7 @@ def node_command(
     ],
     items: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ITEM", help="UIDs for retry and purge, files or directories for check."),
+        typer.Argument(metavar="ITEM ...", help="UIDs for retry and purge, files or directories for check."),
     ] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="How the node is set up, a TOML file.")
