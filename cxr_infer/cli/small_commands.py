@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +28,9 @@ from cxr_infer.cli.options import (
 from cxr_infer.errors import UsageError
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import FIGURE_DPI, MAX_PIXELS, WEB_PORT
+
+if TYPE_CHECKING:
+    from cxr_infer.model.installed import InstalledModel
 
 
 @reports_errors
@@ -76,12 +79,18 @@ def models_command(
     if as_json:
         records = [dataclasses.asdict(model) | {"path": str(model.path)} for model in models]
         sys.stdout.write(json.dumps(records, indent=1) + "\n")
-        return
+    else:
+        _print_models(models)
+
+
+def _print_models(models: Sequence[InstalledModel]) -> None:
+    from cxr_infer.report import terminal
+
     rows = [
         [
             m.name,
             m.precision,
-            f"{m.bytes / 1e6:.1f} MB",
+            f"{m.bytes / 1e6:.2g} MB",
             m.sha256[:16],
             "yes" if m.intact else "NO: reinstall",
             str(m.path),
