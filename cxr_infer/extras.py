@@ -15,6 +15,7 @@ EXTRAS = {
     ),
     "node": (
         "pynetdicom>=3.0.3",
+        "python-multipart>=0.0.34",
         "pydicom>=3",
         "pylibjpeg-libjpeg>=2.1",
         "pylibjpeg-openjpeg>=2.1",

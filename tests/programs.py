@@ -23,7 +23,7 @@ def program(name: str) -> str:
     folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder and Path(folder) != OWN]
     found = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin"]))
     if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install dcmtk dicom3tools libgdcm-tools orthanc")
+        pytest.skip(f"{name} is not installed: apt-get install dcmtk dicom3tools libgdcm-tools orthanc systemd")
     return found
 
 

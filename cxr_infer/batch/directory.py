@@ -6,7 +6,9 @@ from pathlib import Path
 
 from cxr_infer.batch.jobs import Plan, make_plan, make_plan_to_watch
 from cxr_infer.batch.references import require_references
+from cxr_infer.errors import UsageError
 from cxr_infer.files import require_directory
+from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.opening import default_output, open_storage
 from cxr_infer.storage.shard import parse_shard
 
@@ -31,6 +33,10 @@ def plan_directory(
     results = open_storage(out if out is not None else default_output(source))
     if reference is not None:
         require_directory(reference, "give --reference the directory of the clean images")
+        if isinstance(originals, Directory) and reference.resolve() == originals.place:
+            raise UsageError(f"{reference}: is the input itself; give --reference the directory of the clean images")
+    if watch and isinstance(originals, Directory):
+        require_directory(originals.root, "--watch needs a directory")
     if watch:
         return make_plan_to_watch(originals, results, shard=share)
     plan = make_plan(originals, results, shard=share)

@@ -33,24 +33,29 @@ class NaturalGroup(TyperGroup):
             return [*args[:at], *args[at + 1 :], "--help"]
         if not first or first[0] in self.commands:
             return args
-        path = next(_paths(args[at:], self._takes_value()), None)
-        if path is None:
+        paths = list(_paths(args[at:], self._takes_value()))
+        if not paths:
             return args
-        return [*args[:at], self._command_of(path), *args[at:]]
+        return [*args[:at], self._command_of(*paths[:2]), *args[at:]]
 
     def _takes_value(self) -> Collection[str]:
         """The options of `dir` and `file` that are followed by a value."""
         options = (parameter for name in (DIR, FILE) for parameter in self.commands[name].params)
         return {name for one in options if not _is_flag(one) for name in one.opts if name.startswith("-")}
 
-    def _command_of(self, path: str) -> str:
-        """The command that a path asks for. Ends the program where there is nothing at that path."""
+    def _command_of(self, path: str, after: str = "") -> str:
+        """The command that a path asks for. Ends the program where there is nothing at that path.
+
+        after: the next word, which is meant where the first one is a verb, as in `denoise xrays`.
+        """
         if URL in path or Path(path).is_dir():
             return DIR
         if path == STANDARD or Path(path).exists():
             return FILE
         like = get_close_matches(path, self.commands, 1)
         way_out = f"did you mean {like[0]}?" if like else "cxr-infer --help shows all commands"
+        if not like and after and Path(after).exists():
+            way_out = f"to denoise {after}: cxr-infer {after}"
         print_error(f"{path}: no such file, directory or command; {way_out}")
         raise typer.Exit(WRONG_USAGE)
 

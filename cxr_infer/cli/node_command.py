@@ -43,7 +43,7 @@ def node_command(
     ],
     items: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ITEM ...]", help="UIDs for retry and purge, files or directories for check."),
+        typer.Argument(metavar="ITEM ...", help="UIDs for retry and purge, files or directories for check."),
     ] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="How the node is set up, a TOML file.")
@@ -114,7 +114,9 @@ class _Given:
 
     def config(self, *, needs_destination: bool = True) -> Config:
         """The file with that in it. Raises UsageError."""
-        from cxr_infer.node.config import Config, checked, destination_of, read_config
+        from cxr_infer.node.config import Config, destination_of
+        from cxr_infer.node.config_checks import checked
+        from cxr_infer.node.config_file import read_config
 
         config = Config() if self.file is None else read_config(self.file)
         config = replace(
@@ -145,6 +147,10 @@ def _run(given: _Given) -> None:
         terminal.print_line(f"{config.receive.ae_title} at {place}, for {names}; spool {config.spool}; {RESEARCH}")
         if node.pages is not None:
             terminal.print_line(f"http://127.0.0.1:{node.pages.server_port}/health and /metrics")
+        if node.stow is not None:
+            terminal.print_line(f"STOW-RS at {node.stow.address}")
+        if config.receive.folder is not None:
+            terminal.print_line(f"watching {config.receive.folder.path}")
         sys.stdout.flush()  # whoever reads it through a pipe waits for it
 
     with stop_on_signals() as stopped:
@@ -162,7 +168,8 @@ def _on_spool(given: _Given, action: str, uids: list[str], as_json: bool) -> Non
         raise UsageError(f"{config.spool}: no spool of a node; give --spool or --config")
     with Spool(config.spool) as spool:
         if action == "status":
-            _status({**care.counts(spool), "problems": care.problems(spool)}, as_json)
+            found = {"problems": care.problems(spool), "not_taken": care.not_taken(spool)}
+            _status({**care.counts(spool), **found}, as_json)
             return
         count = care.retry(spool, uids) if action == "retry" else care.purge(spool, uids)
     if as_json:
@@ -177,10 +184,11 @@ def _status(found: dict[str, object], as_json: bool) -> None:
     if as_json:
         _print_json(found)
         return
-    states, waiting, problems = found["instances"], found["waiting"], found["problems"]
+    states, waiting, problems, files = (found[key] for key in ("instances", "waiting", "problems", "not_taken"))
     assert isinstance(states, dict)
     assert isinstance(waiting, dict)
     assert isinstance(problems, list)
+    assert isinstance(files, list)
     terminal.print_line(", ".join(f"{count} {state}" for state, count in states.items()))
     for name, count in waiting.items():
         terminal.print_line(f"{count} files wait for {name}")
@@ -188,6 +196,9 @@ def _status(found: dict[str, object], as_json: bool) -> None:
         keys = ("uid", "state", "destination", "attempts", "reason")
         rows = [[str(problem[key]) for key in keys] for problem in problems]
         terminal.print_table("not sent", keys, rows, names=("uid", "reason"))
+    if files:
+        rows = [[each["file"], each["reason"]] for each in files]
+        terminal.print_table("not taken from the folder", ("file", "reason"), rows, names=("file", "reason"))
 
 
 def _check(given: _Given, paths: list[str], as_json: bool) -> None:

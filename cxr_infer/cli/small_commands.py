@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,9 @@ from cxr_infer.errors import UsageError
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import FIGURE_DPI, MAX_PIXELS, WEB_PORT
 
+if TYPE_CHECKING:
+    from cxr_infer.model.installed import InstalledModel
+
 
 @reports_errors
 def models_command(
@@ -38,7 +41,7 @@ def models_command(
         typer.Option(
             "--path",
             metavar="MODEL",
-            help="Print the path of this model's .onnx file only.",
+            help="Print the path of this model's .onnx file only; noise_level: that which finds the noise.",
             autocompletion=complete_model,
         ),
     ] = None,
@@ -49,18 +52,18 @@ def models_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything about them as JSON.")] = False,
 ) -> None:
     """List the models that are installed."""
-    from cxr_infer.model.installed import installed_models, model_path
+    from cxr_infer.model.card import NOISE_LEVEL, NOISE_LEVEL_FILE, weights_directory
+    from cxr_infer.model.installed import installed_models, model_path, noise_estimate
     from cxr_infer.report import terminal
 
     if sum((verify, path_of is not None, as_json)) > 1:
         raise UsageError("--verify, --path and --json exclude each other; give one of them")
+    if path_of == NOISE_LEVEL:
+        sys.stdout.write(f"{(weights_directory() / NOISE_LEVEL_FILE).resolve()}\n")
+        return
     if path_of is not None:
         chosen = precision or ("auto" if path_of.lower().endswith(".onnx") else "fp32")
         sys.stdout.write(f"{model_path(path_of, chosen).resolve()}\n")
-        return
-    if as_json:
-        records = [dataclasses.asdict(model) | {"path": str(model.path)} for model in installed_models()]
-        sys.stdout.write(json.dumps(records, indent=1) + "\n")
         return
     if verify:
         from cxr_infer.model.verify import verify_models
@@ -71,12 +74,23 @@ def models_command(
         for problem in problems:
             print_error(problem)
         raise typer.Exit(WRONG_USAGE if problems else 0)
-    models = installed_models()
+    estimate = noise_estimate()
+    models = [*installed_models(), *([] if estimate is None else [estimate])]
+    if as_json:
+        records = [dataclasses.asdict(model) | {"path": str(model.path)} for model in models]
+        sys.stdout.write(json.dumps(records, indent=1) + "\n")
+    else:
+        _print_models(models)
+
+
+def _print_models(models: Sequence[InstalledModel]) -> None:
+    from cxr_infer.report import terminal
+
     rows = [
         [
             m.name,
             m.precision,
-            f"{m.bytes / 1e6:.1f} MB",
+            f"{m.bytes / 1e6:.2g} MB",
             m.sha256[:16],
             "yes" if m.intact else "NO: reinstall",
             str(m.path),

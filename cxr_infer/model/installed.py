@@ -19,11 +19,13 @@ from cxr_infer.model.card import (
     weights_directory,
 )
 from cxr_infer.model.hardware import multiplies_int8_fast
+from cxr_infer.model.manifest import read_noise_estimate
 
 AUTO = "auto"
 CHOICES = (AUTO, FP32, INT8)
 CHECKPOINT_SUFFIX = ".safetensors"
 CHECKPOINT = f"checkpoint{CHECKPOINT_SUFFIX}"  # what training leaves in a model's folder
+NOISE_PURPOSE = "no denoiser: finds the noise level of an image, which window is told; for other programs"
 MOST_NAMED = 3  # files in a message
 
 
@@ -111,6 +113,19 @@ def installed_models() -> list[InstalledModel]:
             size = path.stat().st_size
             models.append(InstalledModel(name, card.precision, card.purpose, path, size, digest, intact))
     return models
+
+
+def noise_estimate() -> InstalledModel | None:
+    """The file that finds the noise level, which models are told; None where the manifest has none.
+
+    It has no card: `intact` says whether it matches the manifest. Raises ModelError where the manifest cannot be used.
+    """
+    entry = read_noise_estimate(weights_directory())
+    if entry is None:
+        return None
+    there = entry.path.is_file()
+    digest, size = (sha256(entry.path), entry.path.stat().st_size) if there else ("", 0)
+    return InstalledModel(entry.path.stem, FP32, NOISE_PURPOSE, entry.path, size, digest, digest == entry.sha256)
 
 
 def is_intact(path: Path, digest: str) -> bool:

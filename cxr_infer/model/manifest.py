@@ -5,6 +5,7 @@ Here is what this package reads of it: hashes and test tensors. `manifest.schema
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,23 +67,65 @@ class FileEntry:
         return ImageCase(arrays["noisy"], arrays["denoised"], settings)
 
     def _loaded(self, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, FloatArray]:
-        arrays = {}
-        for name, entry in entries.items():
-            path = self.folder / entry["npy"]
-            try:
-                with open_plain(path) as file:
-                    arrays[name] = np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
-            except (OSError, ValueError, EOFError) as error:
-                raise ModelError(f"{path}: test tensor missing or damaged; reinstall cxr-infer") from error
-        return arrays
+        return {name: _load(self.folder / entry["npy"]) for name, entry in entries.items()}
+
+
+@dataclass(frozen=True)
+class NoiseEntry:
+    """What the manifest says of the file that estimates the noise.
+
+    tolerance: largest difference that is no fault, as a share of the level. expected: test images, by their files, and
+    the noise levels that must be found in them.
+    """
+
+    path: Path
+    sha256: str
+    tolerance: float
+    expected: tuple[tuple[Path, float], ...]
+
+    def cases(self) -> list[tuple[FloatArray, float]]:
+        """Images (H, W) in [0, 1] and their levels. Raises ModelError where there is none."""
+        if not self.expected:
+            raise ModelError(
+                f"{self.path.parent / MANIFEST}: lacks test images of {self.path.name}; reinstall cxr-infer"
+            )
+        return [(_load(path), level) for path, level in self.expected]
+
+
+def _load(path: Path) -> FloatArray:
+    """A test tensor. Raises ModelError where it is missing or damaged."""
+    try:
+        with open_plain(path) as file:
+            return np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"{path}: test tensor missing or damaged; reinstall cxr-infer") from error
+
+
+def read_noise_estimate(folder: Path) -> NoiseEntry | None:
+    """The file that estimates the noise; None where the manifest has none. Raises ModelError as `read_manifest`."""
+    with _reading(folder) as content:
+        file = content.get("noise_estimate")
+        if file is None:
+            return None
+        images = [model["test"]["image"] for model in content["models"].values()]
+        expected = [
+            (folder / i["noisy"]["npy"], float(i["noise_level"])) for i in images if i["noise_level"] is not None
+        ]
+        return NoiseEntry(folder / file["file"], file["sha256"], float(file["tolerance"]), tuple(expected))
 
 
 def read_manifest(folder: Path) -> list[FileEntry]:
     """The model files that the manifest of a weights directory lists. Raises ModelError where it cannot be used."""
+    with _reading(folder) as content:
+        return [entry for name, model in content["models"].items() for entry in _entries(folder, name, model)]
+
+
+@contextlib.contextmanager
+def _reading(folder: Path) -> Iterator[dict[str, Any]]:
+    """The manifest of a weights directory. Raises ModelError where it, or what is looked for in it, is not there."""
     path = folder / MANIFEST
     try:
-        models = read_object(path)["models"]
-        return [entry for name, model in models.items() for entry in _entries(folder, name, model)]
+        yield read_object(path)
     except OSError as error:
         raise ModelError(f"{path}: no manifest; reinstall cxr-infer or run cxr-export --describe") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

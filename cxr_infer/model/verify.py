@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import largest_difference
 from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY, weights_directory
 from cxr_infer.model.denoiser import Model
-from cxr_infer.model.installed import InstalledModel, installed_models
-from cxr_infer.model.manifest import FileEntry, read_manifest
-from cxr_infer.model.session import read_model
+from cxr_infer.model.installed import InstalledModel, installed_models, noise_estimate
+from cxr_infer.model.manifest import FileEntry, FloatArray, NoiseEntry, read_manifest, read_noise_estimate
+from cxr_infer.model.session import first_line, open_session, read_model
+
+ONE = np.ones(1, np.float32)
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class Verified:
     """One installed file and what was found.
 
     tensors: largest difference from the expected output of the bare graph; image: the same of a whole image, through
-    windows or a resize. Both on [0, 1] pixels, None where it was not run. problem: a sentence, empty where all is well.
+    windows or a resize. Both on [0, 1] pixels, None where it was not run; of the noise estimate, `image` is a share of
+    the level. problem: a sentence, empty where all is well.
     """
 
     installed: InstalledModel
@@ -29,9 +35,14 @@ class Verified:
 
 
 def verify_models() -> list[Verified]:
-    """Check the hash of every installed model and run its test tensors. Raises ModelError where files are missing."""
+    """Check the hash of every installed model and run its test tensors, the noise estimate last.
+
+    Raises ModelError where files are missing.
+    """
     listed = {entry.path: entry for entry in read_manifest(weights_directory())}
-    return [_verify(installed, listed.get(installed.path)) for installed in installed_models()]
+    found = [_verify(installed, listed.get(installed.path)) for installed in installed_models()]
+    estimate, entry = noise_estimate(), read_noise_estimate(weights_directory())
+    return found if estimate is None or entry is None else [*found, _verify_noise(estimate, entry)]
 
 
 def _verify(installed: InstalledModel, entry: FileEntry | None) -> Verified:
@@ -45,13 +56,44 @@ def _verify(installed: InstalledModel, entry: FileEntry | None) -> Verified:
         tensors, image = _differences(installed, entry)
     except ModelError as error:
         return Verified(installed, entry.tolerance, problem=str(error))
-    problem = ""
-    if max(tensors, image) > entry.tolerance:  # none of them is NaN: see `largest_difference`
-        problem = (
-            f"{installed.path}: its output differs by {max(tensors, image):.1e} from the expected one, "
-            f"more than {entry.tolerance:g}; try another version of onnxruntime"
-        )
-    return Verified(installed, entry.tolerance, tensors, image, problem)
+    return Verified(
+        installed, entry.tolerance, tensors, image, _too_far(installed, max(tensors, image), entry.tolerance)
+    )
+
+
+def _verify_noise(installed: InstalledModel, entry: NoiseEntry) -> Verified:
+    if not installed.intact:
+        wrong = "does not match the SHA-256 of its manifest" if installed.bytes else "no such model file"
+        problem = f"{installed.path}: {wrong}; reinstall cxr-infer"
+        return Verified(installed, entry.tolerance, problem=problem)
+    try:
+        session = open_session(read_model(installed.path), installed.path, threads=1)
+        found = [largest_difference(_level(session, image, installed) / level, ONE) for image, level in entry.cases()]
+    except ModelError as error:
+        return Verified(installed, entry.tolerance, problem=str(error))
+    return Verified(
+        installed, entry.tolerance, image=max(found), problem=_too_far(installed, max(found), entry.tolerance)
+    )
+
+
+def _level(session: Any, image: FloatArray, installed: InstalledModel) -> FloatArray:
+    """The level that the file finds in an image (H, W). Raises ModelError where it cannot."""
+    try:
+        return np.asarray(session.run([NOISE_LEVEL], {NOISY: image[None, None]})[0], dtype=np.float32)
+    except Exception as error:  # onnxruntime raises a dozen unrelated types
+        raise ModelError(
+            f"{installed.path}: failed on its test image: {first_line(error)}; reinstall cxr-infer"
+        ) from error
+
+
+def _too_far(installed: InstalledModel, difference: float, tolerance: float) -> str:
+    """The problem with such a difference, empty where it is none. It is never NaN: see `largest_difference`."""
+    if difference <= tolerance:
+        return ""
+    return (
+        f"{installed.path}: its output differs by {difference:.1e} from the expected one, "
+        f"more than {tolerance:g}; try another version of onnxruntime"
+    )
 
 
 def _differences(installed: InstalledModel, entry: FileEntry) -> tuple[float, float]:

@@ -71,6 +71,12 @@ def problems(spool: Spool) -> list[dict[str, Any]]:
     return [dict(zip(keys, row, strict=True)) for row in found]
 
 
+def not_taken(spool: Spool) -> list[dict[str, str]]:
+    """The files of the watched folder that were not taken or not moved, and why."""
+    found = spool.query("SELECT name, reason FROM folder_files WHERE reason != '' ORDER BY name LIMIT ?", (MOST_SHOWN,))
+    return [{"file": name, "reason": reason} for name, reason in found]
+
+
 def retry(spool: Spool, uids: Sequence[str]) -> int:
     """Take instances out of quarantine, all where none is named. Returns how many. Raises UsageError."""
     chosen = _chosen(spool, uids, (FAILED,), FAILED)

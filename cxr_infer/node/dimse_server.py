@@ -7,13 +7,11 @@ the rest is read, and what messages hold in memory is counted over all associati
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
-import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pynetdicom import AE
@@ -21,6 +19,8 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from cxr_infer.node.config import Receive
+from cxr_infer.node.door import Door, Tell
+from cxr_infer.node.intake import Budget
 
 HEADER = struct.Struct(">BBL")  # type, reserved, length (PS3.8 9.3.1)
 P_DATA = 0x04
@@ -29,26 +29,6 @@ MOST_COMMAND = 1 << 16  # bytes of a command set
 MOST_QUEUED = 2  # messages that a peer may send before it has an answer
 NO_PDU = b"\xff\0\0\0\0\0"  # of an unknown type, upon which pynetdicom aborts the association
 CONNECTIONS = 4  # times as many as associations: those that never ask for one
-
-Tell = Callable[..., None]
-
-
-class Budget:
-    """Bytes of messages that are arriving, over all associations."""
-
-    def __init__(self, each: int, together: int) -> None:
-        self.each, self.together = each, together
-        self._held: dict[int, int] = {}
-        self._lock = threading.Lock()
-
-    def hold(self, who: int, size: int) -> bool:
-        """Whether `who` may hold so many bytes; 0 gives back all."""
-        with self._lock:
-            self._held[who] = size
-            allowed = size <= self.each and sum(self._held.values()) <= self.together
-            if not size or not allowed:
-                del self._held[who]
-            return allowed
 
 
 class BoundedSocket(AssociationSocket):
@@ -111,14 +91,14 @@ class NodeServer(ThreadedAssociationServer):
     tell: Tell
 
     def __init__(
-        self, ae: AE, address: Any, title: str, contexts: Any, tls: Any, evt_handlers: Any, receive: Receive, tell: Tell
-    ) -> None:
-        self.receive, self.tell = receive, tell
-        self.budget = Budget(receive.instance_mb << 20, receive.memory_mb << 20)
-        self._networks = [ipaddress.ip_network(each) for each in receive.addresses]
-        self._tls, self._open, self._count_lock = None, 0, threading.Lock()
+        self, ae: AE, address: Any, title: str, contexts: Any, tls: Any, evt_handlers: Any, receive: Receive,
+        budget: Budget, tell: Tell,
+    ) -> None:  # fmt: skip
+        self.receive, self.budget, self.tell = receive, budget, tell
+        self._open, self._count_lock = 0, threading.Lock()
         super().__init__(ae, address, title, contexts, tls, evt_handlers, _Handler)
-        self._tls, self.ssl_context = self.ssl_context, None  # whose handshake we do ourselves
+        # the base class would do the handshake in the thread that accepts connections
+        self._door, self.ssl_context = Door(receive, self.ssl_context, tell), None
 
     def get_request(self) -> tuple[socket.socket, Any]:
         found, address = super().get_request()
@@ -127,14 +107,10 @@ class NodeServer(ThreadedAssociationServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether somebody may connect at all."""
-        address = ipaddress.ip_address(client_address[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        if self._networks and not any(address in network for network in self._networks):
-            self.tell("stranger", reason="its address is not allowed", address=str(address))
+        if not self._door.lets_in(client_address):
             return False
         if len(self.active_associations) + self._open > CONNECTIONS * self.receive.associations:
-            self.tell("refused", reason="too many connections", address=str(address))
+            self.tell("refused", reason="too many connections", address=str(client_address[0]))
             return False
         return True
 
@@ -151,15 +127,11 @@ class NodeServer(ThreadedAssociationServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         with self.opening():
-            if self._tls is not None:
-                try:
-                    request = self._tls.wrap_socket(request, server_side=True)
-                except (ssl.SSLError, OSError) as error:
-                    reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-                    self.tell("stranger", reason=f"TLS: {reason}", address=str(client_address[0]))
-                    self.shutdown_request(request)
-                    return
-            super().finish_request(request, client_address)
+            secured = self._door.secured(request, client_address)
+            if secured is None:
+                self.shutdown_request(request)
+            else:
+                super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that ends before it is one is no fault of ours."""

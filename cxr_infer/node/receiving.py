@@ -3,68 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import re
-import shutil
-import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import (
-    UID,
-    AllTransferSyntaxes,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
-from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.dsutils import create_file_meta
+from pydicom.uid import UID
+from pynetdicom import AE, evt
 
 from cxr_infer.errors import UsageError
-from cxr_infer.formats.dicom.reader import SOP_CLASSES
-from cxr_infer.node.config import OTHER, Config, Rule
+from cxr_infer.node.config import Config
+from cxr_infer.node.dicom_file import (
+    CANNOT_UNDERSTAND,
+    INVALID_INSTANCE,
+    OUT_OF_RESOURCES,
+    SYNTAXES,
+    file_head,
+    is_uid,
+    storage_classes,
+)
 from cxr_infer.node.dimse_server import NodeServer
 from cxr_infer.node.events import Events
-from cxr_infer.node.records import Arrival, Receipt
-from cxr_infer.node.rules import at_once, facts_of, rule_for
+from cxr_infer.node.intake import Intake
+from cxr_infer.node.records import Arrival
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.tls import server_context
 
 VERIFICATION, STORAGE_COMMITMENT = UID("1.2.840.10008.1.1"), UID("1.2.840.10008.1.20.1")  # SOP classes
-SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND, INVALID_INSTANCE = 0x0000, 0xA700, 0xC000, 0x0117
-NO_SUCH_ARGUMENT = 0x0114
-VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-MOST_UID = 64
+SUCCESS, NO_SUCH_ARGUMENT = 0x0000, 0x0114
 STOP_WITHIN = 0.2  # s
-PREAMBLE = b"\0" * 128 + b"DICM"
-# uncompressed first where a sender offers both, and as it sends it otherwise
-SYNTAXES = [
-    ExplicitVRLittleEndian,
-    *(s for s in AllTransferSyntaxes if s.is_compressed and s != DeflatedExplicitVRLittleEndian),
-    ImplicitVRLittleEndian,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-]
 
 
 class Receiver:
     """Takes instances from the network into the spool. `start` binds the port, `stop` finishes what has begun."""
 
-    def __init__(
-        self,
-        config: Config,
-        spool: Spool,
-        events: Events,
-        arrived: Callable[[], None],
-        rules: Callable[[], tuple[Rule, ...]],
-    ) -> None:
-        self._config, self._spool, self._events, self._arrived = config, spool, events, arrived
-        self._rules = rules
+    def __init__(self, config: Config, spool: Spool, events: Events, intake: Intake) -> None:
+        self._config, self._spool, self._events, self._intake = config, spool, events, intake
         self._server: NodeServer | None = None
 
     @property
@@ -80,10 +53,8 @@ class Receiver:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = receive.timeout
         ae.require_calling_aet = list(receive.calling)
         ae.require_called_aet = bool(receive.called)
-        for context in AllStoragePresentationContexts:
-            sop_class = UID(str(context.abstract_syntax))
-            if self._config.node.pass_ == OTHER or sop_class in SOP_CLASSES:
-                ae.add_supported_context(sop_class, SYNTAXES)
+        for sop_class in storage_classes(self._config.node):
+            ae.add_supported_context(sop_class, SYNTAXES)
         ae.add_supported_context(VERIFICATION)
         ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
         tls = None if receive.tls is None else server_context(receive.tls)
@@ -100,6 +71,7 @@ class Receiver:
                 evt_handlers=list(handlers),
                 server_class=NodeServer,
                 receive=receive,
+                budget=self._intake.budget,
                 tell=self._events.tell,
             )
         except OSError as error:
@@ -145,7 +117,7 @@ class Receiver:
         """The handler of C-STORE. Returns its status; 0x0000 means that the instance is safe."""
         request, context = event.request, event.context
         uid = str(request.AffectedSOPInstanceUID or "")
-        if not VALID_UID.fullmatch(uid) or len(uid) > MOST_UID:
+        if not is_uid(uid):
             self._events.tell("refused", reason="its SOPInstanceUID is none")
             return INVALID_INSTANCE
         requestor = event.assoc.requestor
@@ -160,50 +132,8 @@ class Receiver:
             self._events.tell("refused", uid=uid, reason="holds no data set")
             return CANNOT_UNDERSTAND
         content = request.DataSet.getbuffer()
-        told = self._taken(arrival, (file_head(arrival), content))
-        if told is None:
-            return OUT_OF_RESOURCES
-        self._events.tell(told.value, uid=uid, calling=arrival.calling, bytes=content.nbytes)
-        self._arrived()
-        return SUCCESS
-
-    def _taken(self, arrival: Arrival, parts: Sequence[bytes | memoryview]) -> Receipt | None:
-        """None where the spool has no room for it, or the disk fails; nothing of it is left then."""
-        problem = self._no_room(len(parts[-1]))
-        if not problem:
-            try:
-                return self._spool.add(arrival, parts, partial(self._at_once, arrival))
-            except (OSError, sqlite3.Error) as error:
-                problem = getattr(error, "strerror", None) or str(error)
-        self._events.tell("full", uid=arrival.uid, reason=problem)
-        return None
-
-    def _at_once(self, arrival: Arrival, path: Path) -> list[tuple[str, str]]:
-        """Where it goes before it is denoised. What would have to be inflated for that waits for the other process."""
-        if arrival.syntax == DeflatedExplicitVRLittleEndian:
-            return []
-        rule = rule_for(self._rules(), facts_of(path, arrival.called, arrival.calling))
-        return at_once(self._config, rule)
-
-    def _no_room(self, size: int) -> str:
-        limits = self._config.limits
-        if shutil.disk_usage(self._spool.folder).free < size + limits.reserve_mb * 1e6:
-            return f"less than {limits.reserve_mb} MB of the disk are free"
-        if limits.spool_gb and self._spool.unsent_bytes() + size > limits.spool_gb * 1e9:
-            return f"the spool holds {limits.spool_gb:g} GB that are not sent"
-        return ""
-
-
-def file_head(arrival: Arrival) -> bytes:
-    """Preamble and header of the file (PS3.10 section 7.1); what follows is the data set as it came."""
-    buffer = DicomBytesIO()
-    buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    buffer.write(PREAMBLE)
-    meta = create_file_meta(
-        sop_class_uid=UID(arrival.class_uid), sop_instance_uid=UID(arrival.uid), transfer_syntax=UID(arrival.syntax)
-    )
-    write_file_meta_info(buffer, meta)
-    return bytes(buffer.getvalue())
+        told = self._intake.take(arrival, (file_head(arrival), content))
+        return OUT_OF_RESOURCES if told is None else SUCCESS
 
 
 def reported(event: Any, spool: Spool, events: Events) -> tuple[int, None]:

@@ -24,6 +24,9 @@ CREATE TABLE IF NOT EXISTS deliveries (
   UNIQUE (instance, kind, destination));
 CREATE INDEX IF NOT EXISTS by_destination ON deliveries (destination, state, next_at);
 CREATE INDEX IF NOT EXISTS by_instance ON deliveries (instance);
+CREATE TABLE IF NOT EXISTS folder_files (
+  name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL,
+  reason TEXT NOT NULL) WITHOUT ROWID;
 """
 
 

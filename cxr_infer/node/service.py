@@ -10,19 +10,26 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxr_infer.errors import UsageError
+from cxr_infer.extras import install_command
 from cxr_infer.node import care
-from cxr_infer.node.config import SOFTWARE, Config, read_config
+from cxr_infer.node.config import SOFTWARE, Config
+from cxr_infer.node.config_file import read_config
 from cxr_infer.node.durable import held
 from cxr_infer.node.events import Events
+from cxr_infer.node.folder import FolderWatch
+from cxr_infer.node.intake import Intake
 from cxr_infer.node.pages import Pages
 from cxr_infer.node.receiving import Receiver
 from cxr_infer.node.sending import SECONDS_A_DAY, Sender
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.work import Denoise
 from cxr_infer.node.worker import Worker
+
+if TYPE_CHECKING:
+    from cxr_infer.node.stow_server import StowServer
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +50,12 @@ class Node:
         self.senders = [Sender(config, each, spool, self.events) for each in config.destinations]
         self.worker = Worker(config, denoise, self.events, self._wake_senders)
         self.rules = config.rules
-        self.receiver = Receiver(config, spool, self.events, self._arrived, lambda: self.rules)
+        intake = Intake(config, spool, self.events, self._arrived, lambda: self.rules)
+        self.receiver = Receiver(config, spool, self.events, intake)
+        self.stow = None if config.receive.stow is None else _stow_server(config, intake, self.events)
+        self.folder: FolderWatch | None = None
+        if config.receive.folder is not None:
+            self.folder = FolderWatch(config.receive.folder, intake, spool, self.events)
         self.pages: Pages | None = None
         self._reload_from, self._stamp = reload_from, _stamp(reload_from)
         self._cared = time.monotonic()
@@ -59,6 +71,9 @@ class Node:
         self.worker.start()
         for sender in self.senders:
             sender.start()
+        for way in (self.stow, self.folder):
+            if way is not None:
+                way.start()
 
     def tick(self) -> None:
         """Attend to everything once. Raises what keeps the node from working, such as a model that is missing."""
@@ -74,7 +89,13 @@ class Node:
     def stop(self) -> None:
         """Take nothing more, finish and acknowledge what has begun; the rest stays in the spool."""
         self.events.tell("stop")
+        if self.folder is not None:
+            self.folder.stop()
         self.receiver.stop(GRACE)
+        if self.stow is not None:
+            self.stow.stop(GRACE)
+        if self.folder is not None:
+            self.folder.join(GRACE)
         for sender in self.senders:
             sender.stop()
         self.worker.stop(GRACE)
@@ -160,6 +181,17 @@ def serve(
         announce(node)
         while not stopped():
             node.tick()
+
+
+def _stow_server(config: Config, intake: Intake, events: Events) -> StowServer:
+    """Raises UsageError where a port, a package, a token or a certificate is missing."""
+    stow = config.receive.stow
+    assert stow is not None
+    try:
+        from cxr_infer.node.stow_server import StowServer
+    except ImportError as error:
+        raise UsageError(f"STOW-RS input needs {install_command('node')}") from error
+    return StowServer(config.receive, stow, intake, events.tell)
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:

@@ -50,7 +50,7 @@ def report_schema() -> Schema:
         "input": _text("IN, as it was given"),
         "output": _text("OUT"),
         "files": {"type": "array", "items": {"$ref": "#/$defs/record"}, "description": "one for each file under IN"},
-        "interrupted": {"type": "boolean", "description": "whether not begun when the run was stoppeds end"},
+        "interrupted": {"type": "boolean", "description": "whether the run was stopped before its end"},
         "summary": {"$ref": "#/$defs/summary", "description": "counts, totals and means"},
     }
     return {

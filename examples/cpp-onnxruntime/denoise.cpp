@@ -80,6 +80,19 @@ Ort::SessionOptions fixed_shapes(const Ort::Session& session, const Json& inputs
     return options;
 }
 
+// How far the noise estimate as an ONNX file is from the level that the manifest has, as a share of it.
+double estimate_difference(Ort::Env& environment, const fs::path& weights, const Json& file, const Json& image) {
+    const fs::path path = weights / file["file"].get<std::string>();
+    Ort::Session session(environment, path.c_str(), Ort::SessionOptions{});
+    auto [sides, values] = load(weights, image["noisy"]);
+    const std::vector<int64_t> shape{1, 1, sides[0], sides[1]};
+    const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    const auto noisy = Ort::Value::CreateTensor(memory, values.data(), values.size(), shape.data(), shape.size());
+    const char *input = "noisy", *output = "noise_level";
+    const auto found = session.Run(Ort::RunOptions{}, &input, &noisy, 1, &output, 1);
+    return std::abs(found.front().GetTensorData<float>()[0] / image["noise_level"].get<double>() - 1);
+}
+
 int main(int argc, char** argv) try {
     const fs::path weights = argc > 1 ? argv[1] : "../../weights";
     const Json manifest = Json::parse(std::ifstream(weights / "manifest.json"));
@@ -102,6 +115,11 @@ int main(int argc, char** argv) try {
             }
         }
     }
+    const Json& file = manifest["noise_estimate"];
+    const double difference = estimate_difference(environment, weights, file, manifest["models"]["window"]["test"]["image"]);
+    const double tolerance = file["tolerance"];
+    std::printf("noise_level fp32: largest difference %.1e, at most %g\n", difference, tolerance);
+    failed |= !(difference <= tolerance);
     return failed;
 } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

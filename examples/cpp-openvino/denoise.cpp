@@ -41,6 +41,19 @@ std::map<std::string, ov::PartialShape> shapes(const Json& inputs) {
     return found;
 }
 
+// How far the noise estimate as an ONNX file is from the level that the manifest has, as a share of it.
+double estimate_difference(ov::Core& core, const fs::path& weights, const Json& file, const Json& image) {
+    auto noisy = load(weights, image["noisy"]);
+    const auto sides = noisy.get_shape();
+    noisy.set_shape({1, 1, sides[0], sides[1]});
+    const auto network = core.read_model((weights / file["file"].get<std::string>()).string());
+    auto compiled = core.compile_model(network, "CPU", ov::hint::inference_precision(ov::element::f32));
+    auto request = compiled.create_infer_request();
+    request.set_tensor("noisy", noisy);
+    request.infer();
+    return std::abs(request.get_tensor("noise_level").data<float>()[0] / image["noise_level"].get<double>() - 1);
+}
+
 int main(int argc, char** argv) try {
     const fs::path weights = argc > 1 ? argv[1] : "../../weights";
     const Json manifest = Json::parse(std::ifstream(weights / "manifest.json"));
@@ -67,6 +80,11 @@ int main(int argc, char** argv) try {
             }
         }
     }
+    const Json& file = manifest["noise_estimate"];
+    const double difference = estimate_difference(core, weights, file, manifest["models"]["window"]["test"]["image"]);
+    const double tolerance = file["tolerance"];
+    std::printf("noise_level fp32: largest difference %.1e, at most %g\n", difference, tolerance);
+    failed |= !(difference <= tolerance);
     return failed;
 } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

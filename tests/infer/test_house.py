@@ -13,7 +13,9 @@ from tests.conftest import REPOSITORY
 
 STAGES = ("torch", "onnx", "onnxscript", "safetensors", "cxr_train", "cxr_export", "fsspec", "ray")
 WITHOUT_PYDICOM = ("signature", "optional")  # the modules of formats.dicom that do without it
-OF_PYNETDICOM = ("demo", "dimse_client", "dimse_server", "phantoms", "receiving", "sending", "service")  # of node
+# the modules of node that need its extra
+OF_PYNETDICOM = ("demo", "dicom_file", "dimse_client", "dimse_server", "folder", "intake", "multipart", "phantoms")
+OF_PYNETDICOM += ("receiving", "sending", "service", "stow_answer", "stow_server")
 
 
 def test_every_module_of_every_room_imports_without_the_other_stages() -> None:
@@ -26,7 +28,10 @@ def test_every_module_of_every_room_imports_without_the_other_stages() -> None:
     assert of_pydicom <= set(modules)
     for blocked, importable in (
         (STAGES, modules),
-        ((*STAGES, "pydicom", "pynetdicom"), [module for module in modules if module not in of_pydicom]),
+        (
+            (*STAGES, "pydicom", "pynetdicom", "python_multipart"),
+            [module for module in modules if module not in of_pydicom],
+        ),
     ):
         code = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n" + "\n".join(
             f"import {module}" for module in importable

@@ -1,4 +1,4 @@
-"""The node between other people's programs: DCMTK's and Orthanc, each as modality and as archive."""
+"""The node between other people's programs: DCMTK's and Orthanc, by DIMSE and DICOMweb, and systemd's view of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cxr_infer.node.phantoms import phantom_instance
+from tests.conftest import REPOSITORY
 from tests.infer.node.archives import HOST, NodeProcess, body, opened, renamed, timeless, until
 from tests.infer.node.test_node import by_dir
 from tests.ports import reserved_port
@@ -42,6 +43,19 @@ def orthanc(folder: Path, **more: Any) -> Iterator[tuple[int, str]]:
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with server(http, "Orthanc", folder / "orthanc.json"):
         yield dicom, f"http://{HOST}:{http}"
+
+
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")  # where Debian has it
+
+
+@contextmanager
+def dicomweb(folder: Path, **more: Any) -> Iterator[str]:
+    """An empty PACS with DICOMweb on loopback: its address."""
+    if not PLUGIN.exists():
+        pytest.skip(f"{PLUGIN} is not installed: apt-get install orthanc-dicomweb")
+    settings = {"Enable": True, "Root": "/dicom-web/", "StudiesMetadata": "Full"} | more
+    with orthanc(folder, Plugins=[str(PLUGIN)], DicomWeb=settings) as (_, address):
+        yield address
 
 
 def looked_up(address: str) -> Any:
@@ -143,3 +157,54 @@ def test_orthanc_as_router_and_archive_at_once(tmp_path: Path) -> None:
             until(lambda: not list((node.spool / "files").iterdir()), node.audit())
             assert_complete(kept(address), expected)
             node.stop()
+
+
+def test_to_orthanc_by_dicomweb(tmp_path: Path) -> None:
+    expected = by_dir(tmp_path, FILES)
+    with dicomweb(tmp_path / "pacs") as address, NodeProcess(tmp_path, "--to", f"{address}/dicom-web/studies") as node:
+        sent_by_dcmtk(node, tmp_path)
+        until(lambda: node.audit().count('"sent"') == 4, node.audit())
+        assert_complete(kept(address), expected)
+        node.stop()
+
+
+def test_from_orthanc_by_dicomweb(tmp_path: Path) -> None:
+    """One Orthanc sends by its plugin's client, another takes original and result."""
+    expected = by_dir(tmp_path, FILES)
+    port = reserved_port()
+    config = tmp_path / "node.toml"
+    servers = {"node": [f"http://{HOST}:{port}/dicom-web/"]}
+    with dicomweb(tmp_path / "sender", Servers=servers) as sender, dicomweb(tmp_path / "pacs") as archive:
+        destination = f'[[destination]]\nname = "pacs"\nurl = "{archive}/dicom-web/studies"\n'
+        config.write_text(f"[receive.stow]\nport = {port}\n{destination}")
+        with NodeProcess(tmp_path, "--config", config) as node:
+            for content in FILES:
+                asked(f"{sender}/instances", content)
+            body = json.dumps({"Resources": looked_up(f"{sender}/instances"), "Synchronous": True})
+            asked(f"{sender}/dicom-web/servers/node/stow", body.encode())
+            until(lambda: node.audit().count('"sent"') == 4, node.audit())
+            assert node.audit().count('"way": "STOW-RS"') == 2
+            assert_complete(kept(archive), expected)
+            node.stop()
+
+
+def asked(address: str, content: bytes) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(address, data=content, method="POST"), timeout=60) as answer:
+        return bytes(answer.read())
+
+
+def test_systemd_knows_every_directive_of_the_unit(tmp_path: Path) -> None:
+    """`systemd-analyze verify` warns of what it does not know, and checks that the program is there."""
+    guide = (REPOSITORY / "docs" / "guide" / "node.md").read_text()
+    text = guide.split("```ini\n")[1].split("```")[0]
+    installed = "/opt/cxr-infer/bin/cxr-infer"
+    assert installed in text
+    unit = tmp_path / "cxr-infer.service"
+    unit.write_text(text.replace(installed, "/bin/true"))
+    command = [program("systemd-analyze"), "verify", "--recursive-errors=no", "--man=no", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ours = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert not ours, ours
+    unit.write_text(unit.read_text().replace("ProtectHome=", "ProtectHouse="))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "ProtectHouse" in done.stderr, "it does look at them"

@@ -126,6 +126,9 @@ def test_one_of_several_that_fails_does_not_end_the_others(here: Path) -> None:
     [
         ("modles", "modles: no such file, directory or command; did you mean models?"),
         ("nowhere", "nowhere: no such file, directory or command; cxr-infer --help shows all commands"),
+        ("denoise x", "denoise: no such file, directory or command; to denoise x: cxr-infer x"),
+        ("x --reference x", "x: is the input itself; give --reference the directory of the clean images"),
+        ("dir --watch nowhere", "nowhere: no such directory; check the path"),
         ("-m window nowhere/x.png", "nowhere/x.png: no such file, directory or command"),
         ("one.png two.png", "two.png: exists; use --overwrite or another name; to denoise both, use -o DIRECTORY"),
         ("x out -o elsewhere", "results cannot go to both out and elsewhere; give OUT or --out"),
@@ -258,13 +261,16 @@ def test_the_path_of_a_model_is_one_line_that_a_program_can_use(here: Path) -> N
     assert [node.name for node in onnxruntime.InferenceSession(path).get_inputs()] == ["noisy", "noise_level"]
     small = Path(done("models", "--path", "window", "--precision", "int8").removesuffix("\n"))
     assert (small.parent, small.name) == (path.parent, "model.int8.onnx")
+    estimate = Path(done("models", "--path", "noise_level").removesuffix("\n"))
+    assert [node.name for node in onnxruntime.InferenceSession(estimate).get_outputs()] == ["noise_level"]
     assert done("models", "--path", path.parent) == f"{path}\n"
     assert done("models", "--path", path) == f"{path}\n"
 
 
 def test_the_models_as_json(here: Path) -> None:
     models = json.loads(done("models", "--json"))
-    assert {(m["name"], m["precision"]) for m in models} >= {("window", "fp32"), ("window", "int8"), ("new", "fp32")}
+    found = {(m["name"], m["precision"]) for m in models}
+    assert found >= {("window", "fp32"), ("window", "int8"), ("new", "fp32"), ("noise_level", "fp32")}
     for model in models:
         assert model["sha256"] == sha256(Path(model["path"]))
         assert model["bytes"] == Path(model["path"]).stat().st_size

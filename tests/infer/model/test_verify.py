@@ -34,7 +34,7 @@ def problems(found: list[Verified]) -> list[str]:
 
 
 def test_the_shipped_models_compute_what_they_must(run: Run) -> None:
-    found = verify_models()
+    *found, estimate = verify_models()
     assert len(found) == 4
     for one in found:
         assert one.problem == ""
@@ -44,7 +44,10 @@ def test_the_shipped_models_compute_what_they_must(run: Run) -> None:
         assert max(one.tensors, one.image) <= one.tolerance
     shown = run("cxr-infer", "models", "--verify")
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.count("yes") == 4
+    assert shown.stdout.count("yes") == 5
+    assert (estimate.installed.name, estimate.problem, estimate.tensors) == ("noise_level", "", None)
+    assert estimate.image is not None
+    assert estimate.image <= 1e-5 < (estimate.tolerance or 0), "the float one, to its last digits"
 
 
 def change_a_byte(path: Path) -> None:
@@ -97,6 +100,27 @@ def test_what_is_wrong_is_said_in_one_line(
     found = problems(verify_models())
     assert {line.split(": ", 1)[1].split(";")[0][: len(reason)] for line in found} == {reason}
     assert all(name.split("/")[0] in line for line in found)
+
+
+@pytest.mark.parametrize(("spoil", "reason"), [
+    (change_a_byte, "does not match the SHA-256 of its manifest"), (forget, "no such model file"),
+])  # fmt: skip
+def test_the_estimate_of_the_noise_is_looked_at_too(weights: Path, spoil: Callable[[Path], None], reason: str) -> None:
+    spoil(weights / "noise_level.onnx")
+    (found,) = problems(verify_models())
+    assert found.startswith(f"{weights / 'noise_level.onnx'}: {reason}")
+
+
+def test_an_estimate_that_finds_another_level_is_noticed(weights: Path) -> None:
+    path = weights / "manifest.json"
+    content = json.loads(path.read_text())
+    content["models"]["window"]["test"]["image"]["noise_level"] *= 1.01
+    path.write_text(json.dumps(content))
+    (found,) = problems(verify_models())
+    assert "noise_level.onnx: its output differs by 9.9e-03 from the expected one, more than 0.002" in found
+    del content["noise_estimate"]
+    path.write_text(json.dumps(content))
+    assert len(verify_models()) == 4, "a set of models that are told no noise has none"
 
 
 def test_a_manifest_that_does_not_belong_is_noticed(weights: Path) -> None:

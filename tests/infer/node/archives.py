@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
 
-from cxr_infer.node.receiving import SYNTAXES
+from cxr_infer.node.dicom_file import SYNTAXES
 from tests.conftest import COMMAND
 
 HOST = "127.0.0.1"
@@ -86,10 +86,14 @@ def send(port: int, files: Sequence[bytes], **more: Any) -> list[int | None]:
     association = associate(port, files, **more)
     if not association.is_established:
         return [None] * len(files)
-    found = [association.send_c_store(opened(file)) for file in files]
+    found: list[int | None] = []
+    for file in files:
+        # a node that was killed has left the association by then
+        status = association.send_c_store(opened(file)) if association.is_established else {}
+        found.append(status.Status if "Status" in status else None)
     if association.is_established:
         association.release()
-    return [status.Status if "Status" in status else None for status in found]
+    return found
 
 
 def opened(content: bytes) -> Dataset:

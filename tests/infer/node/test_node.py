@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning",
 )
 
-KILLS = int(os.environ.get("CXR_NODE_KILLS", "3"))  # a thorough run takes 20 and more
+KILLS = int(os.environ.get("CXR_NODE_KILLS", "3"))  # a thorough run takes 20, with ten instances a kill
 FAST = "[limits]\nretry_seconds = 0.2\nlongest_wait = 1.0\nreserve_mb = 0\n"
 FILE = phantom_instance(1, 64)[1]
 CT = renamed(FILE, "1.2.99", CTImageStorage)
@@ -181,9 +181,9 @@ def test_without_passing_what_cannot_be_denoised_is_kept_aside(tmp_path: Path) -
 @pytest.mark.slow
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
     """Two senders, a destination that goes and comes, and a node that is killed again and again."""
-    files = [renamed(FILE, f"1.2.{number}") for number in range(4 * KILLS)]
-    files += [renamed(CT, f"1.3.{number}") for number in range(KILLS)]
-    expected = by_dir(tmp_path, files[: 4 * KILLS])
+    files = [renamed(FILE, f"1.2.{number}") for number in range(8 * KILLS)]
+    files += [renamed(CT, f"1.3.{number}") for number in range(2 * KILLS)]
+    expected = by_dir(tmp_path, files[: 8 * KILLS])
     chance, archive = random.Random(4), Archive()
     archive.start()
     node = NodeProcess(tmp_path, "--config", configured(tmp_path, archive))

@@ -21,6 +21,7 @@ from pynetdicom.sop_class import CTImageStorage
 from cxr_infer.node import care
 from cxr_infer.node.config import Config, Limits, Node, Receive, Tls
 from cxr_infer.node.events import Events
+from cxr_infer.node.intake import Intake
 from cxr_infer.node.phantoms import phantom_instance
 from cxr_infer.node.receiving import Receiver
 from cxr_infer.node.spool import Spool
@@ -56,7 +57,7 @@ def receiving(folder: Path, node: Node | None = None, limits: Limits | None = No
     )
     events = Events(None)
     with Spool(folder) as spool:
-        receiver = Receiver(config, spool, events, lambda: None, lambda: ())
+        receiver = Receiver(config, spool, events, Intake(config, spool, events, lambda: None, lambda: ()))
         receiver.start()
         try:
             yield Taken(receiver, spool, events)

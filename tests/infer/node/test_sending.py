@@ -18,9 +18,9 @@ from pynetdicom import build_context, evt
 
 from cxr_infer.node import care
 from cxr_infer.node.config import Config, Destination, Limits, Receive, Tls
+from cxr_infer.node.dicom_file import file_head
 from cxr_infer.node.events import Events
 from cxr_infer.node.phantoms import phantom_instance
-from cxr_infer.node.receiving import file_head
 from cxr_infer.node.records import Arrival
 from cxr_infer.node.sending import Sender
 from cxr_infer.node.spool import Spool

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from cxr_infer.errors import UsageError
-from cxr_infer.node.config import Config, Destination, Node, Rule, checked, destination_of, read_config
+from cxr_infer.node.config import Config, Destination, Node, Rule, destination_of
+from cxr_infer.node.config_checks import checked
+from cxr_infer.node.config_file import read_config
 from cxr_infer.node.phantoms import phantom_instance
 from cxr_infer.node.rules import Facts, at_once, deliveries, rule_for
 from tests.conftest import REPOSITORY, Run
@@ -36,6 +38,13 @@ CHEST = Facts("CR", "CHEST", "PA", "Maker Inc.", "CXRINFER", "CR1")
         (PACS + "[receive]\nae_title = 'MUCH TOO LONG A TITLE'\n", "is no AE title"),
         (PACS + "[receive.tls]\nca = 'x'\n", "lacks cert"),
         (PACS + "[receive.tls]\ncert = 'x'\n", "lacks ca"),
+        (PACS + "[receive.stow]\naddress = '0.0.0.0'\n", "on loopback only"),
+        (PACS + "[receive.stow]\npath = 'dicom-web'\n", "path must be as /dicom-web"),
+        (PACS + "[receive.stow]\nport = 99999\n", "port must be"),
+        (PACS + "[receive.stow.tls]\nca = 'x'\n", "lacks cert"),
+        (PACS + "[receive.folder]\n", "lacks path"),
+        (PACS + "[receive.folder]\npath = 'in'\nmove_to = 'in/done'\n", "outside of the watched folder"),
+        (PACS + "[receive.folder]\npath = '.'\n", "spool cxr-infer-spool must be outside"),
         (PACS + "[limits]\nattempts = -1\n", "is negative"),
         (PACS + PACS, "two destinations"),
         (PACS + "url = 'http://x/'\n", "either host or url"),

@@ -1,0 +1,122 @@
+"""Whether what a node is told makes sense, by itself and together."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import fields
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cxr_infer.errors import UsageError
+from cxr_infer.node.config import (
+    AUTO,
+    DERIVED,
+    LOOPBACK,
+    NO,
+    ORIGINAL,
+    OTHER,
+    Config,
+    Destination,
+    Folder,
+    Limits,
+    Receive,
+    Rule,
+    Stow,
+)
+from cxr_infer.settings import KEEP, NONE
+
+MOST_TITLE = 16  # characters of an AE title (PS3.5, value representation AE)
+HIGHEST_PORT = 65535
+
+
+def checked(config: Config) -> Config:
+    """The same. Raises UsageError where values make no sense, by themselves or together."""
+    names = [each.name for each in config.destinations]
+    if not names:
+        raise UsageError("there is no destination; add a [[destination]] or give --to AE@HOST:PORT")
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two destinations are called {name!r}; rename one of them")
+    for destination in config.destinations:
+        _check_destination(destination)
+    for rule in config.rules:
+        _check_rule(rule, names)
+    _check_receive(config.receive)
+    if config.receive.stow is not None:
+        _check_stow(config.receive.stow)
+    if config.receive.folder is not None:
+        _check_folder(config.receive.folder, config.spool)
+    _require(config.node.pass_ in (OTHER, NONE), f"[node] pass must be {OTHER!r} or {NONE!r}")
+    _require(config.node.compress in (KEEP, NONE), f"[node] compress must be {KEEP!r} or {NONE!r}")
+    _require(-1 <= config.node.http_port <= HIGHEST_PORT, "[node] http_port must be -1 to 65535")
+    for each in fields(Limits):
+        _require(getattr(config.limits, each.name) >= 0, f"[limits] {each.name} is negative")
+    return config
+
+
+def _check_destination(destination: Destination) -> None:
+    where = f"[[destination]] {destination.name}:"
+    _require(bool(destination.host) != bool(destination.url), f"{where} give it either host or url")
+    _require(1 <= destination.port <= HIGHEST_PORT, f"{where} port must be 1 to 65535")
+    _require(destination.commitment in (AUTO, NO), f"{where} commitment must be {AUTO!r} or {NO!r}")
+    _check_title(destination.ae_title, where)
+    if destination.url:
+        parts = urlsplit(destination.url)
+        _require(parts.scheme in ("http", "https") and bool(parts.hostname), f"{where} url must be http(s)://...")
+        _require(parts.username is None, f"{where} leave the password out of url; token_env names a variable")
+        safe = parts.scheme == "https" or parts.hostname in (LOOPBACK, "localhost", "::1")
+        _require(safe or not destination.token_env, f"{where} a token goes to https:// only")
+
+
+def _check_rule(rule: Rule, destinations: list[str]) -> None:
+    where = f"[[rule]] {rule.name}:"
+    for name in rule.to:
+        _require(name in destinations, f"{where} no destination is called {name!r}")
+    _require(bool(rule.send) and set(rule.send) <= {ORIGINAL, DERIVED}, f"{where} send is of original, derived")
+    _require(0 <= rule.strength <= 1, f"{where} strength {rule.strength:g} is outside 0..1")
+
+
+def _check_receive(receive: Receive) -> None:
+    for title in (receive.ae_title, *receive.calling, *receive.called):
+        _check_title(title, "[receive]")
+    for network in receive.addresses:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise UsageError(f"[receive] addresses: {network!r} is no address or network, as 10.1.0.0/16") from error
+    _require(0 <= receive.port <= HIGHEST_PORT, "[receive] port must be 0 to 65535")
+    _require(receive.associations >= 1, "[receive] associations must be 1 or more")
+    _require(4096 <= receive.max_pdu <= 1 << 24, "[receive] max_pdu must be 4096 to 16777216")
+    _require(min(receive.instance_mb, receive.memory_mb, receive.timeout) >= 1, "[receive] limits must be 1 or more")
+    if receive.tls is not None:
+        _require(bool(receive.tls.cert), "[receive.tls] lacks cert, the certificate of the node; add it")
+
+
+def _check_stow(stow: Stow) -> None:
+    where = "[receive.stow]"
+    _require(0 <= stow.port <= HIGHEST_PORT, f"{where} port must be 0 to {HIGHEST_PORT}")
+    path_is_plain = stow.path.isascii() and not set(stow.path) & set("?#% ") and not stow.path.endswith("/")
+    _require(path_is_plain and (not stow.path or stow.path.startswith("/")), f"{where} path must be as /dicom-web")
+    if stow.tls is None:
+        loopback = stow.address in (LOOPBACK, "::1", "localhost")
+        _require(loopback, f"{where} without [receive.stow.tls] it listens on loopback only; put a proxy before it")
+    else:
+        _require(bool(stow.tls.cert), "[receive.stow.tls] lacks cert, the certificate of the node; add it")
+
+
+def _check_folder(folder: Folder, spool: Path) -> None:
+    watched = Path(folder.path).resolve()
+    others = {"spool": spool} | ({"move_to": Path(folder.move_to)} if folder.move_to else {})
+    for name, path in others.items():
+        apart = watched != path.resolve() and watched not in path.resolve().parents
+        _require(apart, f"[receive.folder] {name} {path} must be outside of the watched folder")
+
+
+def _check_title(title: str, where: str) -> None:
+    plain = title.isascii() and title.isprintable() and "\\" not in title
+    _require(bool(title.strip()) and plain and len(title) <= MOST_TITLE, f"{where} {title!r} is no AE title")
+
+
+def _require(true: bool, problem: str) -> None:
+    if not true:
+        raise UsageError(problem)

@@ -1,0 +1,90 @@
+"""The TOML file of a node, read and checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from cxr_infer.errors import UsageError
+from cxr_infer.node.config import Config, Destination, Folder, Limits, Node, Receive, Rule, Stow, Tls
+from cxr_infer.node.config_checks import checked
+
+MOST_FILE = 1_000_000  # bytes of a TOML file
+TABLES = {"tls": Tls, "stow": Stow, "folder": Folder}  # within other tables
+
+T = TypeVar("T")
+
+
+def read_config(path: Path) -> Config:
+    """What a TOML file says. Raises UsageError, which names the file and the key."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_FILE + 1)
+        if len(text) > MOST_FILE:
+            raise UsageError(f"{path}: is over {MOST_FILE / 1e6:.0f} MB; is it the right file?")
+        tables = tomllib.loads(text.decode())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check --config") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: is no TOML: {' '.join(str(error).split())}; correct it") from error
+    try:
+        return checked(_config(tables))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _config(tables: dict[str, Any]) -> Config:
+    known = {"node", "receive", "limits", "destination", "rule"}
+    unknown = sorted(set(tables) - known)
+    if unknown:
+        raise UsageError(f"unknown table [{unknown[0]}]; there are {', '.join(sorted(known))}")
+    lists = {name: tables.get(name, []) for name in ("destination", "rule")}
+    for name, given in lists.items():
+        if not isinstance(given, list):
+            raise UsageError(f"[{name}] is one of a list; write [[{name}]]")
+    return Config(
+        _built(Node, tables.get("node", {}), "[node]"),
+        _built(Receive, tables.get("receive", {}), "[receive]"),
+        _built(Limits, tables.get("limits", {}), "[limits]"),
+        tuple(_built(Destination, each, "[[destination]]") for each in lists["destination"]),
+        tuple(
+            _built(Rule, {"name": f"rule {at}"} | each if isinstance(each, dict) else each, "[[rule]]")
+            for at, each in enumerate(lists["rule"], 1)
+        ),
+    )
+
+
+def _built(kind: type[T], table: Any, where: str) -> T:
+    """A table as a dataclass. Raises UsageError for keys that it does not have and values of another type."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{where} is no table; write it as {where}")
+    allowed = {each.name.rstrip("_"): each for each in fields(cast(Any, kind))}
+    unknown = sorted(set(table) - set(allowed))
+    if unknown:
+        raise UsageError(f"{where} has no {unknown[0]}; it has {', '.join(allowed)}")
+    given: dict[str, Any] = {}
+    for key, value in table.items():
+        given[allowed[key].name] = _value(value, allowed[key].default, f"{where} {key}", key)
+    missing = [name for name, each in allowed.items() if each.default is MISSING and name not in table]
+    if missing:
+        raise UsageError(f"{where} lacks {missing[0]}; add it")
+    return kind(**given)
+
+
+def _value(value: Any, default: Any, where: str, key: str) -> Any:
+    if key in TABLES:
+        return _built(TABLES[key], value, where)
+    if isinstance(default, tuple):
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"{where} must be a list of texts")
+        return tuple(texts)
+    kind = str if default is MISSING else type(default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+        raise UsageError(f"{where} must be {names[kind]}")
+    return value

@@ -1,0 +1,152 @@
+"""A watched folder as input: a file is moved, or remembered, only once the spool has it on disk.
+
+The audit tells UIDs alone, because names of files may be those of patients; `cxr-infer node status` names the files
+that are not taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from cxr_infer.batch.watch import LOOK_EVERY, SHARE, Arrivals
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.faults import fault_line
+from cxr_infer.files import read_content
+from cxr_infer.node.config import Folder
+from cxr_infer.node.dicom_file import NotTakenError, file_head, taken_apart
+from cxr_infer.node.events import Events
+from cxr_infer.node.intake import Intake
+from cxr_infer.node.spool import Spool
+from cxr_infer.storage.directory import Directory
+
+WAY = "folder"  # in the audit
+FULL_PAUSE = 10.0  # s until a full spool or a lack of memory is tried again
+
+Stamp = tuple[int, int, int]  # bytes, ns of the last change, inode
+
+
+class FolderWatch:
+    """Takes what arrives in a folder until it is stopped; the file at hand is finished."""
+
+    def __init__(self, folder: Folder, intake: Intake, spool: Spool, events: Events) -> None:
+        self._root, self._move_to = Path(folder.path), Path(folder.move_to) if folder.move_to else None
+        self._intake, self._spool, self._events = intake, spool, events
+        self._most = intake.budget.each
+        self._trouble = ""  # the last one, which is told once
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def join(self, seconds: float) -> None:
+        if self._thread.ident is not None:  # started
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        arrivals = Arrivals(Directory(self._root))
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            trouble = ""
+            try:
+                new = arrivals.look()
+                took = time.monotonic() - began
+                for name in new.names:
+                    self._take(name)
+                if new.names:
+                    forget_gone(self._spool, self._root)
+            except UsageError:
+                trouble, took = "the watched folder is not there", 0.0
+            except Exception as error:  # of the disk: the files are still there
+                trouble, took = fault_line(error), 0.0
+                arrivals = Arrivals(Directory(self._root))  # which takes them for new
+            if trouble and trouble != self._trouble:
+                self._events.tell("put off", reason=trouble, way=WAY)
+            self._trouble = trouble
+            self._stopping.wait(max(LOOK_EVERY, took / SHARE))
+
+    def _take(self, name: str) -> None:
+        """Take a file that is complete. Waits where there is no room."""
+        path = self._root / name
+        stamp = _stamp(path)
+        if stamp is None or self._stopping.is_set() or remembered(self._spool, name) == stamp:
+            return
+        try:
+            uid = self._stored(path)
+        except (ImageError, NotTakenError) as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            self._events.tell("refused", reason=f"a file: {reason}; `cxr-infer node status` names it", way=WAY)
+            remember(self._spool, name, stamp, reason)
+            return
+        if not uid or _stamp(path) != stamp:
+            return  # stopped, or changed meanwhile, and so told as new again
+        if self._move_to is None:
+            remember(self._spool, name, stamp, "")
+            return
+        try:
+            move(path, self._move_to / name)
+        except OSError as error:
+            reason = f"was taken, but cannot be moved: {error.strerror or type(error).__name__}"
+            self._events.tell("put off", uid=uid, reason=reason, way=WAY)
+            remember(self._spool, name, stamp, reason)
+
+    def _stored(self, path: Path) -> str:
+        """The UID of a file that is in the spool now; empty where the node stops before there is room for it.
+
+        Raises ImageError and NotTakenError for what is not taken."""
+        budget = self._intake.budget
+        content = read_content(path, self._most, "is over instance_mb")
+        try:
+            while not budget.hold(id(self), len(content)):
+                if self._stopping.wait(FULL_PAUSE):
+                    return ""
+            arrival, dataset = taken_apart(memoryview(content), self._intake.classes)
+            while self._intake.take(arrival, (file_head(arrival), dataset), WAY) is None:
+                if self._stopping.wait(FULL_PAUSE):
+                    return ""
+            return arrival.uid
+        finally:
+            budget.hold(id(self), 0)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """By which it is known whether a file was changed; None where it is gone."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns, found.st_ino
+    return None
+
+
+def move(path: Path, to: Path) -> None:
+    """Move a file, beside what has its name there already. Raises OSError."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    free, number = to, 1
+    while free.exists() or free.is_symlink():
+        free, number = to.with_name(f"{to.stem}-{number}{to.suffix}"), number + 1
+    shutil.move(path, free)
+
+
+def remembered(spool: Spool, name: str) -> Stamp | None:
+    """What is known of a file in the folder."""
+    rows = spool.query("SELECT bytes, changed, inode FROM folder_files WHERE name = ?", (name,))
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+
+def remember(spool: Spool, name: str, stamp: Stamp, reason: str) -> None:
+    """Do not take a file again until it is changed. reason: why it was not taken; empty where it was."""
+    with spool.transaction() as db:
+        db.execute("INSERT OR REPLACE INTO folder_files VALUES (?, ?, ?, ?, ?)", (name, *stamp, reason))
+
+
+def forget_gone(spool: Spool, root: Path) -> None:
+    """Forget files that are no longer in the folder."""
+    gone = [(name,) for (name,) in spool.query("SELECT name FROM folder_files") if not (root / name).exists()]
+    with spool.transaction() as db:
+        db.executemany("DELETE FROM folder_files WHERE name = ?", gone)

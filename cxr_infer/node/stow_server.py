@@ -1,0 +1,258 @@
+"""STOW-RS in (PS3.18 10.5): the answer says that an instance is stored once the spool has it on disk.
+
+What it takes, from whom, how much at once, and what becomes of it is as for C-STORE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any, cast
+
+from pydicom import dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from cxr_infer.errors import UsageError
+from cxr_infer.node.config import SOFTWARE, Receive, Stow
+from cxr_infer.node.dicom_file import (
+    CANNOT_UNDERSTAND,
+    MISMATCH,
+    OUT_OF_RESOURCES,
+    NotTakenError,
+    file_head,
+    is_uid,
+    taken_apart,
+)
+from cxr_infer.node.door import Door, Tell
+from cxr_infer.node.intake import Intake
+from cxr_infer.node.multipart import HttpError, Part, chunked_blocks, media_type, parts, sized_blocks
+from cxr_infer.node.records import Arrival
+from cxr_infer.node.stow_answer import Stored, answer
+from cxr_infer.node.tls import server_context
+
+DICOM = "application/dicom"
+WAY = "STOW-RS"  # in the audit
+MOST_PARTS = 10_000  # of a request: its answer names them all
+DRAINED, DRAIN_SECONDS = 1 << 23, 2.0  # bytes of a refused request, so that its sender reads the answer
+STOP_WITHIN = 0.2  # s
+RETRY_AFTER = {"Retry-After": "10"}  # s
+
+
+def token_of(stow: Stow) -> str:
+    """The token that senders must show; empty where none is asked for. Raises UsageError where it is not there."""
+    if not stow.token_env:
+        return ""
+    token = os.environ.get(stow.token_env, "").strip()
+    if not token:
+        raise UsageError(f"[receive.stow]: no token in the environment; set {stow.token_env}")
+    return token
+
+
+class StowServer(ThreadingHTTPServer):
+    """Raises UsageError where the port, the token or the certificates cannot be used."""
+
+    daemon_threads = True
+
+    def __init__(self, receive: Receive, stow: Stow, intake: Intake, tell: Tell) -> None:
+        self.timeout_seconds, self.store = receive.timeout, stow.path + "/studies"
+        self.token, self.intake, self.tell = token_of(stow), intake, tell
+        self._door = Door(receive, None if stow.tls is None else server_context(stow.tls), tell)
+        self._most = receive.associations
+        self._free = threading.BoundedSemaphore(self._most)
+        try:
+            super().__init__((stow.address, stow.port), _Handler)
+        except OSError as error:
+            place = f"{stow.address}:{stow.port}"
+            raise UsageError(f"{place}: cannot be listened on: {error.strerror}; choose another port") from error
+
+        host = f"[{stow.address}]" if ":" in stow.address else stow.address
+        scheme = "http" if stow.tls is None else "https"
+        self.address = f"{scheme}://{host}:{self.server_port}{self.store}"
+
+    def start(self) -> None:
+        threading.Thread(target=self.serve_forever, args=(STOP_WITHIN,), name="stow", daemon=True).start()
+
+    def stop(self, seconds: float) -> None:
+        """Take no more connections; let the requests at work end within that time."""
+        end = time.monotonic() + seconds
+        self.shutdown()
+        self.server_close()
+        for _ in range(self._most):
+            self._free.acquire(timeout=max(0.0, end - time.monotonic()))
+
+    def get_request(self) -> tuple[Any, Any]:
+        found, address = super().get_request()
+        found.settimeout(self.timeout_seconds)
+        return found, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        if not self._door.lets_in(client_address):
+            return False
+        if not self._free.acquire(blocking=False):
+            self.tell("refused", reason="too many connections", address=str(client_address[0]))
+            return False
+        return True
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        secured = self._door.secured(request, client_address)
+        if secured is None:
+            return
+        try:
+            super().finish_request(secured, client_address)
+        finally:
+            self.shutdown_request(secured)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that ends before its answer is no fault of ours."""
+        self.tell("refused", reason="its connection failed", address=str(client_address[0]))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # for chunks and 100 Continue; a connection is for one request all the same
+    server_version, sys_version = SOFTWARE.replace(" ", "/"), ""
+
+    def handle_expect_100(self) -> bool:
+        """Nothing yet: 100 Continue is said once it is clear that the body is wanted."""
+        return True
+
+    def do_POST(self) -> None:
+        self.close_connection = True
+        server = cast(StowServer, self.server)
+        try:
+            status, body = self._stored(server)
+            self._send(status, body, RETRY_AFTER if status == HTTPStatus.SERVICE_UNAVAILABLE else {})
+        except HttpError as refused:
+            event = "stranger" if refused.status == HTTPStatus.UNAUTHORIZED else "refused"
+            server.tell(event, reason=f"{WAY}: {refused.reason}", address=str(self.client_address[0]))
+            self._send(refused.status, {"error": refused.reason}, refused.headers)
+            self._drain()
+        finally:
+            server.intake.budget.hold(id(self), 0)
+
+    def do_GET(self) -> None:
+        self.close_connection = True
+        self._send(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "this node only stores; use POST"}, {"Allow": "POST"})
+
+    def _stored(self, server: StowServer) -> tuple[HTTPStatus, dict[str, Any]]:
+        """Store every part. Raises HttpError where the request as a whole cannot be taken."""
+        study = self._study(server)
+        kind = media_type(self.headers.get("Content-Type", ""))
+        if kind.name != "multipart/related" or kind.type not in ("", DICOM) or not kind.boundary:
+            raise HttpError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f'send multipart/related; type="{DICOM}" with a boundary'
+            )
+        blocks = self._blocks()
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self.send_response_only(HTTPStatus.CONTINUE)
+            self.end_headers()
+        found: list[Stored] = []
+        for part in parts(blocks, kind.boundary, self._hold):
+            if len(found) == MOST_PARTS:
+                raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MOST_PARTS} instances in a request")
+            found.append(self._store(server, part, study))
+        if not found:
+            raise HttpError(HTTPStatus.BAD_REQUEST, "holds no instance")
+        return answer(found)
+
+    def _study(self, server: StowServer) -> str:
+        """The study to which the address limits the request; empty where it does not."""
+        if server.token:
+            given = self.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(given, f"Bearer {server.token}".encode()):
+                raise HttpError(HTTPStatus.UNAUTHORIZED, "wrong or no token", {"WWW-Authenticate": "Bearer"})
+        path = self.path.partition("?")[0].removesuffix("/")
+        study = path.removeprefix(f"{server.store}/")
+        if path == server.store:
+            return ""
+        if study == path or not is_uid(study):
+            raise HttpError(HTTPStatus.NOT_FOUND, f"there is {server.store} only")
+        return study
+
+    def _blocks(self) -> Iterator[bytes]:
+        length, coding = self.headers.get("Content-Length"), self.headers.get("Transfer-Encoding")
+        file = cast(Any, self.rfile)
+        if coding is not None and length is None and coding.strip().lower() == "chunked":
+            return chunked_blocks(file)
+        if coding is None and length is not None and length.isascii() and length.isdigit():
+            return sized_blocks(file, int(length))
+        raise HttpError(HTTPStatus.LENGTH_REQUIRED, "needs either a Content-Length or chunks")
+
+    def _hold(self, size: int) -> None:
+        budget = cast(StowServer, self.server).intake.budget
+        if size > budget.each:
+            reason = f"an instance of over {budget.each >> 20} MB; see instance_mb"
+            raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
+        if not budget.hold(id(self), size):
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "too much arrives at once; see memory_mb", RETRY_AFTER)
+
+    def _store(self, server: StowServer, part: Part, study: str) -> Stored:
+        """Into the spool. Nothing but UIDs is told of it."""
+        try:
+            if media_type(part.kind or DICOM).name != DICOM:
+                raise NotTakenError(CANNOT_UNDERSTAND, f"is no part of type {DICOM}")
+            arrival, dataset = taken_apart(memoryview(part.content), server.intake.classes)
+            if study and study != _study_of(arrival, part.content):
+                raise NotTakenError(MISMATCH, "is of another study than the address", arrival)
+            told = server.intake.take(arrival, (file_head(arrival), dataset), way=WAY)
+            return Stored(arrival, 0 if told is not None else OUT_OF_RESOURCES)
+        except NotTakenError as error:
+            uid = "" if error.arrival is None else error.arrival.uid
+            server.tell("refused", uid=uid, reason=error.reason, way=WAY)
+            return Stored(error.arrival, error.status)
+
+    def _send(self, status: HTTPStatus, body: dict[str, Any], headers: dict[str, str]) -> None:
+        content = json.dumps(body).encode()
+        with contextlib.suppress(OSError):  # who does not read the answer sends again
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json" if "error" in body else "application/dicom+json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Connection", "close")
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+    def _drain(self) -> None:
+        """Read on for a moment: a connection that is closed with bytes unread takes the answer with it."""
+        left, end = DRAINED, time.monotonic() + DRAIN_SECONDS
+        with contextlib.suppress(OSError):
+            self.connection.settimeout(DRAIN_SECONDS)
+            while left > 0 and time.monotonic() < end:
+                block = self.rfile.read1(1 << 16)
+                if not block:
+                    return
+                left -= len(block)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing: the audit has it, without what a request may say of a patient."""
+
+
+def _study_of(arrival: Arrival, content: bytearray) -> str:
+    """The study of a file; empty where it cannot be read without inflating it."""
+    if arrival.syntax == DeflatedExplicitVRLittleEndian:
+        return ""
+    with contextlib.suppress(Exception):  # pydicom raises whatever it meets
+        dataset = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
+        return str(dataset.get("StudyInstanceUID", ""))
+    return ""
