@@ -7,16 +7,16 @@ import secrets
 import unicodedata
 
 from cxr_infer.folder import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Folder
-from cxr_infer.storage.private_table import PrivateTable, as_key, from_key
+from cxr_infer.storage.scratch import ScratchTable, as_key, from_key
 
 COMPOSED, DECOMPOSED = (os.fsdecode(text.encode()) for text in ("\u00e9", "e\u0301"))
 
 
-class Claims(PrivateTable):
+class Claims(ScratchTable):
     """What is claimed, be it a name or a file that was written, and by which input."""
 
     def __init__(self) -> None:
-        super().__init__("the list of results", "thing BLOB PRIMARY KEY, name BLOB")
+        super().__init__("the list of results", "(thing BLOB PRIMARY KEY, name BLOB) WITHOUT ROWID")
 
     def claim(self, thing: str, name: str) -> str:
         """The first input that claimed it, which may be this one."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cxr_infer.errors import UsageError
-from cxr_infer.storage.private_table import PrivateTable, as_key, from_key
+from cxr_infer.storage.scratch import ScratchTable, as_key, from_key
 from cxr_infer.untrusted_json import parse_object
 
 DIGEST = 16  # bytes of a SHA-256 that are kept, a million times
@@ -150,7 +150,7 @@ def read_lines(file: BinaryIO, path: Path) -> Iterator[tuple[str, Entry]]:
             yield entry
 
 
-class Records(PrivateTable):
+class Records(ScratchTable):
     """Entries by name. Of one name there may be several: a line is written before its result, and a run may be killed
     between the two, or two files tell of the same name. `keep_only` says which one was found true.
     """
@@ -158,8 +158,8 @@ class Records(PrivateTable):
     def __init__(self) -> None:
         super().__init__(
             "the records of results",
-            "name BLOB, source BLOB, made_by BLOB, result BLOB, size INTEGER, starts BLOB, own INTEGER,"
-            " PRIMARY KEY (name, result)",
+            "(name BLOB, source BLOB, made_by BLOB, result BLOB, size INTEGER, starts BLOB, own INTEGER,"
+            " PRIMARY KEY (name, result)) WITHOUT ROWID",
         )
 
     def add(self, entries: Iterable[tuple[str, Entry]], *, own: bool) -> None:
@@ -190,6 +190,5 @@ class Records(PrivateTable):
     def own_lines(self) -> Iterator[bytes]:
         """The lines of this run's record file, in order of names: the same bytes whatever happened on the way."""
         question = "SELECT name, source, made_by, result, size, starts FROM entries WHERE own ORDER BY name, result"
-        with self._table() as table:
-            for name, *facts in table.execute(question):
-                yield Entry(*facts).line(from_key(name))
+        for name, *facts in self._rows(question):
+            yield Entry(*facts).line(from_key(name))
