@@ -33,13 +33,12 @@ from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.imaging.metrics import psnr, ssim
-from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.comparison import NOISY, noise_generator, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import round_to_steps
 
-FloatImage = NDArray[np.float32]
 Variants = tuple[ToldMethod, ...]  # of one method, of which the best under each noise counts
 Window = Callable[[FloatImage, object], FloatImage]
 

@@ -28,7 +28,7 @@ from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray
 from cxr_infer.imaging.mottle import repair_wrapped
-from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.comparison import NOISY, ImagesByName, Method, Noise, Score, add_noise, compare, photon_noise, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
@@ -40,8 +40,6 @@ from cxr_train.noise import (
     round_to_steps,
     saturating_mottle,
 )
-
-FloatImage = NDArray[np.float32]
 
 SIZE, NATIVE = 512, 1024  # px
 COMMAND = "python -m benchmarks.quality"

@@ -24,7 +24,6 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from benchmarks import peers
 from benchmarks.pages import machine, read_page, write_page
@@ -35,13 +34,11 @@ from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray, write_image
 from cxr_infer.imaging.metrics import psnr
-from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.imaging.pixels import ByteImage, from_unit, to_unit
 from cxr_infer.model.hardware import available_cpus
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import XrayImages, find_xrays
 from cxr_train.noise import saturating_mottle
-
-ByteImage = NDArray[np.uint8]
 
 COMMAND = "python -m benchmarks.speed"
 ROOT = Path(__file__).resolve().parent.parent  # where `python -m benchmarks...` works

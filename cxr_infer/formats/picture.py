@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.radiograph import FloatImage, Provenance
+from cxr_infer.formats.radiograph import Provenance
 from cxr_infer.formats.resolution import Resolution
-from cxr_infer.imaging.pixels import Pixels, from_unit, full_scale, swapped, to_unit
+from cxr_infer.imaging.pixels import FloatImage, Pixels, from_unit, full_scale, swapped, to_unit
 from cxr_infer.settings import ReadOptions, Settings
 
 ORIENTATION, UPRIGHT = 0x0112, 1  # an EXIF and TIFF tag, and its value for pixels stored as they are looked at

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
-from cxr_infer.imaging.pixels import Pixels
+from cxr_infer.imaging.pixels import FloatImage, Pixels
 from cxr_infer.settings import Settings
-
-FloatImage = NDArray[np.float32]
 
 # Of the way from a file's stored values to the network and back: decoding, windows, scales, estimates, rounding. To be
 # raised by every change after which the same file, model and settings give other pixels: results of an earlier method

@@ -16,10 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from cxr_infer.imaging.noise_blocks import BLOCK as BLOCK
 from cxr_infer.imaging.noise_blocks import TAP_SPACING as TAP_SPACING
 from cxr_infer.imaging.noise_blocks import Blocks, measure_blocks
-from cxr_infer.imaging.noise_blocks import FloatImage as FloatImage
 from cxr_infer.imaging.noise_estimate import SURE, Noise, estimate_noise
 from cxr_infer.imaging.noise_shape import WHITE, Shape
-from cxr_infer.imaging.pixels import Pixels
+from cxr_infer.imaging.pixels import FloatImage, Pixels
 
 BINS = 24  # brightness bins of the level
 BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark or too close to saturation to tell

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.pixels import FloatImage as FloatImage
-from cxr_infer.imaging.pixels import Pixels, row_strips, to_unit
+from cxr_infer.imaging.pixels import FloatImage, Pixels, row_strips, to_unit
 
 Grid = NDArray[np.float64]  # one value a block: (rows, columns)
 

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from benchmarks.detector_noise import (
@@ -31,10 +30,9 @@ from benchmarks.stabilised import NLM, told_methods
 from cxr_infer.errors import DataError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.imaging.pixels import to_bytes
+from cxr_infer.imaging.pixels import FloatImage, to_bytes
 from tests.conftest import REPOSITORY
 
-FloatImage = NDArray[np.float32]
 DETECTORS = load_detectors()
 
 

@@ -14,15 +14,13 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
-from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_bytes, to_unit
 from cxr_train.data import XrayImages
 from cxr_train.noise import round_to_steps, saturating_mottle
 
-FloatImage = NDArray[np.float32]
 Told = TypeVar("Told")
 Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
 

@@ -6,18 +6,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from cxr_infer.imaging.mottle import estimate_mottle, repair_wrapped
-from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_bytes, to_unit
 from cxr_train.comparison import ImagesByName, Method, Noise, Score, compare, photon_noise
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
 from cxr_train.noise import published_mottle
 from cxr_train.quantise import calibrated, quantised
-
-FloatImage = NDArray[np.float32]
 
 PUBLISHED = "published"  # how the names of the published noise begin
 DOSES = (20, 200, 600)  # photons at white, beside the published noise of 71

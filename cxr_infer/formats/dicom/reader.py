@@ -34,7 +34,8 @@ from cxr_infer.formats.dicom.derived import SECONDARY_CAPTURES, check_new, deriv
 from cxr_infer.formats.dicom.pixel_data import Stored, StoredPixels, layout_of, state_layout, stored_pixels
 from cxr_infer.formats.dicom.scale import Scale, scale_of
 from cxr_infer.formats.picture import UPRIGHT
-from cxr_infer.formats.radiograph import FloatImage, Provenance
+from cxr_infer.formats.radiograph import Provenance
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.settings import KEEP, ReadOptions, Settings
 
 SOP_CLASSES = SECONDARY_CAPTURES | {

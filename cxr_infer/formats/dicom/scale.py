@@ -25,8 +25,7 @@ from cxr_infer.formats.dicom.attributes import integer, value
 from cxr_infer.formats.dicom.grayscale import grayscale_of, own_range
 from cxr_infer.formats.dicom.lookup import Table
 from cxr_infer.formats.dicom.pixel_data import Layout, Stored
-from cxr_infer.formats.radiograph import FloatImage
-from cxr_infer.imaging.pixels import row_strips
+from cxr_infer.imaging.pixels import FloatImage, row_strips
 
 MOST_BEYOND = 2  # windows that what lies beyond one may take up beside it
 UNSEEN = 0.5 / 255  # gray from black or white that a display of 8 bits shows as black or white
