@@ -66,7 +66,7 @@ class Growth:
 
 
 @dataclass
-class Report:
+class SpeedReport:
     """Everything that was measured. Seconds are medians; a method's are for one megapixel."""
 
     threads: int
@@ -123,7 +123,7 @@ def side_by_side(
     work: Path,
     names: Sequence[str],
     rounds: int,
-    report: Report,
+    report: SpeedReport,
     say: Callable[[str], None],
 ) -> None:
     """Time every method on the same noisy PNGs, in turn, and add the medians to the report."""
@@ -233,7 +233,7 @@ def start_up(clean: ByteImage, work: Path, rounds: int, threads: int) -> dict[st
     }
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: SpeedReport) -> str:
     """The tables, ready for the documentation."""
     ours = next(iter(OUR_COMMANDS))
     rows = []
@@ -277,7 +277,7 @@ def main(
 ) -> None:
     """Time `cxr-infer dir` beside its own floor and beside what a user could use instead."""
     say, text = stderr_console().print, read_page(page, COMMAND)
-    report = Report(threads or available_cpus(), machine())
+    report = SpeedReport(threads or available_cpus(), machine())
     large = [path for path in find_xrays(data).require("test") if min(read_gray(path).shape) >= SIDE][:count]
     if not large:
         raise UsageError(f"{data}: holds no test image of {SIDE} px; give the directory with the large ones")

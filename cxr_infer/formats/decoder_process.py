@@ -46,7 +46,7 @@ FORK_WARNING = ".*use of fork.*"  # of Python 3.12 on, in a process of several t
 
 
 @dataclass(frozen=True)
-class Limits:
+class DecodingLimits:
     """Of one image. pixels: H x W. seconds: of processor time. memory: bytes that a decoder may take."""
 
     pixels: int
@@ -54,10 +54,10 @@ class Limits:
     memory: int
 
     @staticmethod
-    def of(pixels: int, compressed: int) -> Limits:
+    def of(pixels: int, compressed: int) -> DecodingLimits:
         """compressed: bytes."""
         seconds = math.ceil(SECONDS + SECONDS_A_MEGAPIXEL * pixels / 1e6)
-        return Limits(pixels, seconds, SPARE_BYTES + BYTES_A_PIXEL * pixels + BYTES_A_BYTE * compressed)
+        return DecodingLimits(pixels, seconds, SPARE_BYTES + BYTES_A_PIXEL * pixels + BYTES_A_BYTE * compressed)
 
 
 class _LostError(Exception):
@@ -95,7 +95,7 @@ class _Child:
     def can(self, decoder: Decoder) -> bool:
         return decoder in self._decoders
 
-    def decoded(self, decoder: Decoder, content: bytes, limits: Limits) -> NDArray[Any]:
+    def decoded(self, decoder: Decoder, content: bytes, limits: DecodingLimits) -> NDArray[Any]:
         """Raises what `decoding.decoded` does, and _LostError."""
         deadline = time.monotonic() + PATIENCE * limits.seconds
         request = REQUEST.pack(DECODERS.index(decoder), limits.seconds, limits.memory, len(content))
@@ -112,7 +112,9 @@ class _Child:
             raise DecodingError(self._bytes(count, deadline).decode("utf-8", "replace"))
         raise _LostError
 
-    def _pixels(self, name: bytes, shape: list[int], count: int, limits: Limits, deadline: float) -> NDArray[Any]:
+    def _pixels(
+        self, name: bytes, shape: list[int], count: int, limits: DecodingLimits, deadline: float
+    ) -> NDArray[Any]:
         """What follows an answer, if it can be the pixels that were promised."""
         if name not in TYPES or math.prod(shape) > MOST_CHANNELS * limits.pixels:
             raise _LostError
@@ -208,7 +210,7 @@ def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
     child = _child_for(decoder)
     if child is None:
         return decoder.decode(content)
-    limits = Limits.of(pixels, len(content))
+    limits = DecodingLimits.of(pixels, len(content))
     try:
         result = child.decoded(decoder, content, limits)
     except (DecodingError, MemoryError):
@@ -223,7 +225,7 @@ def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
     return result
 
 
-def _why(decoder: Decoder, code: int | None, limits: Limits) -> str:
+def _why(decoder: Decoder, code: int | None, limits: DecodingLimits) -> str:
     """Why there are no pixels. code: as `_Child.end` tells it."""
     if code is None or code == -signal.SIGXCPU:
         return f"{decoder.title} takes more than {limits.seconds} s for it"

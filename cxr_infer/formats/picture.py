@@ -42,7 +42,7 @@ class Display:
         return Display(self.profile if self.profile[16:20] == GRAY_PROFILE else b"")
 
 
-Encoder: TypeAlias = "Callable[[Picture], bytes]"  # raises ImageError for pixels that its format has no place for
+Encode: TypeAlias = "Callable[[Picture], bytes]"  # raises ImageError for pixels that its format has no place for
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Picture:
     """
 
     pixels: NDArray[Any]
-    encoder: Encoder | None = field(default=None, repr=False)
+    encoder: Encode | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     white: int | None = None
     inverted: bool = False

@@ -18,7 +18,7 @@ from cxr_infer.formats.dicom.optional import read_dicom, read_dicom_pixels
 from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.formats.jpeg import JPEG_MAGIC, encode_jpeg, open_jpeg
 from cxr_infer.formats.pgm import encode_pgm, is_pgm, open_pgm
-from cxr_infer.formats.picture import Display, Encoder, Picture
+from cxr_infer.formats.picture import Display, Encode, Picture
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.tiff import writer as tiff
 from cxr_infer.formats.tiff.directory import MAGICS as TIFF_MAGICS
@@ -69,7 +69,7 @@ class PictureFormat(Format):
     """
 
     open: Callable[[Path, bytes, ReadOptions], Picture]
-    encode: Encoder
+    encode: Encode
     carries: Callable[[Display], Display] = carries_nothing
     lossy: bool = False
 

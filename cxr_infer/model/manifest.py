@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import open_plain, read_object
+from cxr_infer.imaging.pixels import Float32Array
 from cxr_infer.model.card import DENOISED, NOISY
 from cxr_infer.settings import Settings
 
 MANIFEST, SCHEMA = "manifest.json", "manifest.schema.json"
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,8 @@ class ImageCase:
     noisy, denoised: (H, W) float32 in [0, 1]. settings: with windows where the model has them.
     """
 
-    noisy: FloatArray
-    denoised: FloatArray
+    noisy: Float32Array
+    denoised: Float32Array
     settings: Settings
 
 
@@ -51,7 +49,7 @@ class FileEntry:
     folder: Path
     test: Mapping[str, Any]
 
-    def tensors(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    def tensors(self) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
         """The inputs of the graph and the outputs they must give, by name. Raises ModelError where one is missing."""
         inputs, expected = self.test["inputs"], self.test["expected"][self.precision]
         if NOISY not in inputs or DENOISED not in expected:
@@ -65,7 +63,7 @@ class FileEntry:
         settings = Settings(window=image["window"], overlap=image["overlap"])
         return ImageCase(arrays["noisy"], arrays["denoised"], settings)
 
-    def _loaded(self, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, FloatArray]:
+    def _loaded(self, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Float32Array]:
         arrays = {}
         for name, entry in entries.items():
             path = self.folder / entry["npy"]

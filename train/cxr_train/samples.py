@@ -71,13 +71,13 @@ class Batch:
         return replace(self, **changes)
 
 
-class Samples(Protocol):
+class SampleSource(Protocol):
     """Batches by the number of the training step."""
 
     def batch(self, step: int) -> Batch: ...
 
 
-class WindowSamples(Samples):
+class WindowSamples(SampleSource):
     """Crops of X-rays at random scale and orientation, with inserts and patterns, noise and the truth about it."""
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
@@ -256,7 +256,7 @@ def log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-class WholeImageSamples(Samples):
+class WholeImageSamples(SampleSource):
     """Whole images for `original` and `new`, slightly moved, with mottle of the published dose or a random one."""
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:

@@ -50,14 +50,14 @@ PADDED_RUNS = "its RLE segments are longer than its pixels; the rest was passed 
 NO_END = "its JPEG 2000 image lacks the end marker, though all its tiles are there"
 BOXES = "its JPEG 2000 image is a JP2 file; its codestream was read"
 
-Pixels = NDArray[Any]  # (H, W) uint8, uint16, int8 or int16
+DecodedPixels = NDArray[Any]  # (H, W) uint8, uint16, int8 or int16
 
 
 @dataclass(frozen=True)
 class Decoded:
     """Pixels of a compressed image. precision: bits of a pixel. lossy: name of the method, where it loses something."""
 
-    pixels: Pixels
+    pixels: DecodedPixels
     precision: int
     lossy: str | None = None
     notes: tuple[str, ...] = ()
@@ -159,7 +159,7 @@ def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
     return Decoded(_decoded(OPENJPEG, frame, header), header.precision, lossy, notes)
 
 
-def _decoded(decoder: Decoder, frame: bytes, header: _Header) -> Pixels:
+def _decoded(decoder: Decoder, frame: bytes, header: _Header) -> DecodedPixels:
     try:
         return decoded(decoder, frame, header.rows * header.columns)
     except ImportError as error:

@@ -30,14 +30,14 @@ from pydicom.uid import (
 
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom.attributes import TEXT, text, value
-from cxr_infer.formats.dicom.signature import DICOM_HEAD, has_preamble
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, META_GROUP, has_preamble
 from cxr_infer.settings import ReadOptions
 
 MOST_HEADER = 16_000_000  # bytes of a data set beside its pixels
 MOST_READS = 200_000  # of a file, 2 or 3 an attribute: each takes some hundred times the memory of its 8 bytes
 BYTES_A_PIXEL = 2
 PIXEL_DATA, SOP_CLASS_UID = 0x7FE00010, 0x00080016
-META_GROUP, COMMAND_GROUP, DELIMITER_GROUP = 0x0002, 0x0000, 0xFFFE
+COMMAND_GROUP, DELIMITER_GROUP = 0x0000, 0xFFFE
 Ended: TypeAlias = Callable[[BaseTag, str | None, int], bool]  # of the tag, representation and length that come next
 
 ITEM_ENDS = (b"\xfe\xff\x0d\xe0", b"\xff\xfe\xe0\x0d")  # the tag in either byte order

@@ -28,7 +28,7 @@ BYTES_AT_ONCE = 1 << 13  # whose tables stay in the processor's cache
 DOUBLINGS = 4  # of the distance in which the walk hops: 16 codes at once
 BROKEN_CODE = 255  # step of the walk where no code fits; longer than any code with its bits
 
-Samples = NDArray[np.uint16]
+SampleValues = NDArray[np.uint16]
 
 
 class DamagedJpegError(ValueError):
@@ -63,7 +63,7 @@ class _Headers:
     data: int = 0  # where the entropy-coded data begin
 
 
-def decode_lossless(frame: bytes) -> tuple[Samples, int]:
+def decode_lossless(frame: bytes) -> tuple[SampleValues, int]:
     """Samples (H, W) uint16 of a stream, and their precision in bits.
 
     Raises DamagedJpegError where it is damaged, cut off or of another process.
@@ -158,7 +158,7 @@ def _codes(counts: bytes, values: bytes) -> _Codes:
     return _Codes(lengths, categories, steps)
 
 
-def _differences(data: bytes, codes: _Codes, count: int) -> Samples:
+def _differences(data: bytes, codes: _Codes, count: int) -> SampleValues:
     """The first differences of entropy-coded data without stuffing, modulo 2^16. Raises where there are fewer."""
     found = np.empty(count, np.uint16)
     padded = np.frombuffer(data + b"\xff" * 8, np.uint8)
@@ -202,7 +202,7 @@ def _walk(chunk: NDArray[np.uint8], codes: _Codes, position: int) -> tuple[NDArr
     return in_order[in_order < count], position
 
 
-def _values(data: NDArray[np.uint8], codes: _Codes, places: NDArray[np.int64]) -> tuple[Samples, int]:
+def _values(data: NDArray[np.uint8], codes: _Codes, places: NDArray[np.int64]) -> tuple[SampleValues, int]:
     """The differences whose codes begin at those bits (T.81, H.1.2.2), modulo 2^16, and the bit after the last."""
     windows = _bits(data, places, np.uint32(16))
     categories = codes.categories[windows]
@@ -226,7 +226,7 @@ def _bits(
     return shifted & ((np.uint32(1) << count) - np.uint32(1))
 
 
-def _rebuilt(differences: Samples, predictor: int, bits: int) -> Samples:
+def _rebuilt(differences: SampleValues, predictor: int, bits: int) -> SampleValues:
     """Samples (H, W) of so many bits from their differences (T.81, H.1.2.1)."""
     mask = np.uint16((1 << bits) - 1)
     samples = differences.copy()

@@ -32,12 +32,12 @@ CLIPPED = "its compressed image holds values beyond BitsStored; they were clippe
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How an image's stored values lie in words of 8 or 16 bits (PS3.5 section 8.1.1)."""
+class PixelCells:
+    """How an image's stored values lie in pixel cells of 8 or 16 bits (PS3.5 section 8.1.1)."""
 
     rows: int
     columns: int
-    allocated: int  # bits of a word
+    allocated: int  # bits of a cell
     stored: int  # bits of a value
     high: int  # its most significant bit, counted from 0
     signed: bool  # two's complement
@@ -54,7 +54,7 @@ class Layout:
 
     @property
     def shift(self) -> int:
-        """Bits of a word below the value."""
+        """Bits of a cell below the value."""
         return self.high + 1 - self.stored
 
     @property
@@ -75,7 +75,7 @@ class StoredPixels:
     compression that lost something, and its ratio. notes: on how they were read.
     """
 
-    layout: Layout
+    layout: PixelCells
     values: Stored
     words: Words | None = None
     lossy: tuple[str, float] | None = None
@@ -92,7 +92,7 @@ class StoredPixels:
         return words.astype(words.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[Layout, tuple[str, ...]]:
+def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple[str, ...]]:
     """What the header promises, and notes on it. Raises ImageError where that is no gray image of bearable size."""
     notes = [*_check_frames(dataset)]
     samples, note = _or_default(dataset, "SamplesPerPixel", 1)
@@ -117,7 +117,7 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[Layout, tuple[str
     notes += note
     if representation not in (0, 1):
         notes.append(NO_REPRESENTATION)
-    return Layout(rows, columns, allocated, stored, high, representation == 1), tuple(notes)
+    return PixelCells(rows, columns, allocated, stored, high, representation == 1), tuple(notes)
 
 
 def _check_frames(dataset: Dataset) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def _or_default(dataset: Dataset, keyword: str, default: int) -> tuple[int, tupl
     return integer(dataset, keyword, default), (ASSUMED.format(keyword, default),) if absent else ()
 
 
-def state_layout(dataset: Dataset, layout: Layout) -> None:
+def state_layout(dataset: Dataset, layout: PixelCells) -> None:
     """Say in a data set what was assumed where it said nothing, or something else beside it."""
     stated = {
         "Rows": layout.rows,
@@ -152,7 +152,7 @@ def state_layout(dataset: Dataset, layout: Layout) -> None:
         dataset.NumberOfFrames = 1
 
 
-def stored_pixels(file: DicomFile, layout: Layout) -> StoredPixels:
+def stored_pixels(file: DicomFile, layout: PixelCells) -> StoredPixels:
     """Decode the pixel data. Raises ImageError where they are missing, too short, or not what the header says."""
     if not file.pixel_data:
         raise ImageError("holds no pixel data; export it with its image")
@@ -169,7 +169,7 @@ def stored_pixels(file: DicomFile, layout: Layout) -> StoredPixels:
     return StoredPixels(layout, values, words, lossy, (*noted, *decoded.notes, *notes))
 
 
-def _native(file: DicomFile, layout: Layout) -> Words:
+def _native(file: DicomFile, layout: PixelCells) -> Words:
     data, count = file.pixel_data or b"", layout.rows * layout.columns
     promised = count * layout.word.itemsize
     if len(data) < promised:
@@ -182,7 +182,7 @@ def _native(file: DicomFile, layout: Layout) -> Words:
     return words.reshape(layout.rows, layout.columns).astype(layout.word)
 
 
-def _of_words(words: Words, layout: Layout, notes: tuple[str, ...] = ()) -> StoredPixels:
+def _of_words(words: Words, layout: PixelCells, notes: tuple[str, ...] = ()) -> StoredPixels:
     """Values within words whose other bits are noise, or overlays."""
     # to the left, so that bits above the value fall out, and back, which extends the sign
     values = (words << layout.word.type(layout.allocated - 1 - layout.high)).view(layout.number)
@@ -190,7 +190,7 @@ def _of_words(words: Words, layout: Layout, notes: tuple[str, ...] = ()) -> Stor
     return StoredPixels(layout, values, None if np.array_equal(values.view(layout.word), words) else words, None, notes)
 
 
-def _of_samples(decoded: Decoded, layout: Layout) -> tuple[Stored, tuple[str, ...]]:
+def _of_samples(decoded: Decoded, layout: PixelCells) -> tuple[Stored, tuple[str, ...]]:
     """Values of a compressed image: all its bits are theirs, so that what BitsStored has no room for is clipped."""
     samples = decoded.pixels
     if layout.signed and not decoded.signed:

@@ -35,7 +35,7 @@ MOST_DIRECTORIES = 1024  # of a file, copies of reduced size included
 
 
 @dataclass(frozen=True)
-class Entry:
+class DirectoryEntry:
     """One tag: type and number of its values, and where in the file they begin."""
 
     tag: int
@@ -45,21 +45,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Directory:
+class ImageFileDirectory:
     """One directory. order: of bytes, `<` or `>`. Its methods raise struct.error where the file ends too early."""
 
     path: Path  # for messages
     content: bytes = field(repr=False)
     order: str
-    entries: tuple[Entry, ...]
+    entries: tuple[DirectoryEntry, ...]
 
-    def _entry(self, tag: int) -> Entry | None:
+    def _entry(self, tag: int) -> DirectoryEntry | None:
         return next((entry for entry in self.entries if entry.tag == tag), None)
 
     def __contains__(self, tag: int) -> bool:
         return self._entry(tag) is not None
 
-    def _bytes(self, entry: Entry) -> bytes:
+    def _bytes(self, entry: DirectoryEntry) -> bytes:
         size = entry.number * SIZES.get(entry.kind, 1)
         if entry.at + size > len(self.content):
             raise struct.error(f"tag {entry.tag} ends beyond the file")
@@ -105,15 +105,15 @@ class Directory:
         return "\n".join(text.decode("utf-8", "replace") for text in texts)
 
 
-def picture_directory(path: Path, content: bytes) -> tuple[Directory, Directory | None]:
+def picture_directory(path: Path, content: bytes) -> tuple[ImageFileDirectory, ImageFileDirectory | None]:
     """The directory of the one picture of a file, and that of its transparency mask where there is one.
 
     Copies of reduced size (thumbnails, overviews, pyramids) are none. Raises ImageError where there are several
     pictures, as directories or within one.
     """
-    pictures: list[Directory] = []
-    copies: list[Directory] = []
-    masks: list[Directory] = []
+    pictures: list[ImageFileDirectory] = []
+    copies: list[ImageFileDirectory] = []
+    masks: list[ImageFileDirectory] = []
     for directory in _directories(path, content):
         kind = directory.number(NEW_SUBFILE_TYPE, 0)
         reduced = kind & REDUCED or directory.number(SUBFILE_TYPE, 0) == OLD_REDUCED
@@ -130,7 +130,7 @@ def picture_directory(path: Path, content: bytes) -> tuple[Directory, Directory 
     return pictures[0], masks[0] if masks else None
 
 
-def _directories(path: Path, content: bytes) -> Iterator[Directory]:
+def _directories(path: Path, content: bytes) -> Iterator[ImageFileDirectory]:
     """All directories, those below others too, each once. Raises struct.error where the file ends too early."""
     order = "<" if content.startswith(b"II") else ">"
     big = content[2:4] in BIG_TIFF
@@ -145,13 +145,13 @@ def _directories(path: Path, content: bytes) -> Iterator[Directory]:
             seen.add(at)
             chain.add(at)
             entries, following = _entries(content, at, order, big)
-            directory = Directory(path, content, order, entries)
+            directory = ImageFileDirectory(path, content, order, entries)
             yield directory
             chains += directory.numbers(SUB_DIRECTORIES)
             at = following
 
 
-def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[Entry, ...], int]:
+def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[DirectoryEntry, ...], int]:
     """The tags of the directory that begins there, and where the next one does, 0 for none."""
     pointer, count = (f"{order}Q", f"{order}Q") if big else (f"{order}I", f"{order}H")
     width = struct.calcsize(pointer)
@@ -166,12 +166,12 @@ def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[Entr
         value_at = at + 4 + width
         if values * SIZES.get(kind, 1) > width:  # then they lie elsewhere
             (value_at,) = struct.unpack_from(pointer, content, value_at)
-        entries.append(Entry(tag, kind, values, value_at))
+        entries.append(DirectoryEntry(tag, kind, values, value_at))
         at += 4 + 2 * width
     return tuple(entries), struct.unpack_from(pointer, content, at)[0]
 
 
-def _refuse_stack(directory: Directory) -> None:
+def _refuse_stack(directory: ImageFileDirectory) -> None:
     """Raises ImageError where one directory stands for several pictures, of which a reader would show the first."""
     depth = max(directory.number(IMAGE_DEPTH, 1), directory.number(TILE_DEPTH, 1))
     planes = max(depth, directory.count(STK_PLANES), _described_planes(directory))
@@ -181,7 +181,7 @@ def _refuse_stack(directory: Directory) -> None:
         )
 
 
-def _described_planes(directory: Directory) -> int:
+def _described_planes(directory: ImageFileDirectory) -> int:
     """How many pictures ImageJ or tifffile say that one directory stands for."""
     text = directory.description
     planes = [1]

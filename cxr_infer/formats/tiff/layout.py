@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.tiff.directory import IMAGE_LENGTH, IMAGE_WIDTH, SAMPLES_PER_PIXEL, Directory
+from cxr_infer.formats.tiff.directory import IMAGE_LENGTH, IMAGE_WIDTH, SAMPLES_PER_PIXEL, ImageFileDirectory
 
 BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 258, 259, 262, 266
 ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR_CONFIGURATION, PREDICTOR = 278, 279, 284, 317
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS, SAMPLE_FORMAT, JPEG_TABLES = 322, 323, 324, 325, 339, 347
 
 UNSIGNED, SIGNED, FLOATING, UNDEFINED = 1, 2, 3, 4  # values of SampleFormat
-FORMATS = {UNSIGNED: "unsigned integer", SIGNED: "signed integer", FLOATING: "floating-point", 5: "complex integer"}
+SAMPLE_FORMATS = {
+    UNSIGNED: "unsigned integer",
+    SIGNED: "signed integer",
+    FLOATING: "floating-point",
+    5: "complex integer",
+}
 IN_PLANES, LEAST_BIT_FIRST = 2, 2  # of PlanarConfiguration and FillOrder
 YCBCR = 6  # of PhotometricInterpretation
 DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # of Predictor
@@ -82,7 +87,7 @@ class Layout:
         return min(self.segment_height, self.height - index // self.across * self.segment_height)
 
 
-def layout_of(directory: Directory) -> Layout:
+def layout_of(directory: ImageFileDirectory) -> Layout:
     """Raises ImageError where its samples are of a kind that is not read, by what they are."""
     path = directory.path
     width, height = directory.number(IMAGE_WIDTH), directory.number(IMAGE_LENGTH)
@@ -95,7 +100,7 @@ def layout_of(directory: Directory) -> Layout:
     if len(set(bits)) > 1 or len(set(formats)) > 1 or len(bits) > samples:
         raise ImageError(f"{path}: the samples of a pixel differ in type; convert it to 8 or 16 bit gray")
     if bits[0] not in READ.get(formats[0], ()):
-        kind = FORMATS.get(formats[0], "complex")
+        kind = SAMPLE_FORMATS.get(formats[0], "complex")
         raise ImageError(f"{path}: {bits[0]}-bit {kind} pixels are not supported; convert it to 8 or 16 bit gray")
     if compression not in {NONE, JPEG} | INFLATED | BY_LIBTIFF:
         name = OTHER_COMPRESSIONS.get(compression, "an unknown scheme")
@@ -122,6 +127,6 @@ def layout_of(directory: Directory) -> Layout:
     return Layout(width, height, samples, bits[0], formats[0], compression, predictor, planes, tiled, *segment)
 
 
-def _in_planes(directory: Directory, samples: int) -> bool:
+def _in_planes(directory: ImageFileDirectory, samples: int) -> bool:
     """PlanarConfiguration says nothing where there is one sample (TIFF 6.0, page 38)."""
     return samples > 1 and directory.number(PLANAR_CONFIGURATION, 1) == IN_PLANES

@@ -20,7 +20,7 @@ from PIL import JpegImagePlugin
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.decoders import LIBJPEG_TURBO, LIBTIFF
 from cxr_infer.formats.decoding import decoded
-from cxr_infer.formats.tiff.directory import STRIP_OFFSETS, Directory
+from cxr_infer.formats.tiff.directory import STRIP_OFFSETS, ImageFileDirectory
 from cxr_infer.formats.tiff.layout import (
     BY_LIBTIFF,
     DIFFERENCES,
@@ -49,7 +49,7 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # the APP14 segment but for its last byte, the colour transform
 
 
-def stored_samples(directory: Directory, layout: Layout) -> NDArray[Any]:
+def stored_samples(directory: ImageFileDirectory, layout: Layout) -> NDArray[Any]:
     """(H, W, samples) uint8, uint16 or float32, as stored. Raises where any of its strips or tiles is not whole."""
     dtype = np.float32 if layout.format == FLOATING else np.uint8 if layout.bits <= 8 else np.uint16
     image = np.empty((layout.height, layout.width, layout.samples), dtype)
@@ -63,7 +63,7 @@ def stored_samples(directory: Directory, layout: Layout) -> NDArray[Any]:
     return image
 
 
-def _parts(directory: Directory, layout: Layout) -> list[bytes]:
+def _parts(directory: ImageFileDirectory, layout: Layout) -> list[bytes]:
     """The compressed bytes of all segments. Raises ImageError where their number or places cannot be true."""
     path, name = directory.path, "tile" if layout.tiled else "strip"
     offsets = directory.numbers(TILE_OFFSETS if layout.tiled else STRIP_OFFSETS)
@@ -89,7 +89,7 @@ def _parts(directory: Directory, layout: Layout) -> list[bytes]:
     return parts
 
 
-def _decoded(directory: Directory, layout: Layout, parts: list[bytes]) -> Iterator[NDArray[Any]]:
+def _decoded(directory: ImageFileDirectory, layout: Layout, parts: list[bytes]) -> Iterator[NDArray[Any]]:
     """(rows, columns, depth) of each segment in turn."""
     if layout.compression == LZW:
         parts = [_without_hole(part) for part in parts]
@@ -110,7 +110,7 @@ def _decoded(directory: Directory, layout: Layout, parts: list[bytes]) -> Iterat
         yield _samples(np.frombuffer(data, np.uint8).reshape(rows, layout.row_bytes), layout, directory.order)
 
 
-def _exactly(directory: Directory, data: bytes, rows: int, layout: Layout) -> bytes:
+def _exactly(directory: ImageFileDirectory, data: bytes, rows: int, layout: Layout) -> bytes:
     """So many rows of decompressed data; a last strip may be as long as the others."""
     needed = rows * layout.row_bytes
     if len(data) < needed:

@@ -23,7 +23,7 @@ from cxr_infer.formats.picture import (
     check_size,
 )
 from cxr_infer.formats.resolution import INCH, Resolution, checked
-from cxr_infer.formats.tiff.directory import IMAGE_LENGTH, IMAGE_WIDTH, Directory, picture_directory
+from cxr_infer.formats.tiff.directory import IMAGE_LENGTH, IMAGE_WIDTH, ImageFileDirectory, picture_directory
 from cxr_infer.formats.tiff.layout import FLOATING, JPEG, PHOTOMETRIC, TILE_LENGTH, TILE_WIDTH, YCBCR, Layout, layout_of
 from cxr_infer.formats.tiff.pixels import stored_samples
 from cxr_infer.settings import ReadOptions
@@ -68,7 +68,7 @@ def open_tiff(path: Path, content: bytes, options: ReadOptions) -> Picture:
     )
 
 
-def _photometric(directory: Directory) -> int:
+def _photometric(directory: ImageFileDirectory) -> int:
     photometric = directory.number(PHOTOMETRIC, -1)
     if photometric == -1:
         raise ImageError(f"{directory.path}: does not say whether 0 is black or white; save it anew as gray")
@@ -79,7 +79,7 @@ def _photometric(directory: Directory) -> int:
 
 
 def _one_channel(
-    directory: Directory, layout: Layout, photometric: int, samples: NDArray[Any]
+    directory: ImageFileDirectory, layout: Layout, photometric: int, samples: NDArray[Any]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """The gray channel (H, W) of (H, W, samples), and notes. Raises ImageError where there is more to see than that."""
     path, number = directory.path, COLOURS[photometric]
@@ -102,7 +102,7 @@ def _one_channel(
     return np.ascontiguousarray(colours[..., 0]), (EQUAL_CHANNELS,) if coloured else ()
 
 
-def _looked_up(directory: Directory, layout: Layout, indices: NDArray[Any]) -> NDArray[np.uint8]:
+def _looked_up(directory: ImageFileDirectory, layout: Layout, indices: NDArray[Any]) -> NDArray[np.uint8]:
     """(H, W, 3): the colours that the indices into a palette stand for."""
     colours = np.array(directory.numbers(COLOR_MAP))
     if layout.bits > 8 or len(colours) != 3 << layout.bits:
@@ -124,6 +124,6 @@ def _black_is_zero(gray: NDArray[Any], layout: Layout, photometric: int) -> tupl
     return gray, largest if 255 < largest < 65535 else None
 
 
-def _resolution(directory: Directory) -> Resolution | None:
+def _resolution(directory: ImageFileDirectory) -> Resolution | None:
     x, y = map(directory.fraction, RESOLUTIONS)
     return checked(x, y, directory.number(RESOLUTION_UNIT, INCH))
