@@ -75,7 +75,7 @@ def decode_lossless(frame: bytes) -> tuple[SampleValues, int]:
     if headers.codes is None or headers.components != 1 or not headers.rows or not headers.columns:
         raise DamagedJpegError("not one lossless component")
     if not 1 <= headers.predictor <= 7 or not 2 <= headers.precision <= 16 or headers.shift >= headers.precision:
-        raise DamagedJpegError("has no predictor or precision of T.81")
+        raise DamagedJpegError("has a predictor or precision that T.81 does not define")
     ended = END_OF_SCAN.search(frame, headers.data)
     data = frame[headers.data : ended.start() if ended else None]
     samples = np.empty((headers.rows, headers.columns), np.uint16)
@@ -150,7 +150,7 @@ def _codes(counts: bytes, values: bytes) -> _Codes:
         span = 1 << LONGEST_CODE - length
         for _, category in zip(range(count), remaining, strict=False):
             if category > WIDE or first + span > 1 << 16:
-                raise DamagedJpegError("has a Huffman table that is none")
+                raise DamagedJpegError("has an invalid Huffman table")
             places = slice(first, first + span)
             lengths[places], categories[places] = length, category
             steps[places] = length + category % WIDE
@@ -207,7 +207,7 @@ def _values(data: NDArray[np.uint8], codes: _Codes, places: NDArray[np.int64]) -
     windows = _bits(data, places, np.uint32(16))
     categories = codes.categories[windows]
     if np.any(codes.steps[windows] == BROKEN_CODE):
-        raise DamagedJpegError("holds bits that are no code")
+        raise DamagedJpegError("has bits that are not a valid code")
     size = (categories % WIDE).astype(np.uint32)
     extra = _bits(data, places + codes.lengths[windows], size).astype(np.int64)
     negative = extra < np.int64(1) << size.astype(np.int64) >> 1

@@ -24,8 +24,8 @@ PHOTOMETRIC_INTERPRETATIONS = ("MONOCHROME1", "MONOCHROME2")
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 OVERLAY_BIT, OVERLAY_DATA = 0x0102, 0x3000  # elements of such a group
 
-ONE_FRAME = "its NumberOfFrames is none; read as one frame, which its pixel data are"
-NO_HIGH_BIT = "its HighBit is {}, where its bits have no room; read as {}"
+ONE_FRAME = "its NumberOfFrames is invalid; read as one frame, the size of its pixel data"
+NO_HIGH_BIT = "its HighBit is {}, too low or too high for its bits; read as {}"
 NO_REPRESENTATION = "its PixelRepresentation is neither 0 nor 1; read as 0"
 ASSUMED = "lacks {}; read as {}"
 CLIPPED = "its compressed image holds values beyond BitsStored; they were clipped"
@@ -101,7 +101,7 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple
         raise ImageError("not a gray image (MONOCHROME1 or MONOCHROME2); convert it to gray first")
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     if rows < 1 or columns < 1:
-        raise ImageError(f"{columns}x{rows} pixels make no image; export it again")
+        raise ImageError(f"{columns}x{rows} pixels is no valid size; export it again")
     if rows * columns > reading.max_pixels:
         raise ImageError(f"{columns}x{rows} pixels are more than the {reading.max_pixels} allowed; see --max-pixels")
     allocated = integer(dataset, "BitsAllocated")
@@ -109,7 +109,9 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple
     stored, note = _or_default(dataset, "BitsStored", min(high + 1, allocated))
     notes += note
     if allocated not in (8, 16) or not FEWEST_BITS <= stored <= min(MOST_BITS, allocated):
-        raise ImageError(f"stores {stored} of {allocated} bits a pixel; 8 to 16 bits in words of 8 or 16 are read")
+        raise ImageError(
+            f"stores {stored} of {allocated} bits per pixel; supported are 8 to 16 bits in words of 8 or 16"
+        )
     if value(dataset, "HighBit") is None or not stored <= high + 1 <= allocated:
         notes += () if value(dataset, "HighBit") is None else (NO_HIGH_BIT.format(high, stored - 1),)
         high = stored - 1
@@ -155,7 +157,7 @@ def state_layout(dataset: Dataset, layout: PixelCells) -> None:
 def stored_pixels(file: DicomFile, layout: PixelCells) -> StoredPixels:
     """Decode the pixel data. Raises ImageError where they are missing, too short, or not what the header says."""
     if not file.pixel_data:
-        raise ImageError("holds no pixel data; export it with its image")
+        raise ImageError("contains no pixel data; export it with its image")
     if not file.encapsulated:
         return _of_words(_native(file, layout), layout)
     frame, noted = joined_fragments(file.pixel_data)
