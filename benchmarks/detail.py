@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_train.comparison import Method, Told, run
 from cxr_train.noise import round_to_steps, saturating_mottle
 
-FloatImage = NDArray[np.float32]
 Expose = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Told]]
 
 SPACING = 72  # px between inserts

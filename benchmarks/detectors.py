@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.detail import contrast_kept
 from benchmarks.detector_noise import MEASURED, Detector, Told, expose, load_detectors, parse_protocol
-from benchmarks.detectors_tables import DetectorScore, Report, to_markdown
+from benchmarks.detectors_tables import DetectorReport, DetectorScore, to_markdown
 from benchmarks.faint import SDS, halved, smoothed, variance_left
 from benchmarks.lines import Response, count_lines, line_response
 from benchmarks.methods import WINDOW, window_models
@@ -33,13 +33,12 @@ from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.imaging.metrics import psnr, ssim
-from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.comparison import NOISY, noise_generator, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import round_to_steps
 
-FloatImage = NDArray[np.float32]
 Variants = tuple[ToldMethod, ...]  # of one method, of which the best under each noise counts
 Window = Callable[[FloatImage, object], FloatImage]
 
@@ -120,7 +119,7 @@ def faint_noise(native: Sequence[FloatImage], models: Mapping[str, Window]) -> d
     }
 
 
-def second_exposure(report: Report, folder: Path, models: Mapping[str, Window]) -> list[str]:
+def second_exposure(report: DetectorReport, folder: Path, models: Mapping[str, Window]) -> list[str]:
     """Measure the pair of a folder into the report. Returns `method, region` of all that got worse."""
     first, second = read_pair(folder)
     for name, model in models.items():
@@ -135,7 +134,7 @@ def measure(
     chosen: Sequence[str],
     sds: Sequence[float],
     models: Mapping[str, Window],
-    report: Report,
+    report: DetectorReport,
     say: Callable[[str], None],
 ) -> None:
     """Run the noises and the details into the report. images: name -> whole clean X-ray, (H, W) in [0, 1]."""
@@ -204,7 +203,7 @@ def main(
     images = {xrays.files[i].stem: to_unit(xrays[i]) for i in range(min(count, len(xrays)))}
     native = XrayImages([path for path in files if smaller_side(path) >= NATIVE][:count])
     models, say = window_models(model), stderr_console().print
-    report = Report(split, list(images), SIDE, faint_images=len(native))
+    report = DetectorReport(split, list(images), SIDE, faint_images=len(native))
     worse = second_exposure(report, pair, models) if pair else []
     measure(images, chosen, sds, models, report, say)
     if not len(native):

@@ -25,7 +25,7 @@ class DetectorScore:
 
 
 @dataclass
-class Report:
+class DetectorReport:
     """Everything that was measured. Methods are those of the tables; shares are of 1."""
 
     split: str
@@ -52,7 +52,7 @@ def _by_noise(scores: Sequence[DetectorScore], first: str, cell: Callable[[Detec
     )
 
 
-def _scores(report: Report, noisy: str) -> list[str]:
+def _scores(report: DetectorReport, noisy: str) -> list[str]:
     def lines(score: DetectorScore) -> str:
         if score.method == noisy:
             return f"{score.present:.0f}"
@@ -76,7 +76,7 @@ def _scores(report: Report, noisy: str) -> list[str]:
     ]
 
 
-def _detail(report: Report) -> list[str]:
+def _detail(report: DetectorReport) -> list[str]:
     rows = [[method, *(f"{kept[i]:.2f}" for i in INSERTS)] for method, kept in report.detail.items()]
     return [
         f"Fraction of a small, faint object's contrast that survives under {report.detail_noise} (8-bit pixels).\n",
@@ -84,7 +84,7 @@ def _detail(report: Report) -> list[str]:
     ]
 
 
-def _faint(report: Report) -> list[str]:
+def _faint(report: DetectorReport) -> list[str]:
     rows = [
         [images, method, *(f"{share:.0%}" for share in shares)]
         for images, by_method in report.faint.items()
@@ -97,7 +97,7 @@ def _faint(report: Report) -> list[str]:
     ]
 
 
-def _pair(report: Report) -> list[str]:
+def _pair(report: DetectorReport) -> list[str]:
     regions = list(next(iter(report.pair.values())))
     places = list(next(iter(report.line_pairs.values())))
     rows = [
@@ -112,7 +112,7 @@ def _pair(report: Report) -> list[str]:
     ]
 
 
-def to_markdown(report: Report, noisy: str) -> str:
+def to_markdown(report: DetectorReport, noisy: str) -> str:
     """The tables. noisy: the name under which the noisy images themselves are scored."""
     parts = _scores(report, noisy)
     if report.detail:

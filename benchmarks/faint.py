@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_train.comparison import run
-
-FloatImage = NDArray[np.float32]
 
 SDS = (1.0, 1.5, 2.0)  # gray levels of 255
 SMOOTHED = 2.0  # px, Gaussian: takes an X-ray's own noise and finest texture away

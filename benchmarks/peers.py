@@ -15,15 +15,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.memory import peak_memory
 from cxr_infer import load_model
 from cxr_infer.imaging.mottle import estimate_mottle
-from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.imaging.pixels import ByteImage, from_unit, to_unit
 from cxr_infer.model.card import DENOISED
 
-ByteImage = NDArray[np.uint8]
 Timed = Callable[[ByteImage], tuple[float, ByteImage | None]]  # image -> seconds, result where it has a meaning
 
 BARE_INT8, BARE_FP32 = "bare onnxruntime, int8", "bare onnxruntime, fp32"

@@ -28,9 +28,9 @@ from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray
 from cxr_infer.imaging.mottle import repair_wrapped
-from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_infer.report.terminal import stderr_console
-from cxr_train.comparison import NOISY, ImagesByName, Method, Noise, Score, add_noise, compare, photon_noise, run
+from cxr_train.comparison import NOISY, ImagesByName, Method, NoiseKind, Score, add_noise, compare, photon_noise, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import (
     PUBLISHED_PHOTONS_AT_WHITE,
@@ -40,8 +40,6 @@ from cxr_train.noise import (
     round_to_steps,
     saturating_mottle,
 )
-
-FloatImage = NDArray[np.float32]
 
 SIZE, NATIVE = 512, 1024  # px
 COMMAND = "python -m benchmarks.quality"
@@ -57,7 +55,7 @@ OVEREXPOSED = 1.4  # factor that makes a third of the pixels white; hardly any r
 
 
 @dataclass
-class Report:
+class QualityReport:
     """Everything that was measured."""
 
     split: str
@@ -70,7 +68,7 @@ class Report:
     shift: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)  # dose -> bands, of `window`
 
 
-def by_dose() -> dict[str, Noise]:
+def by_dose() -> dict[str, NoiseKind]:
     """Saturating Poisson mottle at each dose."""
     return {f"{dose:.0f} photons": photon_noise(dose) for dose in DOSES}
 
@@ -83,7 +81,7 @@ def glared_normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[n
     return np.asarray(cv2.filter2D(rng.standard_normal(shape), cv2.CV_64F, kernel, borderType=cv2.BORDER_REFLECT_101))
 
 
-def other_noise() -> dict[str, Noise]:
+def other_noise() -> dict[str, NoiseKind]:
     """Noise beside the plain one, all near the published dose."""
 
     def glared_mottle(clean: FloatImage, rng: np.random.Generator) -> FloatImage:
@@ -91,23 +89,23 @@ def other_noise() -> dict[str, Noise]:
         return np.clip(clean + noise, 0, 1).astype(np.float32)
 
     return {
-        "published, wraps, then repaired": Noise(
+        "published, wraps, then repaired": NoiseKind(
             lambda clean, rng: repair_wrapped(
                 to_unit(published_mottle(np.rint(clean * 255).astype("u1"), rng, wrap=True))
             )
         ),
-        "detector, quanta blurred 1 px": Noise(DETECTOR.expose),
-        "71 photons, quanta blurred 1 px": Noise(
+        "detector, quanta blurred 1 px": NoiseKind(DETECTOR.expose),
+        "71 photons, quanta blurred 1 px": NoiseKind(
             lambda clean, rng: correlated_mottle(clean, PUBLISHED_PHOTONS_AT_WHITE, BLUR, rng)
         ),
-        "detector, quanta spread exponentially, unseen": Noise(
+        "detector, quanta spread exponentially, unseen": NoiseKind(
             lambda clean, rng: DETECTOR.expose(clean, rng, glared_normal(clean.shape, rng))
         ),
-        "71 photons, quanta spread exponentially, unseen": Noise(glared_mottle),
-        "71 photons, 16 bit": Noise(
+        "71 photons, quanta spread exponentially, unseen": NoiseKind(glared_mottle),
+        "71 photons, 16 bit": NoiseKind(
             lambda clean, rng: saturating_mottle(clean, PUBLISHED_PHOTONS_AT_WHITE, rng), STEPS_16_BIT
         ),
-        "none": Noise(lambda clean, rng: clean),
+        "none": NoiseKind(lambda clean, rng: clean),
     }
 
 
@@ -142,10 +140,10 @@ def measure(
     split: str,
     methods: Mapping[str, Method],
     say: Callable[[str], None],
-) -> Report:
+) -> QualityReport:
     """Run the whole comparison. native: images of 1024 px, none of them is no error."""
     clean = ImagesByName(images, limit)
-    report = Report(split, len(clean))
+    report = QualityReport(split, len(clean))
     for score in compare(clean, by_dose(), methods):
         say(f"{score.noise}, {score.method}: {score.psnr:.2f} dB, SSIM {score.ssim:.4f}")
         report.by_dose.append(score)
@@ -176,7 +174,7 @@ def _score_table(scores: Sequence[Score], cell: Callable[[Score], str]) -> str:
     return table(["noise", *methods], [[noise, *(cells[noise, method] for method in methods)] for noise in noises])
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: QualityReport) -> str:
     """The tables, ready for the documentation."""
     inserts = list(LEAST_KEPT)
     kept = [[name, *(f"{values[i]:.2f}" for i in inserts)] for name, values in report.detail.items()]

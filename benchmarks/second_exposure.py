@@ -13,14 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, ImageError
 from cxr_infer.formats.readers import read_gray
 from cxr_infer.imaging.metrics import mse
-from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_unit
 
-FloatImage = NDArray[np.float32]
 Region = tuple[slice, slice]  # rows, columns
 
 NAMES = ("kv_phantom_1.png", "kv_phantom_2.png")

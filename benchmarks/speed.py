@@ -24,7 +24,6 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from benchmarks import peers
 from benchmarks.pages import machine, read_page, write_page
@@ -35,13 +34,11 @@ from cxr_infer.errors import CxrError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray, write_image
 from cxr_infer.imaging.metrics import psnr
-from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.imaging.pixels import ByteImage, from_unit, to_unit
 from cxr_infer.model.hardware import available_cpus
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.data import XrayImages, find_xrays
 from cxr_train.noise import saturating_mottle
-
-ByteImage = NDArray[np.uint8]
 
 COMMAND = "python -m benchmarks.speed"
 ROOT = Path(__file__).resolve().parent.parent  # where `python -m benchmarks...` works
@@ -69,7 +66,7 @@ class Growth:
 
 
 @dataclass
-class Report:
+class SpeedReport:
     """Everything that was measured. Seconds are medians; a method's are for one megapixel."""
 
     threads: int
@@ -126,7 +123,7 @@ def side_by_side(
     work: Path,
     names: Sequence[str],
     rounds: int,
-    report: Report,
+    report: SpeedReport,
     say: Callable[[str], None],
 ) -> None:
     """Time every method on the same noisy PNGs, in turn, and add the medians to the report."""
@@ -236,7 +233,7 @@ def start_up(clean: ByteImage, work: Path, rounds: int, threads: int) -> dict[st
     }
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: SpeedReport) -> str:
     """The tables, ready for the documentation."""
     ours = next(iter(OUR_COMMANDS))
     rows = []
@@ -280,7 +277,7 @@ def main(
 ) -> None:
     """Time `cxr-infer dir` beside its own floor and beside what a user could use instead."""
     say, text = stderr_console().print, read_page(page, COMMAND)
-    report = Report(threads or available_cpus(), machine())
+    report = SpeedReport(threads or available_cpus(), machine())
     large = [path for path in find_xrays(data).require("test") if min(read_gray(path).shape) >= SIDE][:count]
     if not large:
         raise UsageError(f"{data}: holds no test image of {SIDE} px; give the directory with the large ones")

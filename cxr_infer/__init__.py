@@ -11,26 +11,15 @@ from typing import TYPE_CHECKING, Any
 from cxr_infer.version import __version__
 
 if TYPE_CHECKING:
-    from cxr_infer.api import (
-        Engine,
-        FileResult,
-        Model,
-        Mottle,
-        ReadOptions,
-        Samples,
-        Settings,
-        Summary,
-        denoise,
-        denoise_directory,
-        denoise_file,
-        estimate_noise,
-        load_model,
-        mse,
-        psnr,
-        sample,
-        ssim,
-    )
+    from cxr_infer.api import denoise, denoise_directory, denoise_file, estimate_noise, mse, psnr, ssim
+    from cxr_infer.batch.engine import Engine
+    from cxr_infer.batch.sample import Samples
+    from cxr_infer.batch.sample import write_samples as sample
     from cxr_infer.errors import CxrError, DataError, ImageError, ModelError, UsageError
+    from cxr_infer.imaging.mottle import Mottle
+    from cxr_infer.model.denoiser import Model, load_model
+    from cxr_infer.report.results import FileResult, Summary
+    from cxr_infer.settings import ReadOptions, Settings
 
 __all__ = [
     "CxrError",

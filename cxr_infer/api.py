@@ -1,4 +1,4 @@
-"""The library: what the commands do, as functions. What is public is in `cxr_infer` itself."""
+"""The library: what the commands do, as functions. `cxr_infer` says what is public, and takes it from here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from cxr_infer.batch import pipeline
 from cxr_infer.batch.directory import plan_directory
 from cxr_infer.batch.engine import Engine, denoise_files
 from cxr_infer.batch.jobs import jobs_of_files, single_job
-from cxr_infer.batch.sample import Samples
-from cxr_infer.batch.sample import write_samples as sample
+from cxr_infer.batch.sample import Samples as Samples  # public, as the next one
+from cxr_infer.batch.sample import write_samples as sample  # noqa: F401
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.picture import Picture
 from cxr_infer.imaging import metrics
@@ -29,28 +29,9 @@ from cxr_infer.imaging.pixels import low_range
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.model.installed import AUTO
-from cxr_infer.report.results import FileResult, Summary
+from cxr_infer.report.results import FileResult
+from cxr_infer.report.results import Summary as Summary  # public
 from cxr_infer.settings import ReadOptions, Settings
-
-__all__ = [
-    "Engine",
-    "FileResult",
-    "Model",
-    "Mottle",
-    "ReadOptions",
-    "Samples",
-    "Settings",
-    "Summary",
-    "denoise",
-    "denoise_directory",
-    "denoise_file",
-    "estimate_noise",
-    "load_model",
-    "mse",
-    "psnr",
-    "sample",
-    "ssim",
-]
 
 
 class Fields(TypedDict, total=False):

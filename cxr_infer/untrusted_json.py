@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]
 
 MOST_BYTES = 1 << 20  # the manifest, the longest of ours, has 31 kB
 MOST_DEPTH = 32  # lists and objects within each other; ours have up to 9
@@ -27,7 +29,7 @@ def parse_json(text: str | bytes) -> Any:
     return content
 
 
-def parse_object(text: str | bytes) -> dict[str, Any]:
+def parse_object(text: str | bytes) -> JsonObject:
     """The same for a text that must be an object."""
     content = parse_json(text)
     if not isinstance(content, dict):

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Input = TypeVar("Input")
-Output = TypeVar("Output")
+Computed = TypeVar("Computed")
 Result = TypeVar("Result")
 
 AHEAD = 2  # items at most between two steps: enough to even out files of different size, and memory stays flat
@@ -19,8 +19,8 @@ AHEAD = 2  # items at most between two steps: enough to even out files of differ
 def overlapped(
     items: Iterable[Item],
     read: Callable[[Item], Input],
-    compute: Callable[[Input], Output],
-    write: Callable[[Output], Result],
+    compute: Callable[[Input], Computed],
+    write: Callable[[Computed], Result],
     *,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Result]:

@@ -23,7 +23,7 @@ from cxr_infer.batch.batch_run import BatchRun
 from cxr_infer.batch.engine import Engine
 from cxr_infer.batch.jobs import Plan, job_of
 from cxr_infer.batch.pipeline import Show, not_begun
-from cxr_infer.batch.ray_worker import Item, Task, Worker
+from cxr_infer.batch.ray_worker import Actor, ActorTask, ImageRow
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.model.card import MODEL_NAMES
@@ -144,9 +144,9 @@ def _on_cluster(
     output.take_in(task.run)
 
 
-def _task(plan: Plan, run: BatchRun, threads: int) -> Task:
+def _task(plan: Plan, run: BatchRun, threads: int) -> ActorTask:
     name = _model_name(run.model)
-    return Task(
+    return ActorTask(
         name,
         run.model.card.precision if name in MODEL_NAMES else "auto",
         run.model.sha256,
@@ -187,12 +187,12 @@ def _actors(threads: int) -> int:
 
 
 def _data_set(
-    names: list[str], plan: Plan, task: Task, output: Output, actors: int, stopped: Callable[[], bool]
+    names: list[str], plan: Plan, task: ActorTask, output: Output, actors: int, stopped: Callable[[], bool]
 ) -> Iterator[FileResult]:
     """What becomes of some names: in blocks, then one by one those whose actor was lost again and again."""
     import ray
 
-    items: dict[int, Item] = {}
+    items: dict[int, ImageRow] = {}
     for index, name in enumerate(names):
         job = job_of(name, plan.source, plan.out)
         try:
@@ -200,7 +200,7 @@ def _data_set(
         except ImageError as error:
             yield FileResult(name, FAILED, f"{job.source}: {error}")
         else:
-            items[index] = Item(index, name, output.known(name))
+            items[index] = ImageRow(index, name, output.known(name))
     records = _relayed if ray.util.client.ray.is_connected() else _records
     for block_size in (min(BLOCK_SIZE, 1 + len(items) // (4 * actors)), 1):
         for item in records(list(items.values()), block_size, task, actors):
@@ -216,7 +216,7 @@ def _data_set(
         yield FileResult(item.name, FAILED, f"{plan.source.path(item.name)}: {WORKER_LOST}")
 
 
-def _records(items: list[Item], block_size: int, task: Task, actors: int) -> Iterator[Item]:
+def _records(items: list[ImageRow], block_size: int, task: ActorTask, actors: int) -> Iterator[ImageRow]:
     """The items with their records, as they come. Those of a block that lost its actor too often are missing."""
     if not items:
         return
@@ -232,7 +232,7 @@ def _records(items: list[Item], block_size: int, task: Task, actors: int) -> Ite
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that from 2.64 on `max_task_retries` goes elsewhere, it does not say where
         denoised = rows.map_batches(
-            Worker,
+            Actor,
             fn_constructor_args=(task,),
             batch_size=None,  # a block, whose records appear together
             # one by one, nothing waits at an actor that an image before it may end
@@ -245,7 +245,7 @@ def _records(items: list[Item], block_size: int, task: Task, actors: int) -> Ite
     try:
         # not fetched ahead, for which the records of one block would wait for those of the next
         for block in denoised.iter_batches(batch_size=None, prefetch_batches=0):
-            yield from map(Item.unpacked, block["item"])
+            yield from map(ImageRow.unpacked, block["item"])
     except RayError as error:
         raise UsageError(f"the Ray cluster failed: {_reason(error)}") from error
 
@@ -253,15 +253,15 @@ def _records(items: list[Item], block_size: int, task: Task, actors: int) -> Ite
 class Relay:
     """Follows a data set from inside the cluster, for a driver outside of it, which cannot."""
 
-    def __init__(self, items: list[Item], block_size: int, task: Task, actors: int) -> None:
+    def __init__(self, items: list[ImageRow], block_size: int, task: ActorTask, actors: int) -> None:
         self._records = _records(items, block_size, task, actors)
 
-    def some(self) -> list[Item]:
+    def some(self) -> list[ImageRow]:
         """The next few, none at the end."""
         return list(islice(self._records, BLOCK_SIZE))
 
 
-def _relayed(items: list[Item], block_size: int, task: Task, actors: int) -> Iterator[Item]:
+def _relayed(items: list[ImageRow], block_size: int, task: ActorTask, actors: int) -> Iterator[ImageRow]:
     """The same as `_records`, through a client at ray://."""
     import ray
     from ray.exceptions import RayError

@@ -25,7 +25,7 @@ from cxr_infer.storage.shard import Shard
 
 
 @dataclass(frozen=True)
-class Task:
+class ActorTask:
     """What an actor needs to know. It travels, and so must be found by every machine: the model by name or path."""
 
     model: str
@@ -45,7 +45,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Item:
+class ImageRow:
     """An image on its way to an actor, or its record on the way back."""
 
     index: int  # within the data set
@@ -59,15 +59,15 @@ class Item:
         return {"item": json.dumps([self.index, self.name, known, self.record and self.record.to_dict()])}
 
     @staticmethod
-    def unpacked(row: str) -> Item:
+    def unpacked(row: str) -> ImageRow:
         index, name, known, record = json.loads(row)
-        return Item(index, name, list(map(Entry.from_dict, known)), record and FileResult(**record))
+        return ImageRow(index, name, list(map(Entry.from_dict, known)), record and FileResult(**record))
 
 
-class Worker:
+class Actor:
     """An actor: loads the model once, then does the images of a block after each other."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: ActorTask) -> None:
         warnings.simplefilter("ignore")
         with contextlib.suppress(OSError):  # a machine without that folder, for which paths must be absolute
             os.chdir(task.folder)
@@ -81,14 +81,14 @@ class Worker:
         self._out = task.out
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        items = [Item.unpacked(row) for row in batch["item"]]
+        items = [ImageRow.unpacked(row) for row in batch["item"]]
         try:
             done = self._done(items)
         except UsageError as error:  # this machine does not see the output
             done = [replace(item, record=FileResult(item.name, FAILED, f"{item.name}: {error}")) for item in items]
         return {"item": [item.packed()["item"] for item in done]}
 
-    def _done(self, items: list[Item]) -> list[Item]:
+    def _done(self, items: list[ImageRow]) -> list[ImageRow]:
         with self._output as output:
             for item in items:
                 output.learn(item.name, item.known)

@@ -9,10 +9,11 @@ from typing import Any
 
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import read_content
-from cxr_infer.formats.radiograph import FloatImage, Radiograph
+from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph
 from cxr_infer.formats.registry import READABLE_SUFFIXES, plain_name
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.settings import ReadOptions
 
 

@@ -23,7 +23,7 @@ from cxr_infer.extras import install_command
 if TYPE_CHECKING:
     from cxr_infer.node.config import Config
     from cxr_infer.node.demo import Way
-    from cxr_infer.node.service import Node
+    from cxr_infer.node.service import RunningNode
 
 Action = Literal["run", "status", "retry", "purge", "check", "demo"]
 Pass = Literal["other", "none"]
@@ -138,7 +138,7 @@ def _run(given: _Given) -> None:
     if config.receive.open_to_anybody:
         terminal.print_note("note: anybody who reaches the port may send; set addresses, calling or [receive.tls]")
 
-    def announce(node: Node) -> None:
+    def announce(node: RunningNode) -> None:
         reload = signal.SIGHUP if hasattr(signal, "SIGHUP") else None
         if reload is not None:
             signal.signal(reload, lambda *_: node.reload_wanted.set())

@@ -12,7 +12,7 @@ BASIC, MEASURE, ADVANCED, MACHINES = "Basic", "Measure", "Advanced", "Many machi
 
 Precision = Literal["auto", "fp32", "int8"]
 Compress = Literal["keep", "none"]
-Engine = Literal["local", "ray"]
+EngineName = Literal["local", "ray"]
 
 
 def complete_model(incomplete: str) -> Iterator[str]:
@@ -197,7 +197,9 @@ ShardOption = Annotated[
         metavar="I/N", help="Denoise share I of N only; give all shares the same --out.", rich_help_panel=MACHINES
     ),
 ]
-EngineOption = Annotated[Engine, typer.Option(help="ray: on all machines of a Ray cluster.", rich_help_panel=MACHINES)]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="ray: on all machines of a Ray cluster.", rich_help_panel=MACHINES)
+]
 AddressOption = Annotated[
     str | None,
     typer.Option(

@@ -16,18 +16,18 @@ V4, PROFILES = 108, (b"KNIL", b"DEBM")  # a length; LINK and MBED, as little-end
 
 
 def is_bmp(head: bytes) -> bool:
-    """Two letters are too little to know it by: what follows must be a header that exists."""
+    """Whether a file is a BMP. The two letters are not enough: a known header must follow."""
     return head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in HEADERS
 
 
 def open_bmp(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Raises ImageError, and what Pillow and OpenCV raise."""
+    """Read a BMP. Raises ImageError, and what Pillow and OpenCV raise."""
     picture, info = opened(BmpImagePlugin.BmpImageFile, path, content, options)
     return replace(picture, display=Display(info.get("icc_profile") or b"", other_curve=_has_curve(content)))
 
 
 def _has_curve(content: bytes) -> bool:
-    """Whether a BMP of version 4 or 5 has gamma of its own or a profile, which nothing here reads."""
+    """Whether a BMP of version 4 or 5 has gamma or a profile of its own, which are not read."""
     if int.from_bytes(content[14:18], "little") < V4:
         return False
     space, gamma = content[70:74], content[110:122]  # bV4CSType; bV4GammaRed, Green and Blue

@@ -1,4 +1,4 @@
-"""What a child process does that decodes images: give up what is another process's, take limits, decode, answer.
+"""Child process that decodes images: drop the parent's files, set limits, decode, answer.
 
 It is forked from a process that may have threads, none of which it has: so it starts none, loads nothing, and has no
 files but two connections. Never imported for anything else; Linux only.
@@ -33,7 +33,7 @@ READY, PIXELS, REFUSED, TOO_MUCH, LACK = range(5)  # states
 
 
 def live(channel: socket.socket, life: int) -> NoReturn:
-    """All that a child does."""
+    """Run the child process."""
     try:
         _settle(channel.fileno(), life)
         most = {
@@ -48,7 +48,7 @@ def live(channel: socket.socket, life: int) -> NoReturn:
 
 
 def _settle(channel: int, life: int) -> None:
-    """Give up what is the other process's, and end with it."""
+    """Drop the parent's files, and end when it ends."""
     faulthandler.disable()
     gc.disable()
     ignored = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}  # meant for the other process
@@ -79,7 +79,7 @@ def _as_number(limit: int) -> float:
 
 
 def _serve(channel: socket.socket, most: dict[int, int]) -> None:
-    """Decode one image. most: what limits of the other process's leave."""
+    """Decode one image. most: memory that the parent's own limits leave."""
     number, seconds, memory, count = REQUEST.unpack(_read(channel, REQUEST.size))
     content = _read(channel, count)
     _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + seconds, most)
@@ -106,12 +106,12 @@ def _read(channel: socket.socket, count: int) -> bytes:
 
 
 def _addresses() -> int:
-    """Bytes of memory that this process has."""
+    """Return the bytes of memory that this process uses."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _limit(what: int, limit: int, most: dict[int, int]) -> bool:
-    """Take a limit. Whether that of the other process is not lower, which then stays."""
+    """Set a limit. False if the parent's limit is lower, which then stays."""
     ours = limit <= _as_number(most[what])
     resource.setrlimit(what, (limit if ours else most[what], resource.getrlimit(what)[1]))
     return ours

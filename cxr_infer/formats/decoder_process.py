@@ -1,4 +1,4 @@
-"""Child processes in which decoders run, so that one that crashes, hangs or takes all memory costs one image.
+"""Child processes for decoders, so that one that crashes, hangs or takes all memory costs one image only.
 
 A child is forked, which takes a tenth of what starting Python and numpy anew would, and kept for the next image. It has
 limits of memory, of processor time and of files, nothing of this process but two descriptors, and ends with it, however
@@ -46,29 +46,29 @@ FORK_WARNING = ".*use of fork.*"  # of Python 3.12 on, in a process of several t
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Of one image. pixels: H x W. seconds: of processor time. memory: bytes that a decoder may take."""
+class DecodingLimits:
+    """Limits for one image. pixels: H x W. seconds: of processor time. memory: bytes for a decoder."""
 
     pixels: int
     seconds: int
     memory: int
 
     @staticmethod
-    def of(pixels: int, compressed: int) -> Limits:
-        """compressed: bytes."""
+    def of(pixels: int, compressed: int) -> DecodingLimits:
+        """Derive the limits. compressed: bytes."""
         seconds = math.ceil(SECONDS + SECONDS_A_MEGAPIXEL * pixels / 1e6)
-        return Limits(pixels, seconds, SPARE_BYTES + BYTES_A_PIXEL * pixels + BYTES_A_BYTE * compressed)
+        return DecodingLimits(pixels, seconds, SPARE_BYTES + BYTES_A_PIXEL * pixels + BYTES_A_BYTE * compressed)
 
 
 class _LostError(Exception):
-    """A child is gone, does not answer, or not sense."""
+    """A child is gone, or its answer is missing or makes no sense."""
 
 
 class _Child:
-    """A child process, for one image at a time."""
+    """A child process, which decodes one image at a time."""
 
     def __init__(self) -> None:
-        """Raises OSError where there can be no process, and _LostError where it does not come to life."""
+        """Start it. Raises OSError if no process can be made, and _LostError if it does not start."""
         # what is loaded later it would have to load itself, for which a forked process is no place
         self._decoders = frozenset(decoder for decoder in DECODERS if decoder.is_loaded())
         self._lock = threading.Lock()
@@ -95,8 +95,8 @@ class _Child:
     def can(self, decoder: Decoder) -> bool:
         return decoder in self._decoders
 
-    def decoded(self, decoder: Decoder, content: bytes, limits: Limits) -> NDArray[Any]:
-        """Raises what `decoding.decoded` does, and _LostError."""
+    def decoded(self, decoder: Decoder, content: bytes, limits: DecodingLimits) -> NDArray[Any]:
+        """Decode an image. Raises as `decoding.decoded`, and _LostError."""
         deadline = time.monotonic() + PATIENCE * limits.seconds
         request = REQUEST.pack(DECODERS.index(decoder), limits.seconds, limits.memory, len(content))
         for part in (request, content):
@@ -105,15 +105,17 @@ class _Child:
         if state == PIXELS:
             return self._pixels(name, [extent for extent in shape if extent], count, limits, deadline)
         if state == TOO_MUCH:
-            raise DecoderLostError(f"{decoder.title} asks for more than {limits.memory / 1e6:.0f} MB for it")
+            raise DecoderLostError(f"{decoder.title} needs more than {limits.memory / 1e6:.0f} MB of memory for it")
         if state == LACK:
             raise MemoryError
         if state == REFUSED and count <= 4 * MOST_REASON:
             raise DecodingError(self._bytes(count, deadline).decode("utf-8", "replace"))
         raise _LostError
 
-    def _pixels(self, name: bytes, shape: list[int], count: int, limits: Limits, deadline: float) -> NDArray[Any]:
-        """What follows an answer, if it can be the pixels that were promised."""
+    def _pixels(
+        self, name: bytes, shape: list[int], count: int, limits: DecodingLimits, deadline: float
+    ) -> NDArray[Any]:
+        """Read the pixels after an answer, if their type and size are plausible."""
         if name not in TYPES or math.prod(shape) > MOST_CHANNELS * limits.pixels:
             raise _LostError
         pixels = np.empty(shape, name.decode("ascii"))
@@ -149,11 +151,11 @@ class _Child:
             place = place[count:]
 
     def is_waiting(self) -> bool:
-        """Whether it is alive and has nothing to say."""
+        """Whether it is alive and waiting."""
         return self._heard() is None
 
     def _heard(self) -> bytes | None:
-        """A first byte that it said, none where it let go of its connection; None where it says nothing."""
+        """Return a first byte that it sent, b"" if it closed its connection, None if it sent nothing."""
         try:
             self.channel.setblocking(False)
             return self.channel.recv(1, socket.MSG_PEEK)
@@ -163,7 +165,7 @@ class _Child:
             return b""
 
     def end(self) -> int | None:
-        """End it. How it had ended by itself before, as subprocess.Popen.returncode says it; None where it had not."""
+        """End it. Returns how it had already ended, as subprocess.Popen.returncode, or None if it was alive."""
         with self._lock:
             if self._ended:
                 return None
@@ -178,7 +180,7 @@ class _Child:
             return code
 
     def _ended_with(self, seconds: float) -> int | None:
-        """How it ended, if it does within so many seconds."""
+        """Return how it ended, if it does so within this many seconds."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -204,11 +206,11 @@ def is_possible() -> bool:
 
 
 def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
-    """See `decoding.decoded`. Where no child can be had, this process decodes."""
+    """See `decoding.decoded`. If no child can be started, this process decodes."""
     child = _child_for(decoder)
     if child is None:
         return decoder.decode(content)
-    limits = Limits.of(pixels, len(content))
+    limits = DecodingLimits.of(pixels, len(content))
     try:
         result = child.decoded(decoder, content, limits)
     except (DecodingError, MemoryError):
@@ -223,19 +225,19 @@ def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
     return result
 
 
-def _why(decoder: Decoder, code: int | None, limits: Limits) -> str:
-    """Why there are no pixels. code: as `_Child.end` tells it."""
+def _why(decoder: Decoder, code: int | None, limits: DecodingLimits) -> str:
+    """Return why there are no pixels. code: from `_Child.end`."""
     if code is None or code == -signal.SIGXCPU:
-        return f"{decoder.title} takes more than {limits.seconds} s for it"
+        return f"{decoder.title} took more than {limits.seconds} s for it"
     if code >= 0:
-        return f"{decoder.title} ends without a result"
+        return f"{decoder.title} ended without a result"
     if code == -signal.SIGKILL:
-        return f"{decoder.title} was killed by the system, perhaps for want of memory"
-    return f"{decoder.title} crashes on it with {signal.Signals(-code).name}"
+        return f"{decoder.title} was killed by the system, perhaps out of memory"
+    return f"{decoder.title} crashed on it with {signal.Signals(-code).name}"
 
 
 def _child_for(decoder: Decoder) -> _Child | None:
-    """One that waits for an image of this decoder's, or None where there can be none."""
+    """Return a child that waits for an image of this decoder, or None if there can be none."""
     with contextlib.suppress(IndexError):
         while True:
             child = _idle.pop()
@@ -252,7 +254,7 @@ def _child_for(decoder: Decoder) -> _Child | None:
 
 
 def end_all() -> None:
-    """End all child processes, those at work too. The next image gets a new one."""
+    """End all child processes, also those at work. The next image gets a new one."""
     _idle.clear()
     for child in list(_children):
         child.end()
@@ -260,7 +262,7 @@ def end_all() -> None:
 
 @contextlib.contextmanager
 def ending_decoders() -> Iterator[None]:
-    """Afterwards there are no child processes, not even after Ctrl-C in the midst of it."""
+    """Leave no child processes behind, not even after Ctrl-C."""
     try:
         yield
     finally:
@@ -268,7 +270,7 @@ def ending_decoders() -> Iterator[None]:
 
 
 def _forget() -> None:
-    """In a process that was forked off: the children are its parent's."""
+    """Forget the children in a forked process: they belong to its parent."""
     for child in _children:
         child.close()
     _children.clear()
@@ -285,7 +287,7 @@ def _left(deadline: float) -> float:
 
 
 def _forked(channel: socket.socket, life: int) -> int:
-    """The id of a new child process. channel and life: its ends of both connections."""
+    """Start a child process and return its id. channel, life: its ends of both connections."""
     if not any(message and message.pattern == FORK_WARNING for _, message, *_ in warnings.filters):
         warnings.filterwarnings("ignore", FORK_WARNING, DeprecationWarning)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

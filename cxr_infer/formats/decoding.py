@@ -1,4 +1,4 @@
-"""Where a decoder runs: in a child process with limits while a file of a run is read, in this process elsewhere."""
+"""Where decoders run: in a child process with limits while a file of a run is read, otherwise in this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _apart: ContextVar[bool] = ContextVar("apart", default=False)
 
 @contextlib.contextmanager
 def in_a_process_of_their_own() -> Iterator[None]:
-    """Within it, and on this thread, decoders run in a child process wherever there can be one."""
+    """Run decoders of this thread in a child process, if there can be one."""
     token = _apart.set(True)
     try:
         yield
@@ -26,7 +26,7 @@ def in_a_process_of_their_own() -> Iterator[None]:
 
 
 def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
-    """What a decoder makes of an image: (H, W) or (H, W, channels).
+    """Decode an image: (H, W) or (H, W, channels).
 
     pixels: that its header promises, H x W; by them the limits of a child process are set. Raises DecodingError or
     whatever else a decoder raises on an image that it refuses, MemoryError, DecoderLostError, and ImportError where its

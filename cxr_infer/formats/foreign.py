@@ -1,4 +1,4 @@
-"""What a file is that is of no format that is read here: for messages."""
+"""Kinds of files that are not supported, for messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CONVERT, UNPACK = "convert it to PNG", "unpack it first"
 
 @dataclass(frozen=True)
 class Foreign:
-    """A kind of file. begins: pattern of how it begins. way_out: what to do with one."""
+    """A kind of file. begins: pattern of its first bytes. way_out: what to do with such a file."""
 
     name: str
     begins: bytes = b""
@@ -48,7 +48,7 @@ LEAST_TEXT = 12  # characters
 
 
 def foreign_kind(head: bytes) -> Foreign | None:
-    """The kind of a file by its first bytes; None where it is unknown."""
+    """Return the kind of a file by its first bytes; None if unknown."""
     known = next((kind for kind in KINDS if kind.is_of(head)), None)
     return known or (A_TEXT if _is_text(head) else None)
 

@@ -1,4 +1,4 @@
-"""JPEG. What is read of one becomes a PNG, so that nothing is lost twice."""
+"""JPEG. Results are PNG, so that no further loss is added."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JFIF_UNITS = {1: INCH, 2: CM}
 
 
 def open_jpeg(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Raises ImageError, and what Pillow and OpenCV raise."""
+    """Read a JPEG. Raises ImageError, and what Pillow and OpenCV raise."""
     picture, info = opened(JpegImagePlugin.JpegImageFile, path, content, options)
     return replace(picture, resolution=_resolution(info), display=Display(info.get("icc_profile") or b""))
 
@@ -32,6 +32,6 @@ def _resolution(info: Mapping[Any, Any]) -> Resolution | None:
 
 
 def encode_jpeg(picture: Picture) -> bytes:
-    """With loss, for those who ask for it by a name. Raises ImageError for pixels of more than 8 bits."""
+    """Encode with loss, for callers who ask for a .jpg name. Raises ImageError for more than 8 bits."""
     refuse_16_bits(picture, ".jpg")
     return encode(picture, ".jpg")

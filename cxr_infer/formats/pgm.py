@@ -24,31 +24,31 @@ def is_pgm(head: bytes) -> bool:
 
 
 def relative(content: bytes) -> str | None:
-    """What a file of the same family is called that is no binary PGM."""
+    """Return the name of a file of the same family that is not a binary PGM."""
     return OTHER_PNM.get(content[:2]) if content[2:3].isspace() else None
 
 
 def open_pgm(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Binary PGM; its header promises the value that means white, of one byte a pixel or two, big endian."""
+    """Read a binary PGM: one byte per pixel or two, big endian; the header gives the value of white."""
     header = HEADER.match(content[:LONGEST_HEADER])
     if header is None:
-        raise ImageError(f"{path}: not a binary PGM with a whole header; convert it to PNG")
+        raise ImageError(f"{path}: not a binary PGM, or its header is incomplete; convert it to PNG")
     width, height, white = map(int, header.groups())
     check_size(path, (width, height), options)
     if not 0 < white < 1 << 16 or width * height == 0:
-        raise ImageError(f"{path}: {width}x{height} pixels up to {white} make no PGM; is it damaged?")
+        raise ImageError(f"{path}: {width}x{height} pixels up to {white} is no valid PGM size; is it damaged?")
     dtype = np.dtype(">u2") if white > 255 else np.dtype(np.uint8)
     if len(content) - header.end() < width * height * dtype.itemsize:
         raise ImageError(f"{path}: ends before its last pixel; is it incomplete?")
     if content.startswith((b"P4", b"P5", b"P6"), header.end() + width * height * dtype.itemsize):
-        raise ImageError(f"{path}: has several images; split it into one file an image")
+        raise ImageError(f"{path}: has several images; split it into one file per image")
     stored = np.frombuffer(content, dtype, width * height, header.end()).reshape(height, width)
     pixels = stored.astype(dtype.newbyteorder("="))
     return Picture(pixels, white=white if white != full_scale(pixels.dtype) else None)
 
 
 def encode_pgm(picture: Picture) -> bytes:
-    """Raises ImageError for floating-point pixels."""
+    """Encode a PGM. Raises ImageError for floating-point pixels."""
     refuse_floats(picture, ".pgm")
     height, width = picture.pixels.shape
     white = picture.white or full_scale(picture.pixels.dtype)

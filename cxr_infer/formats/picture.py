@@ -1,4 +1,4 @@
-"""A gray picture: its pixels, and the file that they become."""
+"""A gray picture: its pixels, and how they are written."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.radiograph import FloatImage, Provenance
+from cxr_infer.formats.radiograph import Provenance
 from cxr_infer.formats.resolution import Resolution
-from cxr_infer.imaging.pixels import Pixels, from_unit, full_scale, swapped, to_unit
+from cxr_infer.imaging.pixels import FloatImage, Pixels, from_unit, full_scale, swapped, to_unit
 from cxr_infer.settings import ReadOptions, Settings
 
 ORIENTATION, UPRIGHT = 0x0112, 1  # an EXIF and TIFF tag, and its value for pixels stored as they are looked at
@@ -27,7 +27,7 @@ COLOURED = "a colour image, not a gray X-ray; convert it to gray first"
 
 @dataclass(frozen=True)
 class Display:
-    """What a file says of how bright its gray values are shown; it goes along where the result's format has a place.
+    """How bright a file's gray values are shown; copied to the result if its format can hold it.
 
     profile: an ICC profile. chunks: a PNG's about gamma and colour, whole. other_curve: there is one more, which is not
     read.
@@ -38,11 +38,11 @@ class Display:
     other_curve: bool = False
 
     def gray_profile(self) -> Display:
-        """What a format carries that holds profiles, and of a gray picture none but those for gray."""
+        """Return its colour profile alone, if that is for gray, for formats that can hold profiles only."""
         return Display(self.profile if self.profile[16:20] == GRAY_PROFILE else b"")
 
 
-Encoder: TypeAlias = "Callable[[Picture], bytes]"  # raises ImageError for pixels that its format has no place for
+Encode: TypeAlias = "Callable[[Picture], bytes]"  # raises ImageError for pixels that its format has no place for
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Picture:
     """
 
     pixels: NDArray[Any]
-    encoder: Encoder | None = field(default=None, repr=False)
+    encoder: Encode | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     white: int | None = None
     inverted: bool = False
@@ -110,24 +110,24 @@ class Picture:
         return replace(self, pixels=pixels)
 
     def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
-        """None: each kind of picture has one way to be written."""
+        """Return no notes: each kind of picture is written in one way."""
         return ()
 
     def encode(self, provenance: Provenance | None = None) -> bytes:
-        """The file, provenance or not: pictures have no agreed place for it. Raises ImageError where that cannot be."""
+        """Encode the file. Provenance is dropped: pictures have no agreed place for it. Raises ImageError."""
         if self.encoder is None:
             raise ImageError("cannot be encoded as an image; use .png or .tif")
         return self.encoder(self)
 
 
 def orientation_of(exif: Image.Exif) -> int:
-    """EXIF's number, upright where it says none or one that means nothing."""
+    """Return EXIF's orientation number; upright if it is missing or invalid."""
     orientation = exif.get(ORIENTATION, UPRIGHT)
     return orientation if orientation in range(1, 9) else UPRIGHT
 
 
 def check_size(path: Path, size: tuple[int, int], options: ReadOptions) -> None:
-    """Raises ImageError where a header promises more pixels, as (width, height), than may be."""
+    """Raise ImageError if a header declares more pixels, as (width, height), than are allowed."""
     width, height = size
     if width * height > options.max_pixels:
         raise ImageError(
@@ -136,7 +136,7 @@ def check_size(path: Path, size: tuple[int, int], options: ReadOptions) -> None:
 
 
 def gray_picture(path: Path, pixels: NDArray[Any], orientation: int = UPRIGHT, slack: int = 0) -> Picture:
-    """The one channel that all of (H, W) or (H, W, channels) pixels show.
+    """Return the one channel that all channels of (H, W) or (H, W, channels) pixels equal.
 
     slack: levels by which channels may differ where the kind of file has no gray and loses something.
     """

@@ -1,4 +1,4 @@
-"""PNG: what its chunks say, before OpenCV decodes its pixels, and chunks of ours beside those that it writes."""
+"""PNG: its chunks are checked before OpenCV decodes the pixels, and added to those that OpenCV writes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OPTIONS = (
 
 
 class Chunk(NamedTuple):
-    """Where one is, length and checksum included."""
+    """Its place in the file, length and checksum included."""
 
     name: bytes
     start: int
@@ -52,16 +52,16 @@ class Chunk(NamedTuple):
 
 
 def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """PNG of 1 to 16 bit, gray, palette or colour. Raises ImageError, and what Pillow and OpenCV raise."""
+    """Read a PNG of 1 to 16 bits: gray, palette or colour. Raises ImageError, and what Pillow and OpenCV raise."""
     chunks = _chunks(path, content)
     names = [one.name for one in chunks]
     if b"IDAT" not in names:
-        raise ImageError(f"{path}: holds no pixels; is it damaged?")
+        raise ImageError(f"{path}: contains no pixels; is it damaged?")
     first_pixels = names.index(b"IDAT")
     header = PngImagePlugin.PngImageFile(io.BytesIO(content))
     check_size(path, header.size, options)
     if getattr(header, "n_frames", 1) > 1:
-        raise ImageError(f"{path}: has several frames; split it into one file a frame")
+        raise ImageError(f"{path}: has several frames; split it into one file per frame")
     if any(name in TELLS_ORIENTATION for name in names[first_pixels:]):
         header = PngImagePlugin.PngImageFile(io.BytesIO(_told_first(content, chunks)))
     told_exif = Image.Image.getexif(header)  # not Pillow's own for PNG, which decodes all pixels to see what follows
@@ -81,7 +81,7 @@ def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
 
 
 def _chunks(path: Path, content: bytes) -> list[Chunk]:
-    """All up to IEND. OpenCV makes room for what a chunk promises, gigabytes, before it finds that it is not there."""
+    """Yield the chunks up to IEND. OpenCV would allocate the length that a chunk declares before it reads it."""
     found = [Chunk(b"", 0, len(PNG_MAGIC))]
     while found[-1].name != b"IEND":
         at = found[-1].end
@@ -93,7 +93,7 @@ def _chunks(path: Path, content: bytes) -> list[Chunk]:
 
 
 def _told_first(content: bytes, chunks: list[Chunk]) -> bytes:
-    """A PNG with what tells its orientation in front of its pixels."""
+    """Return the PNG with the chunk of its orientation moved before its pixels."""
     told = [one for one in chunks if one.name in TELLS_ORIENTATION]
     header, *rest = [one for one in chunks if one not in told]
     return content[: len(PNG_MAGIC)] + b"".join(content[one.start : one.end] for one in (header, *told, *rest))
@@ -104,7 +104,7 @@ def _without(content: bytes, chunks: list[Chunk], name: bytes) -> bytes:
 
 
 def _is_used(pixels: NDArray[Any], key: bytes, bits: int) -> bool:
-    """Whether any pixel has the value that tRNS calls transparent: gray, or red, green and blue, 16 bits each."""
+    """Whether any pixel has the transparent value of tRNS: gray, or red, green and blue, 16 bits each."""
     values = np.frombuffer(key, ">u2").astype(np.int64) & ((1 << bits) - 1)
     if bits < 8:  # OpenCV has stretched them
         values *= 255 // ((1 << bits) - 1)
@@ -115,12 +115,12 @@ def _is_used(pixels: NDArray[Any], key: bytes, bits: int) -> bool:
 
 
 def carried(display: Display) -> Display:
-    """What of it a PNG has a place for."""
+    """Return what a PNG can hold of it."""
     return replace(display.gray_profile(), chunks=display.chunks)
 
 
 def encode_png(picture: Picture) -> bytes:
-    """Raises ImageError for floating-point pixels."""
+    """Encode a PNG. Raises ImageError for floating-point pixels."""
     metadata = {}
     if picture.orientation != UPRIGHT:  # its EXIF data begin with the TIFF header itself
         told = exif(picture.orientation).removeprefix(b"Exif\0\0")
@@ -139,10 +139,10 @@ def _chunks_about(picture: Picture) -> bytes:
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
-    """One chunk of a PNG."""
+    """Encode one chunk."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def with_chunks(png: bytes, chunks: bytes) -> bytes:
-    """A PNG with more chunks, which come right after its header as those about colour must."""
+    """Insert chunks right after the header of a PNG, where those about colour belong."""
     return png[:AFTER_HEADER] + chunks + png[AFTER_HEADER:]

@@ -1,18 +1,15 @@
-"""What every kind of X-ray file is to the rest of the program: stored pixels, the way to the model and back."""
+"""The interface of every kind of X-ray file: stored pixels, and the way to the model and back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
-from cxr_infer.imaging.pixels import Pixels
+from cxr_infer.imaging.pixels import FloatImage, Pixels
 from cxr_infer.settings import Settings
-
-FloatImage = NDArray[np.float32]
 
 # Of the way from a file's stored values to the network and back: decoding, windows, scales, estimates, rounding. To be
 # raised by every change after which the same file, model and settings give other pixels: results of an earlier method
@@ -21,14 +18,14 @@ METHOD = 3
 
 
 def check_deidentify(choice: str) -> None:
-    """Raises UsageError for anything but `no`: whoever wants de-identified files needs a tool made for that."""
+    """Raise UsageError for anything but `no`: de-identification needs a dedicated tool."""
     if choice != "no":
         raise UsageError(f"--deidentify {choice} is not possible, only no; de-identify with a tool made for it")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made a result: recorded in it where its kind of file has a place for that."""
+    """What made a result; recorded in the result if its format can hold it."""
 
     version: str  # of cxr-infer
     model: str  # its name and precision
@@ -45,33 +42,33 @@ class Radiograph(Protocol):
 
     @property
     def bits(self) -> int:
-        """Stored bits a pixel."""
+        """Stored bits per pixel."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about how it was read, a sentence each; the same words for every file alike."""
+        """Notes on how it was read, one sentence each, in the same words for every file."""
 
     @property
     def orientation(self) -> int:
-        """EXIF's number for how a viewer turns the stored pixels; 1 where they are looked at as they are."""
+        """EXIF's number for how a viewer turns the stored pixels; 1 if upright."""
 
     @property
     def stretch(self) -> float:
-        """How much steeper than in `unit` a display shows grays at first; 1 where it shows just that."""
+        """Contrast of the initial display relative to `unit`; 1 if they are equal."""
 
     @property
     def inverted(self) -> bool | None:
-        """Whether low stored values were taken as white; None where the kind of file leaves no choice."""
+        """Whether low stored values were taken as white; None if the format leaves no choice."""
 
     @property
     def outside_window(self) -> float | None:
-        """Share of the pixels that a display shows black or white at first; None where there is no window."""
+        """Share of pixels that the initial display clips to black or white; None without a window."""
 
     def unit(self) -> FloatImage:
-        """(H, W) float32 in [0, 1], air black, bone white: what models take. All that the image tells apart."""
+        """Return (H, W) float32 in [0, 1], air black, bone white, for models: the full range of the image."""
 
     def shown(self) -> FloatImage:
-        """(H, W) float32 in [0, 1], air black, bone white: what a display shows at first."""
+        """Return (H, W) float32 in [0, 1], air black, bone white: the initial display."""
 
     def gray(self) -> FloatImage | Pixels:
         """(H, W) as `estimate_mottle` takes it: stored uint8 or uint16 pixels where they reach from black 0 to white,
@@ -79,13 +76,13 @@ class Radiograph(Protocol):
         """
 
     def restored(self, denoised: FloatImage) -> Radiograph:
-        """The same file with other pixels. denoised: as `unit` gives them; equal ones give equal stored values."""
+        """Return the file with other pixels. denoised: on the scale of `unit`; equal pixels are stored alike."""
 
     def with_pixels(self, pixels: NDArray[Any]) -> Radiograph:
-        """The same file with other stored values, (H, W) and of the same type."""
+        """Return the file with other stored values, (H, W) of the same type."""
 
     def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
-        """What a user should know about how `encode` writes it with these settings, likewise."""
+        """Return notes on how `encode` writes it with these settings, likewise."""
 
     def encode(self, provenance: Provenance) -> bytes:
-        """The whole file, of the kind that it was read from, without loss."""
+        """Encode the whole file losslessly, in the format that it was read from."""

@@ -1,4 +1,4 @@
-"""X-ray files -> radiographs, whatever their format, and pixels -> picture files."""
+"""Read X-ray files of any format as radiographs; write pixels as picture files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BYTES_A_PIXEL = 8  # of the largest uncompressed picture, 16-bit colour with alp
 HEADERS = 16_000_000  # bytes that notes in a file may take beside its pixels
 
 BEYOND_WHITE = "pixels above --white are left as they are"
-DISPLAY_LOST = "its gamma or colour profile does not go along; a viewer may show the result lighter or darker"
+DISPLAY_LOST = "its gamma or colour profile is not copied; a viewer may show the result lighter or darker"
 
 
 def read_radiograph(path: Path, content: bytes, options: ReadOptions, target: Path) -> Radiograph:
-    """Decode the content of an X-ray file of any format, which may come from anybody.
+    """Decode the content of an X-ray file of any format. The content is untrusted.
 
     path: for messages. options: how it is read. target: where its result goes; its name decides what format a picture
     becomes; DICOM stays DICOM, and a picture a picture. Raises ImageError.
@@ -44,25 +44,25 @@ def _read(path: Path, content: bytes, options: ReadOptions, target: Path) -> Rad
     if isinstance(found, MedicalFormat):
         if isinstance(wanted, PictureFormat) and target.suffix != path.suffix:
             kind = f"a {found.name} file"
-            raise ImageError(f"{path}: {kind}, whose result is one too; it cannot be named {target.name}")
+            raise ImageError(f"{path}: {kind}, so its result is one too and cannot be named {target.name}")
         return found.read(path, content, options)
     if isinstance(meant, MedicalFormat):
         raise ImageError(f"{path}: {_instead_of(meant, found, content[:SIGNATURE_LENGTH])}")
     if isinstance(wanted, MedicalFormat):
-        raise ImageError(f"{path}: a picture, whose result is one too; it cannot be named {target.name}")
+        raise ImageError(f"{path}: a picture, so its result is one too and cannot be named {target.name}")
     return read_picture(path, content, options, target.suffix)
 
 
 def _instead_of(meant: MedicalFormat, found: PictureFormat | None, head: bytes) -> str:
-    """What a file is that is meant as another by its name, and what to do."""
+    """Return what a file is, contrary to its name, and what to do."""
     if found is not None:
-        return f"is a {found.name} by its content, not {meant.name}; give it the name of one"
+        return f"is a {found.name} by its content, not {meant.name}; rename it"
     kind = foreign_kind(head)
     return meant.unlike if kind is None else f"is {kind.name} by its content, not {meant.name}; {kind.way_out}"
 
 
 def read_result(source: Radiograph, path: Path, content: bytes, options: ReadOptions) -> Radiograph:
-    """What a file became: itself with the pixels of its result, for which nothing else of that is needed.
+    """Return the original with the pixels of its result; nothing else of the result is read.
 
     source: the original. path: of the result, whose content `source.restored(...).encode` made. options: as the
     original was read. Raises ImageError.
@@ -85,7 +85,7 @@ def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) 
         other = relative(content)
         kind = Foreign(f"a {other} file") if other else foreign_kind(content[:SIGNATURE_LENGTH])
         what, way_out = (f"{kind.name}, not", kind.way_out) if kind else ("not an image of", CONVERT)
-        raise ImageError(f"{path}: {what} a kind that is read here, whatever its name says; {way_out}")
+        raise ImageError(f"{path}: {what} a supported kind, despite its name; {way_out}")
     try:
         picture = found.open(path, content, options)
     except (ImageError, MemoryError):
@@ -98,12 +98,12 @@ def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) 
 
 
 def _written_as(format: MedicalFormat | PictureFormat | None) -> PictureFormat | None:
-    """The format of a result that is meant as one, where pictures are written so."""
+    """Return the format, if pictures can be written in it."""
     return format if isinstance(format, PictureFormat) and not format.lossy else None
 
 
 def _with_options(picture: Picture, written_as: PictureFormat, options: ReadOptions) -> Picture:
-    """What the user says of stored values, notes about them, and what makes a file of the result."""
+    """Apply the user's reading options, add notes, and set the encoder of the result."""
     notes = list(picture.notes)
     if picture.bits == 16 and picture.white is None:
         if options.white is not None:
@@ -120,7 +120,7 @@ def _with_options(picture: Picture, written_as: PictureFormat, options: ReadOpti
 
 
 def _eight_bit(picture: Picture) -> NDArray[np.uint8]:
-    """(H, W) gray levels of 0..255; of 16-bit values, those that are used fill them."""
+    """Return (H, W) gray levels 0 to 255; the range in use of 16-bit values is stretched to them."""
     if picture.bits == 32 or picture.white is not None:
         return to_bytes(picture.unit())
     if picture.bits == 8:
@@ -129,12 +129,12 @@ def _eight_bit(picture: Picture) -> NDArray[np.uint8]:
 
 
 def most_bytes(options: ReadOptions) -> int:
-    """How large the file of an image may be that has as many pixels as are allowed."""
+    """Return the largest file size, in bytes, for an image with the allowed number of pixels."""
     return BYTES_A_PIXEL * options.max_pixels + HEADERS
 
 
 def read_gray(path: Path) -> Pixels:
-    """One picture file as (H, W) uint8 or uint16, black 0. Raises ImageError as `read_picture` does."""
+    """Read a picture file as (H, W) uint8 or uint16, black 0. Raises ImageError as `read_picture` does."""
     options = ReadOptions()
     picture = read_picture(path, read_content(path, most_bytes(options)), options, path.suffix)
     return picture.pixels if picture.bits < 32 else from_unit(picture.pixels, np.dtype(np.uint16))

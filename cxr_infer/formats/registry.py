@@ -1,4 +1,4 @@
-"""Which files are X-rays, by content, whatever their names say, and what their results are called.
+"""Which files are X-rays, by content rather than name, and how their results are named.
 
 To add a format: an entry in FORMATS, and a module with the functions that it names.
 """
@@ -18,7 +18,7 @@ from cxr_infer.formats.dicom.optional import read_dicom, read_dicom_pixels
 from cxr_infer.formats.dicom.signature import DICOM_HEAD, is_dicom
 from cxr_infer.formats.jpeg import JPEG_MAGIC, encode_jpeg, open_jpeg
 from cxr_infer.formats.pgm import encode_pgm, is_pgm, open_pgm
-from cxr_infer.formats.picture import Display, Encoder, Picture
+from cxr_infer.formats.picture import Display, Encode, Picture
 from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.tiff import writer as tiff
 from cxr_infer.formats.tiff.directory import MAGICS as TIFF_MAGICS
@@ -43,7 +43,7 @@ class Format:
 
 @dataclass(frozen=True, kw_only=True)
 class MedicalFormat(Format):
-    """One whose results are of the same format and keep the names of their sources, whatever these look like.
+    """A format whose results have the same format and keep the names of their sources.
 
     read: path, for messages, whole content and options -> what encodes itself. read_pixels: likewise -> (H, W) stored
     values alone, be it the file of a result or not. unlike: what is said of a file that is meant as one by its name and
@@ -62,14 +62,14 @@ def carries_nothing(display: Display) -> Display:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureFormat(Format):
-    """One of plain pictures, any of which can be written as any other.
+    """A plain picture format; pictures can be converted between them.
 
     open: path, for messages, whole content and options -> picture. encode: a picture -> the file. carries: what a file
     has a place for of what a picture's own said of its display. lossy: results are not written so, but as PNG.
     """
 
     open: Callable[[Path, bytes, ReadOptions], Picture]
-    encode: Encoder
+    encode: Encode
     carries: Callable[[Display], Display] = carries_nothing
     lossy: bool = False
 
@@ -80,7 +80,7 @@ DICOM = MedicalFormat(
     begins=is_dicom,
     read=read_dicom,
     read_pixels=read_dicom_pixels,
-    unlike="no DICOM file, lacking DICM after its first 128 bytes; is it damaged?",
+    unlike="not a DICOM file (no DICM after the first 128 bytes); is it damaged?",
     index="DICOMDIR",  # of a medium (PS3.10, section 8)
 )
 PNG = PictureFormat(
@@ -128,43 +128,43 @@ PICTURE_SUFFIXES = frozenset(suffix for format in PICTURE_FORMATS for suffix in 
 
 
 def format_of(head: bytes) -> MedicalFormat | PictureFormat | None:
-    """By the first SIGNATURE_LENGTH bytes of a file."""
+    """Return the format of a file by its first SIGNATURE_LENGTH bytes; None if it is not supported."""
     return next((format for format in FORMATS if format.begins(head)), None)
 
 
 def format_named(suffix: str) -> MedicalFormat | PictureFormat | None:
-    """That which a file with such a suffix is meant as."""
+    """Return the format that a suffix stands for; None if unknown."""
     return _BY_SUFFIX.get(suffix.lower())
 
 
 def is_xray(head: bytes) -> bool:
-    """Whether the first SIGNATURE_LENGTH bytes of a file are those of a format that is read here."""
+    """Whether a file has a supported format, by its first SIGNATURE_LENGTH bytes."""
     return format_of(head) is not None
 
 
 def index_of(name: str) -> str | None:
-    """Of which format's medium a file is the index, by its name; None for any other file."""
+    """Return the format whose media index (DICOMDIR) a file is, by its name; None for any other file."""
     return next((format.name for format in MEDICAL_FORMATS if format.index == name), None)
 
 
 def keeps_name(head: bytes) -> bool:
-    """Whether the result of a file, of which these are the first SIGNATURE_LENGTH bytes, is named as it is."""
+    """Whether a result keeps the name of its source. head: first SIGNATURE_LENGTH bytes of the source."""
     return isinstance(format_of(head), MedicalFormat)
 
 
 def is_lossy(suffix: str) -> bool:
-    """Whether pictures with such a suffix have lost something."""
+    """Whether pictures with this suffix are lossy."""
     format = format_named(suffix)
     return isinstance(format, PictureFormat) and format.lossy
 
 
 def can_be_result(suffix: str) -> bool:
-    """Whether a result may have such a suffix."""
+    """Whether a result may have this suffix."""
     return format_named(suffix) is not None and not is_lossy(suffix)
 
 
 def output_name(name: str) -> str:
-    """The name of the result of an image: the same, or with `.png` added where the source was lossy."""
+    """Return the name of a result: that of the source, with `.png` added if the source is lossy."""
     return f"{name}.png" if is_lossy(Path(name).suffix) else name
 
 
@@ -177,5 +177,5 @@ def result_name(name: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """A path below a directory, without the empty parts that keys of object stores may have."""
+    """Return a path below a directory, without the empty parts that keys of object stores may have."""
     return "/".join(filter(None, name.split("/")))

@@ -1,4 +1,4 @@
-"""Pixels a length, as TIFF tells it, and the same for PNG."""
+"""Pixel density, as TIFF and PNG store it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST_TIFF, LARGEST_PNG = (1 << 32) - 1, (1 << 31) - 1  # whole numbers that c
 
 @dataclass(frozen=True)
 class Resolution:
-    """Pixels a unit along x and y, and TIFF's number of the unit; without one, only their ratio says something."""
+    """Pixels per unit along x and y, and TIFF's number of the unit; without a unit only their ratio counts."""
 
     x: Fraction
     y: Fraction
@@ -22,7 +22,7 @@ class Resolution:
 
 
 def checked(x: Fraction | None, y: Fraction | None, unit: int) -> Resolution | None:
-    """None where there is no pair of positive numbers that a TIFF could hold."""
+    """Return None unless both are positive numbers that a TIFF can hold."""
     if x is None or y is None or min(x, y) <= 0:
         return None
     if max(x.numerator, x.denominator, y.numerator, y.denominator) > LARGEST_TIFF:
@@ -31,7 +31,7 @@ def checked(x: Fraction | None, y: Fraction | None, unit: int) -> Resolution | N
 
 
 def from_phys(data: bytes) -> Resolution | None:
-    """Of the content of a PNG's chunk pHYs. Raises struct.error where it is no such content."""
+    """Decode a PNG's chunk pHYs. Raises struct.error if it is invalid."""
     x, y, unit = struct.unpack(">IIB", data)
     if unit == PNG_METRE:
         return checked(Fraction(x, 100), Fraction(y, 100), CM)
@@ -39,7 +39,7 @@ def from_phys(data: bytes) -> Resolution | None:
 
 
 def to_phys(resolution: Resolution) -> bytes | None:
-    """The content of a PNG's chunk pHYs, None where the numbers are beyond it."""
+    """Encode a PNG's chunk pHYs; None if the numbers do not fit."""
     scale = PER_METRE.get(resolution.unit)
     if scale is None:  # only the ratio counts
         numbers = list((resolution.x / resolution.y).as_integer_ratio())

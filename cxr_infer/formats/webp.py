@@ -1,4 +1,4 @@
-"""WebP: what its chunks say, before OpenCV decodes its pixels of either kind; written without loss."""
+"""WebP: its chunks are checked before OpenCV decodes the pixels; written losslessly."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def is_webp(head: bytes) -> bool:
 
 
 def open_webp(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Still pictures. Raises ImageError, and what decoders raise."""
+    """Read a still picture. Raises ImageError, and what decoders raise."""
     chunks = _chunks(path, content)
     names = [name for name, _ in chunks]
     first = dict(reversed(chunks))
     size = _size(first)
     check_size(path, size, options)
     if names.count(FRAME) > 1:
-        raise ImageError(f"{path}: has several frames; split it into one file a frame")
+        raise ImageError(f"{path}: has several frames; split it into one file per frame")
     told = Image.Exif()
     told.load(first.get(b"EXIF", b""))
     picture = gray_picture(path, decode(content, size), orientation_of(told), SLACK if LOSSY in names else 0)
@@ -41,7 +41,7 @@ def open_webp(path: Path, content: bytes, options: ReadOptions) -> Picture:
 
 
 def _chunks(path: Path, content: bytes) -> list[tuple[bytes, bytes]]:
-    """Names and data of all that the file's length covers (RFC 9649)."""
+    """Yield names and data of the chunks within the file's declared length (RFC 9649)."""
     end = 8 + int(struct.unpack_from("<I", content, 4)[0])
     found, at = [], HEAD
     while at + 8 <= end:
@@ -54,7 +54,7 @@ def _chunks(path: Path, content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _size(first: dict[bytes, bytes]) -> tuple[int, int]:
-    """Width and height: of the canvas, or of the one picture. Raises struct.error where nothing says them."""
+    """Return width and height of the canvas or picture. Raises struct.error if they are missing."""
     if EXTENDED in first:
         low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", first[EXTENDED], 4)
         return 1 + (low_width | high_width << 16), 1 + (low_height | high_height << 16)
@@ -66,7 +66,7 @@ def _size(first: dict[bytes, bytes]) -> tuple[int, int]:
 
 
 def carried(display: Display) -> Display:
-    """What of it a WebP has a place for: it has no gray and takes any profile."""
+    """Return what a WebP can hold of it: it has no gray and takes any profile."""
     return Display(display.profile)
 
 

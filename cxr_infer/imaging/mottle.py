@@ -16,10 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from cxr_infer.imaging.noise_blocks import BLOCK as BLOCK
 from cxr_infer.imaging.noise_blocks import TAP_SPACING as TAP_SPACING
 from cxr_infer.imaging.noise_blocks import Blocks, measure_blocks
-from cxr_infer.imaging.noise_blocks import FloatImage as FloatImage
 from cxr_infer.imaging.noise_estimate import SURE, Noise, estimate_noise
-from cxr_infer.imaging.noise_shape import WHITE, Shape
-from cxr_infer.imaging.pixels import Pixels
+from cxr_infer.imaging.noise_shape import WHITE_NOISE, Shape
+from cxr_infer.imaging.pixels import FloatImage, Pixels
 
 BINS = 24  # brightness bins of the level
 BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark or too close to saturation to tell
@@ -64,7 +63,7 @@ class Mottle:
     sd: float
     level: float
     curve: tuple[tuple[float, float], ...] = ()
-    shape: Shape = WHITE
+    shape: Shape = WHITE_NOISE
     correlation: tuple[float, float] = (0.0, 0.0)
     sharpened: bool = False
     relative_error: float = 1.0

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.pixels import FloatImage as FloatImage
-from cxr_infer.imaging.pixels import Pixels, row_strips, to_unit
+from cxr_infer.imaging.pixels import FloatImage, Pixels, row_strips, to_unit
 
-Grid = NDArray[np.float64]  # one value a block: (rows, columns)
+BlockMap = NDArray[np.float64]  # one value a block: (rows, columns)
 
 BLOCK = 8  # px, side of the blocks in which mean and variance are taken
 FINE = 1  # px between the taps of the high-pass that sees the least of the anatomy
@@ -30,14 +29,14 @@ class Blocks:
     apart. mean: brightness, [0, 1]. saturated: share of the pixels at 0 or 1.
     """
 
-    fine: Grid
-    coarse: Grid
-    mean: Grid
-    saturated: Grid
+    fine: BlockMap
+    coarse: BlockMap
+    mean: BlockMap
+    saturated: BlockMap
     scale: int
 
     @cached_property
-    def flatness(self) -> Grid:
+    def flatness(self) -> BlockMap:
         """How much the brightness of each block's surround changes, squared: the smaller, the flatter.
 
         Taken from the blocks' means alone, which hold next to none of the noise that the high-pass sees, so that

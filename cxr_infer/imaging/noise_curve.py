@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.noise_blocks import Blocks, Grid
+from cxr_infer.imaging.noise_blocks import BlockMap, Blocks
+from cxr_infer.imaging.pixels import Float64Array
 
-Column = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 BINS = 32  # of brightness, over [0, 1]
@@ -42,8 +42,8 @@ class Flattest:
 
     places: Places
     starts: Places
-    brightness: Column
-    share: Column
+    brightness: Float64Array
+    share: Float64Array
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Curve:
     residual: the same of bins and smooth curve. looked_at: number of blocks.
     """
 
-    brightness: Column
-    variance: Column
-    share: Column
+    brightness: Float64Array
+    variance: Float64Array
+    share: Float64Array
     spread: float
     residual: float
     looked_at: int
@@ -67,7 +67,7 @@ class Curve:
         """Over the image, never 0."""
         return max(float(self.share @ self.variance), LEAST_VARIANCE)
 
-    def at(self, brightness: Grid) -> Grid:
+    def at(self, brightness: BlockMap) -> BlockMap:
         """Variance at any brightness, never 0; it stays what it is beyond either end."""
         return np.maximum(np.interp(brightness, self.brightness, self.variance), LEAST_VARIANCE)
 
@@ -105,7 +105,7 @@ def flattest_blocks(blocks: Blocks, rounding: float) -> Flattest | None:
     )
 
 
-def fit_curve(flattest: Flattest, energy: Grid, shape: float, rounding: float) -> Curve:
+def fit_curve(flattest: Flattest, energy: BlockMap, shape: float, rounding: float) -> Curve:
     """Fit the curve of one image.
 
     energy: `fine` or `coarse` of its blocks. shape: of the gamma distribution that the energy of a block has where
@@ -135,13 +135,13 @@ def fit_curve(flattest: Flattest, energy: Grid, shape: float, rounding: float) -
     )
 
 
-def _sorted_parts(values: Column, counts: Places) -> Column:
+def _sorted_parts(values: Float64Array, counts: Places) -> Float64Array:
     """Each part of `values` in ascending order. values: not negative."""
     base = np.repeat(np.arange(len(counts)) * 2.0 * values.max(), counts)
     return np.asarray(np.sort(base + values) - base)
 
 
-def _quantiles(values: Column, starts: Places, counts: Places, probability: float) -> Column:
+def _quantiles(values: Float64Array, starts: Places, counts: Places, probability: float) -> Float64Array:
     """Of each part of `values`, which is sorted; in between two values, linearly."""
     place = probability * (counts - 1)
     low = np.floor(place).astype(np.intp)
@@ -154,7 +154,7 @@ def _gamma_quantile(normal: float, shape: float) -> float:
     return float(max(1 - 1 / (9 * shape) + normal / (3 * np.sqrt(shape)), 0.3) ** 3)
 
 
-def _smooth(values: Column, error: Column, counts: Places) -> Column:
+def _smooth(values: Float64Array, error: Float64Array, counts: Places) -> Float64Array:
     """A smooth curve through most values: least squares that penalise bends, reweighted by Cauchy's function."""
     bends = np.diff(np.eye(len(values)), 2, axis=0)
     penalty = STIFFNESS * bends.T @ bends
@@ -165,7 +165,7 @@ def _smooth(values: Column, error: Column, counts: Places) -> Column:
     return fitted
 
 
-def _low_medians(values: Column, weights: Column) -> Column:
+def _low_medians(values: Float64Array, weights: Float64Array) -> Float64Array:
     """Weighted LOW quantile of each value and its REACH neighbours to either side."""
     width = 2 * REACH + 1
     around = np.lib.stride_tricks.sliding_window_view(np.pad(values, REACH, mode="edge"), width)

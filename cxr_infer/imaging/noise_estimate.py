@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr_infer.imaging.noise_blocks import FINE, TAP_SPACING, Blocks, measure_blocks, stored_step
-from cxr_infer.imaging.noise_curve import Column, Curve, fit_curve, flattest_blocks
-from cxr_infer.imaging.noise_shape import WHITE, Shape
+from cxr_infer.imaging.noise_curve import Curve, fit_curve, flattest_blocks
+from cxr_infer.imaging.noise_shape import WHITE_NOISE, Shape
 from cxr_infer.imaging.noise_spectrum import LEAST_SEEN, SIDE, Spectrum, fit_spectrum
-from cxr_infer.imaging.pixels import FloatImage, Pixels
+from cxr_infer.imaging.pixels import Float64Array, FloatImage, Pixels
 
 SCALES = (1, 2, 4)
 LEAST_TILES_A_SIDE = 2  # of an image that is still worth reducing
@@ -34,9 +34,9 @@ class Noise:
     with_anatomy: mean variance that the high-pass with wide taps sees, some anatomy included.
     """
 
-    brightness: Column
-    variance: Column
-    share: Column
+    brightness: Float64Array
+    variance: Float64Array
+    share: Float64Array
     shape: Shape
     correlation: tuple[float, float]
     sharpened: bool
@@ -101,7 +101,7 @@ def _see(image: FloatImage | Pixels, blocks: Blocks, rounding: float) -> _Seen |
     flattest = flattest_blocks(blocks, rounding)
     if flattest is None:
         return None
-    provisional = fit_curve(flattest, blocks.fine, WHITE.energy_shape(FINE), rounding)
+    provisional = fit_curve(flattest, blocks.fine, WHITE_NOISE.energy_shape(FINE), rounding)
     spectrum = fit_spectrum(image, blocks, provisional, rounding)
     fine, coarse = (
         fit_curve(flattest, energy, spectrum.shape.energy_shape(spacing), rounding)

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.imaging.noise_blocks import BLOCK
-
-Array = NDArray[np.float64]
+from cxr_infer.imaging.pixels import Float64Array
 
 GRID = 64  # frequencies a side on which integrals over the spectrum are taken
 
@@ -32,16 +30,16 @@ class Shape:
         """The larger of the two widths, px."""
         return max(self.across, self.down)
 
-    def power(self, u: Array, v: Array) -> Array:
+    def power(self, u: Float64Array, v: Float64Array) -> Float64Array:
         """P at frequencies in cycles/px, arrays of one shape."""
         gauss = np.exp(-4 * np.pi**2 * ((u * self.across) ** 2 + (v * self.down) ** 2))
         return np.asarray(self.white + (1 - self.white) * gauss)
 
     @cached_property
-    def _grid(self) -> Array:
+    def _grid(self) -> Float64Array:
         return self.power(*_frequencies())
 
-    def _share(self, response: Array) -> float:
+    def _share(self, response: Float64Array) -> float:
         return float((self._grid * response).mean() / self._grid.mean())
 
     def correlation(self) -> tuple[float, float]:
@@ -72,29 +70,29 @@ class Shape:
         return full, full._share((_mean_gain(u, scale) * _mean_gain(v, scale)) ** 2)
 
 
-WHITE = Shape()
+WHITE_NOISE = Shape()
 
 
-def high_pass_response(u: Array, v: Array, spacing: int) -> Array:
+def high_pass_response(u: Float64Array, v: Float64Array, spacing: int) -> Float64Array:
     """Squared gain of the blocks' high-pass, whose mean over all frequencies is 1."""
     across, down = (2 - 2 * np.cos(2 * np.pi * spacing * frequency) for frequency in (u, v))
     return np.asarray((across * down) ** 2 / 36)
 
 
 @lru_cache(maxsize=2)
-def _grid_response(spacing: int) -> Array:
+def _grid_response(spacing: int) -> Float64Array:
     return high_pass_response(*_frequencies(), spacing)
 
 
 @lru_cache(maxsize=1)
-def _frequencies() -> tuple[Array, Array]:
+def _frequencies() -> tuple[Float64Array, Float64Array]:
     """u and v of the grid in FFT order, (GRID, GRID)."""
     line = np.fft.fftfreq(GRID)
     u, v = np.meshgrid(line, line)
     return u, v
 
 
-def _mean_gain(frequency: Array, scale: int) -> Array:
+def _mean_gain(frequency: Float64Array, scale: int) -> Float64Array:
     """Gain of a mean of `scale` px."""
     places = np.arange(scale) - (scale - 1) / 2
     return np.asarray(np.cos(2 * np.pi * frequency[..., None] * places).mean(axis=-1))

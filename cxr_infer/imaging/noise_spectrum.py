@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.noise_blocks import BLOCK, FINE, Blocks, Grid, reduced, unit_rows
+from cxr_infer.imaging.noise_blocks import BLOCK, FINE, BlockMap, Blocks, reduced, unit_rows
 from cxr_infer.imaging.noise_curve import LEAST_VARIANCE, MOST_SATURATED, Curve
-from cxr_infer.imaging.noise_shape import WHITE, Array, Shape, high_pass_response
-from cxr_infer.imaging.pixels import FloatImage, Pixels
+from cxr_infer.imaging.noise_shape import WHITE_NOISE, Shape, high_pass_response
+from cxr_infer.imaging.pixels import Float64Array, FloatImage, Pixels
 
 HALF_TILE = 2  # blocks
 SIDE = 2 * HALF_TILE * BLOCK  # px, of a tile
@@ -47,7 +47,7 @@ class Spectrum:
     """
 
     shape: Shape
-    power: Array
+    power: Float64Array
     misfit: float
     blue: float = 0.0
     uneven: float = 1.0
@@ -58,7 +58,7 @@ class Spectrum:
         """Whether low frequencies are clearly weaker than middle ones."""
         return self.tiles > 0 and self.blue > SHARPENED + DOUBT / float(np.sqrt(self.tiles))
 
-    def _share(self, response: Array) -> float:
+    def _share(self, response: Float64Array) -> float:
         weights = np.ones(LINE)
         weights[[0, -1]] = 0.5  # a frequency of 0 or 0.5 has no twin of the other sign
         power = self.power * weights * weights[:, None]
@@ -82,7 +82,7 @@ def fit_spectrum(image: FloatImage | Pixels, blocks: Blocks, curve: Curve, round
     """
     corners = _flattest_tiles(blocks, curve)
     if not len(corners):
-        return Spectrum(WHITE, np.ones((LINE, LINE)), misfit=1.0)
+        return Spectrum(WHITE_NOISE, np.ones((LINE, LINE)), misfit=1.0)
     periodograms = _periodograms(image, corners, blocks.scale, curve)
     low = np.maximum(_folded(_low_quantile(periodograms)), NO_POWER)
     uneven = np.log(np.maximum(_folded(periodograms.mean(axis=0)), NO_POWER) / low)[_used(LOWEST)].mean()
@@ -94,7 +94,7 @@ def fit_spectrum(image: FloatImage | Pixels, blocks: Blocks, curve: Curve, round
     elif _too_wide(spectrum.shape) and spectrum.shape.white > LEAST_WHITE:
         spectrum = _fitted(power, LOWEST_ROUGH)
         if _too_wide(spectrum.shape):
-            spectrum = replace(spectrum, shape=WHITE, power=np.ones_like(power))
+            spectrum = replace(spectrum, shape=WHITE_NOISE, power=np.ones_like(power))
     return replace(spectrum, blue=blue, uneven=float(uneven), tiles=len(corners))
 
 
@@ -122,14 +122,14 @@ def _flattest_tiles(blocks: Blocks, curve: Curve) -> NDArray[np.intp]:
     return np.stack(np.unravel_index(chosen, energy.shape), axis=1) * HALF_TILE
 
 
-def _tile_means(grid: Grid) -> Grid:
+def _tile_means(grid: BlockMap) -> BlockMap:
     """The mean of a grid of blocks over each tile."""
     side = 2 * HALF_TILE
     means = cv2.boxFilter(grid, cv2.CV_64F, (side, side), anchor=(0, 0), borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(means[: 1 - side : HALF_TILE, : 1 - side : HALF_TILE], dtype=np.float64)
 
 
-def _periodograms(image: FloatImage | Pixels, corners: NDArray[np.intp], scale: int, curve: Curve) -> Array:
+def _periodograms(image: FloatImage | Pixels, corners: NDArray[np.intp], scale: int, curve: Curve) -> Float64Array:
     """Of each tile less its plane, under a Hann window, in units of the curve's variance: (tiles, SIDE, LINE)."""
     side = SIDE * scale
     cuts = [image[row : row + side, column : column + side] for row, column in corners * BLOCK * scale]
@@ -145,34 +145,34 @@ def _periodograms(image: FloatImage | Pixels, corners: NDArray[np.intp], scale: 
 
 
 @lru_cache(maxsize=1)
-def _planes() -> Array:
+def _planes() -> Float64Array:
     """An orthonormal basis of the planes over a tile: (3, SIDE * SIDE)."""
     line = np.arange(SIDE) - (SIDE - 1) / 2
     planes = np.stack([np.ones((SIDE, SIDE)), *np.meshgrid(line, line)]).reshape(3, -1)
     return np.asarray(planes / np.linalg.norm(planes, axis=1, keepdims=True))
 
 
-def _low_quantile(periodograms: Array) -> Array:
+def _low_quantile(periodograms: Float64Array) -> Float64Array:
     """Mean power of noise from a low quantile over the tiles; the periodogram of noise is distributed exponentially."""
     count = len(periodograms)
     place = round(LOW_QUANTILE * (count - 1))
     return np.asarray(np.partition(periodograms, place, axis=0)[place] / -np.log1p(-(place + 0.5) / count))
 
 
-def _folded(power: Array) -> Array:
+def _folded(power: Float64Array) -> Float64Array:
     """(SIDE, LINE) in FFT order -> (LINE, LINE), the mean over the two signs of the frequency down."""
     return np.asarray((power[:LINE] + np.concatenate([power[:1], power[: LINE - 2 : -1]])) / 2)
 
 
 @lru_cache(maxsize=1)
-def _frequencies() -> tuple[Array, Array]:
+def _frequencies() -> tuple[Float64Array, Float64Array]:
     """Across and down, (LINE, LINE) each."""
     line = np.arange(LINE) / SIDE
     u, v = np.meshgrid(line, line)
     return u, v
 
 
-def _ring(power: Array, low: float, high: float) -> float:
+def _ring(power: Float64Array, low: float, high: float) -> float:
     """Mean power from one frequency to another, in all directions."""
     radius = np.hypot(*_frequencies())
     return float(power[(radius >= low) & (radius < high)].mean())
@@ -197,7 +197,7 @@ BETTER = 0.07  # of white noise's squared misfit, by which any other shape must 
 SAMPLING = 0.015  # squared misfit that the number of tiles brings
 
 
-def _fitted(power: Array, lowest: float) -> Spectrum:
+def _fitted(power: Float64Array, lowest: float) -> Spectrum:
     """Fit a shape to the power above a frequency, and let it say what lies below."""
     used = _used(lowest)
     taken = power[used]
@@ -211,7 +211,7 @@ def _fitted(power: Array, lowest: float) -> Spectrum:
     return Spectrum(shape, np.where(used, power, below), misfit)
 
 
-def _fit(log_power: Array, weight: Array, lowest: float) -> tuple[Shape, float]:
+def _fit(log_power: Float64Array, weight: Float64Array, lowest: float) -> tuple[Shape, float]:
     """The shape that fits best, and the root mean square misfit of its log power. weight: adds up to 1."""
     squares = 4 * np.pi**2 * np.stack([frequency[_used(lowest)] ** 2 for frequency in _frequencies()])
     starts, powers = _starts(lowest)
@@ -220,12 +220,12 @@ def _fit(log_power: Array, weight: Array, lowest: float) -> tuple[Shape, float]:
     misfit, found = _descend(log_power, weight, squares, starts[np.argmin(costs)])
     flat = float(weight @ (log_power - weight @ log_power) ** 2)
     if misfit > (1 - BETTER) * flat:
-        return WHITE, float(np.sqrt(flat))
+        return WHITE_NOISE, float(np.sqrt(flat))
     return Shape(*(float(value) for value in np.exp(found))), float(np.sqrt(misfit))
 
 
 @lru_cache(maxsize=4)
-def _starts(lowest: float) -> tuple[Array, Array]:
+def _starts(lowest: float) -> tuple[Float64Array, Float64Array]:
     """Where to begin, log a, log sx and log sy, (starts, 3), and the log power there, (starts, frequencies)."""
     u, v = (frequency[_used(lowest)] for frequency in _frequencies())
     shapes = [Shape(white, width, width) for white in START_WHITE for width in START_WIDTHS]
@@ -233,7 +233,9 @@ def _starts(lowest: float) -> tuple[Array, Array]:
     return parameters, np.log([shape.power(u, v) for shape in shapes])
 
 
-def _descend(log_power: Array, weight: Array, squares: Array, start: Array) -> tuple[float, Array]:
+def _descend(
+    log_power: Float64Array, weight: Float64Array, squares: Float64Array, start: Float64Array
+) -> tuple[float, Float64Array]:
     """Levenberg and Marquardt's descent: mean squared misfit, and log a, log sx and log sy."""
     pull = SAMPLING / len(weight) / SPREAD**2
     here, damping = start, 1e-2
@@ -256,7 +258,9 @@ def _descend(log_power: Array, weight: Array, squares: Array, start: Array) -> t
     return float(rest @ rest), here
 
 
-def _against(log_power: Array, weight: Array, squares: Array, at: Array) -> tuple[Array, Array]:
+def _against(
+    log_power: Float64Array, weight: Float64Array, squares: Float64Array, at: Float64Array
+) -> tuple[Float64Array, Float64Array]:
     """Weighted differences to a shape of the best amplitude, and how its log power changes with its parameters."""
     white, across, down = np.exp(at)
     gauss = np.exp(-squares[0] * across**2 - squares[1] * down**2)

@@ -39,7 +39,7 @@ TISSUE_GRAIN = 0.012  # share by which tissue density varies from place to place
 
 
 @dataclass(frozen=True)
-class Grid:
+class PixelCentres:
     """Pixel centres of a square image in shares of its side: x to the right, y down."""
 
     side: int
@@ -62,7 +62,7 @@ def render_phantom(seed: int, size: int = 512) -> FloatImage:
     if size < SMALLEST:
         raise ValueError(f"a phantom of {size} px is too small; use {SMALLEST} or more")
     rng = np.random.default_rng([seed, 2024])
-    grid = Grid(size)
+    grid = PixelCentres(size)
     body = _torso(grid, rng)
     lungs, dome = _lungs(grid, rng)
     lungs = np.minimum(lungs, 0.85 * body)
@@ -104,7 +104,7 @@ def _smoothstep(value: Map) -> Map:
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def _torso(grid: Grid, rng: np.random.Generator) -> Map:
+def _torso(grid: PixelCentres, rng: np.random.Generator) -> Map:
     """Thickness of chest, shoulders and neck: elliptic across, wider and thicker downwards."""
     x, y = grid.x, grid.y
     half = 0.41 + 0.05 * _smoothstep(y) + rng.normal(0, 0.008)
@@ -116,7 +116,7 @@ def _torso(grid: Grid, rng: np.random.Generator) -> Map:
     return np.asarray(np.maximum(chest, neck))
 
 
-def _lungs(grid: Grid, rng: np.random.Generator) -> tuple[Map, float]:
+def _lungs(grid: PixelCentres, rng: np.random.Generator) -> tuple[Map, float]:
     """Air-filled length of both lungs, and the height of the higher diaphragm dome."""
     x, y = grid.x, grid.y
     total = np.zeros_like(x)
@@ -136,7 +136,7 @@ def _lungs(grid: Grid, rng: np.random.Generator) -> tuple[Map, float]:
     return total, right_dome
 
 
-def _mediastinum(grid: Grid, lungs: Map, rng: np.random.Generator) -> Map:
+def _mediastinum(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:
     """Heart, great vessels and aortic knob where they displace lung, less the air of the trachea."""
     x, y = grid.x, grid.y
     heart_x, heart_y = 0.553 + rng.normal(0, 0.006), 0.655 + rng.normal(0, 0.008)
@@ -156,7 +156,7 @@ def _mediastinum(grid: Grid, lungs: Map, rng: np.random.Generator) -> Map:
     return np.asarray(displaced - trachea)
 
 
-def _tube(grid: Grid, points: Map, radius: Map, hollow: float = 0.0) -> Map:
+def _tube(grid: PixelCentres, points: Map, radius: Map, hollow: float = 0.0) -> Map:
     """Path length through a curved tube, in cm. hollow: share of the radius that is empty; the rest: `_lay_tube`."""
     wall = np.zeros((grid.side, grid.side))
     _lay_tube(wall, grid, points, radius)
@@ -167,7 +167,7 @@ def _tube(grid: Grid, points: Map, radius: Map, hollow: float = 0.0) -> Map:
     return wall
 
 
-def _lay_tube(total: Map, grid: Grid, points: Map, radius: Map) -> None:
+def _lay_tube(total: Map, grid: PixelCentres, points: Map, radius: Map) -> None:
     """Lay a solid curved tube into a map of path lengths in cm, in place.
 
     points: (K, 2) of x, y; radius: (K,), both in shares of the side. Segments are joined by taking the longest path,
@@ -196,7 +196,7 @@ def _chord(radius: Map, squared_distance: Map) -> Map:
     return np.asarray(2 * FIELD_CM * np.sqrt(np.clip(radius**2 - squared_distance, 0, None)))
 
 
-def _vessels(grid: Grid, lungs: Map, rng: np.random.Generator) -> Map:
+def _vessels(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:
     """Pulmonary vessels: trees that leave both hila, fork and taper down to a fraction of a pixel's worth of blood."""
     total = np.zeros((grid.side, grid.side))
     for side in (-1, 1):
@@ -223,7 +223,7 @@ def _branches(
         yield from _branches(points[-1], angles[-1] + fork, side, radius * rng.uniform(0.58, 0.76), depth + 1, rng)
 
 
-def _spine(grid: Grid, dome: float, rng: np.random.Generator) -> Map:
+def _spine(grid: PixelCentres, dome: float, rng: np.random.Generator) -> Map:
     """Vertebral bodies with paler discs between them, and their spinous processes."""
     x, y = grid.x, grid.y
     height = 0.056
@@ -236,7 +236,7 @@ def _spine(grid: Grid, dome: float, rng: np.random.Generator) -> Map:
     return (1.15 * body * (1 - 0.5 * disc) + 0.5 * process) * below
 
 
-def _ribs(grid: Grid, body: Map, rng: np.random.Generator) -> Map:
+def _ribs(grid: PixelCentres, body: Map, rng: np.random.Generator) -> Map:
     """Ten pairs: each leaves the spine, swings outwards and down, and comes back fainter in front."""
     total = np.zeros((grid.side, grid.side))
     for side in (-1, 1):
@@ -257,7 +257,7 @@ def _ribs(grid: Grid, body: Map, rng: np.random.Generator) -> Map:
     return total * (body > 0)
 
 
-def _clavicles(grid: Grid, rng: np.random.Generator) -> Map:
+def _clavicles(grid: PixelCentres, rng: np.random.Generator) -> Map:
     total = np.zeros((grid.side, grid.side))
     for side in (-1, 1):
         t = np.linspace(0, 1, 30)
@@ -269,7 +269,7 @@ def _clavicles(grid: Grid, rng: np.random.Generator) -> Map:
     return total
 
 
-def _nodule(grid: Grid, lungs: Map, rng: np.random.Generator) -> Map:
+def _nodule(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:
     """One solid nodule of 9 to 14 mm in the lungs, away from their edges."""
     inside = np.argwhere((lungs > 0.75 * lungs.max()) & (np.abs(grid.x - 0.5) > 0.13))
     y, x = (inside[rng.integers(len(inside))] + 0.5) / grid.side
@@ -278,7 +278,7 @@ def _nodule(grid: Grid, lungs: Map, rng: np.random.Generator) -> Map:
     return 1.3 * _chord(np.asarray(radius), squared)
 
 
-def _catheter(grid: Grid, rng: np.random.Generator) -> Map:
+def _catheter(grid: PixelCentres, rng: np.random.Generator) -> Map:
     """A central venous line from the patient's right shoulder to the superior vena cava; a wall and a lumen."""
     t = np.linspace(0, 1, 60)[:, None]
     a, b = np.array([[0.20, 0.02]]), np.array([[0.30 + rng.normal(0, 0.01), 0.30]])
@@ -287,7 +287,7 @@ def _catheter(grid: Grid, rng: np.random.Generator) -> Map:
     return _tube(grid, points, np.full(len(points), 0.0036), hollow=0.45)
 
 
-def _marker(grid: Grid) -> Map:
+def _marker(grid: PixelCentres) -> Map:
     """A lead L over the patient's left shoulder, 1.2 mm thick, drawn at four times the resolution."""
     fine = 4 * grid.side
     mask = np.zeros((fine, fine), np.uint8)

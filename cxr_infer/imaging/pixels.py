@@ -14,6 +14,8 @@ from cxr_infer.errors import ImageError
 FloatImage = NDArray[np.float32]  # (H, W), mostly in [0, 1]
 ByteImage = NDArray[np.uint8]  # (H, W)
 Pixels = NDArray[np.integer[Any]]  # stored gray values: uint8 or uint16
+Float32Array = NDArray[np.float32]  # of any shape
+Float64Array = NDArray[np.float64]
 
 STRIP = 128  # px of rows: what is computed of them stays in the cache; a multiple of the blocks of `estimate_mottle`
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
+from cxr_infer.imaging.pixels import FloatImage
 
-FloatImage = NDArray[np.float32]
 Predict = Callable[[FloatImage], FloatImage]  # (N, 1, H, W) -> (N, 1, H, W)
 
 # Share of an overlap, at either window's edge, in which that window has no say: what a network computes next to a cut

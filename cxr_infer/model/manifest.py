@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import open_plain, read_object
+from cxr_infer.imaging.pixels import Float32Array
 from cxr_infer.model.card import DENOISED, NOISY
 from cxr_infer.settings import Settings
 
 MANIFEST, SCHEMA = "manifest.json", "manifest.schema.json"
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class ImageCase:
     noisy, denoised: (H, W) float32 in [0, 1]. settings: with windows where the model has them.
     """
 
-    noisy: FloatArray
-    denoised: FloatArray
+    noisy: Float32Array
+    denoised: Float32Array
     settings: Settings
 
 
@@ -52,7 +50,7 @@ class FileEntry:
     folder: Path
     test: Mapping[str, Any]
 
-    def tensors(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    def tensors(self) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
         """The inputs of the graph and the outputs they must give, by name. Raises ModelError where one is missing."""
         inputs, expected = self.test["inputs"], self.test["expected"][self.precision]
         if NOISY not in inputs or DENOISED not in expected:
@@ -66,7 +64,7 @@ class FileEntry:
         settings = Settings(window=image["window"], overlap=image["overlap"])
         return ImageCase(arrays["noisy"], arrays["denoised"], settings)
 
-    def _loaded(self, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, FloatArray]:
+    def _loaded(self, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Float32Array]:
         return {name: _load(self.folder / entry["npy"]) for name, entry in entries.items()}
 
 
@@ -83,7 +81,7 @@ class NoiseEntry:
     tolerance: float
     expected: tuple[tuple[Path, float], ...]
 
-    def cases(self) -> list[tuple[FloatArray, float]]:
+    def cases(self) -> list[tuple[Float32Array, float]]:
         """Images (H, W) in [0, 1] and their levels. Raises ModelError where there is none."""
         if not self.expected:
             raise ModelError(
@@ -92,7 +90,7 @@ class NoiseEntry:
         return [(_load(path), level) for path, level in self.expected]
 
 
-def _load(path: Path) -> FloatArray:
+def _load(path: Path) -> Float32Array:
     """A test tensor. Raises ModelError where it is missing or damaged."""
     try:
         with open_plain(path) as file:

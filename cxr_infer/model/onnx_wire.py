@@ -14,7 +14,7 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types; those of groups, 3 
 MOST_TAG_BYTES, MOST_VARINT_BYTES = 5, 10
 
 
-class Kind(Enum):
+class MessageType(Enum):
     """Messages below which a tensor can be."""
 
     MODEL = auto()
@@ -28,22 +28,22 @@ class Kind(Enum):
 
 
 # of each message the fields, by number, that are such messages
-WITHIN: dict[Kind, dict[int, Kind]] = {
-    Kind.MODEL: {7: Kind.GRAPH, 20: Kind.TRAINING, 25: Kind.FUNCTION},
-    Kind.GRAPH: {1: Kind.NODE, 5: Kind.TENSOR, 15: Kind.SPARSE},
-    Kind.NODE: {5: Kind.ATTRIBUTE},
-    Kind.ATTRIBUTE: {
-        5: Kind.TENSOR,
-        10: Kind.TENSOR,
-        6: Kind.GRAPH,
-        11: Kind.GRAPH,
-        22: Kind.SPARSE,
-        23: Kind.SPARSE,
+WITHIN: dict[MessageType, dict[int, MessageType]] = {
+    MessageType.MODEL: {7: MessageType.GRAPH, 20: MessageType.TRAINING, 25: MessageType.FUNCTION},
+    MessageType.GRAPH: {1: MessageType.NODE, 5: MessageType.TENSOR, 15: MessageType.SPARSE},
+    MessageType.NODE: {5: MessageType.ATTRIBUTE},
+    MessageType.ATTRIBUTE: {
+        5: MessageType.TENSOR,
+        10: MessageType.TENSOR,
+        6: MessageType.GRAPH,
+        11: MessageType.GRAPH,
+        22: MessageType.SPARSE,
+        23: MessageType.SPARSE,
     },
-    Kind.TENSOR: {},
-    Kind.SPARSE: {1: Kind.TENSOR, 2: Kind.TENSOR},
-    Kind.TRAINING: {1: Kind.GRAPH, 2: Kind.GRAPH},
-    Kind.FUNCTION: {7: Kind.NODE, 11: Kind.ATTRIBUTE},
+    MessageType.TENSOR: {},
+    MessageType.SPARSE: {1: MessageType.TENSOR, 2: MessageType.TENSOR},
+    MessageType.TRAINING: {1: MessageType.GRAPH, 2: MessageType.GRAPH},
+    MessageType.FUNCTION: {7: MessageType.NODE, 11: MessageType.ATTRIBUTE},
 }
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor: where its values are, and 1 where not in it
 
@@ -59,7 +59,7 @@ def keeps_values_elsewhere(content: bytes) -> bool:
     or more than MOST_DEPTH messages within each other.
     """
     view = memoryview(content)
-    waiting = [(0, len(view), Kind.MODEL, 1)]
+    waiting = [(0, len(view), MessageType.MODEL, 1)]
     fields = 0
     while waiting:
         at, end, kind, depth = waiting.pop()
@@ -71,10 +71,10 @@ def keeps_values_elsewhere(content: bytes) -> bool:
             if fields > MOST_FIELDS:
                 raise WireError(f"has more than {MOST_FIELDS:,} fields")
             number, wire_type, at = _tag(view, at, end)
-            if kind is Kind.TENSOR and number == EXTERNAL_DATA:
+            if kind is MessageType.TENSOR and number == EXTERNAL_DATA:
                 return True
             value, start, at = _value(view, at, end, wire_type)
-            if kind is Kind.TENSOR and number == DATA_LOCATION and (wire_type != VARINT or value):
+            if kind is MessageType.TENSOR and number == DATA_LOCATION and (wire_type != VARINT or value):
                 return True
             if number in inner:
                 if wire_type != LENGTH:

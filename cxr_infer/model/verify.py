@@ -9,10 +9,11 @@ import numpy as np
 
 from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import largest_difference
+from cxr_infer.imaging.pixels import Float32Array
 from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY, weights_directory
 from cxr_infer.model.denoiser import Model
 from cxr_infer.model.installed import InstalledModel, installed_models, noise_estimate
-from cxr_infer.model.manifest import FileEntry, FloatArray, NoiseEntry, read_manifest, read_noise_estimate
+from cxr_infer.model.manifest import FileEntry, NoiseEntry, read_manifest, read_noise_estimate
 from cxr_infer.model.session import first_line, open_session, read_model
 
 ONE = np.ones(1, np.float32)
@@ -76,7 +77,7 @@ def _verify_noise(installed: InstalledModel, entry: NoiseEntry) -> Verified:
     )
 
 
-def _level(session: Any, image: FloatArray, installed: InstalledModel) -> FloatArray:
+def _level(session: Any, image: Float32Array, installed: InstalledModel) -> Float32Array:
     """The level that the file finds in an image (H, W). Raises ModelError where it cannot."""
     try:
         return np.asarray(session.run([NOISE_LEVEL], {NOISY: image[None, None]})[0], dtype=np.float32)

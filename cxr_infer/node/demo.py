@@ -19,8 +19,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from cxr_infer.errors import ImageError
 from cxr_infer.node.config import LOOPBACK, Config, Destination, Node, Receive
 from cxr_infer.node.phantoms import phantom_instance
-from cxr_infer.node.service import Node as RunningNode
-from cxr_infer.node.service import running
+from cxr_infer.node.service import RunningNode, running
 from cxr_infer.node.work import Denoise
 
 COUNT, SIDE = 4, 512

@@ -40,7 +40,7 @@ GRACE = 30.0  # s that associations, and as much that the instance at hand, may 
 RESEARCH = "research use only: not for diagnosis or any clinical decision"
 
 
-class Node:
+class RunningNode:
     """Use `running`; then `tick` again and again."""
 
     def __init__(self, config: Config, denoise: Denoise, spool: Spool, reload_from: Path | None = None) -> None:
@@ -154,13 +154,13 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(config: Config, denoise: Denoise, reload_from: Path | None = None) -> Iterator[Node]:
+def running(config: Config, denoise: Denoise, reload_from: Path | None = None) -> Iterator[RunningNode]:
     """A node at work, alone on its spool, which is stopped at the end. Raises UsageError where it cannot start.
 
     denoise: as `batch.one_file.denoise_one`. reload_from: the file whose rules are taken anew when it changes.
     """
     with Spool(config.spool, keeps=config.limits.keep_hours > 0) as spool, held(config.spool, "node"):
-        node = Node(config, denoise, spool, reload_from)
+        node = RunningNode(config, denoise, spool, reload_from)
         try:
             node.start()
             yield node
@@ -172,7 +172,7 @@ def serve(
     config: Config,
     denoise: Denoise,
     reload_from: Path | None,
-    announce: Callable[[Node], None],
+    announce: Callable[[RunningNode], None],
     stopped: Callable[[], bool],
 ) -> None:
     """Run a node until it is stopped. announce: called once it takes connections."""

@@ -13,7 +13,7 @@ from cxr_infer.report.noise_words import UNSURE, photons
 
 NO_FIGURE = "–"  # noqa: RUF001  an en dash
 
-Words = Callable[[float | None], str]
+Wording = Callable[[float | None], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Figures:
         return self.mottle_left == UNSURE
 
 
-def fixed(digits: int) -> Words:
+def fixed(digits: int) -> Wording:
     """Format a figure with so many digits after the point."""
 
     def words(value: float | None) -> str:
@@ -116,7 +116,7 @@ class Column:
     meaning: str = ""
     heading: str = ""
     unit: str = ""
-    words: Words = ONE_DIGIT
+    words: Wording = ONE_DIGIT
     mean: Mean | None = None
     short: str = ""
     rank: int | None = None

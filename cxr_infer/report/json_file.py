@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -16,7 +15,7 @@ from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import cannot_write, write_bytes
@@ -25,20 +24,19 @@ from cxr_infer.model.denoiser import Model
 from cxr_infer.model.hardware import cpu_name
 from cxr_infer.report.results import FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.storage.scratch import DiskList
 from cxr_infer.version import __version__
 
 FORMAT = 1  # of the records; it rises when a key changes its meaning or goes
 JSON_LINES = ".jsonl"  # a report that is written as the run goes on
-IN_MEMORY = 1 << 20  # bytes of records; more go to a temporary file
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # whose versions can change a pixel
 
 
 class JsonReport:
-    """Collects records, of a long run in an unnamed temporary file; `write` makes the report of them."""
+    """Collects records on disk; `write` makes the report of them."""
 
     def __init__(self) -> None:
-        self._records: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed by __exit__
-        self._count = 0
+        self._records = DiskList[dict[str, Any]](what="the report", error=ImageError)
 
     def __enter__(self) -> JsonReport:
         return self
@@ -46,23 +44,15 @@ class JsonReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # a full disk, told before
-            self._records.close()
+        self._records.close()
 
     def add(self, result: FileResult) -> None:
-        """Raises ImageError where the temporary file cannot grow."""
-        try:
-            self._records.write(json.dumps(result.to_dict()).encode() + b"\n")
-            self._count += 1
-        except OSError as error:
-            raise ImageError(
-                f"the report cannot be kept: {error.strerror or error}; set TMPDIR to a disk with space"
-            ) from error
+        """Raises ImageError where the disk is full."""
+        self._records.append(result.to_dict())
 
     def results(self) -> Iterator[FileResult]:
-        """All that were added, in order, read back one at a time; then none can be added any more."""
-        self._records.seek(0)
-        return (FileResult(**json.loads(line)) for line in islice(self._records, self._count))
+        """All that were added, in order, read back one at a time."""
+        return (FileResult(**record) for record in self._records)
 
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
         """The whole report, under its name only once it is complete. Raises ImageError where it cannot be written."""
@@ -72,9 +62,8 @@ class JsonReport:
         write_bytes(path, chain((first,), self._lines(), (last,)))
 
     def _lines(self) -> Iterator[bytes]:
-        self._records.seek(0)
-        for index, line in enumerate(self._records):
-            yield (b",\n  " if index else b"\n  ") + line.rstrip(b"\n")
+        for index, record in enumerate(self._records):
+            yield (b",\n  " if index else b"\n  ") + json.dumps(record).encode()
 
 
 class JsonLines(JsonReport):
@@ -96,7 +85,7 @@ class JsonLines(JsonReport):
             except OSError as error:
                 reason = error.strerror or error
                 raise UsageError(f"{path}: cannot be written: {reason}; give another --json") from error
-            self._records = self._file.stream
+            self._stream = self._file.stream
             self._opened = opened.pop_all()
 
     def __exit__(
@@ -108,6 +97,11 @@ class JsonLines(JsonReport):
         """Raises ImageError where the file cannot grow."""
         self._append(result.to_dict())
         self._count += 1
+
+    def results(self) -> Iterator[FileResult]:
+        """All that were added, read back from the report; then none can be added any more."""
+        self._stream.seek(0)
+        return (FileResult(**json.loads(line)) for line in islice(self._stream, self._count))
 
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
         """The last line. Raises ImageError where it cannot be written."""
@@ -121,9 +115,9 @@ class JsonLines(JsonReport):
         try:
             if not self._in_place:
                 self._file.put_in_place()
-                self._records, self._in_place = self._file.stream, True
-            self._records.write(json.dumps(line).encode() + b"\n")
-            self._records.flush()
+                self._stream, self._in_place = self._file.stream, True
+            self._stream.write(json.dumps(line).encode() + b"\n")
+            self._stream.flush()
         except OSError as error:
             raise cannot_write(self._path, error) from error
 

@@ -15,15 +15,14 @@ from cxr_infer.report.columns import AVERAGED, COLUMNS
 from cxr_infer.report.json_file import FORMAT, PACKAGES
 from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
+from cxr_infer.untrusted_json import JsonObject
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 STATUSES = (DONE, FAILED, SKIPPED, IGNORED, PENDING)
 
-Schema = dict[str, Any]
 
-
-def report_schema() -> Schema:
+def report_schema() -> JsonObject:
     """A report; the last line of a .jsonl is one without `files`, each other line a `#/$defs/record`."""
     parts = {
         "model": _object(
@@ -61,14 +60,14 @@ def report_schema() -> Schema:
     }
 
 
-def _record() -> Schema:
+def _record() -> JsonObject:
     meanings = {**attributes(FileResult), **{column.key: column.meaning for column in COLUMNS if column.meaning}}
     record = _of_class(FileResult, meanings)
     record["properties"]["status"]["enum"] = list(STATUSES)
     return {**record, "description": "One for every file under IN, whatever became of it."}
 
 
-def _summary() -> Schema:
+def _summary() -> JsonObject:
     meanings = attributes(Summary)
     summary = _of_class(Summary, meanings)
     keys = [column.key for column in AVERAGED if column.mean is not None and column.mean.in_json]
@@ -77,12 +76,12 @@ def _summary() -> Schema:
     return {**summary, "properties": {**summary["properties"], "means": means}}
 
 
-def _settings() -> Schema:
+def _settings() -> JsonObject:
     both = [_of_class(one, attributes(one))["properties"] for one in (Settings, ReadOptions)]
     return _object(both[0] | both[1], "How images were read and denoised.")
 
 
-def _of_class(documented: type, meanings: dict[str, str]) -> Schema:
+def _of_class(documented: type, meanings: dict[str, str]) -> JsonObject:
     hints = dict(typing.get_type_hints(documented))
     for name, member in vars(documented).items():
         if isinstance(member, property) and member.fget is not None:
@@ -90,17 +89,17 @@ def _of_class(documented: type, meanings: dict[str, str]) -> Schema:
     return _object({name: _type(hints.get(name)) | {"description": text} for name, text in meanings.items()})
 
 
-def _type(hint: Any) -> Schema:
+def _type(hint: Any) -> JsonObject:
     if isinstance(hint, types.UnionType):
         return {"type": [TYPES[part] for part in hint.__args__]}
     return {"type": TYPES.get(hint, "object")}
 
 
-def _text(meaning: str) -> Schema:
+def _text(meaning: str) -> JsonObject:
     return {"type": "string", "description": meaning}
 
 
-def _object(properties: Schema, description: str = "", optional: tuple[str, ...] = ()) -> Schema:
+def _object(properties: JsonObject, description: str = "", optional: tuple[str, ...] = ()) -> JsonObject:
     required = [name for name in properties if name not in optional]
     said = {"description": description} if description else {}
     return {**said, "type": "object", "properties": properties, "required": required}

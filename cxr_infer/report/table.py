@@ -23,7 +23,7 @@ ELLIPSIS = "…"
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """One column. cells: its texts, a row each.
 
     rank: those with the highest are left out first, those with 0 never. name: whether its texts may be shortened, at
@@ -56,7 +56,7 @@ def shortened(text: str, width: int) -> str:
     return ELLIPSIS + text[start:]
 
 
-def fitted(columns: Sequence[Column], width: int | None) -> list[Column]:
+def fitted(columns: Sequence[TableColumn], width: int | None) -> list[TableColumn]:
     """The columns that fit into a width, with their names shortened as they must be; all for None."""
     kept = list(columns)
     if width is None:
@@ -80,7 +80,7 @@ def _width(widths: Iterable[int]) -> int:
     return sum(columns) + GAP * max(0, len(columns) - 1)
 
 
-def print_columns(console: Console, title: str, columns: Sequence[Column], *, about_all: int = 0) -> None:
+def print_columns(console: Console, title: str, columns: Sequence[TableColumn], *, about_all: int = 0) -> None:
     """Print a table; where that is no terminal, it is as wide as its content.
 
     about_all: how many of its last rows are about all others.

@@ -15,7 +15,7 @@ from cxr_infer.report import columns
 from cxr_infer.report.columns import NO_FIGURE, fixed
 from cxr_infer.report.columns import small_figure as small_figure  # other programs' tables have it from here
 from cxr_infer.report.results import CUT_SHORT, DONE, FileResult, Summary
-from cxr_infer.report.table import Column, print_columns
+from cxr_infer.report.table import TableColumn, print_columns
 from cxr_infer.report.text import printable
 
 if TYPE_CHECKING:
@@ -140,13 +140,15 @@ def print_results(results: ShownResults, summary: Summary, title: str, *, rate: 
     console.print(f"{', '.join(said)}. {RESEARCH_USE}")
 
 
-def _table(files: Sequence[FileResult], summary: Summary, listed: int) -> list[Column]:
+def _table(files: Sequence[FileResult], summary: Summary, listed: int) -> list[TableColumn]:
     """The metrics table: a row for each file, and one for the means of all that are listed in this run, where several
     are.
     """
     several = listed > 1
-    names = Column("file", [*(file.name for file in files), *([f"mean of {listed}"] if several else [])], name=True)
-    sizes = Column("size", [*map(size_words, files), *([""] if several else [])], rank=4)
+    names = TableColumn(
+        "file", [*(file.name for file in files), *([f"mean of {listed}"] if several else [])], name=True
+    )
+    sizes = TableColumn("size", [*map(size_words, files), *([""] if several else [])], rank=4)
     shown = (one for one in columns.COLUMNS if one.rank is not None and _applies(one, summary))
     return [names, sizes, *(_column(one, files, summary, listed) for one in shown)]
 
@@ -155,13 +157,13 @@ def _applies(figure: columns.Column, summary: Summary) -> bool:
     return figure.mean is None or not figure.mean.needs_reference or summary.count(figure.key) > 0
 
 
-def _column(figure: columns.Column, files: Sequence[FileResult], summary: Summary, listed: int) -> Column:
+def _column(figure: columns.Column, files: Sequence[FileResult], summary: Summary, listed: int) -> TableColumn:
     cells = [figure.on_terminal(file) for file in files]
     if listed > 1:
         cells.append(figure.pair(summary.mean) if figure.mean is not None else "")
     count = summary.count(figure.key)
     some = figure.mean.some.format(count) if figure.mean is not None and 0 < count < listed else ""
-    return Column(figure.terminal_title, cells, figure.rank or 0, notes=tuple(filter(None, (figure.note, some))))
+    return TableColumn(figure.terminal_title, cells, figure.rank or 0, notes=tuple(filter(None, (figure.note, some))))
 
 
 def size_words(result: FileResult) -> str:
@@ -181,7 +183,7 @@ def print_table(
     dropped: headings of what is left out where there is no room, in this order. names: of what is shortened.
     """
     columns = [
-        Column(
+        TableColumn(
             heading,
             [row[index] for row in rows],
             rank=len(dropped) - dropped.index(heading) if heading in dropped else 0,

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.formats.radiograph import FloatImage, Radiograph
+from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.imaging.figure import most_detailed
-from cxr_infer.imaging.pixels import to_bytes
+from cxr_infer.imaging.pixels import FloatImage, to_bytes
 
 SIDE = 1024  # px, of the longer side of a whole image at most
 DETAIL = 512  # px, side of the part that is shown as it is where the whole is made smaller

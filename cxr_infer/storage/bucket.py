@@ -1,8 +1,8 @@
 """A bucket, or a prefix in it, as the place where X-rays are read or results go: S3 and whatever else fsspec knows.
 
-An object appears whole or not at all by the stores' own promise. Beside each result lies a record object, by which a
-later run knows it; it is written first, so that a run may be killed at any moment. Nothing is locked: where two runs
-write the same result, it is one or the other, whole.
+Object stores guarantee that an object appears whole or not at all. Each result has a record object, by which later runs
+know it; it is written first, so that a run may be killed at any moment. Nothing is locked: if two runs write the same
+result, one of them wins, whole.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cxr_infer.storage.protocols import State
 from cxr_infer.storage.shard import Shard
 from cxr_infer.storage.urls import refuse_secrets, without_secrets
 
-# the packages that a kind of URL takes besides those of the extra `cloud`
+# packages that a kind of URL needs besides the extra `cloud`
 PACKAGES: dict[str, tuple[str, ...]] = {
     "s3": (),
     "gs": ("gcsfs",),
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 def open_bucket(url: str, scheme: str) -> Bucket:
-    """Raises UsageError where the URL is of no known kind, holds credentials, or its package is missing."""
+    """Open a bucket. Raises UsageError for an unknown kind of URL, credentials in it, or a missing package."""
     refuse_secrets(url)
     if scheme not in PACKAGES:
         raise UsageError(f"{url}: unknown kind of URL; use s3://, gs://, az://, file:// or a path")
@@ -63,8 +63,8 @@ def open_bucket(url: str, scheme: str) -> Bucket:
 class Bucket:
     """A `Storage` under a prefix of an object store. Paths of its files are relative to that.
 
-    Names are keys without the prefix, kept as they are: `a//b.png` and `/a/b.png` are other objects than `a/b.png`,
-    though all three have their results under one path.
+    Names are keys without the prefix, unchanged: `a//b.png`, `/a/b.png` and `a/b.png` are three objects, though their
+    results have the same path.
     """
 
     files: Any  # fsspec.AbstractFileSystem, which carries no types
@@ -93,7 +93,7 @@ class Bucket:
             self._sort_in([name for name in visible if listing.holds(name)], listing)
 
     def _sort_in(self, names: list[str], listing: Listing) -> None:
-        """Objects whose name says nothing are looked into, all of a page at once."""
+        """Add names to the listing. Objects without a telling name are read, all of a page at once."""
         unknown = [name for name in names if not named_image(name)]
         paths = [self._key(name) for name in unknown]
         heads = self.files.cat_ranges(paths, 0, SIGNATURE_LENGTH, on_error="return") if paths else []
@@ -102,7 +102,7 @@ class Bucket:
             listing.file(name, partial(xrays.__contains__, name))
 
     def _pages(self) -> Iterator[list[str]]:
-        """Names, a page of the store's at a time, or a folder where its interface has no pages."""
+        """Yield names: a page of the store at a time, or a folder if its interface has no pages."""
         pages = self._s3_pages() if hasattr(self.files, "call_s3") else self._keys() if self.flat else self._folders()
         while True:
             page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed", f"; {CHECK}")
@@ -124,8 +124,9 @@ class Bucket:
 
     @property
     def flat(self) -> bool:
-        """Whether `find` asks the store for all keys that begin so, as they are. A walk through folders, which such a
-        store has none of, finds no key with an empty part.
+        """Whether `find` returns all keys under a prefix, unchanged.
+
+        A walk would miss keys with empty parts, as such stores have no folders.
         """
         return self.scheme in FLAT
 
@@ -143,7 +144,7 @@ class Bucket:
     def read(self, name: str, most: int) -> bytes:
         content = self._read(name, lambda: self._content(name, most + 1))
         if len(content) > most:
-            raise ImageError(f"{name}: over {most / 1e6:.0f} MB are too much for one image; see --max-pixels")
+            raise ImageError(f"{name}: over {most / 1e6:.0f} MB is too much for one image; see --max-pixels")
         if not content:
             raise ImageError(f"{name}: the file is empty")
         return content
@@ -152,7 +153,7 @@ class Bucket:
         return bool(self._read(name, lambda: self.files.isfile(self._key(name))))
 
     def find(self, name: str) -> bytes | None:
-        """What an object holds, None where there is none. Raises ImageError where the store does not say."""
+        """Return an object's content, None if it does not exist. Raises ImageError if the store does not answer."""
 
         def found() -> bytes | None:
             try:
@@ -163,7 +164,7 @@ class Bucket:
         return self._read(name, found)
 
     def put(self, name: str, content: bytes) -> None:
-        """Raises OutputLostError where the store does not take it: it has been asked several times by then."""
+        """Write an object. Raises OutputLostError if the store refuses it, after several attempts."""
         shown = f"{self.shown}/{name}"
         _tried(lambda: self.files.pipe_file(self._key(name), content), OutputLostError, shown, "cannot be written")
 
@@ -174,9 +175,9 @@ class Bucket:
         return BucketOutput(self, made_by, run)
 
     def _content(self, name: str, end: int | None = None) -> bytes:
-        """The bytes up to `end`, in one request, which is answered from one version of the object.
+        """Return the bytes up to `end` in one request, so that they come from one version of the object.
 
-        Asked without a range, s3fs first asks for the size, and where there is nothing, for a folder of that name.
+        Without a range, s3fs first requests the size and, if nothing is there, a folder of that name.
         """
         key = self._key(name)
         try:
@@ -196,10 +197,10 @@ class Bucket:
 
 
 class BucketOutput:
-    """An `Output` in a bucket. It keeps in memory only what it knows of results on their way.
+    """An `Output` in a bucket. Only the records of results in progress are in memory.
 
-    run: of which this is a worker, where it is one. Its records say so, because an image comes twice where a worker
-    ends before it can tell what became of it.
+    run: the run of which this is a worker, if it is one. Its records name the run, because an image comes again if a
+    worker dies before it reports.
     """
 
     def __init__(self, bucket: Bucket, made_by: bytes, run: str | None = None) -> None:
@@ -230,13 +231,13 @@ class BucketOutput:
         return self._bucket.place / target.parent.as_posix()
 
     def claim(self, name: str, target: Path) -> None:
-        """For a worker, its run has seen to it: only it knows all names."""
+        """Claim a result. A worker need not: only its run knows all names."""
         other = self._claims.claim(target.as_posix(), name) if self._run is None else name
         if other != name:
             raise ImageError(f"{name}: its result would replace that of {other}; rename one of them")
 
     def check(self, target: Path) -> None:
-        """There are no links."""
+        """Do nothing: buckets have no links."""
 
     def state(self, name: str, target: Path) -> State:
         content = self._bucket.find(target.as_posix())
@@ -264,7 +265,7 @@ class BucketOutput:
         return self._bucket.read(target.as_posix(), most)
 
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
-        """The record still tells of what is there, until the new result has taken its place."""
+        """Write record, then result. The record keeps the old entry until the new result has replaced the old one."""
         before = self._known.pop(name, None)
         new = Entry.of(source, self._made_by, content)
         if before is None:  # nobody asked for its state
@@ -274,7 +275,7 @@ class BucketOutput:
         self._bucket.put(target.as_posix(), content)
 
     def known(self, name: str) -> list[Entry]:
-        """Nothing that needs telling: every process finds the records in the bucket."""
+        """Return nothing: every process finds the records in the bucket."""
         return []
 
     def learn(self, name: str, entries: list[Entry]) -> None: ...
@@ -287,23 +288,23 @@ def _entries(name: str, record: bytes) -> list[Entry]:
 
 
 def _run_line(run: str | None) -> bytes:
-    """The last line of a record object that a worker wrote."""
+    """Return the last line of a record object that a worker wrote."""
     return b"" if run is None else json.dumps({"run": run}).encode() + b"\n"
 
 
 def _record_of(name: str) -> str:
-    """The name of the record object of a result."""
+    """Return the name of a result's record object."""
     return f"{RECORDS_FOLDER}/results/{digest(name.encode('utf-8', 'surrogatepass')).hex()}.jsonl"
 
 
 def _hidden_part(name: str) -> str | None:
-    """The file or the outermost folder that is hidden, if one is."""
+    """Return the hidden file or the outermost hidden folder of a path, if any."""
     parts = name.split("/")
     return next(("/".join(parts[: at + 1]) for at, part in enumerate(parts) if part.startswith(".")), None)
 
 
 def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str, way_out: str = "") -> T:
-    """What a store answers. Whatever it raises becomes an error of ours, without the credentials it may hold."""
+    """Return what a store answers. Whatever it raises becomes `kind`, without the credentials it may contain."""
     try:
         return ask()
     except ImportError:

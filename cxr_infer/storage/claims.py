@@ -1,4 +1,4 @@
-"""Which input each result is of: two that lead to one file would silently be one."""
+"""Which input each result belongs to, so that two inputs never silently share one output file."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import secrets
 import unicodedata
 
 from cxr_infer.folder import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Folder
-from cxr_infer.storage.private_table import PrivateTable, as_key, from_key
+from cxr_infer.storage.scratch import ScratchTable, as_key, from_key
 
 COMPOSED, DECOMPOSED = (os.fsdecode(text.encode()) for text in ("\u00e9", "e\u0301"))
 
 
-class Claims(PrivateTable):
-    """What is claimed, be it a name or a file that was written, and by which input."""
+class Claims(ScratchTable):
+    """Claimed names and written files, each with the input that claimed it."""
 
     def __init__(self) -> None:
-        super().__init__("the list of results", "thing BLOB PRIMARY KEY, name BLOB")
+        super().__init__("the list of results", "(thing BLOB PRIMARY KEY, name BLOB) WITHOUT ROWID")
 
     def claim(self, thing: str, name: str) -> str:
-        """The first input that claimed it, which may be this one."""
+        """Return the first input that claimed `thing`, possibly this one."""
         with self._table() as table:
             if table.execute("INSERT OR IGNORE INTO entries VALUES (?, ?)", (as_key(thing), as_key(name))).rowcount:
                 return name
         return self.holder(thing) or name
 
     def give(self, thing: str, name: str) -> None:
-        """To this input, whoever had it before."""
+        """Assign `thing` to this input, whoever held it before."""
         with self._table() as table:
             table.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (as_key(thing), as_key(name)))
 
@@ -37,15 +37,18 @@ class Claims(PrivateTable):
 
 
 def folded(name: str) -> str:
-    """The same for names that are one file on some disk: case and composition do not count there, nor final dots."""
+    """Return a key that is equal for names that some disk treats as one file.
+
+    Such disks ignore case, Unicode composition and trailing dots and spaces.
+    """
     parts = (part.rstrip(" .") or part for part in name.split("/"))
     return unicodedata.normalize("NFC", "/".join(parts)).casefold()
 
 
 def folds_names(folder: Folder, label: str) -> bool:
-    """Whether names that differ only in case or in composition are one file there: a file with such a name tells.
+    """Whether the disk treats names that differ only in case or Unicode composition as one file, by a probe file.
 
-    label: of temporary names of this run.
+    label: the part of this run's temporary names that tells its shard.
     """
     probe = f"{TEMPORARY_PREFIX}{label}{secrets.token_hex(8)}-{COMPOSED}{TEMPORARY_SUFFIX}"
     try:

@@ -1,4 +1,4 @@
-"""A directory as the place where X-rays are read or results go."""
+"""A directory as the source of X-rays or the place for results."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cxr_infer.files import open_plain, read_content, require_directory
 from cxr_infer.folder import not_plain
 from cxr_infer.formats.registry import SIGNATURE_LENGTH, is_xray
 from cxr_infer.storage.directory_output import OutputDirectory
-from cxr_infer.storage.disk_list import in_order
 from cxr_infer.storage.listing import Listing, named_image
+from cxr_infer.storage.scratch import in_order
 from cxr_infer.storage.shard import Shard
 from cxr_infer.storage.worker_output import WorkerOutput
 
@@ -22,8 +22,8 @@ from cxr_infer.storage.worker_output import WorkerOutput
 class Directory:
     """A `Storage` on a disk.
 
-    Links to directories in it are never followed, so that no loop can form; links to files only within the directory,
-    or wherever they lead with `follow_links`.
+    Links to directories in it are never followed, so that no loop can form. Links to files are followed if they stay
+    within the directory, or all of them with `follow_links`.
     """
 
     root: Path
@@ -58,7 +58,7 @@ class Directory:
 
 
 def _list_tree(source: Path, root: Path, follow_links: bool, listing: Listing) -> None:
-    """A directory's files in order, then what its subdirectories hold, each in turn."""
+    """List a directory's files in order, then its subdirectories, each in turn."""
     waiting = [source]
     while waiting:
         folder = waiting.pop()
@@ -82,7 +82,7 @@ def _list_tree(source: Path, root: Path, follow_links: bool, listing: Listing) -
 
 
 def _contents(folder: Path) -> tuple[Iterator[str], list[str]]:
-    """The names of its files, a million of which are never in memory at once, and of its subdirectories; in order."""
+    """Return the sorted names of files, never all in memory, and of subdirectories."""
     subfolders: list[str] = []
 
     def files() -> Iterator[str]:
@@ -105,20 +105,20 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _enters(path: Path, name: str, listing: Listing) -> bool:
-    """Whether to look into a subdirectory."""
+    """Whether to list a subdirectory. Adds it to the listing if not."""
     if path.name.startswith("."):
         listing.ignore(name, "hidden")
         return False
     if path.is_symlink():
-        listing.problem(name, "a link to a directory is not followed; denoise that directory by itself")
+        listing.problem(name, "links to directories are not followed; denoise that directory separately")
         return False
     if named_image(name):
-        listing.problem(name, "is a directory with the name of an image; what it holds is done by itself")
+        listing.problem(name, "is a directory named like an image; files in it are denoised separately")
     return True
 
 
 def _list_file(path: Path, name: str, root: Path, follow_links: bool, listing: Listing) -> None:
-    """Put one file where it belongs in the listing."""
+    """Add one file to the list where it belongs."""
     if path.name.startswith("."):
         listing.ignored.append((name, "hidden"))
         return
@@ -136,21 +136,21 @@ def _list_file(path: Path, name: str, root: Path, follow_links: bool, listing: L
             listing.file(name, lambda: _holds_xray(path))
         except (OSError, ImageError) as error:
             reason = getattr(error, "strerror", None) or error
-            listing.problems.append((name, f"cannot be read, be it an X-ray or not: {reason}"))
+            listing.problems.append((name, f"cannot be read to see if it is an X-ray: {reason}"))
 
 
 def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
-    """Why a link is not to be read through, if so."""
+    """Return why a link is not followed; None if it is."""
     try:
         destination = path.resolve(strict=True)
     except (OSError, RuntimeError):  # Python 3.12 and before raise RuntimeError for loops
-        return "a link that leads nowhere; mend or remove it"
+        return "a broken link; fix or remove it"
     if follow_links or root in destination.parents:
         return None
-    return "a link that leads out of the input directory; --follow-links reads such files too"
+    return "a link to a file outside the input directory; --follow-links reads such files"
 
 
 def _holds_xray(path: Path) -> bool:
-    """Whether a plain file's content is an X-ray's, as on media, where names have no suffix. Raises OSError."""
+    """Whether a plain file holds an X-ray, by content: names on media have no suffix. Raises OSError."""
     with open_plain(path) as file:
         return is_xray(file.read(SIGNATURE_LENGTH))

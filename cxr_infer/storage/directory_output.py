@@ -1,9 +1,9 @@
-"""An output directory: one run at a time writes to it, or the shards of one, and a later run finds what is finished.
+"""An output directory, written by one run at a time, or by the shards of one. Later runs find what is finished.
 
-What was written is recorded in `.cxr-infer.jsonl`, a line a result: which content it was made of, what made it, and
-what it is. A line is added before its result appears, so that a run may be killed at any moment: the next one believes
-no line without the very result that it names. Each shard has a record file of its own and locks it; all are read.
-Everything is reached through `Folder`, so that no link in the directory leads anywhere.
+`.cxr-infer.jsonl` has a line for each result: digests of its source, of what made it, and of the result. The line is
+written before the result appears, so that a run may be killed at any moment: the next run trusts a line only if the
+result matches it. Each shard locks a record file of its own; all are read. Every access goes through `Folder`, so that
+no link in the directory is followed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from cxr_infer.storage.shard import Shard, is_sibling
 
 
 class OutputDirectory:
-    """To be used in a `with` statement, in which no other run can enter the directory but other shards of the same.
+    """An `Output` on a disk, for a `with` statement, during which only other shards of the same run can enter it.
 
-    made_by: what made the results: `digest` of the model's hash and all settings. Entering raises UsageError where the
-    directory cannot be made or written to, another run is writing there, or its record files are no plain files.
+    made_by: `digest` of the model's hash and all settings. Entering raises UsageError if the directory cannot be made
+    or written to, another run is writing there, or its record files are not plain files.
     """
 
     def __init__(self, path: Path, made_by: bytes, shard: Shard | None = None) -> None:
@@ -40,11 +40,11 @@ class OutputDirectory:
         self._made_by = made_by
         self._shard = shard
         self._file = record_file(shard)
-        self._label = "" if shard is None else f"{shard.label}-"  # of temporary names, which a sibling leaves alone
+        self._label = "" if shard is None else f"{shard.label}-"  # in temporary names, which other shards leave alone
         self._cleaned: set[Path] = set()
         self._claims = Claims()
-        self.folds_names = False  # whether names that differ only in case or composition are one file there
-        self._taken_in: list[str] = []  # record files whose lines go into this run's own
+        self.folds_names = False  # see `claims.folds_names`
+        self._taken_in: list[str] = []  # record files whose lines this run's own takes over
         self._directory: int | None = None
         self._ledger: BinaryIO | None = None
         self._records = Records()
@@ -68,9 +68,7 @@ class OutputDirectory:
             if not isinstance(error, OSError):
                 raise
             if isinstance(error, FileExistsError) and not self.path.is_dir():
-                raise UsageError(
-                    f"{self.path}: is a file, where results need a directory; give another --out"
-                ) from error
+                raise UsageError(f"{self.path}: is a file, not a directory; give another --out") from error
             raise UsageError(
                 f"{self.path}: cannot be written to: {error.strerror or error}; give another --out"
             ) from error
@@ -78,7 +76,7 @@ class OutputDirectory:
 
     @contextlib.contextmanager
     def _root(self) -> Iterator[Folder]:
-        """The directory that was entered, if it is still there. Raises OutputLostError, and OSError."""
+        """Open the directory that was entered. Raises OutputLostError if it was replaced, and OSError."""
         with Folder.opened(self.path) as root:
             if not root.is_same(self._directory):
                 raise OutputLostError(f"{self.path}: cannot be written: the output directory was replaced")
@@ -86,16 +84,16 @@ class OutputDirectory:
 
     @contextlib.contextmanager
     def _folder(self, target: Path, *, make: bool = False) -> Iterator[Folder]:
-        """The folder of a result. Raises ImageError where a link leads to it, and OSError."""
+        """Open the folder of a result. Raises ImageError if a link leads there, and OSError."""
         try:
             names = target.relative_to(self.path).parent.parts
         except ValueError as error:
-            raise ImageError(f"{target}: leads out of the output directory; rename it") from error
+            raise ImageError(f"{target}: is outside the output directory; rename the image") from error
         with self._root() as root, folder_below(root, names, make=make) as folder:
             yield folder
 
     def _lock(self, root: Folder) -> BinaryIO:
-        """Open the record file."""
+        """Open and lock the record file. Raises UsageError if another run is at work."""
         free = locked(self._directory, shared=self._shard is not None)
         ledger = open_locked(root, self._file) if free else None
         try:
@@ -108,15 +106,15 @@ class OutputDirectory:
         return ledger
 
     def _others(self, root: Folder) -> list[str]:
-        """The record files of other runs."""
+        """Return the names of other runs' record files."""
         return [name for name in root.names(lambda name: fnmatchcase(name, RECORD_FILES)) if name != self._file]
 
     def _rivals(self, root: Folder) -> list[str]:
-        """The record files of runs that must not be at work now."""
+        """Return the names of record files whose runs must not be at work now."""
         return [name for name in self._others(root) if not is_sibling(name, self._shard)]
 
     def _read_records(self, root: Folder) -> None:
-        """All of them; in a shard, what they say of its share. Its own file comes last and decides."""
+        """Read all record files; a shard keeps its share. The run's own file comes last and decides."""
         shard = self._shard
         for file in (*self._others(root), self._file):
             lines = self._lines(root, file)
@@ -127,12 +125,12 @@ class OutputDirectory:
                 self._taken_in.append(file)
 
     def _lines(self, root: Folder, file: str) -> Iterator[tuple[str, Entry]]:
-        """What a record file says, which may be gone by now."""
+        """Yield the entries of a record file, none if it is gone."""
         with contextlib.suppress(FileNotFoundError), root.reader(file, single=True) as lines:
             yield from read_lines(lines, self.path / file)
 
     def _spares(self, name: str) -> bool:
-        """Whether a temporary name may be of another run that is at work."""
+        """Whether a temporary file may belong to another shard at work."""
         return is_sibling(name, self._shard)
 
     def __exit__(
@@ -159,7 +157,7 @@ class OutputDirectory:
         self._claims.close()
 
     def _compact(self) -> None:
-        """One line a result; a run without shards has taken in what shards recorded before."""
+        """Rewrite the record file, one line per result. A run without shards takes over the shards' record files."""
         with self._root() as root:
             root.write(self._file, self._records.own_lines(), self._label)
             for file in self._taken_in:
@@ -167,7 +165,7 @@ class OutputDirectory:
                     root.remove(file)
 
     def check(self, target: Path) -> None:
-        """Raises ImageError where no result can lie there, be it that a link leads there."""
+        """Raise ImageError if no result can be written there, for example because a link leads there."""
         try:
             with self._folder(target) as folder:
                 _looked_at(folder, target)
@@ -177,9 +175,9 @@ class OutputDirectory:
             raise cannot_write(target, error) from error
 
     def state(self, name: str, target: Path) -> State:
-        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
+        """Return what is at the target. FINISHED means that model and settings agree; for the source see `made_of`.
 
-        Raises ImageError as `check` does, and where that cannot be told, as of a name that is too long.
+        Raises ImageError as `check` does, and if the target cannot be examined, e.g. because its name is too long.
         """
         try:
             with self._folder(target) as folder:
@@ -197,7 +195,7 @@ class OutputDirectory:
             raise cannot_write(target, error) from error
 
     def _state_of(self, name: str, known: list[Entry], file: BinaryIO) -> State:
-        """By its size first, for which nothing need be read."""
+        """Compare a file with its records: by size first, which needs no reading."""
         size = os.fstat(file.fileno()).st_size
         likely = [entry for entry in known if entry.may_be(size)]
         result = digest_of(file) if likely else b""
@@ -212,32 +210,32 @@ class OutputDirectory:
         return str(target)
 
     def landing(self, target: Path) -> Path:
-        """Where the file lands is what counts, not by which name."""
+        """Return the real directory of a result, links resolved."""
         try:
             return target.parent.resolve()
-        except ValueError:  # no name of a folder, which `check` tells
+        except ValueError:  # not a valid folder name, which `check` reports
             return self.path
 
     def claim(self, name: str, target: Path) -> None:
-        """To be called for each result once. Raises ImageError where its file is another's under a like name."""
+        """Claim the file of a result; once for each. Raises ImageError if another input has the same file."""
         path = target.as_posix()
         other = self._claims.claim(folded(path) if self.folds_names else path, name)
         if other != name:
             raise ImageError(f"{name}: its result would replace that of {other} on this disk; rename one of them")
 
     def made_of(self, name: str, source: bytes) -> bool:
-        """Whether the recorded result of that name was made of content with this digest."""
+        """Whether the recorded result of this name was made from content with this digest."""
         return any(entry.source == source for entry in self._records.of(name))
 
     def read(self, target: Path, most: int) -> bytes:
-        """What a result holds. Raises ImageError where it cannot be read or has over `most` bytes."""
+        """Return a result's content. Raises ImageError if it is unreadable or larger than `most` bytes."""
         try:
             with self._folder(target) as folder, folder.reader(target.name) as file:
                 content = file.read(most + 1)
         except OSError as error:
             raise ImageError(f"{target}: cannot be read: {error.strerror or error}") from error
         if len(content) > most:
-            raise ImageError(f"{target}: over {most / 1e6:.0f} MB are too much for one image; see --max-pixels")
+            raise ImageError(f"{target}: over {most / 1e6:.0f} MB is too much for one image; see --max-pixels")
         return content
 
     def known(self, name: str) -> list[Entry]:
@@ -253,7 +251,7 @@ class OutputDirectory:
                 self._taken_in.append(file)
 
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
-        """Record and write one result. Raises ImageError, as OutputLostError where no other could be written."""
+        """Record and write one result. Raises ImageError; OutputLostError if no further result can be written."""
         if self._lost():
             raise OutputLostError(f"{target}: cannot be written: the output directory was moved or removed")
         entry = Entry.of(source, self._made_by, content)
@@ -275,14 +273,14 @@ class OutputDirectory:
         self._records.keep_only(name, entry.result)
 
     def _require_own(self, name: str, folder: Folder, target: Path) -> None:
-        """The last look, whatever a disk takes for the same name: what this run wrote for another is not replaced."""
+        """Raise ImageError if the file there is what this run wrote for another input, under whatever name."""
         found = folder.look(target.name)
         other = self._claims.holder(_file(found.st_dev, found.st_ino)) if found is not None else None
         if other not in (None, name):
             raise ImageError(f"{name}: its result would replace that of {other} on this disk; rename one of them")
 
     def _announce(self, line: bytes) -> None:
-        """Record what will be there; to the disk, as a power cut must not leave the result without its line either."""
+        """Append a line and sync it: not even a power cut may leave a result without its line."""
         assert self._ledger is not None, "used in a with statement"
         self._ledger.write(line)
         self._ledger.flush()
@@ -298,18 +296,18 @@ class OutputDirectory:
 
 
 def open_directory(path: Path) -> int | None:
-    """For its lock, and to know it again. None on Windows, which opens no directories."""
+    """Open a directory to lock and recognise it. None on Windows, which cannot open directories."""
     return os.open(path, OF_FOLDERS) if HELD else None
 
 
 def _looked_at(folder: Folder, target: Path) -> os.stat_result | None:
-    """What lies at a target. Raises ImageError where it cannot be replaced."""
+    """Return what is at a target. Raises ImageError if it cannot be replaced."""
     found = folder.look(target.name)
     if found is not None and stat.S_ISDIR(found.st_mode):
-        raise ImageError(f"{target}: is a directory, where a result should go; move it elsewhere")
+        raise ImageError(f"{target}: is a directory in the place of a result; move it elsewhere")
     return found
 
 
 def _file(device: int, inode: int) -> str:
-    """What is claimed with a file; no path looks so."""
+    """Return the claim on a file that was written; no path looks like it."""
     return f"\0{device}/{inode}"

@@ -1,4 +1,4 @@
-"""What made each result of an output: lines in files there, looked up in a table that is on disk when it is large."""
+"""Records of what made each result: lines in files of the output folder, looked up in a table on disk."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cxr_infer.errors import UsageError
-from cxr_infer.storage.private_table import PrivateTable, as_key, from_key
+from cxr_infer.storage.scratch import ScratchTable, as_key, from_key
 from cxr_infer.untrusted_json import parse_object
 
-DIGEST = 16  # bytes of a SHA-256 that are kept, a million times
-SPACING, LONGEST_START = 8, 8**9  # bytes: of a result the beginnings of 1, 8, 64, ... are known
+DIGEST = 16  # bytes kept of each SHA-256; there may be a million
+SPACING, LONGEST_START = 8, 8**9  # bytes: checksums cover a result's first 1, 8, 64, ...
 CRC = 4  # bytes
-AT_ONCE = 1 << 20  # bytes that are read
-LONGEST_LINE = 1 << 17  # bytes: a path of 4096 characters, each escaped in 12, and twice as much besides
+AT_ONCE = 1 << 20  # bytes
+LONGEST_LINE = 1 << 17  # bytes: a path of 4096 characters, each escaped in 12, and as much again twice
 
 
 def digest(content: bytes) -> bytes:
-    """The first half of the SHA-256 of some content, by which records know it."""
+    """Return the first half of the SHA-256 of some content, which identifies it in records."""
     return sha256(content).digest()[:DIGEST]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a record file. Of source, maker and result the first halves of SHA-256 sums.
+    """A line of a record file: digests of the source, of what made the result, and of the result (see `digest`).
 
-    size: bytes of the result. starts: the CRC-32 of its first 1, 8, 64, ... bytes, one after the other. Both are
-    unknown of results of the first versions.
+    size: bytes of the result. starts: CRC-32 of its first 1, 8, 64, ... bytes, concatenated. Records of the first
+    versions have neither.
     """
 
     source: bytes
@@ -49,7 +49,7 @@ class Entry:
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> Entry:
-        """Raises ValueError, KeyError or TypeError for what `to_dict` does not make."""
+        """Reverse `to_dict`. Raises ValueError, KeyError or TypeError for anything else."""
         size = content.get("size")
         if not (size is None or (type(size) is int and 0 <= size < 1 << 63)):
             raise ValueError("size")
@@ -64,14 +64,14 @@ class Entry:
         return json.dumps({"name": name, **self.to_dict()}).encode() + b"\n"
 
     def may_be(self, size: int) -> bool:
-        """Whether a file of so many bytes can be this result."""
+        """Whether a file of `size` bytes can be this result."""
         return self.size is None or self.size == size
 
     def leaves(self, remains: Remains) -> bool:
-        """Whether a file is what is left of the result, cut short or with zeros from some point on, as copies that were
-        interrupted and disks that failed leave it: nobody's work is in it.
+        """Whether a file is the damaged result: truncated, or zeros from some point on.
 
-        Of what follows the longest beginning that is known nothing is said, unless it is zeros.
+        Interrupted copies and failing disks leave such files; nobody's own work is in them. Bytes after the longest
+        known beginning count as damage only if they are zeros.
         """
         if self.size is None or remains.size > self.size:
             return False
@@ -84,9 +84,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Remains:
-    """What may be left of a result. size: bytes. starts: as `starts_of` gives them. written: bytes up to the last that
-    is not zero.
-    """
+    """What may be left of a result. size: bytes. starts: see `starts_of`. written: bytes up to the last nonzero one."""
 
     size: int
     starts: bytes
@@ -94,7 +92,7 @@ class Remains:
 
     @staticmethod
     def of(file: BinaryIO) -> Remains:
-        """A file from its beginning on."""
+        """Examine a whole file, from its beginning."""
         file.seek(0)
         starts = starts_of(file)
         file.seek(0)
@@ -111,7 +109,7 @@ def _each(starts: bytes) -> list[bytes]:
 
 
 def starts_of(file: BinaryIO) -> bytes:
-    """The CRC-32 of the first 1, 8, 64, ... bytes, one after the other, as far as there are as many."""
+    """Return the CRC-32 of the first 1, 8, 64, ... bytes, concatenated, up to the length of the file."""
     sums, at, end, crc = b"", 0, 1, 0
     while end <= LONGEST_START and (block := file.read(min(end - at, AT_ONCE))):
         at, crc = at + len(block), zlib.crc32(block, crc)
@@ -121,7 +119,7 @@ def starts_of(file: BinaryIO) -> bytes:
 
 
 def digest_of(file: BinaryIO) -> bytes:
-    """`digest` of what is left in a file, however long."""
+    """Return the `digest` of the rest of a file, however long."""
     summed = sha256()
     while block := file.read(AT_ONCE):
         summed.update(block)
@@ -129,7 +127,7 @@ def digest_of(file: BinaryIO) -> bytes:
 
 
 def parse_line(line: bytes) -> tuple[str, Entry] | None:
-    """The name and the entry of a line, None for one that a kill cut short or that is no such line."""
+    """Return name and entry of a line; None if the line is truncated or not a record."""
     try:
         content = parse_object(line)
         return str(content["name"]), Entry.from_dict(content)
@@ -138,32 +136,34 @@ def parse_line(line: bytes) -> tuple[str, Entry] | None:
 
 
 def read_lines(file: BinaryIO, path: Path) -> Iterator[tuple[str, Entry]]:
-    """The entries of a record file, as they were written. path: for messages.
+    """Yield the entries of a record file in file order. path: for messages.
 
-    Raises UsageError for a line that no run of ours can have written, as gigabytes of nothing are.
+    Raises UsageError for a line longer than any that cxr-infer writes, such as gigabytes of zeros.
     """
     while line := file.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
-            raise UsageError(f"{path}: holds a line that is too long for a record of results; move it elsewhere")
+            raise UsageError(f"{path}: not a record file of cxr-infer (a line is too long); move it elsewhere")
         entry = parse_line(line)
         if entry is not None:
             yield entry
 
 
-class Records(PrivateTable):
-    """Entries by name. Of one name there may be several: a line is written before its result, and a run may be killed
-    between the two, or two files tell of the same name. `keep_only` says which one was found true.
+class Records(ScratchTable):
+    """Entries by name, possibly several for one name.
+
+    A line is written before its result, so a killed run leaves a line too many; and two record files may name the same
+    result. `keep_only` drops those that turned out wrong.
     """
 
     def __init__(self) -> None:
         super().__init__(
             "the records of results",
-            "name BLOB, source BLOB, made_by BLOB, result BLOB, size INTEGER, starts BLOB, own INTEGER,"
-            " PRIMARY KEY (name, result)",
+            "(name BLOB, source BLOB, made_by BLOB, result BLOB, size INTEGER, starts BLOB, own INTEGER,"
+            " PRIMARY KEY (name, result)) WITHOUT ROWID",
         )
 
     def add(self, entries: Iterable[tuple[str, Entry]], *, own: bool) -> None:
-        """own: whether they belong into this run's record file."""
+        """Add entries. own: whether they belong in this run's record file."""
         rows = ((as_key(name), e.source, e.made_by, e.result, e.size, e.starts, own) for name, e in entries)
         with self._table() as table:
             table.execute("BEGIN")
@@ -171,25 +171,24 @@ class Records(PrivateTable):
             table.execute("COMMIT")
 
     def of(self, name: str) -> list[Entry]:
-        """All that is said of that name."""
+        """Return all entries of a name."""
         question = "SELECT source, made_by, result, size, starts FROM entries WHERE name = ? ORDER BY result"
         with self._table() as table:
             return [Entry(*row) for row in table.execute(question, (as_key(name),))]
 
     def replace(self, name: str, entries: list[Entry]) -> None:
-        """Forget what is said of that name, and believe this; it belongs into this run's record file."""
+        """Replace all entries of a name by these, which belong in this run's record file."""
         with self._table() as table:
             table.execute("DELETE FROM entries WHERE name = ?", (as_key(name),))
         self.add([(name, entry) for entry in entries], own=True)
 
     def keep_only(self, name: str, result: bytes) -> None:
-        """Forget what else is said of that name."""
+        """Drop all entries of a name but that of this result."""
         with self._table() as table:
             table.execute("DELETE FROM entries WHERE name = ? AND result <> ?", (as_key(name), result))
 
     def own_lines(self) -> Iterator[bytes]:
-        """The lines of this run's record file, in order of names: the same bytes whatever happened on the way."""
+        """Yield the lines of this run's record file, sorted by name, so that equal records give equal bytes."""
         question = "SELECT name, source, made_by, result, size, starts FROM entries WHERE own ORDER BY name, result"
-        with self._table() as table:
-            for name, *facts in table.execute(question):
-                yield Entry(*facts).line(from_key(name))
+        for name, *facts in self._rows(question):
+            yield Entry(*facts).line(from_key(name))

@@ -1,4 +1,4 @@
-"""What lies under a directory or prefix, sorted into X-rays, what only looks like one, and the rest."""
+"""Files under a directory or prefix, sorted into X-rays, files that only look like X-rays, and the rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from cxr_infer.formats.registry import READABLE_SUFFIXES, index_of
-from cxr_infer.storage.disk_list import DiskList
+from cxr_infer.storage.scratch import DiskList
 from cxr_infer.storage.shard import Shard
 
 PACKED_SUFFIXES = frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"})
@@ -16,7 +16,7 @@ PACKED = "packed; unpack it first if it holds X-rays"
 
 @dataclass
 class Listing:
-    """The lists, in the making. Names are paths with `/`; with a shard, only those of its share."""
+    """The lists while they are filled. Names are paths with `/`; with a shard, only those of its share."""
 
     shard: Shard | None = None
     names: DiskList[str] = field(default_factory=DiskList)
@@ -25,7 +25,7 @@ class Listing:
     passed_over: int = 0  # of other shards
 
     def holds(self, name: str) -> bool:
-        """Whether that file is to be looked at."""
+        """Whether to look at a file. Files of other shards are counted."""
         if self.shard is None or self.shard.holds(name):
             return True
         self.passed_over += 1
@@ -40,18 +40,18 @@ class Listing:
             self.ignored.append((name, reason))
 
     def file(self, name: str, holds_xray: Callable[[], bool]) -> None:
-        """A file of this share that can be read. holds_xray: asked where the name does not say what it is."""
+        """Add a readable file of this share. holds_xray: asked if the name does not say what it is."""
         path = PurePosixPath(name)
         if (format_name := index_of(path.name)) is not None:
-            self.ignored.append((name, f"the index of a {format_name} medium"))
+            self.ignored.append((name, f"the index of {format_name} media"))
         elif named_image(name) or holds_xray():
             self.names.append(name)
         elif path.suffix.lower() in PACKED_SUFFIXES:
             self.ignored.append((name, PACKED))
         else:
-            self.ignored.append((name, "no X-ray by its name or content"))
+            self.ignored.append((name, "not an X-ray by name or content"))
 
 
 def named_image(name: str) -> bool:
-    """Whether a file is meant as an X-ray by its name."""
+    """Whether a file is named like an X-ray."""
     return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES

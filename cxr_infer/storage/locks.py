@@ -1,4 +1,4 @@
-"""Which runs are at work in an output directory: the kernel drops their locks with the process, however it ends."""
+"""Locks on record files, which show the runs at work in an output directory. The kernel drops them with the process."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from cxr_infer.folder import Folder
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks; two runs into one directory are the user's to avoid there
+except ImportError:  # Windows has no such locks: users must avoid two runs into one directory
     fcntl = None  # type: ignore[assignment]
 
-OUTLASTS_REPLACING = fcntl is not None  # a locked file; Windows replaces no open one
+OUTLASTS_REPLACING = fcntl is not None  # whether a locked file can be replaced; Windows replaces no open one
 
 
 def open_locked(folder: Folder, name: str) -> BinaryIO | None:
-    """A record file to append to, locked; None where another run has it. Raises as `Folder.open`."""
+    """Open a record file to append to, locked; None if another run has it. Raises as `Folder.open`."""
     while True:
         file = os.fdopen(folder.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, single=True), "ab")
         if not locked(file.fileno()):
@@ -25,11 +25,11 @@ def open_locked(folder: Folder, name: str) -> BinaryIO | None:
         there = folder.look(name)
         if there is not None and os.path.samestat(os.fstat(file.fileno()), there):
             return file
-        file.close()  # a run that ended just now put a new file in its place
+        file.close()  # a run that just ended replaced the file
 
 
 def is_free(folder: Folder, name: str) -> bool:
-    """Whether no run has that record file open. Raises as `Folder.open`."""
+    """Whether no run holds this record file. Raises as `Folder.open`."""
     try:
         with folder.reader(name, single=True) as file:
             return locked(file.fileno(), shared=True)
@@ -38,7 +38,7 @@ def is_free(folder: Folder, name: str) -> bool:
 
 
 def locked(file: int | None, *, shared: bool = False) -> bool:
-    """Lock an open file; False where another run holds it."""
+    """Lock an open file; False if another run holds it."""
     if fcntl is None or file is None:
         return True
     try:

@@ -1,4 +1,4 @@
-"""A place that the user names -> the `Storage` that it is: a directory, or a bucket that fsspec knows."""
+"""Open the place that a user names: a directory, or a bucket that fsspec knows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cxr_infer.storage.urls import scheme_of
 
 
 def open_storage(location: str, *, follow_links: bool = False) -> Storage:
-    """A plain path or file:// as a directory, another URL as a bucket. Raises UsageError for what is neither."""
+    """Open a plain path or file:// as a directory, any other URL as a bucket. Raises UsageError for anything else."""
     scheme = scheme_of(location)
     if scheme is not None and scheme != "file":
         from cxr_infer.storage.bucket import open_bucket
@@ -25,17 +25,17 @@ def open_storage(location: str, *, follow_links: bool = False) -> Storage:
 
 
 def default_output(source: str) -> str:
-    """`IN-denoised`, beside IN. Raises UsageError where that is a link, which nobody asked to follow."""
+    """Return `IN-denoised`, next to IN. Raises UsageError if that is a link, which must be named to be followed."""
     scheme = scheme_of(source)
     if scheme not in (None, "file"):
         return f"{source.rstrip('/')}-denoised"
     resolved = _local(source).resolve()
     output = resolved.with_name(f"{resolved.name}-denoised")
     if is_link_at(output):
-        raise UsageError(f"{output}: is a link; give --out the directory where results shall go")
+        raise UsageError(f"{output}: is a link; set --out to the directory for results")
     return str(output)
 
 
 def _local(location: str) -> Path:
-    """Of a plain path or file://."""
+    """Return the path of a plain path or file:// URL."""
     return Path(location if scheme_of(location) is None else url2pathname(urlsplit(location).path))

@@ -1,4 +1,4 @@
-"""Where X-rays are read from and results go: a directory, or a bucket that fsspec knows. The engines see only this."""
+"""Where X-rays come from and results go: a directory, or a bucket that fsspec knows. Engines see only this."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """What lies where a result goes."""
+    """What is in the place of a result."""
 
     ABSENT = "nothing"
     FINISHED = "the same result, from the same content by the same model and settings"
-    OUTDATED = "a result of this program, from other content or by another model or settings"
-    DAMAGED = "a result of this program, cut short or blanked"
-    FOREIGN = "a file that is no result of this program, or was changed since"
+    OUTDATED = "a result of cxr-infer from other content, or by another model or settings"
+    DAMAGED = "a result of cxr-infer, truncated or blanked"
+    FOREIGN = "a file that is not a result of cxr-infer, or was changed since"
 
 
 class Storage(Protocol):
@@ -28,33 +28,33 @@ class Storage(Protocol):
 
     @property
     def shown(self) -> str:
-        """What tables, reports and messages call it: never with credentials."""
+        """Its name in tables, reports and messages, never with credentials."""
 
     @property
     def place(self) -> PurePath:
-        """Where it is, to be compared with others."""
+        """Its location, for comparison with others."""
 
     def path(self, name: str) -> Path:
-        """What messages call a file."""
+        """Return the path of a file, for messages."""
 
     def list_into(self, listing: Listing) -> None:
-        """Put every file into the listing. Raises UsageError where there is nothing that can be listed."""
+        """Add every file to the listing. Raises UsageError if it cannot be listed."""
 
     def read(self, name: str, most: int) -> bytes:
-        """What a file holds. Raises ImageError where it cannot be read, is empty or has over `most` bytes."""
+        """Return a file's content. Raises ImageError if it is unreadable, empty or larger than `most` bytes."""
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of that name."""
+        """Whether a file of this name exists."""
 
     def output(self, made_by: bytes, shard: Shard | None) -> Output:
-        """The same as the place for results. made_by: `digest` of the model's hash and all settings."""
+        """Return this place as an output. made_by: `digest` of the model's hash and all settings."""
 
     def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> Output:
-        """The same for a worker of a run that has entered `output` elsewhere. run: its name, of hexadecimal digits."""
+        """Return the output for a worker of a run that has entered `output` elsewhere. run: its name, hexadecimal."""
 
 
 class Output(Protocol):
-    """Results in the making, to be used in a `with` statement. Entering raises UsageError where it cannot be used."""
+    """A place to write results, for a `with` statement. Entering raises UsageError if it cannot be used."""
 
     def __enter__(self) -> Output: ...
 
@@ -63,37 +63,37 @@ class Output(Protocol):
     ) -> None: ...
 
     def shown(self, target: Path) -> str:
-        """What reports call a result."""
+        """Return the name of a result in reports."""
 
     def landing(self, target: Path) -> PurePath:
-        """The directory where a result lands, whatever links lead there."""
+        """Return the real directory of a result, links resolved."""
 
     def check(self, target: Path) -> None:
-        """Raises ImageError where no result can lie there, before any is computed."""
+        """Raise ImageError if no result can be written there; called before it is computed."""
 
     def claim(self, name: str, target: Path) -> None:
-        """To be called for each result once. Raises ImageError where its file is another's under a like name."""
+        """Claim the file of a result; once for each. Raises ImageError if another input has the same file."""
 
     def state(self, name: str, target: Path) -> State:
-        """What lies at the target; FINISHED only says that the model and settings agree: see `made_of`.
+        """Return what is at the target. FINISHED means that model and settings agree; for the source see `made_of`.
 
         Raises ImageError as `check` does.
         """
 
     def made_of(self, name: str, source: bytes) -> bool:
-        """Whether the recorded result of that name was made of content with this digest."""
+        """Whether the recorded result of this name was made from content with this digest."""
 
     def read(self, target: Path, most: int) -> bytes:
-        """What a result holds. Raises ImageError where it cannot be read or has over `most` bytes."""
+        """Return a result's content. Raises ImageError if it is unreadable or larger than `most` bytes."""
 
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
-        """Record and write one result. Raises ImageError, as OutputLostError where no other could be written."""
+        """Record and write one result. Raises ImageError; OutputLostError if no further result can be written."""
 
     def known(self, name: str) -> list[Entry]:
-        """What is recorded of the results of that name, to be told to another process, which must `learn` it."""
+        """Return the records of a name, for another process to `learn`."""
 
     def learn(self, name: str, entries: list[Entry]) -> None:
-        """Believe what another process knew."""
+        """Adopt the records of a name that another process knew."""
 
     def take_in(self, run: str) -> None:
-        """Make the records of a run's workers its own; all of them must have ended."""
+        """Adopt the records of a run's workers, all of which must have ended."""

@@ -1,4 +1,4 @@
-"""The names of the files in which runs, shards and workers record their results in an output directory."""
+"""Names of the record files of runs, shards and workers in an output directory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ RECORD_FILES = ".cxr-infer*.jsonl"
 
 
 def is_record_file(name: str) -> bool:
-    """Whether a run records results under that name, on some disk."""
+    """Whether a file of this name is a record file, on disks that ignore case too."""
     return fnmatchcase(name.casefold(), RECORD_FILES)
 
 
 def record_file(shard: Shard | None) -> str:
-    """The name of the file in which a run records its results."""
+    """Return the name of a run's record file."""
     return LEDGER if shard is None else f".cxr-infer.{shard.label}.jsonl"
 
 
 def worker_file(label: str, run: str, worker: str) -> str:
-    """The name of the file in which a worker of a run records its results."""
+    """Return the name of the record file of one worker of a run."""
     return f".cxr-infer.{label}{run}-{worker}.jsonl"

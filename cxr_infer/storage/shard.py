@@ -1,4 +1,4 @@
-"""A share of a directory's images, for a batch scheduler that starts the same command N times."""
+"""One share of a directory's images, for a batch scheduler that starts the same command N times."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Shard:
         return f"{self.index}-of-{self.count}"
 
     def holds(self, name: str) -> bool:
-        """Whether a file belongs to this share: by its name alone, so that other files change nothing.
+        """Whether a file belongs to this share. Its name alone decides, so that other files change nothing.
 
-        Names whose results would be one file on some disk are in the same share, where that is found.
+        Names whose results would be one file on some disk fall into the same share, where the clash is noticed.
         """
         result = folded(result_name(name)).encode("utf-8", "surrogatepass")
         return int.from_bytes(sha256(result).digest()[:8], "big") % self.count == self.index - 1
 
 
 def parse_shard(text: str) -> Shard:
-    """`I/N`. Raises UsageError."""
+    """Parse `I/N`. Raises UsageError."""
     found = WRITTEN.fullmatch(text)
     if found is None or int(found[2]) == 0:
         raise UsageError(f"shard {text!r} is not I/N with 1 <= I <= N; write 1/8 for the first of eight")
@@ -50,6 +50,6 @@ def parse_shard(text: str) -> Shard:
 
 
 def is_sibling(name: str, shard: Shard | None) -> bool:
-    """Whether the name of a file carries the label of another share of the same whole, which may be at work now."""
+    """Whether a file name carries the label of another shard of the same run, which may be at work now."""
     found = LABEL.search(name)
     return bool(shard and found and int(found[2]) == shard.count and int(found[1]) != shard.index)

@@ -17,10 +17,10 @@ from cxr_infer.storage.shard import Shard
 
 
 class WorkerOutput(OutputDirectory):
-    """Records results in a file of its own, locked while the `with` statement lasts, which the run takes in at its end.
+    """An output that records results in a file of its own, which the run takes in at its end.
 
-    What is known of a result must be learnt from the run first. An image comes twice where a worker ends before it can
-    tell what became of it: a result that a worker of the same run left is no other's, and is made again.
+    The file is locked while the `with` statement lasts. Records of earlier results must be learnt from the run first.
+    An image comes again if a worker dies before it reports: a result that a worker of the same run left is replaced.
     """
 
     def __init__(self, path: Path, made_by: bytes, shard: Shard | None, run: str) -> None:
@@ -51,7 +51,7 @@ class WorkerOutput(OutputDirectory):
         self._records.close()
 
     def claim(self, name: str, target: Path) -> None:
-        """The run has seen to it: only it knows all names."""
+        """Do nothing: the run has claimed it, as only the run knows all names."""
 
     def state(self, name: str, target: Path) -> State:
         state = super().state(name, target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +16,7 @@ from cxr_infer.imaging.pixels import to_bytes
 from cxr_infer.model.card import FP32, TOLERANCES, ModelCard, sha256
 from cxr_infer.model.denoiser import Model
 from cxr_infer.settings import Settings
-
-Entry = dict[str, Any]
+from cxr_infer.untrusted_json import JsonObject
 
 FORMAT_VERSION = "0.5.12"
 RDF, COVER, DOCUMENTATION = "rdf.yaml", "cover.png", "README.md"
@@ -29,17 +27,17 @@ COVER_SIDE, COVER_SEED, COVER_DOSE = 256, 5, 71.0  # px, photons at white
 LONGEST_DESCRIPTION = 128  # characters, of a tensor
 
 
-def write_bioimageio(folder: Path, model: Model, entry: Entry) -> None:
+def write_bioimageio(folder: Path, model: Model, entry: JsonObject) -> None:
     """Write rdf.yaml and the cover of a model. folder: weights/<model>. entry: of the model in the manifest."""
     write_bytes(folder / COVER, _cover(model))
     text = yaml.safe_dump(_description(folder, model.card, entry), sort_keys=False, allow_unicode=True, width=120)
     write_bytes(folder / RDF, text.encode())
 
 
-def _description(folder: Path, card: ModelCard, entry: Entry) -> Entry:
+def _description(folder: Path, card: ModelCard, entry: JsonObject) -> JsonObject:
     file = entry["files"][FP32]
     onnx = Path(file["file"]).name
-    description: Entry = {
+    description: JsonObject = {
         "type": "model",
         "format_version": FORMAT_VERSION,
         "name": f"Chest X-ray mottle removal ({card.name})",
@@ -60,7 +58,7 @@ def _description(folder: Path, card: ModelCard, entry: Entry) -> Entry:
     return description
 
 
-def _config(card: ModelCard) -> Entry:
+def _config(card: ModelCard) -> JsonObject:
     tolerance = {
         "absolute_tolerance": TOLERANCES[FP32],
         "relative_tolerance": 0.0,
@@ -81,7 +79,7 @@ def _config(card: ModelCard) -> Entry:
     }
 
 
-def _tensor(folder: Path, tensor: Entry, arrays: Entry, like: str | None = None) -> Entry:
+def _tensor(folder: Path, tensor: JsonObject, arrays: JsonObject, like: str | None = None) -> JsonObject:
     """like: the input whose free sides an output has."""
     path = folder.parent / arrays[tensor["name"]]["npy"]
     low, high = tensor["range"]
@@ -94,7 +92,7 @@ def _tensor(folder: Path, tensor: Entry, arrays: Entry, like: str | None = None)
     }
 
 
-def _axis(axis: Entry, like: str | None) -> Entry:
+def _axis(axis: JsonObject, like: str | None) -> JsonObject:
     if axis["name"] == "batch":
         return {"type": "batch"}
     if axis["name"] == "channel":

@@ -18,11 +18,11 @@ from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
 from cxr_infer.imaging.mottle import poisson_mottle, recipe_level, to_square_root_level
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.imaging.pixels import Float32Array, from_unit, to_unit
 from cxr_infer.model.card import DENOISED, FP32, ModelCard
 from cxr_infer.model.denoiser import Model
-from cxr_infer.model.manifest import FloatArray
 from cxr_infer.settings import Settings
+from cxr_infer.untrusted_json import JsonObject
 
 FOLDER, IMAGE = "test", "image"
 SEED = 11  # of phantoms and mottle
@@ -32,8 +32,6 @@ IMAGE_HEIGHT, IMAGE_WIDTH = 118, 150  # px: no multiples of anything, three by f
 IMAGE_WINDOW, IMAGE_OVERLAP = 32, 32  # px
 RAW_MOST = 1 << 16  # bytes of values up to which an array is there as `.bin` too: all models may take 60 MB together
 
-Entry = dict[str, Any]
-
 
 class Arrays:
     """Writes arrays below a weights directory."""
@@ -41,7 +39,7 @@ class Arrays:
     def __init__(self, weights: Path) -> None:
         self._weights = weights
 
-    def write(self, place: str, array: NDArray[np.floating]) -> Entry:
+    def write(self, place: str, array: NDArray[np.floating]) -> JsonObject:
         """Returns the manifest's entry. place: path below the directory, without suffix.
 
         Raises ModelError where a value is not finite: no program could be held against it.
@@ -52,7 +50,7 @@ class Arrays:
         raw = values.tobytes()
         npy = io.BytesIO()
         np.save(npy, values, allow_pickle=False)
-        entry: Entry = {"npy": f"{place}.npy", "raw": f"{place}.npy", "raw_offset": npy.tell() - len(raw)}
+        entry: JsonObject = {"npy": f"{place}.npy", "raw": f"{place}.npy", "raw_offset": npy.tell() - len(raw)}
         write_bytes(self._weights / entry["npy"], npy.getvalue())
         if len(raw) <= RAW_MOST:
             entry = {**entry, "raw": f"{place}.bin", "raw_offset": 0}
@@ -91,12 +89,12 @@ def add_expected(test: dict[str, Any], arrays: Arrays, folder: Path, model: Mode
     test["image"]["expected"][card.precision] = arrays.write(f"{place}/{IMAGE}.{DENOISED}{infix}", image)
 
 
-def image_of_case() -> FloatArray:
+def image_of_case() -> Float32Array:
     """The whole image, (H, W) float32 in [0, 1]: no sides of it are multiples of anything."""
     return _noisy(IMAGE_HEIGHT, IMAGE_WIDTH, DOSES[1])
 
 
-def _inputs(card: ModelCard) -> dict[str, FloatArray]:
+def _inputs(card: ModelCard) -> dict[str, Float32Array]:
     """Two windows of different noise, or one whole image where that is large."""
     doses = DOSES if card.size is None else DOSES[:1]
     height, width = (HEIGHT, WIDTH) if card.size is None else (card.size, card.size)
@@ -104,7 +102,7 @@ def _inputs(card: ModelCard) -> dict[str, FloatArray]:
     return card.feed(noisy, to_square_root_level(doses))
 
 
-def _noisy(height: int, width: int, dose: float) -> FloatArray:
+def _noisy(height: int, width: int, dose: float) -> Float32Array:
     """The middle of a phantom with mottle as an 8-bit file holds it: (height, width) float32 in [0, 1]."""
     side = 2 * max(height, width) if max(height, width) < 256 else max(height, width)
     top, left = (side - height) // 2, (side - width) // 2

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.imaging.metrics import mse, psnr_of_mse
 from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_infer.model.card import FP32, INT8
 from cxr_infer.model.denoiser import Model
 from cxr_train.config import VALIDATION_DOSES
@@ -25,8 +24,6 @@ LEAST_CLEAN = 44.0  # dB: how close a clean image must come back
 IMAGES = 16  # validation X-rays
 PHANTOMS = 4
 SIDE = 512  # px
-
-FloatImage = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

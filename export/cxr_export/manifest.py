@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cxr_export.contract import axis, inputs, noise_level, outputs, tensor
 from cxr_export.noise_level import TOLERANCE
@@ -13,19 +12,18 @@ from cxr_export.to_onnx import OPSET
 from cxr_infer.imaging.mottle import BLOCK
 from cxr_infer.model.card import FORMAT, NOISY, RESEARCH_USE, TOLERANCES, ModelCard, card_path, sha256
 from cxr_infer.model.manifest import SCHEMA
-
-Entry = dict[str, Any]
+from cxr_infer.untrusted_json import JsonObject
 
 SHARED = ("purpose", "parameters", "training", "data", "metrics", "citation", "licence", "limits", "code_version")
 
 
-def manifest(models: Mapping[str, Entry], noise_level: Path | None) -> Entry:
+def manifest(models: Mapping[str, JsonObject], noise_level: Path | None) -> JsonObject:
     """The whole manifest of models by name. Paths in it start where it lies. noise_level: its ONNX file, if any."""
     estimate = {} if noise_level is None else {"noise_estimate": noise_estimate_entry(noise_level)}
     return {"$schema": SCHEMA, "format": FORMAT, "limits": RESEARCH_USE, **estimate, "models": dict(models)}
 
 
-def model_entry(card: ModelCard, files: Mapping[str, Entry], test: Entry) -> Entry:
+def model_entry(card: ModelCard, files: Mapping[str, JsonObject], test: JsonObject) -> JsonObject:
     """One model. card: of its float32 file. files: by precision, see `file_entry`. test: see `cxr_export.cases`."""
     return {
         **{key: getattr(card, key) for key in SHARED},
@@ -38,7 +36,7 @@ def model_entry(card: ModelCard, files: Mapping[str, Entry], test: Entry) -> Ent
     }
 
 
-def file_entry(card: ModelCard, path: Path) -> Entry:
+def file_entry(card: ModelCard, path: Path) -> JsonObject:
     """One ONNX file."""
     return {
         "file": f"{path.parent.name}/{path.name}",
@@ -51,7 +49,7 @@ def file_entry(card: ModelCard, path: Path) -> Entry:
     }
 
 
-def noise_estimate_entry(path: Path) -> Entry:
+def noise_estimate_entry(path: Path) -> JsonObject:
     """The ONNX file that estimates the noise."""
     sides = [axis(side, minimum=BLOCK) for side in ("height", "width")]
     image = "one whole image or several of one size, before padding"

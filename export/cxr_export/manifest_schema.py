@@ -5,25 +5,22 @@ Every key has a description, from `manifest_words`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from cxr_export.manifest_words import MEANINGS
 from cxr_infer.model.card import FORMAT, INT8, MODEL_NAMES, TOLERANCES
 from cxr_infer.model.manifest import SCHEMA
-
-Schema = dict[str, Any]
+from cxr_infer.untrusted_json import JsonObject
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-TEXT: Schema = {"type": "string", "minLength": 1}
-COUNT: Schema = {"type": "integer", "minimum": 1}
-PX: Schema = COUNT  # pixels
-NUMBER: Schema = {"type": "number"}
-FREE: Schema = {"type": "object"}  # as training left it; the keys may change
-PRECISION: Schema = {"enum": list(TOLERANCES)}
-RANGE: Schema = {"type": "array", "prefixItems": [NUMBER, NUMBER], "minItems": 2, "maxItems": 2}
+TEXT: JsonObject = {"type": "string", "minLength": 1}
+COUNT: JsonObject = {"type": "integer", "minimum": 1}
+PX: JsonObject = COUNT  # pixels
+NUMBER: JsonObject = {"type": "number"}
+FREE: JsonObject = {"type": "object"}  # as training left it; the keys may change
+PRECISION: JsonObject = {"enum": list(TOLERANCES)}
+RANGE: JsonObject = {"type": "array", "prefixItems": [NUMBER, NUMBER], "minItems": 2, "maxItems": 2}
 
 
-def manifest_schema() -> Schema:
+def manifest_schema() -> JsonObject:
     """The schema as parsed JSON."""
     models = {"type": "object", "propertyNames": {"enum": list(MODEL_NAMES)}, "additionalProperties": _ref("model")}
     content = _closed(
@@ -48,7 +45,7 @@ def manifest_schema() -> Schema:
     }
 
 
-def _described(name: str, content: Schema, prefix: str = "") -> Schema:
+def _described(name: str, content: JsonObject, prefix: str = "") -> JsonObject:
     """An object with the meaning of each of its keys, those of objects within it too."""
     properties = {}
     for key, part in content["properties"].items():
@@ -57,7 +54,7 @@ def _described(name: str, content: Schema, prefix: str = "") -> Schema:
     return {**content, "properties": properties}
 
 
-def _step(name: str, parts: Schema) -> Schema:
+def _step(name: str, parts: JsonObject) -> JsonObject:
     described = _described(name, _closed(parts))
     step = {"step": {"const": name, "description": "its name"}}
     return {
@@ -68,13 +65,13 @@ def _step(name: str, parts: Schema) -> Schema:
     }
 
 
-def _tensor() -> Schema:
+def _tensor() -> JsonObject:
     return _closed(
         {"name": TEXT, "meaning": TEXT, "dtype": {"const": "float32"}, "range": RANGE, "axes": _list("axis")}
     )
 
 
-def _model() -> Schema:
+def _model() -> JsonObject:
     return _closed(
         {
             "purpose": TEXT,
@@ -96,15 +93,15 @@ def _model() -> Schema:
     )
 
 
-def _file() -> Schema:
+def _file() -> JsonObject:
     return _closed({**_onnx(), "card": TEXT, "precision": PRECISION})
 
 
-def _noise_estimate() -> Schema:
+def _noise_estimate() -> JsonObject:
     return _closed({**_onnx(), "inputs": _list("tensor"), "outputs": _list("tensor")})
 
 
-def _onnx() -> Schema:
+def _onnx() -> JsonObject:
     """What is said of every ONNX file."""
     return {
         "file": TEXT,
@@ -115,17 +112,17 @@ def _onnx() -> Schema:
     }
 
 
-def _axis(name: str, content: Schema) -> Schema:
+def _axis(name: str, content: JsonObject) -> JsonObject:
     return {"description": f"An {name}.", **_described(name, content)}
 
 
-def _axes() -> dict[str, Schema]:
+def _axes() -> dict[str, JsonObject]:
     fixed = _closed({"name": TEXT, "size": COUNT})
     free = _closed({"name": TEXT, "size": {"type": "null"}, "multiple_of": COUNT, "minimum": COUNT})
     return {"axis of a fixed size": fixed, "axis of any size": free}
 
 
-def _array() -> Schema:
+def _array() -> JsonObject:
     return _closed(
         {
             "npy": {**TEXT, "pattern": r"\.npy$"},
@@ -136,7 +133,7 @@ def _array() -> Schema:
     )
 
 
-def _test() -> Schema:
+def _test() -> JsonObject:
     arrays = {"type": "object", "minProperties": 1, "additionalProperties": _ref("array")}
     image = {
         "noisy": _ref("array"),
@@ -148,7 +145,7 @@ def _test() -> Schema:
     return _closed({"inputs": arrays, "expected": _by_precision(arrays), "image": _closed(image)})
 
 
-def _steps() -> list[tuple[str, Schema]]:
+def _steps() -> list[tuple[str, JsonObject]]:
     """The steps before and after the network, and what each consists of."""
     interpolation = _closed({"interpolation": TEXT, "opencv": TEXT}, {"coefficient": NUMBER})
     resize = {"fewer_pixels": interpolation, "more_pixels": interpolation, "pixel_centres": TEXT, "border": TEXT}
@@ -192,7 +189,7 @@ def _steps() -> list[tuple[str, Schema]]:
     ]
 
 
-def _closed(required: Schema, optional: Schema | None = None) -> Schema:
+def _closed(required: JsonObject, optional: JsonObject | None = None) -> JsonObject:
     return {
         "type": "object",
         "properties": {**required, **(optional or {})},
@@ -201,18 +198,18 @@ def _closed(required: Schema, optional: Schema | None = None) -> Schema:
     }
 
 
-def _by_precision(content: Schema) -> Schema:
+def _by_precision(content: JsonObject) -> JsonObject:
     optional = {"required": [key for key in TOLERANCES if key != INT8]}
     return {"type": "object", "propertyNames": PRECISION, "additionalProperties": content, **optional}
 
 
-def _list(name: str) -> Schema:
+def _list(name: str) -> JsonObject:
     return {"type": "array", "items": _ref(name), "minItems": 1}
 
 
-def _ref(name: str) -> Schema:
+def _ref(name: str) -> JsonObject:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _or_null(content: Schema) -> Schema:
+def _or_null(content: JsonObject) -> JsonObject:
     return {"oneOf": [content, {"type": "null"}]}

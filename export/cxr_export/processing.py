@@ -5,21 +5,18 @@ A step has a name, `step`, under which the manifest's schema says what belongs t
 
 from __future__ import annotations
 
-from typing import Any
-
 from cxr_infer.imaging import mottle
 from cxr_infer.imaging.pixels import FULL_SCALE
 from cxr_infer.imaging.tiling import BLIND_SHARE
 from cxr_infer.model.card import NOISE_LEVEL, NOISE_LEVEL_FILE, ModelCard
-
-Step = dict[str, Any]
+from cxr_infer.untrusted_json import JsonObject
 
 CUBIC_COEFFICIENT = -0.75  # OpenCV's
 
 
-def before(card: ModelCard) -> list[Step]:
+def before(card: ModelCard) -> list[JsonObject]:
     """From the stored pixels of a file to the inputs of the graph."""
-    steps: list[Step] = [
+    steps: list[JsonObject] = [
         {
             "step": "gray",
             "colour": "only where all channels are equal; then any of them",
@@ -43,10 +40,10 @@ def before(card: ModelCard) -> list[Step]:
     return steps + (_resize_before(card.size) if card.size is not None else _windows_before(card))
 
 
-def after(card: ModelCard) -> list[Step]:
+def after(card: ModelCard) -> list[JsonObject]:
     """From the output of the graph to stored pixels."""
     low, high = card.pixel_range
-    steps: list[Step] = [_resize_back() if card.size is not None else _blend()]
+    steps: list[JsonObject] = [_resize_back() if card.size is not None else _blend()]
     if card.size is None:
         steps.append({"step": "crop", "from": "top left", "to": "the image's height and width"})
     steps.append({"step": "clip", "range": [low, high], "in_graph": card.size is None})
@@ -55,15 +52,15 @@ def after(card: ModelCard) -> list[Step]:
     return steps
 
 
-def _resize_before(size: int) -> list[Step]:
+def _resize_before(size: int) -> list[JsonObject]:
     return [{"step": "resize", "height": size, "width": size, **_interpolation()}]
 
 
-def _resize_back() -> Step:
+def _resize_back() -> JsonObject:
     return {"step": "resize", "height": "the image's", "width": "the image's", **_interpolation()}
 
 
-def _interpolation() -> Step:
+def _interpolation() -> JsonObject:
     return {
         "fewer_pixels": {"interpolation": "area", "opencv": "INTER_AREA"},
         "more_pixels": {"interpolation": "cubic", "coefficient": CUBIC_COEFFICIENT, "opencv": "INTER_CUBIC"},
@@ -73,7 +70,7 @@ def _interpolation() -> Step:
     }
 
 
-def _windows_before(card: ModelCard) -> list[Step]:
+def _windows_before(card: ModelCard) -> list[JsonObject]:
     low, high = mottle.BIN_RANGE
     level = {
         "step": "noise_level",
@@ -114,7 +111,7 @@ def _windows_before(card: ModelCard) -> list[Step]:
     return [*([level] if card.told_noise_level else []), pad, window]
 
 
-def _blend() -> Step:
+def _blend() -> JsonObject:
     return {
         "step": "blend",
         "order": "windows of a row from left to right into a band, bands from top to bottom",

@@ -3,12 +3,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.detail import INSERTS, brightness_shift, contrast_kept, flat_field, lay_inserts, mottle_of, places
 from cxr_infer.imaging.phantom import render_phantom
-
-FloatImage = NDArray[np.float32]
+from cxr_infer.imaging.pixels import FloatImage
 
 
 @pytest.fixture(scope="module")

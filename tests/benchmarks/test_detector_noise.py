@@ -26,8 +26,8 @@ from benchmarks.stabilised import stabilisers
 from cxr_infer.errors import DataError, UsageError
 from cxr_infer.imaging.metrics import psnr
 from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import FloatImage
 
-FloatImage = NDArray[np.float32]
 DETECTORS = load_detectors()
 NAMED = sorted(set(DETECTORS) - {WHITE})
 

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from benchmarks.detector_noise import (
@@ -22,7 +21,7 @@ from benchmarks.detectors import (
     score_noise,
     second_exposure,
 )
-from benchmarks.detectors_tables import Report
+from benchmarks.detectors_tables import DetectorReport
 from benchmarks.faint import variance_left
 from benchmarks.lines import count_lines, line_response
 from benchmarks.pages import replace_figures
@@ -31,10 +30,9 @@ from benchmarks.stabilised import NLM, told_methods
 from cxr_infer.errors import DataError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.imaging.pixels import to_bytes
+from cxr_infer.imaging.pixels import FloatImage, to_bytes
 from tests.conftest import REPOSITORY
 
-FloatImage = NDArray[np.float32]
 DETECTORS = load_detectors()
 
 
@@ -158,7 +156,7 @@ def test_the_command_writes_its_tables_and_fails_where_a_pair_gets_worse(
 
 
 def test_an_untouched_frame_is_no_further_from_the_truth(pair: Path) -> None:
-    report = Report("test", [], 0)
+    report = DetectorReport("test", [], 0)
     assert second_exposure(report, pair, {"untouched": lambda image, told: image}) == []
     assert report.line_pairs["untouched"] == pytest.approx({"middle": 1, "upper": 1, "lower left": 1})
 

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.lines import LENGTH, WIDTH, line_response, lines_missing, lost_and_false_lines
 from cxr_infer.imaging.phantom import render_phantom
-
-FloatImage = NDArray[np.float32]
+from cxr_infer.imaging.pixels import FloatImage
 
 SIDE = 128  # px
 CONTRAST = 12 / 255

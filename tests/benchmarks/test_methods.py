@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.detail import contrast_kept, flat_field, mottle_of
 from benchmarks.lines import lost_and_false_lines
@@ -11,9 +10,8 @@ from benchmarks.quality import by_dose
 from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import psnr
 from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_train.comparison import NOISY, compare
-
-FloatImage = NDArray[np.float32]
 
 
 @pytest.mark.parametrize("brightness", [0.05, 0.4, 0.9])

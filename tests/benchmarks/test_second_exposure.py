@@ -5,15 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.second_exposure import NAMES, contrast_kept, further_from_truth, in_and_out, read_pair
 from cxr_infer.errors import DataError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.metrics import psnr
 from cxr_infer.imaging.phantom import render_phantom
-
-FloatImage = NDArray[np.float32]
+from cxr_infer.imaging.pixels import FloatImage
 
 
 @pytest.fixture(scope="module")

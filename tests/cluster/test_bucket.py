@@ -142,7 +142,7 @@ print(len(planned.names), *planned.problems, *planned.ignored, sep="\\n")
     assert s3.python(code).splitlines() == [
         str(FILES + len(BAD)),
         "['.hidden', 'hidden']",
-        "['notes.txt', 'no X-ray by its name or content']",
+        "['notes.txt', 'not an X-ray by name or content']",
     ]
 
 
@@ -182,10 +182,10 @@ def test_a_tree_in_any_store_is_listed_and_looked_into(memory: Any, many: Path) 
     assert sorted(plan.names) == ["a.png", "b/1.png", "b/2.png", "scan"]
     assert sorted(map(tuple, plan.ignored)) == [
         (".x.png", "hidden"),
-        ("DICOMDIR", "the index of a DICOM medium"),
+        ("DICOMDIR", "the index of DICOM media"),
         ("b/.git", "hidden"),
-        ("b/notes.txt", "no X-ray by its name or content"),
-        ("short", "no X-ray by its name or content"),
+        ("b/notes.txt", "not an X-ray by name or content"),
+        ("short", "not an X-ray by name or content"),
     ]
 
 

@@ -37,7 +37,7 @@ import time
 from pathlib import Path
 from cxr_infer.batch import ray_engine
 
-class Waiting(ray_engine.Worker):
+class Waiting(ray_engine.Actor):
     def __call__(self, batch):
         try:
             Path("{asked}").touch(exist_ok=False)
@@ -46,7 +46,7 @@ class Waiting(ray_engine.Worker):
                 time.sleep(1)
         return super().__call__(batch)
 
-ray_engine.Worker = Waiting
+ray_engine.Actor = Waiting
 """
 # the engine as a library, with actors that come to grief
 BEREFT = """
@@ -59,7 +59,7 @@ from cxr_infer.storage.directory import Directory
 from cxr_infer.errors import UsageError
 from cxr_infer.batch.jobs import make_plan
 
-class KilledOnce(ray_engine.Worker):
+class KilledOnce(ray_engine.Actor):
     def __call__(self, batch):
         if any(f'"{spared}"' in item for item in batch["item"]) and not killed.exists():
             super().__call__(dict(item=batch["item"][:3]))  # results that it tells nobody of
@@ -67,14 +67,14 @@ class KilledOnce(ray_engine.Worker):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(batch)
 
-class KilledAlways(ray_engine.Worker):
+class KilledAlways(ray_engine.Actor):
     def __call__(self, batch):
         if any(f'"{lost}"' in item for item in batch["item"]):
             os._exit(1)
         return super().__call__(batch)
 
 def denoised(engine, worker, source, out):
-    ray_engine.Worker = worker
+    ray_engine.Actor = worker
     plan = make_plan(Directory(Path(source)), Directory(Path(out)))
     return [[done.name, done.status, done.message] for done in denoise_files(plan, model, engine=engine)]
 

@@ -20,14 +20,12 @@ from cxr_infer.errors import ModelError
 from cxr_infer.imaging import mottle
 from cxr_infer.imaging.mottle import poisson_mottle, recipe_level
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.imaging.pixels import from_unit, to_unit
+from cxr_infer.imaging.pixels import FloatImage, from_unit, to_unit
 from cxr_infer.model.card import NOISE_LEVEL_FILE
 from tests.conftest import REPOSITORY
 
 WEIGHTS = REPOSITORY / "weights"
 EXACTLY = 1e-5  # of the level, where no block lies on the edge of a bin
-
-FloatImage = NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")

@@ -180,11 +180,11 @@ def cases_that_are_no_files() -> dict[str, Case]:
     return {
         "fifo.png": Case(os.mkfifo, FAILED, "a FIFO"),
         "socket.png": Case(a_socket, FAILED, "a socket"),
-        "device.png": Case(link_to("/dev/zero"), FAILED, "leads out"),
-        "leads nowhere.png": Case(link_to("gone.png"), FAILED, "leads nowhere"),
-        "leads to itself.png": Case(link_to("leads to itself.png"), FAILED, "leads nowhere"),
-        "leads out.png": Case(link_to("../outside.png"), FAILED, "leads out"),
-        "a directory.png": Case(Path.mkdir, FAILED, "a directory with the name"),
+        "device.png": Case(link_to("/dev/zero"), FAILED, "outside the input directory"),
+        "leads nowhere.png": Case(link_to("gone.png"), FAILED, "a broken link"),
+        "leads to itself.png": Case(link_to("leads to itself.png"), FAILED, "a broken link"),
+        "leads out.png": Case(link_to("../outside.png"), FAILED, "outside the input directory"),
+        "a directory.png": Case(Path.mkdir, FAILED, "a directory named like an image"),
         "loop": Case(link_to("."), FAILED, "not followed"),
         "n" * 248 + ".jpg": Case(by_pillow("JPEG", GRAY), FAILED, "too long"),
         "unreadable.png": Case(unreadable, FAILED if os.geteuid() else DONE),
@@ -243,7 +243,7 @@ def dicom_cases() -> dict[str, Case]:
     return (
         {name: Case(content, DONE, "", stored) for name, (content, stored) in good.items()}
         | {name: Case(content, FAILED, reason) for name, (content, reason) in bad.items()}
-        | {"already denoised.dcm": Case(result, SKIPPED, "a result of cxr-infer already")}
+        | {"already denoised.dcm": Case(result, SKIPPED, "already a result of cxr-infer")}
     )
 
 

@@ -18,7 +18,7 @@ from cxr_infer.errors import ModelError
 from cxr_train.config import CURVE, LOG, TrainConfig
 from cxr_train.curve import draw_curve, log_ticks, ticks
 from cxr_train.data import XrayFiles
-from cxr_train.log import COLUMNS, TENSORBOARD, TrainingLog
+from cxr_train.log import LOG_COLUMNS, TENSORBOARD, TrainingLog
 from cxr_train.loop import train
 from cxr_train.run import Progress
 
@@ -52,7 +52,7 @@ def test_a_row_for_every_tenth_step_and_for_every_validation(tmp_path: Path) -> 
     noted(tmp_path, range(1, 36), validated=(15, 30))
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == ["10", "15", "20", "30"]
-    assert list(rows[0]) == [*COLUMNS, *METRICS]
+    assert list(rows[0]) == [*LOG_COLUMNS, *METRICS]
     assert [row["score"] for row in rows] == ["", "-15", "", "-30"]
     assert [row["validation_images"] for row in rows] == ["", "4", "", "4"]
     assert [float(row["loss"]) for row in rows] == pytest.approx([0.1, 1 / 15, 0.05, 1 / 30], rel=1e-5)

@@ -14,15 +14,13 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
-from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_bytes, to_unit
 from cxr_train.data import XrayImages
 from cxr_train.noise import round_to_steps, saturating_mottle
 
-FloatImage = NDArray[np.float32]
 Told = TypeVar("Told")
 Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
 
@@ -32,7 +30,7 @@ DARK = 0.05  # [0, 1]
 
 
 @dataclass(frozen=True)
-class Noise:
+class NoiseKind:
     """A kind of noise: clean (H, W) in [0, 1] and a generator -> noisy. steps: of the file's pixels, 255 for 8 bit."""
 
     add: Callable[[FloatImage, np.random.Generator], FloatImage]
@@ -72,9 +70,9 @@ class ImagesByName(Mapping[str, FloatImage]):
         return len(self._index)
 
 
-def photon_noise(dose: float) -> Noise:
+def photon_noise(dose: float) -> NoiseKind:
     """Saturating Poisson mottle. dose: photons at white."""
-    return Noise(lambda clean, rng: saturating_mottle(clean, dose, rng))
+    return NoiseKind(lambda clean, rng: saturating_mottle(clean, dose, rng))
 
 
 def noise_generator(name: str, key: str) -> np.random.Generator:
@@ -82,7 +80,7 @@ def noise_generator(name: str, key: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))
 
 
-def add_noise(noise: Noise, name: str, key: str, clean: FloatImage) -> FloatImage:
+def add_noise(noise: NoiseKind, name: str, key: str, clean: FloatImage) -> FloatImage:
     """The noisy image of one file."""
     return round_to_steps(noise.add(clean, noise_generator(name, key)), noise.steps)
 
@@ -111,7 +109,7 @@ def run(method: Callable[[FloatImage, Told], FloatImage], noisy: FloatImage, tol
 
 
 def compare(
-    clean_images: Mapping[str, FloatImage], noises: Mapping[str, Noise], methods: Mapping[str, Method]
+    clean_images: Mapping[str, FloatImage], noises: Mapping[str, NoiseKind], methods: Mapping[str, Method]
 ) -> Iterator[Score]:
     """Every noise x every method. clean_images: file name -> (H, W) float32 in [0, 1]."""
     for key, noise in noises.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-Row = dict[str, float]  # of log.csv: figures by column
+LogRow = dict[str, float]  # of log.csv: figures by column
 Points = list[tuple[float, float]]
 
 WIDTH, PANEL = 900, 320  # px
@@ -20,7 +20,7 @@ TICKS = 5  # lines along an axis at most
 LABEL_SPACING = 16  # px between the names of curves
 
 
-def draw_curve(rows: Sequence[Row]) -> bytes:
+def draw_curve(rows: Sequence[LogRow]) -> bytes:
     """A PNG of two panels: the loss, on a logarithmic axis, and the PSNR in dB of each float32 validation.
 
     rows: of log.csv, in the order of their steps. What is not finite is left out, and so is a panel without points.
@@ -41,11 +41,11 @@ def draw_curve(rows: Sequence[Row]) -> bytes:
     return written.getvalue()
 
 
-def _names(rows: Iterable[Row]) -> list[str]:
+def _names(rows: Iterable[LogRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _points(rows: Iterable[Row], name: str) -> Points:
+def _points(rows: Iterable[LogRow], name: str) -> Points:
     return [(row["step"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FloatImage = NDArray[np.float32]
+from cxr_infer.imaging.pixels import FloatImage
 
 CELL = 8  # px, side of the squares for which the noise is described
 SHAPE_SCALES = (2, 4, 8)  # px, sides of the squares over which noise is averaged to tell its shape

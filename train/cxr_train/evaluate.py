@@ -6,34 +6,33 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from cxr_infer.imaging.mottle import estimate_mottle, repair_wrapped
-from cxr_infer.imaging.pixels import to_bytes, to_unit
-from cxr_train.comparison import ImagesByName, Method, Noise, Score, compare, photon_noise
+from cxr_infer.imaging.pixels import FloatImage, to_bytes, to_unit
+from cxr_train.comparison import ImagesByName, Method, NoiseKind, Score, compare, photon_noise
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
 from cxr_train.noise import published_mottle
 from cxr_train.quantise import calibrated, quantised
 
-FloatImage = NDArray[np.float32]
-
 PUBLISHED = "published"  # how the names of the published noise begin
 DOSES = (20, 200, 600)  # photons at white, beside the published noise of 71
 
 
-def noises() -> Mapping[str, Noise]:
+def noises() -> Mapping[str, NoiseKind]:
     """The noises of the comparison, in 8-bit steps."""
 
     def published(clean: FloatImage, rng: np.random.Generator, *, wrap: bool) -> FloatImage:
         return to_unit(published_mottle(to_bytes(clean), rng, wrap=wrap))
 
     return {
-        f"{PUBLISHED}, saturating": Noise(lambda clean, rng: published(clean, rng, wrap=False)),
-        f"{PUBLISHED}, wrapping + repair": Noise(lambda clean, rng: repair_wrapped(published(clean, rng, wrap=True))),
+        f"{PUBLISHED}, saturating": NoiseKind(lambda clean, rng: published(clean, rng, wrap=False)),
+        f"{PUBLISHED}, wrapping + repair": NoiseKind(
+            lambda clean, rng: repair_wrapped(published(clean, rng, wrap=True))
+        ),
         **{f"{dose} photons": photon_noise(dose) for dose in DOSES},
-        "none (clean image)": Noise(lambda clean, rng: clean),
+        "none (clean image)": NoiseKind(lambda clean, rng: clean),
     }
 
 

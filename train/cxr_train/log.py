@@ -11,20 +11,20 @@ from typing import Any
 from cxr_infer.errors import ImageError, ModelError
 from cxr_infer.files import read_content, write_bytes
 from cxr_train.config import CURVE, LOG
-from cxr_train.curve import Row, draw_curve
+from cxr_train.curve import LogRow, draw_curve
 from cxr_train.run import Progress
 
 TENSORBOARD = "tensorboard"
 LOG_EVERY = 10  # steps from one row to the next
 MOST_OF_A_LOG = 1 << 28  # bytes
-COLUMNS = ("step", "minutes", "learning_rate", "loss", "images_per_second", "validation_images")
+LOG_COLUMNS = ("step", "minutes", "learning_rate", "loss", "images_per_second", "validation_images")
 
 
 class TrainingLog:
     """The rows of a run's log, written whole each time, so that no interruption leaves half of one.
 
     A row for every LOG_EVERY steps and for every validation; the figures of a validation are in the columns after
-    COLUMNS, which are empty in other rows. `loss` is a running mean.
+    LOG_COLUMNS, which are empty in other rows. `loss` is a running mean.
     """
 
     def __init__(self, directory: Path, step: int) -> None:
@@ -44,7 +44,7 @@ class TrainingLog:
         self._metrics = progress.metrics
         if not validated and progress.step % LOG_EVERY:
             return
-        row: Row = {
+        row: LogRow = {
             "step": progress.step,
             "minutes": progress.seconds / 60,
             "learning_rate": learning_rate,
@@ -70,9 +70,9 @@ class TrainingLog:
         if self._is_written:
             return
         self._is_written = True
-        metrics = dict.fromkeys(name for row in self._rows for name in row if name not in COLUMNS)
+        metrics = dict.fromkeys(name for row in self._rows for name in row if name not in LOG_COLUMNS)
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, [*COLUMNS, *metrics], lineterminator="\n")
+        writer = csv.DictWriter(text, [*LOG_COLUMNS, *metrics], lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in self._rows)
         write_bytes(self._directory / LOG, text.getvalue().encode())
@@ -91,7 +91,7 @@ def _cell(value: float) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[LogRow]:
     if not path.exists():
         return []
     try:

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_infer.imaging.mottle import poisson_mottle
-
-FloatImage = NDArray[np.float32]
-ByteImage = NDArray[np.uint8]
+from cxr_infer.imaging.pixels import ByteImage, FloatImage
 
 PUBLISHED_PHOTONS_AT_WHITE = 255 * 250 / 900  # 70.83
 

@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_train.inserts import FONTS, LETTERS
 
-FloatImage = NDArray[np.float32]
 Draw = Callable[[int, np.random.Generator], FloatImage]  # (side, rng) -> mask (side, side) in [0, 1]
 
 

@@ -17,10 +17,10 @@ import cv2
 import torch
 
 from cxr_infer.errors import UsageError
-from cxr_train.samples import Batch, Samples
+from cxr_train.samples import Batch, SampleSource
 
 
-def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False) -> Generator[Batch]:
+def batches(samples: SampleSource, first: int, workers: int, *, pinned: bool = False) -> Generator[Batch]:
     """The batches of step `first` and all that follow, drawn ahead: in a thread, or in so many processes.
 
     They are the same in either case. pinned: for a GPU, see `Batch.pin_memory`. Raises UsageError where one of the
@@ -49,7 +49,7 @@ def batches(samples: Samples, first: int, workers: int, *, pinned: bool = False)
         pool.shutdown(cancel_futures=True)
 
 
-def _processes(samples: Samples, workers: int) -> ProcessPoolExecutor:
+def _processes(samples: SampleSource, workers: int) -> ProcessPoolExecutor:
     # spawned: a fork of a process with threads, OpenCV's among them, can hang; torch shares the memory of tensors
     return ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (samples,))
 
@@ -67,7 +67,7 @@ def _ctrl_c_waits() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_drawn_here: Samples | None = None  # in a process that draws: its images stay decoded from one batch to the next
+_drawn_here: SampleSource | None = None  # in a process that draws: its images stay decoded from one batch to the next
 
 
 def _draw(step: int) -> Batch:
@@ -75,7 +75,7 @@ def _draw(step: int) -> Batch:
     return _drawn_here.batch(step)
 
 
-def _start_worker(samples: Samples) -> None:
+def _start_worker(samples: SampleSource) -> None:
     """A process among as many as there are cores computes on one of them, and is ended by the training alone."""
     global _drawn_here
     _drawn_here = samples

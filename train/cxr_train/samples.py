@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cxr_infer.errors import ModelError, UsageError
 from cxr_infer.imaging.mottle import MAX_LEVEL, recipe_level, to_square_root_level
-from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_infer.model.card import DENOISED, NOISE_LEVEL, NOISY
 from cxr_infer.model.session import card_of, open_session, read_model
 from cxr_train.config import NoiseConfig, TrainConfig
@@ -27,7 +27,6 @@ from cxr_train.models import WindowDenoisingAutoencoder
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, round_to_steps, saturating_mottle
 from cxr_train.patterns import draw_pattern, draw_processed
 
-FloatImage = NDArray[np.float32]
 # noisy, clean and weight, (S, S) each, then level, shape and told level of the noise, see Batch
 Crop = tuple[FloatImage, FloatImage, FloatImage, FloatImage, FloatImage, float]
 
@@ -72,13 +71,13 @@ class Batch:
         return replace(self, **changes)
 
 
-class Samples(Protocol):
+class SampleSource(Protocol):
     """Batches by the number of the training step."""
 
     def batch(self, step: int) -> Batch: ...
 
 
-class WindowSamples(Samples):
+class WindowSamples(SampleSource):
     """Crops of X-rays at random scale and orientation, with inserts and patterns, noise and the truth about it."""
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
@@ -257,7 +256,7 @@ def log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-class WholeImageSamples(Samples):
+class WholeImageSamples(SampleSource):
     """Whole images for `original` and `new`, slightly moved, with mottle of the published dose or a random one."""
 
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:

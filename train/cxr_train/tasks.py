@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from cxr_infer.imaging.metrics import SSIM_C1, SSIM_C2, SSIM_RADIUS, SSIM_SIGMA, psnr_of_mse
 from cxr_infer.imaging.mottle import estimate_mottle
-from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_train.config import VALIDATION_DOSES, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
-from cxr_train.detector_noise import SHAPE_SCALES, FloatImage, Recipe
+from cxr_train.detector_noise import SHAPE_SCALES, Recipe
 from cxr_train.models import WHOLE_IMAGE_SIDE
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, round_to_steps, saturating_mottle
 from cxr_train.noise_maps import maps_of
 from cxr_train.quantise import calibrate, quantised
-from cxr_train.samples import Batch, Samples, WholeImageSamples, WindowSamples
+from cxr_train.samples import Batch, SampleSource, WholeImageSamples, WindowSamples
 from cxr_train.specs import SPECS
 from cxr_train.warm_start import warm_start
 
@@ -46,7 +46,7 @@ class Task(ABC):
         self.samples = self._samples()
 
     @abstractmethod
-    def _samples(self) -> Samples: ...
+    def _samples(self) -> SampleSource: ...
 
     def prepare(self, model: nn.Module) -> None:  # noqa: B027  most models start as they are
         """Give a fresh model its start, before its first step."""

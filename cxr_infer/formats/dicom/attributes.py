@@ -72,7 +72,7 @@ def number(dataset: Dataset, keyword: str) -> float | None:
         return None
     result = as_number(found)
     if result is None:
-        raise ImageError(f"its {keyword} is no number that makes sense; correct that attribute")
+        raise ImageError(f"its {keyword} is not a valid number; correct that attribute")
     return result
 
 
@@ -82,7 +82,7 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     if found is None:
         found = default
     if found is None or found != int(found):
-        raise ImageError(f"lacks {keyword}, without which its pixels have no meaning; export it again")
+        raise ImageError(f"lacks {keyword}, which is needed to read its pixels; export it again")
     return int(found)
 
 
@@ -90,5 +90,5 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence, none where it is absent. Raises ImageError where it is no sequence."""
     found = values(dataset, keyword)
     if not all(isinstance(item, Dataset) for item in found):
-        raise ImageError(f"its {keyword} is no sequence; export it again")
+        raise ImageError(f"its {keyword} is not a sequence; export it again")
     return found

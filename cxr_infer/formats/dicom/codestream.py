@@ -40,24 +40,24 @@ ITEM, ITEMS_END = 0xFFFEE000, 0xFFFEE0DD
 LOSSY_JPEG, LOSSY_JPEG_LS, LOSSY_JPEG_2000 = "ISO_10918_1", "ISO_14495_1", "ISO_15444_1"
 
 DAMAGED = "its compressed pixel data are damaged; export it again"
-CUT_OFF = "its compressed pixel data are cut off; export it again"
-OTHER_SIZE = "its compressed image has another size than its header says; export it again"
+CUT_OFF = "its compressed pixel data are truncated; export it again"
+OTHER_SIZE = "its compressed image and its header differ in size; export it again"
 UNKNOWN = "its transfer syntax cannot be decoded; convert it to Explicit VR Little Endian"
 MISSING = f"a compressed DICOM file; reading it needs {install_command('dicom')}"
-SE_ZERO = "its JPEG scan ends at coefficient 0; read to the last one, as it was meant"
+SE_ZERO = "its JPEG scan ends at coefficient 0; read to the last one, as intended"
 OFFSETS = "its offset table is not that of one frame; all fragments were read as one"
-PADDED_RUNS = "its RLE segments are longer than its pixels; the rest was passed over"
+PADDED_RUNS = "its RLE segments are longer than its pixels; the rest was ignored"
 NO_END = "its JPEG 2000 image lacks the end marker, though all its tiles are there"
 BOXES = "its JPEG 2000 image is a JP2 file; its codestream was read"
 
-Pixels = NDArray[Any]  # (H, W) uint8, uint16, int8 or int16
+DecodedPixels = NDArray[Any]  # (H, W) uint8, uint16, int8 or int16
 
 
 @dataclass(frozen=True)
 class Decoded:
     """Pixels of a compressed image. precision: bits of a pixel. lossy: name of the method, where it loses something."""
 
-    pixels: Pixels
+    pixels: DecodedPixels
     precision: int
     lossy: str | None = None
     notes: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def joined_fragments(pixel_data: bytes) -> tuple[bytes, tuple[str, ...]]:
         at += 8 + length
     frame = b"".join(fragments[1:])
     if not frame:
-        raise ImageError("holds no pixel data; export it with its image")
+        raise ImageError("contains no pixel data; export it with its image")
     return frame, () if fragments[0] in (b"", bytes(4)) else (OFFSETS,)
 
 
@@ -159,7 +159,7 @@ def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
     return Decoded(_decoded(OPENJPEG, frame, header), header.precision, lossy, notes)
 
 
-def _decoded(decoder: Decoder, frame: bytes, header: _Header) -> Pixels:
+def _decoded(decoder: Decoder, frame: bytes, header: _Header) -> DecodedPixels:
     try:
         return decoded(decoder, frame, header.rows * header.columns)
     except ImportError as error:
@@ -176,7 +176,9 @@ def _check(header: _Header, shape: tuple[int, int]) -> None:
     if (header.rows, header.columns, header.components) != (*shape, 1):
         raise ImageError(OTHER_SIZE)
     if not 1 <= header.precision <= MOST_PRECISION:
-        raise ImageError(f"its compressed image has {header.precision} bits a pixel; {MOST_PRECISION} are read")
+        raise ImageError(
+            f"its compressed image has {header.precision} bits per pixel; at most {MOST_PRECISION} are supported"
+        )
 
 
 def _jpeg_header(frame: bytes) -> _Header:
@@ -211,7 +213,7 @@ def _jpeg_2000_header(frame: bytes) -> _Header:
         raise IndexError
     tiles = -(-(right - first_x) // width) * -(-(bottom - first_y) // height)
     if tiles > MOST_TILES:
-        raise ImageError(f"its compressed image has {tiles} tiles; {MOST_TILES} are allowed")
+        raise ImageError(f"its compressed image has {tiles} tiles; at most {MOST_TILES} are allowed")
     rows, columns, precision = bottom - top, right - left, (frame[42] & 0x7F) + 1
     scan = frame.find(TILE_PART)
     return _Header(rows, columns, components, precision, scan if scan >= 0 else len(frame))

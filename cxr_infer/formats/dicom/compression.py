@@ -36,7 +36,7 @@ FAMILIES = {
     JPEG2000: JPEG2000Lossless,
     JPEG2000Lossless: JPEG2000Lossless,
 }
-NOT_KEPT = "{} is not written here; the result is uncompressed"
+NOT_KEPT = "{} cannot be written; the result is uncompressed"
 
 
 def kept_syntax(source: UID, pixels: StoredPixels) -> tuple[UID, tuple[str, ...]]:

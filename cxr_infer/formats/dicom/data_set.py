@@ -30,14 +30,14 @@ from pydicom.uid import (
 
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom.attributes import TEXT, text, value
-from cxr_infer.formats.dicom.signature import DICOM_HEAD, has_preamble
+from cxr_infer.formats.dicom.signature import DICOM_HEAD, META_GROUP, has_preamble
 from cxr_infer.settings import ReadOptions
 
 MOST_HEADER = 16_000_000  # bytes of a data set beside its pixels
 MOST_READS = 200_000  # of a file, 2 or 3 an attribute: each takes some hundred times the memory of its 8 bytes
 BYTES_A_PIXEL = 2
 PIXEL_DATA, SOP_CLASS_UID = 0x7FE00010, 0x00080016
-META_GROUP, COMMAND_GROUP, DELIMITER_GROUP = 0x0002, 0x0000, 0xFFFE
+COMMAND_GROUP, DELIMITER_GROUP = 0x0000, 0xFFFE
 Ended: TypeAlias = Callable[[BaseTag, str | None, int], bool]  # of the tag, representation and length that come next
 
 ITEM_ENDS = (b"\xfe\xff\x0d\xe0", b"\xff\xfe\xe0\x0d")  # the tag in either byte order
@@ -48,12 +48,12 @@ WORD_BYTES = {"OW": 2, "US": 2, "SS": 2, "AT": 2, "OF": 4, "OL": 4, "UL": 4, "SL
     ("OD", "OV", "FD", "SV", "UV"), 8
 )
 
-NO_HEADER = "no DICOM header; its transfer syntax was found by its first attribute"
-NO_PREAMBLE = "no DICOM preamble; it begins with its header"
-TWO_HEADERS = "has two DICOM headers; the first one counted"
-TRAILING = "something follows its data set that belongs to no attribute; passed over"
-NO_CLASS = "its data set lacks SOPClassUID; that of the DICOM header was taken"
-NO_SYNTAX = "its DICOM header names no transfer syntax; it was found by the first attribute"
+NO_HEADER = "no DICOM header; the transfer syntax was inferred from the first attribute"
+NO_PREAMBLE = "no DICOM preamble; the file begins with its header"
+TWO_HEADERS = "has two DICOM headers; the first was used"
+TRAILING = "bytes after its data set belong to no attribute; ignored"
+NO_CLASS = "its data set lacks SOPClassUID; that of the DICOM header was used"
+NO_SYNTAX = "its DICOM header names no transfer syntax; it was inferred from the first attribute"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def read_file(content: bytes, reading: ReadOptions, check_class: Callable[[Datas
         del attributes[tag]
     header = sum(len(e.value) for e in attributes.elements() if isinstance(e.value, bytes))
     if header > MOST_HEADER:
-        raise ImageError(f"has {header / 1e6:.0f} MB of attributes beside its pixels; {MOST_HEADER / 1e6:.0f} are read")
+        raise ImageError(
+            f"has {header / 1e6:.0f} MB of attributes besides its pixels; at most {MOST_HEADER / 1e6:.0f} MB are read"
+        )
     signed = value(attributes, "PixelRepresentation") == 1
     dataset = _explicit(attributes, swapped=not syntax.is_little_endian, signed=signed)
     raw = pixels if isinstance(pixels, RawDataElement) else None
@@ -156,11 +158,11 @@ def _syntax(meta: Dataset, stream: BytesIO) -> tuple[UID, tuple[str, ...]]:
         tag_and_representation = stream.read(6)
         stream.seek(-len(tag_and_representation), 1)
         if len(tag_and_representation) < 6:
-            raise ImageError("names no transfer syntax and holds no attributes; is it incomplete?")
+            raise ImageError("names no transfer syntax and has no attributes; is it incomplete?")
         note = NO_SYNTAX if len(meta) else NO_HEADER
         return UID(_guessed(tag_and_representation)), (note,)
     if not named.is_transfer_syntax or named.is_private:
-        raise ImageError("names no transfer syntax of the standard; convert it to Explicit VR Little Endian")
+        raise ImageError("names no standard transfer syntax; convert it to Explicit VR Little Endian")
     return named, ()
 
 
@@ -197,7 +199,7 @@ class _CountingStream(BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > MOST_READS:
-            raise ImageError("consists of more attributes than any image has; export it again")
+            raise ImageError("has more attributes than any image; export it again")
         return super().read(size)
 
 

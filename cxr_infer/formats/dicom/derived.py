@@ -63,7 +63,7 @@ def check_new(source: Dataset) -> None:
     """Raises AlreadyDenoised where a data set is a result of cxr-infer, so that a loop of routers ends."""
     for item in items(source, "ContributingEquipmentSequence"):
         if (text(item, "Manufacturer"), text(item, "ManufacturerModelName")) == (MANUFACTURER, MODEL_NAME):
-            raise AlreadyDenoised("is a result of cxr-infer already; give it the original")
+            raise AlreadyDenoised("is already a result of cxr-infer; give the original")
 
 
 def mark_lossy(source: Dataset, method: str, ratio: float) -> None:

@@ -43,15 +43,15 @@ DECADES = 3  # of X-ray intensity behind a chest, scatter included, that a logar
 
 OWN_RANGE = "for processing: scaled by the image's own range"
 OWN_LOG_RANGE = "for processing, linear in X-ray intensity: its logarithm is denoised, scaled by the image's own range"
-BAD_WINDOW = "its window or VOI LUT shows next to nothing of the pixels; scaled by the image's own range instead"
+BAD_WINDOW = "its window or VOI LUT shows almost none of the pixels; scaled by the image's own range instead"
 LOW_RANGE = "no window, and less than a quarter of the stored range in use; scaled by the image's own range"
 SLOPE_ZERO = "its RescaleSlope is 0; read as 1"
 COMMAS = "its window or rescale has decimal commas; read as points"
-NO_RESCALE = "its rescale is no pair of numbers; passed over"
-NO_NUMBERS = "its window is no pair of numbers; passed over"
-DEPTH = "its VOI LUT has entries of another depth than it declares; the largest one decided"
+NO_RESCALE = "its rescale is not a pair of numbers; ignored"
+NO_NUMBERS = "its window is not a pair of numbers; ignored"
+DEPTH = "its VOI LUT has entries of another depth than declared; the largest entry decided"
 CONTRADICTION = "its PresentationLUTShape contradicts its PhotometricInterpretation; low values taken as white"
-INVERTED = "its sense was inverted, as --invert asks"
+INVERTED = "black and white inverted, as --invert asks"
 
 
 @dataclass(frozen=True)

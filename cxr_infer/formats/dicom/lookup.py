@@ -16,8 +16,8 @@ from cxr_infer.formats.dicom.attributes import as_number, items, values
 
 Table = NDArray[np.float64]  # (storable values,), from the least up
 
-EMPTY = "an item of its {} is empty; it was passed over"
-SHORT = "a LUT of its {} has fewer entries than it says; it was passed over"
+EMPTY = "an item of its {} is empty; ignored"
+SHORT = "a LUT of its {} has fewer entries than declared; ignored"
 VOI = "VOILUTSequence"  # which tells only what a display shows at first
 
 
@@ -59,7 +59,7 @@ def first_table(dataset: Dataset, keyword: str) -> tuple[LookupTable | None, tup
         if table is not None:
             return table, notes
         if keyword != VOI:
-            raise ImageError(f"its {keyword} has a LUT with fewer entries than it says; export it again")
+            raise ImageError(f"its {keyword} has a LUT with fewer entries than declared; export it again")
         notes = (SHORT.format(keyword),)
     return None, notes
 

@@ -28,7 +28,7 @@ BYTES_AT_ONCE = 1 << 13  # whose tables stay in the processor's cache
 DOUBLINGS = 4  # of the distance in which the walk hops: 16 codes at once
 BROKEN_CODE = 255  # step of the walk where no code fits; longer than any code with its bits
 
-Samples = NDArray[np.uint16]
+SampleValues = NDArray[np.uint16]
 
 
 class DamagedJpegError(ValueError):
@@ -63,7 +63,7 @@ class _Headers:
     data: int = 0  # where the entropy-coded data begin
 
 
-def decode_lossless(frame: bytes) -> tuple[Samples, int]:
+def decode_lossless(frame: bytes) -> tuple[SampleValues, int]:
     """Samples (H, W) uint16 of a stream, and their precision in bits.
 
     Raises DamagedJpegError where it is damaged, cut off or of another process.
@@ -75,7 +75,7 @@ def decode_lossless(frame: bytes) -> tuple[Samples, int]:
     if headers.codes is None or headers.components != 1 or not headers.rows or not headers.columns:
         raise DamagedJpegError("not one lossless component")
     if not 1 <= headers.predictor <= 7 or not 2 <= headers.precision <= 16 or headers.shift >= headers.precision:
-        raise DamagedJpegError("has no predictor or precision of T.81")
+        raise DamagedJpegError("has a predictor or precision that T.81 does not define")
     ended = END_OF_SCAN.search(frame, headers.data)
     data = frame[headers.data : ended.start() if ended else None]
     samples = np.empty((headers.rows, headers.columns), np.uint16)
@@ -150,7 +150,7 @@ def _codes(counts: bytes, values: bytes) -> _Codes:
         span = 1 << LONGEST_CODE - length
         for _, category in zip(range(count), remaining, strict=False):
             if category > WIDE or first + span > 1 << 16:
-                raise DamagedJpegError("has a Huffman table that is none")
+                raise DamagedJpegError("has an invalid Huffman table")
             places = slice(first, first + span)
             lengths[places], categories[places] = length, category
             steps[places] = length + category % WIDE
@@ -158,7 +158,7 @@ def _codes(counts: bytes, values: bytes) -> _Codes:
     return _Codes(lengths, categories, steps)
 
 
-def _differences(data: bytes, codes: _Codes, count: int) -> Samples:
+def _differences(data: bytes, codes: _Codes, count: int) -> SampleValues:
     """The first differences of entropy-coded data without stuffing, modulo 2^16. Raises where there are fewer."""
     found = np.empty(count, np.uint16)
     padded = np.frombuffer(data + b"\xff" * 8, np.uint8)
@@ -202,12 +202,12 @@ def _walk(chunk: NDArray[np.uint8], codes: _Codes, position: int) -> tuple[NDArr
     return in_order[in_order < count], position
 
 
-def _values(data: NDArray[np.uint8], codes: _Codes, places: NDArray[np.int64]) -> tuple[Samples, int]:
+def _values(data: NDArray[np.uint8], codes: _Codes, places: NDArray[np.int64]) -> tuple[SampleValues, int]:
     """The differences whose codes begin at those bits (T.81, H.1.2.2), modulo 2^16, and the bit after the last."""
     windows = _bits(data, places, np.uint32(16))
     categories = codes.categories[windows]
     if np.any(codes.steps[windows] == BROKEN_CODE):
-        raise DamagedJpegError("holds bits that are no code")
+        raise DamagedJpegError("has bits that are not a valid code")
     size = (categories % WIDE).astype(np.uint32)
     extra = _bits(data, places + codes.lengths[windows], size).astype(np.int64)
     negative = extra < np.int64(1) << size.astype(np.int64) >> 1
@@ -226,7 +226,7 @@ def _bits(
     return shifted & ((np.uint32(1) << count) - np.uint32(1))
 
 
-def _rebuilt(differences: Samples, predictor: int, bits: int) -> Samples:
+def _rebuilt(differences: SampleValues, predictor: int, bits: int) -> SampleValues:
     """Samples (H, W) of so many bits from their differences (T.81, H.1.2.1)."""
     mask = np.uint16((1 << bits) - 1)
     samples = differences.copy()

@@ -13,14 +13,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.formats.dicom.lossless_jpeg import LONGEST_CODE, WIDE
 from cxr_infer.imaging.pixels import row_strips
 
 CATEGORIES = 17  # of differences, by their bits, 0 to 16 (T.81, table H.2)
-LONGEST_CODE = 16  # bits
-WIDE = 16  # the category of 32768, which no further bits follow
 WORD = 32  # bits
 
-Array: TypeAlias = NDArray[np.int64]
+Differences: TypeAlias = NDArray[np.int64]
 
 
 def encode_lossless(samples: NDArray[np.unsignedinteger], precision: int) -> bytes:
@@ -40,7 +39,7 @@ def encode_lossless(samples: NDArray[np.unsignedinteger], precision: int) -> byt
     return head + b"\xff\xda" + scan + data + b"\xff\xd9"
 
 
-def _differences(samples: NDArray[np.unsignedinteger], rows: slice, precision: int) -> Array:
+def _differences(samples: NDArray[np.unsignedinteger], rows: slice, precision: int) -> Differences:
     """What the predictor leaves of some rows, in -32767..32768 (T.81, H.1.2.1)."""
     part = samples[rows].astype(np.int64)
     predicted = np.empty_like(part)
@@ -50,12 +49,12 @@ def _differences(samples: NDArray[np.unsignedinteger], rows: slice, precision: i
     return (part - predicted + 32767) % 65536 - 32767
 
 
-def _categories(differences: Array) -> Array:
+def _categories(differences: Differences) -> Differences:
     """Bits of each difference's magnitude."""
     return np.frexp(np.abs(differences).astype(np.float64))[1].astype(np.int64)
 
 
-def _code_lengths(counts: Array) -> list[int]:
+def _code_lengths(counts: Differences) -> list[int]:
     """Bits of the code of each category, 0 of those that do not occur; Huffman's, none above 16 (T.81, K.2).
 
     One code more is counted, as rare as can be, so that no other consists of ones alone.
@@ -75,7 +74,7 @@ def _code_lengths(counts: Array) -> list[int]:
         weights = [-(-weight // 2) for weight in weights]
 
 
-def _codes(order: list[tuple[int, int]]) -> Array:
+def _codes(order: list[tuple[int, int]]) -> Differences:
     """The code of each category, from lengths and categories in ascending order (T.81, Annex C)."""
     codes = np.zeros(CATEGORIES, np.int64)
     code, last = 0, 0
@@ -87,7 +86,7 @@ def _codes(order: list[tuple[int, int]]) -> Array:
 
 
 def _entropy_coded(
-    samples: NDArray[np.unsignedinteger], precision: int, codes: Array, lengths: Array, counts: Array
+    samples: NDArray[np.unsignedinteger], precision: int, codes: Differences, lengths: Differences, counts: Differences
 ) -> bytes:
     """Codes and further bits, one after the other, the last byte filled with ones, zeros stuffed after each FF."""
     further = np.arange(CATEGORIES)

@@ -24,20 +24,20 @@ PHOTOMETRIC_INTERPRETATIONS = ("MONOCHROME1", "MONOCHROME2")
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 OVERLAY_BIT, OVERLAY_DATA = 0x0102, 0x3000  # elements of such a group
 
-ONE_FRAME = "its NumberOfFrames is none; read as one frame, which its pixel data are"
-NO_HIGH_BIT = "its HighBit is {}, where its bits have no room; read as {}"
+ONE_FRAME = "its NumberOfFrames is invalid; read as one frame, the size of its pixel data"
+NO_HIGH_BIT = "its HighBit is {}, too low or too high for its bits; read as {}"
 NO_REPRESENTATION = "its PixelRepresentation is neither 0 nor 1; read as 0"
 ASSUMED = "lacks {}; read as {}"
 CLIPPED = "its compressed image holds values beyond BitsStored; they were clipped"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How an image's stored values lie in words of 8 or 16 bits (PS3.5 section 8.1.1)."""
+class PixelCells:
+    """How an image's stored values lie in pixel cells of 8 or 16 bits (PS3.5 section 8.1.1)."""
 
     rows: int
     columns: int
-    allocated: int  # bits of a word
+    allocated: int  # bits of a cell
     stored: int  # bits of a value
     high: int  # its most significant bit, counted from 0
     signed: bool  # two's complement
@@ -54,7 +54,7 @@ class Layout:
 
     @property
     def shift(self) -> int:
-        """Bits of a word below the value."""
+        """Bits of a cell below the value."""
         return self.high + 1 - self.stored
 
     @property
@@ -75,7 +75,7 @@ class StoredPixels:
     compression that lost something, and its ratio. notes: on how they were read.
     """
 
-    layout: Layout
+    layout: PixelCells
     values: Stored
     words: Words | None = None
     lossy: tuple[str, float] | None = None
@@ -92,7 +92,7 @@ class StoredPixels:
         return words.astype(words.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[Layout, tuple[str, ...]]:
+def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple[str, ...]]:
     """What the header promises, and notes on it. Raises ImageError where that is no gray image of bearable size."""
     notes = [*_check_frames(dataset)]
     samples, note = _or_default(dataset, "SamplesPerPixel", 1)
@@ -101,7 +101,7 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[Layout, tuple[str
         raise ImageError("not a gray image (MONOCHROME1 or MONOCHROME2); convert it to gray first")
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     if rows < 1 or columns < 1:
-        raise ImageError(f"{columns}x{rows} pixels make no image; export it again")
+        raise ImageError(f"{columns}x{rows} pixels is no valid size; export it again")
     if rows * columns > reading.max_pixels:
         raise ImageError(f"{columns}x{rows} pixels are more than the {reading.max_pixels} allowed; see --max-pixels")
     allocated = integer(dataset, "BitsAllocated")
@@ -109,7 +109,9 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[Layout, tuple[str
     stored, note = _or_default(dataset, "BitsStored", min(high + 1, allocated))
     notes += note
     if allocated not in (8, 16) or not FEWEST_BITS <= stored <= min(MOST_BITS, allocated):
-        raise ImageError(f"stores {stored} of {allocated} bits a pixel; 8 to 16 bits in words of 8 or 16 are read")
+        raise ImageError(
+            f"stores {stored} of {allocated} bits per pixel; supported are 8 to 16 bits in words of 8 or 16"
+        )
     if value(dataset, "HighBit") is None or not stored <= high + 1 <= allocated:
         notes += () if value(dataset, "HighBit") is None else (NO_HIGH_BIT.format(high, stored - 1),)
         high = stored - 1
@@ -117,7 +119,7 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[Layout, tuple[str
     notes += note
     if representation not in (0, 1):
         notes.append(NO_REPRESENTATION)
-    return Layout(rows, columns, allocated, stored, high, representation == 1), tuple(notes)
+    return PixelCells(rows, columns, allocated, stored, high, representation == 1), tuple(notes)
 
 
 def _check_frames(dataset: Dataset) -> tuple[str, ...]:
@@ -134,7 +136,7 @@ def _or_default(dataset: Dataset, keyword: str, default: int) -> tuple[int, tupl
     return integer(dataset, keyword, default), (ASSUMED.format(keyword, default),) if absent else ()
 
 
-def state_layout(dataset: Dataset, layout: Layout) -> None:
+def state_layout(dataset: Dataset, layout: PixelCells) -> None:
     """Say in a data set what was assumed where it said nothing, or something else beside it."""
     stated = {
         "Rows": layout.rows,
@@ -152,10 +154,10 @@ def state_layout(dataset: Dataset, layout: Layout) -> None:
         dataset.NumberOfFrames = 1
 
 
-def stored_pixels(file: DicomFile, layout: Layout) -> StoredPixels:
+def stored_pixels(file: DicomFile, layout: PixelCells) -> StoredPixels:
     """Decode the pixel data. Raises ImageError where they are missing, too short, or not what the header says."""
     if not file.pixel_data:
-        raise ImageError("holds no pixel data; export it with its image")
+        raise ImageError("contains no pixel data; export it with its image")
     if not file.encapsulated:
         return _of_words(_native(file, layout), layout)
     frame, noted = joined_fragments(file.pixel_data)
@@ -169,7 +171,7 @@ def stored_pixels(file: DicomFile, layout: Layout) -> StoredPixels:
     return StoredPixels(layout, values, words, lossy, (*noted, *decoded.notes, *notes))
 
 
-def _native(file: DicomFile, layout: Layout) -> Words:
+def _native(file: DicomFile, layout: PixelCells) -> Words:
     data, count = file.pixel_data or b"", layout.rows * layout.columns
     promised = count * layout.word.itemsize
     if len(data) < promised:
@@ -182,7 +184,7 @@ def _native(file: DicomFile, layout: Layout) -> Words:
     return words.reshape(layout.rows, layout.columns).astype(layout.word)
 
 
-def _of_words(words: Words, layout: Layout, notes: tuple[str, ...] = ()) -> StoredPixels:
+def _of_words(words: Words, layout: PixelCells, notes: tuple[str, ...] = ()) -> StoredPixels:
     """Values within words whose other bits are noise, or overlays."""
     # to the left, so that bits above the value fall out, and back, which extends the sign
     values = (words << layout.word.type(layout.allocated - 1 - layout.high)).view(layout.number)
@@ -190,7 +192,7 @@ def _of_words(words: Words, layout: Layout, notes: tuple[str, ...] = ()) -> Stor
     return StoredPixels(layout, values, None if np.array_equal(values.view(layout.word), words) else words, None, notes)
 
 
-def _of_samples(decoded: Decoded, layout: Layout) -> tuple[Stored, tuple[str, ...]]:
+def _of_samples(decoded: Decoded, layout: PixelCells) -> tuple[Stored, tuple[str, ...]]:
     """Values of a compressed image: all its bits are theirs, so that what BitsStored has no room for is clipped."""
     samples = decoded.pixels
     if layout.signed and not decoded.signed:

@@ -34,7 +34,8 @@ from cxr_infer.formats.dicom.derived import SECONDARY_CAPTURES, check_new, deriv
 from cxr_infer.formats.dicom.pixel_data import Stored, StoredPixels, layout_of, state_layout, stored_pixels
 from cxr_infer.formats.dicom.scale import Scale, scale_of
 from cxr_infer.formats.picture import UPRIGHT
-from cxr_infer.formats.radiograph import FloatImage, Provenance
+from cxr_infer.formats.radiograph import Provenance
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.settings import KEEP, ReadOptions, Settings
 
 SOP_CLASSES = SECONDARY_CAPTURES | {
@@ -52,8 +53,8 @@ IDENTIFIERS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 HEADER_PROBLEM = "its DICOM header cannot be read; is it damaged or incomplete?"
 PIXELS_PROBLEM = "its pixel data cannot be decoded; are they damaged or incomplete?"
-NO_NUMBER = "its SeriesNumber is no number; that of the result counts from 0"
-OTHER_MODALITY = "its Modality is {}, not that of an X-ray; denoised, as its SOP class says what it is"
+NO_NUMBER = "its SeriesNumber is not a number; that of the result counts from 0"
+OTHER_MODALITY = "its Modality is {}, not that of an X-ray; denoised because of its SOP class"
 # terms for what makes no projections by X-rays (PS3.3 C.7.3.1.1.1), which files of our classes should not name; the
 # class decides (PS3.3 A.1), but who relies on the other is told
 OTHER_MODALITIES = frozenset(
@@ -145,7 +146,7 @@ class DicomRadiograph:
         Raises ImageError where an attribute cannot be written.
         """
         syntax, _ = self._syntax(provenance.settings)
-        with _errors_of(self.path, "has attributes that cannot be written again; export it anew"):
+        with _errors_of(self.path, "has attributes that cannot be written again; export it again"):
             derived = derived_dataset(self.dataset, provenance, invert=self.invert)
             state_layout(derived, self.source.layout)
             derived.file_meta.TransferSyntaxUID = syntax
@@ -190,11 +191,11 @@ def _check_class(dataset: Dataset) -> None:
     """Raises NoRadiograph where a file is no X-ray; ImageError where it does not say what it is."""
     given = text(dataset, "SOPClassUID")
     if not given:
-        raise ImageError("lacks SOPClassUID, without which nobody knows what it is; export it again")
+        raise ImageError("lacks SOPClassUID, which says what it is; export it again")
     if given in SOP_CLASSES:
         return
     if not UID(given).is_valid:
-        raise ImageError("not a CR, DX or Secondary Capture image by its SOPClassUID, which is none; is it damaged?")
+        raise ImageError("not a CR, DX or Secondary Capture image: its SOPClassUID is invalid; is it damaged?")
     name = UID(given).name
     kind = "of an unknown kind" if name == given else f"of the kind {name.removesuffix(' Storage')}"
     raise NoRadiograph(f"{kind}, not a CR, DX or Secondary Capture image or another X-ray; left alone")
@@ -203,4 +204,4 @@ def _check_class(dataset: Dataset) -> None:
 def _check_identity(dataset: Dataset) -> None:
     for keyword in IDENTIFIERS:
         if not text(dataset, keyword):
-            raise ImageError(f"lacks {keyword}, without which no archive takes it; export it again")
+            raise ImageError(f"lacks {keyword}, which every archive needs; export it again")

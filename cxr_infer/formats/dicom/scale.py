@@ -24,9 +24,8 @@ from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom.attributes import integer, value
 from cxr_infer.formats.dicom.grayscale import grayscale_of, own_range
 from cxr_infer.formats.dicom.lookup import Table
-from cxr_infer.formats.dicom.pixel_data import Layout, Stored
-from cxr_infer.formats.radiograph import FloatImage
-from cxr_infer.imaging.pixels import row_strips
+from cxr_infer.formats.dicom.pixel_data import PixelCells, Stored
+from cxr_infer.imaging.pixels import FloatImage, row_strips
 
 MOST_BEYOND = 2  # windows that what lies beyond one may take up beside it
 UNSEEN = 0.5 / 255  # gray from black or white that a display of 8 bits shows as black or white
@@ -54,7 +53,7 @@ class Scale:
     stored values are white.
     """
 
-    layout: Layout
+    layout: PixelCells
     padding: Padding | None
     grays: FloatImage
     shown: FloatImage
@@ -98,7 +97,7 @@ def _beside(padding: Padding, old: Stored, new: NDArray[Any]) -> NDArray[Any]:
 
 
 def scale_of(
-    dataset: Dataset, layout: Layout, values: Stored, *, invert: bool = False
+    dataset: Dataset, layout: PixelCells, values: Stored, *, invert: bool = False
 ) -> tuple[Scale, tuple[str, ...]]:
     """The scale of an image, and notes on it. invert: whether the file is wrong about which end is white.
 
@@ -127,7 +126,7 @@ def scale_of(
     return scale, grayscale.notes
 
 
-def _padding(dataset: Dataset, layout: Layout) -> Padding | None:
+def _padding(dataset: Dataset, layout: PixelCells) -> Padding | None:
     if value(dataset, "PixelPaddingValue") is None:
         return None
     ends = [integer(dataset, "PixelPaddingValue")]

@@ -1,4 +1,4 @@
-"""What a TIFF or BigTIFF says of itself: its directories, their tags, and which of them is the picture.
+"""Directories of a TIFF or BigTIFF, their tags, and which of them is the picture.
 
 TIFF 6.0, section 2, and the BigTIFF design of libtiff.
 """
@@ -35,8 +35,8 @@ MOST_DIRECTORIES = 1024  # of a file, copies of reduced size included
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One tag: type and number of its values, and where in the file they begin."""
+class DirectoryEntry:
+    """One tag: type and number of its values, and their offset in the file."""
 
     tag: int
     kind: int
@@ -45,28 +45,28 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Directory:
-    """One directory. order: of bytes, `<` or `>`. Its methods raise struct.error where the file ends too early."""
+class ImageFileDirectory:
+    """One directory. order: of bytes, `<` or `>`. Its methods raise struct.error if the file is truncated."""
 
     path: Path  # for messages
     content: bytes = field(repr=False)
     order: str
-    entries: tuple[Entry, ...]
+    entries: tuple[DirectoryEntry, ...]
 
-    def _entry(self, tag: int) -> Entry | None:
+    def _entry(self, tag: int) -> DirectoryEntry | None:
         return next((entry for entry in self.entries if entry.tag == tag), None)
 
     def __contains__(self, tag: int) -> bool:
         return self._entry(tag) is not None
 
-    def _bytes(self, entry: Entry) -> bytes:
+    def _bytes(self, entry: DirectoryEntry) -> bytes:
         size = entry.number * SIZES.get(entry.kind, 1)
         if entry.at + size > len(self.content):
             raise struct.error(f"tag {entry.tag} ends beyond the file")
         return self.content[entry.at : entry.at + size]
 
     def numbers(self, tag: int) -> list[int]:
-        """The whole numbers of a tag, none where it is missing or holds others."""
+        """Return the integers of a tag, none if it is missing or of another type."""
         entry = self._entry(tag)
         if entry is None or entry.kind not in INTEGERS:
             return []
@@ -74,24 +74,24 @@ class Directory:
         return values
 
     def number(self, tag: int, default: int | None = None) -> int:
-        """The first of them. Raises ImageError where a tag without default is missing."""
+        """Return the first integer of a tag. Raises ImageError if a tag without default is missing."""
         value = next(iter(self.numbers(tag)), default)
         if value is None:
             raise ImageError(f"{self.path}: a TIFF without tag {tag}; is it damaged?")
         return value
 
     def count(self, tag: int) -> int:
-        """How many values a tag has, 0 where it is missing."""
+        """Return the number of values of a tag, 0 if it is missing."""
         entry = self._entry(tag)
         return 0 if entry is None else entry.number
 
     def data(self, tag: int) -> bytes:
-        """The bytes of a tag, none where it is missing or holds something else."""
+        """Return the bytes of a tag, none if it is missing or of another type."""
         entry = self._entry(tag)
         return self._bytes(entry) if entry is not None and entry.kind in BYTES else b""
 
     def fraction(self, tag: int) -> Fraction | None:
-        """The first RATIONAL of a tag; None where it is missing or no positive number."""
+        """Return the first RATIONAL of a tag; None if it is missing or not positive."""
         entry = self._entry(tag)
         if entry is None or entry.kind != RATIONAL or not entry.number:
             return None
@@ -100,20 +100,20 @@ class Directory:
 
     @property
     def description(self) -> str:
-        """All its descriptions; some programs write two."""
+        """Return all its descriptions; some programs write two."""
         texts = (self._bytes(e) for e in self.entries if e.tag == IMAGE_DESCRIPTION and e.kind in BYTES)
         return "\n".join(text.decode("utf-8", "replace") for text in texts)
 
 
-def picture_directory(path: Path, content: bytes) -> tuple[Directory, Directory | None]:
-    """The directory of the one picture of a file, and that of its transparency mask where there is one.
+def picture_directory(path: Path, content: bytes) -> tuple[ImageFileDirectory, ImageFileDirectory | None]:
+    """Return the directory of the file's one picture, and that of its transparency mask, if any.
 
     Copies of reduced size (thumbnails, overviews, pyramids) are none. Raises ImageError where there are several
     pictures, as directories or within one.
     """
-    pictures: list[Directory] = []
-    copies: list[Directory] = []
-    masks: list[Directory] = []
+    pictures: list[ImageFileDirectory] = []
+    copies: list[ImageFileDirectory] = []
+    masks: list[ImageFileDirectory] = []
     for directory in _directories(path, content):
         kind = directory.number(NEW_SUBFILE_TYPE, 0)
         reduced = kind & REDUCED or directory.number(SUBFILE_TYPE, 0) == OLD_REDUCED
@@ -121,17 +121,17 @@ def picture_directory(path: Path, content: bytes) -> tuple[Directory, Directory 
             continue
         (copies if reduced else masks if kind & MASK else pictures).append(directory)
         if len(pictures) > 1:
-            raise ImageError(f"{path}: has several pages; split it into one file a page")
+            raise ImageError(f"{path}: has several pages; split it into one file per page")
     if not pictures and len(copies) == 1:
         pictures = copies  # whatever it was a copy of, it is all there is
     if len(pictures) != 1 or len(masks) > 1:
-        raise ImageError(f"{path}: has several copies of reduced size and no picture of full size; export it again")
+        raise ImageError(f"{path}: has several reduced copies but no full-size picture; export it again")
     _refuse_stack(pictures[0])
     return pictures[0], masks[0] if masks else None
 
 
-def _directories(path: Path, content: bytes) -> Iterator[Directory]:
-    """All directories, those below others too, each once. Raises struct.error where the file ends too early."""
+def _directories(path: Path, content: bytes) -> Iterator[ImageFileDirectory]:
+    """Yield all directories, nested ones too, each once. Raises struct.error if the file is truncated."""
     order = "<" if content.startswith(b"II") else ">"
     big = content[2:4] in BIG_TIFF
     (first,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", content, 8 if big else 4)
@@ -141,18 +141,18 @@ def _directories(path: Path, content: bytes) -> Iterator[Directory]:
         at, chain = chains.pop(0), set[int]()
         while at and at not in seen - chain:  # chains below others may lead into each other
             if at in chain or len(seen) == MOST_DIRECTORIES:
-                raise ImageError(f"{path}: its directories lead back to each other or have no end; is it damaged?")
+                raise ImageError(f"{path}: its directories form a loop or never end; is it damaged?")
             seen.add(at)
             chain.add(at)
             entries, following = _entries(content, at, order, big)
-            directory = Directory(path, content, order, entries)
+            directory = ImageFileDirectory(path, content, order, entries)
             yield directory
             chains += directory.numbers(SUB_DIRECTORIES)
             at = following
 
 
-def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[Entry, ...], int]:
-    """The tags of the directory that begins there, and where the next one does, 0 for none."""
+def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[DirectoryEntry, ...], int]:
+    """Return the tags of the directory at an offset, and the offset of the next one, 0 for none."""
     pointer, count = (f"{order}Q", f"{order}Q") if big else (f"{order}I", f"{order}H")
     width = struct.calcsize(pointer)
     (number,) = struct.unpack_from(count, content, at)
@@ -166,23 +166,23 @@ def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[Entr
         value_at = at + 4 + width
         if values * SIZES.get(kind, 1) > width:  # then they lie elsewhere
             (value_at,) = struct.unpack_from(pointer, content, value_at)
-        entries.append(Entry(tag, kind, values, value_at))
+        entries.append(DirectoryEntry(tag, kind, values, value_at))
         at += 4 + 2 * width
     return tuple(entries), struct.unpack_from(pointer, content, at)[0]
 
 
-def _refuse_stack(directory: Directory) -> None:
-    """Raises ImageError where one directory stands for several pictures, of which a reader would show the first."""
+def _refuse_stack(directory: ImageFileDirectory) -> None:
+    """Raise ImageError if one directory stands for several pictures, of which readers show the first."""
     depth = max(directory.number(IMAGE_DEPTH, 1), directory.number(TILE_DEPTH, 1))
     planes = max(depth, directory.count(STK_PLANES), _described_planes(directory))
     if planes > 1:
         raise ImageError(
-            f"{directory.path}: a stack or volume of {planes} pictures in one; split it into one file a picture"
+            f"{directory.path}: a stack or volume of {planes} pictures; split it into one file per picture"
         )
 
 
-def _described_planes(directory: Directory) -> int:
-    """How many pictures ImageJ or tifffile say that one directory stands for."""
+def _described_planes(directory: ImageFileDirectory) -> int:
+    """Return how many pictures one directory stands for, according to ImageJ or tifffile."""
     text = directory.description
     planes = [1]
     if text.startswith("ImageJ="):

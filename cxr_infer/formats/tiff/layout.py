@@ -1,18 +1,23 @@
-"""How the samples of a TIFF directory are laid out, or why they are of no kind that is read."""
+"""Layout of the samples of a TIFF directory, or why it is not supported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.tiff.directory import IMAGE_LENGTH, IMAGE_WIDTH, SAMPLES_PER_PIXEL, Directory
+from cxr_infer.formats.tiff.directory import IMAGE_LENGTH, IMAGE_WIDTH, SAMPLES_PER_PIXEL, ImageFileDirectory
 
 BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 258, 259, 262, 266
 ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR_CONFIGURATION, PREDICTOR = 278, 279, 284, 317
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS, SAMPLE_FORMAT, JPEG_TABLES = 322, 323, 324, 325, 339, 347
 
 UNSIGNED, SIGNED, FLOATING, UNDEFINED = 1, 2, 3, 4  # values of SampleFormat
-FORMATS = {UNSIGNED: "unsigned integer", SIGNED: "signed integer", FLOATING: "floating-point", 5: "complex integer"}
+SAMPLE_FORMATS = {
+    UNSIGNED: "unsigned integer",
+    SIGNED: "signed integer",
+    FLOATING: "floating-point",
+    5: "complex integer",
+}
 IN_PLANES, LEAST_BIT_FIRST = 2, 2  # of PlanarConfiguration and FillOrder
 YCBCR = 6  # of PhotometricInterpretation
 DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # of Predictor
@@ -45,7 +50,7 @@ MOST_SAMPLES = 8  # of a pixel; more are no picture of anything seen
 
 @dataclass(frozen=True)
 class Layout:
-    """How samples are laid out. A segment is a strip or tile; extents in pixels, `depth` in samples a pixel of it."""
+    """Layout of samples. A segment is a strip or tile; extents in pixels, `depth` in samples per pixel of it."""
 
     width: int
     height: int
@@ -65,7 +70,7 @@ class Layout:
 
     @property
     def row_bytes(self) -> int:
-        """Of one row of a segment."""
+        """Bytes of one row of a segment."""
         return -(-self.segment_width * self.depth * self.bits // 8)
 
     @property
@@ -78,12 +83,12 @@ class Layout:
         return self.across * -(-self.height // self.segment_height)
 
     def rows(self, index: int) -> int:
-        """How many rows of the image the segment of that number within its plane holds."""
+        """Return the number of image rows in a segment, counted within its plane."""
         return min(self.segment_height, self.height - index // self.across * self.segment_height)
 
 
-def layout_of(directory: Directory) -> Layout:
-    """Raises ImageError where its samples are of a kind that is not read, by what they are."""
+def layout_of(directory: ImageFileDirectory) -> Layout:
+    """Return the layout of a directory. Raises ImageError if its kind of samples is not supported."""
     path = directory.path
     width, height = directory.number(IMAGE_WIDTH), directory.number(IMAGE_LENGTH)
     samples = directory.number(SAMPLES_PER_PIXEL, 1)
@@ -91,26 +96,28 @@ def layout_of(directory: Directory) -> Layout:
     formats = [UNSIGNED if f == UNDEFINED else f for f in directory.numbers(SAMPLE_FORMAT)] or [UNSIGNED]
     compression = directory.number(COMPRESSION, NONE)
     if not 0 < samples <= MOST_SAMPLES:
-        raise ImageError(f"{path}: {samples} samples a pixel are no gray picture; split it into one file a sample")
+        raise ImageError(
+            f"{path}: {samples} samples per pixel are not a gray picture; split it into one file per sample"
+        )
     if len(set(bits)) > 1 or len(set(formats)) > 1 or len(bits) > samples:
         raise ImageError(f"{path}: the samples of a pixel differ in type; convert it to 8 or 16 bit gray")
     if bits[0] not in READ.get(formats[0], ()):
-        kind = FORMATS.get(formats[0], "complex")
+        kind = SAMPLE_FORMATS.get(formats[0], "complex")
         raise ImageError(f"{path}: {bits[0]}-bit {kind} pixels are not supported; convert it to 8 or 16 bit gray")
     if compression not in {NONE, JPEG} | INFLATED | BY_LIBTIFF:
         name = OTHER_COMPRESSIONS.get(compression, "an unknown scheme")
         raise ImageError(
-            f"{path}: compressed by {name} ({compression}), which is not read; save it with LZW, Deflate or without"
+            f"{path}: compressed by {name} ({compression}), which is not supported; use LZW, Deflate or none"
         )
     if compression == JPEG and (bits[0] != 8 or samples not in (1, 3) or _in_planes(directory, samples)):
         raise ImageError(
-            f"{path}: JPEG in TIFF of {samples} samples of {bits[0]} bits a pixel is not read; save it with Deflate"
+            f"{path}: JPEG in TIFF with {samples} samples of {bits[0]} bits per pixel is not supported; use Deflate"
         )
     predictor = directory.number(PREDICTOR, 1) if compression in PREDICTED else 1
     if predictor not in (1, DIFFERENCES, FLOAT_DIFFERENCES) or (predictor != 1 and bits[0] not in (8, 16, 32)):
-        raise ImageError(f"{path}: predictor {predictor} of {bits[0]}-bit pixels is not read; save it without")
+        raise ImageError(f"{path}: predictor {predictor} of {bits[0]}-bit pixels is not supported; save it without")
     if predictor == FLOAT_DIFFERENCES and directory.order == ">":  # libtiff writes the least significant bytes first
-        raise ImageError(f"{path}: predictor 3 in a big-endian TIFF, of which programs disagree; save it little-endian")
+        raise ImageError(f"{path}: predictor 3 in a big-endian TIFF is ambiguous; save it little-endian")
     tiled = TILE_WIDTH in directory
     rows_per_strip = min(directory.number(ROWS_PER_STRIP, height), height)
     segment = (
@@ -122,6 +129,6 @@ def layout_of(directory: Directory) -> Layout:
     return Layout(width, height, samples, bits[0], formats[0], compression, predictor, planes, tiled, *segment)
 
 
-def _in_planes(directory: Directory, samples: int) -> bool:
-    """PlanarConfiguration says nothing where there is one sample (TIFF 6.0, page 38)."""
+def _in_planes(directory: ImageFileDirectory, samples: int) -> bool:
+    """Whether samples are stored in planes. PlanarConfiguration is irrelevant for one sample (TIFF 6.0, page 38)."""
     return samples > 1 and directory.number(PLANAR_CONFIGURATION, 1) == IN_PLANES

@@ -1,4 +1,4 @@
-"""The stored samples of a TIFF directory. Every strip or tile is proved to be there and whole, or the file is refused.
+"""Stored samples of a TIFF directory. The file is refused unless every strip or tile is proven complete.
 
 Libraries hide what goes wrong here: for a damaged strip or a compression that they do not know, they return zeros or
 what happened to be in memory. So the layout is read here, zlib, lzma and libjpeg decode single strips, and libtiff (in
@@ -20,7 +20,7 @@ from PIL import JpegImagePlugin
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.decoders import LIBJPEG_TURBO, LIBTIFF
 from cxr_infer.formats.decoding import decoded
-from cxr_infer.formats.tiff.directory import STRIP_OFFSETS, Directory
+from cxr_infer.formats.tiff.directory import STRIP_OFFSETS, ImageFileDirectory
 from cxr_infer.formats.tiff.layout import (
     BY_LIBTIFF,
     DIFFERENCES,
@@ -49,8 +49,8 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # the APP14 segment but for its last byte, the colour transform
 
 
-def stored_samples(directory: Directory, layout: Layout) -> NDArray[Any]:
-    """(H, W, samples) uint8, uint16 or float32, as stored. Raises where any of its strips or tiles is not whole."""
+def stored_samples(directory: ImageFileDirectory, layout: Layout) -> NDArray[Any]:
+    """Return (H, W, samples) uint8, uint16 or float32, as stored. Raises if any strip or tile is incomplete."""
     dtype = np.float32 if layout.format == FLOATING else np.uint8 if layout.bits <= 8 else np.uint16
     image = np.empty((layout.height, layout.width, layout.samples), dtype)
     for index, segment in enumerate(_decoded(directory, layout, _parts(directory, layout))):
@@ -63,8 +63,8 @@ def stored_samples(directory: Directory, layout: Layout) -> NDArray[Any]:
     return image
 
 
-def _parts(directory: Directory, layout: Layout) -> list[bytes]:
-    """The compressed bytes of all segments. Raises ImageError where their number or places cannot be true."""
+def _parts(directory: ImageFileDirectory, layout: Layout) -> list[bytes]:
+    """Return the compressed bytes of all segments. Raises ImageError if their number or offsets are impossible."""
     path, name = directory.path, "tile" if layout.tiled else "strip"
     offsets = directory.numbers(TILE_OFFSETS if layout.tiled else STRIP_OFFSETS)
     counts = directory.numbers(TILE_BYTE_COUNTS if layout.tiled else STRIP_BYTE_COUNTS)
@@ -79,9 +79,7 @@ def _parts(directory: Directory, layout: Layout) -> list[bytes]:
     parts = []
     for index, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
         if not offset or not count:
-            raise ImageError(
-                f"{path}: its {name} {index + 1} is empty; is it damaged, or were no pixels written there?"
-            )
+            raise ImageError(f"{path}: its {name} {index + 1} is empty; is it damaged, or never written?")
         if offset + count > len(directory.content):
             raise ImageError(f"{path}: ends within its {name} {index + 1}; is it incomplete?")
         part = directory.content[offset : offset + count]
@@ -89,8 +87,8 @@ def _parts(directory: Directory, layout: Layout) -> list[bytes]:
     return parts
 
 
-def _decoded(directory: Directory, layout: Layout, parts: list[bytes]) -> Iterator[NDArray[Any]]:
-    """(rows, columns, depth) of each segment in turn."""
+def _decoded(directory: ImageFileDirectory, layout: Layout, parts: list[bytes]) -> Iterator[NDArray[Any]]:
+    """Yield (rows, columns, depth) of each segment in turn."""
     if layout.compression == LZW:
         parts = [_without_hole(part) for part in parts]
     if layout.compression in BY_LIBTIFF:
@@ -110,18 +108,18 @@ def _decoded(directory: Directory, layout: Layout, parts: list[bytes]) -> Iterat
         yield _samples(np.frombuffer(data, np.uint8).reshape(rows, layout.row_bytes), layout, directory.order)
 
 
-def _exactly(directory: Directory, data: bytes, rows: int, layout: Layout) -> bytes:
-    """So many rows of decompressed data; a last strip may be as long as the others."""
+def _exactly(directory: ImageFileDirectory, data: bytes, rows: int, layout: Layout) -> bytes:
+    """Return exactly this many rows of decompressed data; a last strip may be as long as the others."""
     needed = rows * layout.row_bytes
     if len(data) < needed:
         raise ImageError(f"{directory.path}: a strip or tile has too few pixels; is it damaged?")
     if len(data) >= 2 * max(needed, layout.segment_height * layout.row_bytes):
-        raise ImageError(f"{directory.path}: holds pixels of several pictures in one; split it into one file a picture")
+        raise ImageError(f"{directory.path}: contains pixels of several pictures; split it into one file per picture")
     return data[:needed]
 
 
 def _inflated(part: bytes, layout: Layout) -> bytes:
-    """Deflated or LZMA data of one segment up to their end and checksum. Raises what zlib and lzma do on damage."""
+    """Decompress Deflate or LZMA data of one segment, up to their checksum. Raises as zlib and lzma on damage."""
     inflater = _lzma() if layout.compression == LZMA else zlib.decompressobj()
     data = inflater.decompress(part, 2 * layout.segment_height * layout.row_bytes + 1)
     if not inflater.eof:
@@ -157,7 +155,7 @@ def _by_libtiff(layout: Layout, parts: list[bytes]) -> memoryview:
 
 
 def _bytes_of(parts: list[bytes], layout: Layout, rows: int) -> memoryview:
-    """`rows` rows of bytes, compressed in parts of `segment_height` rows."""
+    """Build a TIFF of `rows` rows of bytes, compressed in segments of `segment_height` rows."""
     longs = {256: [layout.row_bytes], 257: [rows], 258: [8], 259: [layout.compression], 262: [1], 277: [1]}
     longs |= {273: [0] * len(parts), 278: [layout.segment_height], 279: [len(part) for part in parts]}
     lists_at = 8 + 2 + 12 * len(longs) + 4
@@ -173,7 +171,7 @@ def _bytes_of(parts: list[bytes], layout: Layout, rows: int) -> memoryview:
 
 
 def _from_jpeg(part: bytes, tables: bytes, layout: Layout, rows: int, photometric: int) -> NDArray[Any]:
-    """One segment that is a JPEG of its own, with tables that all share (TIFF Technical Note 2)."""
+    """Decode one segment that is a JPEG with shared tables (TIFF Technical Note 2)."""
     if not (part.startswith(JPEG_START) and part.rstrip(b"\0\xff").endswith(JPEG_END)):
         raise OSError("a strip or tile is no whole JPEG")
     colour = ADOBE + bytes([photometric == YCBCR]) if layout.samples == 3 else b""
@@ -186,7 +184,7 @@ def _from_jpeg(part: bytes, tables: bytes, layout: Layout, rows: int, photometri
 
 
 def _samples(rows: NDArray[np.uint8], layout: Layout, order: str) -> NDArray[Any]:
-    """(rows, bytes) of a segment -> (rows, columns, depth), predictions undone."""
+    """Turn (rows, bytes) of a segment into (rows, columns, depth), predictors undone."""
     shape = (len(rows), layout.segment_width, layout.depth)
     if layout.bits not in (8, 16, 32):
         return _unpacked(rows, layout.bits, layout.segment_width * layout.depth).reshape(shape)
@@ -200,7 +198,7 @@ def _samples(rows: NDArray[np.uint8], layout: Layout, order: str) -> NDArray[Any
 
 
 def _unpacked(rows: NDArray[np.uint8], bits: int, number: int) -> NDArray[np.uint16]:
-    """`number` samples a row of so many bits, at most 16, one after the other, the most significant first."""
+    """Unpack `number` samples per row of at most 16 bits each, most significant bit first."""
     first = np.arange(number) * bits
     at, shift = first // 8, 24 - first % 8 - bits
     unpacked = np.empty((len(rows), number), np.uint16)
@@ -212,7 +210,7 @@ def _unpacked(rows: NDArray[np.uint8], bits: int, number: int) -> NDArray[np.uin
 
 
 def _float_differences(rows: NDArray[np.uint8], layout: Layout) -> NDArray[np.float32]:
-    """Adobe's TIFF Technical Note 3: bytes of one significance together, the most significant first, as differences."""
+    """Undo predictor 3 (Adobe's TIFF Technical Note 3): byte planes, most significant first, as differences."""
     if layout.format != FLOATING:
         raise OSError("predictor 3 is for floating-point pixels")
     size = layout.bits // 8

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF in: exactly one gray picture of known compression, or an error that says what it is instead."""
+"""Read TIFF and BigTIFF: exactly one gray picture, or an error that says what the file is instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cxr_infer.formats.picture import (
     check_size,
 )
 from cxr_infer.formats.resolution import INCH, Resolution, checked
-from cxr_infer.formats.tiff.directory import IMAGE_LENGTH, IMAGE_WIDTH, Directory, picture_directory
+from cxr_infer.formats.tiff.directory import IMAGE_LENGTH, IMAGE_WIDTH, ImageFileDirectory, picture_directory
 from cxr_infer.formats.tiff.layout import FLOATING, JPEG, PHOTOMETRIC, TILE_LENGTH, TILE_WIDTH, YCBCR, Layout, layout_of
 from cxr_infer.formats.tiff.pixels import stored_samples
 from cxr_infer.settings import ReadOptions
@@ -39,7 +39,7 @@ LEAST_16_BIT_MAP = 256  # old programs wrote 8-bit values into the map of a pale
 
 
 def open_tiff(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """TIFF 6.0 and BigTIFF: gray of 1 to 16 bit or float32, either photometric; colour where channels are equal.
+    """Read TIFF 6.0 or BigTIFF: gray of 1 to 16 bits or float32, either photometric; colour if channels are equal.
 
     options: how many pixels it may promise. Raises ImageError, and whatever decoders raise on damaged data.
     """
@@ -68,10 +68,10 @@ def open_tiff(path: Path, content: bytes, options: ReadOptions) -> Picture:
     )
 
 
-def _photometric(directory: Directory) -> int:
+def _photometric(directory: ImageFileDirectory) -> int:
     photometric = directory.number(PHOTOMETRIC, -1)
     if photometric == -1:
-        raise ImageError(f"{directory.path}: does not say whether 0 is black or white; save it anew as gray")
+        raise ImageError(f"{directory.path}: does not say whether 0 is black or white; save it again as gray")
     if photometric not in COLOURS:
         name = OTHER_PHOTOMETRICS.get(photometric, f"of photometric interpretation {photometric}")
         raise ImageError(f"{directory.path}: its pixels are {name}, not gray; convert it to gray first")
@@ -79,19 +79,19 @@ def _photometric(directory: Directory) -> int:
 
 
 def _one_channel(
-    directory: Directory, layout: Layout, photometric: int, samples: NDArray[Any]
+    directory: ImageFileDirectory, layout: Layout, photometric: int, samples: NDArray[Any]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """The gray channel (H, W) of (H, W, samples), and notes. Raises ImageError where there is more to see than that."""
+    """Return the gray channel (H, W) of (H, W, samples), and notes. Raises ImageError unless it is all there is."""
     path, number = directory.path, COLOURS[photometric]
-    kind = f"{layout.samples} samples of {layout.bits} bits a pixel"
+    kind = f"{layout.samples} samples of {layout.bits} bits per pixel"
     extra = directory.numbers(EXTRA_SAMPLES) or [UNSPECIFIED] * (layout.samples - number)
     if len(extra) != layout.samples - number or (photometric == YCBCR and layout.compression != JPEG):
-        raise ImageError(f"{path}: {kind} make no gray picture; convert it to 8 or 16 bit gray")
+        raise ImageError(f"{path}: {kind} are not a gray picture; convert it to 8 or 16 bit gray")
     gray = photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO)
     if gray and layout.samples > 2 and np.all(samples == samples[..., :1]):
         return np.ascontiguousarray(samples[..., 0]), (EQUAL_CHANNELS,)
     if len(extra) > 1 or not ALPHA.union(() if gray else (UNSPECIFIED,)).issuperset(extra):
-        raise ImageError(f"{path}: {kind}, several pictures in one; split it into one gray file a sample")
+        raise ImageError(f"{path}: {kind}, several pictures in one; split it into one gray file per sample")
     largest = 1 if layout.format == FLOATING else (1 << layout.bits) - 1
     if np.any(samples[..., number:] != largest):
         raise ImageError(f"{path}: {TRANSPARENT}")
@@ -102,8 +102,8 @@ def _one_channel(
     return np.ascontiguousarray(colours[..., 0]), (EQUAL_CHANNELS,) if coloured else ()
 
 
-def _looked_up(directory: Directory, layout: Layout, indices: NDArray[Any]) -> NDArray[np.uint8]:
-    """(H, W, 3): the colours that the indices into a palette stand for."""
+def _looked_up(directory: ImageFileDirectory, layout: Layout, indices: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return (H, W, 3): the colours of palette indices."""
     colours = np.array(directory.numbers(COLOR_MAP))
     if layout.bits > 8 or len(colours) != 3 << layout.bits:
         raise ImageError(f"{directory.path}: a palette of {len(colours)} values for {layout.bits} bits; is it damaged?")
@@ -113,7 +113,7 @@ def _looked_up(directory: Directory, layout: Layout, indices: NDArray[Any]) -> N
 
 
 def _black_is_zero(gray: NDArray[Any], layout: Layout, photometric: int) -> tuple[NDArray[Any], int | None]:
-    """(H, W) uint8, uint16 or float32, black 0, and the value of white where it is not the type's largest."""
+    """Return (H, W) uint8, uint16 or float32, black 0, and white if it is not the type's largest value."""
     if layout.format == FLOATING:
         return (1 - gray if photometric == WHITE_IS_ZERO else gray), None
     largest = 255 if photometric == PALETTE else (1 << layout.bits) - 1
@@ -124,6 +124,6 @@ def _black_is_zero(gray: NDArray[Any], layout: Layout, photometric: int) -> tupl
     return gray, largest if 255 < largest < 65535 else None
 
 
-def _resolution(directory: Directory) -> Resolution | None:
+def _resolution(directory: ImageFileDirectory) -> Resolution | None:
     x, y = map(directory.fraction, RESOLUTIONS)
     return checked(x, y, directory.number(RESOLUTION_UNIT, INCH))

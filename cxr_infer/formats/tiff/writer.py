@@ -1,4 +1,4 @@
-"""TIFF out: gray of 8 or 16 bits or float32, compressed without loss."""
+"""Write TIFF: gray of 8 or 16 bits or float32, compressed losslessly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cxr_infer.formats.picture import ORIENTATION, RESOLUTION_UNIT, RESOLUTIONS,
 
 
 def carried(display: Display) -> Display:
-    """What of it a TIFF has a place for."""
+    """Return what a TIFF can hold of it."""
     return display.gray_profile()
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from string import Template
 from types import TracebackType
 
-from cxr_infer.errors import UsageError
+from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import write_bytes
-from cxr_infer.report.html.disk_store import DiskStore
 from cxr_infer.report.html.encoding import Pictures, encode
 from cxr_infer.report.html.markup import card, row, without_folders
 from cxr_infer.report.html.page import MOST_ROWS, RunFacts, asset, fields
@@ -25,6 +24,7 @@ from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import IGNORED, FileResult, Summary
 from cxr_infer.report.views import BeforeAfter, Pairs
 from cxr_infer.settings import REPORT_LIMIT
+from cxr_infer.storage.scratch import DiskStore
 
 __all__ = ["HtmlReport", "RunFacts"]
 
@@ -64,7 +64,7 @@ class HtmlReport:
             raise UsageError(f"report-limit {limit} is negative; use 0 for a report without pictures")
         self._room = ROOM // max(1, min(limit, planned, REPORT_LIMIT))
         self._selection = Selection[_Picked](limit)
-        self._store = DiskStore()
+        self._store = DiskStore("the report", ImageError)
 
     def __enter__(self) -> HtmlReport:
         return self

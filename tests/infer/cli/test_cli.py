@@ -164,7 +164,7 @@ def test_one_file(run: Run, xrays: Path, tmp_path: Path) -> None:
 def test_a_picture_never_gets_the_name_of_a_dicom_file(run: Run, xrays: Path, tmp_path: Path, name: str) -> None:
     done = run("cxr-infer", "file", xrays / "eight bit.png", name)
     assert done.returncode == 1
-    assert f"a picture, whose result is one too; it cannot be named {name}" in done.stderr
+    assert f"a picture, so its result is one too and cannot be named {name}" in done.stderr
     assert not (tmp_path / name).exists()
 
 

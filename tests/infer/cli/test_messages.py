@@ -22,7 +22,7 @@ from tests.conftest import tree
 
 BMP = b"BM" + bytes(12) + b"\x28\0\0\0"
 CONTENTS = {
-    b"\xff\xd8\xff\xe0\0\x10JFIF": "a JPEG by its content, not DICOM; give it the name of one",
+    b"\xff\xd8\xff\xe0\0\x10JFIF": "a JPEG by its content, not DICOM; rename it",
     b"II*\0\x08\0\0\0": "a TIFF by its content, not DICOM",
     b"MM\0+\0\x08\0\0": "a TIFF by its content",
     BMP: "a BMP by its content",
@@ -36,7 +36,7 @@ CONTENTS = {
     b"version https://git-lfs.github.com/spec/v1\n": "a Git LFS pointer by its content, not DICOM; fetch the image",
     b"<!DOCTYPE html><html>": "a web page",
     "Röntgenbild von gestern".encode(): "a text by its content, not DICOM; is it the right file?",
-    bytes(400): "no DICOM file, lacking DICM after its first 128 bytes; is it damaged?",
+    bytes(400): "not a DICOM file (no DICM after the first 128 bytes); is it damaged?",
 }
 
 
@@ -70,7 +70,7 @@ def here(tmp_path: Path, noisy_bytes: NDArray[np.uint8], monkeypatch: pytest.Mon
         ("dir x --reference one.png", "one.png: is a file, not a directory; give --reference"),
         ("dir x --reference others", "others: has no file with the name of an input image, such as a.png"),
         ("dir x --reference nothing", "nothing: has no file with the name of an input image"),
-        ("dir x --out one.png", "one.png: is a file, where results need a directory; give another --out"),
+        ("dir x --out one.png", "one.png: is a file, not a directory; give another --out"),
         ("file x y.png", "x: is a directory, not an image; `cxr-infer dir` denoises directories"),
         ("file fifo y.png", "fifo: is a FIFO, not an image; give one image"),
         ("compare x one.png", "x: is a directory, not an image; give one image"),
@@ -117,14 +117,13 @@ def test_a_file_called_dicom_is_called_what_it_is(here: Path, content: bytes) ->
 def test_a_png_called_dicom_is_called_a_png(here: Path) -> None:
     shutil.copy("one.png", "one.dcm")
     status, error = said("file", "one.dcm", "out.dcm")
-    assert (status, error) == (1, "error: one.dcm: is a PNG by its content, not DICOM; give it the name of one\n")
+    assert (status, error) == (1, "error: one.dcm: is a PNG by its content, not DICOM; rename it\n")
 
 
 def test_a_picture_of_another_kind_is_called_what_it_is(here: Path) -> None:
     Path("y.png").write_bytes(b"%PDF-1.7\n")
     assert (
-        "y.png: a PDF, not a kind that is read here, whatever its name says; convert it to PNG"
-        in said("file", "y.png", "out.png")[1]
+        "y.png: a PDF, not a supported kind, despite its name; convert it to PNG" in said("file", "y.png", "out.png")[1]
     )
 
 

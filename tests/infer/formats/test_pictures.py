@@ -167,9 +167,9 @@ def test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere() -> None:
     np.testing.assert_array_equal(np.array(opened(picture)), GRAY)
     for name in ("x.tif", "x.bmp", "x.webp"):
         (note,) = read(name, content).notes
-        assert "gamma or colour profile does not go along" in note
+        assert "gamma or colour profile is not copied" in note
     (*_, note) = read("x.png", by_pillow("PNG", np.dstack([GRAY] * 3), icc_profile=RGB_PROFILE)).notes
-    assert "gamma or colour profile does not go along" in note, "a gray file may not carry a profile for colours"
+    assert "gamma or colour profile is not copied" in note, "a gray file may not carry a profile for colours"
     assert "icc_profile" not in opened(read("x.png", by_pillow("PNG", GRAY, icc_profile=RGB_PROFILE))).info
     bare = by_opencv(".bmp", GRAY)
     header = bytearray(struct.pack("<I", 108) + bare[18:54] + bytes(68))

@@ -13,7 +13,7 @@ import pytest
 from cxr_infer import ModelError, load_model
 from cxr_infer.formats.readers import write_image
 from cxr_infer.model import onnx_wire
-from cxr_infer.model.onnx_wire import WITHIN, Kind, WireError, keeps_values_elsewhere
+from cxr_infer.model.onnx_wire import WITHIN, MessageType, WireError, keeps_values_elsewhere
 from cxr_infer.model.session import open_session, read_model
 from tests.conftest import REPOSITORY, Run
 
@@ -82,14 +82,14 @@ def test_values_kept_elsewhere_are_found_however_it_is_written(place: Callable[[
 def test_every_message_in_which_onnx_can_have_a_tensor_is_walked() -> None:
     """By the schema that the package `onnx` brings, so that a newer one is noticed."""
     names = {
-        Kind.MODEL: "ModelProto",
-        Kind.GRAPH: "GraphProto",
-        Kind.NODE: "NodeProto",
-        Kind.ATTRIBUTE: "AttributeProto",
-        Kind.TENSOR: "TensorProto",
-        Kind.SPARSE: "SparseTensorProto",
-        Kind.TRAINING: "TrainingInfoProto",
-        Kind.FUNCTION: "FunctionProto",
+        MessageType.MODEL: "ModelProto",
+        MessageType.GRAPH: "GraphProto",
+        MessageType.NODE: "NodeProto",
+        MessageType.ATTRIBUTE: "AttributeProto",
+        MessageType.TENSOR: "TensorProto",
+        MessageType.SPARSE: "SparseTensorProto",
+        MessageType.TRAINING: "TrainingInfoProto",
+        MessageType.FUNCTION: "FunctionProto",
     }
     kinds = {name: kind for kind, name in names.items()}
 

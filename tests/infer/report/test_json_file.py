@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from cxr_infer import ImageError
-from cxr_infer.report.json_file import IN_MEMORY, JsonReport, open_report
+from cxr_infer.report.json_file import JsonReport, open_report
 from cxr_infer.report.results import DONE, FileResult, Summary
+from cxr_infer.storage.scratch import IN_MEMORY
+from tests.full_disk import full_disk
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4000])
@@ -28,11 +30,10 @@ def test_a_report_holds_every_record_in_order(tmp_path: Path, count: int) -> Non
         assert len(text) > IN_MEMORY, "so that the temporary file was met"
 
 
-def test_no_room_for_records_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cxr_infer.report.json_file.IN_MEMORY", 1)
-    monkeypatch.setattr("tempfile.tempdir", "/no/such/place")
-    with JsonReport() as records, pytest.raises(ImageError, match=r"the report cannot be kept: .*; set TMPDIR"):
-        records.add(FileResult("a.png", DONE))
+def test_no_room_for_records_is_one_line() -> None:
+    message = r"^cannot keep the report: .*; set TMPDIR to a directory with space$"
+    with JsonReport() as records, full_disk(), pytest.raises(ImageError, match=message):
+        records.add(FileResult("a.png", DONE, "x" * 2 * IN_MEMORY))
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.jsonl"])

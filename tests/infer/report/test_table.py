@@ -15,7 +15,7 @@ from rich.console import Console
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.pixels import from_unit
 from cxr_infer.report.results import DONE, FINISHED, SKIPPED, FileResult, Summary
-from cxr_infer.report.table import Column, fitted, shortened
+from cxr_infer.report.table import TableColumn, fitted, shortened
 from cxr_infer.report.terminal import ShownResults, print_results, print_table, small_figure
 from tests.conftest import COMMAND, Run
 from tests.terminals import terminal
@@ -23,8 +23,13 @@ from tests.terminals import terminal
 RULE = "─" * 20
 NAMES = ("a.png", "ward 7/patient-000123/study-20261128-lateral-upright-0001.png", "Ж/лёгкие.png", "胸部/正面像.png")
 BAR = re.compile(r"denoising .*")
-TEXTS = Column("file", ["patient-1/image-1.png", "b.png"], name=True)
-FIGURES = [Column("PSNR", ["37.86", "–"]), Column("MSE", ["1.6e-4", "–"], 1), Column("ms", ["150", "–"], 2)]  # noqa: RUF001
+TEXTS = TableColumn("file", ["patient-1/image-1.png", "b.png"], name=True)
+NONE = "–"  # noqa: RUF001  an en dash, as the table has it
+FIGURES = [
+    TableColumn("PSNR", ["37.86", NONE]),
+    TableColumn("MSE", ["1.6e-4", NONE], 1),
+    TableColumn("ms", ["150", NONE], 2),
+]
 
 
 @pytest.fixture

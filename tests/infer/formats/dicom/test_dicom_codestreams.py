@@ -210,7 +210,7 @@ def test_a_jpeg_2000_image_without_its_end_marker_is_whole_or_refused() -> None:
     radiograph = read(encapsulated(computed(pixels, 12), JPEG2000, even(without)))
     np.testing.assert_array_equal(radiograph.pixels, pixels)
     assert radiograph.notes == (NO_END,)
-    assert "cut off" in refusal(encapsulated(computed(pixels, 12), JPEG2000, even(without[:-40])))
+    assert "truncated" in refusal(encapsulated(computed(pixels, 12), JPEG2000, even(without[:-40])))
 
 
 @pytest.mark.parametrize("bits", [8, 12])

@@ -147,7 +147,7 @@ def test_jpeg_ls_that_lost_something_becomes_lossless_and_stays_marked(near: int
 def test_other_families_are_left_uncompressed_with_a_note() -> None:
     content = encapsulated(secondary(stored(RAMP, 8), 8), JPEGBaseline8Bit, jpeg(stored(RAMP, 8)))
     (note,) = read(content).encoding_notes(KEPT.settings)
-    assert note == "JPEG Baseline (Process 1) is not written here; the result is uncompressed"
+    assert note == "JPEG Baseline (Process 1) cannot be written; the result is uncompressed"
     assert read(content).encoding_notes(PLAIN.settings) == ()
     assert unchanged(content).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
 
@@ -181,7 +181,7 @@ def test_without_the_encoder_a_note_says_so(
 
     monkeypatch.setattr(compression, encoder, Absent)
     assert unchanged(content).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
-    assert read(content).encoding_notes(KEPT.settings) == (f"{name} is not written here; the result is uncompressed",)
+    assert read(content).encoding_notes(KEPT.settings) == (f"{name} cannot be written; the result is uncompressed",)
 
 
 def with_overlay(syntax: UID) -> tuple[bytes, bytes]:

@@ -147,5 +147,5 @@ def test_uids_are_the_same_for_the_same_work_and_no_other() -> None:
 
 def test_a_result_is_not_denoised_again() -> None:
     content = read_set(computed(stored(RAMP, 12), 12)).encode(PROVENANCE)
-    with pytest.raises(AlreadyDenoised, match=r"x\.dcm: is a result of cxr-infer already"):
+    with pytest.raises(AlreadyDenoised, match=r"x\.dcm: is already a result of cxr-infer"):
         read(content)

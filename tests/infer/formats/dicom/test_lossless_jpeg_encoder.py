@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.formats.dicom.lossless_jpeg import decode_lossless
-from cxr_infer.formats.dicom.lossless_jpeg_encoder import LONGEST_CODE, _code_lengths, encode_lossless
+from cxr_infer.formats.dicom.lossless_jpeg import LONGEST_CODE, decode_lossless
+from cxr_infer.formats.dicom.lossless_jpeg_encoder import _code_lengths, encode_lossless
 
 SHAPES = ((1, 1), (1, 9), (7, 1), (67, 33), (130, 40))
 

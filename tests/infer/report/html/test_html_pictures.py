@@ -15,7 +15,6 @@ from PIL import Image, ImageOps
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.formats.picture import Picture
 from cxr_infer.report.html import ROOM, HtmlReport
-from cxr_infer.report.html.disk_store import SLACK, DiskStore
 from cxr_infer.report.html.encoding import (
     AFTER,
     BEFORE,
@@ -35,6 +34,7 @@ from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.report.views import DETAIL, SIDE, TURNED, BeforeAfter, Pairs, paired, view
 from cxr_infer.settings import REPORT_LIMIT
+from tests.full_disk import full_disk
 
 HEAD = {
     "model": {"name": "window", "precision": "int8", "file": "/m.onnx", "sha256": "ab" * 32},
@@ -192,21 +192,6 @@ def test_a_low_psnr_is_worse_than_mottle_left() -> None:
     assert badness(low) > badness(high) > badness(without) > badness(replace(without, mottle_after=1.0))
 
 
-def test_what_was_dropped_does_not_fill_the_disk() -> None:
-    store, rng = DiskStore(), np.random.default_rng(0)
-    contents: dict[int, bytes] = {}
-    for _ in range(300):
-        content = rng.bytes(int(rng.integers(100_000, 400_000)))
-        contents[store.add(content)] = content
-        if len(contents) > 10:
-            gone = int(rng.choice(list(contents)))
-            store.drop(gone)
-            del contents[gone]
-        assert len(store) <= SLACK + 11 * 400_000
-    assert all(store.read(number) == content for number, content in contents.items())
-    store.close()
-
-
 def test_memory_does_not_grow_with_the_images() -> None:
     rng = np.random.default_rng(0)
     tracemalloc.start()
@@ -222,19 +207,11 @@ def test_memory_does_not_grow_with_the_images() -> None:
     assert peaks[-1] < peaks[20] + 200_000, "bytes; the pictures are 16,000 each and more"
 
 
-def test_no_room_for_pictures_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = DiskStore()
-    store.close()
-
-    class Full:
-        def seek(self, place: int) -> None: ...
-
-        def write(self, content: bytes) -> None:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store, "_file", Full())
-    with pytest.raises(ImageError, match=r"the report cannot be kept: No space left on device; set TMPDIR"):
-        store.add(b"x")
+def test_no_room_for_pictures_is_one_line() -> None:
+    message = r"^cannot keep the report: .*; set TMPDIR to a directory with space$"
+    grain = np.random.default_rng(0).integers(0, 256, (1024, 1024)).astype(np.uint8)
+    with HtmlReport(1, 1) as page, full_disk(), pytest.raises(ImageError, match=message):
+        page.show(FileResult("a.png", DONE), Pairs(BeforeAfter(grain, grain[::-1])))
 
 
 def test_a_negative_limit_is_refused() -> None:

@@ -69,8 +69,8 @@ def test_failures_and_what_was_left_alone_are_there_with_reasons_and_no_folders(
     run: Run, xrays: Path, tmp_path: Path
 ) -> None:
     page, source = report_of(run, xrays, "--reference", xrays, status=1)
-    assert "not an image of a kind that is read here" in page.shown
-    assert "no X-ray by its name or content" in page.shown
+    assert "not an image of a supported kind" in page.shown
+    assert "not an X-ray by name or content" in page.shown
     assert "1 file failed" in page.shown
     assert "ward <7>, denoised" in page.contents["h1"]
     assert str(tmp_path) not in source
