@@ -22,6 +22,7 @@ EXTRAS = {
     ),
     "cloud": ("fsspec>=2025.9", "s3fs>=2025.9"),
     "ray": ("ray[client,data]>=2.50,<2.64",),
+    "lab": ("scipy>=1.14", "matplotlib>=3.8"),
     "train": ("torch>=2.7", "safetensors>=0.4.5"),
     "export": ("torch>=2.8", "safetensors>=0.4.5", "onnx>=1.21", "onnxscript>=0.3", "PyYAML>=6"),
 }
