@@ -27,8 +27,8 @@ BY_CHANCE = 0.05  # share of unbiased pixels that lie beyond their own 95% inter
 class Bias:
     """Of one method on one image.
 
-    groups: mean error of each group of draws, (g, H, W). deviation: standard deviation of one draw, (H, W). Both in the
-    image's units. draws: number.
+    groups: mean error of each group of draws, (g, ...). deviation: standard deviation of one draw, (...). Both in the
+    image's units, over the image, (H, W), or over some of its pixels, (N,). draws: number.
     """
 
     groups: Array
@@ -37,20 +37,24 @@ class Bias:
 
     @property
     def mean(self) -> Array:
-        """(H, W): the bias."""
+        """The bias of each pixel."""
         return np.asarray(np.average(self.groups, axis=0, weights=self._sizes))
 
     @property
     def error(self) -> Array:
-        """(H, W): standard error of the bias."""
-        return self.deviation / np.sqrt(self.draws)
+        """Its standard error."""
+        return np.asarray(self.deviation / np.sqrt(self.draws))
+
+    def within(self, pixels: Mask) -> Bias:
+        """Of some pixels of the image alone."""
+        return Bias(self.groups[:, pixels], self.deviation[pixels], self.draws)
 
     @property
     def _sizes(self) -> NDArray[np.intp]:
         return np.bincount(groups_of(self.draws))
 
     def chance(self) -> Array:
-        """(H, W): how likely an unbiased pixel is to be as far off (Student's t of draws - 1, both sides)."""
+        """How likely each pixel, unbiased, is to be as far off (Student's t of draws - 1, both sides)."""
         mean, error = self.mean, self.error
         certain = error <= 0  # a saturated pixel is the same in every draw
         t = np.where(certain, 0.0, np.abs(mean) / np.where(certain, 1.0, error))
@@ -58,7 +62,7 @@ class Bias:
         return np.asarray(np.where(certain, exact, 2 * special().stdtr(self.draws - 1, -t)))
 
     def size(self) -> Estimate:
-        """Root mean square of the bias over the image, less what noise left in the mean, with a jackknife interval."""
+        """Root mean square of the bias over the pixels, less what noise left in the mean, with a jackknife interval."""
         sizes, error = self._sizes, (self.deviation**2).mean()
         total = float(self.draws)
         value = _root((self.mean**2).mean() - error / total)
@@ -91,8 +95,8 @@ def measure_bias(truth: FloatImage, denoised: Iterable[FloatImage], draws: int) 
 def marked(chance: Array, rate: float = FALSE_DISCOVERIES) -> Mask:
     """The pixels that are off beyond chance, of which at most `rate` are expected to be marked wrongly.
 
-    Benjamini and Yekutieli's procedure (Annals of Statistics 29(4), 2001), which holds however the pixels depend on each
-    other: the k smallest of m chances are marked for the largest k with p_k <= k rate / (m * sum of 1 / i).
+    Benjamini and Yekutieli's procedure (Annals of Statistics 29(4), 2001), which holds however the pixels depend on
+    each other: the k smallest of m chances are marked for the largest k with p_k <= k rate / (m * sum of 1 / i).
     """
     ordered = np.sort(chance, axis=None)
     count = len(ordered)

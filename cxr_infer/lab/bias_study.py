@@ -1,4 +1,4 @@
-"""Study: what a method does to one image in every draw, where that lies, how much it varies, and what noise alone makes."""
+"""Study: what a method does to one image in every draw, where, how much it varies, and what pure noise becomes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.bias import BY_CHANCE, FALSE_DISCOVERIES, Bias, Mask, marked, measure_bias
 from cxr_infer.lab.contrast_detail import middle_dose
 from cxr_infer.lab.detectability import DOSE, with_noisy
+from cxr_infer.lab.exposures import blocks
 from cxr_infer.lab.false_structure import DIAMETERS, strongest_blobs
 from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
-from cxr_infer.lab.jackknife import mean_estimate
+from cxr_infer.lab.jackknife import mean_estimate, share_kept
 from cxr_infer.lab.methods import run
-from cxr_infer.lab.noise import expose, generator
+from cxr_infer.lab.noise import Told, expose, generator
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.setting import Method, Setting, Work
 
@@ -24,6 +25,7 @@ STUDY = "bias"
 BRIGHTNESS = 0.5  # of the flat field
 GRAY = 255.0
 BLOCK = 16  # px, side of the squares that vary independently of each other
+ROOM = 2.0  # standard deviations of noise between a pixel and black or white, for it to be counted
 LEAST_DRAWS = 8
 
 Key = tuple[str, float, str]  # noise, dose, method
@@ -74,23 +76,36 @@ def _measure(setting: Setting, work: Work, image: FloatImage, noise: str, dose: 
 
     def compute() -> Mapping[str, NDArray[np.generic]]:
         bias = measure_bias(image, results(image, "bias"), draws)
+        _, told = expose(image, setting.noise(noise), dose, generator(setting.protocol.seed))
         flat = np.full(image.shape, BRIGHTNESS, np.float32)
         blobs = np.concatenate([strongest_blobs([result]) for result in results(flat, "flat")])
-        return {**_summary(bias), "blobs": blobs * GRAY}
+        return {**_summary(bias, not_cut_off(image, told)), "blobs": blobs * GRAY}
 
     arrays = work.unit(f"{noise}, {dose:g} photons, {method.name}", compute)
     size, beyond, share = (Estimate(*(float(end) for end in row)) for row in arrays["figures"])
     return Found(size, beyond, share, arrays["maps"].astype(np.float32), arrays["blobs"].astype(np.float64))
 
 
-def _summary(bias: Bias) -> dict[str, NDArray[np.generic]]:
+def not_cut_off(image: FloatImage, told: Told) -> Mask:
+    """The pixels whose noise black and white do not cut off; elsewhere even an undenoised image has a bias.
+
+    All of them where there are none.
+    """
+    room = ROOM * np.interp(image, told.curve[:, 0], told.curve[:, 1])
+    kept = np.asarray((image >= room) & (image <= 1 - room))
+    return kept if kept.any() else np.ones(image.shape, dtype=bool)
+
+
+def _summary(bias: Bias, counted: Mask) -> dict[str, NDArray[np.generic]]:
+    """counted: the pixels that figures are of; the maps are of all."""
     chance, mean = bias.chance(), bias.mean
-    off = marked(chance)
-    size = bias.size()
+    off = np.zeros(counted.shape, dtype=bool)
+    off[counted] = marked(chance[counted])
+    size = bias.within(counted).size()
     figures = (
         Estimate(size.value * GRAY, size.low * GRAY, size.high * GRAY),
-        share_of(chance < BY_CHANCE),
-        share_of(off),
+        share_of(chance < BY_CHANCE, counted),
+        share_of(off, counted),
     )
     maps = np.stack([mean, np.where(off, mean, 0), bias.deviation]) * GRAY
     return {
@@ -99,12 +114,12 @@ def _summary(bias: Bias) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def share_of(pixels: Mask) -> Estimate:
-    """Share of the pixels in percent, with Student's interval over squares of BLOCK px."""
-    rows, columns = (length // BLOCK for length in pixels.shape)
-    whole = pixels[: rows * BLOCK, : columns * BLOCK]
-    found = mean_estimate(100 * whole.reshape(rows, BLOCK, columns, BLOCK).mean(axis=(1, 3)).ravel())
-    return Estimate(found.value, max(found.low, 0.0), min(found.high, 100.0))
+def share_of(pixels: Mask, counted: Mask) -> Estimate:
+    """Share of the counted pixels in percent, with a jackknife interval over groups of squares of BLOCK px."""
+    found = share_kept(
+        np.stack([blocks(each.astype(np.float64), BLOCK).ravel() for each in (pixels & counted, counted)])
+    )
+    return Estimate(100 * found.value, max(100 * found.low, 0.0), min(100 * found.high, 100.0))
 
 
 def _size(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
@@ -122,12 +137,14 @@ def _size(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         x=DOSE,
         y=Axis("bias, root mean square", "gray levels of 255"),
         series=_by_dose(protocol, found, "size"),
-        measured="Root mean square over the image of the mean of the denoised draws less the clean image, less what noise "
-        "leaves in that mean. The maps show where; positive is brighter than the truth. Beyond chance: Benjamini and "
+        measured="Root mean square of the bias (mean of the denoised draws less the clean image), less what noise "
+        "leaves in "
+        "that mean. The maps show where it lies; positive is brighter than the truth. Beyond chance: Benjamini and "
         f"Yekutieli's procedure, of whose marks at most {FALSE_DISCOVERIES:.0%} are expected to be false.",
         on=on,
-        caution="Any method that smooths has a bias at edges and in fine texture; 0 is reached by doing nothing. Where "
-        "noise is cut off at black or white, the undenoised image has a bias, too.",
+        caution="Any method that smooths has a bias at edges and in fine texture; doing nothing has none. Pixels whose "
+        "noise "
+        "is cut off at black or white are in the maps but not in the figure.",
         draws=_draws(protocol),
         seed=protocol.seed,
         source="Benjamini and Yekutieli, Annals of Statistics 29(4), 2001",
@@ -153,10 +170,12 @@ def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         x=DOSE,
         y=Axis("pixels", "%"),
         series=series,
-        measured=f"Share of the pixels whose mean over the draws lies beyond its own 95% interval about the truth, of which "
+        measured="Share of the pixels whose mean over the draws lies beyond its own 95% interval about the truth, of "
+        "which "
         f"{BY_CHANCE:.0%} do so by chance, and share that stays once so many pixels are tested at once.",
         on=on,
-        caution="It grows with the number of draws, since ever smaller biases are found: compare methods of one run, and "
+        caution="It grows with the number of draws, since ever smaller biases are found: compare methods of one run, "
+        "and "
         "see how large the bias is.",
         draws=_draws(protocol),
         seed=protocol.seed,
@@ -198,10 +217,12 @@ def _blobs(protocol: Protocol, found: Mapping[Key, Found], shape: tuple[int, ...
         x=Axis("diameter of the blob", "px" if spacing is None else "mm", logarithmic=True),
         y=Axis("contrast of the strongest false blob", "gray levels of 255"),
         series=series,
-        measured="Contrast of a Gaussian blob that would look like the strongest one, bright or dark, on a flat field, where "
+        measured="Contrast of a Gaussian blob that would look like the strongest one, bright or dark, on a flat field, "
+        "where "
         "there is none; mean over the draws. Above the curve of the undenoised image a method makes structure up.",
         on=f"{_draws(protocol)} draws of a flat field of {shape[1]}x{shape[0]} px and {BRIGHTNESS:.0%} brightness.",
-        caution="A larger field has a stronger strongest blob: compare methods, not fields. It says nothing of what a method "
+        caution="A larger field has a stronger strongest blob: compare methods, not fields. It says nothing of what a "
+        "method "
         "makes of noise on anatomy; see the bias maps.",
         draws=_draws(protocol),
         seed=protocol.seed,

@@ -12,18 +12,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr_infer.errors import UsageError
+from cxr_infer.lab import signals
 from cxr_infer.lab.detectability import OBSERVER, with_noisy
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import groups_of, jackknife
-from cxr_infer.lab.observed import COMPACT, Scene, Seen, observe, scene_of
-from cxr_infer.lab.observer import Array, median_d_prime
+from cxr_infer.lab.noise import expose, find_detector, generator, spectrum_at
+from cxr_infer.lab.observed import COMPACT, GRAY, Scene, Seen, observe, scene_of
+from cxr_infer.lab.observer import Array, analytic_d_prime, median_d_prime
 from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.setting import Setting, Work
 
 STUDY = "contrast-detail"
 THRESHOLD = 2.0  # d': 92% right where two images are compared
+STEPS = (0.5, 1.0, 2.0, 4.0)  # times the expected threshold: contrasts that are measured
+STRONGEST = 100.0  # gray levels, of a disc
+FEWEST_SIZES, SMALLEST = 3, 2.0  # px
+BRIGHTNESS = 0.5  # at which the threshold is expected
 NOT_COMPARED = (
-    "Thresholds of a model observer, lower than a reader's; compare methods measured by one protocol, not with figures of "
+    "Thresholds of a model observer, lower than a reader's; compare methods measured by one protocol, not with figures "
+    "of "
     "CDRAD readings."
 )
 
@@ -39,40 +46,65 @@ class Threshold:
 
 def contrast_detail_study(setting: Setting, work: Work) -> list[Finding]:
     """Threshold contrast against size at the middle dose, and an inverse image quality figure."""
-    protocol = setting.protocol
-    sizes = sorted({signal.size for signal in protocol.signals if signal.kind in COMPACT})
-    contrasts = sorted({abs(contrast) for contrast in protocol.contrasts} - {0.0})
-    if not sizes or len(contrasts) < 2:
-        raise UsageError("contrast-detail needs a disc or nodule for its sizes and two contrasts; add them to the protocol")
-    discs = [Signal("disc", size, contrast) for size in sizes for contrast in contrasts]
-    scene, methods, dose = scene_of(setting, discs), with_noisy(setting.methods), middle_dose(protocol)
+    protocol, methods = setting.protocol, with_noisy(setting.methods)
+    sizes, dose = sizes_of(protocol), middle_dose(protocol)
     work.expect(len(protocol.noises) * len(methods))
-    thresholds = {}
+    thresholds, scene = {}, None
     for noise in protocol.noises:
+        scene = scene_of(setting, [disc for size in sizes for disc in _discs(setting, size, noise, dose)])
         for method in methods:
             seen = observe(setting, work, scene, noise, dose, method)
-            thresholds[noise, method.name] = _thresholds(seen, sizes, contrasts)
-    return [
-        _curves(protocol, scene, sizes, contrasts, dose, thresholds),
-        _figure(protocol, scene, sizes, dose, thresholds),
-    ]
+            thresholds[noise, method.name] = _thresholds(seen, len(sizes))
+    if scene is None:
+        raise UsageError("contrast-detail needs a noise; add one to the protocol")
+    return [_curves(protocol, scene, sizes, dose, thresholds), _figure(protocol, scene, sizes, dose, thresholds)]
+
+
+def sizes_of(protocol: Protocol) -> list[float]:
+    """The sizes of the protocol's compact signals, or where they are few, steps of one ratio over a wider range.
+
+    Raises UsageError where it has none.
+    """
+    sizes = sorted({signal.size for signal in protocol.signals if signal.kind in COMPACT})
+    if not sizes:
+        raise UsageError("contrast-detail takes its sizes from discs or nodules; add one to the protocol")
+    if len(sizes) >= FEWEST_SIZES:
+        return sizes
+    smallest = max(sizes[0] / 2, SMALLEST * (protocol.spacing or 1.0))
+    return [float(f"{size:.2g}") for size in np.geomspace(min(smallest, sizes[-1] / 2), sizes[-1], FEWEST_SIZES)]
+
+
+def _discs(setting: Setting, size: float, noise: str, dose: float) -> list[Signal]:
+    """Discs of one size, of contrasts around the one at which d' is expected to be THRESHOLD before denoising."""
+    protocol, made = setting.protocol, setting.noise(noise)
+    detector = find_detector(made) if isinstance(made, str) else made
+    image = next(iter(setting.images.values()))
+    _, told = expose(image, made, dose, generator(protocol.seed))
+    sd = float(np.interp(BRIGHTNESS, told.curve[:, 0], told.curve[:, 1]))
+    window = scene_of(setting, [Signal("disc", size, 1.0)])
+    middle = (window.side // 2, window.side // 2)
+    drawn = signals.draw(Signal("disc", size, GRAY), (window.side, window.side), middle, protocol.spacing)
+    spectrum = spectrum_at(detector.spectrum, (window.side, window.side))
+    expected = THRESHOLD / analytic_d_prime(drawn.astype(np.float64), window.channels, sd, spectrum)
+    return [Signal("disc", size, float(f"{min(GRAY * expected * step, STRONGEST):.2g}")) for step in STEPS]
 
 
 def middle_dose(protocol: Protocol) -> float:
     return sorted(protocol.doses)[len(protocol.doses) // 2]
 
 
-def _thresholds(seen: Seen, sizes: Sequence[float], contrasts: Sequence[float]) -> list[Threshold]:
+def _thresholds(seen: Seen, sizes: int) -> list[Threshold]:
     """Of each size. The scene's signals are in the order of sizes, and for each size of contrasts."""
     groups = int(groups_of(seen.scene.draws)[-1]) + 1
     found = []
-    for number in range(len(sizes)):
-        indices = range(number * len(contrasts), (number + 1) * len(contrasts))
+    for number in range(sizes):
+        indices = range(number * len(STEPS), (number + 1) * len(STEPS))
+        contrasts = np.array([seen.scene.signals[index].contrast for index in indices])
         d_primes = np.array([median_d_prime(*seen.ratings(index)) for index in indices])
         left_out = [
             np.array([median_d_prime(*seen.ratings(index, group)) for index in indices]) for group in range(groups)
         ]
-        found.append(threshold(np.array(contrasts), d_primes, left_out))
+        found.append(threshold(contrasts, d_primes, left_out))
     return found
 
 
@@ -107,7 +139,6 @@ def _curves(
     protocol: Protocol,
     scene: Scene,
     sizes: Sequence[float],
-    contrasts: Sequence[float],
     dose: float,
     thresholds: dict[tuple[str, str], list[Threshold]],
 ) -> Finding:
@@ -121,11 +152,7 @@ def _curves(
         ]
         if points:
             series.append(Series(method, _condition(noise, dose), tuple(points), tuple(points.values())))
-    outside = (
-        f" Not within the contrasts measured, {contrasts[0]:g} to {contrasts[-1]:g} gray levels: {'; '.join(beyond)}."
-        if beyond
-        else ""
-    )
+    outside = f" Not within the contrasts measured: {'; '.join(beyond)}." if beyond else ""
     return Finding(
         key=f"{STUDY}/threshold",
         study=STUDY,
@@ -200,8 +227,7 @@ def _condition(noise: str, dose: float) -> str:
 
 
 def _on(scene: Scene, dose: float) -> str:
-    images, places = scene.places.shape[:2]
     return (
-        f"{images} images, {places} flat places in each, {scene.draws} draws without discs and {scene.draws} with one at "
-        f"every place, in turn one of {len(scene.signals)}; {dose:g} photons at white."
+        f"{scene.where}, {scene.draws} draws without discs and {scene.draws} with one at every place, in turn one of "
+        f"{len(scene.signals)}; {dose:g} photons at white."
     )

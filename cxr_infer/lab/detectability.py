@@ -33,12 +33,13 @@ from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.search import percent_correct
 from cxr_infer.lab.setting import Method, Setting, Work
 
-KNOWN, SEARCH = "detectability", "search"  # the two studies, of the same draws
+KNOWN, SEARCH, EQUIVALENCE = "detectability", "search", "dose-equivalence"  # studies, of the same draws
 EYE = 4.0  # gray levels: standard deviation of white noise a pixel that is as strong as the eye's own
 DOSE = Axis("dose", "photons at white", logarithmic=True)
 OBSERVER = "Barrett and Myers 2004, ch. 13; channels: Abbey and Barrett 2001; interval: Wunderlich et al. 2015"
 EXPECTED = (
-    "In white noise at a known place, theory expects a d' no better than before denoising, whatever the method: read it "
+    "In white noise at a known place, theory expects a d' no better than before denoising, whatever the method: read "
+    "it "
     "for losses, not for gains."
 )
 ONE_TASK = "It holds for this signal, contrast and size and these images alone, and for a model observer, not a reader."
@@ -61,23 +62,30 @@ Table = Mapping[tuple[str, float, str, int], Measured]  # noise, dose, method, i
 
 
 def detectability_study(setting: Setting, work: Work) -> list[Finding]:
-    """d', AUC, d' after over before, dose equivalence; and the search where the protocol asks for it too."""
-    scene, methods = _scene(setting), with_noisy(setting.methods)
-    table = _measure(setting, work, scene, methods)
-    found = [finding for of_signal in _each(setting, scene, methods, table) for finding in of_signal.known()]
-    return found + (_searches(setting, scene, methods, table) if SEARCH in setting.protocol.studies else [])
+    """d' and AUC, of an eye with noise of its own too, and d' after denoising over d' before."""
+    return _study(KNOWN, setting, work)
 
 
 def search_study(setting: Setting, work: Work) -> list[Finding]:
-    """Percent correct in a search; nothing where the detectability study, of the same draws, tells it."""
-    if KNOWN in setting.protocol.studies:
+    """Percent correct in a search."""
+    return _study(SEARCH, setting, work)
+
+
+def equivalence_study(setting: Setting, work: Work) -> list[Finding]:
+    """The dose at which the undenoised image would be as good."""
+    return _study(EQUIVALENCE, setting, work)
+
+
+def _study(name: str, setting: Setting, work: Work) -> list[Finding]:
+    """The three are of the same draws: the first that the protocol asks for measures, and tells of all asked."""
+    asked = [each for each in (KNOWN, SEARCH, EQUIVALENCE) if each in (*setting.protocol.studies, name)]
+    if name != asked[0]:
         return []
     scene, methods = _scene(setting), with_noisy(setting.methods)
-    return _searches(setting, scene, methods, _measure(setting, work, scene, methods))
-
-
-def _searches(setting: Setting, scene: Scene, methods: Sequence[Method], table: Table) -> list[Finding]:
-    return [of_signal.search() for of_signal in _each(setting, scene, methods, table)]
+    table = _measure(setting, work, scene, methods)
+    names = [method.name for method in methods]
+    about = [_OfSignal(setting, scene, names, table, index) for index in range(len(scene.signals))]
+    return [finding for study in asked for each in about for finding in each.findings(study)]
 
 
 def with_noisy(methods: Sequence[Method]) -> list[Method]:
@@ -89,7 +97,9 @@ def with_noisy(methods: Sequence[Method]) -> list[Method]:
 def _scene(setting: Setting) -> Scene:
     wanted = [signal for signal in setting.protocol.signals if signal.kind in COMPACT]
     if not wanted:
-        raise UsageError(f"the observer's studies need a signal that is a {' or a '.join(COMPACT)}; add one to the protocol")
+        raise UsageError(
+            f"the observer's studies need a signal that is a {' or a '.join(COMPACT)}; add one to the protocol"
+        )
     return scene_of(setting, wanted)
 
 
@@ -115,13 +125,6 @@ def _measured(setting: Setting, seen: Seen, index: int) -> Measured:
     return Measured(detectability(present, absent), left_out, detectability(*eye), percent_correct(seen, index))
 
 
-def _each(setting: Setting, scene: Scene, methods: Sequence[Method], table: Table) -> list[_OfSignal]:
-    return [
-        _OfSignal(setting, scene, [method.name for method in methods], table, index)
-        for index in range(len(scene.signals))
-    ]
-
-
 @dataclass(frozen=True)
 class _OfSignal:
     """The findings about one signal."""
@@ -140,15 +143,21 @@ class _OfSignal:
     def label(self) -> str:
         return described(self.signal, self.setting.protocol.spacing)
 
+    def findings(self, study: str) -> list[Finding]:
+        if study == KNOWN:
+            return self.known()
+        return [self.search() if study == SEARCH else self.equivalence()]
+
     def known(self) -> list[Finding]:
-        task = f"whether a {self.label} is there at a known place of a known background, by a channelised Hotelling observer"
+        task = f"a {self.label} at a known place of a known background"
+        observer = f"a channelised Hotelling observer, which in white noise has {self._efficiency():.0%} of the ideal"
         return [
             self._finding(
                 "detectability",
                 f"Detectability: {self.label}",
                 Axis("d'"),
                 self._series(lambda measured: measured.known),
-                f"d' of telling {task}, which reaches {self._efficiency():.0%} of the ideal observer's d' in white noise",
+                f"Detectability d' of {task}, by {observer} observer's d'.",
                 f"{EXPECTED} {ONE_TASK}",
             ),
             self._finding(
@@ -156,7 +165,7 @@ class _OfSignal:
                 f"Area under the ROC curve: {self.label}",
                 Axis("AUC"),
                 self._series(lambda measured: area_under_curve(measured.known)),
-                f"area under the ROC curve of telling {task}; 0.5 is guessing, 1 never errs",
+                f"Area under the ROC curve for {task}, by the same observer; 0.5 is guessing, 1 never errs.",
                 f"{EXPECTED} {ONE_TASK}",
             ),
             self._finding(
@@ -164,8 +173,8 @@ class _OfSignal:
                 f"Detectability to an eye with noise of its own: {self.label}",
                 Axis("d'"),
                 self._series(lambda measured: measured.eye),
-                f"d' of telling {task} that adds its own noise to what it sees, as strong as white noise of "
-                f"{EYE:g} gray levels a pixel",
+                f"Detectability d' of {task}, by the same observer with noise of its own, as strong as white noise of "
+                f"{EYE:g} gray levels a pixel, in what it sees.",
                 f"The strength of the eye's noise is a convention: compare methods, not values. {ONE_TASK}",
             ),
             self._finding(
@@ -173,10 +182,10 @@ class _OfSignal:
                 f"Detectability after denoising over before: {self.label}",
                 Axis("d' after / before"),
                 self._ratios(),
-                f"d' after denoising over d' before, of the same draws, of telling {task}; 1 is no loss",
-                f"{EXPECTED} Doses at which the signal cannot be told from noise before denoising are left out. {ONE_TASK}",
+                f"Detectability d' after denoising over d' before, of the same draws, of {task}; 1 is no loss.",
+                f"{EXPECTED} Doses at which the signal cannot be told from noise before denoising are left out. "
+                f"{ONE_TASK}",
             ),
-            self._equivalence(),
         ]
 
     def search(self) -> Finding:
@@ -186,8 +195,8 @@ class _OfSignal:
             f"Search: {self.label}",
             Axis("found", "%"),
             self._series(lambda measured: measured.found),
-            f"how often an observer that scans {places} places, each with some pixels around it, names the one with a "
-            f"{self.label}; guessing finds {100 / places:.0f}%",
+            f"How often an observer that scans {places} places, each with some pixels around it, names the one with a "
+            f"{self.label}; guessing finds {100 / places:.0f}%.",
             f"Denoising may help here, where false alarms count, or may not; it must not make it worse. {ONE_TASK}",
             study=SEARCH,
         )
@@ -220,11 +229,12 @@ class _OfSignal:
                     before, after = (self.table[noise, dose, name, self.index] for name in (NOISY, method))
                     if before.known.low > 0 and before.left_out.min() > 0:
                         value = after.known.value / before.known.value
-                        points[dose] = jackknife(value, after.left_out / before.left_out)
+                        ratio = jackknife(value, after.left_out / before.left_out)
+                        points[dose] = Estimate(value, max(ratio.low, 0.0), ratio.high)
                 found.append(Series(method, noise, tuple(points), tuple(points.values())))
         return tuple(series for series in found if series.x)
 
-    def _equivalence(self) -> Finding:
+    def equivalence(self) -> Finding:
         found, beyond, open_ends = [], [], []
         for noise in self.setting.protocol.noises:
             for method in self.methods[1:]:
@@ -243,9 +253,12 @@ class _OfSignal:
             f"Dose equivalence: {self.label}",
             Axis("equivalent dose / dose", logarithmic=True),
             tuple(found),
-            f"at how many times its dose the undenoised image has the d' of the denoised one, for a {self.label} at a known "
-            "place; 1 is no gain and no loss" + _listed("Beyond the doses measured", beyond),
-            f"No dose may be lowered by it: it holds for this task, contrast and size alone, and for no other.{_open(open_ends)}",
+            f"At how many times its dose the undenoised image has the d' of the denoised one, for a {self.label} at a "
+            "known "
+            "place; 1 is no gain and no loss." + _listed("Beyond the doses measured", beyond),
+            "No dose may be lowered by it: it holds for this task, contrast and size alone, and for no "
+            f"other.{_open(open_ends)}",
+            study=EQUIVALENCE,
         )
 
     def _equivalents(self, noise: str, method: str) -> dict[float, Equivalent]:
@@ -277,7 +290,6 @@ class _OfSignal:
         study: str = KNOWN,
     ) -> Finding:
         scene = self.scene
-        images, places = scene.places.shape[:2]
         return Finding(
             key=f"{key}/{slug(self.signal)}",
             study=study,
@@ -285,9 +297,9 @@ class _OfSignal:
             x=DOSE,
             y=y,
             series=series,
-            measured=f"{measured[0].upper()}{measured[1:]}.",
-            on=f"{images} images, {places} flat places in each, {scene.draws} draws of noise without signals and {scene.draws} "
-            f"with one at every place, in turn one of {len(scene.signals)}.",
+            measured=measured,
+            on=f"{scene.where}, {scene.draws} draws of noise without signals and {scene.draws} with one at every place, "
+            f"in turn one of {len(scene.signals)}.",
             caution=caution,
             draws=scene.draws,
             seed=self.setting.protocol.seed,
@@ -307,7 +319,7 @@ def slug(signal: Signal) -> str:
 
 
 def _listed(what: str, places: Sequence[str]) -> str:
-    return f". {what}: {'; '.join(places)}" if places else ""
+    return f" {what}: {'; '.join(places)}." if places else ""
 
 
 def _open(places: Sequence[str]) -> str:

@@ -40,7 +40,9 @@ def equivalent_dose(doses: Array, before: Array, after: float) -> float | None:
     return float(np.exp(np.interp(share, (0, 1), np.log(doses[upper - 1 : upper + 1]))))
 
 
-def equivalence(doses: Array, before: Array, after: float, left_out: list[tuple[Array, float]], dose: float) -> Equivalent:
+def equivalence(
+    doses: Array, before: Array, after: float, left_out: list[tuple[Array, float]], dose: float
+) -> Equivalent:
     """The ratio of equivalent and given dose with a jackknife interval of its logarithm.
 
     left_out: d' before and after without each group of draws. dose: the one given.

@@ -82,7 +82,10 @@ def register(images: Sequence[FloatImage], names: Sequence[str]) -> Frames:
         raise UsageError(f"{names[0]}: too small for repeated exposures; give frames of {SMALLEST} px a side or more")
     shifts = [_shift(first, image, name) for image, name in zip(images, names, strict=True)]
     placed = _in_one_place(images, shifts)
-    scaled = [placed[0], *(_on_scale(placed[0], image, name) for image, name in zip(placed[1:], names[1:], strict=True))]
+    scaled = [
+        placed[0],
+        *(_on_scale(placed[0], image, name) for image, name in zip(placed[1:], names[1:], strict=True)),
+    ]
     for image, name in zip(scaled[1:], names[1:], strict=True):
         _check_alike(scaled[0], image, f"{names[0]} and {name}")
     return Frames(np.stack(scaled), tuple(names))
@@ -95,7 +98,9 @@ def _shift(first: FloatImage, image: FloatImage, name: str) -> tuple[int, int]:
     (across, down), _ = cv2.phaseCorrelate(edges[0], edges[1], window)
     shift = round(down), round(across)
     if max(map(abs, shift)) > FARTHEST:
-        raise UsageError(f"{name}: shows another object, or is shifted by over {FARTHEST} px; give frames of one object")
+        raise UsageError(
+            f"{name}: shows another object, or is shifted by over {FARTHEST} px; give frames of one object"
+        )
     return shift
 
 
@@ -137,16 +142,20 @@ def _check_alike(first: FloatImage, image: FloatImage, names: str) -> None:
     moved, where = moved_share(first, image)
     if moved > MOST_MOVED or where is not None:
         place = f" near row {where[0]}, column {where[1]}" if where else ""
-        raise UsageError(f"{names}: differ by more than noise, something moved{place}; give frames in which nothing moved")
+        raise UsageError(
+            f"{names}: differ by more than noise, something moved{place}; give frames in which nothing moved"
+        )
     side = max(min(LARGE_BLOCK, min(first.shape) // 8), 4)
     if blocks(difference, side).var() > MOST_SHADED * variance:
-        raise UsageError(f"{names}: differ by more than noise, in the brightness of broad parts; give frames of one exposure")
+        raise UsageError(
+            f"{names}: differ by more than noise, in the brightness of broad parts; give frames of one exposure"
+        )
 
 
 def moved_share(first: FloatImage, image: FloatImage) -> tuple[float, tuple[int, int] | None]:
     """Share of the difference's variance that shifts of parts of the image explain, and the part that moved most.
 
-    A small shift adds the shift times the slope of the image. Each part has a shift of its own, fitted by least squares.
+    A small shift adds the shift times the slope of the image. Each part has a shift of its own, by least squares.
     """
     mean = cv2.GaussianBlur((first.astype(np.float64) + image) / 2, (0, 0), EDGE_WIDTH)
     slopes = np.stack(np.gradient(mean))

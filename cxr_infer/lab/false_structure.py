@@ -21,7 +21,7 @@ FWHM = 2 * float(np.sqrt(2 * np.log(2)))  # of a Gaussian, in standard deviation
 
 
 def strongest_blob(image: FloatImage, diameter: float) -> float:
-    """The contrast that a Gaussian blob would have to have to look like the strongest one, bright or dark, of the image.
+    """The contrast of a Gaussian blob that would look like the strongest one, bright or dark, of the image.
 
     By a difference of Gaussians, as wide as the blob and SURROUND times as wide, over its answer to a blob of contrast
     1. image: (H, W), at least 8 diameters a side. diameter: px, full width at half maximum. In the image's units.

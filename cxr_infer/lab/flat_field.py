@@ -6,7 +6,7 @@ removed part that is not noise shows as power where the noise has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,8 @@ GRAY = 255.0
 DIRECTIONS = ("radial", "across", "down")
 SOURCE = "IEC 62220-1-1:2015, 6.5"
 NOT_LINEAR = (
-    "In displayed gray levels, not linearised to exposure as the standard asks: compare before and after, not detectors. "
+    "In displayed gray levels, not linearised to exposure as the standard asks: compare before and after, not "
+    "detectors. "
     "A lower spectrum is no better image: a blur lowers it too."
 )
 
@@ -61,8 +62,8 @@ def noise_power_study(setting: Setting, work: Work) -> list[Finding]:
     }
     where = {FLAT: f"a flat field of {BRIGHTNESS:.0%} brightness", ON_IMAGE: f"the image {name}"}
     return [
-        *(_finding(protocol, scene, direction, spectra, where[scene]) for scene in scenes for direction in DIRECTIONS),
-        _finding(protocol, FLAT, "removed", spectra, where[FLAT]),
+        *(_finding(protocol, FLAT, direction, spectra, where[FLAT]) for direction in (*DIRECTIONS, "removed")),
+        _finding(protocol, ON_IMAGE, "radial", spectra, where[ON_IMAGE]),
         _variances(protocol, spectra, where),
     ]
 
@@ -185,5 +186,3 @@ def _variances(
         draws=2 * pairs,
         seed=protocol.seed,
     )
-
-

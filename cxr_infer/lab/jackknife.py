@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 GROUPS = 10
 LEAST_GROUPS = 4
+PART_GROUPS = 20  # of parts of an image
 CONFIDENCE = 0.95
 
 
@@ -37,6 +38,18 @@ def jackknife(value: float, left_out: Array) -> Estimate:
     error = float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
     reach = student(count - 1) * error
     return Estimate(value, value - reach, value + reach)
+
+
+def share_kept(sums: Array) -> Estimate:
+    """Ratio of two sums over parts of an image, with an interval from leaving out one group of parts after the other.
+
+    sums: (2, parts), numerator and denominator.
+    """
+    groups = np.arange(sums.shape[1]) * PART_GROUPS // sums.shape[1]
+    total = sums.sum(axis=1)
+    rests = [total - sums[:, groups == group].sum(axis=1) for group in np.unique(groups)]
+    known = [rest[0] / rest[1] for rest in rests if rest[1] != 0]
+    return jackknife(float(total[0] / total[1]), np.array(known))
 
 
 def mean_estimate(values: Array) -> Estimate:

@@ -69,7 +69,9 @@ def region_side(shape: tuple[int, int]) -> int:
     while side * 3 // 2 > min(shape) and side > SMALLEST_REGION:
         side //= 2
     if side > min(shape):
-        raise ImageError(f"an image of {shape[1]}x{shape[0]} px is too small for a noise power spectrum; use a larger one")
+        raise ImageError(
+            f"an image of {shape[1]}x{shape[0]} px is too small for a noise power spectrum; use a larger one"
+        )
     return side
 
 
@@ -83,7 +85,9 @@ def noise_power(images: Iterable[NDArray[np.floating]], side: int, spacing: floa
     for image in images:
         rows, columns = ((length - side) // (side // 2) + 1 for length in image.shape)
         if min(rows, columns) < 1:
-            raise ImageError(f"an image of {image.shape[1]}x{image.shape[0]} px holds no region of {side} px; use a larger one")
+            raise ImageError(
+                f"an image of {image.shape[1]}x{image.shape[0]} px holds no region of {side} px; use a larger one"
+            )
         windows = np.lib.stride_tricks.sliding_window_view(image, (side, side))[:: side // 2, :: side // 2]
         for row in windows:
             rest = detrended(np.asarray(row, dtype=np.float64))

@@ -26,9 +26,10 @@ from cxr_infer.lab.setting import Method, Setting, Work
 COMPACT = ("disc", "nodule")  # which channels that look alike in all directions are made for
 GRAY = 255.0
 SMALLEST, LARGEST = 33, 65  # px, side of the window that the observer looks through
-DIAMETERS = 4  # of the largest signal, that the window is wide
-SEARCHED, SHIFT = 6, 2  # px around a place that are searched, and from one look to the next
+DIAMETERS = 3  # of the largest signal, that the window is wide
+SEARCHED, SHIFT = 4, 2  # px around a place that are searched, and from one look to the next
 MOST_PLACES = 12  # in one image
+CHOICES = 20  # of places that are tried
 DRAWS_AN_IMAGE = 8  # at least; of fewer draws fewer images are taken
 PLACES = 4  # that an image must have at least
 
@@ -48,6 +49,12 @@ class Scene:
     @cached_property
     def channels(self) -> Array:
         return difference_of_gaussians(self.side)
+
+    @property
+    def where(self) -> str:
+        """In words."""
+        images, places = self.places.shape[:2]
+        return f"{places} flat places in {'one image' if images == 1 else f'each of {images} images'}"
 
     @property
     def image_of(self) -> NDArray[np.intp]:
@@ -73,17 +80,25 @@ def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
     largest = max(signals.pixels(signal.size, protocol.spacing) for signal in wanted)
     side = int(np.clip(2 * round(DIAMETERS * largest / 2) + 1, SMALLEST, LARGEST))
     if largest > side - 2:
-        raise UsageError(f"a signal of {largest:.0f} px is too large for the observer's window of {side} px; use a smaller one")
+        raise UsageError(
+            f"a signal of {largest:.0f} px is too large for the observer's window of {side} px; use a smaller one"
+        )
     half = side // 2 + SEARCHED
     room = Signal("disc", 2 * (half / signals.ROOM - 1), max(abs(signal.contrast) for signal in wanted))
     images = list(setting.images.values())[: max(1, protocol.draws // DRAWS_AN_IMAGE)]
-    found = [signals.places(image, room, protocol.seed, MOST_PLACES) for image in images]
+    found = [_most_places(image, room, protocol.seed) for image in images]
     count = min(map(len, found))
     if count < PLACES:
         raise UsageError(
-            f"an image has room for {count} windows of {2 * half + 1} px, which are too few; use larger images or smaller signals"
+            f"an image has room for {count} windows of {2 * half + 1} px, which are too few; use larger images or "
+            "smaller signals"
         )
     return Scene(tuple(images), np.stack([each[:count] for each in found]), side, tuple(wanted), protocol.draws)
+
+
+def _most_places(image: FloatImage, room: Signal, seed: int) -> NDArray[np.intp]:
+    """Places are chosen at random one after the other: of several choices the one with most of them."""
+    return max((signals.places(image, room, seed + turn, MOST_PLACES) for turn in range(CHOICES)), key=len)
 
 
 @dataclass(frozen=True)
@@ -97,7 +112,7 @@ class Seen:
     @property
     def centre(self) -> int:
         """Which shift is none."""
-        return self.absent.shape[2] // 2
+        return int(self.absent.shape[2]) // 2
 
     def ratings(self, signal: int, without: int | None = None) -> tuple[Ratings, Ratings]:
         """At the known place, with the signal of that index and without any. without: a group of draws to leave out."""
@@ -123,9 +138,7 @@ def observe(setting: Setting, work: Work, scene: Scene, noise: str, dose: float,
     return Seen(scene, arrays["absent"].astype(np.float32), arrays["present"].astype(np.float32))
 
 
-def _look(
-    setting: Setting, scene: Scene, noise: str, dose: float, method: Method, draw: int, present: bool
-) -> Outputs:
+def _look(setting: Setting, scene: Scene, noise: str, dose: float, method: Method, draw: int, present: bool) -> Outputs:
     index = int(scene.image_of[draw])
     clean, spacing = scene.images[index], setting.protocol.spacing
     if present:

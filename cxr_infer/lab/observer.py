@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,9 @@ def difference_of_gaussians(side: int) -> Array:
     channels = []
     for sigma in FIRST_SIGMA * GROWTH ** np.arange(1, DOG_CHANNELS + 1):
         if 1 / (2 * np.pi * WIDTH_RATIO * sigma) <= WIDEST * side:
-            narrow, wide = (2 * np.pi * s**2 * np.exp(-2 * (np.pi * s * radius) ** 2) for s in (WIDTH_RATIO * sigma, sigma))
+            narrow, wide = (
+                2 * np.pi * s**2 * np.exp(-2 * (np.pi * s * radius) ** 2) for s in (WIDTH_RATIO * sigma, sigma)
+            )
             channels.append(narrow - wide)
     return _normalised(channels)
 
@@ -58,7 +61,7 @@ def gabor(side: int) -> Array:
     """
     x, y = _centred(side)
     channels = []
-    for low, high in zip(PASSBANDS[:-1], PASSBANDS[1:], strict=True):
+    for low, high in pairwise(PASSBANDS):
         width = 4 * np.log(2) / (np.pi * (high - low))
         if width / np.sqrt(8 * np.log(2)) > WIDEST * side:
             continue
@@ -215,13 +218,19 @@ def area_under_curve(d_prime: Estimate) -> Estimate:
     return Estimate(*(0.5 * (1 + math.erf(d / 2)) for d in (d_prime.value, d_prime.low, d_prime.high)))
 
 
-def analytic_d_prime(signal: Array, channels: Array, sd: float) -> float:
-    """d' of this observer for a known signal in white noise: sqrt(v' (s^2 U U')^-1 v), v = U signal.
+def analytic_d_prime(signal: Array, channels: Array, sd: float, spectrum: Array | None = None) -> float:
+    """d' of this observer for a known signal in stationary noise: sqrt(v' K^-1 v), v = U signal, K = U C U'.
 
-    signal: (side, side), in the units of sd. channels: (p, side * side).
+    signal: (side, side), in the units of sd. channels U: (p, side * side). spectrum: (side, side) of the noise, FFT
+    order, mean 1, taken as periodic over the window; None for white noise, for which K = sd^2 U U' exactly.
     """
     seen = channels @ signal.ravel()
-    return float(np.sqrt(seen @ np.linalg.solve(channels @ channels.T, seen)) / sd)
+    if spectrum is None:
+        covariance = channels @ channels.T
+    else:
+        transformed = np.fft.fft2(channels.reshape(len(channels), *signal.shape)).reshape(len(channels), -1)
+        covariance = ((transformed * spectrum.ravel()) @ transformed.conj().T).real / signal.size
+    return float(np.sqrt(seen @ np.linalg.solve(covariance, seen)) / sd)
 
 
 def ideal_d_prime(signal: Array, sd: float) -> float:

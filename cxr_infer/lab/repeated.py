@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.detectability import with_noisy
 from cxr_infer.lab.exposures import Frames, blocks, detector_of_frames, noise_curve
 from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
-from cxr_infer.lab.jackknife import jackknife, mean_estimate
+from cxr_infer.lab.jackknife import mean_estimate, share_kept
 from cxr_infer.lab.methods import NOISY, run
 from cxr_infer.lab.noise import Told, spectrum_at
 from cxr_infer.lab.noise_power import noise_power, radial_profile, region_side
@@ -34,7 +35,6 @@ GRAY = 255.0
 BLOCK = 32  # px, side of the squares that vary independently of each other
 BANDS = 24  # of frequency
 WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # px: structure between two Gaussians of these is of one fineness
-GROUPS = 20  # of blocks that are left out in turn
 MAP_WIDTH = 2.0  # px, of the Gaussian that brings a bias out of the noise
 NORMAL = 1.96  # standard errors to either side that hold 95%
 
@@ -102,11 +102,9 @@ def outcome(frames: Frames, denoised: NDArray[np.float32], spacing: float | None
 
 def _kept(stack: Array, results: Array, pairs: Sequence[tuple[int, int]]) -> Array:
     rows = []
-    for fine, coarse in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+    for fine, coarse in pairwise(WIDTHS):
         before, after = ([_band(image, fine, coarse) for image in images] for images in (stack, results))
-        sums = [
-            np.mean([one[a] * before[b] for a, b in pairs], axis=0) for one in (after, before)
-        ]
+        sums = [np.mean([one[a] * before[b] for a, b in pairs], axis=0) for one in (after, before)]
         rows.append([blocks(each, BLOCK).ravel() for each in sums])
     return np.array(rows)
 
@@ -120,14 +118,6 @@ def root_mean(squares: Array) -> Estimate:
     """Root of a mean square that may be a little below 0, with Student's interval over the blocks."""
     found = mean_estimate(squares)
     return Estimate(*(float(np.sqrt(max(end, 0.0))) for end in (found.value, found.low, found.high)))
-
-
-def share_kept(sums: Array) -> Estimate:
-    """Ratio of two sums over blocks with a jackknife interval. sums: (2, blocks)."""
-    groups = np.arange(sums.shape[1]) * GROUPS // sums.shape[1]
-    total = sums.sum(axis=1)
-    rests = [total - sums[:, groups == group].sum(axis=1) for group in np.unique(groups)]
-    return jackknife(float(total[0] / total[1]), np.array([rest[0] / rest[1] for rest in rests]))
 
 
 @dataclass(frozen=True)
@@ -157,7 +147,9 @@ class _Report:
         if alone:
             brightness, sd = np.array(alone).T * GRAY
             series.append(
-                Series("estimate", "first frame alone", tuple(brightness.tolist()), tuple(map(Estimate.exact, sd.tolist())))
+                Series(
+                    "estimate", "first frame alone", tuple(brightness.tolist()), tuple(map(Estimate.exact, sd.tolist()))
+                )
             )
         return self._finding(
             "noise-curve",
@@ -165,7 +157,8 @@ class _Report:
             Axis("brightness", "gray levels of 255"),
             Axis("noise", "gray levels of 255"),
             series,
-            "Standard deviation of the noise of one frame at each brightness, from what differs between the frames, and as "
+            "Standard deviation of the noise of one frame at each brightness, from what differs between the frames, "
+            "and as "
             "this program estimates it from the first frame alone, for which no interval is given.",
             "As stored and displayed, not linearised to exposure.",
             None,
@@ -186,8 +179,10 @@ class _Report:
             Axis("spatial frequency", f"cycles/{unit}"),
             Axis("noise power", f"gray levels^2 {unit}^2", logarithmic=True),
             series,
-            "Noise power spectrum of half the difference of two frames as they are (noisy) and denoised, over all directions.",
-            "In displayed gray levels, not linearised to exposure. The intervals hold for noise without spikes. A lower "
+            "Noise power spectrum of half the difference of two frames as they are (noisy) and denoised, over all "
+            "directions.",
+            "In displayed gray levels, not linearised to exposure. The intervals hold for noise without spikes. A "
+            "lower "
             "spectrum is no better image: a blur lowers it too.",
             None,
             "IEC 62220-1-1:2015, 6.5",
@@ -200,32 +195,34 @@ class _Report:
             self._noise_axis,
             Axis("error, root mean square", "gray levels of 255"),
             self._points(lambda each: root_mean(each.error)),
-            "Root mean square error of a frame as it is and denoised, against the other frames, whose noise is taken off.",
+            "Root mean square error of a frame as it is and denoised, against the other frames, whose noise is taken "
+            "off.",
             "Over the whole image, most of which is plain: a lost detail hardly shows in it. See what is kept.",
             False,
             "Mean (D(a) - b)^2 - var(b)",
         )
 
     def bias(self) -> Finding:
-        maps = tuple(
-            NamedMap(method, "local bias", each.map) for method, each in self.found.items() if method != NOISY
-        )
+        maps = tuple(NamedMap(method, "local bias", each.map) for method, each in self.found.items() if method != NOISY)
         return self._finding(
             "bias",
             "Bias on the real object",
             self._noise_axis,
             Axis("bias, root mean square", "gray levels of 255"),
             self._points(lambda each: root_mean(each.bias)),
-            "Root mean square of what a method changes in every frame alike, from the product of what it takes from one "
-            f"frame and from another. Maps: mean change of the frames, smoothed by {MAP_WIDTH:g} px; noise is still in them.",
-            "Any method that smooths has a bias at edges. What both frames have in common, such as dirt, counts as truth.",
+            "Root mean square of what a method changes in every frame alike, from the product of what it takes from "
+            "one "
+            f"frame and from another. Maps: mean change of the frames, smoothed by {MAP_WIDTH:g} px; noise is still in "
+            "them.",
+            "Any method that smooths has a bias at edges. What both frames have in common, such as dirt, counts as "
+            "truth.",
             False,
             "Mean (a - D(a)) (b - D(b))",
             maps,
         )
 
     def kept(self) -> Finding:
-        finenesses = [(max(fine, 0.5) * coarse) ** 0.5 for fine, coarse in zip(WIDTHS[:-1], WIDTHS[1:], strict=True)]
+        finenesses = [(max(fine, 0.5) * coarse) ** 0.5 for fine, coarse in pairwise(WIDTHS)]
         spacing = self.setting.protocol.spacing or 1.0
         unit = "px" if self.setting.protocol.spacing is None else "mm"
         series = [
@@ -241,7 +238,8 @@ class _Report:
             series,
             "Share of the structure that all frames show which the denoised frames still have, between Gaussians of "
             f"{', '.join(f'{width:g}' for width in WIDTHS)} px; 1 is all.",
-            "It is ruled by the strongest structures of the object; faint ones may be kept less. Where the object has no "
+            "It is ruled by the strongest structures of the object; faint ones may be kept less. Where the object has "
+            "no "
             "structure of a fineness, the interval is wide.",
             True,
             "Sum D(a) b / sum a b",
