@@ -87,12 +87,12 @@ def _measure(setting: Setting, work: Work, image: FloatImage, noise: str, dose: 
 
 
 def not_cut_off(image: FloatImage, told: Told) -> Mask:
-    """The pixels whose noise black and white do not cut off; elsewhere even an undenoised image has a bias.
+    """The pixels with noise that neither black nor white cuts off; elsewhere even an undenoised image has a bias.
 
     All of them where there are none.
     """
     room = ROOM * np.interp(image, told.curve[:, 0], told.curve[:, 1])
-    kept = np.asarray((image >= room) & (image <= 1 - room))
+    kept = np.asarray((image > room) & (image < 1 - room) & (room > 0))
     return kept if kept.any() else np.ones(image.shape, dtype=bool)
 
 

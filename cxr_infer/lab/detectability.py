@@ -298,8 +298,8 @@ class _OfSignal:
             y=y,
             series=series,
             measured=measured,
-            on=f"{scene.where}, {scene.draws} draws of noise without signals and {scene.draws} with one at every place, "
-            f"in turn one of {len(scene.signals)}.",
+            on=f"{scene.where}, {scene.draws} draws of noise without signals and {scene.draws} with one at every "
+            f"place, in turn one of {len(scene.signals)}.",
             caution=caution,
             draws=scene.draws,
             seed=self.setting.protocol.seed,

@@ -171,7 +171,8 @@ def moved_share(first: FloatImage, image: FloatImage) -> tuple[float, tuple[int,
             explained, total = explained + float(fitted @ fitted), total + float(rest @ rest)
             share = float(fitted @ fitted) / max(float(rest @ rest), 1e-30)
             if share > worst:
-                worst, where = share, (top + TILE // 2, left + TILE // 2)
+                height, width = difference[part].shape
+                worst, where = share, (top + height // 2, left + width // 2)
     return explained / max(total, 1e-30), where
 
 
