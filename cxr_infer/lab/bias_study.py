@@ -21,7 +21,7 @@ from cxr_infer.lab.noise import Told, expose, generator
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.setting import Method, Setting, Work
 
-STUDY = "bias"
+NAME = "bias"
 BRIGHTNESS = 0.5  # of the flat field
 GRAY = 255.0
 BLOCK = 16  # px, side of the squares that vary independently of each other
@@ -46,7 +46,7 @@ class Found:
     blobs: NDArray[np.float64]
 
 
-def bias_study(setting: Setting, work: Work) -> list[Finding]:
+def study(setting: Setting, work: Work) -> list[Finding]:
     """The first image under every noise and dose, and a flat field."""
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     name, image = next(iter(setting.images.items()))
@@ -131,8 +131,8 @@ def _size(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         for what, values in zip(("bias", "bias beyond chance", "standard deviation"), each.maps, strict=True)
     )
     return Finding(
-        key=f"{STUDY}/size",
-        study=STUDY,
+        key=f"{NAME}/size",
+        study=NAME,
         title="Bias: what denoising changes in every draw",
         x=DOSE,
         y=Axis("bias, root mean square", "gray levels of 255"),
@@ -164,8 +164,8 @@ def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         for each in _by_dose(protocol, found, kind)
     )
     return Finding(
-        key=f"{STUDY}/share",
-        study=STUDY,
+        key=f"{NAME}/share",
+        study=NAME,
         title="False structure: pixels that are off beyond their error",
         x=DOSE,
         y=Axis("pixels", "%"),
@@ -211,8 +211,8 @@ def _blobs(protocol: Protocol, found: Mapping[Key, Found], shape: tuple[int, ...
         if d == dose
     )
     return Finding(
-        key=f"{STUDY}/structure-from-noise",
-        study=STUDY,
+        key=f"{NAME}/structure-from-noise",
+        study=NAME,
         title="Structure made from pure noise",
         x=Axis("diameter of the blob", "px" if spacing is None else "mm", logarithmic=True),
         y=Axis("contrast of the strongest false blob", "gray levels of 255"),

@@ -22,7 +22,7 @@ from cxr_infer.lab.observer import Array, analytic_d_prime, median_d_prime
 from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.setting import Setting, Work
 
-STUDY = "contrast-detail"
+NAME = "contrast-detail"
 THRESHOLD = 2.0  # d': 92% right where two images are compared
 STEPS = (0.5, 1.0, 2.0, 4.0)  # times the expected threshold: contrasts that are measured
 STRONGEST = 100.0  # gray levels, of a disc
@@ -44,7 +44,7 @@ class Threshold:
     left_out: tuple[float | None, ...] = ()
 
 
-def contrast_detail_study(setting: Setting, work: Work) -> list[Finding]:
+def study(setting: Setting, work: Work) -> list[Finding]:
     """Threshold contrast against size at the middle dose, and an inverse image quality figure."""
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     sizes, dose = sizes_of(protocol), middle_dose(protocol)
@@ -154,8 +154,8 @@ def _curves(
             series.append(Series(method, _condition(noise, dose), tuple(points), tuple(points.values())))
     outside = f" Not within the contrasts measured: {'; '.join(beyond)}." if beyond else ""
     return Finding(
-        key=f"{STUDY}/threshold",
-        study=STUDY,
+        key=f"{NAME}/threshold",
+        study=NAME,
         title="Contrast-detail curve: the faintest disc that is seen",
         x=Axis("diameter", _unit(protocol), logarithmic=True),
         y=Axis("threshold contrast", "gray levels of 255", logarithmic=True),
@@ -187,8 +187,8 @@ def _figure(
             series.append(Series(method, noise, (dose,), (value,)))
     left = f" Left out, since a size has no threshold within the contrasts: {'; '.join(missing)}." if missing else ""
     return Finding(
-        key=f"{STUDY}/figure",
-        study=STUDY,
+        key=f"{NAME}/figure",
+        study=NAME,
         title="Inverse image quality figure, after CDRAD",
         x=Axis("dose", "photons at white", logarithmic=True),
         y=Axis("inverse image quality figure", f"1 / (gray level {_unit(protocol)})"),

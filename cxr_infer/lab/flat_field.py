@@ -23,7 +23,7 @@ from cxr_infer.lab.noise_power import axis_profile, noise_power, radial_profile,
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.setting import Method, Setting, Work
 
-STUDY = "noise-power"
+NAME = "noise-power"
 FLAT, ON_IMAGE = "flat field", "image"
 BRIGHTNESS = 0.5  # of the flat field
 BANDS = 24  # of frequency
@@ -48,7 +48,7 @@ class Spectra:
     variance: Array
 
 
-def noise_power_study(setting: Setting, work: Work) -> list[Finding]:
+def study(setting: Setting, work: Work) -> list[Finding]:
     """Spectra at the middle dose: of the noise left, of the noise before, and of what was removed from a flat field."""
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     name, image = next(iter(setting.images.items()))
@@ -136,8 +136,8 @@ def _finding(
     what = "what the method removed" if removed else "the noise before (noisy) and after denoising"
     how = {"radial": "all directions", "removed": "all directions", "across": "rows", "down": "columns"}[direction]
     return Finding(
-        key=f"{STUDY}/{scene.replace(' ', '-')}-{direction}",
-        study=STUDY,
+        key=f"{NAME}/{scene.replace(' ', '-')}-{direction}",
+        study=NAME,
         title=f"Noise power {'removed ' if removed else ''}on {where.split(' of ')[0]}, {_shown(direction)}",
         x=Axis("spatial frequency", frequency),
         y=Axis("noise power", f"gray levels^2 {area}^2", logarithmic=True),
@@ -174,8 +174,8 @@ def _variances(
             series.append(Series(method, f"{noise}, {scene}", (dose,), (share,)))
     pairs = len(next(iter(spectra.values())).variance)
     return Finding(
-        key=f"{STUDY}/left",
-        study=STUDY,
+        key=f"{NAME}/left",
+        study=NAME,
         title="Noise left by denoising",
         x=Axis("dose", "photons at white", logarithmic=True),
         y=Axis("noise left", "%"),

@@ -30,7 +30,7 @@ from cxr_infer.lab.noise import Told, spectrum_at
 from cxr_infer.lab.noise_power import noise_power, radial_profile, region_side
 from cxr_infer.lab.setting import Method, Setting, Work
 
-STUDY = "repeated"
+NAME = "repeated"
 GRAY = 255.0
 BLOCK = 32  # px, side of the squares that vary independently of each other
 BANDS = 24  # of frequency
@@ -56,7 +56,7 @@ class Outcome:
     map: FloatImage
 
 
-def repeated_study(setting: Setting, work: Work) -> list[Finding]:
+def study(setting: Setting, work: Work) -> list[Finding]:
     """Nothing where the setting has no frames."""
     frames = setting.frames
     if frames is None:
@@ -267,8 +267,8 @@ class _Report:
     ) -> Finding:
         count, height, width = self.frames.stack.shape
         return Finding(
-            key=f"{STUDY}/{key}",
-            study=STUDY,
+            key=f"{NAME}/{key}",
+            study=NAME,
             title=title,
             x=x,
             y=y,

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cxr_infer.lab import bias_study, contrast_detail, detectability, flat_field, repeated
+from cxr_infer.lab import (
+    bias_study,
+    brightness,
+    contrast_detail,
+    contrast_kept,
+    detectability,
+    flat_field,
+    lines,
+    repeated,
+    transfer,
+)
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.setting import Arrays as Arrays
 from cxr_infer.lab.setting import Method as Method
@@ -15,12 +25,16 @@ from cxr_infer.lab.setting import Setting as Setting
 from cxr_infer.lab.setting import Work as Work
 
 Study = Callable[[Setting, Work], list[Finding]]
-STUDIES: dict[str, Study] = {  # one line a study
+STUDIES: dict[str, Study] = {
+    contrast_kept.NAME: contrast_kept.study,
+    transfer.NAME: transfer.study,
+    lines.NAME: lines.study,
+    brightness.NAME: brightness.study,
     detectability.KNOWN: detectability.detectability_study,
     detectability.SEARCH: detectability.search_study,
     detectability.EQUIVALENCE: detectability.equivalence_study,
-    contrast_detail.STUDY: contrast_detail.contrast_detail_study,
-    flat_field.STUDY: flat_field.noise_power_study,
-    bias_study.STUDY: bias_study.bias_study,
-    repeated.STUDY: repeated.repeated_study,
+    contrast_detail.NAME: contrast_detail.study,
+    flat_field.NAME: flat_field.study,
+    bias_study.NAME: bias_study.study,
+    repeated.NAME: repeated.study,
 }

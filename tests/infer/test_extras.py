@@ -95,6 +95,9 @@ try:
 except UsageError as error:
     sys.exit(f"error: {error}")
 """
+LAB_INTERVAL = LAB_METHOD.replace("lab.methods import find_method", "lab.statistics import estimate").replace(
+    "find_method(sys.argv[1])", "estimate([1.0, 2.0], seed=0)"
+)
 LAB: list[tuple[str, set[str], str]] = [
     ("pywt", set(), "wavelet"),
     ("skimage", set(), "wavelet"),
@@ -114,6 +117,7 @@ MISSING = [
     ("safetensors", "train", set(), "from cxr_train.cli import main; main()", ["window", "--data", "."]),
     ("onnx", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
     ("torch", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
+    ("scipy", "lab", set(), LAB_INTERVAL, []),
     *((package, "lab", more, LAB_METHOD, [method]) for package, more, method in LAB),
 ]
 

@@ -12,18 +12,16 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.lab.bias_study import bias_study
-from cxr_infer.lab.contrast_detail import contrast_detail_study, sizes_of
+from cxr_infer.lab import bias_study, contrast_detail, flat_field, repeated
+from cxr_infer.lab.contrast_detail import sizes_of
 from cxr_infer.lab.detectability import detectability_study, equivalence_study, search_study, slug
 from cxr_infer.lab.exposures import register
 from cxr_infer.lab.findings import Estimate, Finding
-from cxr_infer.lab.flat_field import noise_power_study
 from cxr_infer.lab.methods import find_methods
 from cxr_infer.lab.noise import expose
 from cxr_infer.lab.observed import channel_outputs, scene_of
 from cxr_infer.lab.observer import analytic_d_prime, difference_of_gaussians
 from cxr_infer.lab.protocol import Protocol, Signal
-from cxr_infer.lab.repeated import repeated_study
 from cxr_infer.lab.setting import Setting
 from cxr_infer.lab.signals import draw
 
@@ -162,7 +160,7 @@ def test_channels_look_at_the_place_and_around_it() -> None:
 def test_contrast_detail_finds_fainter_discs_the_larger_they_are(setting: Setting) -> None:
     assert sizes_of(setting.protocol)[-1] == 8
     assert len(sizes_of(setting.protocol)) == 3
-    findings = found(contrast_detail_study, setting)
+    findings = found(contrast_detail.study, setting)
     for series in findings["contrast-detail/threshold"].series:
         contrasts = [y.value for y in series.y]
         assert contrasts == sorted(contrasts, reverse=True)
@@ -173,7 +171,7 @@ def test_contrast_detail_finds_fainter_discs_the_larger_they_are(setting: Settin
 
 
 def test_spectra_before_and_after_and_what_was_removed(setting: Setting) -> None:
-    findings = found(noise_power_study, setting)
+    findings = found(flat_field.study, setting)
     radial = findings["noise-power/flat-field-radial"]
     before, after = (np.array([y.value for y in series.y]) for series in radial.series)
     np.testing.assert_allclose(before, 255**2 * 0.5 / 200, rtol=0.3)
@@ -189,7 +187,7 @@ def test_spectra_before_and_after_and_what_was_removed(setting: Setting) -> None
 
 
 def test_bias_false_structure_and_what_noise_makes(setting: Setting) -> None:
-    findings = found(bias_study, replace(setting, protocol=replace(setting.protocol, doses=DOSES[1:])))
+    findings = found(bias_study.study, replace(setting, protocol=replace(setting.protocol, doses=DOSES[1:])))
     share = findings["bias/share"]
     beyond, beyond_chance = (
         [y.value for series in share.series if series.method == "noisy" and what in series.condition for y in series.y]
@@ -209,11 +207,11 @@ def test_bias_false_structure_and_what_noise_makes(setting: Setting) -> None:
 
 
 def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> None:
-    assert found(repeated_study, setting) == {}
+    assert found(repeated.study, setting) == {}
     rng = np.random.default_rng(1)
     clean = np.clip(setting.images["phantom 1"], 0.2, 0.8)
     frames = register([expose(clean, "white", 200.0, rng)[0] for _ in range(2)], ["a", "b"])
-    findings = found(repeated_study, replace(setting, frames=frames))
+    findings = found(repeated.study, replace(setting, frames=frames))
     assert set(findings) == {
         f"repeated/{key}" for key in ("noise-curve", "noise-power", "error", "bias", "detail-kept")
     }
