@@ -14,15 +14,16 @@ from cxr_infer.lab.scipy_functions import special
 
 Array = NDArray[np.float64]
 
-GROUPS = 10
+GROUPS, FEWEST_EVEN = 10, 6
 LEAST_GROUPS = 4
 PART_GROUPS = 20  # of parts of an image
 CONFIDENCE = 0.95
 
 
 def groups_of(draws: int) -> NDArray[np.intp]:
-    """Which group each draw belongs to: at most GROUPS, of nearly equal size."""
-    count = min(GROUPS, draws)
+    """Which group each draw belongs to: at most GROUPS, of one size where draws can be parted so, else nearly."""
+    even = [count for count in range(GROUPS, FEWEST_EVEN - 1, -1) if draws % count == 0]
+    count = min(even[0] if even else GROUPS, max(draws, 1))
     return np.arange(draws) * count // max(draws, 1)
 
 
