@@ -1,7 +1,7 @@
 """Study: the faintest disc of each size that can still be told from noise, before and after denoising.
 
-As with a CDRAD phantom (Thijssen et al., Radiation Protection Dosimetry 28, 1989) whose reader is a channelised
-Hotelling observer: seen is a disc of d' = THRESHOLD or more.
+As with a CDRAD phantom (Thijssen et al., A definition of image quality: the image quality figure, BIR Report 20, 1989)
+whose reader is a channelised Hotelling observer: seen is a disc of d' = THRESHOLD or more.
 """
 
 from __future__ import annotations

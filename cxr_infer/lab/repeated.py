@@ -6,7 +6,7 @@ Two frames a and b have independent noise, so for a denoised frame D(a), over th
     mean (a - D(a)) (b - D(b))   = mean squared bias of D
     sum D(a)_f b_f / sum a_f b_f = share of the structure of fineness f that D keeps
 
-(the first as in noise2noise, Lehtinen et al. 2018; the second since what D takes from a is its noise and the bias.)
+The noise of b meets that of a in none of these products: what D takes from a is noise of a, and the bias of D.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class _Report:
             "lower "
             "spectrum is no better image: a blur lowers it too.",
             None,
-            "IEC 62220-1-1:2015, 6.5",
+            "IEC 62220-1-1:2015",
         )
 
     def error(self) -> Finding:
