@@ -36,8 +36,11 @@ LEAST_SPREAD = 1e-12  # of a channel's variance over the largest; below it the c
 def difference_of_gaussians(side: int) -> Array:
     """Dense difference-of-Gaussians channels for a window of `side` px (odd): (channels, side * side), each of norm 1.
 
-    C_j(f) = exp(-(f / Q s_j)^2 / 2) - exp(-(f / s_j)^2 / 2) with s_j = 0.005 * 1.4^j cycles/px, j = 1 to 10, and
-    Q = 1.67 (Abbey and Barrett 2001; FDA's IQmodelo counts j so, its LCD_CT from 0), in space 2 pi (Q s_j)^2 exp(-2 (pi Q s_j r)^2) - 2 pi s_j^2 exp(-2 (pi s_j r)^2).
+    C_j(f) = exp(-(f / Q s_j)^2 / 2) - exp(-(f / s_j)^2 / 2) with s_j = 0.005 * 1.4^j cycles/px and Q = 1.67 (Abbey and
+    Barrett 2001), j = 1 to 10 (as in FDA's IQmodelo; its LCD_CT counts from 0), which is in space
+
+        2 pi (Q s_j)^2 exp(-2 (pi Q s_j r)^2) - 2 pi s_j^2 exp(-2 (pi s_j r)^2).
+
     The widest ones are left out where the window cannot hold them. Each has a mean of 0, so that brightness is not
     seen, as the formula says and a finite window does not.
     """
@@ -170,7 +173,7 @@ def detectability(present: Ratings, absent: Ratings) -> Estimate:
 
     Hotelling's T^2 = w d'^2 is distributed as nu p / (nu - p + 1) times a noncentral F of p and nu - p + 1 degrees of
     freedom and noncentrality w d'^2, for normal channels of one covariance in both classes (Wunderlich, Noo, Gallas and
-    Heilbrun, IEEE TMI 34(2), 2015). The ends are the d' for which what was found would be in the upper or the lower
+    Heilbrun, IEEE TMI 34(2), 2015), which what a denoiser leaves has nearly, where the signal is faint. The ends are the d' for which what was found would be in the upper or the lower
     2.5%; the value is the one for which it is the median, so that it is as often too large as too small however few
     windows there are (the plain estimate is too large).
     """
