@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.bias import BY_CHANCE, FALSE_DISCOVERIES, Bias, Mask, marked, measure_bias
 from cxr_infer.lab.contrast_detail import middle_dose
-from cxr_infer.lab.detectability import DOSE, with_noisy
+from cxr_infer.lab.detectability import with_noisy
+from cxr_infer.lab.detectability_findings import DOSE
 from cxr_infer.lab.exposures import blocks
 from cxr_infer.lab.false_structure import DIAMETERS, strongest_blobs
 from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series

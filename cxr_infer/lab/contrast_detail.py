@@ -13,7 +13,8 @@ import numpy as np
 
 from cxr_infer.errors import UsageError
 from cxr_infer.lab import signals
-from cxr_infer.lab.detectability import OBSERVER, with_noisy
+from cxr_infer.lab.detectability import with_noisy
+from cxr_infer.lab.detectability_findings import OBSERVER
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import groups_of, jackknife
 from cxr_infer.lab.noise import expose, find_detector, generator, spectrum_at

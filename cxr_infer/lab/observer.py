@@ -173,9 +173,9 @@ def detectability(present: Ratings, absent: Ratings) -> Estimate:
 
     Hotelling's T^2 = w d'^2 is distributed as nu p / (nu - p + 1) times a noncentral F of p and nu - p + 1 degrees of
     freedom and noncentrality w d'^2, for normal channels of one covariance in both classes (Wunderlich, Noo, Gallas and
-    Heilbrun, IEEE TMI 34(2), 2015), which what a denoiser leaves has nearly, where the signal is faint. The ends are the d' for which what was found would be in the upper or the lower
-    2.5%; the value is the one for which it is the median, so that it is as often too large as too small however few
-    windows there are (the plain estimate is too large).
+    Heilbrun, IEEE TMI 34(2), 2015); where a signal is faint, denoised images come near to that. The ends are the d' for
+    which what was found would be in the upper or the lower 2.5%; the value is the one for which it is the median, so
+    that it is as often too large as too small, however few windows there are (the plain estimate is too large).
     """
     return detectability_of(moments(present, absent))
 
