@@ -89,7 +89,7 @@ def _measure(setting: Setting, work: Work, scene: Scene, methods: Sequence[Metho
 
 
 def finer(doses: Sequence[float]) -> list[float]:
-    """The doses, those midway between them and some beyond, so that equivalent doses seldom lie beyond those measured."""
+    """The doses, those midway between them and some beyond: equivalent doses then seldom lie beyond those measured."""
     known = sorted(doses)
     between = [math.sqrt(low * high) for low, high in pairwise(known)]
     return sorted({*known, *(float(f"{dose:.3g}") for dose in (known[0] / 4, known[0] / 2, *between, 2 * known[-1]))})
