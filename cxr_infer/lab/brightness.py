@@ -38,7 +38,7 @@ def study(setting: Setting, work: Work) -> list[Finding]:
             measured="Mean of denoised less clean pixels, in bands of the clean image's brightness; the last is of "
             "its white pixels.",
             on=f"All pixels of {len(setting.images)} images.",
-            caution="A detector saturates at white, so that bright noisy pixels are too dark before denoising "
+            caution="Noise is cut off at black and at white, so that noisy pixels there are off before denoising "
             "already: compare with the noisy image. A mean of 0 may hide errors of either sign.",
             draws=setting.protocol.draws * len(setting.images),
             seed=setting.protocol.seed,

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cxr_infer.errors import UsageError
 from cxr_infer.lab.findings import Series
+from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.signals import EDGE_ANGLE
-from cxr_infer.lab.transfer import FREQUENCIES, study
+from cxr_infer.lab.transfer import FREQUENCIES, sampling_of, study
 from tests.infer.lab.bench import IDENTITY, Notebook, faint_eraser, gaussian, setting
 
 
@@ -34,7 +36,25 @@ def test_the_transfer_of_a_gaussian_filter_is_its_mtf(width: float) -> None:
     mtf = np.exp(-2 * (np.pi * width * FREQUENCIES) ** 2) if width > 1 else response(width)
     for series in (series for finding in findings for series in finding.series):
         assert series.x == tuple(FREQUENCIES)
-        np.testing.assert_allclose(values(series), mtf, rtol=0.01, atol=2e-4)
+        np.testing.assert_allclose(values(series), mtf, rtol=0.01, atol=5e-4)
+
+
+@pytest.mark.parametrize("diameter", [20.0, 60.0])
+@pytest.mark.parametrize("contrast", [30.0, -30.0])
+def test_the_rim_of_a_disc_transfers_the_same(diameter: float, contrast: float) -> None:
+    discs = (Signal("disc", diameter / 4, contrast), Signal("disc", 2.0, 10.0), Signal("nodule", 9.0, 10.0))
+    _, *found = study(
+        setting({}, gaussian(1.2), signals=discs, spacing=0.25, contrasts=(30.0,), noises=("white",), draws=2),
+        Notebook(),
+    )
+    assert [one.key for one in found] == [f"transfer/disc-{diameter / 4:g}mm-{'dark-' if contrast < 0 else ''}30"]
+    mtf = np.exp(-2 * (np.pi * 1.2 * FREQUENCIES) ** 2)
+    np.testing.assert_allclose(values(found[0].series[0]), mtf, atol=0.005)
+
+
+def test_small_discs_have_no_straight_rim() -> None:
+    with pytest.raises(UsageError, match="too small for a transfer function; use 16 px"):
+        sampling_of(Signal("disc", 10.0, 5.0), setting({}))
 
 
 def test_the_identity_transfers_everything_exactly() -> None:
