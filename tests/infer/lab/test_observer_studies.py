@@ -233,3 +233,9 @@ def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> No
 def test_protocols_that_an_observer_cannot_do_are_refused(setting: Setting, change: dict[str, tuple[Signal]]) -> None:
     with pytest.raises(UsageError, match="signal"):
         found(detectability_study, replace(setting, protocol=replace(setting.protocol, **change)))
+
+
+def test_an_image_without_room_is_refused(setting: Setting) -> None:
+    for image in (np.zeros((256, 256), np.float32), np.full((60, 60), 0.5, np.float32)):
+        with pytest.raises(UsageError, match=r"room for \d windows of 41 px"):
+            found(detectability_study, replace(setting, images={"image": image}))
