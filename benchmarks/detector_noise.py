@@ -1,61 +1,29 @@
-"""Noise as real detectors made it: a measured power spectrum and a measured curve of noise against brightness.
+"""Noise as real detectors made it (`cxr_infer.lab.noise`), and what is left of it after a processing step.
 
-The measurements and their sources are in `benchmarks/noise`. They judge a method and are never trained on.
 Images are (H, W) float32 in [0, 1]; `sd` is the root mean square noise in gray levels of 255. A protocol is `white`
 (Poisson), a detector's name, or either with a processing step that follows the exposure, such as `white+half`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.errors import DataError, UsageError
+from cxr_infer.errors import UsageError
+from cxr_infer.lab.noise import SPECTRUM_SIDE, Detector, Told, noise_field, spectrum_at
 
 FloatImage = NDArray[np.float32]
 Array = NDArray[np.float64]
 
-MEASURED = Path(__file__).parent / "noise"
-WHITE = "white"
-SPECTRUM_SIDE = 32
-DETRENDED, FILLED_FROM = 0.02, 0.05  # cycles/px: power below the one was lost with the trend; refilled up to the other
 SHARPENING, SHARPENING_RADIUS = 1.5, 2.0  # share of the fine structure that is added; px
 ENLARGED, ENLARGED_FROM = 4, 128  # factor; px, side of the middle that is enlarged
 FIELDS = 12  # drawn to find the spectrum that a processing step leaves
 SMOOTHING = 5  # bins, side of the square over which that spectrum is averaged
-
-
-@dataclass(frozen=True)
-class Detector:
-    """A detector as measured.
-
-    spectrum: (32, 32) power, FFT order, mean 1. curve: (K, 2), brightness in [0, 1] and relative standard deviation.
-    """
-
-    spectrum: Array
-    curve: Array
-
-    def relative_sd(self, image: NDArray[np.floating]) -> Array:
-        """Standard deviation at each pixel's brightness, up to a factor; constant beyond the ends of the curve."""
-        return np.asarray(np.interp(image, self.curve[:, 0], self.curve[:, 1]))
-
-
-@dataclass(frozen=True)
-class Told:
-    """The truth about the noise of one image: what a method may be told.
-
-    curve: (K, 2), brightness and standard deviation, both in [0, 1] units. spectrum: (H, W), FFT order, mean 1.
-    """
-
-    curve: Array
-    spectrum: Array
 
 
 @dataclass(frozen=True)
@@ -74,37 +42,6 @@ class Step:
     before: Callable[[Array], Array]
     after: Callable[[Array], Array]
     resizes: bool = True
-
-
-def load_detectors(folder: Path = MEASURED) -> dict[str, Detector]:
-    """White Poisson noise and the measured detectors by name. Raises DataError where a file is missing or damaged."""
-    brightness = np.linspace(0, 1, 4097)
-    detectors = {WHITE: Detector(np.ones((SPECTRUM_SIDE, SPECTRUM_SIDE)), np.c_[brightness, np.sqrt(brightness)])}
-    try:
-        for name, row in json.loads((folder / "detectors.json").read_text()).items():
-            spectrum = np.load(folder / f"{name}.spectrum.npy").astype(np.float64)
-            detectors[name] = Detector(spectrum, np.array(row["curve"], dtype=np.float64))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: no readable measurements of detectors ({error}); check them out again") from error
-    return detectors
-
-
-def spectrum_at(small: Array, shape: tuple[int, int]) -> Array:
-    """A measured spectrum (32, 32) at the resolution of an image: (H, W), FFT order, mean 1, point-symmetric."""
-    size = (shape[1], shape[0])
-    large = cv2.resize(np.fft.fftshift(small), size, interpolation=cv2.INTER_LINEAR)
-    large = np.fft.ifftshift(np.asarray(large, dtype=np.float64))
-    mirrored = np.roll(large[::-1, ::-1], (1, 1), axis=(0, 1))
-    large = np.maximum((large + mirrored) / 2, 0)
-    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1]))
-    large[frequency < DETRENDED] = large[(frequency >= DETRENDED) & (frequency < FILLED_FROM)].mean()
-    return np.asarray(large / large.mean())
-
-
-def noise_field(spectrum: Array, rng: np.random.Generator) -> Array:
-    """Gaussian noise (H, W) of variance 1 with that power spectrum."""
-    white = np.fft.fft2(rng.standard_normal(spectrum.shape))
-    return np.asarray(np.fft.ifft2(white * np.sqrt(spectrum)).real)
 
 
 def _unsharp(image: Array) -> Array:

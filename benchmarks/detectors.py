@@ -1,6 +1,6 @@
 """How methods do on noise that real detectors made: `python -m benchmarks.detectors --data DIR`.
 
-Measured spectra and curves of noise against brightness (`detector_noise`) on X-rays that no training saw, `window`
+Measured spectra and curves of noise against brightness (`cxr_infer.lab.noise`) on X-rays that no training saw, `window`
 beside classical methods that are told the truth about the noise; then small details under one of them, noise so faint
 that it may pass for texture, and with --pair one phantom exposed twice. Writes OUT/detectors.json and OUT/detectors.md,
 and with --page the same tables into a page.
@@ -19,7 +19,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.detail import contrast_kept
-from benchmarks.detector_noise import MEASURED, Detector, Told, expose, load_detectors, parse_protocol
+from benchmarks.detector_noise import expose, parse_protocol
 from benchmarks.detectors_tables import DetectorScore, Report, to_markdown
 from benchmarks.faint import SDS, halved, smoothed, variance_left
 from benchmarks.lines import Response, count_lines, line_response
@@ -34,6 +34,7 @@ from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.imaging.metrics import psnr, ssim
 from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.lab.noise import Detector, Told, load_detectors
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.comparison import NOISY, noise_generator, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
@@ -44,6 +45,7 @@ Variants = tuple[ToldMethod, ...]  # of one method, of which the best under each
 Window = Callable[[FloatImage, object], FloatImage]
 
 COMMAND = "python -m benchmarks.detectors"
+PUBLISHED_BM3D = Path(__file__).parent / "noise" / "bm3d.json"
 SIDE = 384  # px, of the middle that is cut out of each X-ray
 INNER = (0.02, 0.98)  # brightness to which that is clipped, so that there is room for noise
 CANON = "canon_dr_chest"
@@ -92,7 +94,7 @@ def score_noise(
 
 def published_bm3d(images: Sequence[str], noises: Sequence[str]) -> tuple[list[DetectorScore], str]:
     """Published figures of BM3D and where they are from; none where they belong to other images."""
-    published = json.loads((MEASURED / "bm3d.json").read_text())
+    published = json.loads(PUBLISHED_BM3D.read_text())
     if list(images) != published["images"]:
         return [], ""
     known = {key.replace("@", ", "): row for key, row in published["figures"].items()}

@@ -21,6 +21,7 @@ EXTRAS = {
         "pyjpegls>=1.5; python_version < '3.14'",
     ),
     "cloud": ("fsspec>=2025.9", "s3fs>=2025.9"),
+    "lab": ("matplotlib>=3.8", "PyWavelets>=1.6", "scikit-image>=0.24", "scipy>=1.13"),
     "ray": ("ray[client,data]>=2.50,<2.64",),
     "train": ("torch>=2.7", "safetensors>=0.4.5"),
     "export": ("torch>=2.8", "safetensors>=0.4.5", "onnx>=1.21", "onnxscript>=0.3", "PyYAML>=6"),

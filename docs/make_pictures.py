@@ -16,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from benchmarks.detector_noise import expose, load_detectors
+from benchmarks.detector_noise import expose
 from benchmarks.methods import BM3D, NLM_ANSCOMBE, classical
-from benchmarks.stabilised import NLM_STRENGTHS, non_local_means
+from benchmarks.stabilised import NLM_STRENGTHS
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.figure import Panel, describe, draw_figure
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_infer.lab.classical import non_local_means
+from cxr_infer.lab.noise import load_detectors
 from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.settings import Settings
 

@@ -1,4 +1,4 @@
-"""What is to be measured: signals, doses, noises, methods, images and seeds, so that two people get the same numbers."""
+"""What is measured: signals, doses, noises, methods, images and seeds, so that two people get the same numbers."""
 
 from __future__ import annotations
 

@@ -10,12 +10,9 @@ from click.testing import Result
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from benchmarks.detector_noise import (
-    MEASURED,
-    load_detectors,
-)
 from benchmarks.detectors import (
     COMMAND,
+    PUBLISHED_BM3D,
     app,
     figures,
     published_bm3d,
@@ -32,6 +29,7 @@ from cxr_infer.errors import DataError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import to_bytes
+from cxr_infer.lab.noise import load_detectors
 from tests.conftest import REPOSITORY
 
 FloatImage = NDArray[np.float32]
@@ -68,7 +66,7 @@ def test_lines_are_counted_a_megapixel(xray: FloatImage) -> None:
 
 
 def test_published_figures_belong_to_their_images_alone() -> None:
-    published = json.loads((MEASURED / "bm3d.json").read_text())
+    published = json.loads(PUBLISHED_BM3D.read_text())
     noises = ["white, 8", "canon_dr_chest+half, 3", "white, 5"]
     rows, source = published_bm3d(published["images"], noises)
     assert [row.noise for row in rows] == noises[:2]

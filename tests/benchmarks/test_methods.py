@@ -6,11 +6,12 @@ from numpy.typing import NDArray
 
 from benchmarks.detail import contrast_kept, flat_field, mottle_of
 from benchmarks.lines import lost_and_false_lines
-from benchmarks.methods import BM3D, anscombe, classical, inverse_anscombe, model
+from benchmarks.methods import BM3D, classical, model
 from benchmarks.quality import by_dose
 from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import psnr
 from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.lab.classical import anscombe, inverse_anscombe
 from cxr_train.comparison import NOISY, compare
 
 FloatImage = NDArray[np.float32]

@@ -86,6 +86,21 @@ def asked_for() -> set[str]:
     return found
 
 
+LAB_METHOD = """
+import sys
+from cxr_infer.errors import UsageError
+from cxr_infer.lab.methods import find_method
+try:
+    find_method(sys.argv[1])
+except UsageError as error:
+    sys.exit(f"error: {error}")
+"""
+LAB: list[tuple[str, set[str], str]] = [
+    ("pywt", set(), "wavelet"),
+    ("skimage", set(), "wavelet"),
+    ("bm3d", {"bm3d"}, "bm3d"),
+]
+
 # what is missing, the extra that has it, more that is told, and a program that needs it
 MISSING = [
     ("pydicom", "dicom", set(), "from cxr_infer.__main__ import main; main()", ["file", "x.dcm", "y.dcm"]),
@@ -99,6 +114,7 @@ MISSING = [
     ("safetensors", "train", set(), "from cxr_train.cli import main; main()", ["window", "--data", "."]),
     ("onnx", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
     ("torch", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
+    *((package, "lab", more, LAB_METHOD, [method]) for package, more, method in LAB),
 ]
 
 # an import of it fails, and a search for it finds nothing, as where it was never installed

@@ -30,7 +30,7 @@ LAYERS = (
     ("report",),
     ("batch",),
     ("api",),
-    ("web", "node"),
+    ("web", "node", "lab"),
     ("cli",),
     ("", "__main__"),  # the front doors
 )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cxr_infer.errors import ModelError
 from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.pixels import to_bytes, to_unit
+from cxr_infer.lab.classical import gaussian_blur
 from cxr_train.data import XrayImages
 from cxr_train.noise import round_to_steps, saturating_mottle
 
@@ -127,12 +128,6 @@ def compare(
             yield Score(key, method, *(float(value) for value in total / len(clean_images)))
 
 
-def gaussian(noisy: FloatImage, white: float) -> FloatImage:
-    """A Gaussian as wide as the dose is low: 2.6 px at 20 photons, 1.3 px at 600. Tuned on validation images."""
-    width = 1.65 * (white / 200) ** -0.2
-    return np.asarray(cv2.GaussianBlur(noisy, (0, 0), width), dtype=np.float32)
-
-
 def non_local_means(noisy: FloatImage, white: float) -> FloatImage:
     """OpenCV's, on the 8-bit image as most programs call it. Tuned on validation images at 20 and 200 photons."""
     sd = 255 * np.sqrt(MEAN_BRIGHTNESS / white)
@@ -141,4 +136,4 @@ def non_local_means(noisy: FloatImage, white: float) -> FloatImage:
 
 def simple_methods() -> dict[str, Method]:
     """What a user would otherwise do with OpenCV alone: nothing, a Gaussian blur, non-local means."""
-    return {NOISY: lambda noisy, white: noisy, GAUSSIAN: gaussian, NLM: non_local_means}
+    return {NOISY: lambda noisy, white: noisy, GAUSSIAN: gaussian_blur, NLM: non_local_means}

@@ -1,0 +1,135 @@
+"""Classical denoisers, told the truth about the noise, which a model has to find by itself.
+
+Each works on the stabilised image, in which the standard deviation of the noise is 1 at every brightness: Anscombe's
+transform for counted photons, the integral of the detector's curve for any other noise. Images are (H, W) float32 in
+[0, 1]. Strengths were tuned on validation images at 20 and 200 photons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import UsageError
+from cxr_infer.extras import install_command, missing_package
+from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.noise import Told
+
+Array = NDArray[np.float64]
+OnStable = Callable[[Array, Array], NDArray[np.floating]]  # (stable image, power spectrum of its noise) -> denoised
+
+NLM_STRENGTH, NLM_STRENGTH_CORRELATED = 1.15, 1.0  # standard deviations of the noise
+BLUR_AT, BLUR, BLUR_POWER = 200.0, 1.65, -0.2  # photons, px there, and how it changes with the dose
+GRID = 4097  # brightnesses at which a curve is integrated
+LEAST_SD = 0.05  # of the curve's largest: where a curve falls to 0, its inverse would have no integral
+
+
+def anscombe(image: FloatImage, white: float) -> FloatImage:
+    """Poisson counts -> values with a standard deviation of about 1: 2 sqrt(n + 3/8) (Anscombe 1948)."""
+    return np.asarray(2 * np.sqrt(image * np.float32(white) + np.float32(0.375)), dtype=np.float32)
+
+
+def inverse_anscombe(value: NDArray[np.floating], white: float) -> FloatImage:
+    """The exact unbiased inverse in closed form (Makitalo and Foi, IEEE TIP 20(9), 2011). Returns [0, 1]."""
+    f = np.maximum(value.astype(np.float64), 2 * np.sqrt(0.375))
+    root = np.sqrt(1.5)
+    photons = f**2 / 4 + root / (4 * f) - 11 / (8 * f**2) + 5 * root / (8 * f**3) - 1 / 8
+    return np.asarray(np.clip(photons / white, 0, 1), dtype=np.float32)
+
+
+def stabilisers(curve: Array) -> tuple[Callable[[FloatImage], Array], Callable[[Array], FloatImage]]:
+    """The transform that makes the noise's standard deviation 1, and its inverse.
+
+    curve: (K, 2), brightness and standard deviation, both in [0, 1] units. The transform is the integral of 1 / sd
+    over the brightness (Bartlett 1936; for Poisson noise the square root). The inverse returns [0, 1].
+    """
+    brightness = np.linspace(0, 1, GRID)
+    sd = np.interp(brightness, curve[:, 0], curve[:, 1])
+    slope = 1 / np.maximum(sd, LEAST_SD * sd.max())
+    value = np.concatenate([[0], np.cumsum((slope[1:] + slope[:-1]) / 2 * np.diff(brightness))])
+    return (
+        lambda image: np.asarray(np.interp(image, brightness, value)),
+        lambda stable: np.interp(stable, value, brightness).astype(np.float32),
+    )
+
+
+def stabilised(denoise: OnStable) -> Callable[[FloatImage, Told], FloatImage]:
+    """A denoiser of (stable image, power spectrum of its noise of variance 1), put between transform and inverse."""
+
+    def method(noisy: FloatImage, told: Told) -> FloatImage:
+        if told.poisson:
+            stable = anscombe(noisy, told.dose).astype(np.float64)
+            return inverse_anscombe(denoise(stable, told.spectrum), told.dose)
+        forward, inverse = stabilisers(told.curve)
+        return inverse(np.asarray(denoise(forward(noisy), told.spectrum), dtype=np.float64))
+
+    return method
+
+
+def gaussian_blur(noisy: FloatImage, dose: float) -> FloatImage:
+    """A Gaussian as wide as the dose is low: 2.6 px at 20 photons at white, 1.3 px at 600."""
+    width = BLUR * (dose / BLUR_AT) ** BLUR_POWER
+    return np.asarray(cv2.GaussianBlur(noisy, (0, 0), width), dtype=np.float32)
+
+
+def non_local_means_16_bit(stable: NDArray[np.floating], strength: float = NLM_STRENGTH) -> FloatImage:
+    """OpenCV's, of a stabilised image at least 0 everywhere. strength: in standard deviations of its noise."""
+    scale = 65535 / float(stable.max())
+    image = np.rint(stable * scale).astype(np.uint16)
+    denoised = cv2.fastNlMeansDenoising(image, [strength * scale], None, 5, 21, cv2.NORM_L1)
+    return np.asarray(denoised, dtype=np.float32) / np.float32(scale)
+
+
+def wavelet_white(stable: NDArray[np.floating]) -> FloatImage:
+    """BayesShrink (Chang, Yu and Vetterli 2000) for white noise of standard deviation 1.
+
+    Raises UsageError where scikit-image or PyWavelets is missing.
+    """
+    try:
+        import pywt  # noqa: F401 - scikit-image says too late that it needs it
+        from skimage.restoration import denoise_wavelet
+    except ImportError as error:
+        package = {"pywt": "PyWavelets", "skimage": "scikit-image"}.get((error.name or "").split(".")[0], "PyWavelets")
+        raise UsageError(missing_package(package, install_command("lab"))) from error
+    single = stable.astype(np.float32)
+    return np.asarray(denoise_wavelet(single, sigma=1.0, wavelet="db2", mode="soft"), dtype=np.float32)
+
+
+def bm3d_told(stable: Array, spectrum: Array) -> Array:
+    """BM3D for stationary noise of that spectrum (Makinen, Azzari and Foi 2020). Its package is not for commercial use.
+
+    Raises UsageError where it is missing.
+    """
+    try:
+        import bm3d
+    except ImportError as error:
+        raise UsageError(missing_package("bm3d", install_command("lab", "bm3d"))) from error
+    if not hasattr(np, "trapz"):
+        vars(np)["trapz"] = np.trapezoid  # bm4d 4.2.5, on which bm3d is built, calls it; numpy 2.4 has it no more
+    return np.asarray(bm3d.bm3d(stable, spectrum * spectrum.size), dtype=np.float64)
+
+
+def non_local_means(strength: float) -> Callable[[FloatImage, Told], FloatImage]:
+    """Non-local means on the stabilised image. strength: in standard deviations of its noise."""
+    return stabilised(lambda stable, spectrum: non_local_means_16_bit(stable, strength))
+
+
+def nlm(noisy: FloatImage, told: Told) -> FloatImage:
+    """Non-local means at the strength that was best for the kind of noise."""
+    return non_local_means(NLM_STRENGTH if told.poisson else NLM_STRENGTH_CORRELATED)(noisy, told)
+
+
+def gaussian(noisy: FloatImage, told: Told) -> FloatImage:
+    return gaussian_blur(noisy, told.dose)
+
+
+def wavelet(noisy: FloatImage, told: Told) -> FloatImage:
+    """Which takes the stabilised noise as white; correlated noise stays in its coarse scales."""
+    return stabilised(lambda stable, spectrum: wavelet_white(stable))(noisy, told)
+
+
+def bm3d(noisy: FloatImage, told: Told) -> FloatImage:
+    return stabilised(bm3d_told)(noisy, told)

@@ -1,0 +1,81 @@
+"""Any program as a method: it is given a noisy 16-bit PNG and a place for its result."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from cxr_infer.errors import CxrError, ModelError, UsageError
+from cxr_infer.formats.readers import read_gray, write_image
+from cxr_infer.imaging.pixels import FloatImage, from_unit, to_unit
+from cxr_infer.lab.noise import Told
+
+PLACEHOLDERS = ("{in}", "{out}")
+TIMEOUT = 600.0  # seconds for one image
+LONGEST = 200  # characters of what a program said that are shown
+
+
+def is_command(text: str) -> bool:
+    """Whether a method is given as a command."""
+    return any(placeholder in text for placeholder in PLACEHOLDERS)
+
+
+class CommandMethod:
+    """`prog {in} {out}` as a method: started without a shell, once for each image, where this program was started.
+
+    Its result may be a PNG, or any other picture that this program reads, of 8 or 16 bits.
+    """
+
+    def __init__(self, command: str, timeout: float = TIMEOUT) -> None:
+        """Raises UsageError for a command without both placeholders, or with a quote that has no end."""
+        try:
+            self._parts = shlex.split(command)
+        except ValueError as error:
+            raise UsageError(
+                f"method {command!r}: {error}; write it as in a shell, such as 'prog {{in}} {{out}}'"
+            ) from error
+        missing = [one for one in PLACEHOLDERS if not any(one in part for part in self._parts)]
+        if missing:
+            raise UsageError(f"method {command!r}: says nowhere {missing[0]}; write it such as 'prog {{in}} {{out}}'")
+        self.name = command
+        self._timeout = timeout
+
+    def __call__(self, noisy: FloatImage, told: Told | None = None) -> FloatImage:
+        """Raises ModelError where the program cannot be run, fails, takes too long or leaves no such image."""
+        with tempfile.TemporaryDirectory(prefix="cxr-infer-lab-") as folder:
+            source, target = Path(folder) / "in.png", Path(folder) / "out.png"
+            write_image(source, from_unit(noisy, np.dtype(np.uint16)))
+            self._run([part.replace("{in}", str(source)).replace("{out}", str(target)) for part in self._parts])
+            if not target.is_file():
+                raise ModelError(f"method {self.name!r}: ended well but wrote no {{out}}; does it take that path?")
+            try:
+                return to_unit(read_gray(target))
+            except CxrError as error:
+                raise ModelError(f"method {self.name!r}: its result cannot be read: {error}") from error
+
+    def _run(self, arguments: list[str]) -> None:
+        try:
+            done = subprocess.run(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self._timeout,
+                text=True,
+                errors="replace",
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(
+                f"method {self.name!r}: took more than {self._timeout:g} s for one image; leave it out"
+            ) from error
+        except OSError as error:
+            raise ModelError(
+                f"method {self.name!r}: {arguments[0]} cannot be run: {error.strerror or error}"
+            ) from error
+        if done.returncode:
+            said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            why = f": {said[-1][:LONGEST]}" if said else ""
+            raise ModelError(f"method {self.name!r}: ended with exit status {done.returncode}{why}")

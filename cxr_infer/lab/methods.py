@@ -1,0 +1,100 @@
+"""Methods by name: doing nothing, the classical ones, our models, any .onnx file, and any program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab import classical
+from cxr_infer.lab.command_method import TIMEOUT, CommandMethod, is_command
+from cxr_infer.lab.noise import WHITE, Told, expose
+from cxr_infer.lab.setting import Method
+from cxr_infer.model.card import FP32, INT8, MODEL_NAMES
+from cxr_infer.model.denoiser import load_model
+from cxr_infer.model.installed import AUTO
+from cxr_infer.settings import Settings
+
+Denoise = Callable[[FloatImage, Told], FloatImage]
+
+NOISY = "noisy"
+CLASSICAL: Mapping[str, Denoise] = {
+    NOISY: lambda noisy, told: noisy,
+    "gaussian": classical.gaussian,
+    "nlm": classical.nlm,
+    "wavelet": classical.wavelet,
+    "bm3d": classical.bm3d,
+}
+OPTIONAL = ("wavelet", "bm3d")  # which need packages
+SHIPPED = (*MODEL_NAMES, *(f"{name}:{INT8}" for name in MODEL_NAMES))
+TRIAL = 32  # px
+
+
+@dataclass(frozen=True)
+class NamedMethod:
+    """A method in this process. sha256: of a model's file, else empty."""
+
+    name: str
+    denoise: Denoise
+    sha256: str = ""
+
+    def __call__(self, noisy: FloatImage, told: Told) -> FloatImage:
+        return self.denoise(noisy, told)
+
+
+def find_method(text: str, *, timeout: float = TIMEOUT, threads: int | None = None) -> Method:
+    """The method that a text means.
+
+    text: a name in CLASSICAL, a shipped model (float32, so that every machine gives the same figures; `window:int8`
+    for the other), the path of an .onnx file, or a command with {in} and {out}. timeout: seconds that a command may
+    take for one image. threads: of a model, None for as many as this process may use. Raises UsageError for any other
+    text, and where a package is missing; ModelError where a model cannot be loaded.
+    """
+    if is_command(text):
+        return CommandMethod(text, timeout)
+    if text in CLASSICAL:
+        method = NamedMethod(text, CLASSICAL[text])
+        if text in OPTIONAL:  # a missing package is told before anything is measured
+            flat = np.full((TRIAL, TRIAL), 0.5, np.float32)
+            method(*expose(flat, WHITE, 100.0, np.random.default_rng(0)))
+        return method
+    if text in SHIPPED:
+        name, _, precision = text.partition(":")
+        return _model(text, name, precision or FP32, threads)
+    if text.endswith(".onnx"):
+        return _model(text, text, AUTO, threads)
+    raise UsageError(
+        f"method {text!r} is unknown; use {', '.join((*CLASSICAL, *MODEL_NAMES))}, an .onnx file, "
+        "or a command such as 'prog {in} {out}'"
+    )
+
+
+def find_methods(texts: Sequence[str], *, timeout: float = TIMEOUT, threads: int | None = None) -> list[Method]:
+    """All of them, in that order. Raises as `find_method`, and UsageError where one is given twice."""
+    twice = [text for text, count in Counter(texts).items() if count > 1]
+    if twice:
+        raise UsageError(f"method {twice[0]!r} is given twice; leave one out")
+    return [find_method(text, timeout=timeout, threads=threads) for text in texts]
+
+
+def _model(shown: str, source: str, precision: str, threads: int | None) -> NamedMethod:
+    loaded = load_model(source, precision=precision, threads=threads)
+    return NamedMethod(shown, lambda noisy, told: loaded.denoise_unit(noisy, Settings()), loaded.sha256)
+
+
+def run(method: Method, noisy: FloatImage, told: Told) -> FloatImage:
+    """What a method makes of an image. Raises ModelError where that is no image.
+
+    A NaN is no line, no grain and no error to most comparisons, and would be a method's best result.
+    """
+    denoised = method(noisy, told)
+    if denoised.shape != noisy.shape or not np.isfinite(denoised).all():
+        raise ModelError(
+            f"method {method.name!r}: returned shape {denoised.shape} for {noisy.shape}, or non-finite values; "
+            "leave it out"
+        )
+    return denoised

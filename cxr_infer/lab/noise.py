@@ -1,0 +1,181 @@
+"""Exposures: a clean image -> the same with noise, white or as a measured detector made it, and the truth about it.
+
+Measurements and their sources are in `detectors/`. They judge a method and are never trained on. Images are (H, W)
+float32 in [0, 1]; a dose is photons at white. Everything is drawn from the generator that is given.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import DataError, ImageError, UsageError
+from cxr_infer.imaging.mottle import Mottle, estimate_mottle, poisson_mottle
+from cxr_infer.imaging.pixels import FloatImage
+
+Array = NDArray[np.float64]
+
+MEASURED = Path(__file__).parent / "detectors"
+WHITE = "white"
+DETECTORS = ("canon_dr_chest", "kodak_cr_hand", "fuji_cr_hip", "ge_dr_knee", "mammography")
+SPECTRUM_SIDE = 32
+DETRENDED, FILLED_FROM = 0.02, 0.05  # cycles/px: power below the one was lost with the trend; refilled up to the other
+CURVE_KNOTS = 4097  # of the curve of white noise
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector as measured.
+
+    spectrum: (32, 32) power, FFT order, mean 1. curve: (K, 2), brightness in [0, 1] and relative standard deviation.
+    """
+
+    spectrum: Array
+    curve: Array
+
+    def relative_sd(self, image: NDArray[np.floating]) -> Array:
+        """Standard deviation at each pixel's brightness, up to a factor; constant beyond the ends of the curve."""
+        return np.asarray(np.interp(image, self.curve[:, 0], self.curve[:, 1]))
+
+
+@dataclass(frozen=True)
+class Told:
+    """The truth about the noise of one image: what a method may be told.
+
+    curve: (K, 2), brightness and standard deviation, both in [0, 1] units. spectrum: (H, W), FFT order, mean 1.
+    poisson: whether it is counted photons, white and with a variance of brightness / dose.
+    """
+
+    curve: Array
+    spectrum: Array
+    poisson: bool = False
+
+    @property
+    def dose(self) -> float:
+        """Photons at white of white noise that is as strong over the curve's brightnesses."""
+        brightness, sd = self.curve.T
+        return float(brightness.mean() / max((sd**2).mean(), np.finfo(float).tiny))
+
+
+def load_detectors(folder: Path = MEASURED) -> dict[str, Detector]:
+    """White Poisson noise and the measured detectors by name. Raises DataError where a file is missing or damaged."""
+    brightness = np.linspace(0, 1, CURVE_KNOTS)
+    detectors = {WHITE: Detector(np.ones((SPECTRUM_SIDE, SPECTRUM_SIDE)), np.c_[brightness, np.sqrt(brightness)])}
+    try:
+        for name, row in json.loads((folder / "detectors.json").read_text(encoding="utf-8")).items():
+            spectrum = np.load(folder / f"{name}.spectrum.npy").astype(np.float64)
+            detectors[name] = Detector(spectrum, np.array(row["curve"], dtype=np.float64))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: no readable measurements of detectors ({error}); reinstall cxr-infer") from error
+    return detectors
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Mapping[str, Detector]:
+    return load_detectors()
+
+
+def find_detector(name: str) -> Detector:
+    """`white` or one of DETECTORS. Raises UsageError for any other name."""
+    if name not in (WHITE, *DETECTORS):
+        raise UsageError(f"noise {name!r} is unknown; use {', '.join((WHITE, *DETECTORS))}")
+    return _shipped()[name]
+
+
+def detector_of(mottle: Mottle) -> Detector:
+    """The detector that an estimate of noise describes: its curve, and the fitted shape of its spectrum.
+
+    Raises ImageError where the estimate says next to nothing.
+    """
+    if not mottle.curve or not mottle.sure or mottle.sd <= 0:
+        raise ImageError(
+            "the image does not tell its noise well enough to make more of it; give a larger one, or one with noise"
+        )
+    line = np.fft.fftfreq(SPECTRUM_SIDE)
+    across, down = np.meshgrid(line, line)
+    power = np.maximum(mottle.shape.power(across, down), 0)
+    return Detector(power / power.mean(), np.array(mottle.curve, dtype=np.float64))
+
+
+def detector_of_image(image: FloatImage) -> tuple[Detector, float]:
+    """The user's own noise from one noisy image, and the dose of it: photons at white of white noise as strong.
+
+    Raises ImageError as `detector_of`.
+    """
+    mottle = estimate_mottle(image)
+    return detector_of(mottle), float(image.mean(dtype=np.float64)) / max(mottle.sd, 1e-9) ** 2
+
+
+def told_of(mottle: Mottle, shape: tuple[int, int]) -> Told:
+    """What an estimate of noise says of an image of shape (H, W). Raises ImageError as `detector_of`."""
+    detector = detector_of(mottle)
+    return Told(detector.curve, _spectrum_of(detector, shape))
+
+
+def spectrum_at(small: Array, shape: tuple[int, int]) -> Array:
+    """A measured spectrum (32, 32) at the resolution of an image: (H, W), FFT order, mean 1, point-symmetric."""
+    size = (shape[1], shape[0])
+    large = cv2.resize(np.fft.fftshift(small), size, interpolation=cv2.INTER_LINEAR)
+    large = np.fft.ifftshift(np.asarray(large, dtype=np.float64))
+    mirrored = np.roll(large[::-1, ::-1], (1, 1), axis=(0, 1))
+    large = np.maximum((large + mirrored) / 2, 0)
+    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1]))
+    large[frequency < DETRENDED] = large[(frequency >= DETRENDED) & (frequency < FILLED_FROM)].mean()
+    return np.asarray(large / large.mean())
+
+
+@lru_cache(maxsize=8)
+def _cached_spectrum(small: bytes, shape: tuple[int, int]) -> Array:
+    spectrum = spectrum_at(np.frombuffer(small).reshape(SPECTRUM_SIDE, SPECTRUM_SIDE), shape)
+    spectrum.setflags(write=False)
+    return spectrum
+
+
+def _spectrum_of(detector: Detector, shape: tuple[int, int]) -> Array:
+    return _cached_spectrum(np.ascontiguousarray(detector.spectrum).tobytes(), shape)
+
+
+def noise_field(spectrum: Array, rng: np.random.Generator) -> Array:
+    """Gaussian noise (H, W) of variance 1 with that power spectrum."""
+    white = np.fft.fft2(rng.standard_normal(spectrum.shape))
+    return np.asarray(np.fft.ifft2(white * np.sqrt(spectrum)).real)
+
+
+def generator(seed: int, *key: str | int) -> np.random.Generator:
+    """The generator of one draw: the same for equal keys at every run, whatever else is drawn.
+
+    A draw that all methods are to share has no method in its key.
+    """
+    return np.random.default_rng(
+        [seed, *(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key)]
+    )
+
+
+def expose(clean: FloatImage, noise: str | Detector, dose: float, rng: np.random.Generator) -> tuple[FloatImage, Told]:
+    """Expose a clean image.
+
+    clean: (H, W) float32 in [0, 1]. noise: `white`, one of DETECTORS, or the user's own detector. dose: photons at
+    white. White noise is Poisson; a detector's is Gaussian with its spectrum and curve, and over this image as strong
+    (root mean square) as white noise of that dose. Returns the noisy image, saturated at 0 and 1 as a detector does,
+    and the truth about the noise. Raises UsageError for an unknown noise or a dose that is no positive number.
+    """
+    if not 0 < dose < float("inf"):
+        raise UsageError(f"dose {dose} is no number of photons; use one above 0")
+    detector = find_detector(noise) if isinstance(noise, str) else noise
+    rows, columns = clean.shape
+    spectrum = _spectrum_of(detector, (rows, columns))
+    if noise == WHITE:
+        noisy = np.minimum(poisson_mottle(clean, dose, rng), np.float32(1))
+        return noisy, Told(detector.curve * (1, dose**-0.5), spectrum, poisson=True)
+    relative = detector.relative_sd(clean)
+    scale = float(np.sqrt(clean.mean(dtype=np.float64) / dose / (relative**2).mean()))
+    noisy = np.clip(clean + scale * relative * noise_field(spectrum, rng), 0, 1).astype(np.float32)
+    return noisy, Told(detector.curve * (1, scale), spectrum)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.imaging.metrics import psnr
+from cxr_infer.lab.command_method import CommandMethod
+from cxr_infer.lab.methods import NamedMethod, find_method, find_methods, run
+from cxr_infer.lab.noise import Told, expose
+
+FloatImage = NDArray[np.float32]
+COPY = f"'{sys.executable}' -c 'import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])' {{in}} {{out}}"
+
+
+@pytest.fixture(scope="module", params=["white", "canon_dr_chest"])
+def exposed(request: pytest.FixtureRequest, clean: FloatImage) -> tuple[FloatImage, FloatImage, Told]:
+    cut = np.clip(clean[40:232, 40:232], 0.02, 0.98)
+    return cut, *expose(cut, request.param, 71.0, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["gaussian", "nlm", "wavelet", "window"])
+def test_every_method_removes_noise(name: str, exposed: tuple[FloatImage, FloatImage, Told]) -> None:
+    cut, noisy, told = exposed
+    method = find_method(name)
+    denoised = run(method, noisy, told)
+    assert method.name == name
+    assert denoised.dtype == np.float32
+    assert psnr(cut, denoised) > psnr(cut, noisy) + (1 if name == "wavelet" and not told.poisson else 3)
+
+
+def test_identities_keep_every_pixel(exposed: tuple[FloatImage, FloatImage, Told], identity_onnx: Path) -> None:
+    _, noisy, told = exposed
+    for text in ("noisy", str(identity_onnx)):
+        np.testing.assert_array_equal(run(find_method(text), noisy, told), noisy)
+    np.testing.assert_allclose(run(find_method(COPY), noisy, told), noisy, atol=0.5001 / 65535)
+
+
+def test_a_model_is_named_by_its_file(identity_onnx: Path) -> None:
+    method = find_method(str(identity_onnx))
+    assert isinstance(method, NamedMethod)
+    assert len(method.sha256) == 64
+    assert [one.name for one in find_methods(["noisy", "window:int8", COPY])] == ["noisy", "window:int8", COPY]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("no-such-program {in} {out}", "no-such-program cannot be run: No such file"),
+        (f"'{sys.executable}' -c 'print(0)' {{in}} {{out}}", "ended well but wrote no {out}"),
+        (f"'{sys.executable}' -c 'raise SystemExit(\"no GPU\")' {{in}} {{out}}", "ended with exit status 1: no GPU"),
+        (f"'{sys.executable}' -c 'import time; time.sleep(60)' {{in}} {{out}}", "took more than 0.5 s for one image"),
+        (
+            f"'{sys.executable}' -c 'import sys; open(sys.argv[2], \"w\").write(\"text\")' {{in}} {{out}}",
+            "its result cannot be read",
+        ),
+    ],
+)
+def test_a_program_that_fails_is_one_line(command: str, message: str, noisy: FloatImage) -> None:
+    timeout = 0.5 if "sleep" in command else 60.0
+    with pytest.raises(ModelError) as refused:
+        CommandMethod(command, timeout)(noisy[:32, :32])
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("windows", "method 'windows' is unknown; use noisy, gaussian"),
+        ("prog {in}", "says nowhere {out}"),
+        ("prog 'x {in} {out}", "No closing quotation"),
+    ],
+)
+def test_what_is_no_method_is_named(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        find_method(text)
+    with pytest.raises(UsageError, match="'noisy' is given twice"):
+        find_methods(["noisy", "window", "noisy"])
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_method_that_gives_no_numbers_is_not_measured(
+    exposed: tuple[FloatImage, FloatImage, Told], wrong: float
+) -> None:
+    def broken(noisy: FloatImage, told: Told) -> FloatImage:
+        result = noisy.copy()
+        result[3, 5] = wrong
+        return result
+
+    with pytest.raises(ModelError, match=r"'broken': returned shape .* non-finite values"):
+        run(NamedMethod("broken", broken), *exposed[1:])
