@@ -4,8 +4,8 @@
     python -m benchmarks.lab --against docs/benchmarks/lab.json --model new/model.onnx
 
 The first measures a protocol, stores the result and writes its tables into the page. The second measures a network by
-the protocol of the stored result; it ends with status 1 and names every point where contrast kept, d' or lines are worse
-beyond the uncertainty of both.
+the protocol of the stored result; it ends with status 1 and names every point where contrast kept, d' or lines are
+worse beyond the uncertainty of both.
 """
 
 from __future__ import annotations

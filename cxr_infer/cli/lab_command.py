@@ -77,8 +77,8 @@ def lab_command(
             "--method",
             "-m",
             metavar="METHOD",
-            help="Instead of the protocol's methods: window, original, new, an .onnx file, gaussian, nlm, wavelet, bm3d, "
-            "or a command such as 'prog {in} {out}'. May be repeated.",
+            help="Instead of the protocol's methods: window, original, new, an .onnx file, gaussian, nlm, wavelet, "
+            "bm3d, or a command such as 'prog {in} {out}'. May be repeated.",
             autocompletion=complete_model,
             rich_help_panel=BASIC,
         ),
@@ -139,14 +139,17 @@ def _with_images(
 ) -> Asked:
     """The same with the user's own images, which tell no mm of themselves."""
     from cxr_infer.lab.images import clean_images, repeated_frames
+    from cxr_infer.lab.laboratory import with_frames
 
     if images is None and spacing is not None:
         raise UsageError("--spacing is of --images; add that, or leave it out")
     if spacing is not None and not spacing > 0:
         raise UsageError(f"--spacing {spacing:g} mm is no spacing; use a number above 0")
     found = repeated_frames(frames, reading)
+    if found is not None:
+        asked = with_frames(asked, found)
     if images is None:
-        return replace(asked, frames=found)
+        return asked
     given = clean_images(images, asked.protocol.side, reading)
     changed = (
         *asked.changed,
@@ -154,7 +157,7 @@ def _with_images(
         f"spacing: {'unknown' if spacing is None else f'{spacing:g} mm'}",
     )
     protocol = replace(asked.protocol, spacing=spacing)
-    return replace(asked, protocol=protocol, images=given, frames=found, changed=changed)
+    return replace(asked, protocol=protocol, images=given, changed=changed)
 
 
 def _measured(asked: Asked, out: Path, workers: int | None, *, quiet: bool) -> LabResult:

@@ -1,4 +1,4 @@
-"""The commands beside `dir` and `file`: models, compare, sample, lab, web, node. Like those, they parse, call and draw."""
+"""The commands beside `dir` and `file`: models, compare, sample, lab, web, node. They too parse, call and draw."""
 
 from __future__ import annotations
 

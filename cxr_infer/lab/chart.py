@@ -19,6 +19,12 @@ LOOKS = 8  # different ones; then they begin again
 CAP = 3.0  # px, half the width of the ends of an interval
 MOST_MARKS = 24  # points of a curve; more are drawn without marks and intervals, as a band
 
+CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (  # of square, triangle and diamond, in halves of a mark
+    ((-1, -1), (1, -1), (1, 1), (-1, 1)),
+    ((0, -1.2), (1.15, 0.9), (-1.15, 0.9)),
+    ((0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)),
+)
+
 Points = list[tuple[float, float, Estimate, float]]  # x and y in px, the estimate, and x itself
 
 
@@ -83,7 +89,7 @@ def _curve(series: Series, across: Scale, up: Scale, look: int) -> str:
     ]
     if not points:
         return ""
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, *_ in points)
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _, _ in points)
     drawn = f'<polyline class="curve" points="{line}"/>' if len(points) > 1 else ""
     detail = _band(points, up) if len(points) > MOST_MARKS else _marks(series, points, up, look)
     return f'<g class="m{look}">{detail}{drawn}</g>'
@@ -123,11 +129,7 @@ def _mark(x: float, y: float, look: int) -> str:
     shape = look % (LOOKS // 2)
     if shape == 0:
         return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{MARK:g}"/>'
-    corners = {
-        1: [(-1, -1), (1, -1), (1, 1), (-1, 1)],
-        2: [(0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
-        3: [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
-    }[shape]
+    corners = CORNERS[shape - 1]
     way = " ".join(f"{x + MARK * across:.1f},{y + MARK * down:.1f}" for across, down in corners)
     return f'<polygon class="{kind}" points="{way}"/>'
 

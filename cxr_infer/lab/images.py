@@ -13,6 +13,7 @@ from cxr_infer.files import read_content, require_directory, require_image_file
 from cxr_infer.formats.readers import most_bytes, read_radiograph
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.exposures import Frames, register
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.protocol_files import LEAST_SIDE
 from cxr_infer.lab.result import Shown
@@ -21,7 +22,6 @@ from cxr_infer.settings import ReadOptions
 Images = dict[str, FloatImage]
 
 MOST_IMAGES = 100  # of a folder; more take days
-LEAST_FRAMES = 2
 
 
 def phantoms(protocol: Protocol) -> Images:
@@ -46,28 +46,15 @@ def clean_images(folder: Path, side: int, reading: ReadOptions) -> Images:
     return {path.name: _middle(path, _read(path, reading), side) for path in paths}
 
 
-def repeated_frames(given: Sequence[Path], reading: ReadOptions) -> Images:
-    """Two or more exposures of one thing, by their names; a directory stands for its files.
+def repeated_frames(given: Sequence[Path], reading: ReadOptions) -> Frames | None:
+    """Two or more exposures of one object, brought into one place; a directory stands for its files. None of none.
 
-    Raises UsageError where there are fewer or two have one name, ImageError where they cannot be read or differ in
-    size.
+    Raises UsageError where they are too few or too unlike, ImageError where one cannot be read.
     """
     paths = [path for one in given for path in (_files_of(one) if one.is_dir() else [one])]
-    if not paths:
-        return {}
-    if len(paths) < LEAST_FRAMES:
-        raise UsageError(f"{paths[0]}: is a single frame; give {LEAST_FRAMES} or more exposures of the same thing")
-    frames: Images = {}
     for path in paths:
         require_image_file(path)
-        if path.name in frames:
-            raise UsageError(f"{path}: another frame has that name too; rename one of them")
-        frames[path.name] = _read(path, reading)
-    first, *others = frames
-    for name in others:
-        if frames[name].shape != frames[first].shape:
-            raise ImageError(f"{name}: is not of the size of {first}; frames are exposures of one thing")
-    return frames
+    return register([_read(path, reading) for path in paths], [str(path) for path in paths]) if paths else None
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -83,6 +70,16 @@ def _middle(path: Path, image: FloatImage, side: int) -> FloatImage:
         raise ImageError(f"{path}: has fewer than {LEAST_SIDE} px on a side; leave it out")
     top, left = (max(0, (extent - side) // 2) for extent in image.shape)
     return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def frames_by_name(frames: Frames | None) -> Images:
+    """The frames as they are worked on, by their files' names."""
+    return {} if frames is None else dict(zip(map(_name, frames.names), frames.stack, strict=True))
+
+
+def _name(path: str) -> str:
+    """Where somebody keeps X-rays is nobody's business."""
+    return Path(path).name
 
 
 def described(images: Mapping[str, FloatImage]) -> tuple[Shown, ...]:

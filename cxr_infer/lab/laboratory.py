@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cxr_infer.errors import UsageError
 from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.images import described, phantoms
+from cxr_infer.lab.exposures import Frames, detector_of_frames
+from cxr_infer.lab.images import described, frames_by_name, phantoms
 from cxr_infer.lab.methods import NOISY, find_methods
 from cxr_infer.lab.noise import DETECTORS, WHITE
 from cxr_infer.lab.protocol import Protocol
@@ -22,6 +23,7 @@ from cxr_infer.version import __version__
 
 THREADS = 1  # of a model: studies run side by side, and the sums of several threads could differ between machines
 REPEATED = "repeated"  # the study that needs frames
+OWN = "own"  # the noise of the user's frames, beside those of the protocol
 
 
 def known_names() -> Known:
@@ -39,7 +41,7 @@ class Asked:
     protocol: Protocol
     source: str  # file or name of the protocol, for messages
     images: Mapping[str, FloatImage] = field(default_factory=dict)  # empty: phantoms
-    frames: Mapping[str, FloatImage] = field(default_factory=dict)
+    frames: Frames | None = None
     changed: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
@@ -51,6 +53,13 @@ def asked_for(source: str, methods: Sequence[str] = ()) -> Asked:
         return Asked(protocol, source)
     chosen = tuple(dict.fromkeys((NOISY, *methods)))
     return Asked(replace(protocol, methods=chosen), source, changed=(f"methods: {', '.join(chosen)}",))
+
+
+def with_frames(asked: Asked, frames: Frames) -> Asked:
+    """The same with repeated exposures, whose noise is measured with as well."""
+    protocol = replace(asked.protocol, noises=(*asked.protocol.noises, OWN))
+    changed = (*asked.changed, f"{len(frames.names)} frames, whose noise is called {OWN!r}")
+    return replace(asked, protocol=protocol, frames=frames, changed=changed)
 
 
 def methods_of(asked: Asked) -> list[Method]:
@@ -82,8 +91,10 @@ def measure(
     """
     protocol = asked.protocol
     images = asked.images or phantoms(protocol)
-    setting = Setting(protocol, images, methods, frames=asked.frames)
-    shown, frames, under_test = described(images), described(asked.frames), tested(methods)
+    detectors = {} if asked.frames is None else {OWN: detector_of_frames(asked.frames)}
+    setting = Setting(protocol, images, methods, detectors, asked.frames)
+    shown, under_test = described(images), tested(methods)
+    frames = described(frames_by_name(asked.frames))
     belongs_to = identity(
         {
             "version": __version__,
@@ -93,7 +104,7 @@ def measure(
             "frames": [one.sha256 for one in frames],
         }
     )
-    names = [name for name in asked.only or protocol.studies if name != REPEATED or asked.frames]
+    names = [name for name in asked.only or protocol.studies if name != REPEATED or asked.frames is not None]
     findings = run_studies(
         {name: STUDIES[name] for name in names},
         setting,

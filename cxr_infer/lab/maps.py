@@ -30,8 +30,8 @@ def map_figure(named: NamedMap) -> str:
     height, width = picture.shape
     about = ", ".join(filter(None, (named.method, named.condition)))
     data = base64.b64encode(encoded.tobytes()).decode()
+    grays = f"Mid-gray is 0; white is +{shown_number(most)}, black is −{shown_number(most)} gray levels."  # noqa: RUF001
     return (
         f'<figure class="map"><img src="data:image/png;base64,{data}" width="{width}" height="{height}" '
-        f'alt="{text(f"map: {about}")}"><figcaption>{text(about)}. Mid-gray is 0; white is +{shown_number(most)}, black '
-        f"−{shown_number(most)} gray levels.</figcaption></figure>\n"  # noqa: RUF001
+        f'alt="{text(f"map: {about}")}"><figcaption>{text(about)}. {grays}</figcaption></figure>\n'
     )

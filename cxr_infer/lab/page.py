@@ -19,6 +19,7 @@ from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.html.markup import text
 from cxr_infer.report.html.page import asset, hash_source
 
+POLICY = "default-src 'none'; img-src data:; style-src {style}; base-uri 'none'; form-action 'none'"
 HASH_SHOWN = 12  # hex digits
 NO_DRAW = "exact"  # what n is where nothing was drawn
 
@@ -30,7 +31,7 @@ def page(result: LabResult) -> str:
     reading = read_off(result)
     protocol = result.protocol
     return Template(template).substitute(
-        policy=f"default-src 'none'; img-src data:; style-src {hash_source(style)}; base-uri 'none'; form-action 'none'",
+        policy=POLICY.format(style=hash_source(style)),
         title=text(f"{protocol.name}: cxr-infer lab"),
         style=style,
         headline="What denoising keeps, removes and invents",

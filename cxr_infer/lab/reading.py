@@ -130,8 +130,9 @@ def _tasks(result: LabResult, subject: str) -> Table:
                     ]
                 )
     note = (
-        "In brackets: 95% intervals. – in the fourth column: not to be told from noise before denoising, or beyond the doses "  # noqa: RUF001
-        "measured. Each row holds for that signal and noise alone; no examination's dose may be lowered by it."
+        f"In brackets: 95% intervals. {NO_FIGURE} in the fourth column: not to be told from noise before denoising, or "
+        "beyond the doses measured. Each row holds for that signal and noise alone; no examination's dose may be "
+        "lowered by it."
     )
     return Table("Which dose each task is worth", headings, rows, note)
 
