@@ -1,5 +1,6 @@
-"""What a result says in one minute: for each task the dose that it is worth, what was lost for it, and what speaks
-against a method. Nothing is computed here but counts of points.
+"""What a result says in one minute: the dose that each task is worth, what was lost for it, what speaks against a method.
+
+Nothing is computed here but counts of points, and ratios of doses written as doses.
 """
 
 from __future__ import annotations
@@ -12,14 +13,30 @@ from cxr_infer.lab.axes import shown_number
 from cxr_infer.lab.chart import shown_estimate
 from cxr_infer.lab.comparison import BETTER, SAME, WORSE, pairs
 from cxr_infer.lab.findings import Estimate, Finding
+from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.result import LabResult
 
 NOISY = "noisy"
-KNOWN, WORTH, SEARCH = "detectability", "dose-equivalence", "search"  # kinds of findings: their keys up to the slash
 NO_FIGURE = "–"  # noqa: RUF001 - as in the tables of the report
-NAMED = 6  # kinds in one sentence
+KNOWN, SEARCH, WORTH, KEPT = "detectability", "search", "dose-equivalence", "contrast-kept"  # keys up to the slash
+# keys, or keys up to the slash, of what must not be worse than in the image as it is, and how that is called
+HARMS = {
+    KNOWN: "d' at a known place",
+    "detectability-eye": "d' to an eye with noise of its own",
+    SEARCH: "signals found in a search",
+    "contrast-detail/threshold": "the faintest disc seen",
+    "lines/lost": "lines lost",
+    "lines/made-up": "lines made up",
+    "bias/structure-from-noise": "structure made from pure noise",
+}
+# what denoising costs, by noise and dose: heading and key of the finding
+COSTS = (
+    ("bias, RMS gray levels", "bias/size"),
+    ("lines lost a megapixel", "lines/lost"),
+    ("lines made up a megapixel", "lines/made-up"),
+)
 
-Rows = list[list[str]]
+Counts = dict[str, Counter[int]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +45,7 @@ class Table:
 
     title: str
     headings: tuple[str, ...]
-    rows: Rows
+    rows: list[list[str]]
     note: str = ""
 
 
@@ -41,9 +58,34 @@ class Reading:
     tables: tuple[Table, ...]
 
 
-def kind_of(finding: Finding) -> str:
-    """What a finding measures, whatever signal it measures it on: its key up to the slash."""
-    return finding.key.partition("/")[0]
+class Figures:
+    """Looks points up by what they are about."""
+
+    def __init__(self, findings: Sequence[Finding], protocol: Protocol) -> None:
+        self._by_key = {finding.key: finding for finding in findings}
+        self._unit = "px" if protocol.spacing is None else "mm"
+
+    def of_task(self, kind: str, signal: Signal, method: str, noise: str, dose: float) -> Estimate | None:
+        """A figure of the observer."""
+        key = f"{kind}/{signal.kind}-{signal.size:g}-{signal.contrast:+g}"
+        return self.at(key, method, noise, dose)
+
+    def kept(self, signal: Signal, method: str, noise: str, dose: float) -> Estimate | None:
+        """The share of its own contrast that a signal keeps."""
+        dark = "" if signal.contrast > 0 or signal.kind == "dark-line" else "-dark"
+        key = f"{KEPT}/{signal.kind}-{signal.size:g}{self._unit}{dark}"
+        return self.at(key, method, f"{dose:g} photons, {noise}", abs(signal.contrast))
+
+    def at(self, key: str, method: str, condition: str, x: float) -> Estimate | None:
+        finding = self._by_key.get(key)
+        for series in finding.series if finding is not None else ():
+            if (series.method, series.condition) == (method, condition):
+                return dict(zip(series.x, series.y, strict=True)).get(x)
+        return None
+
+    def shown(self, signal: Signal) -> str:
+        sign = "+" if signal.contrast > 0 else ""
+        return f"{signal.kind}, {signal.size:g} {self._unit}, {sign}{shown_number(signal.contrast)}"
 
 
 def subject_of(result: LabResult) -> str:
@@ -54,134 +96,144 @@ def subject_of(result: LabResult) -> str:
 
 def read_off(result: LabResult) -> Reading:
     """The reading of a result."""
-    subject = subject_of(result)
+    subject, figures = subject_of(result), Figures(result.findings, result.protocol)
     methods = [one.name for one in result.methods if one.name != NOISY]
     counts = {method: against_noisy(result.findings, method) for method in methods}
-    tables = (_tasks(result, subject), _counts(result.findings, counts))
+    tables = (
+        _tasks(result.protocol, figures, subject),
+        _costs(result.protocol, figures, subject),
+        _counted(result.findings, counts),
+    )
     return Reading(
-        tuple(line for method in methods for line in _against(method, counts[method])),
-        tuple(_sentences(result, subject)),
+        tuple(line for method in methods for line in _against(result.findings, method)),
+        tuple(_sentences(result.protocol, figures, subject)),
         tuple(table for table in tables if table.rows),
     )
 
 
-def against_noisy(findings: Sequence[Finding], method: str) -> dict[str, Counter[int]]:
-    """For each kind of finding, how many points of a method are better, the same or worse than of the noisy image."""
-    counted: dict[str, Counter[int]] = {}
+def group_of(finding: Finding) -> str:
+    """What a finding measures, whatever signal it measures it on."""
+    if finding.study == KEPT:
+        return "Contrast kept"
+    return finding.title.partition(": ")[0]
+
+
+def against_noisy(findings: Sequence[Finding], method: str) -> Counts:
+    """For each group of findings, how many points of a method are better, the same or worse than of the noisy image."""
+    counted: Counts = {}
     for pair in pairs(findings, NOISY, method):
-        counted.setdefault(kind_of(pair.finding), Counter())[pair.verdict] += 1
+        counted.setdefault(group_of(pair.finding), Counter())[pair.verdict] += 1
     return counted
 
 
-def _against(method: str, counts: Mapping[str, Counter[int]]) -> Iterator[str]:
+def _against(findings: Sequence[Finding], method: str) -> Iterator[str]:
     """Sentences that speak against a method."""
-    worse = [f"{kind} in {count[WORSE]} of {count.total()}" for kind, count in counts.items() if count[WORSE]]
+    found: Counts = {}
+    for pair in pairs(findings, NOISY, method):
+        for key in (pair.finding.key, pair.finding.key.partition("/")[0]):
+            if key in HARMS:
+                found.setdefault(key, Counter())[pair.verdict] += 1
+    worse = [
+        f"{HARMS[key]} ({found[key][WORSE]} of {found[key].total()} points)" for key in HARMS if _worse(found, key)
+    ]
     if worse:
-        more = f" and {len(worse) - NAMED} more" if len(worse) > NAMED else ""
         yield (
-            f"Against {method}: worse than the image as it is, beyond the uncertainty of both, by "
-            f"{'; '.join(worse[:NAMED])}{more} (points)."
+            f"Against {method}: beyond the uncertainty of both, it is worse than the image as it is in {'; '.join(worse)}."
         )
-    known = counts.get(KNOWN)
+    known = found.get(KNOWN)
     if known is not None and not known[BETTER]:
         yield (
-            f"{method} makes no signal at a known place more detectable to the observer (d' better in 0 of "
-            f"{known.total()} points), as theory expects of any denoiser: it buys no dose there."
+            f"{method} makes no signal at a known place more detectable to the observer: d' is better in none of "
+            f"{known.total()} points. Theory expects that of any denoiser: it buys no dose for such a task."
         )
 
 
-def _sentences(result: LabResult, subject: str) -> Iterator[str]:
-    """The dose that each task is worth after the subject, at the middle dose at which that is known."""
-    for finding in _of_kind(result.findings, WORTH):
-        for condition, points in _points(finding, subject).items():
-            doses = sorted(points)
-            if doses:
-                dose = doses[len(doses) // 2]
-                yield (
-                    f"A {_label(finding)}, {condition} noise: after {subject} at {shown_number(dose)} photons it is as "
-                    f"detectable as before at {shown_estimate(scaled(points[dose], dose))} photons."
-                )
+def _worse(found: Counts, key: str) -> bool:
+    return key in found and found[key][WORSE] > 0
 
 
-def _tasks(result: LabResult, subject: str) -> Table:
-    """A row for each signal, noise and dose."""
+def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[str]:
+    """For each signal and noise, at the middle of the doses at which it is known: what it is worth and what it costs."""
+    for noise in protocol.noises:
+        for signal in protocol.signals:
+            known = {dose: figures.of_task(WORTH, signal, subject, noise, dose) for dose in sorted(protocol.doses)}
+            worth = {dose: value for dose, value in known.items() if value is not None}
+            if not worth:
+                continue
+            dose = sorted(worth)[len(worth) // 2]
+            kept = figures.kept(signal, subject, noise, dose)
+            cost = "" if kept is None else f"; it keeps {shown_estimate(scaled(kept, 100))} % of its contrast"
+            yield (
+                f"{figures.shown(signal)}, {noise} noise: after {subject} at {shown_number(dose)} photons as detectable as "
+                f"before at {shown_estimate(scaled(worth[dose], dose))} photons{cost}."
+            )
+
+
+def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
+    """A row for each signal, noise and dose of which something is known."""
     headings = (
-        *("signal", "noise", "photons N"),
-        *(f"after {subject} at N as detectable as before at", "d' before", "d' after"),
-        *("found in a search before, %", "after, %"),
+        *("signal", "noise", "photons N", f"after {subject} at N as detectable as before at M photons"),
+        *("d' before", "d' after", "found in a search before, %", "after, %", "contrast kept, %"),
     )
     rows = []
-    for known in _of_kind(result.findings, KNOWN):
-        slug = known.key.partition("/")[2]
-        worth, search = (_one(result.findings, f"{kind}/{slug}") for kind in (WORTH, SEARCH))
-        for condition, after in _points(known, subject).items():
-            for dose, value in after.items():
-                equal = _at(worth, subject, condition, dose)
-                rows.append(
-                    [
-                        _label(known),
-                        condition,
-                        shown_number(dose),
-                        NO_FIGURE if equal is None else shown_estimate(scaled(equal, dose)),
-                        _shown(_at(known, NOISY, condition, dose)),
-                        shown_estimate(value),
-                        _shown(_at(search, NOISY, condition, dose)),
-                        _shown(_at(search, subject, condition, dose)),
-                    ]
-                )
+    for signal in protocol.signals:
+        for noise in protocol.noises:
+            for dose in protocol.doses:
+                worth = figures.of_task(WORTH, signal, subject, noise, dose)
+                kept = figures.kept(signal, subject, noise, dose)
+                seen = [
+                    figures.of_task(kind, signal, method, noise, dose)
+                    for kind in (KNOWN, SEARCH)
+                    for method in (NOISY, subject)
+                ]
+                if any(each is not None for each in (worth, kept, *seen)):
+                    cells = [_shown(worth, dose), *map(_shown, seen), _shown(kept, 100)]
+                    rows.append([figures.shown(signal), noise, shown_number(dose), *cells])
     note = (
         f"In brackets: 95% intervals. {NO_FIGURE} in the fourth column: not to be told from noise before denoising, or "
-        "beyond the doses measured. Each row holds for that signal and noise alone; no examination's dose may be "
-        "lowered by it."
+        "beyond the doses measured. Contrast kept is of the signal's own contrast. Each row holds for that signal and "
+        "noise alone; no examination's dose may be lowered by it."
     )
     return Table("Which dose each task is worth", headings, rows, note)
 
 
-def _counts(findings: Sequence[Finding], counts: Mapping[str, Mapping[str, Counter[int]]]) -> Table:
-    """A row for each kind of finding, a column for each method."""
-    kinds = dict.fromkeys(kind_of(each) for each in findings)
-    measured = [kind for kind in kinds if any(kind in of_method for of_method in counts.values())]
-    rows = [
-        [kind.replace("-", " "), *(_counted(of_method.get(kind)) for of_method in counts.values())] for kind in measured
+def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
+    """A row for each noise and dose: before and after."""
+    headings = tuple(f"{name}, {when}" for name, _ in COSTS for when in ("before", "after"))
+    rows = []
+    for noise in protocol.noises:
+        for dose in protocol.doses:
+            found = [figures.at(key, method, noise, dose) for _, key in COSTS for method in (NOISY, subject)]
+            if any(each is not None for each in found):
+                rows.append([noise, shown_number(dose), *map(_shown, found)])
+    note = (
+        "Before: the noisy image. A line is lost where less than half its contrast is left, made up where the clean "
+        "image has less than half of it. Bias is what is off in the mean of all draws."
+    )
+    return Table(f"What {subject} costs", ("noise", "photons N", *headings), rows, note)
+
+
+def _counted(findings: Sequence[Finding], counts: Mapping[str, Counts]) -> Table:
+    """A row for each group of findings, a column for each method."""
+    groups = [
+        group for group in dict.fromkeys(map(group_of, findings)) if any(group in each for each in counts.values())
     ]
-    note = "Points that are better / the same / worse than those of the noisy image, beyond the uncertainty of both."
+    rows = [[group, *(_three(each.get(group)) for each in counts.values())] for group in groups]
+    note = (
+        "Points that are better / the same / worse than those of the noisy image, beyond the uncertainty of both. Of "
+        "contrast and bias no denoiser can be better than doing nothing."
+    )
     return Table("Against the image as it is", ("measured", *counts), rows, note)
 
 
-def _counted(count: Counter[int] | None) -> str:
+def _three(count: Counter[int] | None) -> str:
     return NO_FIGURE if count is None else f"{count[BETTER]} / {count[SAME]} / {count[WORSE]}"
 
 
 def scaled(estimate: Estimate, factor: float) -> Estimate:
-    """A ratio of doses as a dose."""
+    """A share as percent, or a ratio of doses as a dose."""
     return Estimate(estimate.value * factor, estimate.low * factor, estimate.high * factor)
 
 
-def _of_kind(findings: Sequence[Finding], kind: str) -> list[Finding]:
-    return [finding for finding in findings if kind_of(finding) == kind]
-
-
-def _one(findings: Sequence[Finding], key: str) -> Finding | None:
-    return next((finding for finding in findings if finding.key == key), None)
-
-
-def _label(finding: Finding) -> str:
-    """The signal of a finding: what follows the colon of its title."""
-    return finding.title.partition(": ")[2] or finding.title
-
-
-def _points(finding: Finding, method: str) -> dict[str, dict[float, Estimate]]:
-    """By condition, the points of one method."""
-    return {
-        series.condition: dict(zip(series.x, series.y, strict=True))
-        for series in finding.series
-        if series.method == method
-    }
-
-
-def _at(finding: Finding | None, method: str, condition: str, x: float) -> Estimate | None:
-    return None if finding is None else _points(finding, method).get(condition, {}).get(x)
-
-
-def _shown(estimate: Estimate | None) -> str:
-    return NO_FIGURE if estimate is None else shown_estimate(estimate)
+def _shown(estimate: Estimate | None, factor: float = 1.0) -> str:
+    return NO_FIGURE if estimate is None else shown_estimate(scaled(estimate, factor))
