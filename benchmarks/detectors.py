@@ -22,7 +22,6 @@ from benchmarks.detail import contrast_kept
 from benchmarks.detector_noise import expose, parse_protocol
 from benchmarks.detectors_tables import DetectorScore, Report, to_markdown
 from benchmarks.faint import SDS, halved, smoothed, variance_left
-from benchmarks.lines import Response, count_lines, line_response
 from benchmarks.methods import WINDOW, window_models
 from benchmarks.pages import read_page, write_page
 from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, smaller_side
@@ -34,6 +33,7 @@ from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.imaging.metrics import psnr, ssim
 from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.lab.line_response import Response, count_lines, line_response
 from cxr_infer.lab.noise import Detector, Told, load_detectors
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.comparison import NOISY, noise_generator, run

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from benchmarks.detail import INSERTS
 from benchmarks.faint import SDS, SMOOTHED
-from benchmarks.lines import LEAST_CONTRAST
 from benchmarks.tables import table
+from cxr_infer.lab.line_response import LEAST_CONTRAST
 
 
 @dataclass(frozen=True)

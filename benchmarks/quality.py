@@ -18,7 +18,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field, mottle_of
-from benchmarks.lines import LEAST_CONTRAST, lost_and_false_lines
+from benchmarks.lines import lost_and_false_lines
 from benchmarks.methods import NLM_ANSCOMBE, WINDOW, WINDOW_INT8, classical, model, window_models
 from benchmarks.pages import read_page, write_page
 from benchmarks.plots import plot_against_dose
@@ -29,6 +29,7 @@ from cxr_infer.files import write_bytes
 from cxr_infer.formats.readers import read_gray
 from cxr_infer.imaging.mottle import repair_wrapped
 from cxr_infer.imaging.pixels import to_unit
+from cxr_infer.lab.line_response import LEAST_CONTRAST
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.comparison import NOISY, ImagesByName, Method, Noise, Score, add_noise, compare, photon_noise, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cxr_infer.lab import brightness, contrast_kept, lines, transfer
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.setting import Arrays as Arrays
 from cxr_infer.lab.setting import Method as Method
@@ -14,4 +15,9 @@ from cxr_infer.lab.setting import Setting as Setting
 from cxr_infer.lab.setting import Work as Work
 
 Study = Callable[[Setting, Work], list[Finding]]
-STUDIES: dict[str, Study] = {}  # one line a study
+STUDIES: dict[str, Study] = {
+    contrast_kept.NAME: contrast_kept.study,
+    transfer.NAME: transfer.study,
+    lines.NAME: lines.study,
+    brightness.NAME: brightness.study,
+}

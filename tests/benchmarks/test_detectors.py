@@ -21,7 +21,6 @@ from benchmarks.detectors import (
 )
 from benchmarks.detectors_tables import Report
 from benchmarks.faint import variance_left
-from benchmarks.lines import count_lines, line_response
 from benchmarks.pages import replace_figures
 from benchmarks.second_exposure import NAMES, REGIONS, SHAPE
 from benchmarks.stabilised import NLM, told_methods
@@ -29,6 +28,7 @@ from cxr_infer.errors import DataError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import to_bytes
+from cxr_infer.lab.line_response import count_lines, line_response
 from cxr_infer.lab.noise import load_detectors
 from tests.conftest import REPOSITORY
 

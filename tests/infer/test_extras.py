@@ -95,6 +95,9 @@ try:
 except UsageError as error:
     sys.exit(f"error: {error}")
 """
+LAB_INTERVAL = LAB_METHOD.replace("lab.methods import find_method", "lab.statistics import estimate").replace(
+    "find_method(sys.argv[1])", "estimate([1.0, 2.0], seed=0)"
+)
 LAB: list[tuple[str, set[str], str]] = [
     ("pywt", set(), "wavelet"),
     ("skimage", set(), "wavelet"),
@@ -116,6 +119,7 @@ MISSING = [
     ("torch", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
     ("scipy", "lab", set(), "from cxr_infer.__main__ import main; main()", ["lab"]),
     ("matplotlib", "lab", set(), "from cxr_infer.__main__ import main; main()", ["lab", "full"]),
+    ("scipy", "lab", set(), LAB_INTERVAL, []),
     *((package, "lab", more, LAB_METHOD, [method]) for package, more, method in LAB),
 ]
 

@@ -1,0 +1,61 @@
+"""Calibration: whether a method keeps the mean brightness, dark and bright."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.lab.conditions import conditions
+from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
+from cxr_infer.lab.setting import Setting, Work
+from cxr_infer.lab.statistics import estimates
+from cxr_infer.lab.whole_images import BANDS, ERRORS, counted, units
+
+Array = NDArray[np.float64]
+
+NAME = "brightness"
+LEAST_SHARE = 0.002  # of the pixels that a band needs
+MIDDLES = (*((index + 0.5) * 256 / BANDS for index in range(BANDS)), 255.0)  # of the bands, gray levels
+
+
+def study(setting: Setting, work: Work) -> list[Finding]:
+    """One finding: the mean error against brightness, for every method and condition."""
+    under = conditions(setting.protocol)
+    work.expect(units(setting, under))
+    series = [
+        _series(setting, method.name, condition.name, counted(setting, work, method, condition)[ERRORS])
+        for method in setting.methods
+        for condition in under
+    ]
+    return [
+        Finding(
+            key=f"{NAME}/error",
+            study=NAME,
+            title="Brightness after denoising",
+            x=Axis("brightness of the clean image", "gray levels"),
+            y=Axis("mean error", "gray levels"),
+            series=tuple(series),
+            measured="Mean of denoised less clean pixels, in bands of the clean image's brightness; the last is of "
+            "its white pixels.",
+            on=f"All pixels of {len(setting.images)} images.",
+            caution="Noise is cut off at black and at white, so that noisy pixels there are off before denoising "
+            "already: compare with the noisy image. A mean of 0 may hide errors of either sign.",
+            draws=setting.protocol.draws * len(setting.images),
+            seed=setting.protocol.seed,
+        )
+    ]
+
+
+def _series(setting: Setting, method: str, condition: str, errors: Array) -> Series:
+    """errors: (images, draws, bands, 2), sums and numbers. Bands of next to no pixels are left out."""
+    number = errors[..., 1].sum(axis=(0, 1))
+    used = np.flatnonzero(number > LEAST_SHARE * number.sum())
+    found: tuple[Estimate, ...] = estimates(errors[:, :, used], mean_error, seed=setting.protocol.seed, axes=(0, 1))
+    known = [(MIDDLES[band], point) for band, point in zip(used, found, strict=True) if np.isfinite(point.low)]
+    return Series(method, condition, tuple(x for x, _ in known), tuple(point for _, point in known))
+
+
+def mean_error(values: Array) -> Array:
+    """(images, draws, bands, 2), sums and numbers -> (bands,); NaN for a band without pixels."""
+    total, number = np.moveaxis(values.sum(axis=(0, 1)), -1, 0)
+    return np.asarray(np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0))

@@ -1,0 +1,54 @@
+"""Under what a method is measured: the noises and doses of a protocol, and how they are named everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.noise import Told, expose, generator
+from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.setting import Setting
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One noise at one dose, photons at white."""
+
+    noise: str
+    dose: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.dose:g} photons, {self.noise}"
+
+
+def conditions(protocol: Protocol) -> list[Condition]:
+    """Every noise at every dose."""
+    return [Condition(noise, dose) for noise in protocol.noises for dose in protocol.doses]
+
+
+def exposures(
+    setting: Setting, condition: Condition, name: str, clean: FloatImage
+) -> Iterator[tuple[FloatImage, Told]]:
+    """The protocol's draws of noise on a clean image: the same for every method. name: of the image."""
+    for draw in range(setting.protocol.draws):
+        rng = generator(setting.protocol.seed, name, condition.noise, f"{condition.dose:g}", draw)
+        yield expose(clean, setting.noise(condition.noise), condition.dose, rng)
+
+
+def in_equal_noise(clean: FloatImage, noisy: FloatImage, other: FloatImage) -> FloatImage:
+    """Another clean image under the noise of this one, saturated at 0 and 1."""
+    return np.clip(other + (noisy - clean), 0, 1)
+
+
+def unit_of_length(protocol: Protocol) -> str:
+    return "px" if protocol.spacing is None else "mm"
+
+
+def at_contrasts(signal: Signal, contrasts: Sequence[float]) -> list[Signal]:
+    """The signal at each of the contrasts, faintest first, with its own sign; at its own where there are none."""
+    sizes = sorted({abs(contrast) for contrast in contrasts} - {0.0}) or [abs(signal.contrast)]
+    return [replace(signal, contrast=float(np.copysign(size, signal.contrast))) for size in sizes]

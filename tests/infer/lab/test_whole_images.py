@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.lab import brightness, lines
+from cxr_infer.lab.line_response import count_lines, line_response
+from cxr_infer.lab.methods import NamedMethod
+from tests.infer.lab.bench import IDENTITY, Notebook, gaussian, setting
+from tests.infer.lab.test_line_response import CONTRAST, with_line
+
+FloatImage = NDArray[np.float32]
+BLACKBOARD = NamedMethod("erase", lambda noisy, told: np.full_like(noisy, 0.5))
+SHIFT = NamedMethod("shift", lambda noisy, told: np.asarray(noisy + 3 * noisy / 255, dtype=np.float32))
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> dict[str, FloatImage]:
+    return {str(seed): np.asarray(render_phantom(seed, 192) * 0.6 + 0.2, dtype=np.float32) for seed in (2, 3)}
+
+
+def test_who_erases_everything_loses_every_line_and_who_keeps_everything_none(phantoms: dict[str, FloatImage]) -> None:
+    work = Notebook()
+    lost, false = lines.study(setting(phantoms, IDENTITY, BLACKBOARD, doses=(1e7,)), work)
+    assert work.asked == work.expected == len(work.done) == 2 * 2 * 2
+    present = [count_lines(line_response(image), line_response(image))[0] for image in phantoms.values()]
+    megapixels = sum(image.size for image in phantoms.values()) / 1e6
+    assert sum(present) > 10
+    for series in lost.series:
+        assert series.y[0].value == pytest.approx(sum(present) / megapixels if series.method == "erase" else 0)
+    assert [point.value for series in false.series for point in series.y] == [0] * 4
+    assert (lost.higher_is_better, false.higher_is_better) == (False, False)
+
+
+def test_a_line_that_a_method_draws_is_counted_once_an_image() -> None:
+    flat = {name: np.full((128, 128), 0.4, np.float32) for name in ("a", "b", "c")}
+    draws_one = NamedMethod("artist", lambda noisy, told: with_line(flat["a"], 1.0, 3 * CONTRAST))
+    lost, false = lines.study(setting(flat, draws_one, noises=("white",), doses=(50.0, 500.0)), Notebook())
+    assert false.series[0].x == (50.0, 500.0)
+    for point in false.series[0].y:
+        assert (point.value, point.low, point.high) == pytest.approx([1e6 / 128**2] * 3)
+    assert [point.value for point in lost.series[0].y] == [0, 0]
+
+
+def test_noise_itself_holds_false_lines_and_a_blur_takes_them(phantoms: dict[str, FloatImage]) -> None:
+    _, false = lines.study(setting(phantoms, IDENTITY, gaussian(2.0), doses=(20.0,), noises=("white",)), Notebook())
+    noisy, blurred = (series.y[0] for series in false.series)
+    assert noisy.low > 2 * blurred.high
+
+
+def test_a_shift_of_brightness_is_found_in_every_band() -> None:
+    ramp = {"ramp": np.tile(np.linspace(0.05, 0.9, 256, dtype=np.float32), (64, 1))}
+    (finding,) = brightness.study(setting(ramp, IDENTITY, SHIFT, noises=("white",), draws=6), Notebook())
+    identity, shifted = finding.series
+    assert len(identity.x) == 8
+    assert identity.x[0] == 16
+    for x, kept, point in zip(identity.x, identity.y, shifted.y, strict=True):
+        assert kept.value == pytest.approx(0, abs=0.15)
+        inside = ramp["ramp"][(ramp["ramp"] * 255 >= x - 16) & (ramp["ramp"] * 255 < x + 16)]
+        assert point.value == pytest.approx(3 * inside.mean(), abs=0.2)
+        assert kept.high < point.low <= point.value <= point.high
+
+
+def test_white_pixels_are_a_band_of_their_own_which_saturation_darkens() -> None:
+    white = {"white": np.ones((64, 64), np.float32)}
+    (finding,) = brightness.study(setting(white, IDENTITY, doses=(100.0,), noises=("white",)), Notebook())
+    assert finding.series[0].x == (255.0,)
+    assert finding.series[0].y[0].value == pytest.approx(-255 * 0.1 / np.sqrt(2 * np.pi), rel=0.06)
+
+
+def test_both_studies_share_what_was_denoised(phantoms: dict[str, FloatImage]) -> None:
+    work = Notebook()
+    chosen = setting(phantoms, gaussian(1.0), draws=1)
+    lines.study(chosen, work)
+    done = len(work.done)
+    brightness.study(chosen, work)
+    assert len(work.done) == done == 4
