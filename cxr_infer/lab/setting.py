@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.exposures import Frames
 from cxr_infer.lab.noise import Detector, Told
 from cxr_infer.lab.protocol import Protocol
 
@@ -39,12 +40,14 @@ class Work(Contract):
 @dataclass(frozen=True)
 class Setting:
     """What a study works on. images: clean ones by name, (H, W) float32 in [0, 1]. detectors: the user's own, by the
-    names that the protocol's noises have."""
+    names that the protocol's noises have. frames: repeated exposures of one object, if the user has them
+    (`exposures.read_frames`)."""
 
     protocol: Protocol
     images: Mapping[str, FloatImage]
     methods: Sequence[Method]
     detectors: Mapping[str, Detector] = field(default_factory=dict)
+    frames: Frames | None = None
 
     def noise(self, name: str) -> str | Detector:
         """What `noise.expose` takes for one of the protocol's noises."""

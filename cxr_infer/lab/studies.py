@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cxr_infer.lab import brightness, contrast_kept, lines, transfer
+from cxr_infer.lab import (
+    bias_study,
+    brightness,
+    contrast_detail,
+    contrast_kept,
+    detectability,
+    flat_field,
+    lines,
+    repeated,
+    transfer,
+)
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.setting import Arrays as Arrays
 from cxr_infer.lab.setting import Method as Method
@@ -20,4 +30,11 @@ STUDIES: dict[str, Study] = {
     transfer.NAME: transfer.study,
     lines.NAME: lines.study,
     brightness.NAME: brightness.study,
+    detectability.KNOWN: detectability.detectability_study,
+    detectability.SEARCH: detectability.search_study,
+    detectability.EQUIVALENCE: detectability.equivalence_study,
+    contrast_detail.NAME: contrast_detail.study,
+    flat_field.NAME: flat_field.study,
+    bias_study.NAME: bias_study.study,
+    repeated.NAME: repeated.study,
 }

@@ -1,0 +1,105 @@
+"""What a method does to one image on average: the mean of many denoised draws less the truth, and its error.
+
+Noise averages out over the draws, so that what stays is what the method adds or removes each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.findings import Estimate
+from cxr_infer.lab.jackknife import groups_of, jackknife
+from cxr_infer.lab.scipy_functions import special
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FALSE_DISCOVERIES = 0.05  # share of the marked pixels that may be marked by chance
+BY_CHANCE = 0.05  # share of unbiased pixels that lie beyond their own 95% interval
+
+
+@dataclass(frozen=True)
+class Bias:
+    """Of one method on one image.
+
+    groups: mean error of each group of draws, (g, ...). deviation: standard deviation of one draw, (...). Both in the
+    image's units, over the image, (H, W), or over some of its pixels, (N,). draws: number.
+    """
+
+    groups: Array
+    deviation: Array
+    draws: int
+
+    @property
+    def mean(self) -> Array:
+        """The bias of each pixel."""
+        return np.asarray(np.average(self.groups, axis=0, weights=self._sizes))
+
+    @property
+    def error(self) -> Array:
+        """Its standard error."""
+        return np.asarray(self.deviation / np.sqrt(self.draws))
+
+    def within(self, pixels: Mask) -> Bias:
+        """Of some pixels of the image alone."""
+        return Bias(self.groups[:, pixels], self.deviation[pixels], self.draws)
+
+    @property
+    def _sizes(self) -> NDArray[np.intp]:
+        return np.bincount(groups_of(self.draws))
+
+    def chance(self) -> Array:
+        """How likely each pixel, unbiased, is to be as far off (Student's t of draws - 1, both sides)."""
+        mean, error = self.mean, self.error
+        certain = error <= 0  # a saturated pixel is the same in every draw
+        t = np.where(certain, 0.0, np.abs(mean) / np.where(certain, 1.0, error))
+        exact = np.where(np.abs(mean) > 0, 0.0, 1.0)
+        return np.asarray(np.where(certain, exact, 2 * special().stdtr(self.draws - 1, -t)))
+
+    def size(self) -> Estimate:
+        """Root mean square of the bias over the pixels, less what noise left in the mean, with a jackknife interval."""
+        sizes, error = self._sizes, (self.deviation**2).mean()
+        total = float(self.draws)
+        value = _root((self.mean**2).mean() - error / total)
+        left_out = [
+            _root((((self.mean * total - group * size) / (total - size)) ** 2).mean() - error / (total - size))
+            for group, size in zip(self.groups, sizes, strict=True)
+        ]
+        interval = jackknife(value, np.array(left_out))
+        return Estimate(value, max(interval.low, 0.0), interval.high)
+
+
+def _root(square: float) -> float:
+    return float(np.sqrt(max(square, 0.0)))
+
+
+def measure_bias(truth: FloatImage, denoised: Iterable[FloatImage], draws: int) -> Bias:
+    """truth: (H, W). denoised: `draws` results of independent noise on it, at least 2, taken one after the other."""
+    groups = groups_of(draws)
+    sums = np.zeros((groups[-1] + 1, *truth.shape))
+    squares = np.zeros(truth.shape)
+    for group, result in zip(groups, denoised, strict=True):
+        error = result.astype(np.float64) - truth
+        sums[group] += error
+        squares += error**2
+    total = sums.sum(axis=0)
+    variance = np.maximum(squares - total**2 / draws, 0) / (draws - 1)
+    return Bias(sums / np.bincount(groups)[:, None, None], np.sqrt(variance), draws)
+
+
+def marked(chance: Array, rate: float = FALSE_DISCOVERIES) -> Mask:
+    """The pixels that are off beyond chance, of which at most `rate` are expected to be marked wrongly.
+
+    Benjamini and Yekutieli's procedure (Annals of Statistics 29(4), 2001), which holds however the pixels depend on
+    each other: the k smallest of m chances are marked for the largest k with p_k <= k rate / (m * sum of 1 / i).
+    """
+    ordered = np.sort(chance, axis=None)
+    count = len(ordered)
+    limit = np.arange(1, count + 1) * (rate / (count * (1 / np.arange(1, count + 1)).sum()))
+    below = np.flatnonzero(ordered <= limit)
+    return np.asarray(chance <= ordered[below[-1]]) if len(below) else np.zeros(chance.shape, dtype=bool)

@@ -1,0 +1,233 @@
+"""Study: the faintest disc of each size that can still be told from noise, before and after denoising.
+
+As with a CDRAD phantom (Thijssen et al., Radiation Protection Dosimetry 28, 1989) whose reader is a channelised
+Hotelling observer: seen is a disc of d' = THRESHOLD or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxr_infer.errors import UsageError
+from cxr_infer.lab import signals
+from cxr_infer.lab.detectability import OBSERVER, with_noisy
+from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
+from cxr_infer.lab.jackknife import groups_of, jackknife
+from cxr_infer.lab.noise import expose, find_detector, generator, spectrum_at
+from cxr_infer.lab.observed import COMPACT, GRAY, Scene, Seen, observe, scene_of
+from cxr_infer.lab.observer import Array, analytic_d_prime, median_d_prime
+from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.setting import Setting, Work
+
+NAME = "contrast-detail"
+THRESHOLD = 2.0  # d': 92% right where two images are compared
+STEPS = (0.5, 1.0, 2.0, 4.0)  # times the expected threshold: contrasts that are measured
+STRONGEST = 100.0  # gray levels, of a disc
+FEWEST_SIZES, SMALLEST = 3, 2.0  # px
+BRIGHTNESS = 0.5  # at which the threshold is expected
+NOT_COMPARED = (
+    "Thresholds of a model observer, lower than a reader's; compare methods measured by one protocol, not with figures "
+    "of "
+    "CDRAD readings."
+)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """contrast: gray levels, None where it does not lie within the contrasts measured. above: where it lies then."""
+
+    contrast: Estimate | None
+    above: bool
+    left_out: tuple[float | None, ...] = ()
+
+
+def study(setting: Setting, work: Work) -> list[Finding]:
+    """Threshold contrast against size at the middle dose, and an inverse image quality figure."""
+    protocol, methods = setting.protocol, with_noisy(setting.methods)
+    sizes, dose = sizes_of(protocol), middle_dose(protocol)
+    work.expect(len(protocol.noises) * len(methods))
+    thresholds, scene = {}, None
+    for noise in protocol.noises:
+        scene = scene_of(setting, [disc for size in sizes for disc in _discs(setting, size, noise, dose)])
+        for method in methods:
+            seen = observe(setting, work, scene, noise, dose, method)
+            thresholds[noise, method.name] = _thresholds(seen, len(sizes))
+    if scene is None:
+        raise UsageError("contrast-detail needs a noise; add one to the protocol")
+    return [_curves(protocol, scene, sizes, dose, thresholds), _figure(protocol, scene, sizes, dose, thresholds)]
+
+
+def sizes_of(protocol: Protocol) -> list[float]:
+    """The sizes of the protocol's compact signals, or where they are few, steps of one ratio over a wider range.
+
+    Raises UsageError where it has none.
+    """
+    sizes = sorted({signal.size for signal in protocol.signals if signal.kind in COMPACT})
+    if not sizes:
+        raise UsageError("contrast-detail takes its sizes from discs or nodules; add one to the protocol")
+    if len(sizes) >= FEWEST_SIZES:
+        return sizes
+    smallest = max(sizes[0] / 2, SMALLEST * (protocol.spacing or 1.0))
+    return [float(f"{size:.2g}") for size in np.geomspace(min(smallest, sizes[-1] / 2), sizes[-1], FEWEST_SIZES)]
+
+
+def _discs(setting: Setting, size: float, noise: str, dose: float) -> list[Signal]:
+    """Discs of one size, of contrasts around the one at which d' is expected to be THRESHOLD before denoising."""
+    protocol, made = setting.protocol, setting.noise(noise)
+    detector = find_detector(made) if isinstance(made, str) else made
+    image = next(iter(setting.images.values()))
+    _, told = expose(image, made, dose, generator(protocol.seed))
+    sd = float(np.interp(BRIGHTNESS, told.curve[:, 0], told.curve[:, 1]))
+    window = scene_of(setting, [Signal("disc", size, 1.0)])
+    middle = (window.side // 2, window.side // 2)
+    drawn = signals.draw(Signal("disc", size, GRAY), (window.side, window.side), middle, protocol.spacing)
+    spectrum = spectrum_at(detector.spectrum, (window.side, window.side))
+    expected = THRESHOLD / analytic_d_prime(drawn.astype(np.float64), window.channels, sd, spectrum)
+    return [Signal("disc", size, float(f"{min(GRAY * expected * step, STRONGEST):.2g}")) for step in STEPS]
+
+
+def middle_dose(protocol: Protocol) -> float:
+    return sorted(protocol.doses)[len(protocol.doses) // 2]
+
+
+def _thresholds(seen: Seen, sizes: int) -> list[Threshold]:
+    """Of each size. The scene's signals are in the order of sizes, and for each size of contrasts."""
+    groups = int(groups_of(seen.scene.draws)[-1]) + 1
+    found = []
+    for number in range(sizes):
+        indices = range(number * len(STEPS), (number + 1) * len(STEPS))
+        contrasts = np.array([seen.scene.signals[index].contrast for index in indices])
+        d_primes = np.array([median_d_prime(*seen.ratings(index)) for index in indices])
+        left_out = [
+            np.array([median_d_prime(*seen.ratings(index, group)) for index in indices]) for group in range(groups)
+        ]
+        found.append(threshold(contrasts, d_primes, left_out))
+    return found
+
+
+def threshold(contrasts: Array, d_primes: Array, left_out: Sequence[Array]) -> Threshold:
+    """The contrast of d' = THRESHOLD, by straight lines between those measured, never beyond them.
+
+    left_out: d' without each group of draws. Where some of these have no threshold within the contrasts measured, it is
+    taken at their end, and the interval reaches there.
+    """
+    value = _crossing(contrasts, d_primes)
+    if value is None:
+        return Threshold(None, above=bool(d_primes.max() < THRESHOLD))
+    others = [_crossing(contrasts, each) for each in left_out]
+    ends = [contrasts[-1 if each.max() < THRESHOLD else 0] for each in left_out]
+    interval = jackknife(value, np.array([end if c is None else c for c, end in zip(others, ends, strict=True)]))
+    low, high = np.clip([interval.low, interval.high], contrasts[0], contrasts[-1])
+    return Threshold(Estimate(value, float(low), float(high)), False, tuple(others))
+
+
+def _crossing(contrasts: Array, d_primes: Array) -> float | None:
+    """A d' that falls as the contrast rises is noise, and counts as no rise."""
+    rising = np.maximum.accumulate(d_primes)
+    if not rising[0] <= THRESHOLD <= rising[-1]:
+        return None
+    upper = min(max(int(np.searchsorted(rising, THRESHOLD)), 1), len(rising) - 1)
+    low, high = rising[upper - 1 : upper + 1]
+    share = (THRESHOLD - low) / (high - low) if high > low else 0.5
+    return float(contrasts[upper - 1] + share * (contrasts[upper] - contrasts[upper - 1]))
+
+
+def _curves(
+    protocol: Protocol,
+    scene: Scene,
+    sizes: Sequence[float],
+    dose: float,
+    thresholds: dict[tuple[str, str], list[Threshold]],
+) -> Finding:
+    series, beyond = [], []
+    for (noise, method), row in thresholds.items():
+        points = {size: t.contrast for size, t in zip(sizes, row, strict=True) if t.contrast is not None}
+        beyond += [
+            f"{method}, {noise}, {size:g} {_unit(protocol)}: {'above' if t.above else 'below'}"
+            for size, t in zip(sizes, row, strict=True)
+            if t.contrast is None
+        ]
+        if points:
+            series.append(Series(method, _condition(noise, dose), tuple(points), tuple(points.values())))
+    outside = f" Not within the contrasts measured: {'; '.join(beyond)}." if beyond else ""
+    return Finding(
+        key=f"{NAME}/threshold",
+        study=NAME,
+        title="Contrast-detail curve: the faintest disc that is seen",
+        x=Axis("diameter", _unit(protocol), logarithmic=True),
+        y=Axis("threshold contrast", "gray levels of 255", logarithmic=True),
+        series=tuple(series),
+        measured=f"Contrast at which a disc has a d' of {THRESHOLD:g} for a channelised Hotelling observer that knows "
+        f"its place, interpolated between the contrasts measured.{outside}",
+        on=_on(scene, dose),
+        caution=NOT_COMPARED,
+        draws=scene.draws,
+        seed=protocol.seed,
+        source=OBSERVER,
+        higher_is_better=False,
+    )
+
+
+def _figure(
+    protocol: Protocol,
+    scene: Scene,
+    sizes: Sequence[float],
+    dose: float,
+    thresholds: dict[tuple[str, str], list[Threshold]],
+) -> Finding:
+    series, missing = [], []
+    for (noise, method), row in thresholds.items():
+        value = inverse_figure(sizes, row)
+        if value is None:
+            missing.append(f"{method}, {noise}")
+        else:
+            series.append(Series(method, noise, (dose,), (value,)))
+    left = f" Left out, since a size has no threshold within the contrasts: {'; '.join(missing)}." if missing else ""
+    return Finding(
+        key=f"{NAME}/figure",
+        study=NAME,
+        title="Inverse image quality figure, after CDRAD",
+        x=Axis("dose", "photons at white", logarithmic=True),
+        y=Axis("inverse image quality figure", f"1 / (gray level {_unit(protocol)})"),
+        series=tuple(series),
+        measured="100 over the sum of diameter times threshold contrast over the sizes of the contrast-detail curve.",
+        on=_on(scene, dose),
+        caution=f"It depends on which sizes are summed: here {', '.join(f'{size:g}' for size in sizes)} "
+        f"{_unit(protocol)}.{left} {NOT_COMPARED}",
+        draws=scene.draws,
+        seed=protocol.seed,
+        source="IQFinv = 100 / sum of C_i D_i,th (CDRAD 2.0 manual, Artinis), here with C_i,th of fixed D_i",
+        higher_is_better=True,
+    )
+
+
+def inverse_figure(sizes: Sequence[float], row: Sequence[Threshold]) -> Estimate | None:
+    """100 / sum of size times threshold contrast; None where a size has no threshold."""
+    contrasts = [t.contrast.value for t in row if t.contrast is not None]
+    if len(contrasts) < len(sizes):
+        return None
+    left_out = []
+    for others in zip(*(t.left_out for t in row), strict=True):
+        known = [value if other is None else other for other, value in zip(others, contrasts, strict=True)]
+        left_out.append(100 / float(np.dot(sizes, known)))
+    value = 100 / float(np.dot(sizes, contrasts))
+    interval = jackknife(value, np.array(left_out))
+    return Estimate(value, max(interval.low, 0.0), interval.high)
+
+
+def _unit(protocol: Protocol) -> str:
+    return "px" if protocol.spacing is None else "mm"
+
+
+def _condition(noise: str, dose: float) -> str:
+    return f"{dose:g} photons, {noise}"
+
+
+def _on(scene: Scene, dose: float) -> str:
+    return (
+        f"{scene.where}, {scene.draws} draws without discs and {scene.draws} with one at every place, in turn one of "
+        f"{len(scene.signals)}; {dose:g} photons at white."
+    )

@@ -1,0 +1,38 @@
+"""Structure made from pure noise: how strong the strongest false blob of each size looks on a flat field.
+
+Noise alone makes blobs, too; a method that leaves or makes stronger ones than were there shows what is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.imaging.pixels import FloatImage
+
+DIAMETERS = (2.0, 4.0, 8.0, 16.0)  # px, full width at half maximum
+SURROUND = 2.0  # times as wide is the surround that a blob is compared with
+ANSWER = 1 / 2 - 1 / (1 + SURROUND**2)  # to a blob of contrast 1: Gaussians blurred by Gaussians, at their centre
+MARGIN = 2.0  # surrounds from the border, where there is no whole surround
+FWHM = 2 * float(np.sqrt(2 * np.log(2)))  # of a Gaussian, in standard deviations
+
+
+def strongest_blob(image: FloatImage, diameter: float) -> float:
+    """The contrast of a Gaussian blob that would look like the strongest one, bright or dark, of the image.
+
+    By a difference of Gaussians, as wide as the blob and SURROUND times as wide, over its answer to a blob of contrast
+    1. image: (H, W), at least 8 diameters a side. diameter: px, full width at half maximum. In the image's units.
+    """
+    sd = diameter / FWHM
+    seen = [cv2.GaussianBlur(image, (0, 0), width, borderType=cv2.BORDER_REFLECT_101) for width in (sd, SURROUND * sd)]
+    margin = int(np.ceil(MARGIN * SURROUND * sd))
+    inner = (seen[0] - seen[1])[margin : len(image) - margin, margin : image.shape[1] - margin]
+    return float(np.abs(inner).max() / ANSWER)
+
+
+def strongest_blobs(images: Sequence[FloatImage]) -> NDArray[np.float64]:
+    """(images, diameters)."""
+    return np.array([[strongest_blob(image, diameter) for diameter in DIAMETERS] for image in images])

@@ -1,0 +1,165 @@
+"""What an observer's channels see at many places of many draws, with signals there and without.
+
+All signals of a protocol share the draws: in one exposure each place has one of them, in the next exposure another. The
+generator of a draw knows nothing of the method, so that all methods see the same noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import UsageError
+from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab import signals
+from cxr_infer.lab.jackknife import groups_of
+from cxr_infer.lab.methods import run
+from cxr_infer.lab.noise import expose, generator
+from cxr_infer.lab.observer import Array, Ratings, difference_of_gaussians
+from cxr_infer.lab.protocol import Signal
+from cxr_infer.lab.setting import Method, Setting, Work
+
+COMPACT = ("disc", "nodule")  # which channels that look alike in all directions are made for
+GRAY = 255.0
+SMALLEST, LARGEST = 33, 65  # px, side of the window that the observer looks through
+DIAMETERS = 3  # of the largest signal, that the window is wide
+SEARCHED, SHIFT = 4, 2  # px around a place that are searched, and from one look to the next
+MOST_PLACES = 12  # in one image
+CHOICES = 20  # of places that are tried
+DRAWS_AN_IMAGE = 8  # at least; of fewer draws fewer images are taken
+PLACES = 4  # that an image must have at least
+
+Outputs = NDArray[np.float32]  # (draws, places, shifts, channels), gray levels of 255
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where the observer looks. images: clean. places: (images, places, 2), row and column. side: of its window, px."""
+
+    images: tuple[FloatImage, ...]
+    places: NDArray[np.intp]
+    side: int
+    signals: tuple[Signal, ...]
+    draws: int
+
+    @cached_property
+    def channels(self) -> Array:
+        return difference_of_gaussians(self.side)
+
+    @property
+    def where(self) -> str:
+        """In words."""
+        images, places = self.places.shape[:2]
+        return f"{places} flat places in {'one image' if images == 1 else f'each of {images} images'}"
+
+    @property
+    def image_of(self) -> NDArray[np.intp]:
+        """(draws,): which image each draw exposes."""
+        return np.arange(self.draws) % len(self.images)
+
+    @property
+    def signal_of(self) -> NDArray[np.intp]:
+        """(draws, places): which signal lies at each place; all of them come to every place."""
+        turn = np.arange(self.draws) // len(self.images)
+        return np.asarray((turn[:, None] + np.arange(self.places.shape[1])) % len(self.signals))
+
+    @property
+    def place_of(self) -> NDArray[np.intp]:
+        """(draws, places): each place of each image has its own number."""
+        count = self.places.shape[1]
+        return np.asarray(self.image_of[:, None] * count + np.arange(count))
+
+
+def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
+    """Choose window and places for these signals. Raises UsageError where they do not fit into the images."""
+    protocol = setting.protocol
+    largest = max(signals.pixels(signal.size, protocol.spacing) for signal in wanted)
+    side = int(np.clip(2 * round(DIAMETERS * largest / 2) + 1, SMALLEST, LARGEST))
+    if largest > side - 2:
+        raise UsageError(
+            f"a signal of {largest:.0f} px is too large for the observer's window of {side} px; use a smaller one"
+        )
+    half = side // 2 + SEARCHED
+    room = Signal("disc", 2 * (half / signals.ROOM - 1), max(abs(signal.contrast) for signal in wanted))
+    images = list(setting.images.values())[: max(1, protocol.draws // DRAWS_AN_IMAGE)]
+    found = [_most_places(image, room, protocol.seed) for image in images]
+    count = min(map(len, found))
+    if count < PLACES:
+        raise UsageError(
+            f"an image has room for {count} windows of {2 * half + 1} px, which are too few; use larger images or "
+            "smaller signals"
+        )
+    return Scene(tuple(images), np.stack([each[:count] for each in found]), side, tuple(wanted), protocol.draws)
+
+
+def _most_places(image: FloatImage, room: Signal, seed: int) -> NDArray[np.intp]:
+    """Places are chosen at random one after the other: of several choices the one with most of them."""
+    return max((signals.places(image, room, seed + turn, MOST_PLACES) for turn in range(CHOICES)), key=len)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one method left for the observer to see under one noise and dose."""
+
+    scene: Scene
+    absent: Outputs
+    present: Outputs
+
+    @property
+    def centre(self) -> int:
+        """Which shift is none."""
+        return int(self.absent.shape[2]) // 2
+
+    def ratings(self, signal: int, without: int | None = None) -> tuple[Ratings, Ratings]:
+        """At the known place, with the signal of that index and without any. without: a group of draws to leave out."""
+        kept = np.ones(self.scene.draws, dtype=bool) if without is None else groups_of(self.scene.draws) != without
+        here = (self.scene.signal_of == signal) & kept[:, None]
+        everywhere = np.broadcast_to(kept[:, None], here.shape)
+        return (
+            Ratings(self.present[:, :, self.centre][here].astype(np.float64), self.scene.place_of[here]),
+            Ratings(self.absent[:, :, self.centre][everywhere].astype(np.float64), self.scene.place_of[everywhere]),
+        )
+
+
+def observe(setting: Setting, work: Work, scene: Scene, noise: str, dose: float, method: Method) -> Seen:
+    """Look at every draw of one noise and dose as the method leaves it: one unit of work."""
+
+    def compute() -> Mapping[str, NDArray[np.generic]]:
+        return {
+            "absent": np.stack([_look(setting, scene, noise, dose, method, d, False) for d in range(scene.draws)]),
+            "present": np.stack([_look(setting, scene, noise, dose, method, d, True) for d in range(scene.draws)]),
+        }
+
+    arrays = work.unit(f"{noise}, {dose:g} photons, {method.name}", compute)
+    return Seen(scene, arrays["absent"].astype(np.float32), arrays["present"].astype(np.float32))
+
+
+def _look(setting: Setting, scene: Scene, noise: str, dose: float, method: Method, draw: int, present: bool) -> Outputs:
+    index = int(scene.image_of[draw])
+    clean, spacing = scene.images[index], setting.protocol.spacing
+    if present:
+        for number, signal in enumerate(scene.signals):
+            centres = scene.places[index][scene.signal_of[draw] == number]
+            clean = signals.lay(clean, signal, centres, spacing)
+    rng = generator(setting.protocol.seed, noise, str(dose), draw, "present" if present else "absent")
+    noisy, told = expose(clean, setting.noise(noise), dose, rng)
+    return channel_outputs(run(method, noisy, told), scene.places[index], scene.channels, scene.side)
+
+
+def channel_outputs(image: FloatImage, places: NDArray[np.intp], channels: Array, side: int) -> Outputs:
+    """What the channels see at each place and around it: (places, shifts, channels), gray levels.
+
+    Each place must be side // 2 + SEARCHED px from the border.
+    """
+    half = side // 2
+    seen = []
+    for row, column in places:
+        top, left = row - half - SEARCHED, column - half - SEARCHED
+        part = image[top : top + side + 2 * SEARCHED, left : left + side + 2 * SEARCHED]
+        windows = np.lib.stride_tricks.sliding_window_view(part, (side, side))[::SHIFT, ::SHIFT]
+        seen.append(windows.reshape(-1, side * side) @ channels.T.astype(np.float32))
+    return np.asarray(np.stack(seen) * np.float32(GRAY), dtype=np.float32)

@@ -1,0 +1,251 @@
+"""A channelised Hotelling observer: how well a signal at a known place can be told from noise, without human readers.
+
+The best linear observer that sees an image through a few channels (Barrett and Myers, Foundations of Image Science,
+2004, ch. 13; Myers and Barrett, JOSA A 4(12), 1987). Its detectability d' is the distance of its ratings with and
+without the signal in standard deviations of a rating; AUC = Phi(d' / sqrt 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.errors import DataError
+from cxr_infer.lab.findings import Estimate
+from cxr_infer.lab.scipy_functions import special
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.intp]
+
+# dense difference of Gaussians (Abbey and Barrett, JOSA A 18(3), 2001), frequencies in cycles/px
+FIRST_SIGMA, GROWTH, WIDTH_RATIO, DOG_CHANNELS = 0.005, 1.4, 1.67, 10
+WIDEST = 1 / 4  # of the window's side: standard deviation in px of the widest Gaussian that it can hold
+# Gabor channels: octave passbands in cycles/px and orientations (Wunderlich and Noo, IEEE EMBS 2008)
+PASSBANDS, ORIENTATIONS, PHASES = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4), 5, (0.0, np.pi / 2)
+TAIL = 0.025  # of the probability, on either side of an interval
+BISECTIONS = 80
+MOST_NONCENTRALITY = 1e9  # d' of thousands; beyond it nothing is to be told
+LEAST_SPREAD = 1e-12  # of a channel's variance over the largest; below it the covariance has no inverse
+
+
+def difference_of_gaussians(side: int) -> Array:
+    """Dense difference-of-Gaussians channels for a window of `side` px (odd): (channels, side * side), each of norm 1.
+
+    C_j(f) = exp(-(f / Q s_j)^2 / 2) - exp(-(f / s_j)^2 / 2) with s_j = 0.005 * 1.4^j cycles/px, j = 1 to 10, and
+    Q = 1.67 (Abbey and Barrett 2001), in space 2 pi (Q s_j)^2 exp(-2 (pi Q s_j r)^2) - 2 pi s_j^2 exp(-2 (pi s_j r)^2).
+    The widest ones are left out where the window cannot hold them. Each has a mean of 0, so that brightness is not
+    seen, as the formula says and a finite window does not.
+    """
+    radius = np.hypot(*_centred(side))
+    channels = []
+    for sigma in FIRST_SIGMA * GROWTH ** np.arange(1, DOG_CHANNELS + 1):
+        if 1 / (2 * np.pi * WIDTH_RATIO * sigma) <= WIDEST * side:
+            narrow, wide = (
+                2 * np.pi * s**2 * np.exp(-2 * (np.pi * s * radius) ** 2) for s in (WIDTH_RATIO * sigma, sigma)
+            )
+            channels.append(narrow - wide)
+    return _normalised(channels)
+
+
+def gabor(side: int) -> Array:
+    """Gabor channels for a window of `side` px (odd): (channels, side * side), each of norm 1 and mean 0.
+
+    exp(-4 ln 2 r^2 / w^2) cos(2 pi f (x cos t + y sin t) + b), f the middle of an octave passband and w = 4 ln 2 /
+    (pi bandwidth), 5 orientations t and 2 phases b, as in FDA's IQmodelo (Wunderlich and Noo 2008). Passbands that the
+    window cannot hold are left out.
+    """
+    x, y = _centred(side)
+    channels = []
+    for low, high in pairwise(PASSBANDS):
+        width = 4 * np.log(2) / (np.pi * (high - low))
+        if width / np.sqrt(8 * np.log(2)) > WIDEST * side:
+            continue
+        envelope = np.exp(-4 * np.log(2) * (x**2 + y**2) / width**2)
+        for angle in np.arange(ORIENTATIONS) * np.pi / ORIENTATIONS:
+            along = 2 * np.pi * (low + high) / 2 * (x * np.cos(angle) + y * np.sin(angle))
+            channels += [envelope * np.cos(along + phase) for phase in PHASES]
+    return _normalised(channels)
+
+
+def _centred(side: int) -> tuple[Array, Array]:
+    line = np.arange(side) - (side - 1) / 2
+    x, y = np.meshgrid(line, line)
+    return x, y
+
+
+def _normalised(channels: list[Array]) -> Array:
+    flat = np.stack(channels).reshape(len(channels), -1)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """What the channels say of many windows of one class: (n, channels), and at which place each was taken, (n,).
+
+    Windows at one place share a background that the observer knows; its mean is taken away place by place.
+    """
+
+    outputs: Array
+    places: Whole
+
+    @classmethod
+    def of(cls, outputs: Array) -> Ratings:
+        """All at one place."""
+        return cls(outputs, np.zeros(len(outputs), dtype=np.intp))
+
+    def kept(self, which: NDArray[np.bool_]) -> Ratings:
+        return Ratings(self.outputs[which], self.places[which])
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of both classes: difference of the means (p,), covariance (p, p), its degrees of freedom.
+
+    weight: of the difference, 1 over the sum of what its variance is in units of the covariance: m n / (m + n) for m
+    and n windows.
+    """
+
+    difference: Array
+    covariance: Array
+    freedom: int
+    weight: float
+
+    @property
+    def template(self) -> Array:
+        """Hotelling's: what each channel counts, K^-1 times the difference (Barrett and Myers, eq. 13.180)."""
+        return np.asarray(np.linalg.solve(self.covariance, self.difference))
+
+    @property
+    def squared(self) -> float:
+        """The plain estimate of d'^2, which is too large for few windows."""
+        return float(self.difference @ self.template)
+
+
+def moments(present: Ratings, absent: Ratings) -> Moments:
+    """Both classes' moments, place by place.
+
+    The difference is the mean over the windows with the signal of what they say less the mean without it at their
+    place. Raises DataError where there are too few windows, or where the noise does not vary.
+    """
+    count = int(max(present.places.max(initial=0), absent.places.max(initial=0))) + 1
+    with_signal, without = (np.bincount(r.places, minlength=count) for r in (present, absent))
+    channels = present.outputs.shape[1]
+    freedom = sum(len(r.outputs) - len(np.unique(r.places)) for r in (present, absent))
+    if freedom < channels + 2 or np.any(without[with_signal > 0] == 0):
+        raise DataError(f"{len(present.outputs)} windows are too few for {channels} channels; ask for more draws")
+    means = _place_means(absent, count)
+    difference = (present.outputs - means[present.places]).mean(axis=0)
+    scatter = _scatter(absent, means) + _scatter(present, _place_means(present, count))
+    covariance = scatter / freedom
+    spread = np.linalg.eigvalsh(covariance)
+    if spread[0] <= LEAST_SPREAD * spread[-1] or spread[-1] <= 0:
+        raise DataError("the noise does not vary in every channel, so that no observer can be trained on it")
+    share = with_signal / len(present.outputs)
+    used = share > 0
+    variance = 1 / len(present.outputs) + float((share[used] ** 2 / without[used]).sum())
+    return Moments(difference, covariance, freedom, 1 / variance)
+
+
+def _place_means(ratings: Ratings, count: int) -> Array:
+    """(count, p); 0 where there is no window."""
+    total = np.zeros((count, ratings.outputs.shape[1]))
+    np.add.at(total, ratings.places, ratings.outputs)
+    windows = np.bincount(ratings.places, minlength=count)
+    return np.asarray(total / np.maximum(windows, 1)[:, None])
+
+
+def _scatter(ratings: Ratings, means: Array) -> Array:
+    rest = ratings.outputs - means[ratings.places]
+    return np.asarray(rest.T @ rest)
+
+
+def detectability(present: Ratings, absent: Ratings) -> Estimate:
+    """d' with its exact 95% interval.
+
+    Hotelling's T^2 = w d'^2 is distributed as nu p / (nu - p + 1) times a noncentral F of p and nu - p + 1 degrees of
+    freedom and noncentrality w d'^2, for normal channels of one covariance in both classes (Wunderlich, Noo, Gallas and
+    Heilbrun, IEEE TMI 34(2), 2015). The ends are the d' for which what was found would be in the upper or the lower
+    2.5%; the value is the one for which it is the median, so that it is as often too large as too small however few
+    windows there are (the plain estimate is too large).
+    """
+    return detectability_of(moments(present, absent))
+
+
+def detectability_of(found: Moments) -> Estimate:
+    value, low, high = (_d_prime(found, chance) for chance in (0.5, 1 - TAIL, TAIL))
+    return Estimate(value, low, high)
+
+
+def median_d_prime(present: Ratings, absent: Ratings) -> float:
+    """d' without its interval."""
+    return _d_prime(moments(present, absent), 0.5)
+
+
+def _d_prime(found: Moments, chance: float) -> float:
+    """The d' of which no more than what was found comes by that chance; 0 where even without a signal more comes."""
+    channels = len(found.difference)
+    rest = found.freedom - channels + 1
+    statistic = found.squared * found.weight * rest / (found.freedom * channels)
+
+    def excess(noncentrality: float) -> float:
+        return float(special().ncfdtr(channels, rest, noncentrality, statistic)) - chance
+
+    if excess(0.0) <= 0:
+        return 0.0
+    top = max(statistic * channels, 1.0)
+    while excess(top) > 0 and top < MOST_NONCENTRALITY:
+        top *= 2
+    return math.sqrt(_bisected(excess, 0.0, top) / found.weight)
+
+
+def _bisected(falling: Callable[[float], float], low: float, high: float) -> float:
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
+        if high - low <= 1e-7 * high:
+            break
+    return (low + high) / 2
+
+
+def area_under_curve(d_prime: Estimate) -> Estimate:
+    """AUC of a d': Phi(d' / sqrt 2) for normal ratings (Barrett and Myers, eq. 13.21)."""
+    return Estimate(*(0.5 * (1 + math.erf(d / 2)) for d in (d_prime.value, d_prime.low, d_prime.high)))
+
+
+def analytic_d_prime(signal: Array, channels: Array, sd: float, spectrum: Array | None = None) -> float:
+    """d' of this observer for a known signal in stationary noise: sqrt(v' K^-1 v), v = U signal, K = U C U'.
+
+    signal: (side, side), in the units of sd. channels U: (p, side * side). spectrum: (side, side) of the noise, FFT
+    order, mean 1, taken as periodic over the window; None for white noise, for which K = sd^2 U U' exactly.
+    """
+    seen = channels @ signal.ravel()
+    if spectrum is None:
+        covariance = channels @ channels.T
+    else:
+        transformed = np.fft.fft2(channels.reshape(len(channels), *signal.shape)).reshape(len(channels), -1)
+        covariance = ((transformed * spectrum.ravel()) @ transformed.conj().T).real / signal.size
+    return float(np.sqrt(seen @ np.linalg.solve(covariance, seen)) / sd)
+
+
+def ideal_d_prime(signal: Array, sd: float) -> float:
+    """d' of the ideal observer for a known signal in white noise: sqrt(sum of signal^2) / sd (matched filter)."""
+    return float(np.linalg.norm(signal) / sd)
+
+
+def with_internal_noise(ratings: Ratings, channels: Array, sd: float, rng: np.random.Generator) -> Ratings:
+    """What an observer's channels say whose own eye adds noise, as strong as white noise of `sd` a pixel of the image.
+
+    sd: in the units of the outputs' images. It is added to the image that is looked at, denoised or not, so that no
+    denoiser takes it away: a stronger signal helps against it, a smoother image does not.
+    """
+    if sd <= 0:
+        return ratings
+    root = np.linalg.cholesky(channels @ channels.T)
+    own = rng.standard_normal(ratings.outputs.shape) @ root.T
+    return Ratings(ratings.outputs + sd * own, ratings.places)

@@ -1,0 +1,284 @@
+"""Study: what repeated exposures tell of noise and of denoising, on a real object and without a clean image.
+
+Two frames a and b have independent noise, so for a denoised frame D(a), over the image,
+
+    mean (D(a) - b)^2 - var(b)   = mean squared error of D(a),   var(b) = mean (a - b)^2 / 2
+    mean (a - D(a)) (b - D(b))   = mean squared bias of D
+    sum D(a)_f b_f / sum a_f b_f = share of the structure of fineness f that D keeps
+
+(the first as in noise2noise, Lehtinen et al. 2018; the second since what D takes from a is its noise and the bias.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.imaging.mottle import estimate_mottle
+from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.detectability import with_noisy
+from cxr_infer.lab.exposures import Frames, blocks, detector_of_frames, noise_curve
+from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
+from cxr_infer.lab.jackknife import mean_estimate, share_kept
+from cxr_infer.lab.methods import NOISY, run
+from cxr_infer.lab.noise import Told, spectrum_at
+from cxr_infer.lab.noise_power import noise_power, radial_profile, region_side
+from cxr_infer.lab.setting import Method, Setting, Work
+
+NAME = "repeated"
+GRAY = 255.0
+BLOCK = 32  # px, side of the squares that vary independently of each other
+BANDS = 24  # of frequency
+WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # px: structure between two Gaussians of these is of one fineness
+MAP_WIDTH = 2.0  # px, of the Gaussian that brings a bias out of the noise
+NORMAL = 1.96  # standard errors to either side that hold 95%
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one method makes of the frames, in gray levels of 255; columns hold one value a block.
+
+    error, bias: squares. kept: sums of D(a) b and of a b of each fineness, (finenesses, 2, blocks). power: of the noise
+    left, bands by value and standard error. map: local bias, (H, W).
+    """
+
+    error: Array
+    bias: Array
+    kept: Array
+    power: Array
+    map: FloatImage
+
+
+def study(setting: Setting, work: Work) -> list[Finding]:
+    """Nothing where the setting has no frames."""
+    frames = setting.frames
+    if frames is None:
+        return []
+    methods = with_noisy(setting.methods)
+    work.expect(len(methods))
+    detector = detector_of_frames(frames)
+    told = Told(detector.curve, spectrum_at(detector.spectrum, frames.mean.shape))
+    found = {method.name: _measure(setting, work, frames, method, told) for method in methods}
+    report = _Report(setting, frames, found)
+    return [report.curve(), report.power(), report.error(), report.bias(), report.kept()]
+
+
+def _measure(setting: Setting, work: Work, frames: Frames, method: Method, told: Told) -> Outcome:
+    def compute() -> Mapping[str, NDArray[np.generic]]:
+        denoised = np.stack([run(method, np.clip(frame, 0, 1), told) for frame in frames.stack])
+        return outcome(frames, denoised, setting.protocol.spacing)
+
+    arrays = work.unit(method.name, compute)
+    error, bias, kept, power = (arrays[name].astype(np.float64) for name in ("error", "bias", "kept", "power"))
+    return Outcome(error, bias, kept, power, arrays["map"].astype(np.float32))
+
+
+def outcome(frames: Frames, denoised: NDArray[np.float32], spacing: float | None) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an `Outcome`. denoised: each frame's, (K, H, W). Means over all pairs of frames."""
+    stack, results = frames.stack.astype(np.float64) * GRAY, denoised.astype(np.float64) * GRAY
+    pairs = [(one, other) for one in range(len(stack)) for other in range(len(stack)) if one != other]
+    variance = frames.variance * GRAY**2
+    error = np.mean([(results[a] - stack[b]) ** 2 for a, b in pairs], axis=0) - variance
+    removed = stack - results
+    bias = np.mean([removed[a] * removed[b] for a, b in pairs if a < b], axis=0)
+    left = [(results[k] - results[k + 1]) / np.sqrt(2) for k in range(0, len(results) - 1, 2)]
+    shape = (stack.shape[1], stack.shape[2])
+    profile = radial_profile(noise_power(left, region_side(shape), spacing), BANDS)
+    return {
+        "error": blocks(error, BLOCK).ravel(),
+        "bias": blocks(bias, BLOCK).ravel(),
+        "kept": _kept(stack, results, pairs),
+        "power": np.stack([profile.frequency, profile.power, profile.relative_error]),
+        "map": cv2.GaussianBlur(-removed.mean(axis=0), (0, 0), MAP_WIDTH).astype(np.float32),
+    }
+
+
+def _kept(stack: Array, results: Array, pairs: Sequence[tuple[int, int]]) -> Array:
+    rows = []
+    for fine, coarse in pairwise(WIDTHS):
+        before, after = ([_band(image, fine, coarse) for image in images] for images in (stack, results))
+        sums = [np.mean([one[a] * before[b] for a, b in pairs], axis=0) for one in (after, before)]
+        rows.append([blocks(each, BLOCK).ravel() for each in sums])
+    return np.array(rows)
+
+
+def _band(image: Array, fine: float, coarse: float) -> Array:
+    finer = cv2.GaussianBlur(image, (0, 0), fine) if fine > 0 else image
+    return np.asarray(finer - cv2.GaussianBlur(image, (0, 0), coarse))
+
+
+def root_mean(squares: Array) -> Estimate:
+    """Root of a mean square that may be a little below 0, with Student's interval over the blocks."""
+    found = mean_estimate(squares)
+    return Estimate(*(float(np.sqrt(max(end, 0.0))) for end in (found.value, found.low, found.high)))
+
+
+@dataclass(frozen=True)
+class _Report:
+    """The findings. found: by method."""
+
+    setting: Setting
+    frames: Frames
+    found: Mapping[str, Outcome]
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one frame's noise, gray levels."""
+        return float(np.sqrt(self.frames.variance.mean())) * GRAY
+
+    def curve(self) -> Finding:
+        measured = noise_curve(self.frames)
+        alone = estimate_mottle(self.frames.stack[0]).curve
+        series = [
+            Series(
+                "repeated exposures",
+                "all frames",
+                tuple(GRAY * each for each in measured.brightness),
+                tuple(Estimate(GRAY * s.value, GRAY * s.low, GRAY * s.high) for s in measured.sd),
+            )
+        ]
+        if alone:
+            brightness, sd = np.array(alone).T * GRAY
+            series.append(
+                Series(
+                    "estimate", "first frame alone", tuple(brightness.tolist()), tuple(map(Estimate.exact, sd.tolist()))
+                )
+            )
+        return self._finding(
+            "noise-curve",
+            "Noise against brightness",
+            Axis("brightness", "gray levels of 255"),
+            Axis("noise", "gray levels of 255"),
+            series,
+            "Standard deviation of the noise of one frame at each brightness, from what differs between the frames, "
+            "and as "
+            "this program estimates it from the first frame alone, for which no interval is given.",
+            "As stored and displayed, not linearised to exposure.",
+            None,
+        )
+
+    def power(self) -> Finding:
+        spacing = self.setting.protocol.spacing
+        unit = "px" if spacing is None else "mm"
+        series = []
+        for method, each in self.found.items():
+            frequency, power, error = each.power
+            ends = zip(power, power * np.maximum(1 - NORMAL * error, 0.01), power * (1 + NORMAL * error), strict=True)
+            estimates = tuple(Estimate(*(float(v) for v in end)) for end in ends)
+            series.append(Series(method, "frames", tuple(frequency.tolist()), estimates))
+        return self._finding(
+            "noise-power",
+            "Noise power before and after denoising",
+            Axis("spatial frequency", f"cycles/{unit}"),
+            Axis("noise power", f"gray levels^2 {unit}^2", logarithmic=True),
+            series,
+            "Noise power spectrum of half the difference of two frames as they are (noisy) and denoised, over all "
+            "directions.",
+            "In displayed gray levels, not linearised to exposure. The intervals hold for noise without spikes. A "
+            "lower "
+            "spectrum is no better image: a blur lowers it too.",
+            None,
+            "IEC 62220-1-1:2015, 6.5",
+        )
+
+    def error(self) -> Finding:
+        return self._finding(
+            "error",
+            "True error on the real object",
+            self._noise_axis,
+            Axis("error, root mean square", "gray levels of 255"),
+            self._points(lambda each: root_mean(each.error)),
+            "Root mean square error of a frame as it is and denoised, against the other frames, whose noise is taken "
+            "off.",
+            "Over the whole image, most of which is plain: a lost detail hardly shows in it. See what is kept.",
+            False,
+            "Mean (D(a) - b)^2 - var(b)",
+        )
+
+    def bias(self) -> Finding:
+        maps = tuple(NamedMap(method, "local bias", each.map) for method, each in self.found.items() if method != NOISY)
+        return self._finding(
+            "bias",
+            "Bias on the real object",
+            self._noise_axis,
+            Axis("bias, root mean square", "gray levels of 255"),
+            self._points(lambda each: root_mean(each.bias)),
+            "Root mean square of what a method changes in every frame alike, from the product of what it takes from "
+            "one "
+            f"frame and from another. Maps: mean change of the frames, smoothed by {MAP_WIDTH:g} px; noise is still in "
+            "them.",
+            "Any method that smooths has a bias at edges. What both frames have in common, such as dirt, counts as "
+            "truth.",
+            False,
+            "Mean (a - D(a)) (b - D(b))",
+            maps,
+        )
+
+    def kept(self) -> Finding:
+        finenesses = [(max(fine, 0.5) * coarse) ** 0.5 for fine, coarse in pairwise(WIDTHS)]
+        spacing = self.setting.protocol.spacing or 1.0
+        unit = "px" if self.setting.protocol.spacing is None else "mm"
+        series = [
+            Series(method, "frames", tuple(width * spacing for width in finenesses), tuple(map(share_kept, each.kept)))
+            for method, each in self.found.items()
+            if method != NOISY
+        ]
+        return self._finding(
+            "detail-kept",
+            "Real structure kept, by fineness",
+            Axis("width of the structure", unit, logarithmic=True),
+            Axis("kept", "share"),
+            series,
+            "Share of the structure that all frames show which the denoised frames still have, between Gaussians of "
+            f"{', '.join(f'{width:g}' for width in WIDTHS)} px; 1 is all.",
+            "It is ruled by the strongest structures of the object; faint ones may be kept less. Where the object has "
+            "no "
+            "structure of a fineness, the interval is wide.",
+            True,
+            "Sum D(a) b / sum a b",
+        )
+
+    @property
+    def _noise_axis(self) -> Axis:
+        return Axis("noise of one frame", "gray levels of 255")
+
+    def _points(self, value: Callable[[Outcome], Estimate]) -> list[Series]:
+        return [Series(method, "frames", (self.noise,), (value(each),)) for method, each in self.found.items()]
+
+    def _finding(
+        self,
+        key: str,
+        title: str,
+        x: Axis,
+        y: Axis,
+        series: Sequence[Series],
+        measured: str,
+        caution: str,
+        better: bool | None,
+        source: str = "",
+        maps: tuple[NamedMap, ...] = (),
+    ) -> Finding:
+        count, height, width = self.frames.stack.shape
+        return Finding(
+            key=f"{NAME}/{key}",
+            study=NAME,
+            title=title,
+            x=x,
+            y=y,
+            series=tuple(series),
+            measured=measured,
+            on=f"{count} exposures of one object, {width}x{height} px.",
+            caution=caution,
+            draws=count,
+            seed=self.setting.protocol.seed,
+            source=source,
+            higher_is_better=better,
+            maps=maps,
+        )

@@ -1,0 +1,73 @@
+"""Search: at which of several places does the signal lie? The same observer scans all of them.
+
+It knows neither which place has the signal nor, within a few pixels, where in it: its rating of a place is the largest
+that its template gives anywhere around it. Percent correct of such a forced choice stands for what a reader does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.lab.findings import Estimate
+from cxr_infer.lab.jackknife import mean_estimate
+from cxr_infer.lab.observed import Seen
+from cxr_infer.lab.observer import TAIL, Array, Ratings, moments
+from cxr_infer.lab.scipy_functions import special
+
+FOLDS = 5  # of the draws: rated by an observer that was trained on the others
+
+
+def percent_correct(seen: Seen, signal: int) -> Estimate:
+    """How often the place with the signal is rated highest of all places of one exposure, in percent.
+
+    The other places' ratings are from the same draw without signals. Trained and tested on different draws. The
+    interval is the wider of two: exact for independent choices (Clopper and Pearson, Biometrika 26(4), 1934), and
+    Student's over the draws, since the choices within one draw share its noise.
+    """
+    right = _choices(seen, signal)
+    answers = np.concatenate(right)
+    exact = binomial(int(answers.sum()), len(answers))
+    by_draw = mean_estimate(np.array([draw.mean() for draw in right]))
+    low, high = min(exact.low, by_draw.low), max(exact.high, by_draw.high)
+    return Estimate(100 * exact.value, 100 * max(low, 0.0), 100 * min(high, 1.0))
+
+
+def _choices(seen: Seen, signal: int) -> list[Array]:
+    """Of each draw: 1 for every place with the signal that was found, 0 for every one that was not."""
+    scene = seen.scene
+    here = scene.signal_of == signal
+    fold = np.arange(scene.draws) // len(scene.images) % FOLDS
+    right = []
+    for tested in range(FOLDS):
+        template, background = _trained(seen, here, fold != tested)
+        for draw in np.flatnonzero((fold == tested) & here.any(axis=1)):
+            known = background[scene.image_of[draw]]
+            with_signal, without = (
+                ((outputs[draw] - known) @ template).max(axis=1) for outputs in (seen.present, seen.absent)
+            )
+            others = np.broadcast_to(without, (len(without), len(without))).copy()
+            np.fill_diagonal(others, -np.inf)
+            found = with_signal > others.max(axis=1)
+            right.append(found[here[draw]].astype(np.float64))
+    return right
+
+
+def _trained(seen: Seen, here: NDArray[np.bool_], kept: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Template (channels,), and what each image shows without signals: (images, places, shifts, channels)."""
+    scene = seen.scene
+    with_signal, all_places = here & kept[:, None], np.broadcast_to(kept[:, None], here.shape)
+    present = Ratings(seen.present[:, :, seen.centre][with_signal].astype(np.float64), scene.place_of[with_signal])
+    absent = Ratings(seen.absent[:, :, seen.centre][all_places].astype(np.float64), scene.place_of[all_places])
+    background = np.stack(
+        [seen.absent[kept & (scene.image_of == image)].mean(axis=0) for image in range(len(scene.images))]
+    )
+    return moments(present, absent).template, background.astype(np.float64)
+
+
+def binomial(right: int, trials: int) -> Estimate:
+    """Share with Clopper and Pearson's exact 95% interval."""
+    inverse = special().betaincinv
+    low = float(inverse(right, trials - right + 1, TAIL)) if right else 0.0
+    high = float(inverse(right + 1, trials - right, 1 - TAIL)) if right < trials else 1.0
+    return Estimate(right / trials, low, high)

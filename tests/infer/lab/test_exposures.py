@@ -1,0 +1,144 @@
+"""Repeated exposures of the phantom, whose truth is known here and unknown to what is tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.imaging.pixels import from_unit
+from cxr_infer.lab.exposures import Frames, detector_of_frames, noise_curve, read_frames, register
+from cxr_infer.lab.jackknife import share_kept
+from cxr_infer.lab.noise import expose, find_detector, spectrum_at
+from cxr_infer.lab.repeated import outcome, root_mean
+
+FloatImage = NDArray[np.float32]
+DOSE = 400.0
+
+
+@pytest.fixture(scope="module")
+def truth() -> FloatImage:
+    return np.clip(render_phantom(3, 320), 0.2, 0.8)
+
+
+def exposures(truth: FloatImage, noise: str = "white", count: int = 2, dose: float = DOSE) -> list[FloatImage]:
+    rng = np.random.default_rng(1)
+    return [expose(truth, noise, dose, rng)[0] for _ in range(count)]
+
+
+def registered(images: list[FloatImage]) -> Frames:
+    return register(images, [f"{number}.png" for number in range(len(images))])
+
+
+def test_files_become_frames(truth: FloatImage, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    images = exposures(truth, count=3)
+    for path, image in zip(paths, images, strict=True):
+        write_image(path, from_unit(image, np.dtype(np.uint16)))
+    frames = read_frames(paths)
+    assert frames.names == tuple(map(str, paths))
+    np.testing.assert_allclose(frames.stack[0], images[0], atol=1e-4)
+    np.testing.assert_allclose(frames.stack[1:], images[1:], atol=0.01)  # brought to the first one's scale
+    with pytest.raises(ImageError, match=r"missing\.png"):
+        read_frames([paths[0], tmp_path / "missing.png"])
+
+
+def test_the_noise_curve_is_that_of_counted_photons(truth: FloatImage) -> None:
+    curve = noise_curve(registered(exposures(truth, count=4)))
+    assert len(curve.brightness) >= 6
+    for brightness, sd in zip(curve.brightness, curve.sd, strict=True):
+        assert sd.value == pytest.approx(np.sqrt(brightness / DOSE), rel=0.05)
+        assert sd.low < sd.value < sd.high
+
+
+def test_a_detector_comes_back_from_its_frames(truth: FloatImage) -> None:
+    known = find_detector("kodak_cr_hand")
+    found = detector_of_frames(registered(exposures(truth, "kodak_cr_hand", count=8, dose=200.0)))
+    expected = spectrum_at(known.spectrum, (32, 32))
+    frequency = np.fft.fftfreq(32)
+    ring = np.hypot(frequency, frequency[:, None])
+    for low in (0.1, 0.2, 0.3, 0.4):
+        inside = (ring >= low) & (ring < low + 0.1)
+        assert found.spectrum[inside].mean() == pytest.approx(expected[inside].mean(), rel=0.1, abs=0.02)
+
+
+def test_shifted_frames_are_brought_into_one_place(truth: FloatImage) -> None:
+    first, second, third = exposures(truth, count=3)
+    frames = registered([first[5:, :-7], second[:-5, 7:], third[2:-3, 3:-4]])
+    assert frames.stack.shape == (3, 310, 306)
+    assert np.sqrt(frames.variance.mean()) == pytest.approx(np.sqrt(truth.mean() / DOSE), rel=0.03)
+
+
+def test_a_tube_that_does_not_repeat_itself_is_no_difference(truth: FloatImage) -> None:
+    first, second = exposures(truth)
+    frames = registered([first, second * np.float32(1.01) + np.float32(0.005)])
+    assert frames.stack[1].mean() == pytest.approx(frames.stack[0].mean(), abs=1e-4)
+
+
+def moved(image: FloatImage, pixels: float) -> FloatImage:
+    shift = np.array([[1, 0, pixels], [0, 1, 0]], dtype=np.float64)
+    return np.asarray(cv2.warpAffine(image, shift, image.shape[::-1], borderMode=cv2.BORDER_REPLICATE))
+
+
+def other_frames(truth: FloatImage) -> dict[str, list[FloatImage]]:
+    first, second = exposures(truth, dose=4000.0)
+    breath = truth.copy()
+    breath[160:, 200:] = moved(truth, 0.6)[160:, 200:]
+    shaded = truth + np.linspace(-0.012, 0.012, 320, dtype=np.float32)
+    return {
+        "two frames or more": [first],
+        "but 0.png has": [first, second[1:]],
+        "give frames with noise of their own": [first, first],
+        "something moved": [first, expose(moved(truth, 0.5), "white", 4000.0, np.random.default_rng(2))[0]],
+        "something moved near row 2": [first, expose(breath, "white", 4000.0, np.random.default_rng(3))[0]],
+        "in the brightness of broad parts": [first, expose(shaded, "white", 4000.0, np.random.default_rng(4))[0]],
+        "differs in brightness by more than 5%": [first, second * np.float32(0.8)],
+        "give frames of one object": [first, exposures(render_phantom(9, 320), dose=4000.0)[0]],
+        "too small": [first[:40, :40], second[:40, :40]],
+    }
+
+
+def test_frames_that_differ_by_more_than_noise_are_refused_in_one_line(truth: FloatImage) -> None:
+    for message, images in other_frames(truth).items():
+        with pytest.raises(UsageError) as refused:
+            registered(images)
+        assert message in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def blurred(image: NDArray[np.float32]) -> FloatImage:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.2), dtype=np.float32)
+
+
+def test_error_and_bias_without_a_clean_image_are_those_against_it(truth: FloatImage) -> None:
+    frames = registered(exposures(truth, count=4))
+    denoised = np.stack([blurred(frame) for frame in frames.stack])
+    found = outcome(frames, denoised, None)
+    error = root_mean(found["error"].astype(np.float64))
+    true_error = 255 * np.sqrt(((denoised - truth) ** 2).mean())
+    assert error.value == pytest.approx(true_error, rel=0.03)
+    assert error.low < true_error < error.high
+    bias = root_mean(found["bias"].astype(np.float64))
+    true_bias = 255 * np.sqrt(((blurred(truth) - truth) ** 2).mean())
+    assert bias.value == pytest.approx(true_bias, rel=0.05)
+    assert bias.low < true_bias < bias.high
+    kept = [share_kept(sums) for sums in found["kept"].astype(np.float64)]
+    assert kept[0].value < kept[1].value < kept[2].value < kept[3].value
+    assert kept[3].value == pytest.approx(1, abs=0.03)
+
+
+def test_doing_nothing_has_the_error_of_the_noise_no_bias_and_keeps_all(truth: FloatImage) -> None:
+    frames = registered(exposures(truth))
+    found = outcome(frames, frames.stack, None)
+    noise = 255 * np.sqrt(truth.mean() / DOSE)
+    assert root_mean(found["error"].astype(np.float64)).value == pytest.approx(noise, rel=0.02)
+    assert root_mean(found["bias"].astype(np.float64)).value == 0
+    for sums in found["kept"].astype(np.float64):
+        assert share_kept(sums).value == pytest.approx(1, abs=1e-9)
+    assert not found["map"].any()

@@ -1,0 +1,148 @@
+"""The observer against what theory says of it, on noise and signals that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.errors import DataError
+from cxr_infer.lab.findings import Estimate
+from cxr_infer.lab.noise import find_detector, noise_field, spectrum_at
+from cxr_infer.lab.observer import (
+    Ratings,
+    analytic_d_prime,
+    area_under_curve,
+    detectability,
+    difference_of_gaussians,
+    gabor,
+    ideal_d_prime,
+    median_d_prime,
+    moments,
+    with_internal_noise,
+)
+
+Array = NDArray[np.float64]
+Pixels = NDArray[np.float32]
+SIDE, SD, WINDOWS = 33, 10.0, 12_000
+
+
+def disc(radius: float, contrast: float) -> Array:
+    y, x = np.mgrid[:SIDE, :SIDE] - SIDE // 2
+    return np.where(np.hypot(x, y) <= radius, contrast, 0.0)
+
+
+@pytest.fixture(scope="module")
+def noise() -> tuple[Pixels, Pixels]:
+    """White noise of SD in the windows of both classes."""
+    rng = np.random.default_rng(1)
+    return tuple(SD * rng.standard_normal((WINDOWS, SIDE * SIDE), dtype=np.float32) for _ in range(2))
+
+
+def seen(channels: Array, signal: Array, noise: tuple[Pixels, Pixels]) -> tuple[Ratings, Ratings]:
+    """Outputs with the signal and without."""
+    present, absent = ((each @ channels.T.astype(np.float32)).astype(np.float64) for each in noise)
+    return Ratings.of(present + channels @ signal.ravel()), Ratings.of(absent)
+
+
+@pytest.mark.parametrize(("kind", "share"), [(difference_of_gaussians, 0.93), (gabor, 0.70)])
+def test_d_prime_in_white_noise_is_the_analytic_one(
+    kind: Callable[[int], Array], share: float, noise: tuple[Pixels, Pixels]
+) -> None:
+    channels, signal = kind(SIDE), disc(3.5, 5.0)
+    found = detectability(*seen(channels, signal, noise))
+    expected = analytic_d_prime(signal, channels, SD)
+    assert found.value == pytest.approx(expected, rel=0.02)
+    assert found.low < expected < found.high
+    assert share < expected / ideal_d_prime(signal, SD) < 1
+
+
+def test_its_own_noise_adds_to_the_images(noise: tuple[Pixels, Pixels]) -> None:
+    channels, signal = difference_of_gaussians(SIDE), disc(3.5, 6.0)
+    rng = np.random.default_rng(3)
+    ratings = [with_internal_noise(each, channels, 7.5, rng) for each in seen(channels, signal, noise)]
+    expected = analytic_d_prime(signal, channels, float(np.hypot(SD, 7.5)))
+    assert detectability(*ratings).value == pytest.approx(expected, rel=0.02)
+
+
+def test_d_prime_in_noise_of_a_detector_is_the_analytic_one() -> None:
+    channels, signal = difference_of_gaussians(SIDE), disc(3.5, 12.0)
+    spectrum = spectrum_at(find_detector("canon_dr_chest").spectrum, (SIDE, SIDE))
+    rng = np.random.default_rng(4)
+    present, absent = (
+        Ratings.of(np.array([channels @ (SD * noise_field(spectrum, rng) + each).ravel() for _ in range(2500)]))
+        for each in (signal, 0 * signal)
+    )
+    expected = analytic_d_prime(signal, channels, SD, spectrum)
+    assert expected < 0.8 * analytic_d_prime(signal, channels, SD)
+    assert detectability(present, absent).value == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("d_prime", [0.0, 1.0, 3.0])
+def test_few_windows_give_no_larger_d_prime_and_an_honest_interval(d_prime: float) -> None:
+    channels, repeats, windows = 8, 300, 20
+    rng = np.random.default_rng(5)
+    signal = np.zeros(channels)
+    signal[2] = d_prime
+    values, plain, inside = [], [], 0
+    for _ in range(repeats):
+        present = Ratings.of(rng.standard_normal((windows, channels)) + signal)
+        absent = Ratings.of(rng.standard_normal((windows, channels)))
+        found = detectability(present, absent)
+        values.append(found.value)
+        plain.append(moments(present, absent).squared ** 0.5)
+        inside += found.low <= d_prime <= found.high
+    assert np.median(values) == pytest.approx(d_prime, abs=0.12)
+    assert np.median(plain) > d_prime + 0.3
+    assert 0.92 <= inside / repeats <= 0.99
+
+
+def test_the_interval_holds_the_value_and_narrows() -> None:
+    rng = np.random.default_rng(6)
+    widths = []
+    for windows in (30, 300):
+        found = detectability(
+            Ratings.of(rng.standard_normal((windows, 5)) + 1), Ratings.of(rng.standard_normal((windows, 5)))
+        )
+        assert found.low <= found.value <= found.high
+        widths.append(found.high - found.low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_a_background_that_is_known_place_by_place_does_not_count() -> None:
+    rng = np.random.default_rng(7)
+    places = np.arange(120) % 4
+    outputs = [rng.standard_normal((120, 5)), rng.standard_normal((120, 5)) + 0.8]
+    backgrounds = 50 * rng.standard_normal((4, 5))
+    plain, moved = (
+        median_d_prime(*(Ratings(each + shift, places) for each in reversed(outputs)))
+        for shift in (0.0, backgrounds[places])
+    )
+    assert moved == pytest.approx(plain, rel=1e-6)
+
+
+def test_channels_see_no_brightness_and_fit_their_window() -> None:
+    for kind in (difference_of_gaussians, gabor):
+        for side in (33, 65):
+            channels = kind(side)
+            np.testing.assert_allclose(channels.sum(axis=1), 0, atol=1e-9)
+            np.testing.assert_allclose(np.linalg.norm(channels, axis=1), 1)
+            assert np.linalg.matrix_rank(channels) == len(channels)
+        assert len(kind(65)) > len(kind(33))
+
+
+def test_area_under_the_curve() -> None:
+    found = area_under_curve(Estimate(np.sqrt(2.0), 0.0, 20.0))
+    assert found.value == pytest.approx(0.8413447, abs=1e-6)
+    assert (found.low, found.high) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [(np.random.default_rng(0).standard_normal((4, 5)), "too few"), (np.zeros((50, 5)), "does not vary")],
+)
+def test_what_nobody_can_be_trained_on_is_refused(outputs: Array, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        detectability(Ratings.of(outputs), Ratings.of(outputs))

@@ -1,0 +1,227 @@
+"""The observer's studies from protocol to findings, at a small scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.errors import UsageError
+from cxr_infer.imaging.phantom import render_phantom
+from cxr_infer.lab import bias_study, contrast_detail, flat_field, repeated
+from cxr_infer.lab.contrast_detail import sizes_of
+from cxr_infer.lab.detectability import detectability_study, equivalence_study, search_study, slug
+from cxr_infer.lab.exposures import register
+from cxr_infer.lab.findings import Estimate, Finding
+from cxr_infer.lab.methods import find_methods
+from cxr_infer.lab.noise import expose
+from cxr_infer.lab.observed import channel_outputs, scene_of
+from cxr_infer.lab.observer import analytic_d_prime, difference_of_gaussians
+from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.setting import Setting
+from cxr_infer.lab.signals import draw
+
+NODULE, DISC = Signal("nodule", 8, 10), Signal("disc", 5, 10)
+DOSES = (50.0, 200.0, 800.0)
+
+
+class KeptInMemory:
+    """`Work` that computes each unit when it is asked for."""
+
+    def __init__(self) -> None:
+        self.expected = 0
+        self.keys: list[str] = []
+
+    def expect(self, units: int) -> None:
+        self.expected += units
+
+    def unit(
+        self, key: str, compute: Callable[[], Mapping[str, NDArray[np.generic]]]
+    ) -> Mapping[str, NDArray[np.generic]]:
+        assert key not in self.keys
+        self.keys.append(key)
+        return compute()
+
+
+@pytest.fixture(scope="module")
+def setting() -> Setting:
+    protocol = Protocol(
+        name="test",
+        version=1,
+        seed=1,
+        phantoms=1,
+        side=256,
+        spacing=None,
+        doses=DOSES,
+        noises=("white",),
+        methods=("gaussian",),
+        signals=(NODULE, DISC, Signal("line", 2, 10)),
+        contrasts=(4, 8),
+        draws=24,
+        studies=("detectability", "search", "dose-equivalence"),
+    )
+    return Setting(protocol, {"phantom 1": render_phantom(1, 256)}, find_methods(["gaussian"]))
+
+
+def found(study: Callable[[Setting, KeptInMemory], list[Finding]], setting: Setting) -> dict[str, Finding]:
+    work = KeptInMemory()
+    findings = {finding.key: finding for finding in study(setting, work)}
+    assert len(work.keys) == work.expected
+    for finding in findings.values():
+        for text in (finding.title, finding.measured, finding.on, finding.caution):
+            assert text
+            assert "\n" not in text
+        for series in finding.series:
+            assert len(series.x) == len(series.y) > 0
+            assert np.isfinite([[y.low, y.value, y.high] for y in series.y]).all()
+            assert all(y.low <= y.value <= y.high for y in series.y)
+    return findings
+
+
+@pytest.fixture(scope="module")
+def detected(setting: Setting) -> dict[str, Finding]:
+    return found(detectability_study, setting)
+
+
+def values(finding: Finding, method: str) -> list[Estimate]:
+    return [y for series in finding.series if series.method == method for y in series.y]
+
+
+def test_d_prime_before_denoising_is_that_of_theory(setting: Setting) -> None:
+    """On a flat field, whose noise is the same everywhere."""
+    flat = {"flat": np.full((256, 256), 0.5, np.float32)}
+    protocol = replace(setting.protocol, draws=60, doses=(200.0,), studies=("detectability",))
+    on_flat = replace(setting, images=flat, protocol=protocol, methods=[])
+    findings, scene = found(detectability_study, on_flat), scene_of(on_flat, [NODULE, DISC])
+    for signal in (NODULE, DISC):
+        middle = (scene.side // 2, scene.side // 2)
+        drawn = draw(signal, (scene.side, scene.side), middle).astype(np.float64)
+        expected = analytic_d_prime(drawn, scene.channels, np.sqrt(0.5 / 200))
+        measured = values(findings[f"detectability/{slug(signal)}"], "noisy")[0]
+        assert measured.low < expected < measured.high
+        assert measured.value == pytest.approx(expected, rel=0.08)
+
+
+def test_every_task_is_told_of_each_compact_signal(setting: Setting, detected: dict[str, Finding]) -> None:
+    kinds = ("detectability", "auc", "detectability-eye", "detectability-kept", "search", "dose-equivalence")
+    assert set(detected) == {f"{kind}/{signal}" for kind in kinds for signal in ("nodule-8-+10", "disc-5-+10")}
+    assert "no better than before" in detected["detectability/nodule-8-+10"].caution
+    for one, other in pairwise(values(detected["detectability/disc-5-+10"], "noisy")):
+        assert other.value > one.value
+    for eye, best in zip(
+        values(detected["detectability-eye/disc-5-+10"], "noisy"),
+        values(detected["detectability/disc-5-+10"], "noisy"),
+        strict=True,
+    ):
+        assert eye.value < best.high
+    search = values(detected["search/disc-5-+10"], "noisy")
+    assert search[0].value < search[-1].value
+
+
+def test_a_blur_is_no_gain_at_a_known_place(detected: dict[str, Finding]) -> None:
+    """The channels see through a blur: what it does to signal and noise alike, the observer undoes."""
+    for y in values(detected["detectability-kept/nodule-8-+10"], "gaussian")[1:]:
+        assert 0.7 < y.value < 1.15
+        assert y.low < 1.05
+
+
+def test_equivalent_doses_lie_within_those_measured(detected: dict[str, Finding]) -> None:
+    for signal in ("nodule-8-+10", "disc-5-+10"):
+        finding = detected[f"dose-equivalence/{signal}"]
+        assert "holds for this task, contrast and size alone" in finding.caution
+        for series in finding.series:
+            for dose, ratio in zip(series.x, series.y, strict=True):
+                assert min(DOSES) <= ratio.low * dose * (1 + 1e-9)
+                assert ratio.high * dose * (1 - 1e-9) <= max(DOSES)
+
+
+def test_three_studies_measure_once(setting: Setting, detected: dict[str, Finding]) -> None:
+    assert found(search_study, setting) == found(equivalence_study, setting) == {}
+    alone = Setting(replace(setting.protocol, studies=("search",), doses=(200.0,)), setting.images, setting.methods)
+    findings = found(search_study, alone)
+    assert set(findings) == {"search/nodule-8-+10", "search/disc-5-+10"}
+    for key, finding in findings.items():
+        assert finding.series[0].y[0] == detected[key].series[0].y[1]
+
+
+def test_channels_look_at_the_place_and_around_it() -> None:
+    channels = difference_of_gaussians(33)
+    image = draw(DISC, (80, 80), (40, 42))
+    outputs = channel_outputs(image, np.array([[40, 40]]), channels, 33)[0]
+    centred = channels @ image[24:57, 26:59].ravel() * 255
+    side = round(len(outputs) ** 0.5)
+    np.testing.assert_allclose(outputs.reshape(side, side, -1)[side // 2, side // 2 + 1], centred, rtol=1e-4)
+
+
+def test_contrast_detail_finds_fainter_discs_the_larger_they_are(setting: Setting) -> None:
+    assert sizes_of(setting.protocol)[-1] == 8
+    assert len(sizes_of(setting.protocol)) == 3
+    findings = found(contrast_detail.study, setting)
+    for series in findings["contrast-detail/threshold"].series:
+        contrasts = [y.value for y in series.y]
+        assert contrasts == sorted(contrasts, reverse=True)
+    noisy = findings["contrast-detail/threshold"].series[0]
+    assert (noisy.method, noisy.condition, len(noisy.x)) == ("noisy", "200 photons, white", 3)
+    figure = findings["contrast-detail/figure"].series[0].y[0]
+    assert figure.value == pytest.approx(100 / sum(x * y.value for x, y in zip(noisy.x, noisy.y, strict=True)))
+
+
+def test_spectra_before_and_after_and_what_was_removed(setting: Setting) -> None:
+    findings = found(flat_field.study, setting)
+    radial = findings["noise-power/flat-field-radial"]
+    before, after = (np.array([y.value for y in series.y]) for series in radial.series)
+    np.testing.assert_allclose(before, 255**2 * 0.5 / 200, rtol=0.3)
+    assert before.mean() == pytest.approx(255**2 * 0.5 / 200, rel=0.02)
+    frequency = np.array(radial.series[1].x)
+    transfer = np.exp(-2 * (np.pi * 1.65 * frequency) ** 2)  # of the Gaussian at 200 photons
+    strong = transfer > 0.15  # below that, power leaks in from lower frequencies
+    np.testing.assert_allclose(after[strong], (before * transfer**2)[strong], rtol=0.15)
+    removed = np.array([y.value for y in findings["noise-power/flat-field-removed"].series[0].y])
+    np.testing.assert_allclose(removed[~strong], (before * (1 - transfer) ** 2)[~strong], rtol=0.15)
+    left = values(findings["noise-power/left"], "gaussian")[0]
+    assert left.value == pytest.approx(100 / (2 * np.sqrt(np.pi) * 1.65), rel=0.1)
+
+
+def test_bias_false_structure_and_what_noise_makes(setting: Setting) -> None:
+    findings = found(bias_study.study, replace(setting, protocol=replace(setting.protocol, doses=DOSES[1:])))
+    share = findings["bias/share"]
+    beyond, beyond_chance = (
+        [y.value for series in share.series if series.method == "noisy" and what in series.condition for y in series.y]
+        for what in ("their 95% interval", "beyond chance")
+    )
+    np.testing.assert_allclose(beyond, 5, atol=1.0)
+    assert max(beyond_chance) < 0.05
+    noisy, blurred = (values(findings["bias/size"], method) for method in ("noisy", "gaussian"))
+    assert all(one.value < 0.1 * other.value for one, other in zip(noisy, blurred, strict=True))
+    assert {(each.method, each.values.shape) for each in findings["bias/size"].maps} == {
+        ("noisy", (256, 256)),
+        ("gaussian", (256, 256)),
+    }
+    blobs = findings["bias/structure-from-noise"]
+    for before, after in zip(values(blobs, "noisy"), values(blobs, "gaussian"), strict=True):
+        assert after.value < before.value
+
+
+def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> None:
+    assert found(repeated.study, setting) == {}
+    rng = np.random.default_rng(1)
+    clean = np.clip(setting.images["phantom 1"], 0.2, 0.8)
+    frames = register([expose(clean, "white", 200.0, rng)[0] for _ in range(2)], ["a", "b"])
+    findings = found(repeated.study, replace(setting, frames=frames))
+    assert set(findings) == {
+        f"repeated/{key}" for key in ("noise-curve", "noise-power", "error", "bias", "detail-kept")
+    }
+    noise = 255 * np.sqrt(clean.mean() / 200)
+    assert values(findings["repeated/error"], "noisy")[0].value == pytest.approx(noise, rel=0.03)
+    assert values(findings["repeated/error"], "gaussian")[0].value < noise / 2
+    assert values(findings["repeated/bias"], "gaussian")[0].low > 0
+
+
+@pytest.mark.parametrize("change", [{"signals": (Signal("line", 2, 10),)}, {"signals": (Signal("disc", 70, 10),)}])
+def test_protocols_that_an_observer_cannot_do_are_refused(setting: Setting, change: dict[str, tuple[Signal]]) -> None:
+    with pytest.raises(UsageError, match="signal"):
+        found(detectability_study, replace(setting, protocol=replace(setting.protocol, **change)))
