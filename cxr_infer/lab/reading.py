@@ -1,4 +1,4 @@
-"""What a result says in one minute: the dose that each task is worth, what was lost for it, what speaks against a method.
+"""What a result says in one minute: the dose that each task is worth, what it cost, what speaks against a method.
 
 Nothing is computed here but counts of points, and ratios of doses written as doses.
 """
@@ -137,9 +137,8 @@ def _against(findings: Sequence[Finding], method: str) -> Iterator[str]:
         f"{HARMS[key]} ({found[key][WORSE]} of {found[key].total()} points)" for key in HARMS if _worse(found, key)
     ]
     if worse:
-        yield (
-            f"Against {method}: beyond the uncertainty of both, it is worse than the image as it is in {'; '.join(worse)}."
-        )
+        said = "; ".join(worse)
+        yield f"Against {method}: beyond the uncertainty of both, it is worse than the image as it is in {said}."
     known = found.get(KNOWN)
     if known is not None and not known[BETTER]:
         yield (
@@ -153,7 +152,7 @@ def _worse(found: Counts, key: str) -> bool:
 
 
 def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[str]:
-    """For each signal and noise, at the middle of the doses at which it is known: what it is worth and what it costs."""
+    """For each signal and noise, at the middle of the doses at which it is known: its worth and its price."""
     for noise in protocol.noises:
         for signal in protocol.signals:
             known = {dose: figures.of_task(WORTH, signal, subject, noise, dose) for dose in sorted(protocol.doses)}
@@ -164,8 +163,8 @@ def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[s
             kept = figures.kept(signal, subject, noise, dose)
             cost = "" if kept is None else f"; it keeps {shown_estimate(scaled(kept, 100))} % of its contrast"
             yield (
-                f"{figures.shown(signal)}, {noise} noise: after {subject} at {shown_number(dose)} photons as detectable as "
-                f"before at {shown_estimate(scaled(worth[dose], dose))} photons{cost}."
+                f"{figures.shown(signal)}, {noise} noise: after {subject} at {shown_number(dose)} photons as "
+                f"detectable as before at {shown_estimate(scaled(worth[dose], dose))} photons{cost}."
             )
 
 
