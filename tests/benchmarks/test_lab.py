@@ -116,7 +116,18 @@ def test_every_guarded_figure_fails_it(stored: Path, key: str, worse: float) -> 
     assert {pair.finding.key for pair in compared.worse} == {key}
     assert any(line.startswith(f"worse: {key}") for line in said_of(compared))
     assert compare(before, with_moved(-worse), "window", "window").passes, "better is no loss"
-    assert compare(before, with_moved(1e-6 * worse), "window", "window").passes, "within the uncertainty"
+
+
+def test_a_loss_within_the_uncertainty_is_none(stored: Path) -> None:
+    before = read_result(stored / "lab.json")
+    kept, *others = before.findings
+    (series,) = (each for each in kept.series if each.method == "window")
+    widths = [y.high - y.low for y in series.y]
+    assert min(widths) > 0
+    assert kept.key == "contrast-kept/disc-1mm"
+    for lost, passes in ((0.9 * min(widths), True), (1.1 * max(widths), False)):
+        measured = replace(before, findings=(changed(kept, "window", -lost), *others))
+        assert compare(before, measured, "window", "window").passes is passes
 
 
 def test_a_figure_that_is_gone_fails_it(stored: Path) -> None:
