@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.bias import BY_CHANCE, FALSE_DISCOVERIES, Bias, Mask, marked, measure_bias
 from cxr_infer.lab.contrast_detail import middle_dose
-from cxr_infer.lab.detectability import DOSE, with_noisy
+from cxr_infer.lab.detectability import with_noisy
+from cxr_infer.lab.detectability_findings import DOSE
 from cxr_infer.lab.exposures import blocks
 from cxr_infer.lab.false_structure import DIAMETERS, strongest_blobs
 from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
@@ -28,6 +29,7 @@ BLOCK = 16  # px, side of the squares that vary independently of each other
 ROOM = 2.0  # standard deviations of noise between a pixel and black or white, for it to be counted
 LEAST_DRAWS = 8
 
+Array = NDArray[np.float64]
 Key = tuple[str, float, str]  # noise, dose, method
 
 
@@ -36,54 +38,66 @@ class Found:
     """Of one noise, dose and method, in gray levels of 255.
 
     size: root mean square of the bias. beyond: share of the pixels beyond their own 95% interval. marked: share that is
-    off beyond chance. maps: bias, bias where it is marked, standard deviation, (3, H, W). blobs: (draws, diameters).
+    off beyond chance. maps: bias, bias where it is marked, standard deviation, (3, H, W).
     """
 
     size: Estimate
     beyond: Estimate
     marked: Estimate
     maps: FloatImage
-    blobs: NDArray[np.float64]
 
 
 def study(setting: Setting, work: Work) -> list[Finding]:
-    """The first image under every noise and dose, and a flat field."""
+    """The first image under every noise and dose, and a flat field at the middle dose."""
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     name, image = next(iter(setting.images.items()))
-    work.expect(len(protocol.noises) * len(protocol.doses) * len(methods))
-    found = {
-        (noise, dose, method.name): _measure(setting, work, image, noise, dose, method)
-        for noise in protocol.noises
-        for dose in protocol.doses
-        for method in methods
-    }
+    flat = np.full(image.shape, BRIGHTNESS, np.float32)
+    work.expect(len(protocol.noises) * (len(protocol.doses) + 1) * len(methods))
+    found, blobs = {}, {}
+    for noise in protocol.noises:
+        for method in methods:
+            for dose in protocol.doses:
+                found[noise, dose, method.name] = _measure(setting, work, image, noise, dose, method)
+            blobs[noise, method.name] = _false_blobs(setting, work, flat, noise, method)
     on = f"{_draws(protocol)} draws of the image {name}."
-    return [_size(protocol, found, on), _share(protocol, found, on), _blobs(protocol, found, image.shape)]
+    return [_size(protocol, found, on), _share(protocol, found, on), _blobs(protocol, blobs, image.shape)]
 
 
 def _draws(protocol: Protocol) -> int:
     return max(protocol.draws, LEAST_DRAWS)
 
 
+def _results(
+    setting: Setting, clean: FloatImage, what: str, noise: str, dose: float, method: Method
+) -> Iterator[FloatImage]:
+    """What the method makes of each draw."""
+    for draw in range(_draws(setting.protocol)):
+        rng = generator(setting.protocol.seed, what, noise, str(dose), draw)
+        noisy, told = expose(clean, setting.noise(noise), dose, rng)
+        yield run(method, noisy, told)
+
+
 def _measure(setting: Setting, work: Work, image: FloatImage, noise: str, dose: float, method: Method) -> Found:
-    draws = _draws(setting.protocol)
-
-    def results(clean: FloatImage, what: str) -> Iterator[FloatImage]:
-        for draw in range(draws):
-            rng = generator(setting.protocol.seed, what, noise, str(dose), draw)
-            noisy, told = expose(clean, setting.noise(noise), dose, rng)
-            yield run(method, noisy, told)
-
     def compute() -> Mapping[str, NDArray[np.generic]]:
-        bias = measure_bias(image, results(image, "bias"), draws)
+        results = _results(setting, image, "bias", noise, dose, method)
+        bias = measure_bias(image, results, _draws(setting.protocol))
         _, told = expose(image, setting.noise(noise), dose, generator(setting.protocol.seed))
-        flat = np.full(image.shape, BRIGHTNESS, np.float32)
-        blobs = np.concatenate([strongest_blobs([result]) for result in results(flat, "flat")])
-        return {**_summary(bias, not_cut_off(image, told)), "blobs": blobs * GRAY}
+        return _summary(bias, not_cut_off(image, told))
 
     arrays = work.unit(f"{noise}, {dose:g} photons, {method.name}", compute)
     size, beyond, share = (Estimate(*(float(end) for end in row)) for row in arrays["figures"])
-    return Found(size, beyond, share, arrays["maps"].astype(np.float32), arrays["blobs"].astype(np.float64))
+    return Found(size, beyond, share, arrays["maps"].astype(np.float32))
+
+
+def _false_blobs(setting: Setting, work: Work, flat: FloatImage, noise: str, method: Method) -> Array:
+    """Of the flat field: (draws, diameters), gray levels."""
+    dose = middle_dose(setting.protocol)
+
+    def compute() -> Mapping[str, NDArray[np.generic]]:
+        results = _results(setting, flat, "flat", noise, dose, method)
+        return {"blobs": np.concatenate([strongest_blobs([result]) for result in results]) * GRAY}
+
+    return work.unit(f"flat field, {noise}, {method.name}", compute)["blobs"].astype(np.float64)
 
 
 def not_cut_off(image: FloatImage, told: Told) -> Mask:
@@ -198,17 +212,16 @@ def _by_dose(protocol: Protocol, found: Mapping[Key, Found], figure: str) -> tup
     )
 
 
-def _blobs(protocol: Protocol, found: Mapping[Key, Found], shape: tuple[int, ...]) -> Finding:
+def _blobs(protocol: Protocol, found: Mapping[tuple[str, str], Array], shape: tuple[int, ...]) -> Finding:
     dose, spacing = middle_dose(protocol), protocol.spacing
     series = tuple(
         Series(
             method,
             f"{dose:g} photons, {noise}",
             tuple(diameter * (spacing or 1.0) for diameter in DIAMETERS),
-            tuple(mean_estimate(column) for column in each.blobs.T),
+            tuple(mean_estimate(column) for column in blobs.T),
         )
-        for (noise, d, method), each in found.items()
-        if d == dose
+        for (noise, method), blobs in found.items()
     )
     return Finding(
         key=f"{NAME}/structure-from-noise",

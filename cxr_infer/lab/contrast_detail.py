@@ -1,7 +1,7 @@
 """Study: the faintest disc of each size that can still be told from noise, before and after denoising.
 
-As with a CDRAD phantom (Thijssen et al., Radiation Protection Dosimetry 28, 1989) whose reader is a channelised
-Hotelling observer: seen is a disc of d' = THRESHOLD or more.
+As with a CDRAD phantom (Thijssen et al., A definition of image quality: the image quality figure, BIR Report 20, 1989)
+whose reader is a channelised Hotelling observer: seen is a disc of d' = THRESHOLD or more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 
 from cxr_infer.errors import UsageError
 from cxr_infer.lab import signals
-from cxr_infer.lab.detectability import OBSERVER, with_noisy
+from cxr_infer.lab.detectability import with_noisy
+from cxr_infer.lab.detectability_findings import OBSERVER
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import groups_of, jackknife
 from cxr_infer.lab.noise import expose, find_detector, generator, spectrum_at

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError, UsageError
-from cxr_infer.formats.readers import read_gray
 from cxr_infer.imaging.noise_curve import MOST_SATURATED
-from cxr_infer.imaging.pixels import FloatImage, to_unit
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.jackknife import mean_estimate
 from cxr_infer.lab.noise import SPECTRUM_SIDE, Detector
@@ -57,11 +55,6 @@ class Frames:
         """Noise alone, as strong as one frame's: of frames 1 and 2, 3 and 4, and so on, each over sqrt 2."""
         stack = self.stack.astype(np.float64)
         return [(stack[k] - stack[k + 1]) / np.sqrt(2) for k in range(0, len(stack) - 1, 2)]
-
-
-def read_frames(paths: Sequence[Path]) -> Frames:
-    """Read, register and check files of one object. Raises ImageError for unreadable, UsageError for unlike ones."""
-    return register([to_unit(read_gray(path)) for path in paths], [str(path) for path in paths])
 
 
 def register(images: Sequence[FloatImage], names: Sequence[str]) -> Frames:

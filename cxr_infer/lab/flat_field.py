@@ -29,7 +29,7 @@ BRIGHTNESS = 0.5  # of the flat field
 BANDS = 24  # of frequency
 GRAY = 255.0
 DIRECTIONS = ("radial", "across", "down")
-SOURCE = "IEC 62220-1-1:2015, 6.5"
+SOURCE = "IEC 62220-1-1:2015"
 NOT_LINEAR = (
     "In displayed gray levels, not linearised to exposure as the standard asks: compare before and after, not "
     "detectors. "

@@ -1,4 +1,4 @@
-"""The noise power spectrum of flat or repeated exposures by IEC 62220-1-1 (2015), 4.6 and 6.5.
+"""The noise power spectrum of flat or repeated exposures as IEC 62220-1-1 (2015) defines it.
 
     NPS(u, v) = dx dy / (M n n) * sum over M regions of |FFT of (region - fitted surface)|^2
 

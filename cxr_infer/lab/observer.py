@@ -36,8 +36,11 @@ LEAST_SPREAD = 1e-12  # of a channel's variance over the largest; below it the c
 def difference_of_gaussians(side: int) -> Array:
     """Dense difference-of-Gaussians channels for a window of `side` px (odd): (channels, side * side), each of norm 1.
 
-    C_j(f) = exp(-(f / Q s_j)^2 / 2) - exp(-(f / s_j)^2 / 2) with s_j = 0.005 * 1.4^j cycles/px, j = 1 to 10, and
-    Q = 1.67 (Abbey and Barrett 2001), in space 2 pi (Q s_j)^2 exp(-2 (pi Q s_j r)^2) - 2 pi s_j^2 exp(-2 (pi s_j r)^2).
+    C_j(f) = exp(-(f / Q s_j)^2 / 2) - exp(-(f / s_j)^2 / 2) with s_j = 0.005 * 1.4^j cycles/px and Q = 1.67 (Abbey and
+    Barrett 2001), j = 1 to 10 (as in FDA's IQmodelo; its LCD_CT counts from 0), which is in space
+
+        2 pi (Q s_j)^2 exp(-2 (pi Q s_j r)^2) - 2 pi s_j^2 exp(-2 (pi s_j r)^2).
+
     The widest ones are left out where the window cannot hold them. Each has a mean of 0, so that brightness is not
     seen, as the formula says and a finite window does not.
     """
@@ -118,7 +121,7 @@ class Moments:
 
     @property
     def template(self) -> Array:
-        """Hotelling's: what each channel counts, K^-1 times the difference (Barrett and Myers, eq. 13.180)."""
+        """Hotelling's: what each channel counts, K^-1 times the difference."""
         return np.asarray(np.linalg.solve(self.covariance, self.difference))
 
     @property
@@ -170,9 +173,9 @@ def detectability(present: Ratings, absent: Ratings) -> Estimate:
 
     Hotelling's T^2 = w d'^2 is distributed as nu p / (nu - p + 1) times a noncentral F of p and nu - p + 1 degrees of
     freedom and noncentrality w d'^2, for normal channels of one covariance in both classes (Wunderlich, Noo, Gallas and
-    Heilbrun, IEEE TMI 34(2), 2015). The ends are the d' for which what was found would be in the upper or the lower
-    2.5%; the value is the one for which it is the median, so that it is as often too large as too small however few
-    windows there are (the plain estimate is too large).
+    Heilbrun, IEEE TMI 34(2), 2015); where a signal is faint, denoised images come near to that. The ends are the d' for
+    which what was found would be in the upper or the lower 2.5%; the value is the one for which it is the median, so
+    that it is as often too large as too small, however few windows there are (the plain estimate is too large).
     """
     return detectability_of(moments(present, absent))
 
@@ -214,7 +217,7 @@ def _bisected(falling: Callable[[float], float], low: float, high: float) -> flo
 
 
 def area_under_curve(d_prime: Estimate) -> Estimate:
-    """AUC of a d': Phi(d' / sqrt 2) for normal ratings (Barrett and Myers, eq. 13.21)."""
+    """AUC of a d': Phi(d' / sqrt 2) for normal ratings (Barrett and Myers, ch. 13)."""
     return Estimate(*(0.5 * (1 + math.erf(d / 2)) for d in (d_prime.value, d_prime.low, d_prime.high)))
 
 

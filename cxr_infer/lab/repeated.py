@@ -6,12 +6,12 @@ Two frames a and b have independent noise, so for a denoised frame D(a), over th
     mean (a - D(a)) (b - D(b))   = mean squared bias of D
     sum D(a)_f b_f / sum a_f b_f = share of the structure of fineness f that D keeps
 
-(the first as in noise2noise, Lehtinen et al. 2018; the second since what D takes from a is its noise and the bias.)
+The noise of b meets that of a in none of these products: what D takes from a is noise of a, and the bias of D.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -81,37 +81,58 @@ def _measure(setting: Setting, work: Work, frames: Frames, method: Method, told:
 
 
 def outcome(frames: Frames, denoised: NDArray[np.float32], spacing: float | None) -> dict[str, NDArray[np.generic]]:
-    """The arrays of an `Outcome`. denoised: each frame's, (K, H, W). Means over all pairs of frames."""
-    stack, results = frames.stack.astype(np.float64) * GRAY, denoised.astype(np.float64) * GRAY
-    pairs = [(one, other) for one in range(len(stack)) for other in range(len(stack)) if one != other]
-    variance = frames.variance * GRAY**2
-    error = np.mean([(results[a] - stack[b]) ** 2 for a, b in pairs], axis=0) - variance
-    removed = stack - results
-    bias = np.mean([removed[a] * removed[b] for a, b in pairs if a < b], axis=0)
-    left = [(results[k] - results[k + 1]) / np.sqrt(2) for k in range(0, len(results) - 1, 2)]
+    """The arrays of an `Outcome`. denoised: each frame's, (K, H, W). Means over all pairs of two different frames."""
+    stack, count = frames.stack, len(frames.stack)
+    pairs = count * (count - 1)
+    total, squares = _sum(stack), _sum(stack, stack)
+    error = sum(
+        count * result**2 - 2 * result * total + squares - (result - frame) ** 2
+        for result, frame in zip(_gray(denoised), _gray(stack), strict=True)
+    )
+    removed = stack - denoised
+    removed_total = _sum(removed)
+    left = ((_gray(denoised[k : k + 2])) for k in range(0, count - 1, 2))
     shape = (stack.shape[1], stack.shape[2])
-    profile = radial_profile(noise_power(left, region_side(shape), spacing), BANDS)
+    spectrum = noise_power(((one - other) / np.sqrt(2) for one, other in left), region_side(shape), spacing)
+    profile = radial_profile(spectrum, BANDS)
     return {
-        "error": blocks(error, BLOCK).ravel(),
-        "bias": blocks(bias, BLOCK).ravel(),
-        "kept": _kept(stack, results, pairs),
+        "error": blocks(error / pairs - frames.variance * GRAY**2, BLOCK).ravel(),
+        "bias": blocks((removed_total**2 - _sum(removed, removed)) / pairs, BLOCK).ravel(),
+        "kept": _kept(stack, denoised),
         "power": np.stack([profile.frequency, profile.power, profile.relative_error]),
-        "map": cv2.GaussianBlur(-removed.mean(axis=0), (0, 0), MAP_WIDTH).astype(np.float32),
+        "map": cv2.GaussianBlur(-removed_total / count, (0, 0), MAP_WIDTH).astype(np.float32),
     }
 
 
-def _kept(stack: Array, results: Array, pairs: Sequence[tuple[int, int]]) -> Array:
+def _gray(images: NDArray[np.float32]) -> Iterator[Array]:
+    """One after the other, in gray levels: all of them at once would fill the memory."""
+    return (image.astype(np.float64) * GRAY for image in images)
+
+
+def _sum(images: NDArray[np.float32], others: NDArray[np.float32] | None = None) -> Array:
+    """Of the images, or of their products with others, in gray levels."""
+    total = np.zeros(images.shape[1:])
+    for index, image in enumerate(_gray(images)):
+        total += image if others is None else image * others[index] * GRAY
+    return total
+
+
+def _kept(stack: NDArray[np.float32], denoised: NDArray[np.float32]) -> Array:
+    """Sums over pairs of different frames, which are the product of the sums less those of one frame with itself."""
     rows = []
     for fine, coarse in pairwise(WIDTHS):
-        before, after = ([_band(image, fine, coarse) for image in images] for images in (stack, results))
-        sums = [np.mean([one[a] * before[b] for a, b in pairs], axis=0) for one in (after, before)]
-        rows.append([blocks(each, BLOCK).ravel() for each in sums])
+        before = np.stack([_band(frame, fine, coarse) for frame in stack])
+        sums = []
+        for images in (denoised, stack):
+            after = np.stack([_band(image, fine, coarse) for image in images])
+            sums.append(blocks(_sum(after) * _sum(before) - _sum(after, before), BLOCK).ravel())
+        rows.append(sums)
     return np.array(rows)
 
 
-def _band(image: Array, fine: float, coarse: float) -> Array:
+def _band(image: FloatImage, fine: float, coarse: float) -> FloatImage:
     finer = cv2.GaussianBlur(image, (0, 0), fine) if fine > 0 else image
-    return np.asarray(finer - cv2.GaussianBlur(image, (0, 0), coarse))
+    return np.asarray(finer - cv2.GaussianBlur(image, (0, 0), coarse), dtype=np.float32)
 
 
 def root_mean(squares: Array) -> Estimate:
@@ -185,7 +206,7 @@ class _Report:
             "lower "
             "spectrum is no better image: a blur lowers it too.",
             None,
-            "IEC 62220-1-1:2015, 6.5",
+            "IEC 62220-1-1:2015",
         )
 
     def error(self) -> Finding:

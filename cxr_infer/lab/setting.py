@@ -41,7 +41,7 @@ class Work(Contract):
 class Setting:
     """What a study works on. images: clean ones by name, (H, W) float32 in [0, 1]. detectors: the user's own, by the
     names that the protocol's noises have. frames: repeated exposures of one object, if the user has them
-    (`exposures.read_frames`)."""
+    (`exposures.register`)."""
 
     protocol: Protocol
     images: Mapping[str, FloatImage]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.errors import ImageError, UsageError
-from cxr_infer.formats.readers import write_image
+from cxr_infer.errors import UsageError
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.imaging.pixels import from_unit
-from cxr_infer.lab.exposures import Frames, detector_of_frames, noise_curve, read_frames, register
+from cxr_infer.lab.exposures import Frames, blocks, detector_of_frames, noise_curve, register
 from cxr_infer.lab.jackknife import share_kept
 from cxr_infer.lab.noise import expose, find_detector, spectrum_at
 from cxr_infer.lab.repeated import outcome, root_mean
@@ -34,19 +30,6 @@ def exposures(truth: FloatImage, noise: str = "white", count: int = 2, dose: flo
 
 def registered(images: list[FloatImage]) -> Frames:
     return register(images, [f"{number}.png" for number in range(len(images))])
-
-
-def test_files_become_frames(truth: FloatImage, tmp_path: Path) -> None:
-    paths = [tmp_path / f"{number}.png" for number in range(3)]
-    images = exposures(truth, count=3)
-    for path, image in zip(paths, images, strict=True):
-        write_image(path, from_unit(image, np.dtype(np.uint16)))
-    frames = read_frames(paths)
-    assert frames.names == tuple(map(str, paths))
-    np.testing.assert_allclose(frames.stack[0], images[0], atol=1e-4)
-    np.testing.assert_allclose(frames.stack[1:], images[1:], atol=0.01)  # brought to the first one's scale
-    with pytest.raises(ImageError, match=r"missing\.png"):
-        read_frames([paths[0], tmp_path / "missing.png"])
 
 
 def test_the_noise_curve_is_that_of_counted_photons(truth: FloatImage) -> None:
@@ -142,3 +125,16 @@ def test_doing_nothing_has_the_error_of_the_noise_no_bias_and_keeps_all(truth: F
     for sums in found["kept"].astype(np.float64):
         assert share_kept(sums).value == pytest.approx(1, abs=1e-9)
     assert not found["map"].any()
+
+
+def test_all_pairs_of_three_frames_count(truth: FloatImage) -> None:
+    """What is computed of sums over the frames is the mean over all pairs of two different ones."""
+    frames = registered(exposures(truth, count=3))
+    denoised = np.stack([blurred(frame) for frame in frames.stack])
+    found = outcome(frames, denoised, None)
+    shots, results = 255 * frames.stack.astype(np.float64), 255 * denoised.astype(np.float64)
+    pairs = [(a, b) for a in range(3) for b in range(3) if a != b]
+    error = np.mean([(results[a] - shots[b]) ** 2 for a, b in pairs], axis=0) - 255**2 * frames.variance
+    bias = np.mean([(shots[a] - results[a]) * (shots[b] - results[b]) for a, b in pairs], axis=0)
+    np.testing.assert_allclose(found["error"], blocks(error, 32).ravel(), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found["bias"], blocks(bias, 32).ravel(), rtol=1e-4, atol=1e-3)

@@ -14,7 +14,8 @@ from cxr_infer.errors import UsageError
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.lab import bias_study, contrast_detail, flat_field, repeated
 from cxr_infer.lab.contrast_detail import sizes_of
-from cxr_infer.lab.detectability import detectability_study, equivalence_study, search_study, slug
+from cxr_infer.lab.detectability import detectability_study, equivalence_study, finer, search_study
+from cxr_infer.lab.detectability_findings import slug
 from cxr_infer.lab.exposures import register
 from cxr_infer.lab.findings import Estimate, Finding
 from cxr_infer.lab.methods import find_methods
@@ -133,10 +134,15 @@ def test_equivalent_doses_lie_within_those_measured(detected: dict[str, Finding]
     for signal in ("nodule-8-+10", "disc-5-+10"):
         finding = detected[f"dose-equivalence/{signal}"]
         assert "holds for this task, contrast and size alone" in finding.caution
+        assert len(finding.series[0].x) >= 2
         for series in finding.series:
             for dose, ratio in zip(series.x, series.y, strict=True):
-                assert min(DOSES) <= ratio.low * dose * (1 + 1e-9)
-                assert ratio.high * dose * (1 - 1e-9) <= max(DOSES)
+                assert min(finer(DOSES)) <= ratio.low * dose * (1 + 1e-9)
+                assert ratio.high * dose * (1 - 1e-9) <= max(finer(DOSES))
+
+
+def test_doses_are_finer_before_denoising() -> None:
+    assert finer((200.0, 50.0)) == [12.5, 25, 50, 100, 200, 400]
 
 
 def test_three_studies_measure_once(setting: Setting, detected: dict[str, Finding]) -> None:

@@ -1,0 +1,253 @@
+"""What the observer's studies tell of one signal: d', AUC, search and dose equivalence, as findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxr_infer.lab import signals
+from cxr_infer.lab.dose_equivalence import Equivalent, equivalence
+from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
+from cxr_infer.lab.jackknife import jackknife
+from cxr_infer.lab.methods import NOISY
+from cxr_infer.lab.observed import GRAY, Scene
+from cxr_infer.lab.observer import (
+    Array,
+    analytic_d_prime,
+    area_under_curve,
+    ideal_d_prime,
+)
+from cxr_infer.lab.protocol import Signal
+from cxr_infer.lab.setting import Setting
+
+KNOWN, SEARCH, EQUIVALENCE = "detectability", "search", "dose-equivalence"  # studies, of the same draws
+EYE = 4.0  # gray levels: standard deviation of white noise a pixel that is as strong as the eye's own
+DOSE = Axis("dose", "photons at white", logarithmic=True)
+OBSERVER = "Barrett and Myers 2004, ch. 13; channels: Abbey and Barrett 2001; interval: Wunderlich et al. 2015"
+EXPECTED = (
+    "In white noise at a known place, theory expects a d' no better than before denoising, whatever the method: read "
+    "it "
+    "for losses, not for gains."
+)
+ONE_TASK = "It holds for this signal, contrast and size and these images alone, and for a model observer, not a reader."
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one signal, noise, dose and method.
+
+    known: d'. left_out: d' without each group of draws. eye: d' of an observer with noise of its own. found: percent.
+    """
+
+    known: Estimate
+    left_out: Array
+    eye: Estimate
+    found: Estimate
+
+
+Table = Mapping[tuple[str, float, str, int], Measured]  # noise, dose, method, index of the signal
+
+
+@dataclass(frozen=True)
+class OfSignal:
+    """The findings about one signal."""
+
+    setting: Setting
+    scene: Scene
+    methods: Sequence[str]
+    table: Table
+    index: int
+
+    @property
+    def signal(self) -> Signal:
+        return self.scene.signals[self.index]
+
+    @property
+    def label(self) -> str:
+        return described(self.signal, self.setting.protocol.spacing)
+
+    def findings(self, study: str) -> list[Finding]:
+        if study == KNOWN:
+            return self.known()
+        return [self.search() if study == SEARCH else self.equivalence()]
+
+    def known(self) -> list[Finding]:
+        task = f"a {self.label} at a known place of a known background"
+        observer = f"a channelised Hotelling observer, which in white noise has {self._efficiency():.0%} of the ideal"
+        return [
+            self._finding(
+                "detectability",
+                f"Detectability: {self.label}",
+                Axis("d'"),
+                self._series(lambda measured: measured.known),
+                f"Detectability d' of {task}, by {observer} observer's d'.",
+                f"{EXPECTED} {ONE_TASK}",
+            ),
+            self._finding(
+                "auc",
+                f"Area under the ROC curve: {self.label}",
+                Axis("AUC"),
+                self._series(lambda measured: area_under_curve(measured.known)),
+                f"Area under the ROC curve for {task}, by the same observer; 0.5 is guessing, 1 never errs.",
+                f"{EXPECTED} {ONE_TASK}",
+            ),
+            self._finding(
+                "detectability-eye",
+                f"Detectability to an eye with noise of its own: {self.label}",
+                Axis("d'"),
+                self._series(lambda measured: measured.eye),
+                f"Detectability d' of {task}, by the same observer with noise of its own, as strong as white noise of "
+                f"{EYE:g} gray levels a pixel, in what it sees.",
+                f"The strength of the eye's noise is a convention: compare methods, not values. {ONE_TASK}",
+            ),
+            self._finding(
+                "detectability-kept",
+                f"Detectability after denoising over before: {self.label}",
+                Axis("d' after / before"),
+                self._ratios(),
+                f"Detectability d' after denoising over d' before, of the same draws, of {task}; 1 is no loss.",
+                f"{EXPECTED} Doses at which the signal cannot be told from noise before denoising are left out. "
+                f"{ONE_TASK}",
+            ),
+        ]
+
+    def search(self) -> Finding:
+        places = self.scene.places.shape[1]
+        return self._finding(
+            "search",
+            f"Search: {self.label}",
+            Axis("found", "%"),
+            self._series(lambda measured: measured.found),
+            f"How often an observer that scans {places} places, each with some pixels around it, names the one with a "
+            f"{self.label}; guessing finds {100 / places:.0f}%.",
+            f"Denoising may help here, where false alarms count, or may not; it must not make it worse. {ONE_TASK}",
+            study=SEARCH,
+        )
+
+    def _efficiency(self) -> float:
+        middle = self.scene.side // 2
+        side, spacing = self.scene.side, self.setting.protocol.spacing
+        drawn = signals.draw(self.signal, (side, side), (middle, middle), spacing).astype(np.float64) * GRAY
+        return analytic_d_prime(drawn, self.scene.channels, 1.0) / ideal_d_prime(drawn, 1.0)
+
+    def _series(self, value: Callable[[Measured], Estimate]) -> tuple[Series, ...]:
+        protocol = self.setting.protocol
+        return tuple(
+            Series(
+                method,
+                noise,
+                protocol.doses,
+                tuple(value(self.table[noise, dose, method, self.index]) for dose in protocol.doses),
+            )
+            for noise in protocol.noises
+            for method in self.methods
+        )
+
+    def _ratios(self) -> tuple[Series, ...]:
+        found = []
+        for noise in self.setting.protocol.noises:
+            for method in self.methods[1:]:
+                points = {}
+                for dose in self.setting.protocol.doses:
+                    before, after = (self.table[noise, dose, name, self.index] for name in (NOISY, method))
+                    if before.known.low > 0 and before.left_out.min() > 0:
+                        value = after.known.value / before.known.value
+                        ratio = jackknife(value, after.left_out / before.left_out)
+                        points[dose] = Estimate(value, max(ratio.low, 0.0), ratio.high)
+                found.append(Series(method, noise, tuple(points), tuple(points.values())))
+        return tuple(series for series in found if series.x)
+
+    def equivalence(self) -> Finding:
+        found, beyond, open_ends = [], [], []
+        for noise in self.setting.protocol.noises:
+            for method in self.methods[1:]:
+                points = {}
+                for dose, each in self._equivalents(noise, method).items():
+                    at = f"{method}, {noise}, {dose:g} photons"
+                    if each.ratio is None:
+                        beyond.append(at)
+                    else:
+                        points[dose] = each.ratio
+                        open_ends += [at] if each.open_end else []
+                if points:
+                    found.append(Series(method, noise, tuple(points), tuple(points.values())))
+        return self._finding(
+            "dose-equivalence",
+            f"Dose equivalence: {self.label}",
+            Axis("equivalent dose / dose", logarithmic=True),
+            tuple(found),
+            f"At how many times its dose the undenoised image has the d' of the denoised one, for a {self.label} at a "
+            "known "
+            "place; 1 is no gain and no loss." + _listed(f"Beyond the doses measured, {self._range}", beyond),
+            "No dose may be lowered by it: it holds for this task, contrast and size alone, and for no "
+            f"other.{_open(open_ends)}",
+            study=EQUIVALENCE,
+        )
+
+    @property
+    def _range(self) -> str:
+        doses = [dose for _, dose, method, _ in self.table if method == NOISY]
+        return f"{min(doses):g} to {max(doses):g} photons"
+
+    def _equivalents(self, noise: str, method: str) -> dict[float, Equivalent]:
+        """At each of the protocol's doses, among those at which the signal can be told from noise before denoising."""
+        measured = {d: row for (n, d, m, i), row in self.table.items() if (n, m, i) == (noise, NOISY, self.index)}
+        rows = {dose: measured[dose] for dose in sorted(measured) if measured[dose].known.low > 0}
+        doses, before = np.array(list(rows)), np.array([row.known.value for row in rows.values()])
+        found = {}
+        for dose in sorted(self.setting.protocol.doses):
+            after = self.table[noise, dose, method, self.index]
+            pairs = [
+                (np.array([row.left_out[group] for row in rows.values()]), float(after.left_out[group]))
+                for group in range(len(after.left_out))
+            ]
+            found[dose] = equivalence(doses, before, after.known.value, pairs, dose)
+        return found
+
+    def _finding(
+        self,
+        key: str,
+        title: str,
+        y: Axis,
+        series: tuple[Series, ...],
+        measured: str,
+        caution: str,
+        study: str = KNOWN,
+    ) -> Finding:
+        scene = self.scene
+        return Finding(
+            key=f"{key}/{slug(self.signal)}",
+            study=study,
+            title=title,
+            x=DOSE,
+            y=y,
+            series=series,
+            measured=measured,
+            on=f"{scene.where}, {scene.draws} draws of noise without signals and {scene.draws} with one at every "
+            f"place, in turn one of {len(scene.signals)}.",
+            caution=caution,
+            draws=scene.draws,
+            seed=self.setting.protocol.seed,
+            source=OBSERVER,
+            higher_is_better=True,
+        )
+
+
+def described(signal: Signal, spacing: float | None) -> str:
+    """A signal in words: `nodule of 5 mm, +10 gray levels`."""
+    return f"{signal.kind} of {signal.size:g} {'px' if spacing is None else 'mm'}, {signal.contrast:+g} gray levels"
+
+
+def slug(signal: Signal) -> str:
+    """A signal as the end of a key."""
+    return f"{signal.kind}-{signal.size:g}-{signal.contrast:+g}"
+
+
+def _listed(what: str, places: Sequence[str]) -> str:
+    return f" {what}: {'; '.join(places)}." if places else ""
+
+
+def _open(places: Sequence[str]) -> str:
+    return f" Intervals that reach beyond the doses measured end there: {'; '.join(places)}." if places else ""
