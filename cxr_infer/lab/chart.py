@@ -6,17 +6,19 @@ Methods differ in colour, in dashes and in the shape of their marks, so that pap
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from cxr_infer.lab.axes import Scale, conditions, label_of, scale_of, shown_number, shown_tick
 from cxr_infer.lab.findings import Estimate, Finding, Series
 from cxr_infer.report.html.markup import text
 
 WIDTH, HEIGHT = 430, 300  # px, scaled to the page
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 16, 52  # px, margins that hold the labels
+LEFT, RIGHT, TOP, BOTTOM = 54, 14, 36, 52  # px, margins that hold the labels
 INNER_WIDTH, INNER_HEIGHT, BASE = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM, HEIGHT - BOTTOM
 MARK = 3.6  # px, half the size of a mark
 LOOKS = 8  # different ones; then they begin again
 CAP = 3.0  # px, half the width of the ends of an interval
+MOST_PLACES, LEAST_APART = 8, 34.0  # ticks at the points themselves, and px between two of them
 MOST_MARKS = 24  # points of a curve; more are drawn without marks and intervals, as a band
 
 CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (  # of square, triangle and diamond, in halves of a mark
@@ -35,13 +37,17 @@ def panels(finding: Finding, looks: Mapping[str, int]) -> Iterator[tuple[str, st
     up = scale_of(finding.y, (end for each in series for y in each.y for end in (y.value, y.low, y.high)))
     for condition in conditions([(each.method, each.condition) for each in series]):
         drawn = [each for each in series if each.condition == condition]
-        yield condition, _panel(finding, drawn, condition, across, up, looks)
+        yield condition, _panel(finding, drawn, condition, (across, up), looks)
 
 
-def looks_of(findings: Sequence[Finding]) -> dict[str, int]:
-    """A number for the look of each method, the same in all figures of a result."""
-    methods = dict.fromkeys(each.method for finding in findings for each in finding.series)
-    return {name: index % LOOKS for index, name in enumerate(methods)}
+def looks_of(findings: Sequence[Finding], subject: str = "", plain: str = "") -> dict[str, int]:
+    """A number for the look of each method, the same in all figures of a result.
+
+    subject: the method that stands out. plain: the one that is drawn most quietly.
+    """
+    methods = list(dict.fromkeys(each.method for finding in findings for each in finding.series))
+    first = [name for name in (subject, plain) if name in methods]
+    return {name: index % LOOKS for index, name in enumerate([*first, *(m for m in methods if m not in first)])}
 
 
 def swatch(look: int) -> str:
@@ -54,29 +60,32 @@ def swatch(look: int) -> str:
 
 
 def _panel(
-    finding: Finding, series: Sequence[Series], condition: str, across: Scale, up: Scale, looks: Mapping[str, int]
+    finding: Finding, series: Sequence[Series], condition: str, scales: tuple[Scale, Scale], looks: Mapping[str, int]
 ) -> str:
+    across, up = scales
+    places = sorted({x for each in finding.series for x in each.x if across.shows(x)})
     title = f"{finding.title}{f', {condition}' if condition else ''}: {label_of(finding.y)} against {finding.x.name}"
     curves = "".join(_curve(each, across, up, looks[each.method]) for each in series)
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(title)}">'
-        f"{_frame(across, up)}{curves}"
+        f"{_frame(across, up, places)}{curves}"
         f"{_label(LEFT + INNER_WIDTH / 2, HEIGHT - 8, label_of(finding.x))}"
-        f'<g transform="translate(14 {TOP + INNER_HEIGHT / 2:.0f}) rotate(-90)">{_label(0, 0, label_of(finding.y))}</g>'
-        "</svg>"
+        f"{_label(4, 16, label_of(finding.y), 'start')}</svg>"
     )
 
 
-def _frame(across: Scale, up: Scale) -> str:
-    """Grid, axes and ticks."""
+def _frame(across: Scale, up: Scale, places: Sequence[float]) -> str:
+    """Grid, axes and ticks. places: of all points along x, which are marked where they are few and apart."""
     parts = []
+    apart = all(_x(across, right) - _x(across, left) >= LEAST_APART for left, right in pairwise(places))
+    ticks = places if 1 < len(places) <= MOST_PLACES and apart else across.ticks()
     for tick in up.ticks():
         y = _y(up, tick)
         parts += [
             f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>',
             _label(LEFT - 7, y + 5, shown_tick(tick), "end"),
         ]
-    parts += [_label(_x(across, tick), BASE + 20, shown_tick(tick)) for tick in across.ticks()]
+    parts += [_label(_x(across, tick), BASE + 20, shown_tick(tick)) for tick in ticks]
     parts.append(f'<line class="axis" x1="{LEFT}" y1="{BASE}" x2="{WIDTH - RIGHT}" y2="{BASE}"/>')
     return "".join(parts)
 

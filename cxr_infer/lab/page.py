@@ -10,10 +10,10 @@ from string import Template
 from cxr_infer.lab.axes import label_of, shown_number
 from cxr_infer.lab.chart import looks_of, panels, shown_estimate, swatch
 from cxr_infer.lab.findings import Finding
-from cxr_infer.lab.maps import map_figure
+from cxr_infer.lab.maps import map_figures
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.protocol_files import protocol_hash
-from cxr_infer.lab.reading import Reading, read_off
+from cxr_infer.lab.reading import NOISY, Reading, read_off, subject_of
 from cxr_infer.lab.result import LabResult, points
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.html.markup import text
@@ -37,10 +37,10 @@ def page(result: LabResult) -> str:
         headline="What denoising keeps, removes and invents",
         when=text(_when(result)),
         notice=text(RESEARCH_USE),
-        alerts="".join(f'<p class="alert">{text(line)}</p>\n' for line in reading.against),
+        alerts=_alerts(reading),
         reading=_reading(reading),
         contents=_contents(result.findings),
-        figures="".join(_figures(result.findings)),
+        figures="".join(_figures(result)),
         methods="\n".join(f"<p>{text(one)}</p>" for one in methods_text(result)),
         about=_about(result),
     )
@@ -52,13 +52,19 @@ def _when(result: LabResult) -> str:
     return f"{day.day} {day:%B %Y}. Protocol {protocol.name}, version {protocol.version}, seed {protocol.seed}."
 
 
+def _alerts(reading: Reading) -> str:
+    lines = "".join(f"<li>{text(line)}</li>\n" for line in reading.against)
+    return f'<ul class="alert">\n{lines}</ul>' if lines else ""
+
+
 def _reading(reading: Reading) -> str:
     said = "".join(f"<li>{text(line)}</li>\n" for line in reading.sentences)
     tables = "".join(_table(one.title, one.headings, one.rows, one.note) for one in reading.tables)
     return f'<ul class="said">\n{said}</ul>\n{tables}'
 
 
-def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], note: str = "", names: int = 1) -> str:
+    """names: columns at the left that hold words."""
     head = "".join(f'<th scope="col">{text(heading)}</th>' for heading in headings)
     body = "".join(
         f'<tr><th scope="row">{text(first)}</th>{"".join(f"<td>{text(cell)}</td>" for cell in rest)}</tr>\n'
@@ -66,8 +72,8 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], n
     )
     under = f'<p class="below">{text(note)}</p>' if note else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(title)}"><table><caption>{text(title)}'
-        f"</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n{under}"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(title)}"><table class="names-{names}">\n'
+        f"<caption>{text(title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n{under}"
     )
 
 
@@ -89,9 +95,9 @@ def study_title(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _figures(findings: Sequence[Finding]) -> Iterator[str]:
-    looks = looks_of(findings)
-    for name, found in _by_study(findings).items():
+def _figures(result: LabResult) -> Iterator[str]:
+    looks = looks_of(result.findings, subject_of(result), NOISY)
+    for name, found in _by_study(result.findings).items():
         yield f'<section aria-labelledby="{text(name)}">\n<h2 id="{text(name)}">{text(study_title(name))}</h2>\n'
         for finding in found:
             yield _card(finding, looks)
@@ -103,7 +109,7 @@ def _card(finding: Finding, looks: Mapping[str, int]) -> str:
         f'<figure class="panel"><figcaption>{text(condition)}</figcaption>{svg}</figure>\n'
         for condition, svg in panels(finding, looks)
     )
-    maps = "".join(map_figure(each) for each in finding.maps)
+    maps = map_figures(finding.maps)
     facts = [
         ("measured", finding.measured),
         ("on", finding.on),
@@ -117,7 +123,7 @@ def _card(finding: Finding, looks: Mapping[str, int]) -> str:
         f'<article class="card finding">\n<header><h3>{text(finding.title)}</h3></header>\n'
         f'{_legend(finding, looks)}<div class="panels">\n{drawn}</div>\n'
         f'{f"""<div class="maps">{maps}</div>""" if maps else ""}'
-        f'<p class="caution"><b>It does not mean:</b> {text(finding.caution)}</p>\n'
+        f'<p class="caution"><b>Caution:</b> {text(finding.caution)}</p>\n'
         f'<dl class="facts about">{told}</dl>\n{_numbers(finding)}</article>\n'
     )
 
@@ -137,7 +143,7 @@ def _numbers(finding: Finding) -> str:
         for _, series, x, y in points([finding])
     ]
     headings = ("method", "condition", label_of(finding.x), f"{label_of(finding.y)} (95% interval)")
-    table = _table(f"Figures: {finding.title}", headings, rows)
+    table = _table(f"Figures: {finding.title}", headings, rows, names=2)
     return f"<details><summary>Figures</summary>\n{table}</details>\n"
 
 

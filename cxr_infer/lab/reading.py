@@ -106,7 +106,7 @@ def read_off(result: LabResult) -> Reading:
     )
     return Reading(
         tuple(line for method in methods for line in _against(result.findings, method)),
-        tuple(_sentences(result.protocol, figures, subject)),
+        (*_no_gain(result.findings, methods), *_sentences(result.protocol, figures, subject)),
         tuple(table for table in tables if table.rows),
     )
 
@@ -127,24 +127,40 @@ def against_noisy(findings: Sequence[Finding], method: str) -> Counts:
 
 
 def _against(findings: Sequence[Finding], method: str) -> Iterator[str]:
-    """Sentences that speak against a method."""
-    found: Counts = {}
-    for pair in pairs(findings, NOISY, method):
-        for key in (pair.finding.key, pair.finding.key.partition("/")[0]):
-            if key in HARMS:
-                found.setdefault(key, Counter())[pair.verdict] += 1
+    """What speaks against a method: where it is worse than doing nothing."""
+    found = _harms(findings, method)
     worse = [
         f"{HARMS[key]} ({found[key][WORSE]} of {found[key].total()} points)" for key in HARMS if _worse(found, key)
     ]
     if worse:
         said = "; ".join(worse)
         yield f"Against {method}: beyond the uncertainty of both, it is worse than the image as it is in {said}."
-    known = found.get(KNOWN)
-    if known is not None and not known[BETTER]:
+
+
+def _harms(findings: Sequence[Finding], method: str) -> Counts:
+    """How many points of a method are better, the same or worse, by the keys of HARMS."""
+    found: Counts = {}
+    for pair in pairs(findings, NOISY, method):
+        for key in (pair.finding.key, pair.finding.key.partition("/")[0]):
+            if key in HARMS:
+                found.setdefault(key, Counter())[pair.verdict] += 1
+    return found
+
+
+def _no_gain(findings: Sequence[Finding], methods: Sequence[str]) -> Iterator[str]:
+    """What theory expects, said plainly where it is so: no gain at a known place."""
+    known = {method: count for method in methods if (count := _harms(findings, method).get(KNOWN)) is not None}
+    without = [method for method, count in known.items() if not count[BETTER]]
+    if without:
+        points = max(known[method].total() for method in without)
         yield (
-            f"{method} makes no signal at a known place more detectable to the observer: d' is better in none of "
-            f"{known.total()} points. Theory expects that of any denoiser: it buys no dose for such a task."
+            f"{' and '.join(without)}: no signal at a known place is more detectable after denoising than before (d' "
+            f"better in 0 of {points} points). Theory expects that of any denoiser: it buys no dose for such a task."
         )
+    for method in known:
+        if method not in without:
+            better = known[method]
+            yield f"{method}: d' at a known place is better in {better[BETTER]} of {better.total()} points."
 
 
 def _worse(found: Counts, key: str) -> bool:
@@ -171,8 +187,8 @@ def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[s
 def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
     """A row for each signal, noise and dose of which something is known."""
     headings = (
-        *("signal", "noise", "photons N", f"after {subject} at N as detectable as before at M photons"),
-        *("d' before", "d' after", "found in a search before, %", "after, %", "contrast kept, %"),
+        *("signal and noise", "N, photons", "M, photons", "d' before", "d' after"),
+        *("found in a search before, %", "after, %", "contrast kept, %"),
     )
     rows = []
     for signal in protocol.signals:
@@ -187,13 +203,13 @@ def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
                 ]
                 if any(each is not None for each in (worth, kept, *seen)):
                     cells = [_shown(worth, dose), *map(_shown, seen), _shown(kept, 100)]
-                    rows.append([figures.shown(signal), noise, shown_number(dose), *cells])
+                    rows.append([f"{figures.shown(signal)}; {noise}", shown_number(dose), *cells])
     note = (
-        f"In brackets: 95% intervals. {NO_FIGURE} in the fourth column: not to be told from noise before denoising, or "
-        "beyond the doses measured. Contrast kept is of the signal's own contrast. Each row holds for that signal and "
-        "noise alone; no examination's dose may be lowered by it."
+        f"In brackets: 95% intervals. {NO_FIGURE} for M: not to be told from noise before denoising, or beyond the "
+        "doses measured. Contrast kept is of the signal's own contrast. Each row holds for that signal and noise alone; no "
+        "examination's dose may be lowered by it."
     )
-    return Table("Which dose each task is worth", headings, rows, note)
+    return Table(f"After {subject} at N photons as detectable as before at M photons", headings, rows, note)
 
 
 def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
@@ -204,12 +220,12 @@ def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
         for dose in protocol.doses:
             found = [figures.at(key, method, noise, dose) for _, key in COSTS for method in (NOISY, subject)]
             if any(each is not None for each in found):
-                rows.append([noise, shown_number(dose), *map(_shown, found)])
+                rows.append([f"{noise}, {shown_number(dose)} photons", *map(_shown, found)])
     note = (
         "Before: the noisy image. A line is lost where less than half its contrast is left, made up where the clean "
         "image has less than half of it. Bias is what is off in the mean of all draws."
     )
-    return Table(f"What {subject} costs", ("noise", "photons N", *headings), rows, note)
+    return Table(f"What {subject} costs", ("noise and dose", *headings), rows, note)
 
 
 def _counted(findings: Sequence[Finding], counts: Mapping[str, Counts]) -> Table:

@@ -58,7 +58,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_has_the_tables(stored: Path) -> None:
     page = read_page(stored / "lab.md", COMMAND)
     assert "Protocol `tiny`, version 1 (SHA-256 " in page
-    assert "| disc, 1 mm, +16 | white | 200 |" in page
+    assert "| disc, 1 mm, +16; white | 200 |" in page
     assert "Measured on" in page
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cxr_infer.lab.chart import LOOKS, looks_of, panels
-from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
-from cxr_infer.lab.maps import NO_CHANGE, to_picture
+from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
+from cxr_infer.lab.maps import NO_CHANGE, largest, map_figures, to_picture
 from cxr_infer.lab.page import page
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult
@@ -75,7 +75,7 @@ def test_every_figure_says_what_it_is(result: LabResult) -> None:
     for finding in result.findings:
         for said in (finding.title, finding.measured, finding.on, finding.caution, finding.source):
             assert said in words
-    assert words.count("It does not mean:") == len(result.findings)
+    assert words.count("Caution:") == len(result.findings)
     assert words.count(RESEARCH_USE) == 2
     assert protocol_hash(result.protocol) in words
     assert "Protocol tiny, version 3, seed 7." in words
@@ -146,18 +146,29 @@ def test_methods_keep_their_looks() -> None:
     ]
     looks = looks_of(findings)
     assert [looks[m] for m in "abcdefghij"] == [*range(LOOKS), 0, 1]
+    assert [looks_of(findings, "c", "a")[m] for m in "cabd"] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.001])
 def test_a_map_has_mid_gray_at_zero(scale: float) -> None:
     values = np.zeros((20, 30), np.float32)
     values[:, 10:20], values[:, 20:] = scale, -scale
-    picture, most = to_picture(values)
+    most = largest([NamedMap("a", "", values), NamedMap("b", "", values / 2)])
     assert most == pytest.approx(scale)
+    picture = to_picture(values, most)
     assert picture[0, 0] == NO_CHANGE
     assert (picture[0, 10], picture[0, 20]) == (255, 1)
-    flat, _ = to_picture(np.zeros((4, 4), np.float32))
-    assert (flat == NO_CHANGE).all()
+    assert largest([NamedMap("a", "", np.zeros((4, 4), np.float32))]) == 1.0
+    assert to_picture(np.abs(values), most, signed=False)[0, ::10].tolist() == [0, 255, 255]
+
+
+def test_maps_of_one_condition_share_their_grays() -> None:
+    ramp = np.linspace(-1, 1, 100, dtype=np.float32).reshape(10, 10)
+    maps = [NamedMap("a", "bias", ramp), NamedMap("b", "bias", 10 * ramp), NamedMap("a", "spread", np.abs(ramp))]
+    first, second, third = map_figures(maps).split("</figure>\n")[:3]
+    assert "Mid-gray is 0, white +10, black −10 gray levels" in first  # noqa: RUF001
+    assert "Mid-gray is 0, white +10" in second
+    assert "Black is 0, white 1 gray levels" in third
 
 
 def test_methods_text_is_complete(result: LabResult) -> None:
