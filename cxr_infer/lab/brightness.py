@@ -7,26 +7,25 @@ from numpy.typing import NDArray
 
 from cxr_infer.lab.conditions import conditions
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
-from cxr_infer.lab.setting import Setting, Work
+from cxr_infer.lab.setting import Setting
+from cxr_infer.lab.shared_draws import BANDS, BRIGHTNESS, Table, member
 from cxr_infer.lab.statistics import estimates
-from cxr_infer.lab.whole_images import BANDS, ERRORS, counted, units
 
 Array = NDArray[np.float64]
 
-NAME = "brightness"
+NAME = BRIGHTNESS
 LEAST_SHARE = 0.002  # of the pixels that a band needs
 MIDDLES = (*((index + 0.5) * 256 / BANDS for index in range(BANDS)), 255.0)  # of the bands, gray levels
 
 
-def study(setting: Setting, work: Work) -> list[Finding]:
+def findings(setting: Setting, table: Table) -> list[Finding]:
     """One finding: the mean error against brightness, for every method and condition."""
-    under = conditions(setting.protocol)
-    work.expect(units(setting, under))
-    series = [
-        _series(setting, method.name, condition.name, counted(setting, work, method, condition)[ERRORS])
-        for method in setting.methods
-        for condition in under
-    ]
+    series = []
+    for method in setting.methods:
+        for condition in conditions(setting.protocol):
+            parts = table[method.name, condition]
+            errors = np.stack([np.asarray(part[BRIGHTNESS], np.float64) for part in parts])
+            series.append(_series(setting, method.name, condition.name, errors))
     return [
         Finding(
             key=f"{NAME}/error",
@@ -59,3 +58,6 @@ def mean_error(values: Array) -> Array:
     """(images, draws, bands, 2), sums and numbers -> (bands,); NaN for a band without pixels."""
     total, number = np.moveaxis(values.sum(axis=(0, 1)), -1, 0)
     return np.asarray(np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0))
+
+
+study = member(NAME, findings)

@@ -1,124 +1,81 @@
 """Linearity: the share of a signal's contrast that a method keeps, against that contrast.
 
-A signal is laid into a clean image at several places, and the image exposed with and without it in equal noise. Both
-are denoised; the difference of the two results is projected on the signal, and so is the difference of the two inputs.
-The share kept is the ratio of the two projections: 1 for the identity, 0 where the signal is erased, above 1 where it
-is exaggerated. A linear filter h keeps <h * s, s> / <s, s> of a signal s at every contrast.
+A clean image is exposed with and without signals in equal noise. Both are denoised; the difference of the two results
+is projected on each signal, and so is the difference of the two inputs. The share kept is the ratio of the two
+projections: 1 for the identity, 0 where the signal is erased, above 1 where it is exaggerated. A linear filter h keeps
+<h * s, s> / <s, s> of a signal s at every contrast.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.conditions import Condition, at_contrasts, conditions, exposures, in_equal_noise, unit_of_length
-from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
-from cxr_infer.lab.methods import run
+from cxr_infer.lab.conditions import at_contrasts, conditions, unit_of_length
+from cxr_infer.lab.findings import Axis, Finding, Series
+from cxr_infer.lab.marked import choices, kinds
 from cxr_infer.lab.protocol import Protocol, Signal
-from cxr_infer.lab.setting import Arrays, Method, Setting, Work
-from cxr_infer.lab.signals import around, lay, places, surroundings
+from cxr_infer.lab.setting import Arrays, Setting
+from cxr_infer.lab.shared_draws import CONTRAST, Table, member
 from cxr_infer.lab.statistics import estimates
 
 Array = NDArray[np.float64]
 
-NAME = "contrast-kept"
-PLACES = 8  # of a signal in one image, at most
-EDGE = "edge"  # which has no place; `transfer` measures it
+NAME = CONTRAST
 
 
-def study(setting: Setting, work: Work) -> list[Finding]:
+def findings(setting: Setting, table: Table) -> list[Finding]:
     """One finding for each kind, size and sign of signal: the share kept against contrast, for every condition."""
-    signals = _distinct(setting.protocol.signals)
-    under = conditions(setting.protocol)
-    work.expect(len(signals) * len(under) * len(setting.methods) * len(setting.images))
-    return [_finding(setting, work, signal, under) for signal in signals]
+    return [_finding(setting, table, signal) for signal in kinds(setting.protocol)]
 
 
-def _distinct(signals: tuple[Signal, ...]) -> list[Signal]:
-    """Those that differ by more than the size of their contrast, without edges."""
-    found = {(one.kind, one.size, one.contrast > 0): one for one in signals if one.kind != EDGE}
-    return list(found.values())
-
-
-def _finding(setting: Setting, work: Work, signal: Signal, under: list[Condition]) -> Finding:
-    series = []
-    for method in setting.methods:
-        for condition in under:
-            parts = [
-                work.unit(
-                    f"{NAME}/{_key(signal, setting.protocol)}/{condition.name}/{method.name}/{name}",
-                    partial(projections, setting, method, condition, signal, name, clean),
-                )
-                for name, clean in setting.images.items()
-            ]
-            series.append(_series(method.name, condition.name, signal, setting.protocol, parts))
+def _finding(setting: Setting, table: Table, signal: Signal) -> Finding:
+    protocol = setting.protocol
+    unit = unit_of_length(protocol)
+    sign = "-dark" if signal.contrast < 0 and signal.kind != "dark-line" else ""
     return Finding(
-        key=f"{NAME}/{_key(signal, setting.protocol)}",
+        key=f"{NAME}/{signal.kind}-{signal.size:g}{unit}{sign}",
         study=NAME,
-        title=f"Contrast kept of a {signal.kind} of {signal.size:g} {unit_of_length(setting.protocol)}",
+        title=f"Contrast kept of a {signal.kind} of {signal.size:g} {unit}",
         x=Axis("contrast", "gray levels", logarithmic=True),
         y=Axis("share of the contrast kept"),
-        series=tuple(series),
+        series=tuple(
+            _series(protocol, signal, method.name, condition.name, table[method.name, condition])
+            for method in setting.methods
+            for condition in conditions(protocol)
+        ),
         measured="The difference that the signal makes after denoising, over the difference that it made before, both "
         "projected on the signal.",
-        on=f"Up to {PLACES} places in each of {len(setting.images)} images, exposed with and without the signal in "
-        "equal noise.",
+        on=f"As many places as there is room for in each of {len(setting.images)} images, exposed with and without "
+        "signals in equal noise; each place holds every signal at every contrast in turn.",
         caution="Keeping contrast is not detecting it: noise that stays may hide what is kept. It holds for this size, "
         "contrast and dose, and for surroundings as flat as these.",
-        draws=setting.protocol.draws,
-        seed=setting.protocol.seed,
+        draws=protocol.draws,
+        seed=protocol.seed,
         source="Projection on the known signal; the contrast transfer of nonlinear methods depends on contrast and "
         "dose: Richard et al., Med. Phys. 39(7), 2012.",
         higher_is_better=True,
     )
 
 
-def _key(signal: Signal, protocol: Protocol) -> str:
-    sign = "" if signal.contrast > 0 or signal.kind == "dark-line" else "-dark"
-    return f"{signal.kind}-{signal.size:g}{unit_of_length(protocol)}{sign}"
-
-
-def projections(
-    setting: Setting, method: Method, condition: Condition, signal: Signal, name: str, clean: FloatImage
-) -> Arrays:
-    """Of one image: `kept` and `given`, (draws, places, contrasts): projections on the signal after and before."""
-    protocol = setting.protocol
-    signals = at_contrasts(signal, protocol.contrasts)
-    centres = places(clean, signals[-1], protocol.seed, PLACES, protocol.spacing)
-    half = surroundings(signal, protocol.spacing)
-    squares = [around(centre, half, clean.shape) for centre in centres]
-    marked = [lay(clean, one, centres, protocol.spacing) for one in signals]
-    kept, given = [], []
-    for noisy, told in exposures(setting, condition, name, clean):
-        without = run(method, noisy, told)
-        of_draw = []
-        for image in marked:
-            before = in_equal_noise(clean, noisy, image)
-            after = run(method, before, told)
-            of_draw.append([list(_projected(image - clean, squares, one)) for one in (after - without, before - noisy)])
-        kept.append([after for after, _ in of_draw])
-        given.append([before for _, before in of_draw])
-    return {key: np.moveaxis(np.array(found), 1, 2) for key, found in (("kept", kept), ("given", given))}
-
-
-def _projected(signal: FloatImage, squares: list[tuple[slice, slice]], difference: FloatImage) -> Iterator[float]:
-    """Of a difference of two images on the signal, around each place."""
-    for square in squares:
-        yield float((difference[square].astype(np.float64) * signal[square]).sum())
-
-
-def _series(method: str, condition: str, signal: Signal, protocol: Protocol, parts: list[Arrays]) -> Series:
-    pair = (np.concatenate([np.asarray(part[key], np.float64) for part in parts], axis=1) for key in ("kept", "given"))
-    found: tuple[Estimate, ...] = estimates(np.stack(list(pair), axis=-1), share_kept, seed=protocol.seed, axes=(0, 1))
-    contrasts = tuple(abs(one.contrast) for one in at_contrasts(signal, protocol.contrasts))
-    return Series(method, condition, contrasts, found)
+def _series(protocol: Protocol, signal: Signal, method: str, condition: str, parts: list[Arrays]) -> Series:
+    """A contrast that no draw had is left out."""
+    kept, given, order = (
+        np.concatenate([np.asarray(part[key], np.float64) for part in parts], axis=1)
+        for key in ("kept", "given", "order")
+    )
+    every, signals = choices(protocol), at_contrasts(signal, protocol.contrasts)
+    here = np.stack([order == every.index(one) for one in signals], axis=-1)  # (draws, places, contrasts)
+    values = np.where(here[..., None], np.stack([kept, given], axis=-1)[:, :, None], 0)
+    found = estimates(values, share_kept, seed=protocol.seed, axes=(0, 1))
+    known = [(abs(one.contrast), point) for one, point in zip(signals, found, strict=True) if np.isfinite(point.value)]
+    return Series(method, condition, tuple(x for x, _ in known), tuple(point for _, point in known))
 
 
 def share_kept(values: Array) -> Array:
-    """(draws, places, contrasts, 2), after and before -> (contrasts,): the ratio of the sums."""
+    """(draws, places, contrasts, 2), after and before -> (contrasts,): the ratio of the sums, NaN for 0 over 0."""
     after, before = np.moveaxis(values.sum(axis=(0, 1)), -1, 0)
-    return np.asarray(after / before)
+    return np.asarray(np.divide(after, before, out=np.full(after.shape, np.nan), where=before > 0))
+
+
+study = member(NAME, findings)

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cxr_infer.lab.conditions import Condition, conditions
+from cxr_infer.lab.conditions import Condition
 from cxr_infer.lab.findings import Axis, Finding, Series
 from cxr_infer.lab.line_response import LEAST_CONTRAST, LENGTH
-from cxr_infer.lab.setting import Setting, Work
+from cxr_infer.lab.setting import Setting
+from cxr_infer.lab.shared_draws import LINE_DRAWS, LINES, Table, member
 from cxr_infer.lab.statistics import estimate, ratio_of_sums
-from cxr_infer.lab.whole_images import LINES, PIXELS, counted, units
 
-Array = NDArray[np.float64]
-
-NAME = "lines"
-PRESENT, LOST, FALSE = range(3)
+NAME = LINES
+LOST, FALSE = 1, 2  # columns of the counts
 
 
-def study(setting: Setting, work: Work) -> list[Finding]:
+def findings(setting: Setting, table: Table) -> list[Finding]:
     """Two findings: how many lines a megapixel are lost, and how many are made up."""
-    work.expect(units(setting, conditions(setting.protocol)))
-    lost, false = [], []
-    for method in setting.methods:
-        for noise in setting.protocol.noises:
-            found = [counted(setting, work, method, Condition(noise, dose)) for dose in setting.protocol.doses]
-            lost.append(_series(setting, method.name, noise, [_pair(one, LOST) for one in found]))
-            false.append(_series(setting, method.name, noise, [_pair(one, FALSE) for one in found]))
+    lost, false = (
+        [
+            _series(setting, method.name, noise, table, which)
+            for method in setting.methods
+            for noise in setting.protocol.noises
+        ]
+        for which in (LOST, FALSE)
+    )
     return [
         _finding(
             setting,
@@ -53,15 +51,15 @@ def study(setting: Setting, work: Work) -> list[Finding]:
     ]
 
 
-def _pair(found: dict[str, Array], which: int) -> Array:
-    """(images, draws, 2): how many, and in how many megapixels."""
-    return np.stack([found[LINES][..., which], found[PIXELS]], axis=-1)
-
-
-def _series(setting: Setting, method: str, noise: str, pairs: list[Array]) -> Series:
-    seed = setting.protocol.seed
-    found = tuple(estimate(pair, ratio_of_sums, seed=seed, axes=(0, 1)) for pair in pairs)
-    return Series(method, noise, setting.protocol.doses, found)
+def _series(setting: Setting, method: str, noise: str, table: Table, which: int) -> Series:
+    protocol, points = setting.protocol, []
+    megapixels = np.array([image.size / 1e6 for image in setting.images.values()])
+    for dose in protocol.doses:
+        parts = table[method, Condition(noise, dose)]
+        counts = np.stack([np.asarray(part[LINES], np.float64)[:, which] for part in parts])  # (images, draws)
+        pair = np.stack([counts, np.broadcast_to(megapixels[:, None], counts.shape)], axis=-1)
+        points.append(estimate(pair, ratio_of_sums, seed=protocol.seed, axes=(0, 1)))
+    return Series(method, noise, protocol.doses, tuple(points))
 
 
 def _finding(
@@ -78,8 +76,11 @@ def _finding(
         on=f"{len(setting.images)} images, searched for straight bright and dark lines of about {LENGTH} px and "
         f"{LEAST_CONTRAST:g} gray levels or more.",
         caution=caution,
-        draws=setting.protocol.draws * len(setting.images),
+        draws=min(setting.protocol.draws, LINE_DRAWS) * len(setting.images),
         seed=setting.protocol.seed,
         source="Line operator after Dixon and Taylor, Inst. Phys. Conf. Ser. 44, 1979.",
         higher_is_better=False,
     )
+
+
+study = member(NAME, findings)

@@ -21,16 +21,17 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp]  # (K, 2): row and column
 
 DESIGNER_POWER = 1.5
-LINE_LENGTH = 50.0  # px, of lines; four widths at least
+LINE_LENGTH = 32.0  # px, of lines; four widths at least
 LEAST_LENGTHS = 4.0
 LINE_ANGLE = float(np.radians(-28))  # of what lies across a line or bar to a row: along neither rows nor columns
-LATTICE_PERIODS = 6  # across a patch
+LATTICE_PERIODS = 4  # across a patch
 EDGE_ANGLE = float(np.arctan(0.1))  # an edge leans by 1 px in 10, so that it is sampled finely
 FWHM = 2 * float(np.sqrt(2 * np.log(2)))  # of a Gaussian, in standard deviations
 LETTER, LETTER_SCALE, LETTER_HEIGHT = "R", 0.6, 13.0  # OpenCV's at that scale is so many px high
 MOST_BLUR = 4  # standard deviations at which a blur is cut off
 
 BRIGHTNESS = (0.2, 0.8)  # mean of the surroundings: neither black nor white cuts noise or signal off
+LEAST_LEFT = 0.1  # of the brightness to black and to white, with any signal in them
 LEAST_SURROUNDINGS = 12  # px, half the side of the square in which they are looked at
 FLATTEST = 0.3  # share of the possible places that counts as flat
 STEP = 4  # px between the places that are looked at
@@ -198,17 +199,32 @@ def places(image: FloatImage, signal: Signal, seed: int, count: int, spacing: fl
     no two signals share surroundings. In a phantom that is mostly in the lungs, in a flat field anywhere. Raises
     UsageError where there is no place at all.
     """
-    half = surroundings(signal, spacing)
+    contrast = float(_contrast(signal))
+    limits = BRIGHTNESS[0] - min(contrast, 0), BRIGHTNESS[1] - max(contrast, 0)
+    return _places(image, signal.name, surroundings(signal, spacing), limits, seed, count)
+
+
+def shared_places(
+    image: FloatImage, signals: Sequence[Signal], seed: int, count: int, spacing: float | None = None
+) -> Places:
+    """Centres where any of the signals can lie; none of them reaches black or white. The rest: see `places`."""
+    contrasts = [float(_contrast(signal)) for signal in signals]
+    low = max(BRIGHTNESS[0], LEAST_LEFT - min(contrasts))
+    high = min(BRIGHTNESS[1], 1 - LEAST_LEFT - max(contrasts))
+    widest = max(signals, key=lambda signal: surroundings(signal, spacing))
+    return _places(image, widest.name, surroundings(widest, spacing), (low, high), seed, count)
+
+
+def _places(image: FloatImage, name: str, half: int, limits: tuple[float, float], seed: int, count: int) -> Places:
+    """limits: of the surroundings' mean brightness."""
     mean, sd = _surroundings_of(image, half)
     rows, columns = (np.arange(half, side - half, STEP) for side in image.shape)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     at = (grid[:, 0], grid[:, 1])
-    contrast = float(_contrast(signal))
-    low, high = BRIGHTNESS[0] - min(contrast, 0), BRIGHTNESS[1] - max(contrast, 0)
-    grid = grid[(mean[at] >= low) & (mean[at] <= high)] if low <= high else grid[:0]
+    grid = grid[(mean[at] >= limits[0]) & (mean[at] <= limits[1])]
     if not len(grid):
         raise UsageError(
-            f"signal {signal.name!r}: no place for it in an image of {image.shape[1]} x {image.shape[0]} px; it needs "
+            f"signal {name!r}: no place for it in an image of {image.shape[1]} x {image.shape[0]} px; it needs "
             f"{2 * half + 1} px that are neither black nor white"
         )
     flatness = sd[grid[:, 0], grid[:, 1]]

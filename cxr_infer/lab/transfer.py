@@ -14,6 +14,7 @@ straight: to about the square of the filter's width over the radius.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -39,12 +40,13 @@ from cxr_infer.lab.statistics import estimates
 
 Array = NDArray[np.float64]
 Bins = NDArray[np.intp]
+Spreads = Mapping[tuple[str, Condition], Arrays]  # method and condition -> see `edge_spreads`
 
 NAME = "transfer"
 EDGE, DISC = "edge", "disc"
 CONTRASTS = (10.0, 80.0)  # gray levels, where the protocol names none
 BRIGHTNESS = 0.5  # in the middle of the edge, or around the disc
-LEAST_SIDE, MOST_SIDE = 128, 256  # px
+LEAST_SIDE, MOST_SIDE = 128, 192  # px
 MARGIN = 16  # px at each border that are left out
 REACH = 32  # px to either side of the edge, at most
 OF_RADIUS = 0.8  # share of a disc's radius that is looked at to either side of its rim
@@ -87,8 +89,15 @@ def study(setting: Setting, work: Work) -> list[Finding]:
     under = conditions(setting.protocol)
     contrasts = setting.protocol.contrasts or CONTRASTS
     signals = [one for sharp in _sharp_signals(setting) for one in at_contrasts(sharp, contrasts)]
-    work.expect(len(signals) * len(under) * len(setting.methods))
-    return [_finding(setting, work, signal, under) for signal in signals]
+    work.expect(len(under) * len(setting.methods))
+    spreads = {
+        (method.name, condition): work.unit(
+            f"{NAME}/{condition.name}/{method.name}", partial(edge_spreads, setting, method, condition, signals)
+        )
+        for method in setting.methods
+        for condition in under
+    }
+    return [_finding(setting, signal, under, spreads) for signal in signals]
 
 
 def _sharp_signals(setting: Setting) -> list[Signal]:
@@ -101,22 +110,18 @@ def _sharp_signals(setting: Setting) -> list[Signal]:
     return list(found.values())
 
 
-def _finding(setting: Setting, work: Work, signal: Signal, under: list[Condition]) -> Finding:
+def _finding(setting: Setting, signal: Signal, under: list[Condition], spreads: Spreads) -> Finding:
     protocol, series = setting.protocol, []
     frequencies = FREQUENCIES if protocol.spacing is None else FREQUENCIES / protocol.spacing
     sampled = sampling_of(signal, setting)
-    key = f"{NAME}/{_key(signal, setting)}"
+    name = _key(signal, setting)
     for method in setting.methods:
         for condition in under:
-            unit = work.unit(
-                f"{key}/{condition.name}/{method.name}", partial(edge_spreads, setting, method, condition, signal)
-            )
-            spreads = np.stack([np.asarray(unit[name], np.float64) for name in ("after", "before")], axis=-1)
-            found = estimates(spreads, transfer, seed=protocol.seed)
+            found = estimates(spreads[method.name, condition][name], transfer, seed=protocol.seed)
             series.append(Series(method.name, condition.name, tuple(frequencies.tolist()), found))
     thing = "an edge" if signal.kind == EDGE else f"a disc of {signal.size:g} {unit_of_length(protocol)}"
     return Finding(
-        key=key,
+        key=f"{NAME}/{name}",
         study=NAME,
         title=f"Task transfer function of {thing} of {signal.contrast:g} gray levels",
         x=Axis("spatial frequency", "cycles/px" if protocol.spacing is None else "cycles/mm"),
@@ -147,18 +152,29 @@ def side_of(setting: Setting) -> int:
     return min(max(setting.protocol.side // 2 * 2, LEAST_SIDE), MOST_SIDE)
 
 
-def edge_spreads(setting: Setting, method: Method, condition: Condition, signal: Signal) -> Arrays:
-    """`after` and `before`, (draws, bins): edge spread functions in [0, 1] units. signal: edge or disc."""
-    side, sampled = side_of(setting), sampling_of(signal, setting)
+def edge_spreads(setting: Setting, method: Method, condition: Condition, signals: Sequence[Signal]) -> Arrays:
+    """Of each edge and disc by its key: (draws, bins, 2), edge spread functions after and before, [0, 1] units.
+
+    The flat field without them is the same for all, and is denoised once a draw.
+    """
+    side = side_of(setting)
     flat = np.full((side, side), BRIGHTNESS, np.float32)
-    below = np.float32(signal.contrast / 510 if signal.kind == EDGE else 0)
-    marked = flat - below + draw(signal, flat.shape, centre_of(side), setting.protocol.spacing)
-    found: dict[str, list[Array]] = {"after": [], "before": []}
+    sampled = [sampling_of(signal, setting) for signal in signals]
+    marked = [_marked(flat, signal, setting.protocol.spacing) for signal in signals]
+    found: dict[str, list[Array]] = {_key(signal, setting): [] for signal in signals}
     for noisy, told in exposures(setting, condition, "flat", flat):
-        with_edge = in_equal_noise(flat, noisy, marked)
-        found["before"].append(edge_spread(with_edge - noisy, sampled))
-        found["after"].append(edge_spread(run(method, with_edge, told) - run(method, noisy, told), sampled))
+        without = run(method, noisy, told)
+        for spreads, one, image in zip(found.values(), sampled, marked, strict=True):
+            before = in_equal_noise(flat, noisy, image)
+            after = run(method, before, told)
+            spreads.append(np.stack([edge_spread(after - without, one), edge_spread(before - noisy, one)], axis=-1))
     return {key: np.stack(spreads) for key, spreads in found.items()}
+
+
+def _marked(flat: FloatImage, signal: Signal, spacing: float | None) -> FloatImage:
+    """The field with the signal; an edge has the field's brightness in its middle."""
+    below = np.float32(signal.contrast / 510 if signal.kind == EDGE else 0)
+    return flat - below + draw(signal, (flat.shape[0], flat.shape[1]), centre_of(flat.shape[0]), spacing)
 
 
 def centre_of(side: int) -> tuple[float, float]:

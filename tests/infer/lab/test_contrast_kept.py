@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.lab.contrast_kept import study
+from cxr_infer.lab.marked import choices, plan_for
 from cxr_infer.lab.methods import NamedMethod
 from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.signals import KINDS, draw
@@ -28,7 +29,7 @@ def flat() -> dict[str, FloatImage]:
 
 def test_the_identity_keeps_exactly_everything(phantom: dict[str, FloatImage]) -> None:
     work = Notebook()
-    findings = study(setting(phantom, IDENTITY, signals=SIGNALS, doses=(20.0, 200.0)), work)
+    findings = study(setting(phantom, IDENTITY, signals=SIGNALS, doses=(20.0, 200.0), draws=12), work)
     assert [finding.key for finding in findings] == [
         "contrast-kept/disc-8px",
         "contrast-kept/nodule-8px",
@@ -37,7 +38,7 @@ def test_the_identity_keeps_exactly_everything(phantom: dict[str, FloatImage]) -
         "contrast-kept/lattice-8px",
         "contrast-kept/marker-8px-dark",
     ]
-    assert work.expected == work.asked == len(work.done)
+    assert work.expected == work.asked == len(work.done) == 4
     for series in (series for finding in findings for series in finding.series):
         assert series.x == (10.0, 40.0)
         assert [(point.value, point.low, point.high) for point in series.y] == [(1, 1, 1)] * 2
@@ -71,3 +72,31 @@ def test_the_interval_is_wider_where_noise_decides(flat: dict[str, FloatImage]) 
     assert widths[0] > 0.02 > widths[1]
     assert [series.condition for series in finding.series] == ["20 photons, white", "1e+06 photons, white"]
     assert {series.method for series in finding.series} == {"gate"}
+
+
+def test_every_place_holds_every_signal_in_turn(phantom: dict[str, FloatImage]) -> None:
+    protocol = setting(phantom, IDENTITY, signals=SIGNALS, draws=24).protocol
+    plan = plan_for(phantom["phantom"], "phantom", protocol)
+    assert len(plan.signals) == len(choices(protocol)) == 6 * 2
+    assert len(plan.centres) >= 3
+    for column in plan.order.T:
+        np.testing.assert_array_equal(np.bincount(column), 2)
+    marked = plan.marked(0)
+    inside = np.zeros(marked.shape, bool)
+    for square in plan.squares():
+        assert not inside[square].any(), "squares do not overlap"
+        inside[square] = True
+    np.testing.assert_array_equal(marked[~inside], plan.clean[~inside])
+    for index, square in zip(plan.order[0], plan.squares(), strict=True):
+        difference = marked[square] - plan.clean[square]
+        assert 255 * np.abs(difference).max() == pytest.approx(abs(plan.signals[index].contrast), rel=0.05)
+
+
+def test_a_contrast_that_no_draw_had_is_left_out(flat: dict[str, FloatImage]) -> None:
+    one = {"a": flat["a"]}
+    contrasts = tuple(float(contrast) for contrast in range(2, 40))
+    (finding,) = study(setting(one, gaussian(1.0), contrasts=contrasts, draws=1, noises=("white",)), Notebook())
+    (series,) = finding.series
+    assert 0 < len(series.x) < len(contrasts)
+    assert len(series.x) == len(series.y)
+    assert np.isfinite([(point.low, point.value, point.high) for point in series.y]).all()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.lab import brightness, lines
 from cxr_infer.lab.line_response import count_lines, line_response
 from cxr_infer.lab.methods import NamedMethod
+from cxr_infer.lab.studies import STUDIES
 from tests.infer.lab.bench import IDENTITY, Notebook, gaussian, setting
 from tests.infer.lab.test_line_response import CONTRAST, with_line
 
@@ -70,10 +73,24 @@ def test_white_pixels_are_a_band_of_their_own_which_saturation_darkens() -> None
     assert finding.series[0].y[0].value == pytest.approx(-255 * 0.1 / np.sqrt(2 * np.pi), rel=0.06)
 
 
-def test_both_studies_share_what_was_denoised(phantoms: dict[str, FloatImage]) -> None:
+def test_the_first_study_that_is_asked_for_measures_for_all(phantoms: dict[str, FloatImage]) -> None:
+    every = ("brightness", "lines", "contrast-kept")
+    chosen = setting(phantoms, gaussian(1.0), draws=2, studies=every)
     work = Notebook()
-    chosen = setting(phantoms, gaussian(1.0), draws=1)
-    lines.study(chosen, work)
-    done = len(work.done)
-    brightness.study(chosen, work)
-    assert len(work.done) == done == 4
+    together = [finding for name in every for finding in STUDIES[name](chosen, work)]
+    assert [finding.study for finding in together] == ["contrast-kept", "lines", "lines", "brightness"]
+    assert work.asked == work.expected == 2 * 2
+    alone = setting(phantoms, gaussian(1.0), draws=2)
+    apart = [finding for name in reversed(every) for finding in STUDIES[name](alone, Notebook())]
+    assert [asdict(finding) for finding in apart] == [asdict(finding) for finding in together]
+
+
+def test_lines_are_looked_for_in_the_first_draws_alone() -> None:
+    flat = {"a": np.full((96, 96), 0.4, np.float32)}
+    work = Notebook()
+    chosen = setting(flat, IDENTITY, draws=12, noises=("white",), studies=("lines", "brightness"))
+    lost, _ = STUDIES["lines"](chosen, work)[:2]
+    assert lost.draws == 8
+    (arrays,) = work.done.values()
+    assert arrays["lines"].shape == (8, 3)
+    assert arrays["brightness"].shape == (12, 9, 2)

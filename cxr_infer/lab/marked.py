@@ -1,0 +1,73 @@
+"""Clean images with signals at many places: every place holds every signal at every contrast in turn, draw by draw.
+
+So one exposure with signals and one without tell of all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.conditions import at_contrasts
+from cxr_infer.lab.noise import generator
+from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.signals import Places, around, draw, shared_places, surroundings
+
+Square = tuple[slice, slice]
+
+MOST_PLACES = 24  # in one image
+EDGE = "edge"  # which has no place
+
+
+def kinds(protocol: Protocol) -> list[Signal]:
+    """The protocol's signals that differ by more than the size of their contrast, without edges."""
+    return list({(one.kind, one.size, one.contrast > 0): one for one in protocol.signals if one.kind != EDGE}.values())
+
+
+def choices(protocol: Protocol) -> list[Signal]:
+    """Every such signal at every contrast."""
+    return [each for one in kinds(protocol) for each in at_contrasts(one, protocol.contrasts)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What lies where in one image. order: (draws, places), index of a signal among `signals`."""
+
+    clean: FloatImage
+    signals: tuple[Signal, ...]
+    centres: Places
+    half: int
+    spacing: float | None
+    order: NDArray[np.intp]
+
+    def squares(self) -> list[Square]:
+        """Each place and its surroundings."""
+        return [around(centre, self.half, self.clean.shape) for centre in self.centres]
+
+    def marked(self, turn: int) -> FloatImage:
+        """The clean image with the signals of one draw, saturated at 0 and 1."""
+        total = self.clean.copy()
+        for index, (row, column) in zip(self.order[turn], self.centres, strict=True):
+            shape = (total.shape[0], total.shape[1])
+            total += draw(self.signals[index], shape, (float(row), float(column)), self.spacing)
+        return np.clip(total, 0, 1, out=total)
+
+
+def plan_for(clean: FloatImage, name: str, protocol: Protocol) -> Plan:
+    """Choose places in an image, and the order of the signals at each. Raises UsageError where there is no place."""
+    signals = choices(protocol)
+    centres = shared_places(clean, signals, protocol.seed, MOST_PLACES, protocol.spacing)
+    rng = generator(protocol.seed, name, "order of the signals")
+    rounds = -(-protocol.draws // len(signals))
+    turns = [np.concatenate([rng.permutation(len(signals)) for _ in range(rounds)]) for _ in centres]
+    half = max(surroundings(one, protocol.spacing) for one in signals)
+    order = np.stack(turns, axis=1)[: protocol.draws]
+    return Plan(clean, tuple(signals), centres, half, protocol.spacing, order)
+
+
+def projected(signal: FloatImage, squares: list[Square], difference: FloatImage) -> list[float]:
+    """Of a difference of two images on the signals, around each place."""
+    return [float((difference[square].astype(np.float64) * signal[square]).sum()) for square in squares]
