@@ -63,19 +63,15 @@ class Bias:
 
     def size(self) -> Estimate:
         """Root mean square of the bias over the pixels, less what noise left in the mean, with a jackknife interval."""
-        sizes, error = self._sizes, (self.deviation**2).mean()
-        total = float(self.draws)
-        value = _root((self.mean**2).mean() - error / total)
+        total, variance = float(self.draws), float((self.deviation**2).mean())
+        mean = self.mean
+        square = float((mean**2).mean()) - variance / total
         left_out = [
-            _root((((self.mean * total - group * size) / (total - size)) ** 2).mean() - error / (total - size))
-            for group, size in zip(self.groups, sizes, strict=True)
+            (((mean * total - group * size) / (total - size)) ** 2).mean() - variance / (total - size)
+            for group, size in zip(self.groups, self._sizes, strict=True)
         ]
-        interval = jackknife(value, np.array(left_out))
-        return Estimate(value, max(interval.low, 0.0), interval.high)
-
-
-def _root(square: float) -> float:
-    return float(np.sqrt(max(square, 0.0)))
+        interval = jackknife(square, np.array(left_out))
+        return Estimate(*(float(np.sqrt(max(end, 0.0))) for end in (interval.value, interval.low, interval.high)))
 
 
 def measure_bias(truth: FloatImage, denoised: Iterable[FloatImage], draws: int) -> Bias:

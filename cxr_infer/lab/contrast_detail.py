@@ -13,6 +13,7 @@ import numpy as np
 
 from cxr_infer.errors import UsageError
 from cxr_infer.lab import signals
+from cxr_infer.lab.crossing import crossing
 from cxr_infer.lab.detectability import with_noisy
 from cxr_infer.lab.detectability_findings import OBSERVER
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
@@ -115,25 +116,14 @@ def threshold(contrasts: Array, d_primes: Array, left_out: Sequence[Array]) -> T
     left_out: d' without each group of draws. Where some of these have no threshold within the contrasts measured, it is
     taken at their end, and the interval reaches there.
     """
-    value = _crossing(contrasts, d_primes)
+    value = crossing(contrasts, d_primes, THRESHOLD)
     if value is None:
         return Threshold(None, above=bool(d_primes.max() < THRESHOLD))
-    others = [_crossing(contrasts, each) for each in left_out]
+    others = [crossing(contrasts, each, THRESHOLD) for each in left_out]
     ends = [contrasts[-1 if each.max() < THRESHOLD else 0] for each in left_out]
     interval = jackknife(value, np.array([end if c is None else c for c, end in zip(others, ends, strict=True)]))
     low, high = np.clip([interval.low, interval.high], contrasts[0], contrasts[-1])
     return Threshold(Estimate(value, float(low), float(high)), False, tuple(others))
-
-
-def _crossing(contrasts: Array, d_primes: Array) -> float | None:
-    """A d' that falls as the contrast rises is noise, and counts as no rise."""
-    rising = np.maximum.accumulate(d_primes)
-    if not rising[0] <= THRESHOLD <= rising[-1]:
-        return None
-    upper = min(max(int(np.searchsorted(rising, THRESHOLD)), 1), len(rising) - 1)
-    low, high = rising[upper - 1 : upper + 1]
-    share = (THRESHOLD - low) / (high - low) if high > low else 0.5
-    return float(contrasts[upper - 1] + share * (contrasts[upper] - contrasts[upper - 1]))
 
 
 def _curves(

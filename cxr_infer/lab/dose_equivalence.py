@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.lab.crossing import crossing
 from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.jackknife import jackknife
 
 Array = NDArray[np.float64]
+TINY = 1e-3  # d', for one that is 0
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,9 @@ def equivalent_dose(doses: Array, before: Array, after: float) -> float | None:
 
     doses: (n,), rising. before: d' of the undenoised image at each, above 0. Between two doses log d' is taken as
     straight in log dose, as it is for quantum noise, where d' goes with the square root of the dose; never beyond them.
-    A d' that falls as the dose rises is noise, and counts as no rise.
     """
-    rising = np.maximum.accumulate(before)
-    if not rising[0] <= after <= rising[-1]:
-        return None
-    upper = min(max(int(np.searchsorted(rising, after)), 1), len(rising) - 1)
-    low, high = np.log(rising[upper - 1 : upper + 1])
-    share = (np.log(after) - low) / (high - low) if high > low else 0.5
-    return float(np.exp(np.interp(share, (0, 1), np.log(doses[upper - 1 : upper + 1]))))
+    found = crossing(np.log(doses), np.log(before), float(np.log(after)))
+    return None if found is None else float(np.exp(found))
 
 
 def equivalence(
@@ -54,7 +50,7 @@ def equivalence(
         return Equivalent(None)
     logs, beyond = [], False
     for other, reached in left_out:
-        found = equivalent_dose(doses, np.maximum(other, np.finfo(float).tiny), reached)
+        found = equivalent_dose(doses, np.maximum(other, TINY), max(reached, TINY))
         beyond |= found is None
         logs.append(np.log(found if found is not None else doses[-1 if reached > other[0] else 0]))
     interval = jackknife(float(np.log(value)), np.array(logs))

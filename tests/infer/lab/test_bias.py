@@ -44,6 +44,7 @@ def test_doing_nothing_has_no_bias(truth: FloatImage) -> None:
     size = bias.size()
     assert size.low == 0
     assert size.value < 0.3 * SD / np.sqrt(DRAWS)
+    assert 0 < size.high < SD / np.sqrt(DRAWS)
 
 
 def test_the_bias_of_a_filter_is_its_analytic_one(truth: FloatImage) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cxr_infer.lab.contrast_detail import THRESHOLD, inverse_figure, threshold
+from cxr_infer.lab.crossing import crossing, risen
 from cxr_infer.lab.dose_equivalence import equivalence, equivalent_dose
 from cxr_infer.lab.jackknife import groups_of, jackknife, mean_estimate, share_kept
 from cxr_infer.lab.observed import Scene, Seen
@@ -61,7 +62,16 @@ def test_equivalent_dose_of_quantum_noise_is_exact_between_doses() -> None:
     before = np.sqrt(DOSES)  # d' goes with the square root of the dose
     assert equivalent_dose(DOSES, before, np.sqrt(100.0)) == pytest.approx(100)
     assert equivalent_dose(DOSES, before, np.sqrt(800.0)) == pytest.approx(800)
-    assert equivalent_dose(DOSES, np.array([5.0, 4.0, 20.0]), 5.0) == pytest.approx(100)  # a fall counts as flat
+
+
+def test_a_fall_is_noise_and_its_mean_counts() -> None:
+    np.testing.assert_allclose(risen(np.array([1.0, 3.0, 2.0, 2.5, 4.0])), [1, 2.5, 2.5, 2.5, 4])
+    places = np.arange(5.0)
+    assert crossing(places, np.array([1.0, 3.0, 2.0, 2.5, 4.0]), 2.5) == 2
+    assert crossing(places, np.array([1.0, 3.0, 2.0, 2.5, 4.0]), 3.25) == 3.5
+    assert crossing(places, np.array([5.0, 4.0, 3.0, 2.0, 1.0]), 4.5) is None
+    assert crossing(places, places, 0.0) == 0
+    assert crossing(places, places, 4.0) == 4
 
 
 @pytest.mark.parametrize("d_prime", [0.1, 7.0, 28.4, 100.0])

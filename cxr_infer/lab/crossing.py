@@ -1,0 +1,41 @@
+"""Where a rising curve of noisy points reaches a level: between the points measured, never beyond them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def crossing(places: Array, values: Array, level: float) -> float | None:
+    """The place at which the curve reaches the level; None where it does not within the places.
+
+    places: (n,), rising. Between two of them the curve is straight, through values made to rise (`risen`); where it is
+    flat at the level, the middle of the flat part counts.
+    """
+    curve = risen(values)
+    if not curve[0] <= level <= curve[-1]:
+        return None
+    below, above = np.flatnonzero(curve <= level)[-1], np.flatnonzero(curve >= level)[0]
+    if below >= above:
+        return float((places[above] + places[below]) / 2)
+    share = (level - curve[below]) / (curve[above] - curve[below])
+    return float(places[below] + share * (places[above] - places[below]))
+
+
+def risen(values: Array) -> Array:
+    """The rising values closest to these (least squares): what falls is noise, and its mean counts.
+
+    Pool adjacent violators (Ayer et al., Annals of Mathematical Statistics 26(4), 1955).
+    """
+    means: list[float] = []
+    counts: list[int] = []
+    for value in values:
+        means.append(float(value))
+        counts.append(1)
+        while len(means) > 1 and means[-2] > means[-1]:
+            total = counts[-2] + counts[-1]
+            means[-2:] = [(counts[-2] * means[-2] + counts[-1] * means[-1]) / total]
+            counts[-2:] = [total]
+    return np.repeat(means, counts)
