@@ -52,69 +52,80 @@ def complete_protocol(incomplete: str) -> Iterator[str]:
                     yield str(path)
 
 
+ProtocolArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[PROTOCOL]",
+        help="quick: minutes. full: hours. Or a .toml file that says what is to be measured.",
+        autocompletion=complete_protocol,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Directory of the result, where a stopped run goes on. Default: lab- and the protocol's name.",
+        rich_help_panel=BASIC,
+    ),
+]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="METHOD",
+        help="Instead of the protocol's methods: window, original, new, an .onnx file, gaussian, nlm, wavelet, "
+        "bm3d, or a command such as 'prog {in} {out}'. May be repeated.",
+        autocompletion=complete_model,
+        rich_help_panel=BASIC,
+    ),
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option(help="Directory of clean X-rays to work on instead of phantoms.", rich_help_panel=BASIC)
+]
+FramesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--frames",
+        metavar="FILE",
+        help="A repeated exposure of one phantom or patient; give two or more, or a directory of them.",
+        rich_help_panel=BASIC,
+    ),
+]
+SpacingOption = Annotated[
+    float | None,
+    typer.Option(
+        help="mm a pixel of --images. Without it, sizes of signals are in px there.", rich_help_panel=ADVANCED
+    ),
+]
+CsvOption = Annotated[
+    bool, typer.Option("--csv", help="Also write lab.csv, one row for each point.", rich_help_panel=MEASURE)
+]
+PngOption = Annotated[
+    bool, typer.Option("--png", help="Also write each figure as a PNG, to plots.", rich_help_panel=MEASURE)
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON, as it is in lab.json.", rich_help_panel=MEASURE)
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(help="Studies at a time. Default: one for each CPU.", min=1, rich_help_panel=ADVANCED),
+]
+
+
 @reports_errors
 def lab_command(
-    protocol: Annotated[
-        str,
-        typer.Argument(
-            metavar="[PROTOCOL]",
-            help="quick: minutes. full: hours. Or a .toml file that says what is to be measured.",
-            autocompletion=complete_protocol,
-        ),
-    ] = "quick",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Directory of the result, where a stopped run goes on. Default: lab- and the protocol's name.",
-            rich_help_panel=BASIC,
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "-m",
-            metavar="METHOD",
-            help="Instead of the protocol's methods: window, original, new, an .onnx file, gaussian, nlm, wavelet, "
-            "bm3d, or a command such as 'prog {in} {out}'. May be repeated.",
-            autocompletion=complete_model,
-            rich_help_panel=BASIC,
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Directory of clean X-rays to work on instead of phantoms.", rich_help_panel=BASIC),
-    ] = None,
-    frames: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--frames",
-            metavar="FILE",
-            help="A repeated exposure of one phantom or patient; give two or more, or a directory of them.",
-            rich_help_panel=BASIC,
-        ),
-    ] = None,
-    spacing: Annotated[
-        float | None,
-        typer.Option(
-            help="mm a pixel of --images. Without it, sizes of signals are in px there.", rich_help_panel=ADVANCED
-        ),
-    ] = None,
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Also write lab.csv, one row for each point.", rich_help_panel=MEASURE)
-    ] = False,
-    png: Annotated[
-        bool, typer.Option("--png", help="Also write each figure as a PNG, to plots.", rich_help_panel=MEASURE)
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, as it is in lab.json.", rich_help_panel=MEASURE)
-    ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Studies at a time. Default: one for each CPU.", min=1, rich_help_panel=ADVANCED),
-    ] = None,
+    protocol: ProtocolArgument = "quick",
+    out: OutOption = None,
+    method: MethodOption = None,
+    images: ImagesOption = None,
+    frames: FramesOption = None,
+    spacing: SpacingOption = None,
+    csv: CsvOption = False,
+    png: PngOption = False,
+    as_json: JsonOption = False,
+    workers: WorkersOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     white: WhiteOption = None,
     invert: InvertOption = False,
@@ -225,7 +236,8 @@ def _write(result: LabResult, out: Path, *, csv: bool, png: bool, as_json: bool,
     if not quiet:
         reading = read_off(result)
         for table in reading.tables:
-            terminal.print_table(table.title, table.headings, table.rows, names=table.headings[:1])
+            rarest = table.headings[:2:-1]  # what gives way first where there is no room
+            terminal.print_table(table.title, table.headings, table.rows, names=table.headings[:1], dropped=rarest)
         for line in (*reading.against, *reading.sentences):
             terminal.print_line(line)
     terminal.print_line(f"the result is in {', '.join(map(str, written))}")

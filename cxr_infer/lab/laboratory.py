@@ -14,7 +14,7 @@ from cxr_infer.lab.methods import NOISY, find_methods
 from cxr_infer.lab.noise import DETECTORS, WHITE
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.protocol_files import Known, protocol_hash, read_protocol
-from cxr_infer.lab.result import LabResult, Tested
+from cxr_infer.lab.result import LabResult, UnderTest
 from cxr_infer.lab.runner import Progress, identity, run_studies
 from cxr_infer.lab.setting import Method, Setting
 from cxr_infer.lab.studies import STUDIES
@@ -70,8 +70,8 @@ def methods_of(asked: Asked) -> list[Method]:
         raise error if asked.changed else UsageError(f"{asked.source}: methods: {error}") from error
 
 
-def tested(methods: Sequence[Method]) -> tuple[Tested, ...]:
-    return tuple(Tested(method.name, getattr(method, "sha256", "")) for method in methods)
+def facts_of(methods: Sequence[Method]) -> tuple[UnderTest, ...]:
+    return tuple(UnderTest(method.name, getattr(method, "sha256", "")) for method in methods)
 
 
 def measure(
@@ -93,13 +93,13 @@ def measure(
     images = asked.images or phantoms(protocol)
     detectors = {} if asked.frames is None else {OWN: detector_of_frames(asked.frames)}
     setting = Setting(protocol, images, methods, detectors, asked.frames)
-    shown, under_test = described(images), tested(methods)
+    shown, methods_told = described(images), facts_of(methods)
     frames = described(frames_by_name(asked.frames))
     belongs_to = identity(
         {
             "version": __version__,
             "protocol": protocol_hash(protocol),
-            "methods": [[one.name, one.sha256] for one in under_test],
+            "methods": [[one.name, one.sha256] for one in methods_told],
             "images": [one.sha256 for one in shown],
             "frames": [one.sha256 for one in frames],
         }
@@ -115,5 +115,5 @@ def measure(
         workers=workers or min(available_cpus(), len(names)),
     )
     return LabResult(
-        protocol, under_test, shown, tuple(findings), frames=frames, changed=asked.changed, command=tuple(command)
+        protocol, methods_told, shown, tuple(findings), frames=frames, changed=asked.changed, command=tuple(command)
     )

@@ -206,8 +206,8 @@ def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
                     rows.append([f"{figures.shown(signal)}; {noise}", shown_number(dose), *cells])
     note = (
         f"In brackets: 95% intervals. {NO_FIGURE} for M: not to be told from noise before denoising, or beyond the "
-        "doses measured. Contrast kept is of the signal's own contrast. Each row holds for that signal and noise alone; no "
-        "examination's dose may be lowered by it."
+        "doses measured. Contrast kept is of the signal's own contrast. Each row holds for that signal and noise "
+        "alone; no examination's dose may be lowered by it."
     )
     return Table(f"After {subject} at N photons as detectable as before at M photons", headings, rows, note)
 

@@ -28,7 +28,7 @@ MOST_FILE = 200_000_000  # bytes of a stored result
 
 
 @dataclass(frozen=True)
-class Tested:
+class UnderTest:
     """A method under test: its name, and the SHA-256 of its model, hexadecimal; "" where it has none."""
 
     name: str
@@ -53,7 +53,7 @@ class LabResult:
     """
 
     protocol: Protocol
-    methods: tuple[Tested, ...]
+    methods: tuple[UnderTest, ...]
     images: tuple[Shown, ...]
     findings: tuple[Finding, ...]
     frames: tuple[Shown, ...] = ()
@@ -165,7 +165,7 @@ def read_result(path: Path) -> LabResult:
 def _result(said: Mapping[str, Any]) -> LabResult:
     return LabResult(
         protocol=protocol_of(said["protocol"]["content"]),
-        methods=tuple(Tested(one["name"], one["sha256"] or "") for one in said["methods"]),
+        methods=tuple(UnderTest(one["name"], one["sha256"] or "") for one in said["methods"]),
         images=tuple(Shown(**one) for one in said["images"]),
         findings=tuple(map(_finding_of, said["findings"])),
         frames=tuple(Shown(**one) for one in said["frames"]),
