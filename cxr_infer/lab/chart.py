@@ -144,11 +144,9 @@ def _mark(x: float, y: float, look: int) -> str:
 
 
 def shown_estimate(estimate: Estimate) -> str:
-    """A value with its interval; an exact one without."""
-    value = shown_number(estimate.value)
-    if estimate.low == estimate.high == estimate.value:
-        return value
-    return f"{value} ({shown_number(estimate.low)} to {shown_number(estimate.high)})"
+    """A value with its interval, unless that is narrower than its figures tell."""
+    value, low, high = map(shown_number, (estimate.value, estimate.low, estimate.high))
+    return value if value == low == high else f"{value} ({low} to {high})"
 
 
 def _x(scale: Scale, value: float) -> float:

@@ -59,7 +59,9 @@ def _alerts(reading: Reading) -> str:
 
 def _reading(reading: Reading) -> str:
     said = "".join(f"<li>{text(line)}</li>\n" for line in reading.sentences)
-    tables = "".join(_table(one.title, one.headings, one.rows, one.note) for one in reading.tables)
+    tables = "".join(
+        f"<h3>{text(one.title)}</h3>\n{_table(one.title, one.headings, one.rows, one.note)}" for one in reading.tables
+    )
     return f'<ul class="said">\n{said}</ul>\n{tables}'
 
 
@@ -73,7 +75,7 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], n
     under = f'<p class="below">{text(note)}</p>' if note else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{text(title)}"><table class="names-{names}">\n'
-        f"<caption>{text(title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n{under}"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n{under}"
     )
 
 
