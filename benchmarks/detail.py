@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.lab.shared_draws import BANDS, errors_by_brightness
 from cxr_train.comparison import Method, Told, run
 from cxr_train.noise import round_to_steps, saturating_mottle
 
@@ -26,7 +27,6 @@ SURROUNDINGS = 24  # px, half the side of the square in which the brightness is 
 FLAT_SIDE = 512  # px
 FLAT_BRIGHTNESS = (0.2, 0.5, 0.8)
 LAGS = 8  # px, the largest shift at which the residual's autocorrelation is taken
-BANDS = 8  # gray-level bands of 32 levels each
 
 
 def nodule(x: FloatImage, y: FloatImage) -> FloatImage:
@@ -146,11 +146,6 @@ def brightness_shift(pairs: Sequence[tuple[FloatImage, FloatImage]]) -> list[tup
     Returns (share of the pixels, lower end of the band, mean of denoised - clean), both in gray levels of 255; the
     saturated pixels, white in the clean image, are a band of their own at 255.
     """
-    count, total = np.zeros(BANDS + 1), np.zeros(BANDS + 1)
-    for clean, denoised in pairs:
-        band = np.minimum((clean * 255 * BANDS / 256).astype(int), BANDS - 1)
-        band[clean >= 1] = BANDS
-        count += np.bincount(band.ravel(), minlength=BANDS + 1)
-        total += np.bincount(band.ravel(), weights=(denoised - clean).astype(np.float64).ravel(), minlength=BANDS + 1)
+    total, count = np.sum([errors_by_brightness(clean, denoised) for clean, denoised in pairs], axis=0).T
     lower = [*(index * 256 / BANDS for index in range(BANDS)), 255.0]
-    return [(count[i] / count.sum(), lower[i], 255 * total[i] / count[i]) for i in range(BANDS + 1) if count[i]]
+    return [(count[i] / count.sum(), lower[i], total[i] / count[i]) for i in range(BANDS + 1) if count[i]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.errors import UsageError
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.conditions import at_contrasts
 from cxr_infer.lab.noise import generator
@@ -59,7 +60,10 @@ class Plan:
 def plan_for(clean: FloatImage, name: str, protocol: Protocol) -> Plan:
     """Choose places in an image, and the order of the signals at each. Raises UsageError where there is no place."""
     signals = choices(protocol)
-    centres = shared_places(clean, signals, protocol.seed, MOST_PLACES, protocol.spacing)
+    try:
+        centres = shared_places(clean, signals, protocol.seed, MOST_PLACES, protocol.spacing)
+    except UsageError as error:
+        raise UsageError(f"image {name}: {error}; leave it out, or ask for smaller or fainter signals") from error
     rng = generator(protocol.seed, name, "order of the signals")
     rounds = -(-protocol.draws // len(signals))
     turns = [np.concatenate([rng.permutation(len(signals)) for _ in range(rounds)]) for _ in centres]

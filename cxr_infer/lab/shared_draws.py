@@ -47,6 +47,9 @@ def member(name: str, findings: Findings) -> Callable[[Setting, Work], list[Find
 
 def _measured(setting: Setting, work: Work, asked: frozenset[str]) -> Table:
     under = conditions(setting.protocol)
+    if _has_signals(setting, asked):  # an image without a place is told before anything is measured
+        for name, clean in setting.images.items():
+            plan_for(clean, name, setting.protocol)
     work.expect(len(under) * len(setting.methods) * len(setting.images))
     return {
         (method.name, condition): [
@@ -61,6 +64,10 @@ def _measured(setting: Setting, work: Work, asked: frozenset[str]) -> Table:
     }
 
 
+def _has_signals(setting: Setting, asked: frozenset[str]) -> bool:
+    return CONTRAST in asked and bool(choices(setting.protocol))
+
+
 def measure(
     setting: Setting, method: Method, condition: Condition, name: str, clean: FloatImage, asked: frozenset[str]
 ) -> Arrays:
@@ -71,7 +78,7 @@ def measure(
     brightness; the saturated pixels, white in the clean image, are the last band.
     kept, given, order: (draws, places), projections on the signal after and before denoising, and which signal it is.
     """
-    plan = plan_for(clean, name, setting.protocol) if CONTRAST in asked and choices(setting.protocol) else None
+    plan = plan_for(clean, name, setting.protocol) if _has_signals(setting, asked) else None
     squares = plan.squares() if plan else []
     there = line_response(clean) if LINES in asked else None
     lines, errors, kept, given = [], [], [], []

@@ -91,3 +91,8 @@ def ratio_of_sums(values: Array) -> Array:
     """Sum of the first of the last axis' two columns over that of the second; NaN where that is 0."""
     over, under = (values[..., index].sum() for index in (0, 1))
     return np.asarray(over / under if under else np.nan)
+
+
+def scaled(point: Estimate, factor: float) -> Estimate:
+    """An estimate in another unit. factor: above 0."""
+    return Estimate(point.value * factor, point.low * factor, point.high * factor)

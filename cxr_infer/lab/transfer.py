@@ -15,13 +15,11 @@ straight: to about the square of the filter's width over the radius.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.errors import UsageError
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.conditions import (
     Condition,
@@ -31,64 +29,45 @@ from cxr_infer.lab.conditions import (
     in_equal_noise,
     unit_of_length,
 )
+from cxr_infer.lab.edge_spread import (
+    FREQUENCIES,
+    LEAST_RADIUS,
+    OF_RADIUS,
+    Sampling,
+    centre_of,
+    edge_spread,
+    half_frequency,
+    sample_edge,
+    sample_rim,
+    transfer,
+)
 from cxr_infer.lab.findings import Axis, Finding, Series
 from cxr_infer.lab.methods import run
 from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.setting import Arrays, Method, Setting, Work
-from cxr_infer.lab.signals import EDGE_ANGLE, draw, pixels, turned
-from cxr_infer.lab.statistics import estimates
+from cxr_infer.lab.signals import draw, pixels
+from cxr_infer.lab.statistics import estimate, estimates, scaled
 
 Array = NDArray[np.float64]
-Bins = NDArray[np.intp]
 Spreads = Mapping[tuple[str, Condition], Arrays]  # method and condition -> see `edge_spreads`
 
 NAME = "transfer"
 EDGE, DISC = "edge", "disc"
+SOURCE = (
+    "Richard et al., Med. Phys. 39(7), 2012; Samei and Richard, Med. Phys. 42(1), 2015; AAPM TG-233, 2019; "
+    "IEC 62220-1-1."
+)
 CONTRASTS = (10.0, 80.0)  # gray levels, where the protocol names none
 BRIGHTNESS = 0.5  # in the middle of the edge, or around the disc
 LEAST_SIDE, MOST_SIDE = 128, 192  # px
-MARGIN = 16  # px at each border that are left out
-REACH = 32  # px to either side of the edge, at most
-OF_RADIUS = 0.8  # share of a disc's radius that is looked at to either side of its rim
-LEAST_RADIUS = 8.0  # px of a disc whose rim is straight enough
-TAPERED_FROM = 0.5  # share of the reach from which the line spread function is faded out
-OVERSAMPLING = 5  # bins a pixel
-OFF_CENTRE = (0.19, -0.27)  # px
-FREQUENCIES = np.linspace(0, 0.5, 21)  # cycles/px
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How pixels of a field sample an edge spread function.
-
-    where: places in the flattened field that count; bins: in which bin each lies; distances: mean distance of each
-    bin's pixels from the edge, px, ascending; half: px to either side of the edge at which the function is wanted.
-    """
-
-    where: Bins
-    bins: Bins
-    distances: Array
-    half: float
-
-    @staticmethod
-    def of(distance: Array, half: float, counted: NDArray[np.bool_]) -> Sampling:
-        """Of pixels at a signed distance from the edge, px. counted: those that may be used."""
-        inside = counted & (np.abs(distance) < half)
-        _, bins = np.unique(np.floor((distance[inside] + half) * OVERSAMPLING), return_inverse=True)
-        mean = np.bincount(bins, distance[inside]) / np.bincount(bins)
-        return Sampling(np.flatnonzero(inside), bins.astype(np.intp), np.asarray(mean), half)
-
-    @property
-    def grid(self) -> Array:
-        """Distances, even, at which the function is given."""
-        return np.asarray((np.arange(int(2 * self.half * OVERSAMPLING)) + 0.5) / OVERSAMPLING - self.half)
 
 
 def study(setting: Setting, work: Work) -> list[Finding]:
-    """One finding for each contrast of the edge, and of every disc: the function for every method and condition."""
+    """Of the edge and of every disc: its resolution against contrast, and the function at each contrast."""
     under = conditions(setting.protocol)
     contrasts = setting.protocol.contrasts or CONTRASTS
-    signals = [one for sharp in _sharp_signals(setting) for one in at_contrasts(sharp, contrasts)]
+    by_kind = [at_contrasts(sharp, contrasts) for sharp in _sharp_signals(setting)]
+    signals = [one for at in by_kind for one in at]
     work.expect(len(under) * len(setting.methods))
     spreads = {
         (method.name, condition): work.unit(
@@ -97,7 +76,8 @@ def study(setting: Setting, work: Work) -> list[Finding]:
         for method in setting.methods
         for condition in under
     }
-    return [_finding(setting, signal, under, spreads) for signal in signals]
+    halves = [_half(setting, at, under, spreads) for at in by_kind]
+    return [*halves, *(_finding(setting, signal, under, spreads) for signal in signals)]
 
 
 def _sharp_signals(setting: Setting) -> list[Signal]:
@@ -112,39 +92,93 @@ def _sharp_signals(setting: Setting) -> list[Signal]:
 
 def _finding(setting: Setting, signal: Signal, under: list[Condition], spreads: Spreads) -> Finding:
     protocol, series = setting.protocol, []
-    frequencies = FREQUENCIES if protocol.spacing is None else FREQUENCIES / protocol.spacing
-    sampled = sampling_of(signal, setting)
-    name = _key(signal, setting)
+    name, thing = _key(signal, setting), _in_words(signal, setting)
+    frequencies = tuple((FREQUENCIES * _to_unit(setting)).tolist())
     for method in setting.methods:
         for condition in under:
             found = estimates(spreads[method.name, condition][name], transfer, seed=protocol.seed)
-            series.append(Series(method.name, condition.name, tuple(frequencies.tolist()), found))
-    thing = "an edge" if signal.kind == EDGE else f"a disc of {signal.size:g} {unit_of_length(protocol)}"
+            series.append(Series(method.name, condition.name, frequencies, found))
     return Finding(
         key=f"{NAME}/{name}",
         study=NAME,
         title=f"Task transfer function of {thing} of {signal.contrast:g} gray levels",
-        x=Axis("spatial frequency", "cycles/px" if protocol.spacing is None else "cycles/mm"),
+        x=Axis("spatial frequency", _unit(setting)),
         y=Axis("task transfer function"),
         series=tuple(series),
         measured="The modulus of the Fourier transform of the mean line spread function after denoising, over the one "
         "before, both 1 at frequency 0.",
-        on=f"{thing[0].upper()}{thing[1:]} in the middle of a flat field of {side_of(setting)} px at mid-gray, with "
-        "and without it in equal noise.",
+        on=_on(signal, setting),
         caution=f"It holds for {thing} of this contrast at this dose; fainter or smaller things may be blurred more. "
-        f"It shows the shape of the edge within {sampled.half:.0f} px, not how much of the step is "
-        "kept. Where a method erases the edge, its interval is wide.",
+        f"It shows the shape of the edge within {sampling_of(signal, setting).half:.0f} px, not how much of the step "
+        "is kept. Where a method erases the edge, its interval is wide.",
         draws=protocol.draws,
         seed=protocol.seed,
-        source="Richard et al., Med. Phys. 39(7), 2012; Samei and Richard, Med. Phys. 42(1), 2015; AAPM TG-233, 2019; "
-        "IEC 62220-1-1.",
+        source=SOURCE,
         higher_is_better=True,
+    )
+
+
+def _half(setting: Setting, at: list[Signal], under: list[Condition], spreads: Spreads) -> Finding:
+    """The resolution against contrast, in one number each. at: one signal at every contrast."""
+    protocol, series = setting.protocol, []
+    for method in setting.methods:
+        for condition in under:
+            every = (spreads[method.name, condition][_key(signal, setting)] for signal in at)
+            found = (estimate(each, half_frequency, seed=protocol.seed) for each in every)
+            points = tuple(scaled(point, _to_unit(setting)) for point in found)
+            series.append(Series(method.name, condition.name, tuple(abs(one.contrast) for one in at), points))
+    thing = _in_words(at[0], setting)
+    return Finding(
+        key=f"{NAME}/half-{_key(at[0], setting).rsplit('-', 1)[0]}",
+        study=NAME,
+        title=f"Resolution of {thing} against its contrast",
+        x=Axis("contrast", "gray levels", logarithmic=True),
+        y=Axis("frequency at which the transfer function is a half", _unit(setting)),
+        series=tuple(series),
+        measured="The frequency at which the task transfer function falls to a half for the first time; the highest "
+        "that pixels can hold, where it does not.",
+        on=_on(at[0], setting),
+        caution="A curve that rises means that faint edges are blurred more than strong ones: no single figure of "
+        "resolution describes such a method.",
+        draws=protocol.draws,
+        seed=protocol.seed,
+        source=SOURCE,
+        higher_is_better=True,
+    )
+
+
+def _unit(setting: Setting) -> str:
+    return "cycles/px" if setting.protocol.spacing is None else "cycles/mm"
+
+
+def _to_unit(setting: Setting) -> float:
+    """From cycles/px."""
+    return 1 / (setting.protocol.spacing or 1)
+
+
+def _in_words(signal: Signal, setting: Setting) -> str:
+    return "an edge" if signal.kind == EDGE else f"a disc of {signal.size:g} {unit_of_length(setting.protocol)}"
+
+
+def _on(signal: Signal, setting: Setting) -> str:
+    thing = _in_words(signal, setting)
+    return (
+        f"{thing[0].upper()}{thing[1:]} in the middle of a flat field of {side_of(setting)} px at mid-gray, with and "
+        "without it in equal noise."
     )
 
 
 def _key(signal: Signal, setting: Setting) -> str:
     size = "" if signal.kind == EDGE else f"-{signal.size:g}{unit_of_length(setting.protocol)}"
     return f"{signal.kind}{size}-{'dark-' if signal.contrast < 0 else ''}{abs(signal.contrast):g}"
+
+
+def sampling_of(signal: Signal, setting: Setting) -> Sampling:
+    """Of the field with an edge or a disc. Raises UsageError for a disc too small for it."""
+    side = side_of(setting)
+    if signal.kind == EDGE:
+        return sample_edge(side)
+    return sample_rim(side, pixels(signal.size, setting.protocol.spacing) / 2)
 
 
 def side_of(setting: Setting) -> int:
@@ -175,62 +209,3 @@ def _marked(flat: FloatImage, signal: Signal, spacing: float | None) -> FloatIma
     """The field with the signal; an edge has the field's brightness in its middle."""
     below = np.float32(signal.contrast / 510 if signal.kind == EDGE else 0)
     return flat - below + draw(signal, (flat.shape[0], flat.shape[1]), centre_of(flat.shape[0]), spacing)
-
-
-def centre_of(side: int) -> tuple[float, float]:
-    """Row and column of about the middle of a field, off the pixels' symmetry: they sample more distances so."""
-    return side / 2 + OFF_CENTRE[0], side / 2 + OFF_CENTRE[1]
-
-
-def sampling_of(signal: Signal, setting: Setting) -> Sampling:
-    """Of an edge or a disc. Raises UsageError for a disc too small for it."""
-    side = side_of(setting)
-    if signal.kind == EDGE:
-        return _across_edge(side)
-    radius = pixels(signal.size, setting.protocol.spacing) / 2
-    if radius < LEAST_RADIUS:
-        raise UsageError(f"disc {signal.name!r} is too small for a transfer function; use {2 * LEAST_RADIUS:g} px")
-    return _across_rim(side, radius)
-
-
-@lru_cache(maxsize=2)
-def _across_edge(side: int) -> Sampling:
-    row, column = centre_of(side)
-    y, x = np.mgrid[:side, :side].astype(np.float64)
-    across, _ = turned(x - column, y - row, EDGE_ANGLE)
-    return Sampling.of(across, REACH, np.minimum(y, side - 1 - y) >= MARGIN)
-
-
-@lru_cache(maxsize=4)
-def _across_rim(side: int, radius: float) -> Sampling:
-    row, column = centre_of(side)
-    y, x = np.mgrid[:side, :side]
-    outwards = np.hypot(y - row, x - column) - radius
-    return Sampling.of(outwards, min(REACH, OF_RADIUS * radius), np.ones((side, side), bool))
-
-
-def edge_spread(difference: FloatImage, sampled: Sampling) -> Array:
-    """The mean across the edge, at `sampled.grid`."""
-    total = np.bincount(sampled.bins, difference.ravel()[sampled.where].astype(np.float64))
-    return np.interp(sampled.grid, sampled.distances, total / np.bincount(sampled.bins))
-
-
-def transfer(spreads: Array) -> Array:
-    """Edge spread functions (draws, bins, 2), after and before -> the transfer function at FREQUENCIES."""
-    after, before = np.moveaxis(spreads.mean(axis=0), -1, 0)
-    return np.asarray(modulation(after) / modulation(before))
-
-
-def modulation(spread: Array) -> Array:
-    """Modulus of the Fourier transform of an edge spread function's derivative at FREQUENCIES, 1 at frequency 0."""
-    spectrum = np.abs(_transform(len(spread) - 1) @ np.diff(spread))
-    return np.asarray(spectrum / spectrum[0])
-
-
-@lru_cache(maxsize=8)
-def _transform(bins: int) -> NDArray[np.complex128]:
-    """(frequencies, bins): fades a line spread function out towards its ends, and transforms it."""
-    place = np.arange(bins) - (bins - 1) / 2
-    taper = np.clip((np.abs(place) / ((bins + 1) / 2) - TAPERED_FROM) / (1 - TAPERED_FROM), 0, 1)
-    phase = 2 * np.pi * np.outer(FREQUENCIES, place / OVERSAMPLING)
-    return np.asarray(np.exp(-1j * phase) * np.cos(np.pi / 2 * taper) ** 2)

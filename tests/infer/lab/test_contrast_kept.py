@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cxr_infer.errors import UsageError
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.lab.contrast_kept import study
 from cxr_infer.lab.marked import choices, plan_for
@@ -90,6 +91,17 @@ def test_every_place_holds_every_signal_in_turn(phantom: dict[str, FloatImage]) 
     for index, square in zip(plan.order[0], plan.squares(), strict=True):
         difference = marked[square] - plan.clean[square]
         assert 255 * np.abs(difference).max() == pytest.approx(abs(plan.signals[index].contrast), rel=0.05)
+
+
+def test_an_image_without_a_place_is_named_before_anything_is_measured(flat: dict[str, FloatImage]) -> None:
+    work = Notebook()
+    images = {**flat, "black": np.zeros((160, 160), np.float32)}
+    with pytest.raises(UsageError, match=r"image black: signal 'nodule.*': no place for it .*; leave it out, or ask"):
+        study(setting(images, IDENTITY), work)
+    assert not work.done
+    (finding,) = study(setting(flat, IDENTITY, signals=(Signal("nodule", 9.0, 9.0), Signal("edge", 1.0, 9.0))), work)
+    assert finding.key == "contrast-kept/nodule-9px"
+    assert study(setting(images, IDENTITY, signals=(Signal("edge", 1.0, 9.0),)), Notebook()) == []
 
 
 def test_a_contrast_that_no_draw_had_is_left_out(flat: dict[str, FloatImage]) -> None:

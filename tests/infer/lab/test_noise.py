@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.errors import DataError, ImageError, UsageError
 from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.lab.noise import (
     DETECTORS,
+    MEASURED,
     WHITE,
     Detector,
     detector_of,
@@ -16,11 +20,14 @@ from cxr_infer.lab.noise import (
     find_detector,
     generator,
     load_detectors,
+    noise_field,
+    spectrum_at,
     told_of,
 )
 
 FloatImage = NDArray[np.float32]
 SIDE = 256
+ALL = load_detectors()
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +94,60 @@ def test_an_image_without_noise_tells_none() -> None:
     flat = np.full((128, 128), 0.5, np.float32)
     with pytest.raises(ImageError, match="does not tell its noise"):
         detector_of(estimate_mottle(flat))
+
+
+def power(noise: NDArray[np.floating], bands: int = 6) -> NDArray[np.float64]:
+    """Mean power, relative to the mean of all, in rings of equal width from 0 to half a cycle a pixel."""
+    spectrum = np.abs(np.fft.fft2(noise - noise.mean())) ** 2
+    rows, columns = (np.fft.fftfreq(side) for side in noise.shape)
+    ring = np.minimum((np.hypot(rows[:, None], columns) * 2 * bands).astype(int), bands)
+    means = np.bincount(ring.ravel(), spectrum.ravel()) / np.bincount(ring.ravel())
+    return np.asarray(means[:bands] / spectrum.mean())
+
+
+def correlation(noise: NDArray[np.floating], axis: int) -> float:
+    a, b = (np.take(noise, range(start, noise.shape[axis] - 1 + start), axis) for start in (0, 1))
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def test_every_measurement_loads_and_names_its_source() -> None:
+    table = json.loads((MEASURED / "detectors.json").read_text())
+    readme = (MEASURED / "README.md").read_text()
+    for name in DETECTORS:
+        detector = ALL[name]
+        assert detector.spectrum.shape == (32, 32)
+        assert detector.spectrum.min() >= 0
+        assert detector.spectrum.mean() == pytest.approx(1, abs=1e-3)
+        brightness, sd = detector.curve.T
+        assert (np.diff(brightness) > 0).all()
+        assert 0 < brightness[0] < brightness[-1] < 1
+        assert (sd > 0).all()
+        assert f"| `{name}` | {table[name]['detector']} |" in readme
+
+
+def test_damaged_measurements_are_named(tmp_path: Path) -> None:
+    for text in ("{", '{"gone": {"curve": [[0, 1]]}}', '{"a": 1}'):
+        (tmp_path / "detectors.json").write_text(text)
+        with pytest.raises(DataError, match=str(tmp_path)):
+            load_detectors(tmp_path)
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_noise_has_the_spectrum_asked_for(name: str) -> None:
+    large = spectrum_at(ALL[name].spectrum, (256, 320))
+    assert large.shape == (256, 320)
+    assert large.mean() == pytest.approx(1)
+    np.testing.assert_allclose(large, np.roll(large[::-1, ::-1], (1, 1), axis=(0, 1)), rtol=1e-3)
+    noise = noise_field(large, np.random.default_rng(1))
+    assert noise.std() == pytest.approx(1, rel=0.05)
+    expected = power(np.fft.ifft2(np.sqrt(large)).real)
+    np.testing.assert_allclose(power(noise), expected, rtol=0.12)
+
+
+def test_neighbours_correlate_as_on_the_detector() -> None:
+    """The correlations that were measured on the radiographs themselves, across and down."""
+    measured = {"canon_dr_chest": (0.26, 0.28), "ge_dr_knee": (0.45, 0.57), "fuji_cr_hip": (0.09, 0.10)}
+    for name, (across, down) in measured.items():
+        noise = noise_field(spectrum_at(ALL[name].spectrum, (384, 384)), np.random.default_rng(0))
+        assert correlation(noise, 1) == pytest.approx(across, abs=0.08)
+        assert correlation(noise, 0) == pytest.approx(down, abs=0.08)

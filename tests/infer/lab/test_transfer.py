@@ -8,11 +8,15 @@ import pytest
 from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
+from cxr_infer.lab.edge_spread import FREQUENCIES
 from cxr_infer.lab.findings import Series
+from cxr_infer.lab.methods import NamedMethod
 from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.signals import EDGE_ANGLE
-from cxr_infer.lab.transfer import FREQUENCIES, sampling_of, study
+from cxr_infer.lab.transfer import sampling_of, study
 from tests.infer.lab.bench import IDENTITY, Notebook, faint_eraser, gaussian, setting
+
+FloatImage = NDArray[np.float32]
 
 
 def values(series: Series) -> NDArray[np.float64]:
@@ -30,26 +34,29 @@ def response(width: float) -> NDArray[np.float64]:
 @pytest.mark.parametrize("width", [0.7, 1.5, 2.5])
 def test_the_transfer_of_a_gaussian_filter_is_its_mtf(width: float) -> None:
     work = Notebook()
-    findings = study(setting({}, gaussian(width)), work)
-    assert [one.key for one in findings] == ["transfer/edge-10", "transfer/edge-40"]
+    half, *findings = study(setting({}, gaussian(width)), work)
+    assert [half.key, *(one.key for one in findings)] == ["transfer/half-edge", "transfer/edge-10", "transfer/edge-40"]
     assert work.asked == work.expected == len(work.done) == 2
     mtf = np.exp(-2 * (np.pi * width * FREQUENCIES) ** 2) if width > 1 else response(width)
     for series in (series for finding in findings for series in finding.series):
         assert series.x == tuple(FREQUENCIES)
         np.testing.assert_allclose(values(series), mtf, rtol=0.01, atol=5e-4)
+    for series in half.series:
+        assert series.x == (10, 40)
+        assert values(series) == pytest.approx(np.sqrt(np.log(2) / 2) / (np.pi * width), rel=0.015)
 
 
 @pytest.mark.parametrize("diameter", [20.0, 60.0])
 @pytest.mark.parametrize("contrast", [30.0, -30.0])
 def test_the_rim_of_a_disc_transfers_the_same(diameter: float, contrast: float) -> None:
     discs = (Signal("disc", diameter / 4, contrast), Signal("disc", 2.0, 10.0), Signal("nodule", 9.0, 10.0))
-    _, *found = study(
+    *_, found = study(
         setting({}, gaussian(1.2), signals=discs, spacing=0.25, contrasts=(30.0,), noises=("white",), draws=2),
         Notebook(),
     )
-    assert [one.key for one in found] == [f"transfer/disc-{diameter / 4:g}mm-{'dark-' if contrast < 0 else ''}30"]
+    assert found.key == f"transfer/disc-{diameter / 4:g}mm-{'dark-' if contrast < 0 else ''}30"
     mtf = np.exp(-2 * (np.pi * 1.2 * FREQUENCIES) ** 2)
-    np.testing.assert_allclose(values(found[0].series[0]), mtf, atol=0.005)
+    np.testing.assert_allclose(values(found.series[0]), mtf, atol=0.005)
 
 
 def test_small_discs_have_no_straight_rim() -> None:
@@ -58,20 +65,34 @@ def test_small_discs_have_no_straight_rim() -> None:
 
 
 def test_the_identity_transfers_everything_exactly() -> None:
-    for finding in study(setting({}, IDENTITY, doses=(50.0,)), Notebook()):
+    half, *findings = study(setting({}, IDENTITY, doses=(50.0,)), Notebook())
+    for series in half.series:
+        assert [(point.value, point.low, point.high) for point in series.y] == [(0.5, 0.5, 0.5)] * 2
+    for finding in findings:
         for series in finding.series:
             assert [(point.value, point.low, point.high) for point in series.y] == [(1, 1, 1)] * len(FREQUENCIES)
 
 
 def test_frequencies_are_in_mm_where_the_spacing_is_known() -> None:
-    finding, _ = study(setting({}, IDENTITY, spacing=0.2, noises=("white",)), Notebook())
-    assert finding.x.unit == "cycles/mm"
+    half, finding, _ = study(setting({}, IDENTITY, spacing=0.2, noises=("white",)), Notebook())
+    assert half.y.unit == finding.x.unit == "cycles/mm"
+    assert half.series[0].y[0].value == pytest.approx(2.5)
     assert finding.series[0].x[-1] == pytest.approx(2.5)
 
 
-def test_a_nonlinear_method_transfers_strong_edges_better_than_faint_ones() -> None:
-    """Half of the faint edge is below what the method erases; what is left of it is uncertain, and says so."""
-    faint, strong = study(
+def test_a_bilateral_filter_keeps_strong_edges_and_blurs_faint_ones() -> None:
+    def bilateral(noisy: FloatImage, told: object) -> FloatImage:
+        return np.asarray(cv2.bilateralFilter(noisy, 13, 20 / 255, 2.0), dtype=np.float32)
+
+    method = NamedMethod("bilateral", bilateral)
+    half, faint, strong = study(setting({}, method, noises=("white",), draws=8, contrasts=(4.0, 120.0)), Notebook())
+    (points,) = (series.y for series in half.series)
+    assert points[0].high < 0.6 * points[1].low
+    assert (values(faint.series[0])[4:] < values(strong.series[0])[4:]).all()
+
+
+def test_an_edge_that_is_erased_now_and_then_has_a_wide_interval() -> None:
+    _, faint, strong = study(
         setting({}, faint_eraser(12), noises=("white",), draws=8, contrasts=(26.0, 120.0)), Notebook()
     )
     at = int(np.searchsorted(FREQUENCIES, 0.2))
