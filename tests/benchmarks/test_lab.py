@@ -17,7 +17,6 @@ from cxr_infer.errors import DataError
 from cxr_infer.lab.findings import Estimate, Finding, Series
 from cxr_infer.lab.result import LabResult, read_result
 from cxr_infer.lab.studies import STUDIES
-from tests.conftest import REPOSITORY
 
 TINY = """
 name = "tiny"
@@ -151,7 +150,3 @@ def test_other_images_and_methods_are_not_compared(stored: Path) -> None:
 
 def test_the_guarded_studies_exist() -> None:
     assert set(GUARDED) <= set(STUDIES)
-
-
-def test_the_page_of_the_project_has_the_marks() -> None:
-    assert read_page(REPOSITORY / "docs" / "benchmarks" / "lab.md", COMMAND)

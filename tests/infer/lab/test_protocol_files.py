@@ -53,7 +53,7 @@ WRONG = [
     ("doses = [50, 200]", "doses = [50, 'x']", "each of doses must be a number, not 'x'"),
     ("doses = [50, 200]", "doses = [50, 50]", "doses has 50.0 twice"),
     ("doses = [50, 200]", "doses = [inf]", "doses: inf photons is not a dose"),
-    ('noises = ["white"]', 'noises = ["whit"]', "noises: 'whit' is unknown; use white, canon_dr_chest"),
+    ('noises = ["white"]', 'noises = ["pink"]', "noises: 'pink' is unknown; use white, canon_dr_chest"),
     ("contrasts = [4, 16]", "contrasts = [0]", "contrasts: 0 is none"),
     ("draws = 4", "draws = 1", "draws 1 is too few; use 2 or more"),
     ('["error", "levels"]', '["error", "level"]', "studies: 'level' is unknown; use error, levels"),
