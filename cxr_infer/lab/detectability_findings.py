@@ -146,18 +146,15 @@ class OfSignal:
         )
 
     def _ratios(self) -> tuple[Series, ...]:
+        """Of every method; the undenoised image's own are 1 and there to compare with."""
         found = []
         for noise in self.setting.protocol.noises:
-            for method in self.methods[1:]:
-                points = {}
-                for dose in self.setting.protocol.doses:
-                    before, after = (self.table[noise, dose, name, self.index] for name in (NOISY, method))
-                    if before.known.low > 0 and before.left_out.min() > 0:
-                        value = after.known.value / before.known.value
-                        ratio = jackknife(value, after.left_out / before.left_out)
-                        points[dose] = Estimate(value, max(ratio.low, 0.0), ratio.high)
-                found.append(Series(method, noise, tuple(points), tuple(points.values())))
-        return tuple(series for series in found if series.x)
+            before = {dose: self.table[noise, dose, NOISY, self.index] for dose in self.setting.protocol.doses}
+            told = [dose for dose, row in before.items() if row.known.low > 0 and row.left_out.min() > 0]
+            for method in self.methods if told else ():
+                ratios = (_ratio(before[dose], self.table[noise, dose, method, self.index]) for dose in told)
+                found.append(Series(method, noise, tuple(told), tuple(ratios)))
+        return tuple(found)
 
     def equivalence(self) -> Finding:
         found, beyond, open_ends = [], [], []
@@ -233,6 +230,12 @@ class OfSignal:
             source=OBSERVER,
             higher_is_better=True,
         )
+
+
+def _ratio(before: Measured, after: Measured) -> Estimate:
+    """Of d' after denoising to d' before, of the same draws: exactly 1 for the undenoised image."""
+    found = jackknife(after.known.value / before.known.value, after.left_out / before.left_out)
+    return Estimate(found.value, max(found.low, 0.0), found.high)
 
 
 def described(signal: Signal, spacing: float | None) -> str:

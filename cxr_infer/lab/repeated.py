@@ -249,7 +249,6 @@ class _Report:
         series = [
             Series(method, "frames", tuple(width * spacing for width in finenesses), tuple(map(share_kept, each.kept)))
             for method, each in self.found.items()
-            if method != NOISY
         ]
         return self._finding(
             "detail-kept",

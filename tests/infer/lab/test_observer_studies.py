@@ -125,7 +125,9 @@ def test_every_task_is_told_of_each_compact_signal(setting: Setting, detected: d
 
 def test_a_blur_is_no_gain_at_a_known_place(detected: dict[str, Finding]) -> None:
     """The channels see through a blur: what it does to signal and noise alike, the observer undoes."""
-    for y in values(detected["detectability-kept/nodule-8-+10"], "gaussian")[1:]:
+    kept = detected["detectability-kept/nodule-8-+10"]
+    assert all((y.low, y.value, y.high) == (1, 1, 1) for y in values(kept, "noisy"))
+    for y in values(kept, "gaussian")[1:]:
         assert 0.7 < y.value < 1.15
         assert y.low < 1.05
 
