@@ -164,7 +164,7 @@ def _with_images(
     given = clean_images(images, asked.protocol.side, reading)
     changed = (
         *asked.changed,
-        f"{len(given)} images",
+        f"images: {len(given)}",
         f"spacing: {'unknown' if spacing is None else f'{spacing:g} mm'}",
     )
     protocol = replace(asked.protocol, spacing=spacing)

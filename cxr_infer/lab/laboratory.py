@@ -58,7 +58,7 @@ def asked_for(source: str, methods: Sequence[str] = ()) -> Asked:
 def with_frames(asked: Asked, frames: Frames) -> Asked:
     """The same with repeated exposures, whose noise is measured with as well."""
     protocol = replace(asked.protocol, noises=(*asked.protocol.noises, OWN))
-    changed = (*asked.changed, f"{len(frames.names)} frames, whose noise is called {OWN!r}")
+    changed = (*asked.changed, f"frames: {len(frames.names)}, whose noise is called {OWN!r}")
     return replace(asked, protocol=protocol, frames=frames, changed=changed)
 
 

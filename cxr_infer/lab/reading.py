@@ -18,6 +18,7 @@ from cxr_infer.lab.result import LabResult
 
 NOISY = "noisy"
 NO_FIGURE = "–"  # noqa: RUF001 - as in the tables of the report
+REPEATED = "repeated"  # study
 KNOWN, SEARCH, WORTH, KEPT = "detectability", "search", "dose-equivalence", "contrast-kept"  # keys up to the slash
 # keys, or keys up to the slash, of what must not be worse than in the image as it is, and how that is called
 HARMS = {
@@ -102,6 +103,7 @@ def read_off(result: LabResult) -> Reading:
     tables = (
         _tasks(result.protocol, figures, subject),
         _costs(result.protocol, figures, subject),
+        _frames(result.findings, subject),
         _counted(result.findings, counts),
     )
     return Reading(
@@ -226,6 +228,20 @@ def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
         "image has less than half of it. Bias is what is off in the mean of all draws."
     )
     return Table(f"What {subject} costs", ("noise and dose", *headings), rows, note)
+
+
+def _frames(findings: Sequence[Finding], subject: str) -> Table:
+    """What repeated exposures tell, before and after."""
+    rows = [
+        [
+            f"{pair.finding.title}, {pair.finding.x.name} {shown_number(pair.x)}",
+            *map(shown_estimate, (pair.before, pair.after)),
+        ]
+        for pair in pairs(findings, NOISY, subject)
+        if pair.finding.study == REPEATED
+    ]
+    note = "From frames of one object on your own detector, without a clean image."
+    return Table("On the repeated exposures", ("measured", "before", f"after {subject}"), rows, note)
 
 
 def _counted(findings: Sequence[Finding], counts: Mapping[str, Counts]) -> Table:

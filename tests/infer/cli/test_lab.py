@@ -135,7 +135,7 @@ def test_own_images_and_methods_are_told(lab: Lab, tmp_path: Path, clean: NDArra
     assert done.returncode == 0, done.stderr
     said = json.loads((tmp_path / "out" / "lab.json").read_text())
     assert [(one["name"], one["width"], one["height"]) for one in said["images"]] == [("a.png", 96, 96)]
-    assert said["protocol"]["changed"] == ["methods: noisy, gaussian", "1 images", "spacing: 0.2 mm"]
+    assert said["protocol"]["changed"] == ["methods: noisy, gaussian", "images: 1", "spacing: 0.2 mm"]
     assert said["protocol"]["content"]["spacing"] == 0.2
     assert [method["name"] for method in said["methods"]] == ["noisy", "gaussian"]
 

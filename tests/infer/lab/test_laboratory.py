@@ -84,7 +84,7 @@ def test_frames_bring_their_own_noise(exposures: Path, tmp_path: Path, monkeypat
     assert list(strength) == ["white", "own"]
     assert strength["own"] == pytest.approx(strength["white"], rel=0.1)
     assert [one.name for one in result.frames] == ["0.png", "1.png"], "without the folder"
-    assert result.changed == ("2 frames, whose noise is called 'own'",)
+    assert result.changed == ("frames: 2, whose noise is called 'own'",)
     assert result.protocol.noises == ("white", "own")
 
 

@@ -111,6 +111,16 @@ def test_costs_stand_side_by_side() -> None:
     assert row["bias, RMS gray levels, after"] == "–"  # noqa: RUF001
 
 
+def test_what_frames_tell_stands_before_and_after() -> None:
+    error = replace(
+        curves("repeated/error", (4.0, 3.0), (2.0, 1.5), higher=False), study="repeated", title="True error"
+    )
+    table = next(each for each in read_off(result_of(error)).tables if each.title == "On the repeated exposures")
+    assert table.headings == ("measured", "before", "after window")
+    assert table.rows[0] == ["True error, dose 50", "4 (3.9 to 4.1)", "2 (1.9 to 2.1)"]
+    assert len(table.rows) == 2
+
+
 def test_dark_signals_are_found_too() -> None:
     dark = replace(PROTOCOL, signals=(Signal("nodule", 5.0, -8.0),))
     kept = replace(KEPT, key="contrast-kept/nodule-5mm-dark")
