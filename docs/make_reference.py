@@ -1,7 +1,7 @@
 """Write the generated pages of docs/reference: `python docs/make_reference.py`. A test holds them to the program.
 
-cli.md comes from the commands themselves, json.md and weights/report.schema.json from what a report holds,
-manifest.md from the JSON Schema of the manifest.
+cli.md comes from the commands themselves, json.md and weights/report.schema.json from what a report holds, lab.md and
+weights/lab.schema.json from what a result of the lab holds, manifest.md from the JSON Schema of the manifest.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import typer
 from benchmarks.tables import table
 from cxr_export.cli import app as export_app
 from cxr_infer.cli.commands import app as infer_app
+from cxr_infer.lab.schema import lab_schema
 from cxr_infer.report.schema import report_schema
 from cxr_train.cli import app as train_app
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 SCHEMA = ROOT / "weights" / "manifest.schema.json"
-REPORT_SCHEMA = SCHEMA.with_name("report.schema.json")
+REPORT_SCHEMA, LAB_SCHEMA = SCHEMA.with_name("report.schema.json"), SCHEMA.with_name("lab.schema.json")
 PROGRAMS = {"cxr-infer": infer_app, "cxr-train": train_app, "cxr-export": export_app}
 
 VALUES = {"str": "text", "int": "number", "float": "number", "path": "path"}  # of options
@@ -107,17 +108,37 @@ def json_page() -> str:
         "last line with the rest of the object. Numbers are not rounded; a figure that does not apply is null. "
         "`weights/report.schema.json` (JSON Schema 2020-12) describes both; this page is made from the same source. "
         f"{schema['description']}",
-        "## Report",
-        _properties(schema),
+        *_sections("Report", schema),
     ]
-    for name, content in schema["$defs"].items():
-        parts += [f"## {name.capitalize()}", content.get("description", ""), _properties(content)]
-    return _page(part for part in parts if part)
+    return _page(parts)
 
 
-def schema_file() -> str:
-    """weights/report.schema.json."""
-    return json.dumps(report_schema(), indent=1) + "\n"
+def lab_page() -> str:
+    """The page about lab.json, from its schema."""
+    schema = lab_schema()
+    parts = [
+        GENERATED,
+        "# Lab results",
+        "`cxr-infer lab` writes `lab.json`: every figure of its page with its uncertainty, and all that is needed to "
+        "measure it again. `weights/lab.schema.json` (JSON Schema 2020-12) describes it; this page is made from the "
+        f"same source. {schema['description']}",
+        *_sections("Result", schema),
+    ]
+    return _page(parts)
+
+
+def _sections(title: str, schema: dict[str, Any]) -> Iterator[str]:
+    """The whole, then each part that it refers to."""
+    for name, content in ((title, schema), *schema["$defs"].items()):
+        yield f"## {name.capitalize()}"
+        if content is not schema and "description" in content:
+            yield content["description"]
+        yield _properties(content)
+
+
+def schema_file(schema: dict[str, Any]) -> str:
+    """A file of weights/."""
+    return json.dumps(schema, indent=1) + "\n"
 
 
 def manifest_page() -> str:
@@ -195,13 +216,15 @@ def _page(parts: Iterable[str]) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-PAGES = {"cli.md": cli_page, "json.md": json_page, "manifest.md": manifest_page}
+PAGES = {"cli.md": cli_page, "json.md": json_page, "lab.md": lab_page, "manifest.md": manifest_page}
+SCHEMAS = {REPORT_SCHEMA: report_schema, LAB_SCHEMA: lab_schema}
 
 
 def main() -> None:
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page())
-    REPORT_SCHEMA.write_text(schema_file())
+    for file, schema in SCHEMAS.items():
+        file.write_text(schema_file(schema()))
 
 
 if __name__ == "__main__":

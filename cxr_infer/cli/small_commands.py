@@ -1,4 +1,4 @@
-"""The commands beside `dir` and `file`: models, compare, sample, web, node. Like those, they parse, call and draw."""
+"""The commands beside `dir` and `file`: models, compare, sample, lab, web, node. They too parse, call and draw."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
+from cxr_infer.cli.lab_command import lab_command
 from cxr_infer.cli.node_command import node_command
 from cxr_infer.cli.options import (
     InvertOption,
@@ -226,6 +227,7 @@ SMALL_COMMANDS: dict[str, Callable[..., None]] = {
     "models": models_command,
     "compare": compare_command,
     "sample": sample_command,
+    "lab": lab_command,
     "web": web_command,
     "node": node_command,
 }

@@ -52,7 +52,7 @@ class CsvReport(JsonReport):
 
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
         """The whole table, under its name only once it is complete. Raises ImageError where it cannot be written."""
-        write_bytes(path, (_line(cells).encode() for cells in rows(self.results())))
+        write_bytes(path, (csv_line(cells).encode() for cells in rows(self.results())))
 
 
 def rows(results: Iterable[FileResult]) -> Iterator[list[object]]:
@@ -73,7 +73,8 @@ def rows(results: Iterable[FileResult]) -> Iterator[list[object]]:
                 yield [kind, folder, "", "", "", *(spread.figure(kind) for spread in spreads)]
 
 
-def _line(cells: Iterable[object]) -> str:
+def csv_line(cells: Iterable[object]) -> str:
+    """A row of the table, with its line break."""
     written = io.StringIO()
     csv.writer(written, lineterminator="\n").writerow([_cell(cell) for cell in cells])
     return written.getvalue()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import detectors, listing, quality, scale, speed
+from benchmarks import detectors, lab, listing, quality, scale, speed
 from benchmarks.pages import machine, read_page, write_page
 from cxr_infer.errors import DataError
 from tests.conftest import REPOSITORY
@@ -18,6 +18,7 @@ PAGES = REPOSITORY / "docs" / "benchmarks"
     [
         (quality.COMMAND, "quality.md"),
         (detectors.COMMAND, "detectors.md"),
+        (lab.COMMAND, "lab.md"),
         (speed.COMMAND, "speed.md"),
         (scale.COMMAND, "scale.md"),
         (listing.COMMAND, "scale.md"),

@@ -9,6 +9,7 @@ import cv2
 import pytest
 
 import cxr_infer
+from cxr_infer.lab.studies import STUDIES
 from tests.conftest import REPOSITORY
 from tests.docs.conftest import RunPython, blocks
 
@@ -31,6 +32,23 @@ def test_the_python_guide_runs_from_top_to_bottom(run_python: RunPython, samples
         assert before.dtype == after.dtype
         assert before.shape == after.shape
         assert (before != after).any()
+
+
+def test_the_protocol_and_the_python_of_the_lab_run(run_python: RunPython, samples: Path) -> None:
+    (protocol,), (snippet,) = blocks("docs/guide/lab.md", "toml"), blocks("docs/guide/lab.md", "python")
+    (samples / "tiny.toml").write_text(protocol)
+    done = run_python(snippet)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    assert len(printed) == 2 * 2 + 2 * 2, "of two methods: contrast kept at two doses, lines lost and made up"
+    assert any("noisy" in line and line.endswith("[1.0, 1.0]") for line in printed)
+    assert {"lab.json", "lab.html", "units"} == {path.name for path in (samples / "lab-tiny").iterdir()}
+
+
+def test_every_study_of_the_lab_is_explained() -> None:
+    page = (REPOSITORY / "docs" / "guide" / "lab.md").read_text()
+    for study in STUDIES:
+        assert f"| {study} |" in page or f"| {study.replace('-', ' ')} |" in page, study
 
 
 def test_the_python_of_the_readme_runs(run_python: RunPython, samples: Path) -> None:

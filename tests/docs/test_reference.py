@@ -44,7 +44,7 @@ def report(samples: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
 
 
-@pytest.mark.parametrize("name", ["cli.md", "json.md", "manifest.md"])
+@pytest.mark.parametrize("name", ["cli.md", "json.md", "lab.md", "manifest.md"])
 def test_a_generated_page_is_up_to_date(reference: ModuleType, name: str) -> None:
     written = (REPOSITORY / "docs" / "reference" / name).read_text()
     assert written == reference.PAGES[name](), "run python docs/make_reference.py"
@@ -57,9 +57,11 @@ def test_every_option_and_argument_is_explained(reference: ModuleType) -> None:
             assert all(reference.help_of(parameter) for parameter in each.params), (program, each.name)
 
 
-def test_the_schema_of_reports_is_up_to_date_and_is_one(reference: ModuleType) -> None:
-    assert reference.REPORT_SCHEMA.read_text() == reference.schema_file(), "run python docs/make_reference.py"
-    jsonschema.Draft202012Validator.check_schema(report_schema())
+def test_the_schemas_of_results_are_up_to_date_and_are_some(reference: ModuleType) -> None:
+    assert len(reference.SCHEMAS) == 2
+    for file, schema in reference.SCHEMAS.items():
+        assert file.read_text() == reference.schema_file(schema()), "run python docs/make_reference.py"
+        jsonschema.Draft202012Validator.check_schema(schema())
 
 
 def test_a_report_keeps_its_schema_which_explains_every_key(report: dict[str, Any]) -> None:

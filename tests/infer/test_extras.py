@@ -117,6 +117,8 @@ MISSING = [
     ("safetensors", "train", set(), "from cxr_train.cli import main; main()", ["window", "--data", "."]),
     ("onnx", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
     ("torch", "export", set(), "from cxr_export.cli import main; main()", ["--all"]),
+    ("scipy", "lab", set(), "from cxr_infer.__main__ import main; main()", ["lab"]),
+    ("matplotlib", "lab", set(), "from cxr_infer.__main__ import main; main()", ["lab", "full"]),
     ("scipy", "lab", set(), LAB_INTERVAL, []),
     *((package, "lab", more, LAB_METHOD, [method]) for package, more, method in LAB),
 ]

@@ -53,7 +53,7 @@ def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[s
     total = sum(statistics.statuses.values())
     return {
         "policy": (
-            f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
+            f"default-src 'none'; img-src data:; style-src {hash_source(style)}; script-src {hash_source(script)}; "
             "base-uri 'none'; form-action 'none'"
         ),
         "title": f"{text(source)} denoised: cxr-infer report",
@@ -75,7 +75,7 @@ def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[s
     }
 
 
-def _source(content: str) -> str:
+def hash_source(content: str) -> str:
     """A content security policy's name for one inline style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 

@@ -1,0 +1,120 @@
+"""The lab's figures of the shipped network, and the gate for a new one: `python -m benchmarks.lab`.
+
+    python -m benchmarks.lab full --store docs/benchmarks/lab.json --page docs/benchmarks/lab.md
+    python -m benchmarks.lab --against docs/benchmarks/lab.json --model new/model.onnx
+
+The first measures a protocol, stores the result and writes its tables into the page. The second measures a network by
+the protocol of the stored result; it ends with status 1 and names every point where contrast kept, d' or lines are
+worse beyond the uncertainty of both.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.lab_gate import GUARDED, Comparison, compare, described
+from benchmarks.pages import read_page, write_page
+from benchmarks.tables import table
+from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
+from cxr_infer.errors import DataError, UsageError
+from cxr_infer.files import write_bytes
+from cxr_infer.lab.laboratory import Asked, asked_for, measure, methods_of
+from cxr_infer.lab.methods import NOISY
+from cxr_infer.lab.protocol_files import protocol_hash
+from cxr_infer.lab.reading import read_off
+from cxr_infer.lab.result import LabResult, read_result
+from cxr_infer.lab.runner import Progress
+from cxr_infer.report.terminal import stderr_console
+
+COMMAND = "python -m benchmarks.lab"
+WINDOW = "window"
+NAMED = 40  # points in the list of what got worse
+
+
+def to_markdown(result: LabResult) -> str:
+    """The tables of the page: what the lab's own page has at its top."""
+    reading, protocol = read_off(result), result.protocol
+    parts = [
+        f"Protocol `{protocol.name}`, version {protocol.version} (SHA-256 {protocol_hash(protocol)}), seed "
+        f"{protocol.seed}.",
+        *(f"**{line}**" for line in reading.against),
+        "\n".join(f"- {line}" for line in reading.sentences),
+    ]
+    for one in reading.tables:
+        parts += [one.title, table(one.headings, one.rows), one.note]
+    return "\n\n".join(part.strip() for part in parts if part)
+
+
+def said_of(compared: Comparison) -> list[str]:
+    """What the gate found, in lines."""
+    worse = [f"worse: {described(pair)}" for pair in compared.worse]
+    lines = [*worse, *(f"missing: {place}" for place in compared.missing)]
+    more = [f"and {len(lines) - NAMED} more"] if len(lines) > NAMED else []
+    same = len(compared.pairs) - len(compared.worse) - len(compared.better)
+    counted = f"{len(compared.worse)} worse, {same} the same, {len(compared.better)} better"
+    return [*lines[:NAMED], *more, f"{len(compared.pairs)} points: {counted}, {len(compared.missing)} missing"]
+
+
+def _asked(protocol: str | None, stored: LabResult | None, model: str) -> Asked:
+    """What is to be measured: by the stored protocol, only what the gate looks at."""
+    if stored is None:
+        asked = asked_for(protocol or "quick")
+        if model == WINDOW:
+            return asked
+        methods = tuple(model if name == WINDOW else name for name in asked.protocol.methods)
+        return replace(asked, protocol=replace(asked.protocol, methods=methods), changed=(f"{model} for {WINDOW}",))
+    if protocol is not None and protocol_hash(asked_for(protocol).protocol) != protocol_hash(stored.protocol):
+        raise UsageError(f"{protocol}: is not the protocol of --against; leave it out, or store a result of it first")
+    changed = replace(stored.protocol, methods=(NOISY, model))
+    only = tuple(name for name in changed.studies if name in GUARDED)
+    return Asked(changed, "--against", changed=(f"methods: {NOISY}, {model}",), only=only)
+
+
+def _say(seen: Progress) -> None:
+    stderr_console().print(f"{seen.share:.0%} {seen.study} {seen.done}/{seen.units}", markup=False)
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@reports_errors
+def main(
+    protocol: Annotated[
+        str | None, typer.Argument(help="quick, full or a .toml file. Default: that of --against, else quick.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option(help="Stored result that the network must not be worse than.")] = None,
+    model: Annotated[str, typer.Option(help="`window`, or an .onnx file to measure in its place.")] = WINDOW,
+    out: Annotated[Path | None, typer.Option(help="Directory of the units, where a stopped run goes on.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Where the result goes, such as docs/benchmarks/lab.json.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Page whose tables are replaced: docs/benchmarks/lab.md.")] = None,
+) -> None:
+    """Measure the lab's figures of a network, and compare them with stored ones."""
+    text = read_page(page, COMMAND)
+    stored = read_result(against) if against is not None else None
+    if stored is not None and page is not None:
+        raise UsageError("--page wants all methods; leave out --against")
+    asked = _asked(protocol, stored, model)
+    if stored is not None and WINDOW not in stored.protocol.methods:
+        raise DataError(f"{against}: has no figures of {WINDOW}; measure and store it again")
+    with tempfile.TemporaryDirectory() as place:
+        result = measure(asked, methods_of(asked), out or Path(place), seen=_say)
+    if store is not None:
+        write_bytes(store, result.to_json().encode())
+    write_page(page, text, to_markdown(result), COMMAND)
+    if stored is None:
+        print(to_markdown(result))
+        return
+    compared = compare(stored, result, WINDOW, model)
+    print("\n".join(said_of(compared)))
+    if not compared.passes:
+        raise typer.Exit(SOME_FAILED)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,243 @@
+"""The command `lab`: what a denoiser keeps, removes and invents, measured by a protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxr_infer.cli.exit_status import reports_errors
+from cxr_infer.cli.options import (
+    ADVANCED,
+    BASIC,
+    MEASURE,
+    InvertOption,
+    MaxPixelsOption,
+    QuietOption,
+    WhiteOption,
+    complete_model,
+)
+from cxr_infer.errors import UsageError
+from cxr_infer.extras import install_command
+from cxr_infer.settings import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from cxr_infer.lab.laboratory import Asked
+    from cxr_infer.lab.result import LabResult
+    from cxr_infer.lab.runner import Progress
+    from cxr_infer.settings import ReadOptions
+
+PACKAGES = ("scipy", "matplotlib")
+PROTOCOLS = ("quick", "full")
+PLAIN_STEP = 0.1  # share of the run between plain progress lines
+
+
+def complete_protocol(incomplete: str) -> Iterator[str]:
+    """What PROTOCOL can go on with: shipped ones and .toml files."""
+    yield from (name for name in PROTOCOLS if name.startswith(incomplete))
+    begun = Path(incomplete)
+    folder, start = (begun, "") if incomplete.endswith("/") else (begun.parent, begun.name)
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(start) and not path.name.startswith("."):
+                if path.is_dir():
+                    yield f"{path}/"
+                elif path.suffix.lower() == ".toml":
+                    yield str(path)
+
+
+ProtocolArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[PROTOCOL]",
+        help="quick: minutes. full: hours. Or a .toml file that says what is to be measured.",
+        autocompletion=complete_protocol,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Directory of the result, where a stopped run goes on. Default: lab- and the protocol's name.",
+        rich_help_panel=BASIC,
+    ),
+]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="METHOD",
+        help="Instead of the protocol's methods: window, original, new, an .onnx file, gaussian, nlm, wavelet, "
+        "bm3d, or a command such as 'prog {in} {out}'. May be repeated.",
+        autocompletion=complete_model,
+        rich_help_panel=BASIC,
+    ),
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option(help="Directory of clean X-rays to work on instead of phantoms.", rich_help_panel=BASIC)
+]
+FramesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--frames",
+        metavar="FILE",
+        help="A repeated exposure of one phantom or patient; give two or more, or a directory of them.",
+        rich_help_panel=BASIC,
+    ),
+]
+SpacingOption = Annotated[
+    float | None,
+    typer.Option(
+        help="mm a pixel of --images. Without it, sizes of signals are in px there.", rich_help_panel=ADVANCED
+    ),
+]
+CsvOption = Annotated[
+    bool, typer.Option("--csv", help="Also write lab.csv, one row for each point.", rich_help_panel=MEASURE)
+]
+PngOption = Annotated[
+    bool, typer.Option("--png", help="Also write each figure as a PNG, to plots.", rich_help_panel=MEASURE)
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON, as it is in lab.json.", rich_help_panel=MEASURE)
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(help="Studies at a time. Default: one for each CPU.", min=1, rich_help_panel=ADVANCED),
+]
+
+
+@reports_errors
+def lab_command(
+    protocol: ProtocolArgument = "quick",
+    out: OutOption = None,
+    method: MethodOption = None,
+    images: ImagesOption = None,
+    frames: FramesOption = None,
+    spacing: SpacingOption = None,
+    csv: CsvOption = False,
+    png: PngOption = False,
+    as_json: JsonOption = False,
+    workers: WorkersOption = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    white: WhiteOption = None,
+    invert: InvertOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure what denoising keeps, removes and invents. Research use only."""
+    if any(find_spec(package) is None for package in PACKAGES):
+        raise UsageError(f"the lab needs more packages; run: {install_command('lab')}")
+    from cxr_infer.lab.laboratory import asked_for
+    from cxr_infer.settings import ReadOptions
+
+    asked = _with_images(
+        asked_for(protocol, method or []), images, frames or [], spacing, ReadOptions(max_pixels, white, invert)
+    )
+    folder = out or Path(f"lab-{asked.protocol.name}")
+    result = _measured(asked, folder, workers, quiet=quiet or as_json)
+    _write(result, folder, csv=csv, png=png, as_json=as_json, quiet=quiet)
+
+
+def _with_images(
+    asked: Asked, images: Path | None, frames: list[Path], spacing: float | None, reading: ReadOptions
+) -> Asked:
+    """The same with the user's own images, which tell no mm of themselves."""
+    from cxr_infer.lab.images import clean_images, repeated_frames
+    from cxr_infer.lab.laboratory import with_frames
+
+    if images is None and spacing is not None:
+        raise UsageError("--spacing is of --images; add that, or leave it out")
+    if spacing is not None and not spacing > 0:
+        raise UsageError(f"--spacing {spacing:g} mm is no spacing; use a number above 0")
+    found = repeated_frames(frames, reading)
+    if found is not None:
+        asked = with_frames(asked, found)
+    if images is None:
+        return asked
+    given = clean_images(images, asked.protocol.side, reading)
+    changed = (
+        *asked.changed,
+        f"images: {len(given)}",
+        f"spacing: {'unknown' if spacing is None else f'{spacing:g} mm'}",
+    )
+    protocol = replace(asked.protocol, spacing=spacing)
+    return replace(asked, protocol=protocol, images=given, changed=changed)
+
+
+def _measured(asked: Asked, out: Path, workers: int | None, *, quiet: bool) -> LabResult:
+    """Raises typer.Exit with the signal's status where the run was stopped."""
+    from cxr_infer.cli.process import stop_on_signals
+    from cxr_infer.lab.laboratory import measure, methods_of
+    from cxr_infer.lab.output import require_own_folder
+    from cxr_infer.lab.runner import Stopped
+    from cxr_infer.report.text import print_error
+
+    require_own_folder(out)
+    methods = methods_of(asked)
+    program, *words = sys.argv
+    with stop_on_signals() as stopped, _progress(quiet) as seen:
+        try:
+            return measure(
+                asked,
+                methods,
+                out,
+                stopped=stopped,
+                seen=seen,
+                command=(Path(program).name, *words),
+                workers=workers,
+            )
+        except Stopped:
+            status = stopped.exit_status
+    print_error(f"interrupted; what was measured is in {out}: run the same command to continue")
+    raise typer.Exit(status)
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yields what is told of progress: a live bar on a terminal, plain lines elsewhere."""
+    from cxr_infer.cli.bars import live_bar
+    from cxr_infer.report.terminal import stderr_console
+
+    console = stderr_console()
+    if quiet:
+        yield lambda progress: None
+    elif console.is_terminal and not console.is_dumb_terminal:
+        with live_bar(console, counts=False, transient=True) as bar:
+            task = bar.add_task("measuring", total=1.0, text="")
+            yield lambda seen: bar.update(task, completed=seen.share, text=f"{seen.study} {seen.done}/{seen.units}")
+    else:
+        told = 0.0
+
+        def plain(seen: Progress) -> None:
+            nonlocal told
+            if seen.share >= told + PLAIN_STEP or (seen.share >= 1 > told):
+                told = seen.share
+                console.print(f"{seen.share:.0%} {seen.study} {seen.done}/{seen.units}", markup=False)
+
+        yield plain
+
+
+def _write(result: LabResult, out: Path, *, csv: bool, png: bool, as_json: bool, quiet: bool) -> None:
+    from cxr_infer.lab.output import write_result
+    from cxr_infer.lab.reading import read_off
+    from cxr_infer.report import terminal
+
+    written = write_result(result, out, csv=csv, png=png)
+    if as_json:
+        sys.stdout.write(result.to_json())
+        return
+    if not quiet:
+        reading = read_off(result)
+        for table in reading.tables:
+            rarest = table.headings[:2:-1]  # what gives way first where there is no room
+            terminal.print_table(table.title, table.headings, table.rows, names=table.headings[:1], dropped=rarest)
+        for line in (*reading.against, *reading.sentences):
+            terminal.print_line(line)
+    terminal.print_line(f"the result is in {', '.join(map(str, written))}")

@@ -1,0 +1,119 @@
+"""A protocol, methods and images -> a result: what the command line and the regression gate share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cxr_infer.errors import UsageError
+from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.exposures import Frames, detector_of_frames
+from cxr_infer.lab.images import described, frames_by_name, phantoms
+from cxr_infer.lab.methods import NOISY, find_methods
+from cxr_infer.lab.noise import DETECTORS, WHITE
+from cxr_infer.lab.protocol import Protocol
+from cxr_infer.lab.protocol_files import Known, protocol_hash, read_protocol
+from cxr_infer.lab.result import LabResult, UnderTest
+from cxr_infer.lab.runner import Progress, identity, run_studies
+from cxr_infer.lab.setting import Method, Setting
+from cxr_infer.lab.studies import STUDIES
+from cxr_infer.model.hardware import available_cpus
+from cxr_infer.version import __version__
+
+THREADS = 1  # of a model: studies run side by side, and the sums of several threads could differ between machines
+REPEATED = "repeated"  # the study that needs frames
+OWN = "own"  # the noise of the user's frames, beside those of the protocol
+
+
+def known_names() -> Known:
+    """What protocols may name."""
+    return Known(tuple(STUDIES), (WHITE, *DETECTORS))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured. changed: what the command line changed of the protocol's file, in words.
+
+    only: studies of the protocol to run, all where it is empty.
+    """
+
+    protocol: Protocol
+    source: str  # file or name of the protocol, for messages
+    images: Mapping[str, FloatImage] = field(default_factory=dict)  # empty: phantoms
+    frames: Frames | None = None
+    changed: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+
+def asked_for(source: str, methods: Sequence[str] = ()) -> Asked:
+    """A protocol, by its name or file, with other methods where some are given. Raises UsageError."""
+    protocol = read_protocol(source, known_names())
+    if not methods:
+        return Asked(protocol, source)
+    chosen = tuple(dict.fromkeys((NOISY, *methods)))
+    return Asked(replace(protocol, methods=chosen), source, changed=(f"methods: {', '.join(chosen)}",))
+
+
+def with_frames(asked: Asked, frames: Frames) -> Asked:
+    """The same with repeated exposures, whose noise is measured with as well."""
+    protocol = replace(asked.protocol, noises=(*asked.protocol.noises, OWN))
+    changed = (*asked.changed, f"frames: {len(frames.names)}, whose noise is called {OWN!r}")
+    return replace(asked, protocol=protocol, frames=frames, changed=changed)
+
+
+def methods_of(asked: Asked) -> list[Method]:
+    """The methods, loaded. Raises UsageError, which names the protocol where it names the methods, and ModelError."""
+    try:
+        return find_methods(asked.protocol.methods, threads=THREADS)
+    except UsageError as error:
+        raise error if asked.changed else UsageError(f"{asked.source}: methods: {error}") from error
+
+
+def facts_of(methods: Sequence[Method]) -> tuple[UnderTest, ...]:
+    return tuple(UnderTest(method.name, getattr(method, "sha256", "")) for method in methods)
+
+
+def measure(
+    asked: Asked,
+    methods: Sequence[Method],
+    out: Path,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    seen: Callable[[Progress], None] = lambda progress: None,
+    command: Sequence[str] = (),
+    workers: int | None = None,
+) -> LabResult:
+    """Run the studies of a protocol. What was computed before in `out` is taken from there.
+
+    stopped, seen: see `run_studies`. command: the line to be told. workers: studies at a time; None: one a CPU.
+    Raises Stopped, UsageError, ModelError and ImageError.
+    """
+    protocol = asked.protocol
+    images = asked.images or phantoms(protocol)
+    detectors = {} if asked.frames is None else {OWN: detector_of_frames(asked.frames)}
+    setting = Setting(protocol, images, methods, detectors, asked.frames)
+    shown, methods_told = described(images), facts_of(methods)
+    frames = described(frames_by_name(asked.frames))
+    belongs_to = identity(
+        {
+            "version": __version__,
+            "protocol": protocol_hash(protocol),
+            "methods": [[one.name, one.sha256] for one in methods_told],
+            "images": [one.sha256 for one in shown],
+            "frames": [one.sha256 for one in frames],
+        }
+    )
+    names = [name for name in asked.only or protocol.studies if name != REPEATED or asked.frames is not None]
+    findings = run_studies(
+        {name: STUDIES[name] for name in names},
+        setting,
+        out,
+        belongs_to,
+        stopped=stopped,
+        seen=seen,
+        workers=workers or min(available_cpus(), len(names)),
+    )
+    return LabResult(
+        protocol, methods_told, shown, tuple(findings), frames=frames, changed=asked.changed, command=tuple(command)
+    )

@@ -1,0 +1,85 @@
+"""The curves of findings as PNG files on white, for a talk or a paper. Needs matplotlib."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cxr_infer.errors import UsageError
+from cxr_infer.extras import install_command
+from cxr_infer.lab.axes import conditions, label_of
+from cxr_infer.lab.findings import Finding, Series
+from cxr_infer.model.card import RESEARCH_USE
+
+DPI = 150
+PANEL = (4.4, 3.4)  # inches
+MOST_ACROSS = 3  # panels
+MARKS = "osD^vP*X"
+
+
+def plots(findings: Sequence[Finding]) -> Iterator[tuple[str, bytes]]:
+    """Name of the file and content for each finding that has curves. Raises UsageError without matplotlib."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UsageError(f"plots need matplotlib; run: {install_command('lab')}") from error
+    matplotlib.use("agg")
+    for finding in findings:
+        if finding.series:
+            yield f"{re.sub(r'[^A-Za-z0-9.+-]+', '-', finding.key)}.png", _plot(finding)
+
+
+def _plot(finding: Finding) -> bytes:
+    from matplotlib import pyplot
+
+    names = conditions([(each.method, each.condition) for each in finding.series])
+    across = min(len(names), MOST_ACROSS)
+    down = math.ceil(len(names) / across)
+    size = (PANEL[0] * across, PANEL[1] * down + 0.9)
+    figure, panels = pyplot.subplots(down, across, figsize=size, squeeze=False, sharex=True, sharey=True)
+    methods = list(dict.fromkeys(each.method for each in finding.series))
+    for panel, condition in zip(panels.flat, names, strict=False):
+        for each in finding.series:
+            if each.condition == condition:
+                _draw(panel, each, methods.index(each.method))
+        panel.set_title(condition, fontsize=9)
+        _label_axes(panel, finding)
+    for panel in panels.flat[len(names) :]:
+        panel.set_visible(False)
+    handles = {label: handle for panel in panels.flat for handle, label in zip(*_legend(panel), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=min(5, len(handles)), fontsize=8)
+    figure.suptitle(f"{finding.title}\nn = {finding.draws}, seed {finding.seed}. {RESEARCH_USE}", fontsize=9)
+    figure.tight_layout(rect=(0, 0.35 / size[1], 1, 1))
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+    pyplot.close(figure)
+    return stream.getvalue()
+
+
+def _draw(panel: Any, series: Series, index: int) -> None:
+    values = [y.value for y in series.y]
+    below = [max(0.0, y.value - y.low) if math.isfinite(y.low) else 0.0 for y in series.y]
+    above = [max(0.0, y.high - y.value) if math.isfinite(y.high) else 0.0 for y in series.y]
+    mark = MARKS[index % len(MARKS)] if len(values) < 30 else None
+    panel.errorbar(
+        series.x, values, (below, above), marker=mark, markersize=4, linewidth=1.2, capsize=2, label=series.method
+    )
+
+
+def _legend(panel: Any) -> tuple[list[Any], list[str]]:
+    handles, labels = panel.get_legend_handles_labels()
+    return handles, labels
+
+
+def _label_axes(panel: Any, finding: Finding) -> None:
+    panel.set_xlabel(label_of(finding.x), fontsize=9)
+    panel.set_ylabel(label_of(finding.y), fontsize=9)
+    if finding.x.logarithmic:
+        panel.set_xscale("log")
+    if finding.y.logarithmic:
+        panel.set_yscale("log")
+    panel.tick_params(labelsize=8)
+    panel.grid(alpha=0.3)

@@ -1,0 +1,196 @@
+"""Protocols as TOML files: read, checked as a whole before anything is measured, and known by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from cxr_infer.errors import UsageError
+from cxr_infer.lab.protocol import Protocol, Signal
+
+SHIPPED = ("quick", "full")
+MOST_FILE = 1_000_000  # bytes of a TOML file
+SIGNAL = "signal"  # the table of the file; one for each of `Protocol.signals`
+KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
+OPTIONAL = ("spacing",)
+LEAST_SIDE, MOST_SIDE = 64, 4096  # px; below that the phantom draws no anatomy
+LEAST_DRAWS = 2  # of one draw nobody knows the uncertainty
+WHITE_LEVEL = 255.0  # gray levels
+
+
+@dataclass(frozen=True)
+class Known:
+    """The names that a protocol may use, but those of methods, which are found by trying them (`methods`)."""
+
+    studies: Collection[str]
+    noises: Collection[str]
+
+
+def read_protocol(source: str, known: Known) -> Protocol:
+    """A shipped protocol by its name, or a TOML file. Raises UsageError, which names the file and the key."""
+    content = _content(source)
+    try:
+        tables = tomllib.loads(content.decode())
+    except ValueError as error:
+        raise UsageError(f"{source}: is no TOML: {' '.join(str(error).split())}; correct it") from error
+    try:
+        return checked(_protocol(tables), known)
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from error
+
+
+def protocol_hash(protocol: Protocol) -> str:
+    """SHA-256, hexadecimal, of all that a protocol says but the methods, which have hashes of their own.
+
+    Two results of one hash were measured alike, whoever measured them and whichever methods.
+    """
+    said = asdict(protocol)
+    del said["methods"]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def protocol_of(said: Mapping[str, Any]) -> Protocol:
+    """The protocol that a result was measured with, from its JSON. Raises UsageError."""
+    return _protocol({SIGNAL if key == "signals" else key: value for key, value in said.items() if value is not None})
+
+
+def _content(source: str) -> bytes:
+    if source in SHIPPED:
+        return (files(__package__) / "protocols" / f"{source}.toml").read_bytes()
+    path = Path(source)
+    if path.suffix.lower() != ".toml":
+        raise UsageError(f"unknown protocol {source!r}; use {' or '.join(SHIPPED)}, or the path of a .toml file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
+    if len(content) > MOST_FILE:
+        raise UsageError(f"{path}: is over {MOST_FILE / 1e6:.0f} MB; is it the right file?")
+    return content
+
+
+def _protocol(tables: Mapping[str, Any]) -> Protocol:
+    names = [SIGNAL if each.name == "signals" else each.name for each in fields(Protocol)]
+    _no_others(tables, names, "a protocol")
+    missing = [name for name in names if name not in tables and name not in OPTIONAL]
+    if missing:
+        raise UsageError(f"{missing[0]} is missing; add it, as in the protocols that come with cxr-infer")
+    return Protocol(
+        name=_value(tables, "name", str),
+        version=_value(tables, "version", int),
+        seed=_value(tables, "seed", int),
+        phantoms=_value(tables, "phantoms", int),
+        side=_value(tables, "side", int),
+        spacing=_value(tables, "spacing", float) if "spacing" in tables else None,
+        doses=_list(tables, "doses", float),
+        noises=_list(tables, "noises", str),
+        methods=_list(tables, "methods", str),
+        signals=_signals(tables[SIGNAL]),
+        contrasts=_list(tables, "contrasts", float),
+        draws=_value(tables, "draws", int),
+        studies=_list(tables, "studies", str),
+    )
+
+
+def _signals(given: object) -> tuple[Signal, ...]:
+    if not isinstance(given, list | tuple):
+        raise UsageError(f"{SIGNAL} must be one of a list; write [[{SIGNAL}]]")
+    return tuple(_signal(each, f"[[{SIGNAL}]] {at}: ") for at, each in enumerate(given, 1))
+
+
+def _signal(given: object, where: str) -> Signal:
+    names = [each.name for each in fields(Signal)]
+    if not isinstance(given, dict):
+        raise UsageError(f"{where}is no table; write [[{SIGNAL}]]")
+    _no_others(given, names, where.rstrip(": "))
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise UsageError(f"{where}{missing[0]} is missing; add it")
+    return Signal(
+        _value(given, "kind", str, where), _value(given, "size", float, where), _value(given, "contrast", float, where)
+    )
+
+
+def _no_others(given: Mapping[str, Any], names: Collection[str], where: str) -> None:
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise UsageError(f"{where} has no {unknown[0]!r}; it has {', '.join(names)}")
+
+
+def _value(given: Mapping[str, Any], key: str, kind: type, where: str = "") -> Any:
+    value = given[key]
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        names = {str: "a text", int: "a whole number", float: "a number"}
+        raise UsageError(f"{where}{key} must be {names[kind]}, not {value!r}")
+    return value
+
+
+def _list(given: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...]:
+    values = given[key]
+    if not isinstance(values, list | tuple):
+        raise UsageError(f"{key} must be a list, such as {'[50, 200]' if kind is float else '[...]'}, not {values!r}")
+    return tuple(_value({key: value}, key, kind, "each of ") for value in values)
+
+
+def checked(protocol: Protocol, known: Known) -> Protocol:
+    """The same. Raises UsageError where values make no sense, or a name is not known."""
+    _require(bool(protocol.name.strip()), "name is empty; give it one")
+    _require(protocol.version >= 1, f"version {protocol.version} is below 1; count from 1")
+    _require(protocol.seed >= 0, f"seed {protocol.seed} is negative; use 0 or more")
+    _require(protocol.phantoms >= 1, f"phantoms {protocol.phantoms} is too few; use 1 or more")
+    inside = LEAST_SIDE <= protocol.side <= MOST_SIDE
+    _require(inside, f"side {protocol.side} px is outside {LEAST_SIDE}..{MOST_SIDE}; choose one within")
+    spacing = protocol.spacing
+    _require(spacing is None or _positive(spacing), f"spacing {spacing} mm is not a spacing; use a number above 0")
+    _require(protocol.draws >= LEAST_DRAWS, f"draws {protocol.draws} is too few; use {LEAST_DRAWS} or more")
+    for key in ("doses", "noises", "methods", "signals", "contrasts", "studies"):
+        values = getattr(protocol, key)
+        shown = SIGNAL if key == "signals" else key
+        _require(bool(values), f"{shown} is empty; name at least one")
+        twice = next((value for value in values if values.count(value) > 1), None)
+        _require(twice is None, f"{shown} has {getattr(twice, 'name', twice)!r} twice; remove one")
+    for dose in protocol.doses:
+        _require(_positive(dose), f"doses: {dose:g} photons is not a dose; use numbers above 0")
+    for contrast in protocol.contrasts:
+        _require(_is_contrast(contrast), f"contrasts: {contrast:g} is none; use -255 to 255 gray levels, but not 0")
+    for at, signal in enumerate(protocol.signals, 1):
+        _check_signal(signal, f"[[{SIGNAL}]] {at}:")
+    _check_names(protocol, known)
+    return protocol
+
+
+def _check_signal(signal: Signal, where: str) -> None:
+    _require(signal.kind in KINDS, f"{where} kind {signal.kind!r} is unknown; use {', '.join(KINDS)}")
+    sized = _positive(signal.size) or (signal.kind == "edge" and signal.size == 0)
+    _require(sized, f"{where} size {signal.size:g} is not a size; use a number above 0")
+    _require(_is_contrast(signal.contrast), f"{where} contrast {signal.contrast:g} is none; use -255 to 255, but not 0")
+
+
+def _check_names(protocol: Protocol, known: Known) -> None:
+    for name in protocol.studies:
+        _require(name in known.studies, f"studies: {name!r} is unknown; use {', '.join(known.studies)}")
+    for name in protocol.noises:
+        _require(name in known.noises, f"noises: {name!r} is unknown; use {', '.join(known.noises)}")
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _is_contrast(value: float) -> bool:
+    return 0 < abs(value) <= WHITE_LEVEL
+
+
+def _require(true: bool, problem: str) -> None:
+    if not true:
+        raise UsageError(problem)

@@ -1,0 +1,270 @@
+"""What a result says in one minute: the dose that each task is worth, what it cost, what speaks against a method.
+
+Nothing is computed here but counts of points, and ratios of doses written as doses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cxr_infer.lab.axes import shown_number
+from cxr_infer.lab.chart import shown_estimate
+from cxr_infer.lab.comparison import BETTER, SAME, WORSE, pairs
+from cxr_infer.lab.findings import Estimate, Finding
+from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.result import LabResult
+
+NOISY = "noisy"
+NO_FIGURE = "–"  # noqa: RUF001 - as in the tables of the report
+REPEATED = "repeated"  # study
+KNOWN, SEARCH, WORTH, KEPT = "detectability", "search", "dose-equivalence", "contrast-kept"  # keys up to the slash
+# keys, or keys up to the slash, of what must not be worse than in the image as it is, and how that is called
+HARMS = {
+    KNOWN: "d' at a known place",
+    "detectability-eye": "d' to an eye with noise of its own",
+    SEARCH: "signals found in a search",
+    "contrast-detail/threshold": "the faintest disc seen",
+    "lines/lost": "lines lost",
+    "lines/made-up": "lines made up",
+    "bias/structure-from-noise": "structure made from pure noise",
+}
+# what denoising costs, by noise and dose: heading and key of the finding
+COSTS = (
+    ("bias, RMS gray levels", "bias/size"),
+    ("lines lost a megapixel", "lines/lost"),
+    ("lines made up a megapixel", "lines/made-up"),
+)
+
+Counts = dict[str, Counter[int]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table in words. note: what stands under it."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: list[list[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """against: what speaks against a method, plainly. sentences: the rest. tables: the figures behind both."""
+
+    against: tuple[str, ...]
+    sentences: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+
+class Figures:
+    """Looks points up by what they are about."""
+
+    def __init__(self, findings: Sequence[Finding], protocol: Protocol) -> None:
+        self._by_key = {finding.key: finding for finding in findings}
+        self._unit = "px" if protocol.spacing is None else "mm"
+
+    def of_task(self, kind: str, signal: Signal, method: str, noise: str, dose: float) -> Estimate | None:
+        """A figure of the observer."""
+        key = f"{kind}/{signal.kind}-{signal.size:g}-{signal.contrast:+g}"
+        return self.at(key, method, noise, dose)
+
+    def kept(self, signal: Signal, method: str, noise: str, dose: float) -> Estimate | None:
+        """The share of its own contrast that a signal keeps."""
+        dark = "" if signal.contrast > 0 or signal.kind == "dark-line" else "-dark"
+        key = f"{KEPT}/{signal.kind}-{signal.size:g}{self._unit}{dark}"
+        return self.at(key, method, f"{dose:g} photons, {noise}", abs(signal.contrast))
+
+    def at(self, key: str, method: str, condition: str, x: float) -> Estimate | None:
+        finding = self._by_key.get(key)
+        for series in finding.series if finding is not None else ():
+            if (series.method, series.condition) == (method, condition):
+                return dict(zip(series.x, series.y, strict=True)).get(x)
+        return None
+
+    def shown(self, signal: Signal) -> str:
+        sign = "+" if signal.contrast > 0 else ""
+        return f"{signal.kind}, {signal.size:g} {self._unit}, {sign}{shown_number(signal.contrast)}"
+
+
+def subject_of(result: LabResult) -> str:
+    """The method that the result is about: the first model, else the first that does something."""
+    names = [one.name for one in result.methods if one.sha256] + [one.name for one in result.methods]
+    return next((name for name in names if name != NOISY), NOISY)
+
+
+def read_off(result: LabResult) -> Reading:
+    """The reading of a result."""
+    subject, figures = subject_of(result), Figures(result.findings, result.protocol)
+    methods = [one.name for one in result.methods if one.name != NOISY]
+    counts = {method: against_noisy(result.findings, method) for method in methods}
+    tables = (
+        _tasks(result.protocol, figures, subject),
+        _costs(result.protocol, figures, subject),
+        _frames(result.findings, subject),
+        _counted(result.findings, counts),
+    )
+    return Reading(
+        tuple(line for method in methods for line in _against(result.findings, method)),
+        (*_no_gain(result.findings, methods), *_sentences(result.protocol, figures, subject)),
+        tuple(table for table in tables if table.rows),
+    )
+
+
+def group_of(finding: Finding) -> str:
+    """What a finding measures, whatever signal it measures it on."""
+    if finding.study == KEPT:
+        return "Contrast kept"
+    return finding.title.partition(": ")[0]
+
+
+def against_noisy(findings: Sequence[Finding], method: str) -> Counts:
+    """For each group of findings, how many points of a method are better, the same or worse than of the noisy image."""
+    counted: Counts = {}
+    for pair in pairs(findings, NOISY, method):
+        counted.setdefault(group_of(pair.finding), Counter())[pair.verdict] += 1
+    return counted
+
+
+def _against(findings: Sequence[Finding], method: str) -> Iterator[str]:
+    """What speaks against a method: where it is worse than doing nothing."""
+    found = _harms(findings, method)
+    worse = [
+        f"{HARMS[key]} ({found[key][WORSE]} of {found[key].total()} points)" for key in HARMS if _worse(found, key)
+    ]
+    if worse:
+        said = "; ".join(worse)
+        yield f"Against {method}: beyond the uncertainty of both, it is worse than the image as it is in {said}."
+
+
+def _harms(findings: Sequence[Finding], method: str) -> Counts:
+    """How many points of a method are better, the same or worse, by the keys of HARMS."""
+    found: Counts = {}
+    for pair in pairs(findings, NOISY, method):
+        for key in (pair.finding.key, pair.finding.key.partition("/")[0]):
+            if key in HARMS:
+                found.setdefault(key, Counter())[pair.verdict] += 1
+    return found
+
+
+def _no_gain(findings: Sequence[Finding], methods: Sequence[str]) -> Iterator[str]:
+    """What theory expects, said plainly where it is so: no gain at a known place."""
+    known = {method: count for method in methods if (count := _harms(findings, method).get(KNOWN)) is not None}
+    without = [method for method, count in known.items() if not count[BETTER]]
+    if without:
+        points = max(known[method].total() for method in without)
+        yield (
+            f"{' and '.join(without)}: no signal at a known place is more detectable after denoising than before (d' "
+            f"better in 0 of {points} points). Theory expects that of any denoiser: it buys no dose for such a task."
+        )
+    for method in known:
+        if method not in without:
+            better = known[method]
+            yield f"{method}: d' at a known place is better in {better[BETTER]} of {better.total()} points."
+
+
+def _worse(found: Counts, key: str) -> bool:
+    return key in found and found[key][WORSE] > 0
+
+
+def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[str]:
+    """For each signal and noise, at the middle of the doses at which it is known: its worth and its price."""
+    for noise in protocol.noises:
+        for signal in protocol.signals:
+            known = {dose: figures.of_task(WORTH, signal, subject, noise, dose) for dose in sorted(protocol.doses)}
+            worth = {dose: value for dose, value in known.items() if value is not None}
+            if not worth:
+                continue
+            dose = sorted(worth)[len(worth) // 2]
+            kept = figures.kept(signal, subject, noise, dose)
+            cost = "" if kept is None else f"; it keeps {shown_estimate(scaled(kept, 100))} % of its contrast"
+            yield (
+                f"{figures.shown(signal)}, {noise} noise: after {subject} at {shown_number(dose)} photons as "
+                f"detectable as before at {shown_estimate(scaled(worth[dose], dose))} photons{cost}."
+            )
+
+
+def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
+    """A row for each signal, noise and dose of which something is known."""
+    headings = (
+        *("signal and noise", "N, photons", "M, photons", "d' before", "d' after"),
+        *("found in a search before, %", "after, %", "contrast kept, %"),
+    )
+    rows = []
+    for signal in protocol.signals:
+        for noise in protocol.noises:
+            for dose in protocol.doses:
+                worth = figures.of_task(WORTH, signal, subject, noise, dose)
+                kept = figures.kept(signal, subject, noise, dose)
+                seen = [
+                    figures.of_task(kind, signal, method, noise, dose)
+                    for kind in (KNOWN, SEARCH)
+                    for method in (NOISY, subject)
+                ]
+                if any(each is not None for each in (worth, kept, *seen)):
+                    cells = [_shown(worth, dose), *map(_shown, seen), _shown(kept, 100)]
+                    rows.append([f"{figures.shown(signal)}; {noise}", shown_number(dose), *cells])
+    note = (
+        f"In brackets: 95% intervals. {NO_FIGURE} for M: not to be told from noise before denoising, or beyond the "
+        "doses measured. Contrast kept is of the signal's own contrast. Each row holds for that signal and noise "
+        "alone; no examination's dose may be lowered by it."
+    )
+    return Table(f"After {subject} at N photons as detectable as before at M photons", headings, rows, note)
+
+
+def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
+    """A row for each noise and dose: before and after."""
+    headings = tuple(f"{name}, {when}" for name, _ in COSTS for when in ("before", "after"))
+    rows = []
+    for noise in protocol.noises:
+        for dose in protocol.doses:
+            found = [figures.at(key, method, noise, dose) for _, key in COSTS for method in (NOISY, subject)]
+            if any(each is not None for each in found):
+                rows.append([f"{noise}, {shown_number(dose)} photons", *map(_shown, found)])
+    note = (
+        "Before: the noisy image. A line is lost where less than half its contrast is left, made up where the clean "
+        "image has less than half of it. Bias is what is off in the mean of all draws."
+    )
+    return Table(f"What {subject} costs", ("noise and dose", *headings), rows, note)
+
+
+def _frames(findings: Sequence[Finding], subject: str) -> Table:
+    """What repeated exposures tell, before and after."""
+    rows = [
+        [
+            f"{pair.finding.title}, {pair.finding.x.name} {shown_number(pair.x)}",
+            *map(shown_estimate, (pair.before, pair.after)),
+        ]
+        for pair in pairs(findings, NOISY, subject)
+        if pair.finding.study == REPEATED
+    ]
+    note = "From frames of one object on your own detector, without a clean image."
+    return Table("On the repeated exposures", ("measured", "before", f"after {subject}"), rows, note)
+
+
+def _counted(findings: Sequence[Finding], counts: Mapping[str, Counts]) -> Table:
+    """A row for each group of findings, a column for each method."""
+    groups = [
+        group for group in dict.fromkeys(map(group_of, findings)) if any(group in each for each in counts.values())
+    ]
+    rows = [[group, *(_three(each.get(group)) for each in counts.values())] for group in groups]
+    note = (
+        "Points that are better / the same / worse than those of the noisy image, beyond the uncertainty of both. Of "
+        "contrast and bias no denoiser can be better than doing nothing."
+    )
+    return Table("Against the image as it is", ("measured", *counts), rows, note)
+
+
+def _three(count: Counter[int] | None) -> str:
+    return NO_FIGURE if count is None else f"{count[BETTER]} / {count[SAME]} / {count[WORSE]}"
+
+
+def scaled(estimate: Estimate, factor: float) -> Estimate:
+    """A share as percent, or a ratio of doses as a dose."""
+    return Estimate(estimate.value * factor, estimate.low * factor, estimate.high * factor)
+
+
+def _shown(estimate: Estimate | None, factor: float = 1.0) -> str:
+    return NO_FIGURE if estimate is None else shown_estimate(scaled(estimate, factor))

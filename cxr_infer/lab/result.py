@@ -1,0 +1,208 @@
+"""A result as it is stored: what was measured with what, and every finding with its uncertainty."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.files import read_content
+from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
+from cxr_infer.lab.protocol import Protocol
+from cxr_infer.lab.protocol_files import protocol_hash, protocol_of
+from cxr_infer.model.hardware import cpu_name
+from cxr_infer.version import __version__
+
+FORMAT = 1  # of lab.json; it rises when a key changes its meaning or goes
+PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "scipy")  # whose versions can change a figure
+MOST_FILE = 200_000_000  # bytes of a stored result
+
+
+@dataclass(frozen=True)
+class UnderTest:
+    """A method under test: its name, and the SHA-256 of its model, hexadecimal; "" where it has none."""
+
+    name: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image that was worked on. sha256: of its pixels as float32, hexadecimal."""
+
+    name: str
+    width: int
+    height: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LabResult:
+    """Everything that one run of the lab found.
+
+    changed: what the command line changed of the protocol, in words. command: the line by which the run was started.
+    """
+
+    protocol: Protocol
+    methods: tuple[UnderTest, ...]
+    images: tuple[Shown, ...]
+    findings: tuple[Finding, ...]
+    frames: tuple[Shown, ...] = ()
+    changed: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    date: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
+    cpu: str = field(default_factory=cpu_name)
+    versions: Mapping[str, str] = field(default_factory=lambda: versions_here())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `schema.lab_schema` says."""
+        return {
+            "lab": FORMAT,
+            "date": self.date,
+            "command": list(self.command),
+            "cpu": self.cpu,
+            "versions": dict(self.versions),
+            "protocol": {
+                "name": self.protocol.name,
+                "version": self.protocol.version,
+                "sha256": protocol_hash(self.protocol),
+                "changed": list(self.changed),
+                "content": asdict(self.protocol),
+            },
+            "seed": self.protocol.seed,
+            "methods": [{"name": one.name, "sha256": one.sha256 or None} for one in self.methods],
+            "images": [asdict(one) for one in self.images],
+            "frames": [asdict(one) for one in self.frames],
+            "findings": [_finding(one) for one in self.findings],
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+
+
+def versions_here() -> dict[str, str]:
+    """Of what can change a figure."""
+    return {
+        "cxr-infer": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "key": finding.key,
+        "study": finding.study,
+        "title": finding.title,
+        "measured": finding.measured,
+        "on": finding.on,
+        "caution": finding.caution,
+        "source": finding.source,
+        "draws": finding.draws,
+        "seed": finding.seed,
+        "higher_is_better": finding.higher_is_better,
+        "x": asdict(finding.x),
+        "y": asdict(finding.y),
+        "series": [_series(one) for one in finding.series],
+        "maps": [_map(one) for one in finding.maps],
+    }
+
+
+def _series(series: Series) -> dict[str, Any]:
+    return {
+        "method": series.method,
+        "condition": series.condition,
+        "x": [_number(x) for x in series.x],
+        "y": [{end: _number(getattr(y, end)) for end in ("value", "low", "high")} for y in series.y],
+    }
+
+
+def _map(named: NamedMap) -> dict[str, Any]:
+    """What is told of a map in numbers; the map itself is on the page."""
+    values = named.values.astype(np.float64)
+    height, width = values.shape
+    return {
+        "method": named.method,
+        "condition": named.condition,
+        "width": width,
+        "height": height,
+        "mean": _number(float(values.mean())),
+        "rms": _number(float(np.sqrt(np.mean(values**2)))),
+        "largest": _number(float(np.abs(values).max())),
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no number for what is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def read_result(path: Path) -> LabResult:
+    """A stored lab.json, without its maps. Raises UsageError where it is none that this version reads."""
+    other = "give a lab.json that cxr-infer lab wrote"
+    try:
+        content = json.loads(read_content(path, MOST_FILE, "is too large for a result"))
+    except (ImageError, ValueError, RecursionError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise UsageError(f"{path}: cannot be read ({reason}); {other}") from error
+    if not isinstance(content, dict) or content.get("lab") != FORMAT:
+        raise UsageError(f"{path}: is no result of format {FORMAT}; {other}")
+    try:
+        return _result(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path}: is damaged ({type(error).__name__}: {error}); {other}") from error
+
+
+def _result(said: Mapping[str, Any]) -> LabResult:
+    return LabResult(
+        protocol=protocol_of(said["protocol"]["content"]),
+        methods=tuple(UnderTest(one["name"], one["sha256"] or "") for one in said["methods"]),
+        images=tuple(Shown(**one) for one in said["images"]),
+        findings=tuple(map(_finding_of, said["findings"])),
+        frames=tuple(Shown(**one) for one in said["frames"]),
+        changed=tuple(said["protocol"]["changed"]),
+        command=tuple(said["command"]),
+        date=said["date"],
+        cpu=said["cpu"],
+        versions=said["versions"],
+    )
+
+
+def _finding_of(said: Mapping[str, Any]) -> Finding:
+    plain = ("key", "study", "title", "measured", "on", "caution", "draws", "seed", "source", "higher_is_better")
+    return Finding(
+        **{name: said[name] for name in plain},
+        x=Axis(**said["x"]),
+        y=Axis(**said["y"]),
+        series=tuple(_series_of(one) for one in said["series"]),
+    )
+
+
+def _series_of(said: Mapping[str, Any]) -> Series:
+    def estimate(y: Mapping[str, Any]) -> Estimate:
+        return Estimate(_float(y["value"]), _float(y["low"]), _float(y["high"]))
+
+    return Series(said["method"], said["condition"], tuple(map(_float, said["x"])), tuple(map(estimate, said["y"])))
+
+
+def _float(said: float | None) -> float:
+    return math.nan if said is None else float(said)
+
+
+def points(findings: Sequence[Finding]) -> list[tuple[Finding, Series, float, Estimate]]:
+    """Every point of every curve."""
+    return [
+        (finding, series, x, y)
+        for finding in findings
+        for series in finding.series
+        for x, y in zip(series.x, series.y, strict=True)
+    ]

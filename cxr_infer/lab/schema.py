@@ -1,0 +1,177 @@
+"""What lab.json holds, as a JSON Schema (2020-12).
+
+`python docs/make_reference.py` writes it to weights/lab.schema.json and makes the page of the reference from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxr_infer.lab.protocol_files import KINDS
+from cxr_infer.lab.result import FORMAT, PACKAGES
+from cxr_infer.report.schema import DRAFT
+
+Schema = dict[str, Any]
+
+
+def lab_schema() -> Schema:
+    """A whole result."""
+    parts = {
+        "lab": {"const": FORMAT, "description": "version of this format; it rises when a key changes its meaning"},
+        "date": _of("string", "when the run ended, ISO 8601 with the offset from UTC"),
+        "command": _texts("words of the command line"),
+        "cpu": _of("string", "name of the processor"),
+        "versions": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "required": ["cxr-infer", "python", *PACKAGES],
+            "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}",
+        },
+        "protocol": _object(_protocol_facts(), "what was asked for"),
+        "seed": _of("integer", "from which every draw of noise and every place is derived"),
+        "methods": _list("method", "what was measured"),
+        "images": _list("image", "the clean images that signals and noise were put on"),
+        "frames": _list("image", "repeated exposures that were given"),
+        "findings": _list("finding", "one for each figure of the page"),
+    }
+    return {
+        "$schema": DRAFT,
+        "title": "Result of cxr-infer lab",
+        **_object(parts, "Keys may be added within a format. A number that is not finite is null."),
+        "$defs": {
+            "protocol": _object(_content(), "The protocol, with what the command line changed of it."),
+            "signal": _object(_signal(), "One thing to be seen."),
+            "method": _object(_method(), "A denoiser under test."),
+            "image": _object(_image(), "An image that was worked on."),
+            "finding": _object(_finding(), "One figure, and what it is about."),
+            "axis": _object(_axis(), "A quantity."),
+            "series": _object(_series(), "One curve; x and y are of one length."),
+            "estimate": _object(_estimate(), "A measured value with its 95% interval; exact where both ends equal it."),
+            "map": _object(_map(), "A map over an image, in numbers; the page shows it."),
+        },
+    }
+
+
+def _protocol_facts() -> Schema:
+    return {
+        "name": _of("string", "`quick`, `full`, or the name in another file"),
+        "version": _of("integer", "of that protocol"),
+        "sha256": _of("string", "of all that it says but the methods: results of one hash were measured alike"),
+        "changed": _texts("what the command line changed of the file"),
+        "content": {"$ref": "#/$defs/protocol", "description": "all that it says"},
+    }
+
+
+def _content() -> Schema:
+    return {
+        "name": _of("string", "of the protocol"),
+        "version": _of("integer", "of the protocol"),
+        "seed": _of("integer", "of all draws"),
+        "phantoms": _of("integer", "how many phantoms are drawn where no images are given"),
+        "side": _of("integer", "px of each image"),
+        "spacing": _of(["number", "null"], "mm a pixel; null where unknown, and sizes are in px"),
+        "doses": _numbers("photons at white; a detector's noise is made as strong as that of so many"),
+        "noises": _texts("`white`, or names of detectors whose noise was measured"),
+        "methods": _texts("names of methods, paths of .onnx files, commands"),
+        "signals": _list("signal", "what is to be seen"),
+        "contrasts": _numbers("gray levels of 255 at which contrast is followed"),
+        "draws": _of("integer", "independent draws of noise for each point"),
+        "studies": _texts("which studies were run"),
+    }
+
+
+def _signal() -> Schema:
+    return {
+        "kind": {"type": "string", "enum": list(KINDS), "description": "its shape"},
+        "size": _of("number", "mm, or px where the spacing is unknown: diameter, width of lines, period of lattices"),
+        "contrast": _of("number", "gray levels of 255, signed"),
+    }
+
+
+def _method() -> Schema:
+    return {
+        "name": _of("string", "as it is shown"),
+        "sha256": _of(["string", "null"], "hash of its model, hexadecimal; null where it has none"),
+    }
+
+
+def _image() -> Schema:
+    return {
+        "name": _of("string", "of the file, or of the phantom"),
+        "width": _of("integer", "px"),
+        "height": _of("integer", "px"),
+        "sha256": _of("string", "hash of its pixels, hexadecimal"),
+    }
+
+
+def _finding() -> Schema:
+    return {
+        "key": _of("string", "unique within a result"),
+        "study": _of("string", "which study found it"),
+        "title": _of("string", "of the figure"),
+        "measured": _of("string", "what was measured"),
+        "on": _of("string", "on what"),
+        "caution": _of("string", "what it does not mean"),
+        "source": _of("string", "where the formula is from"),
+        "draws": _of("integer", "independent draws, images or frames that each point rests on"),
+        "seed": _of("integer", "of those draws"),
+        "higher_is_better": _of(["boolean", "null"], "null where neither is"),
+        "x": {"$ref": "#/$defs/axis", "description": "of the figure"},
+        "y": {"$ref": "#/$defs/axis", "description": "of the figure"},
+        "series": _list("series", "its curves"),
+        "maps": _list("map", "its maps"),
+    }
+
+
+def _axis() -> Schema:
+    return {
+        "name": _of("string", "what it is"),
+        "unit": _of("string", "empty for a pure number"),
+        "logarithmic": _of("boolean", "how it is drawn"),
+    }
+
+
+def _series() -> Schema:
+    return {
+        "method": _of("string", "what was measured"),
+        "condition": _of("string", "under what, such as a noise and a dose"),
+        "x": {"type": "array", "items": {"type": ["number", "null"]}, "description": "places on the x axis"},
+        "y": _list("estimate", "values there"),
+    }
+
+
+def _estimate() -> Schema:
+    ends = {"value": "the value", "low": "lower end of its interval", "high": "upper end of its interval"}
+    return {name: _of(["number", "null"], meaning) for name, meaning in ends.items()}
+
+
+def _map() -> Schema:
+    return {
+        "method": _of("string", "what was measured"),
+        "condition": _of("string", "under what"),
+        "width": _of("integer", "px"),
+        "height": _of("integer", "px"),
+        "mean": _of(["number", "null"], "gray levels of 255"),
+        "rms": _of(["number", "null"], "root mean square, gray levels of 255"),
+        "largest": _of(["number", "null"], "largest absolute value, gray levels of 255"),
+    }
+
+
+def _of(kind: str | list[str], meaning: str) -> Schema:
+    return {"type": kind, "description": meaning}
+
+
+def _texts(meaning: str) -> Schema:
+    return {"type": "array", "items": {"type": "string"}, "description": meaning}
+
+
+def _numbers(meaning: str) -> Schema:
+    return {"type": "array", "items": {"type": "number"}, "description": meaning}
+
+
+def _list(name: str, meaning: str) -> Schema:
+    return {"type": "array", "items": {"$ref": f"#/$defs/{name}"}, "description": meaning}
+
+
+def _object(properties: Schema, meaning: str) -> Schema:
+    return {"description": meaning, "type": "object", "properties": properties, "required": list(properties)}

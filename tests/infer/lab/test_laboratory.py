@@ -1,0 +1,119 @@
+"""The user's own images, frames and methods lead into a result that says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.mottle import poisson_mottle
+from cxr_infer.imaging.pixels import from_unit
+from cxr_infer.lab import laboratory
+from cxr_infer.lab.findings import Finding
+from cxr_infer.lab.images import MOST_IMAGES, clean_images, phantoms, repeated_frames
+from cxr_infer.lab.laboratory import Asked, asked_for, measure, methods_of, with_frames
+from cxr_infer.lab.noise import expose
+from cxr_infer.lab.setting import Setting, Work
+from cxr_infer.settings import ReadOptions
+from tests.infer.lab.protocols import FAKES, PROTOCOL, error_study, write_toml
+
+DOSE = 200.0
+
+
+def write(path: Path, image: NDArray[np.float32]) -> None:
+    write_image(path, from_unit(np.clip(image, 0, 1), np.dtype(np.uint16)))
+
+
+@pytest.fixture
+def exposures(tmp_path: Path, clean: NDArray[np.float32]) -> Path:
+    """A folder of two exposures of one phantom."""
+    for number in range(2):
+        write(tmp_path / "frames" / f"{number}.png", poisson_mottle(clean, DOSE, np.random.default_rng(number)))
+    return tmp_path / "frames"
+
+
+def test_phantoms_are_those_of_the_seed() -> None:
+    first, second = (phantoms(replace(PROTOCOL, phantoms=count)) for count in (1, 2))
+    assert list(second) == ["phantom 7", "phantom 8"]
+    assert np.array_equal(first["phantom 7"], second["phantom 7"])
+    assert not np.array_equal(second["phantom 7"], second["phantom 8"])
+
+
+def test_clean_images_are_cut_to_the_middle_and_not_resized(tmp_path: Path, clean: NDArray[np.float32]) -> None:
+    write(tmp_path / "b.png", clean)
+    write(tmp_path / "a.png", clean[:80, :70])
+    (tmp_path / ".hidden").write_text("nothing")
+    found = clean_images(tmp_path, 96, ReadOptions())
+    assert {name: image.shape for name, image in found.items()} == {"a.png": (80, 70), "b.png": (96, 96)}
+    assert np.abs(found["b.png"] - clean[80:176, 80:176]).max() < 1e-4
+
+
+def test_what_is_no_folder_of_clean_images_is_refused(tmp_path: Path, clean: NDArray[np.float32]) -> None:
+    with pytest.raises(UsageError, match="holds no files; give --images"):
+        clean_images(tmp_path, 96, ReadOptions())
+    write(tmp_path / "small.png", clean[:40, :80])
+    with pytest.raises(CxrError, match=r"small\.png: has fewer than 64 px on a side"):
+        clean_images(tmp_path, 96, ReadOptions())
+    for number in range(MOST_IMAGES):
+        (tmp_path / f"{number}.png").write_bytes(b"")
+    with pytest.raises(UsageError, match=f"holds 101 files; copy at most {MOST_IMAGES}"):
+        clean_images(tmp_path, 96, ReadOptions())
+
+
+def test_frames_bring_their_own_noise(exposures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strength: dict[str, float] = {}
+
+    def study(setting: Setting, work: Work) -> list[Finding]:
+        flat = np.full((96, 96), 0.5, np.float32)
+        for noise in setting.protocol.noises:
+            noisy, _ = expose(flat, setting.noise(noise), DOSE, np.random.default_rng(1))
+            strength[noise] = float(noisy.std())
+        assert setting.frames is not None
+        return error_study(setting, work)
+
+    monkeypatch.setattr(laboratory, "STUDIES", {"error": study, "repeated": error_study})
+    frames = repeated_frames([exposures], ReadOptions())
+    assert frames is not None
+    asked = with_frames(Asked(replace(PROTOCOL, studies=("error",)), "tiny"), frames)
+    result = measure(asked, methods_of(asked), tmp_path / "out")
+    assert list(strength) == ["white", "own"]
+    assert strength["own"] == pytest.approx(strength["white"], rel=0.1)
+    assert [one.name for one in result.frames] == ["0.png", "1.png"], "without the folder"
+    assert result.changed == ("frames: 2, whose noise is called 'own'",)
+    assert result.protocol.noises == ("white", "own")
+
+
+def test_a_single_frame_is_refused(exposures: Path) -> None:
+    assert repeated_frames([], ReadOptions()) is None
+    with pytest.raises(UsageError, match="two frames or more"):
+        repeated_frames([exposures / "0.png"], ReadOptions())
+
+
+def test_repeated_exposures_are_studied_only_where_there_are_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def repeated(setting: Setting, work: Work) -> list[Finding]:
+        raise AssertionError("without frames")
+
+    monkeypatch.setattr(laboratory, "STUDIES", {**FAKES, "repeated": repeated})
+    asked = Asked(replace(PROTOCOL, studies=("error", "repeated", "levels")), "tiny")
+    assert len(measure(asked, methods_of(asked), tmp_path).findings) == 2
+    only = replace(asked, only=("levels",))
+    assert [each.study for each in measure(only, methods_of(only), tmp_path).findings] == ["levels"]
+
+
+def test_given_methods_take_the_place_of_the_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(laboratory, "STUDIES", FAKES)
+    path = str(write_toml(tmp_path))
+    assert asked_for(path).protocol.methods == ("noisy", "gaussian")
+    assert asked_for(path).changed == ()
+    asked = asked_for(path, ["window", "noisy"])
+    assert asked.protocol.methods == ("noisy", "window")
+    assert asked.changed == ("methods: noisy, window",)
+    noisy, window = laboratory.facts_of(methods_of(asked))
+    assert (noisy.sha256, len(window.sha256)) == ("", 64)

@@ -1,0 +1,105 @@
+"""A protocol's file says exactly what is measured; what it says wrongly is told in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cxr_infer.errors import UsageError
+from cxr_infer.lab.laboratory import known_names
+from cxr_infer.lab.protocol import Signal
+from cxr_infer.lab.protocol_files import SHIPPED, Known, protocol_hash, protocol_of, read_protocol
+from cxr_infer.lab.result import LabResult
+from cxr_infer.lab.studies import STUDIES
+from tests.infer.lab.protocols import FAKES, PROTOCOL, TOML, write_toml
+
+KNOWN = Known(tuple(FAKES), ("white", "canon_dr_chest"))
+
+
+def test_a_file_is_what_it_says(tmp_path: Path) -> None:
+    assert read_protocol(str(write_toml(tmp_path)), KNOWN) == PROTOCOL
+    without = read_protocol(str(write_toml(tmp_path, TOML.replace("spacing = 0.5\n", ""))), KNOWN)
+    assert without == replace(PROTOCOL, spacing=None)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_ones_are_good(name: str) -> None:
+    protocol = read_protocol(name, known_names())
+    assert protocol.name == name
+    assert set(protocol.studies) == set(STUDIES)
+    assert {"noisy", "window"} <= set(protocol.methods)
+    assert "white" in protocol.noises
+    assert len(protocol.noises) > 1
+    assert any(signal.kind == "nodule" and signal.size == 5 for signal in protocol.signals)
+
+
+WRONG = [
+    ("seed = 7", "sed = 7", "a protocol has no 'sed'; it has name"),
+    ("seed = 7\n", "", "seed is missing; add it"),
+    ("seed = 7", "seed = -1", "seed -1 is negative"),
+    ("seed = 7", "seed = 7.5", "seed must be a whole number, not 7.5"),
+    ("seed = 7", "seed = true", "seed must be a whole number, not True"),
+    ('name = "tiny"', "name = 3", "name must be a text, not 3"),
+    ('name = "tiny"', 'name = " "', "name is empty"),
+    ("version = 3", "version = 0", "version 0 is below 1"),
+    ("phantoms = 1", "phantoms = 0", "phantoms 0 is too few"),
+    ("side = 96", "side = 16", "side 16 px is outside 64..4096"),
+    ("spacing = 0.5", "spacing = 0", "spacing 0.0 mm is not a spacing"),
+    ("spacing = 0.5", "spacing = nan", "spacing nan mm is not a spacing"),
+    ("doses = [50, 200]", "doses = []", "doses is empty"),
+    ("doses = [50, 200]", "doses = 50", "doses must be a list, such as"),
+    ("doses = [50, 200]", "doses = [50, 'x']", "each of doses must be a number, not 'x'"),
+    ("doses = [50, 200]", "doses = [50, 50]", "doses has 50.0 twice"),
+    ("doses = [50, 200]", "doses = [inf]", "doses: inf photons is not a dose"),
+    ('noises = ["white"]', 'noises = ["pink"]', "noises: 'pink' is unknown; use white, canon_dr_chest"),
+    ("contrasts = [4, 16]", "contrasts = [0]", "contrasts: 0 is none"),
+    ("draws = 4", "draws = 1", "draws 1 is too few; use 2 or more"),
+    ('["error", "levels"]', '["error", "level"]', "studies: 'level' is unknown; use error, levels"),
+    ("[[signal]]", "[signal]", "signal must be one of a list; write [[signal]]"),
+    ('kind = "nodule"', 'kind = "lump"', "[[signal]] 1: kind 'lump' is unknown; use disc"),
+    ("size = 5", "size = 0", "[[signal]] 1: size 0 is not a size"),
+    ("size = 5", "width = 5", "[[signal]] 1 has no 'width'; it has kind, size, contrast"),
+    ("size = 5\n", "", "[[signal]] 1: size is missing"),
+    ("contrast = 8", "contrast = 300", "[[signal]] 1: contrast 300 is none"),
+    ("seed = 7", "seed = ", "is no TOML"),
+]
+
+
+@pytest.mark.parametrize(("said", "wrong", "told"), WRONG)
+def test_what_is_wrong_is_told_with_file_key_and_way_out(tmp_path: Path, said: str, wrong: str, told: str) -> None:
+    assert said in TOML
+    path = write_toml(tmp_path, TOML.replace(said, wrong, 1))
+    with pytest.raises(UsageError) as refused:
+        read_protocol(str(path), KNOWN)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: {told}")
+    assert "\n" not in message
+
+
+def test_what_is_no_protocol_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown protocol 'quik'; use quick or full, or the path of a \.toml file"):
+        read_protocol("quik", KNOWN)
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        read_protocol(str(tmp_path / "none.toml"), KNOWN)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="is no TOML"):
+        read_protocol(str(tmp_path / "binary.toml"), KNOWN)
+
+
+def test_the_hash_is_that_of_everything_but_the_methods() -> None:
+    assert protocol_hash(replace(PROTOCOL, methods=("window",))) == protocol_hash(PROTOCOL)
+    changed = (
+        replace(PROTOCOL, version=4),
+        replace(PROTOCOL, seed=8),
+        replace(PROTOCOL, signals=(Signal("nodule", 5.0, 9.0),)),
+        replace(PROTOCOL, spacing=None),
+    )
+    assert len({protocol_hash(each) for each in (PROTOCOL, *changed)}) == len(changed) + 1
+
+
+def test_a_result_tells_the_protocol_that_it_was_measured_with() -> None:
+    said = LabResult(PROTOCOL, (), (), ()).to_dict()["protocol"]
+    assert protocol_of(said["content"]) == PROTOCOL
+    assert said["sha256"] == protocol_hash(PROTOCOL)

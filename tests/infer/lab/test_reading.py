@@ -1,0 +1,147 @@
+"""What is read off says what the figures say, for a method and against it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from cxr_infer.lab.comparison import BETTER, SAME, WORSE, verdict
+from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
+from cxr_infer.lab.protocol import Signal
+from cxr_infer.lab.reading import read_off, subject_of
+from cxr_infer.lab.result import LabResult, UnderTest
+from tests.infer.lab.protocols import PROTOCOL
+
+NODULE = "nodule-5-+8"
+DOSES = (50.0, 200.0)
+
+
+def near(value: float, error: float = 0.1) -> Estimate:
+    return Estimate(value, value - error, value + error)
+
+
+def finding(key: str, *series: Series, study: str = "detectability", higher: bool = True) -> Finding:
+    return Finding(key, study, f"{key}: it", Axis("dose"), Axis("y"), series, "m", "o", "c", 4, 7, "", higher)
+
+
+def curves(key: str, before: tuple[float, ...], after: tuple[float, ...], *, higher: bool = True) -> Finding:
+    """A figure against dose, of the noisy image and of window."""
+    both = (("noisy", before), ("window", after))
+    series = (Series(method, "white", DOSES, tuple(map(near, values))) for method, values in both)
+    return finding(key, *series, higher=higher)
+
+
+def result_of(*findings: Finding, methods: tuple[str, ...] = ("noisy", "window")) -> LabResult:
+    tested = tuple(UnderTest(name, "ab" if name == "window" else "") for name in methods)
+    return LabResult(replace(PROTOCOL, methods=methods), tested, (), findings)
+
+
+WORTH = finding(f"dose-equivalence/{NODULE}", Series("window", "white", DOSES, (near(1.2), near(0.9))))
+KEPT = replace(
+    finding("contrast-kept/nodule-5mm", study="contrast-kept"),
+    series=(Series("window", "200 photons, white", (4.0, 8.0, 16.0), (near(0.5), near(0.75, 0.05), near(0.9))),),
+)
+
+
+def test_each_task_is_told_with_its_dose_and_its_price() -> None:
+    known = curves(f"detectability/{NODULE}", (1.0, 2.0), (1.05, 1.95))
+    search = curves(f"search/{NODULE}", (40.0, 80.0), (41.0, 82.0))
+    reading = read_off(result_of(known, search, WORTH, KEPT))
+    assert (
+        "nodule, 5 mm, +8, white noise: after window at 200 photons as detectable as before at 180 (160 to 200) "
+        "photons; it keeps 75 (70 to 80) % of its contrast."
+    ) in reading.sentences
+    tasks = reading.tables[0]
+    assert tasks.title == "After window at N photons as detectable as before at M photons"
+    assert [row[:3] for row in tasks.rows] == [
+        ["nodule, 5 mm, +8; white", "50", "60 (55 to 65)"],
+        ["nodule, 5 mm, +8; white", "200", "180 (160 to 200)"],
+    ]
+    row = dict(zip(tasks.headings, tasks.rows[1], strict=True))
+    assert row["d' before"] == "2 (1.9 to 2.1)"
+    assert row["d' after"] == "1.95 (1.85 to 2.05)"
+    assert row["after, %"] == "82 (81.9 to 82.1)"
+    assert row["contrast kept, %"] == "75 (70 to 80)"
+    assert tasks.rows[0][-1] == "–"  # noqa: RUF001
+    assert reading.against == ()
+
+
+def test_it_is_said_plainly_that_nothing_is_gained() -> None:
+    (line,) = read_off(result_of(curves(f"detectability/{NODULE}", (1.0, 2.0), (1.0, 2.0)))).sentences
+    assert line.startswith("window: no signal at a known place is more detectable after denoising than before")
+    assert "better in 0 of 2 points" in line
+    assert "it buys no dose" in line
+    (line,) = read_off(result_of(curves(f"detectability/{NODULE}", (1.0, 2.0), (1.0, 3.0)))).sentences
+    assert line == "window: d' at a known place is better in 1 of 2 points."
+
+
+@pytest.mark.parametrize(
+    ("key", "higher", "said"),
+    [
+        (f"detectability/{NODULE}", True, "d' at a known place (1 of 2 points)"),
+        (f"search/{NODULE}", True, "signals found in a search (1 of 2 points)"),
+        ("lines/lost", False, "lines lost (1 of 2 points)"),
+        ("lines/made-up", False, "lines made up (1 of 2 points)"),
+        ("bias/structure-from-noise", False, "structure made from pure noise (1 of 2 points)"),
+    ],
+)
+def test_what_speaks_against_a_method_is_said(key: str, higher: bool, said: str) -> None:
+    worse = (0.5, 2.0) if higher else (1.5, 2.0)
+    (line,) = read_off(result_of(curves(key, (1.0, 2.0), worse, higher=higher))).against
+    assert line == f"Against window: beyond the uncertainty of both, it is worse than the image as it is in {said}."
+    assert read_off(result_of(curves(key, worse, (1.0, 2.0), higher=higher))).against == ()
+
+
+def test_points_are_counted_against_the_noisy_image() -> None:
+    known = curves(f"detectability/{NODULE}", (1.0, 2.0), (0.5, 2.0))
+    counted = read_off(result_of(known, KEPT)).tables[-1]
+    assert counted.headings == ("measured", "window")
+    assert counted.rows == [[f"detectability/{NODULE}", "0 / 1 / 1"]]
+
+
+def test_costs_stand_side_by_side() -> None:
+    lost = curves("lines/lost", (1.0, 0.5), (3.0, 2.0), higher=False)
+    costs = next(table for table in read_off(result_of(lost)).tables if table.title == "What window costs")
+    row = dict(zip(costs.headings, costs.rows[0], strict=True))
+    assert row["noise and dose"] == "white, 50 photons"
+    assert row["lines lost a megapixel, before"] == "1 (0.9 to 1.1)"
+    assert row["lines lost a megapixel, after"] == "3 (2.9 to 3.1)"
+    assert row["bias, RMS gray levels, after"] == "–"  # noqa: RUF001
+
+
+def test_what_frames_tell_stands_before_and_after() -> None:
+    error = replace(
+        curves("repeated/error", (4.0, 3.0), (2.0, 1.5), higher=False), study="repeated", title="True error"
+    )
+    table = next(each for each in read_off(result_of(error)).tables if each.title == "On the repeated exposures")
+    assert table.headings == ("measured", "before", "after window")
+    assert table.rows[0] == ["True error, dose 50", "4 (3.9 to 4.1)", "2 (1.9 to 2.1)"]
+    assert len(table.rows) == 2
+
+
+def test_dark_signals_are_found_too() -> None:
+    dark = replace(PROTOCOL, signals=(Signal("nodule", 5.0, -8.0),))
+    kept = replace(KEPT, key="contrast-kept/nodule-5mm-dark")
+    tables = read_off(replace(result_of(kept), protocol=dark)).tables
+    assert tables[0].rows[0][0] == "nodule, 5 mm, −8; white"  # noqa: RUF001
+    assert tables[0].rows[0][-1] == "75 (70 to 80)"
+
+
+def test_the_result_is_about_its_first_model() -> None:
+    assert subject_of(result_of(methods=("noisy", "nlm", "window"))) == "window"
+    assert subject_of(result_of(methods=("noisy", "nlm"))) == "nlm"
+    assert subject_of(result_of(methods=("noisy",))) == "noisy"
+    assert read_off(result_of(methods=("noisy",))).tables == ()
+
+
+def test_a_verdict_needs_intervals_that_do_not_meet() -> None:
+    assert verdict(near(1.0), near(1.15), True) == SAME
+    assert verdict(near(1.0), near(1.3), True) == BETTER
+    assert verdict(near(1.0), near(1.3), False) == WORSE
+    assert verdict(near(1.0), near(0.7), True) == WORSE
+    assert verdict(near(1.0), near(0.7), False) == BETTER
+    assert verdict(Estimate.exact(1.0), Estimate.exact(1.00001), False) == SAME, "rounding of another processor"
+    assert verdict(Estimate.exact(1.0), Estimate.exact(1.01), False) == WORSE
+    assert verdict(Estimate.exact(1.0), Estimate.exact(math.nan), True) == SAME

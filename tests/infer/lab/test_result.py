@@ -1,0 +1,155 @@
+"""A result keeps its schema, comes back as it was stored, and has all its points in the table."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from cxr_infer.errors import UsageError
+from cxr_infer.lab.output import require_own_folder, write_result
+from cxr_infer.lab.protocol_files import protocol_hash
+from cxr_infer.lab.result import LabResult, points, read_result
+from cxr_infer.lab.schema import lab_schema
+from cxr_infer.lab.table import HEADINGS, csv_lines
+from tests.infer.lab.protocols import PROTOCOL
+
+Schema = dict[str, Any]
+
+
+def parts_of(said: dict[str, Any]) -> dict[str, Any]:
+    """One of each part that the schema describes."""
+    finding = said["findings"][0]
+    return {
+        "protocol": said["protocol"]["content"],
+        "signal": said["protocol"]["content"]["signals"][0],
+        "method": said["methods"][0],
+        "image": said["images"][0],
+        "finding": finding,
+        "axis": finding["x"],
+        "series": finding["series"][0],
+        "estimate": finding["series"][0]["y"][0],
+        "map": finding["maps"][0],
+    }
+
+
+def test_it_keeps_its_schema_which_explains_every_key(result: LabResult) -> None:
+    schema, said = lab_schema(), json.loads(result.to_json())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(said, schema)
+    assert set(said) == set(schema["properties"])
+    assert set(said["protocol"]) == set(schema["properties"]["protocol"]["properties"])
+    assert set(parts_of(said)) == set(schema["$defs"])
+    for name, part in parts_of(said).items():
+        assert set(part) == set(schema["$defs"][name]["properties"]), name
+    for part in (schema, *schema["$defs"].values()):
+        assert all(each["description"] for each in part["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong"),
+    [
+        (("lab",), 2),
+        (("seed",), "7"),
+        (("protocol", "sha256"), None),
+        (("protocol", "content", "doses"), "50"),
+        (("findings", 0, "draws"), "4"),
+        (("findings", 0, "series", 0, "y", 0, "low"), "4"),
+        (("methods", 0, "name"), None),
+    ],
+)
+def test_the_schema_notices_what_is_wrong(result: LabResult, place: tuple[Any, ...], wrong: object) -> None:
+    changed = copy.deepcopy(json.loads(result.to_json()))
+    part: Any = changed
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = wrong
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed, lab_schema())
+    del part[place[-1]]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed, lab_schema())
+
+
+def test_it_says_what_made_it(result: LabResult) -> None:
+    said = result.to_dict()
+    assert said["protocol"]["sha256"] == protocol_hash(PROTOCOL)
+    assert (said["protocol"]["name"], said["protocol"]["version"], said["seed"]) == ("tiny", 3, 7)
+    assert [method["name"] for method in said["methods"]] == ["noisy", "gaussian"]
+    assert said["images"][0]["width"] == 96
+    assert len(said["images"][0]["sha256"]) == 64
+    assert said["versions"]["cxr-infer"]
+    assert said["findings"][0]["seed"] == 7
+
+
+def test_it_comes_back_as_it_was_stored(result: LabResult, tmp_path: Path) -> None:
+    (tmp_path / "lab.json").write_text(result.to_json())
+    back = read_result(tmp_path / "lab.json")
+    assert back.protocol == result.protocol
+    assert (back.methods, back.images, back.date) == (result.methods, result.images, result.date)
+    assert repr(points(back.findings)[0][2:]) == repr(points(result.findings)[0][2:])
+    again = json.loads(back.to_json())
+    for finding in again["findings"]:
+        finding["maps"] = []
+    expected = json.loads(result.to_json())
+    for finding in expected["findings"]:
+        finding["maps"] = []
+    assert again == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "cannot be read"),
+        ("[]", "is no result of format 1"),
+        ('{"lab": 9}', "is no result of format 1"),
+        ('{"lab": 1}', "is damaged"),
+        ("nothing", "cannot be read"),
+    ],
+)
+def test_what_is_no_result_is_refused_in_one_line(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "lab.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=told) as refused:
+        read_result(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert str(refused.value).endswith("give a lab.json that cxr-infer lab wrote")
+
+
+def test_the_table_has_a_row_for_every_point(result: LabResult) -> None:
+    rows = list(csv.DictReader(io.StringIO(b"".join(csv_lines(result.findings)).decode())))
+    assert tuple(rows[0]) == HEADINGS
+    assert len(rows) == 2 * 2 + 2 * 2
+    for row, (finding, series, x, y) in zip(rows, points(result.findings), strict=True):
+        assert (row["finding"], row["method"], row["condition"]) == (finding.key, series.method, series.condition)
+        assert float(row["x"]) == pytest.approx(x)
+        assert float(row["low"]) == pytest.approx(y.low, rel=1e-5, nan_ok=True)
+        assert (int(row["draws"]), int(row["seed"])) == (finding.draws, finding.seed)
+
+
+def test_files_are_written_side_by_side(result: LabResult, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert write_result(result, out) == [out / "lab.json", out / "lab.html"]
+    write_result(result, out, csv=True, png=True)
+    assert sorted(path.name for path in out.iterdir()) == ["lab.csv", "lab.html", "lab.json", "plots"]
+    pictures = sorted((out / "plots").iterdir())
+    assert [path.name for path in pictures] == ["error-all.png", "levels-all-.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_a_folder_of_somebody_else_is_left_alone(result: LabResult, tmp_path: Path) -> None:
+    require_own_folder(tmp_path / "new")
+    require_own_folder(tmp_path)
+    (tmp_path / "other.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds files, but no result of cxr-infer lab; give -o another directory"):
+        require_own_folder(tmp_path)
+    with pytest.raises(UsageError, match="is a file"):
+        require_own_folder(tmp_path / "other.txt")
+    write_result(result, tmp_path)
+    require_own_folder(tmp_path)

@@ -1,0 +1,176 @@
+"""Each unit is computed once, stored whole, read back exactly, and belongs to what it was computed of."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxr_infer.lab.findings import Finding
+from cxr_infer.lab.images import phantoms
+from cxr_infer.lab.methods import find_methods
+from cxr_infer.lab.runner import UNITS, Progress, Stopped, identity, run_studies
+from cxr_infer.lab.setting import Setting, Work
+from cxr_infer.lab.studies import Study
+from tests.infer.lab.protocols import FAKES, PROTOCOL
+
+
+@pytest.fixture(scope="module")
+def setting() -> Setting:
+    return Setting(PROTOCOL, phantoms(PROTOCOL), find_methods(PROTOCOL.methods))
+
+
+def run(
+    setting: Setting,
+    out: Path,
+    studies: Mapping[str, Study] = FAKES,
+    *,
+    belongs_to: str = "a",
+    stopped: Callable[[], bool] = lambda: False,
+    seen: Callable[[Progress], None] = lambda progress: None,
+    workers: int = 2,
+) -> list[Finding]:
+    return run_studies(studies, setting, out, belongs_to, stopped=stopped, seen=seen, workers=workers)
+
+
+def stored(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in (out / UNITS).rglob("*") if path.is_file()}
+
+
+class Counted:
+    """A study of units that counts what it computes."""
+
+    def __init__(self, units: int = 5) -> None:
+        self.units, self.computed = units, 0
+
+    def __call__(self, setting: Setting, work: Work) -> list[Finding]:
+        work.expect(self.units)
+        for number in range(self.units):
+            arrays = work.unit(f"{number}", lambda n=number: self._compute(n))  # type: ignore[misc]
+            assert arrays["value"].dtype == np.float32
+            assert np.array_equal(arrays["value"], np.full((2, 3), number, np.float32))
+        return []
+
+    def _compute(self, number: int) -> dict[str, np.ndarray]:
+        self.computed += 1
+        return {"value": np.full((2, 3), number, np.float32)}
+
+
+def test_a_second_run_computes_nothing_and_finds_the_same(setting: Setting, tmp_path: Path) -> None:
+    first = run(setting, tmp_path)
+    before = stored(tmp_path)
+    assert len(before) == 2 * 2 * 4 + 1
+    again = run(setting, tmp_path, workers=1)
+    assert repr(again) == repr(first)
+    assert stored(tmp_path) == before
+    assert [finding.study for finding in first] == ["error", "levels"]
+
+
+def test_a_stop_is_between_units_and_the_rest_is_done_later(setting: Setting, tmp_path: Path) -> None:
+    study = Counted()
+    with pytest.raises(Stopped):
+        run(setting, tmp_path, {"count": study}, stopped=lambda: study.computed >= 3)
+    assert study.computed == 3
+    assert len(stored(tmp_path)) == 3
+    run(setting, tmp_path, {"count": study})
+    assert study.computed == 5
+
+
+def test_units_belong_to_one_protocol_method_and_image(setting: Setting, tmp_path: Path) -> None:
+    study = Counted()
+    for belongs_to in ("a", "b", "a"):
+        run(setting, tmp_path, {"count": study}, belongs_to=belongs_to)
+    assert study.computed == 10
+    run(setting, tmp_path, {"another": study})
+    assert study.computed == 15
+    facts = {"protocol": "1", "methods": [["window", "ab"]]}
+    assert identity(facts) == identity(dict(reversed(facts.items())))
+    assert identity(facts) != identity(facts | {"methods": [["window", "ac"]]})
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", "half"])
+def test_a_damaged_unit_is_computed_again(setting: Setting, tmp_path: Path, damage: bytes | str) -> None:
+    study = Counted()
+    run(setting, tmp_path, {"count": study})
+    whole = stored(tmp_path)
+    name = sorted(whole)[0]
+    (tmp_path / name).write_bytes(whole[name][: len(whole[name]) // 2] if isinstance(damage, str) else damage)
+    run(setting, tmp_path, {"count": study})
+    assert study.computed == 6
+    assert stored(tmp_path) == whole
+
+
+def test_a_unit_of_another_name_is_not_taken(setting: Setting, tmp_path: Path) -> None:
+    study = Counted(2)
+    run(setting, tmp_path, {"count": study})
+    first, second = (tmp_path / name for name in sorted(stored(tmp_path)))
+    second.write_bytes(first.read_bytes())
+    run(setting, tmp_path, {"count": study})
+    assert study.computed == 3
+
+
+def test_studies_run_side_by_side(setting: Setting, tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def study(setting: Setting, work: Work) -> list[Finding]:
+        work.unit("one", lambda: {"met": np.asarray(both.wait())})
+        return []
+
+    assert run(setting, tmp_path, {"one": study, "other": study}) == []
+
+
+def test_an_error_of_one_study_stops_the_others_and_is_told(setting: Setting, tmp_path: Path) -> None:
+    failing = threading.Event()
+
+    def fails(setting: Setting, work: Work) -> list[Finding]:
+        failing.set()
+        raise ZeroDivisionError("of this study")
+
+    def endless(setting: Setting, work: Work) -> list[Finding]:
+        failing.wait(60)
+        for number in range(10**9):
+            work.unit(f"{number}", lambda: {"value": np.zeros(1)})
+        raise AssertionError
+
+    with pytest.raises(ZeroDivisionError, match="of this study"):
+        run(setting, tmp_path, {"endless": endless, "fails": fails})
+
+
+def test_progress_rises_to_the_whole(setting: Setting, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    run(setting, tmp_path, seen=told.append)
+    shares = [progress.share for progress in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert {(progress.study, progress.done, progress.units) for progress in told} >= {
+        ("error", 16, 16),
+        ("levels", 1, 1),
+    }
+
+
+def test_a_study_that_breaks_the_contract_is_found(setting: Setting, tmp_path: Path) -> None:
+    def twice(setting: Setting, work: Work) -> list[Finding]:
+        for _ in range(2):
+            work.unit("same", lambda: {"value": np.zeros(1)})
+        return []
+
+    def reserved(setting: Setting, work: Work) -> list[Finding]:
+        work.unit("one", lambda: {"unit": np.zeros(1)})
+        return []
+
+    with pytest.raises(ValueError, match="two units 'same'"):
+        run(setting, tmp_path, {"twice": twice})
+    with pytest.raises(ValueError, match="reserved"):
+        run(setting, tmp_path, {"reserved": reserved})
+    with pytest.raises(ValueError, match="two findings have the key 'error/all'"):
+        run(setting, tmp_path, {"error": FAKES["error"], "again": FAKES["error"]})
+
+
+def test_other_methods_change_only_their_own_figures(setting: Setting, tmp_path: Path) -> None:
+    alone = Setting(replace(PROTOCOL, methods=("noisy",)), setting.images, find_methods(["noisy"]))
+    both, one = run(setting, tmp_path / "both"), run(alone, tmp_path / "one")
+    assert repr(both[0].series[0]) == repr(one[0].series[0])

@@ -1,0 +1,120 @@
+// The page of the lab in a browser: on a desk, on a phone and on paper. Needs what report.test.mjs needs.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+import axe from "axe-core";
+import { chromium } from "playwright-core";
+
+const SCREENSHOTS = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "build", "report_browser");
+const DESK = { width: 1440, height: 900 };
+const PHONE = { width: 390, height: 844 };
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const PROTOCOL = `
+name = "tiny <b>"
+version = 1
+seed = 1
+phantoms = 1
+side = 96
+spacing = 0.4
+doses = [50, 200]
+noises = ["white", "canon_dr_chest"]
+methods = ["noisy", "gaussian"]
+contrasts = [8, 32]
+draws = 4
+studies = ["contrast-kept", "lines", "bias"]
+
+[[signal]]
+kind = "nodule"
+size = 2
+contrast = 32
+`;
+
+let folder, browser, address;
+
+before(async () => {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  folder = mkdtempSync(join(tmpdir(), "cxr-lab-"));
+  writeFileSync(join(folder, "tiny.toml"), PROTOCOL);
+  execFileSync("cxr-infer", ["lab", "tiny.toml", "-o", "out", "--quiet"], { cwd: folder, encoding: "utf8" });
+  address = pathToFileURL(join(folder, "out", "lab.html")).href;
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+});
+
+after(async () => {
+  await browser?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Open the page, call `use` with it, then see that nothing went wrong and nothing was loaded. */
+async function opened(size, use, options = {}) {
+  const context = await browser.newContext({ viewport: size, ...options });
+  context.setDefaultTimeout(120_000); // on machines that have other things to do
+  const page = await context.newPage();
+  const wrong = [], requests = [];
+  page.on("console", (message) => wrong.push(message.text()));
+  page.on("pageerror", (error) => wrong.push(error.message));
+  page.on("request", (request) => requests.push(request.url()));
+  await page.goto(address);
+  await use(page);
+  assert.deepEqual(wrong, []);
+  assert.deepEqual(requests.filter((url) => !url.startsWith("data:")), [address]);
+  await context.close();
+}
+
+for (const [name, size, options] of [
+  ["desk", DESK, {}],
+  ["phone", PHONE, { hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
+]) {
+  test(`on a ${name} it fits, every map is decoded, and every figure is drawn`, () =>
+    opened(size, async (page) => {
+      await page.screenshot({ path: join(SCREENSHOTS, `lab-${name}.png`) });
+      const [wide, inner] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.equal(wide, inner, "nothing is to be scrolled sideways but tables");
+      for (const image of await page.locator(".map img").all()) {
+        assert.ok(await image.evaluate(async (one) => (await one.decode(), one.naturalWidth === 96)));
+      }
+      assert.ok((await page.locator(".map img").count()) > 0);
+      for (const card of await page.locator(".finding").all()) {
+        assert.ok((await card.locator("svg.plot .curve").count()) > 0);
+        const boxes = await card.locator("svg.plot text").evaluateAll((labels) =>
+          labels.map((label) => [label.getBoundingClientRect(), label.ownerSVGElement.getBoundingClientRect()])
+            .filter(([own, whole]) => own.left < whole.left - 1 || own.right > whole.right + 1).length,
+        );
+        assert.equal(boxes, 0, "a label is cut off");
+      }
+      const lines = await page.locator(".m0 .curve").first().evaluate((line) => getComputedStyle(line).stroke);
+      assert.equal(lines, "rgb(255, 200, 60)", "the policy takes the style of the page");
+      const figures = page.locator("details").first();
+      await figures.locator("summary").click();
+      assert.ok(await figures.locator("td").first().isVisible());
+      assert.equal(await page.title(), "tiny <b>: cxr-infer lab");
+    }, options));
+}
+
+test("it is accessible", async () => {
+  const context = await browser.newContext({ viewport: DESK, bypassCSP: true });
+  const page = await context.newPage();
+  await page.goto(address);
+  await page.addScriptTag({ content: axe.source });
+  const found = await page.evaluate((rules) => globalThis.axe.run({ runOnly: rules }), RULES);
+  assert.deepEqual(found.violations.map((one) => [one.id, one.nodes.map((node) => node.html)]), []);
+  await context.close();
+});
+
+test("on paper it is dark on white, with all tables whole", () =>
+  opened(DESK, async (page) => {
+    await page.emulateMedia({ media: "print" });
+    const look = (selector, property) =>
+      page.locator(selector).first().evaluate((one, name) => getComputedStyle(one)[name], property);
+    assert.equal(await look("html", "backgroundColor"), "rgb(255, 255, 255)");
+    assert.equal(await look("body", "color"), "rgb(0, 0, 0)");
+    assert.equal(await look(".m0 .curve", "stroke"), "rgb(0, 0, 0)");
+    assert.equal(await look(".scroll", "overflow"), "visible");
+    await page.screenshot({ path: join(SCREENSHOTS, "lab-paper.png") });
+  }));
