@@ -19,9 +19,9 @@ from cxr_infer.formats.registry import (
     output_name,
     result_name,
 )
+from cxr_infer.scratch import DiskList
 from cxr_infer.storage.listing import Listing
 from cxr_infer.storage.protocols import Storage
-from cxr_infer.storage.scratch import DiskList
 from cxr_infer.storage.shard import Shard
 
 DENOISE_IT = "`cxr-infer dir` denoises directories"

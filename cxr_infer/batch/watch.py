@@ -23,10 +23,10 @@ from cxr_infer.batch.jobs import Plan, job_of
 from cxr_infer.batch.pipeline import Show, denoise_jobs, not_begun
 from cxr_infer.errors import UsageError
 from cxr_infer.report.results import FAILED, IGNORED, PENDING, FileResult
+from cxr_infer.scratch import DiskList
 from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.listing import Listing
 from cxr_infer.storage.protocols import Output, Storage
-from cxr_infer.storage.scratch import DiskList
 from cxr_infer.storage.shard import Shard
 
 try:

@@ -23,8 +23,8 @@ from cxr_infer.folder import Folder
 from cxr_infer.model.denoiser import Model
 from cxr_infer.model.hardware import cpu_name
 from cxr_infer.report.results import FileResult, Summary
+from cxr_infer.scratch import DiskList
 from cxr_infer.settings import ReadOptions, Settings
-from cxr_infer.storage.scratch import DiskList
 from cxr_infer.version import __version__
 
 FORMAT = 1  # of the records; it rises when a key changes its meaning or goes

@@ -7,7 +7,7 @@ import secrets
 import unicodedata
 
 from cxr_infer.folder import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Folder
-from cxr_infer.storage.scratch import ScratchTable, as_key, from_key
+from cxr_infer.scratch import ScratchTable, as_key, from_key
 
 COMPOSED, DECOMPOSED = (os.fsdecode(text.encode()) for text in ("\u00e9", "e\u0301"))
 

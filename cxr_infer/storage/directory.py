@@ -11,9 +11,9 @@ from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import open_plain, read_content, require_directory
 from cxr_infer.folder import not_plain
 from cxr_infer.formats.registry import SIGNATURE_LENGTH, is_xray
+from cxr_infer.scratch import in_order
 from cxr_infer.storage.directory_output import OutputDirectory
 from cxr_infer.storage.listing import Listing, named_image
-from cxr_infer.storage.scratch import in_order
 from cxr_infer.storage.shard import Shard
 from cxr_infer.storage.worker_output import WorkerOutput
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cxr_infer.errors import UsageError
-from cxr_infer.storage.scratch import ScratchTable, as_key, from_key
+from cxr_infer.scratch import ScratchTable, as_key, from_key
 from cxr_infer.untrusted_json import parse_object
 
 DIGEST = 16  # bytes kept of each SHA-256; there may be a million

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from cxr_infer.formats.registry import READABLE_SUFFIXES, index_of
-from cxr_infer.storage.scratch import DiskList
+from cxr_infer.scratch import DiskList
 from cxr_infer.storage.shard import Shard
 
 PACKED_SUFFIXES = frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"})

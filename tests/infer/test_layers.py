@@ -22,7 +22,7 @@ PACKAGES = {
 # from below upwards; rooms in one line know nothing of each other
 LAYERS = (
     ("version", "address_space", "errors", "extras", "faults", "untrusted_json"),
-    ("settings", "folder"),
+    ("settings", "folder", "scratch"),
     ("files",),
     ("imaging",),
     ("formats", "model"),

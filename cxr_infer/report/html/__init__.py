@@ -23,8 +23,8 @@ from cxr_infer.report.html.statistics import statistics_of
 from cxr_infer.report.json_file import JsonReport
 from cxr_infer.report.results import IGNORED, FileResult, Summary
 from cxr_infer.report.views import BeforeAfter, Pairs
+from cxr_infer.scratch import DiskStore
 from cxr_infer.settings import REPORT_LIMIT
-from cxr_infer.storage.scratch import DiskStore
 
 __all__ = ["HtmlReport", "RunFacts"]
 

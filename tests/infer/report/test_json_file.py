@@ -8,7 +8,7 @@ import pytest
 from cxr_infer import ImageError
 from cxr_infer.report.json_file import JsonReport, open_report
 from cxr_infer.report.results import DONE, FileResult, Summary
-from cxr_infer.storage.scratch import IN_MEMORY
+from cxr_infer.scratch import IN_MEMORY
 from tests.full_disk import full_disk
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from cxr_infer.batch.jobs import make_plan
 from cxr_infer.errors import UsageError
+from cxr_infer.scratch import IN_MEMORY, DiskList, DiskStore, in_order
 from cxr_infer.storage.claims import Claims
 from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.ledger import Entry, Records
-from cxr_infer.storage.scratch import IN_MEMORY, DiskList, DiskStore, in_order
 from tests.full_disk import full_disk
 
 NAMES = ["b\nb", "é", os.fsdecode(b"caf\xe9"), "", *map(str, range(100_000))]
@@ -72,7 +72,7 @@ def test_files_have_no_name_and_lie_where_tmpdir_says(tmp_path: Path) -> None:
         pytest.skip("only Linux says which files a process has open")
     code = f"""
 from pathlib import Path
-from cxr_infer.storage.scratch import *
+from cxr_infer.scratch import *
 tables = DiskList([str(number) for number in range(100_000)]), DiskStore("contents")
 tables[1].add(bytes({2 * IN_MEMORY}))
 print([path.exists() for path in Path({str(tmp_path)!r}).iterdir()])
