@@ -127,8 +127,11 @@ def test_every_task_is_told_of_each_compact_signal(setting: Setting, detected: d
         strict=True,
     ):
         assert eye.value < best.high
-    search = values(detected["search/disc-5-+10"], "noisy")
-    assert search[0].value < search[-1].value
+    before, after = (values(detected["search/disc-5-+10"], method) for method in ("noisy", "gaussian"))
+    assert before[0].value < before[-1].value
+    for one, other, change in zip(before, after, values(detected["search-change/disc-5-+10"], "gaussian"), strict=True):
+        assert change.value == pytest.approx(other.value - one.value, abs=1e-9)
+        assert change.low < change.value < change.high
 
 
 def test_a_blur_is_no_gain_at_a_known_place(detected: dict[str, Finding]) -> None:
