@@ -242,7 +242,7 @@ def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> No
     assert values(findings["repeated/bias"], "gaussian")[0].low > 0
 
 
-@pytest.mark.parametrize("change", [{"signals": (Signal("line", 2, 10),)}, {"signals": (Signal("disc", 70, 10),)}])
+@pytest.mark.parametrize("change", [{"signals": (Signal("line", 2, 10),)}, {"signals": (Signal("disc", 90, 10),)}])
 def test_protocols_that_an_observer_cannot_do_are_refused(setting: Setting, change: dict[str, tuple[Signal]]) -> None:
     with pytest.raises(UsageError, match="signal"):
         found(detectability_study, replace(setting, protocol=replace(setting.protocol, **change)))
@@ -252,3 +252,15 @@ def test_an_image_without_room_is_refused(setting: Setting) -> None:
     for image in (np.zeros((256, 256), np.float32), np.full((60, 60), 0.5, np.float32)):
         with pytest.raises(UsageError, match=r"room for \d windows of 41 px"):
             found(detectability_study, replace(setting, images={"image": image}))
+
+
+def test_the_window_is_as_wide_as_there_is_room(setting: Setting) -> None:
+    flat = replace(setting, images={"flat": np.full((256, 256), 0.5, np.float32)})
+    wide, narrow = (scene_of(flat, [Signal("nodule", size, 10)]) for size in (14, 56))
+    assert wide.side == 43
+    assert 1.5 * 56 - 1 <= narrow.side < 3 * 56
+    for scene in (wide, narrow):
+        assert scene.places.shape[1] >= 4
+        reach = scene.side // 2 + 4
+        assert scene.places.min() >= reach
+        assert scene.places.max() < 256 - reach
