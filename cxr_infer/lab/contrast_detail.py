@@ -19,15 +19,15 @@ from cxr_infer.lab.detectability_findings import OBSERVER
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import groups_of, jackknife
 from cxr_infer.lab.noise import expose, find_detector, generator, spectrum_at
-from cxr_infer.lab.observed import COMPACT, GRAY, Scene, Seen, observe, scene_of
-from cxr_infer.lab.observer import Array, analytic_d_prime, median_d_prime
+from cxr_infer.lab.observed import COMPACT, GRAY, Scene, Seen, observe, scene_of, window_side
+from cxr_infer.lab.observer import Array, analytic_d_prime, difference_of_gaussians, median_d_prime
 from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.setting import Setting, Work
 
 NAME = "contrast-detail"
 THRESHOLD = 2.0  # d': 92% right where two images are compared
 STEPS = (0.5, 1.0, 2.0, 4.0)  # times the expected threshold: contrasts that are measured
-STRONGEST = 100.0  # gray levels, of a disc
+STRONGEST = 60.0  # gray levels, of a disc; a stronger one has room in dark places alone
 FEWEST_SIZES, SMALLEST = 3, 2.0  # px
 BRIGHTNESS = 0.5  # at which the threshold is expected
 NOT_COMPARED = (
@@ -83,11 +83,11 @@ def _discs(setting: Setting, size: float, noise: str, dose: float) -> list[Signa
     image = next(iter(setting.images.values()))
     _, told = expose(image, made, dose, generator(protocol.seed))
     sd = float(np.interp(BRIGHTNESS, told.curve[:, 0], told.curve[:, 1]))
-    window = scene_of(setting, [Signal("disc", size, 1.0)])
-    middle = (window.side // 2, window.side // 2)
-    drawn = signals.draw(Signal("disc", size, GRAY), (window.side, window.side), middle, protocol.spacing)
-    spectrum = spectrum_at(detector.spectrum, (window.side, window.side))
-    expected = THRESHOLD / analytic_d_prime(drawn.astype(np.float64), window.channels, sd, spectrum)
+    side = window_side([Signal("disc", size, 1.0)], protocol.spacing)
+    drawn = signals.draw(Signal("disc", size, GRAY), (side, side), (side // 2, side // 2), protocol.spacing)
+    spectrum = spectrum_at(detector.spectrum, (side, side))
+    channels = difference_of_gaussians(side)
+    expected = THRESHOLD / analytic_d_prime(drawn.astype(np.float64), channels, sd, spectrum)
     return [Signal("disc", size, float(f"{min(GRAY * expected * step, STRONGEST):.2g}")) for step in STEPS]
 
 

@@ -25,7 +25,7 @@ from cxr_infer.lab.observer import (
     median_d_prime,
     with_internal_noise,
 )
-from cxr_infer.lab.search import percent_correct
+from cxr_infer.lab.search import choices
 from cxr_infer.lab.setting import Method, Setting, Work
 
 
@@ -101,4 +101,4 @@ def _measured(setting: Setting, seen: Seen, index: int) -> Measured:
     eye = [with_internal_noise(each, seen.scene.channels, EYE, rng) for each in (present, absent)]
     groups = int(groups_of(seen.scene.draws)[-1]) + 1
     left_out = np.array([median_d_prime(*seen.ratings(index, group)) for group in range(groups)])
-    return Measured(detectability(present, absent), left_out, detectability(*eye), percent_correct(seen, index))
+    return Measured(detectability(present, absent), left_out, detectability(*eye), choices(seen, index))

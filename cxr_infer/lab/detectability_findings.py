@@ -20,6 +20,7 @@ from cxr_infer.lab.observer import (
     ideal_d_prime,
 )
 from cxr_infer.lab.protocol import Signal
+from cxr_infer.lab.search import found_more, percent_correct
 from cxr_infer.lab.setting import Setting
 
 KNOWN, SEARCH, EQUIVALENCE = "detectability", "search", "dose-equivalence"  # studies, of the same draws
@@ -38,13 +39,14 @@ ONE_TASK = "It holds for this signal, contrast and size and these images alone, 
 class Measured:
     """Of one signal, noise, dose and method.
 
-    known: d'. left_out: d' without each group of draws. eye: d' of an observer with noise of its own. found: percent.
+    known: d'. left_out: d' without each group of draws. eye: d' of an observer with noise of its own. right: of each
+    draw of a search, whether the signal was found at each of its places (`search.choices`).
     """
 
     known: Estimate
     left_out: Array
     eye: Estimate
-    found: Estimate
+    right: Sequence[Array]
 
 
 Table = Mapping[tuple[str, float, str, int], Measured]  # noise, dose, method, index of the signal
@@ -71,7 +73,7 @@ class OfSignal:
     def findings(self, study: str) -> list[Finding]:
         if study == KNOWN:
             return self.known()
-        return [self.search() if study == SEARCH else self.equivalence()]
+        return [self.search(), self.search_change()] if study == SEARCH else [self.equivalence()]
 
     def known(self) -> list[Finding]:
         task = f"a {self.label} at a known place of a known background"
@@ -119,10 +121,30 @@ class OfSignal:
             "search",
             f"Search: {self.label}",
             Axis("found", "%"),
-            self._series(lambda measured: measured.found),
+            self._series(lambda measured: percent_correct(measured.right)),
             f"How often an observer that scans {places} places, each with some pixels around it, names the one with a "
             f"{self.label}; guessing finds {100 / places:.0f}%.",
             f"Denoising may help here, where false alarms count, or may not; it must not make it worse. {ONE_TASK}",
+            study=SEARCH,
+        )
+
+    def search_change(self) -> Finding:
+        series = []
+        for one in self._series(lambda measured: percent_correct(measured.right)):
+            pairs = (
+                (self.table[one.condition, dose, name, self.index].right for name in (NOISY, one.method))
+                for dose in one.x
+            )
+            change = tuple(found_more(*pair) if one.method != NOISY else Estimate.exact(0.0) for pair in pairs)
+            series.append(Series(one.method, one.condition, one.x, change))
+        return self._finding(
+            "search-change",
+            f"Search after denoising less before: {self.label}",
+            Axis("found after - before", "percentage points"),
+            tuple(series),
+            f"How much more often the observer names the place with a {self.label} after denoising than before, of the "
+            "same draws; 0 is no gain and no loss.",
+            f"Where nearly all or next to none are found, nothing can change. {ONE_TASK}",
             study=SEARCH,
         )
 

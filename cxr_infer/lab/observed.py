@@ -29,7 +29,7 @@ SMALLEST, LARGEST = 33, 65  # px, side of the window that the observer looks thr
 DIAMETERS = 3  # of the largest signal, that the window is wide
 SEARCHED, SHIFT = 4, 2  # px around a place that are searched, and from one look to the next
 MOST_PLACES = 12  # in one image
-CHOICES = 20  # of places that are tried
+CHOICES = 8  # of places that are tried
 DRAWS_AN_IMAGE = 8  # at least; of fewer draws fewer images are taken
 PLACES = 4  # that an image must have at least
 
@@ -74,15 +74,21 @@ class Scene:
         return np.asarray(self.image_of[:, None] * count + np.arange(count))
 
 
-def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
-    """Choose window and places for these signals. Raises UsageError where they do not fit into the images."""
-    protocol = setting.protocol
-    largest = max(signals.pixels(signal.size, protocol.spacing) for signal in wanted)
+def window_side(wanted: Sequence[Signal], spacing: float | None) -> int:
+    """Of the window for these signals, px, odd. Raises UsageError where one is too large."""
+    largest = max(signals.pixels(signal.size, spacing) for signal in wanted)
     side = int(np.clip(2 * round(DIAMETERS * largest / 2) + 1, SMALLEST, LARGEST))
     if largest > side - 2:
         raise UsageError(
             f"a signal of {largest:.0f} px is too large for the observer's window of {side} px; use a smaller one"
         )
+    return side
+
+
+def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
+    """Choose window and places for these signals. Raises UsageError where they do not fit into the images."""
+    protocol = setting.protocol
+    side = window_side(wanted, protocol.spacing)
     half = side // 2 + SEARCHED
     room = Signal("disc", 2 * (half / signals.ROOM - 1), max(abs(signal.contrast) for signal in wanted))
     images = list(setting.images.values())[: max(1, protocol.draws // DRAWS_AN_IMAGE)]
@@ -97,8 +103,11 @@ def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
 
 
 def _most_places(image: FloatImage, room: Signal, seed: int) -> NDArray[np.intp]:
-    """Places are chosen at random one after the other: of several choices the one with most of them."""
-    return max((signals.places(image, room, seed + turn, MOST_PLACES) for turn in range(CHOICES)), key=len)
+    """Places are drawn one after the other: of several choices the one with most of them; none where none fits."""
+    try:
+        return max((signals.places(image, room, seed + turn, MOST_PLACES) for turn in range(CHOICES)), key=len)
+    except UsageError:  # which would name a signal that nobody asked for
+        return np.zeros((0, 2), dtype=np.intp)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ that its template gives anywhere around it. Percent correct of such a forced cho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,14 +20,12 @@ from cxr_infer.lab.scipy_functions import special
 FOLDS = 5  # of the draws: rated by an observer that was trained on the others
 
 
-def percent_correct(seen: Seen, signal: int) -> Estimate:
+def percent_correct(right: Sequence[Array]) -> Estimate:
     """How often the place with the signal is rated highest of all places of one exposure, in percent.
 
-    The other places' ratings are from the same draw without signals. Trained and tested on different draws. The
-    interval is the wider of two: exact for independent choices (Clopper and Pearson, Biometrika 26(4), 1934), and
-    Student's over the draws, since the choices within one draw share its noise.
+    right: `choices`. The interval is the wider of two: exact for independent choices (Clopper and Pearson, Biometrika
+    26(4), 1934), and Student's over the draws, since the choices within one draw share its noise.
     """
-    right = _choices(seen, signal)
     answers = np.concatenate(right)
     exact = binomial(int(answers.sum()), len(answers))
     by_draw = mean_estimate(np.array([draw.mean() for draw in right]))
@@ -33,8 +33,21 @@ def percent_correct(seen: Seen, signal: int) -> Estimate:
     return Estimate(100 * exact.value, 100 * max(low, 0.0), 100 * min(high, 1.0))
 
 
-def _choices(seen: Seen, signal: int) -> list[Array]:
-    """Of each draw: 1 for every place with the signal that was found, 0 for every one that was not."""
+def found_more(before: Sequence[Array], after: Sequence[Array]) -> Estimate:
+    """Percent correct after less that before, of the same draws, with Student's interval over the draws.
+
+    The interval is no narrower than that of a share of which nothing was seen in so many choices.
+    """
+    change = mean_estimate(np.array([a.mean() - b.mean() for b, a in zip(before, after, strict=True)]))
+    reach = max(change.high - change.value, binomial(0, sum(map(len, after))).high)
+    return Estimate(*(100 * float(np.clip(change.value + step, -1, 1)) for step in (0, -reach, reach)))
+
+
+def choices(seen: Seen, signal: int) -> list[Array]:
+    """Of each draw: 1 for every place with the signal that was found, 0 for every one that was not.
+
+    The other places' ratings are from the same draw without signals. Trained and tested on different draws.
+    """
     scene = seen.scene
     here = scene.signal_of == signal
     fold = np.arange(scene.draws) // len(scene.images) % FOLDS

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError
 from cxr_infer.lab.findings import Estimate
+from cxr_infer.lab.jackknife import groups_of, jackknife
 from cxr_infer.lab.noise import find_detector, noise_field, spectrum_at
 from cxr_infer.lab.observer import (
     Ratings,
@@ -146,3 +147,31 @@ def test_area_under_the_curve() -> None:
 def test_what_nobody_can_be_trained_on_is_refused(outputs: Array, message: str) -> None:
     with pytest.raises(DataError, match=message):
         detectability(Ratings.of(outputs), Ratings.of(outputs))
+
+
+@pytest.mark.slow
+def test_the_ratio_of_two_d_primes_of_the_same_draws_has_an_honest_interval() -> None:
+    """Noise that is added to every channel takes a known share of d'; the draws are shared, few, and in groups."""
+    repeats, draws, places, channels, added = 150, 16, 8, 9, 0.5
+    rng = np.random.default_rng(8)
+    group, place = groups_of(draws), np.broadcast_to(np.arange(places), (draws, places))
+    signal = np.zeros(channels)
+    signal[0] = 3.0
+    true = 1 / np.hypot(1, added)
+
+    def d_prime(outputs: Array, kept: NDArray[np.bool_]) -> float:
+        present, absent = (Ratings(each[kept].reshape(-1, channels), place[kept].ravel()) for each in outputs)
+        return median_d_prime(present, absent)
+
+    inside, ratios = 0, []
+    for _ in range(repeats):
+        before = rng.standard_normal((2, draws, places, channels))
+        before[0] += signal
+        after = before + added * rng.standard_normal(before.shape)
+        everything = d_prime(after, group >= 0) / d_prime(before, group >= 0)
+        left_out = [d_prime(after, group != one) / d_prime(before, group != one) for one in range(group[-1] + 1)]
+        found = jackknife(everything, np.array(left_out))
+        inside += found.low <= true <= found.high
+        ratios.append(everything)
+    assert np.median(ratios) == pytest.approx(true, rel=0.02)
+    assert 0.90 <= inside / repeats <= 0.99

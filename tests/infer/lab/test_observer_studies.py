@@ -27,7 +27,7 @@ from cxr_infer.lab.setting import Setting
 from cxr_infer.lab.signals import draw
 
 NODULE, DISC = Signal("nodule", 8, 10), Signal("disc", 5, 10)
-DOSES = (50.0, 200.0, 800.0)
+DOSES = (50.0, 200.0)
 
 
 class KeptInMemory:
@@ -108,7 +108,15 @@ def test_d_prime_before_denoising_is_that_of_theory(setting: Setting) -> None:
 
 
 def test_every_task_is_told_of_each_compact_signal(setting: Setting, detected: dict[str, Finding]) -> None:
-    kinds = ("detectability", "auc", "detectability-eye", "detectability-kept", "search", "dose-equivalence")
+    kinds = (
+        "detectability",
+        "auc",
+        "detectability-eye",
+        "detectability-kept",
+        "search",
+        "search-change",
+        "dose-equivalence",
+    )
     assert set(detected) == {f"{kind}/{signal}" for kind in kinds for signal in ("nodule-8-+10", "disc-5-+10")}
     assert "no better than before" in detected["detectability/nodule-8-+10"].caution
     for one, other in pairwise(values(detected["detectability/disc-5-+10"], "noisy")):
@@ -151,7 +159,9 @@ def test_three_studies_measure_once(setting: Setting, detected: dict[str, Findin
     assert found(search_study, setting) == found(equivalence_study, setting) == {}
     alone = Setting(replace(setting.protocol, studies=("search",), doses=(200.0,)), setting.images, setting.methods)
     findings = found(search_study, alone)
-    assert set(findings) == {"search/nodule-8-+10", "search/disc-5-+10"}
+    assert set(findings) == {
+        f"{kind}/{signal}" for kind in ("search", "search-change") for signal in ("nodule-8-+10", "disc-5-+10")
+    }
     for key, finding in findings.items():
         assert finding.series[0].y[0] == detected[key].series[0].y[1]
 
@@ -233,3 +243,9 @@ def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> No
 def test_protocols_that_an_observer_cannot_do_are_refused(setting: Setting, change: dict[str, tuple[Signal]]) -> None:
     with pytest.raises(UsageError, match="signal"):
         found(detectability_study, replace(setting, protocol=replace(setting.protocol, **change)))
+
+
+def test_an_image_without_room_is_refused(setting: Setting) -> None:
+    for image in (np.zeros((256, 256), np.float32), np.full((60, 60), 0.5, np.float32)):
+        with pytest.raises(UsageError, match=r"room for \d windows of 41 px"):
+            found(detectability_study, replace(setting, images={"image": image}))

@@ -13,7 +13,7 @@ from cxr_infer.lab.dose_equivalence import equivalence, equivalent_dose
 from cxr_infer.lab.jackknife import groups_of, jackknife, mean_estimate, share_kept
 from cxr_infer.lab.observed import Scene, Seen
 from cxr_infer.lab.protocol import Signal
-from cxr_infer.lab.search import binomial, percent_correct
+from cxr_infer.lab.search import binomial, choices, found_more, percent_correct
 
 PLACES, CHANNELS, DRAWS = 5, 3, 400
 DOSES = np.array([50.0, 200.0, 800.0])
@@ -39,16 +39,23 @@ def right_in_theory(d_prime: float, places: int) -> float:
 
 @pytest.mark.parametrize("d_prime", [1.0, 2.0, 3.0])
 def test_percent_correct_is_that_of_theory(d_prime: float) -> None:
-    found = percent_correct(seen(d_prime), 0)
+    found = percent_correct(choices(seen(d_prime), 0))
     expected = right_in_theory(d_prime, PLACES)
     assert found.low < expected < found.high
     assert found.value == pytest.approx(expected, abs=3)
 
 
 def test_without_a_signal_it_is_a_guess_and_more_shifts_mean_more_false_alarms() -> None:
-    guess = percent_correct(seen(0.0), 0)
+    guess = percent_correct(choices(seen(0.0), 0))
     assert guess.low < 100 / PLACES < guess.high
-    assert percent_correct(seen(2.0, shifts=9), 0).high < percent_correct(seen(2.0), 0).low
+    alone, around = (choices(seen(2.0, shifts), 0) for shifts in (1, 9))
+    assert percent_correct(around).high < percent_correct(alone).low
+    change = found_more(alone, around)
+    assert change.high < 0
+    assert change.value == pytest.approx(percent_correct(around).value - percent_correct(alone).value, abs=1e-9)
+    same = found_more(alone, alone)
+    assert (same.value, same.low) == (0, -same.high)
+    assert 0 < same.high < 1
 
 
 @pytest.mark.parametrize(("right", "low", "high"), [(0, 0.0, 0.3085), (5, 0.1871, 0.8129), (10, 0.6915, 1.0)])
