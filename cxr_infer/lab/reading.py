@@ -198,7 +198,7 @@ def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[s
 def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
     """A row for each signal, noise and dose of which something is known."""
     headings = (
-        *("signal and noise", "N, photons", "M, photons", "d' before", "d' after"),
+        *("signal and noise", "N", "M", "d' before", "d' after"),
         *("found in a search before, %", "after, %", "contrast kept, %"),
     )
     rows = []
