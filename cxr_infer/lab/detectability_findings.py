@@ -198,8 +198,7 @@ class OfSignal:
             Axis("equivalent dose / dose", logarithmic=True),
             tuple(found),
             f"At how many times its dose the undenoised image has the d' of the denoised one, for a {self.label} at a "
-            "known "
-            "place; 1 is no gain and no loss." + _listed(f"Beyond the doses measured, {self._range}", beyond),
+            "known place; 1 is no gain and no loss." + _listed(f"Beyond the doses measured{self._range}", beyond),
             "No dose may be lowered by it: it holds for this task, contrast and size alone, and for no "
             f"other.{_open(open_ends)}",
             study=EQUIVALENCE,
@@ -208,10 +207,10 @@ class OfSignal:
     @property
     def _range(self) -> str:
         doses = [dose for _, dose, method, _ in self.table if method == NOISY]
-        return f"{min(doses):g} to {max(doses):g} photons"
+        return f" ({min(doses):g} to {max(doses):g} photons, as far as the signal can be told from noise)"
 
     def _equivalents(self, noise: str, method: str) -> dict[float, Equivalent]:
-        """At each of the protocol's doses, among those at which the signal can be told from noise before denoising."""
+        """Of each of the protocol's doses, among all at which the signal can be told from noise before denoising."""
         measured = {d: row for (n, d, m, i), row in self.table.items() if (n, m, i) == (noise, NOISY, self.index)}
         rows = {dose: measured[dose] for dose in sorted(measured) if measured[dose].known.low > 0}
         doses, before = np.array(list(rows)), np.array([row.known.value for row in rows.values()])
