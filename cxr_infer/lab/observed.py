@@ -25,8 +25,8 @@ from cxr_infer.lab.setting import Method, Setting, Work
 
 COMPACT = ("disc", "nodule")  # which channels that look alike in all directions are made for
 GRAY = 255.0
-SMALLEST, LARGEST = 33, 65  # px, side of the window that the observer looks through
-DIAMETERS = 3  # of the largest signal, that the window is wide
+SMALLEST, LARGEST = 33, 129  # px, side of the window that the observer looks through
+DIAMETERS, NARROW = 3.0, 1.5  # of the largest signal, that the window is wide, and that it is at least
 SEARCHED, SHIFT = 4, 2  # px around a place that are searched, and from one look to the next
 MOST_PLACES = 12  # in one image
 CHOICES = 8  # of places that are tried
@@ -74,32 +74,36 @@ class Scene:
         return np.asarray(self.image_of[:, None] * count + np.arange(count))
 
 
-def window_side(wanted: Sequence[Signal], spacing: float | None) -> int:
-    """Of the window for these signals, px, odd. Raises UsageError where one is too large."""
+def window_side(wanted: Sequence[Signal], spacing: float | None, diameters: float = DIAMETERS) -> int:
+    """Of the window for these signals, px, odd. Raises UsageError where one is too large for any."""
     largest = max(signals.pixels(signal.size, spacing) for signal in wanted)
-    side = int(np.clip(2 * round(DIAMETERS * largest / 2) + 1, SMALLEST, LARGEST))
-    if largest > side - 2:
+    if NARROW * largest > LARGEST:
         raise UsageError(
-            f"a signal of {largest:.0f} px is too large for the observer's window of {side} px; use a smaller one"
+            f"a signal of {largest:.0f} px is too large for the observer, which sees {LARGEST} px; use a smaller one"
         )
-    return side
+    return int(np.clip(2 * round(diameters * largest / 2) + 1, SMALLEST, LARGEST))
 
 
 def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
-    """Choose window and places for these signals. Raises UsageError where they do not fit into the images."""
+    """Choose window and places for these signals. Raises UsageError where they do not fit into the images.
+
+    The window is DIAMETERS wide, or less where the images have no room for as many such windows as are needed.
+    """
     protocol = setting.protocol
-    side = window_side(wanted, protocol.spacing)
-    half = side // 2 + SEARCHED
-    room = Signal("disc", 2 * (half / signals.ROOM - 1), max(abs(signal.contrast) for signal in wanted))
     images = list(setting.images.values())[: max(1, protocol.draws // DRAWS_AN_IMAGE)]
-    found = [_most_places(image, room, protocol.seed) for image in images]
-    count = min(map(len, found))
-    if count < PLACES:
-        raise UsageError(
-            f"an image has room for {count} windows of {2 * half + 1} px, which are too few; use larger images or "
-            "smaller signals"
-        )
-    return Scene(tuple(images), np.stack([each[:count] for each in found]), side, tuple(wanted), protocol.draws)
+    strongest = max(abs(signal.contrast) for signal in wanted)
+    for diameters in (DIAMETERS, (DIAMETERS + NARROW) / 2, NARROW):
+        side = window_side(wanted, protocol.spacing, diameters)
+        half = side // 2 + SEARCHED
+        room = Signal("disc", 2 * (half / signals.ROOM - 1), strongest)
+        found = [_most_places(image, room, protocol.seed) for image in images]
+        count = min(map(len, found))
+        if count >= PLACES:
+            return Scene(tuple(images), np.stack([each[:count] for each in found]), side, tuple(wanted), protocol.draws)
+    raise UsageError(
+        f"an image has room for {count} windows of {2 * half + 1} px, which are too few; use larger images or "
+        "smaller signals"
+    )
 
 
 def _most_places(image: FloatImage, room: Signal, seed: int) -> NDArray[np.intp]:

@@ -38,9 +38,10 @@ def found_more(before: Sequence[Array], after: Sequence[Array]) -> Estimate:
 
     The interval is no narrower than that of a share of which nothing was seen in so many choices.
     """
-    change = mean_estimate(np.array([a.mean() - b.mean() for b, a in zip(before, after, strict=True)]))
-    reach = max(change.high - change.value, binomial(0, sum(map(len, after))).high)
-    return Estimate(*(100 * float(np.clip(change.value + step, -1, 1)) for step in (0, -reach, reach)))
+    by_draw = mean_estimate(np.array([a.mean() - b.mean() for b, a in zip(before, after, strict=True)]))
+    reach = max(by_draw.high - by_draw.value, binomial(0, sum(map(len, after))).high)
+    change = float(np.concatenate(after).mean() - np.concatenate(before).mean())
+    return Estimate(*(100 * float(np.clip(change + step, -1, 1)) for step in (0, -reach, reach)))
 
 
 def choices(seen: Seen, signal: int) -> list[Array]:

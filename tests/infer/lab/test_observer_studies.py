@@ -127,8 +127,11 @@ def test_every_task_is_told_of_each_compact_signal(setting: Setting, detected: d
         strict=True,
     ):
         assert eye.value < best.high
-    search = values(detected["search/disc-5-+10"], "noisy")
-    assert search[0].value < search[-1].value
+    before, after = (values(detected["search/disc-5-+10"], method) for method in ("noisy", "gaussian"))
+    assert before[0].value < before[-1].value
+    for one, other, change in zip(before, after, values(detected["search-change/disc-5-+10"], "gaussian"), strict=True):
+        assert change.value == pytest.approx(other.value - one.value, abs=1e-9)
+        assert change.low < change.value < change.high
 
 
 def test_a_blur_is_no_gain_at_a_known_place(detected: dict[str, Finding]) -> None:
@@ -239,7 +242,7 @@ def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> No
     assert values(findings["repeated/bias"], "gaussian")[0].low > 0
 
 
-@pytest.mark.parametrize("change", [{"signals": (Signal("line", 2, 10),)}, {"signals": (Signal("disc", 70, 10),)}])
+@pytest.mark.parametrize("change", [{"signals": (Signal("line", 2, 10),)}, {"signals": (Signal("disc", 90, 10),)}])
 def test_protocols_that_an_observer_cannot_do_are_refused(setting: Setting, change: dict[str, tuple[Signal]]) -> None:
     with pytest.raises(UsageError, match="signal"):
         found(detectability_study, replace(setting, protocol=replace(setting.protocol, **change)))
@@ -249,3 +252,15 @@ def test_an_image_without_room_is_refused(setting: Setting) -> None:
     for image in (np.zeros((256, 256), np.float32), np.full((60, 60), 0.5, np.float32)):
         with pytest.raises(UsageError, match=r"room for \d windows of 41 px"):
             found(detectability_study, replace(setting, images={"image": image}))
+
+
+def test_the_window_is_as_wide_as_there_is_room(setting: Setting) -> None:
+    flat = replace(setting, images={"flat": np.full((256, 256), 0.5, np.float32)})
+    wide, narrow = (scene_of(flat, [Signal("nodule", size, 10)]) for size in (14, 56))
+    assert wide.side == 43
+    assert 1.5 * 56 - 1 <= narrow.side < 3 * 56
+    for scene in (wide, narrow):
+        assert scene.places.shape[1] >= 4
+        reach = scene.side // 2 + 4
+        assert scene.places.min() >= reach
+        assert scene.places.max() < 256 - reach
