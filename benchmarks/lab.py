@@ -46,7 +46,7 @@ def to_markdown(result: LabResult) -> str:
         "\n".join(f"- {line}" for line in reading.sentences),
     ]
     for one in reading.tables:
-        parts += [one.title, table(one.headings, one.rows), one.note]
+        parts += [f"### {one.title}", table(one.headings, one.rows), one.note]
     return "\n\n".join(part.strip() for part in parts if part)
 
 

@@ -94,6 +94,18 @@ def test_what_speaks_against_a_method_is_said(key: str, higher: bool, said: str)
     assert read_off(result_of(curves(key, worse, (1.0, 2.0), higher=higher))).against == ()
 
 
+def test_draws_that_are_compared_one_by_one_count_instead() -> None:
+    unsure = curves(f"detectability/{NODULE}", (1.0, 2.0), (0.95, 1.95))
+    kept = curves(f"detectability-kept/{NODULE}", (1.0, 1.0), (0.5, 0.7))
+    reading = read_off(result_of(unsure, kept))
+    (line,) = reading.against
+    assert line.endswith("worse than the image as it is in d' at a known place (2 of 2 points).")
+    assert "better in 0 of 2 points" in reading.sentences[0]
+    change = curves(f"search-change/{NODULE}", (0.0, 0.0), (-5.0, 5.0))
+    (line,) = read_off(result_of(curves(f"search/{NODULE}", (50.0, 60.0), (40.0, 50.0)), change)).against
+    assert line.endswith("signals found in a search (1 of 2 points).")
+
+
 def test_points_are_counted_against_the_noisy_image() -> None:
     known = curves(f"detectability/{NODULE}", (1.0, 2.0), (0.5, 2.0))
     counted = read_off(result_of(known, KEPT)).tables[-1]
