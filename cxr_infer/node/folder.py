@@ -35,7 +35,7 @@ class FolderWatch:
     def __init__(self, folder: Folder, intake: Intake, spool: Spool, events: Events) -> None:
         self._root, self._move_to = Path(folder.path), Path(folder.move_to) if folder.move_to else None
         self._intake, self._spool, self._events = intake, spool, events
-        self._most = intake.budget.each
+        self._most = min(intake.budget.each, intake.budget.together)
         self._trouble = ""  # the last one, which is told once
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -102,7 +102,7 @@ class FolderWatch:
 
         Raises ImageError and NotTakenError for what is not taken."""
         budget = self._intake.budget
-        content = read_content(path, self._most, "is over instance_mb")
+        content = read_content(path, self._most, "is over instance_mb or memory_mb")
         try:
             while not budget.hold(id(self), len(content)):
                 if self._stopping.wait(FULL_PAUSE):

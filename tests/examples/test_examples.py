@@ -22,6 +22,7 @@ from tests.docs.conftest import blocks
 
 EXAMPLES = REPOSITORY / "examples"
 PLAIN = ("python-onnxruntime", "python-opencv")
+ESTIMATE = "noise_level fp32: largest difference 1.0e-07, at most 0.002"  # as every example prints it
 PROGRAMS = sorted(path.parent.name for path in EXAMPLES.glob("*/denoise.*"))
 
 
@@ -96,7 +97,7 @@ def test_the_runner_judges_what_an_example_prints(
 
     cases = [f"{column}{case}" for column in run_all.COLUMNS[:4] for case in ("", " fixed")]
     said = "\n".join(f"{case}: largest difference 0.0e+00, at most 0.01" for case in cases)
-    said += f"\nwindow fp32: largest difference {difference}, at most 0.001"
+    said += f"\nwindow fp32: largest difference {difference}, at most 0.001\n{ESTIMATE}"
     monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
     found, wrong = run_all.run("made up")
     assert wrong == failed
@@ -108,11 +109,21 @@ def test_the_runner_misses_shapes_that_were_not_fixed(monkeypatch: pytest.Monkey
     import run_all
 
     said = "\n".join(f"{column}: largest difference 0.0e+00, at most 0.01" for column in run_all.COLUMNS[:4])
-    said += "\nwindow int8 fixed: largest difference 0.0e+00, at most 0.01"
+    said += f"\nwindow int8 fixed: largest difference 0.0e+00, at most 0.01\n{ESTIMATE}"
     monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
     assert run_all.run("made up")[1]
     monkeypatch.setattr(run_all, "ALWAYS_FIXED", {"made up"})
     assert not run_all.run("made up")[1]
+
+
+def test_the_runner_misses_the_estimate_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import run_all
+
+    cases = [f"{column}{case}" for column in run_all.COLUMNS[:4] for case in ("", " fixed")]
+    said = "\n".join(f"{case}: largest difference 0.0e+00, at most 0.01" for case in cases)
+    monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
+    assert run_all.run("made up")[1]
 
 
 @pytest.mark.parametrize("name", PLAIN)

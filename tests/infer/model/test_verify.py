@@ -152,7 +152,7 @@ def test_one_changed_byte_ends_the_command_with_status_2(weights: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "model.onnx: does not match the SHA-256 of its card; reinstall cxr-infer" in done.stderr
-    assert done.stdout.count("yes") == 3
+    assert done.stdout.count("yes") == 4, "three other models and the estimate of the noise"
 
 
 @pytest.mark.slow
@@ -165,5 +165,6 @@ def test_the_wheel_carries_what_verify_needs(tmp_path: Path) -> None:
         needed += [array[key] for array in model["test"]["inputs"].values() for key in ("npy", "raw")]
         needed += [array["npy"] for array in model["test"]["image"]["expected"].values()]
         assert {f"cxr_infer/weights/{name}" for name in needed} <= names
+    assert f"cxr_infer/weights/{manifest['noise_estimate']['file']}" in names
     assert {"cxr_infer/weights/manifest.json", "cxr_infer/weights/manifest.schema.json"} <= names
     assert not [name for name in names if name.endswith((".safetensors", ".md", ".yaml", ".png"))]

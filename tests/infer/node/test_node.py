@@ -236,6 +236,33 @@ def test_a_second_node_on_a_spool_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_folder_is_emptied_through_kills_and_nothing_comes_twice(tmp_path: Path) -> None:
+    files = {f"1.2.{number}": renamed(FILE, f"1.2.{number}") for number in range(6)}
+    (tmp_path / "drop" / "ward").mkdir(parents=True)
+    folder = '[receive.folder]\npath = "drop"\nmove_to = "done"\n'
+    with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive, folder)) as node:
+        for uid, content in files.items():
+            (tmp_path / "drop" / "ward" / f"{uid}.dcm").write_bytes(content)
+        for _ in range(3):
+            time.sleep(random.Random(7).uniform(0.5, 3.0))
+            node.kill()
+            node.start()
+        until(lambda: len(list((tmp_path / "done" / "ward").glob("*"))) == 6, node.audit())
+        until(lambda: len(archive.files) == 12, node.audit())
+        (tmp_path / "drop" / "notes.dcm").write_text("no DICOM")
+        until(lambda: json.loads(asked(tmp_path, "status", "--json").stdout)["not_taken"])
+        shown = asked(tmp_path, "status").stdout
+        assert "notes.dcm" in shown
+        assert "is no DICOM file" in shown
+        assert node.stop()[0] == 0
+        assert "notes" not in node.audit()
+    for uid, content in files.items():
+        assert body(archive.files[uid]) == body(content)
+        assert (tmp_path / "done" / "ward" / f"{uid}.dcm").read_bytes() == content
+    assert not list((tmp_path / "drop" / "ward").iterdir())
+
+
+@pytest.mark.slow
 def test_health_is_told_to_this_machine_only(tmp_path: Path) -> None:
     with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
         with pytest.raises(urllib.error.HTTPError) as refused:

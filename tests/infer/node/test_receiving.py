@@ -211,6 +211,8 @@ def test_a_spool_that_is_full_of_unsent_instances_takes_no_more(tmp_path: Path) 
         assert send(taken.port, [FILE, renamed(FILE, "1.2.1"), renamed(FILE, "1.2.2")]) == [
             0, 0, OUT_OF_RESOURCES,
         ]  # fmt: skip
+        care.expire(taken.spool, remember=0, keep=0)
+        assert (taken.count, len(list(taken.spool.files.iterdir()))) == (2, 2), "none of them makes room for others"
 
 
 @pytest.fixture

@@ -87,6 +87,29 @@ def test_nothing_unsent_is_ever_expired_swept_or_purged(tmp_path: Path) -> None:
         assert files(spool) == 3
 
 
+def test_age_removes_only_what_went_everywhere(tmp_path: Path) -> None:
+    """However old it is: quarantined, sent to one of two destinations, or waiting for a destination that is down."""
+    with Spool(tmp_path / "spool", keeps=True) as spool:
+        spool.sent([*ready(spool, "1.1"), *spool.due("research", 10)])
+        half = ready(spool, "1.2")
+        spool.sent(half)
+        failed = ready(spool, "1.3")
+        spool.refuse(failed, "pacs: refused with status 0xC000")
+        waiting = ready(spool, "1.4")
+        spool.put_off_delivery(waiting[0], "pacs: it cannot be reached", 1e9)
+        before = {path.name for path in spool.files.iterdir()}
+        with spool.transaction() as db:
+            db.execute("UPDATE instances SET received = 0, finished = CASE WHEN finished IS NULL THEN NULL ELSE 0 END")
+        care.expire(spool, remember=1.0, keep=1.0)
+        left = {path.name for path in spool.files.iterdir()}
+        assert len(before - left) == 2, "original and result of the one that is sent"
+        assert left == before & left
+        assert {uid for (uid,) in spool.query("SELECT uid FROM instances")} == {"1.2", "1.3", "1.4"}
+    with Spool(tmp_path / "spool") as spool:  # after a restart with other limits
+        assert care.sweep(spool) == 0
+        assert [each.uid for each in spool.due("research", 10)] == ["1.2", "1.3", "1.4"]
+
+
 def test_quarantine_keeps_the_files_until_somebody_decides(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         original, derived = ready(spool)

@@ -6,6 +6,8 @@ import http.client
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -328,3 +330,13 @@ def test_a_stop_waits_for_the_request_at_work(tmp_path: Path) -> None:
     later.join()
     with peer:
         assert peer.recv(12) == b"HTTP/1.1 200"
+
+
+def test_without_its_package_the_way_out_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text(f'[receive.stow]\nport = 0\n[[destination]]\nname = "a"\nhost = "{HOST}"\n')
+    code = "import sys; sys.modules['python_multipart'] = None; from cxr_infer.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "node", "run", "--config", "node.toml", "--port", "0", "--http-port", "-1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "STOW-RS input needs pip install" in done.stderr
+    assert "python-multipart" in done.stderr
