@@ -56,7 +56,7 @@ ProtocolArgument = Annotated[
     str,
     typer.Argument(
         metavar="[PROTOCOL]",
-        help="quick: minutes. full: hours. Or a .toml file that says what is to be measured.",
+        help="quick: two minutes. full: half an hour. Or a .toml file that says what is to be measured.",
         autocompletion=complete_protocol,
     ),
 ]
