@@ -4,7 +4,7 @@
     ├── UsageError(ValueError)  the request makes no sense: option, path or range
     ├── ImageError(ValueError)  one image cannot be read, converted or written
     │   ├── OutputLostError     nor could any other: the disk is full, read-only or gone
-    │   ├── AlreadyDenoised     it is a result of this program already: nothing to be done
+    │   ├── AlreadyDenoised     already a result of cxr-infer: nothing to do
     │   └── NoRadiograph        it is DICOM of another kind, such as a report: ignored
     ├── ModelError(ValueError)  a model file or its card is missing, damaged or does not fit
     └── DataError(ValueError)   a training data directory cannot be used
@@ -20,7 +20,7 @@ class CxrError(Exception):
 
 
 class UsageError(CxrError, ValueError):
-    """The request itself makes no sense."""
+    """The request is invalid."""
 
 
 class ImageError(CxrError, ValueError):
@@ -28,19 +28,19 @@ class ImageError(CxrError, ValueError):
 
 
 class OutputLostError(ImageError):
-    """One image cannot be written, nor could any other."""
+    """No image can be written any more."""
 
 
 class AlreadyDenoised(ImageError):  # noqa: N818 - not an error of the file, but the end of a loop
-    """One image is a result of this program already."""
+    """One image is already a result of cxr-infer."""
 
 
 class NoRadiograph(ImageError):  # noqa: N818 - not an error of the file either
-    """One file is DICOM, but no X-ray."""
+    """One file is DICOM, but not an X-ray."""
 
 
 class ModelError(CxrError, ValueError):
-    """A model file or its card is missing, damaged or does not fit."""
+    """A model file or its card is missing, damaged or does not match."""
 
 
 class DataError(CxrError, ValueError):

@@ -1,4 +1,4 @@
-"""Files as bytes: read only what is a plain file of bearable size, write a file whole or not at all."""
+"""Files as bytes: read only plain files of limited size, write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DISK_FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, e
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """A plain file to read; links to one are followed. Raises ImageError for what is none, and OSError."""
+    """Open a plain file, or a link to one, to read. Raises ImageError for anything else, and OSError."""
     # asked before opening: opening a device may do something, opening a FIFO waits for a writer
     _require_plain(path, path.stat().st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -32,13 +32,13 @@ def open_plain(path: Path) -> BinaryIO:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """`parse_object` of a plain file, of which no more than MOST_BYTES are read. Raises OSError and ValueError."""
+    """Parse a plain JSON file of at most MOST_BYTES. Raises OSError and ValueError."""
     with open_plain(path) as file:
         return parse_object(file.read(MOST_BYTES + 1))
 
 
 def read_content(path: Path, most: int, too_much: str = "is too large for one image; see --max-pixels") -> bytes:
-    """The bytes of a plain file. Raises ImageError where it is none, is empty, changes meanwhile or has over `most`."""
+    """Return the bytes of a plain file. Raises ImageError if it is no such file, empty, changing or over `most`."""
     try:
         with open_plain(path) as file:
             before = os.fstat(file.fileno())
@@ -62,7 +62,7 @@ def _require_plain(path: Path, mode: int) -> None:
 
 
 def require_directory(path: Path, otherwise: str) -> None:
-    """Raises UsageError where there is no directory, with what there is. otherwise: the way out where it is a file."""
+    """Raise UsageError unless `path` is a directory. otherwise: the way out if it is a file."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def require_directory(path: Path, otherwise: str) -> None:
 
 
 def require_image_file(path: Path, directories: str = "give one image") -> None:
-    """Raises UsageError where a user gives for an image what is there but no file. directories: the way out of one."""
+    """Raise UsageError if an image that exists is not a file. directories: the way out for directories."""
     try:
         kind = not_plain(path.stat().st_mode)
     except OSError:  # told when it is read
@@ -88,7 +88,7 @@ def require_image_file(path: Path, directories: str = "give one image") -> None:
 
 
 def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Write a whole file where the user said: under a temporary name beside it, synced to the disk, then renamed.
+    """Write a whole file where the user said: under a temporary name next to it, synced, then renamed.
 
     What was there is replaced, never written to, be it a link or one of several names of a file. content: what the
     file holds; given as parts, it need never be in memory as a whole.
@@ -103,6 +103,6 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> CxrError:
-    """The error of this project that a failed write is."""
+    """Return the error for a failed write."""
     kind = OutputLostError if error.errno in DISK_FAILURES else ImageError
     return kind(f"{path}: cannot be written: {error.strerror or error}")

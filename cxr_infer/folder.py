@@ -55,7 +55,7 @@ class Folder:
 
     @staticmethod
     def opened(path: Path) -> Folder:
-        """A directory that the user named: links that lead to it are meant."""
+        """Open a directory that the user named: links to it are followed."""
         if HELD:
             return Folder(path, os.open(path, OF_FOLDERS))
         if not path.is_dir():
@@ -72,18 +72,18 @@ class Folder:
             os.close(self._descriptor)
 
     def is_same(self, descriptor: int | None) -> bool:
-        """Whether it is the directory that was opened before. True where none can be opened."""
+        """Whether it is the directory that was opened before. True if the system opens no directories."""
         if descriptor is None or self._descriptor is None:
             return True
         return os.path.samestat(os.fstat(self._descriptor), os.fstat(descriptor))
 
     def names(self, chosen: Callable[[str], bool]) -> list[str]:
-        """Those of its names that are chosen, in order. There may be a million others."""
+        """Return the chosen names, sorted, of possibly a million."""
         with os.scandir(self.path if self._descriptor is None else self._descriptor) as entries:
             return sorted(entry.name for entry in entries if chosen(entry.name))
 
     def look(self, name: str) -> os.stat_result | None:
-        """What is there, a link as itself; None where nothing is."""
+        """Return the stat of a name, links not followed; None if nothing is there."""
         _require_name(name)
         try:
             return os.stat(self._place(name), dir_fd=self._descriptor, follow_symlinks=False)
@@ -91,7 +91,7 @@ class Folder:
             return None
 
     def below(self, name: str, *, make: bool = False) -> Folder:
-        """A folder in it. make: where it is missing."""
+        """Open a folder in it. make: create it if it is missing."""
         _require_name(name)  # before anything is made
         if make:
             with contextlib.suppress(FileExistsError):
@@ -109,7 +109,7 @@ class Folder:
         return Folder(self.path / name, descriptor)
 
     def open(self, name: str, flags: int, *, single: bool = False) -> int:
-        """The descriptor of a plain file. single: refuse one that has other names, hard links, as well."""
+        """Return the descriptor of a plain file. single: also refuse files with other names (hard links)."""
         before = self.look(name)  # asked first: opening a device may do something
         if before is not None:
             self._require_plain(name, before, single)
@@ -125,11 +125,11 @@ class Folder:
         return os.fdopen(self.open(name, os.O_RDONLY, single=single), "rb")
 
     def remove(self, name: str) -> None:
-        """A file or a link itself."""
+        """Remove a file, or a link itself."""
         os.unlink(self._place(name), dir_fd=self._descriptor)
 
     def write(self, name: str, parts: Iterable[bytes], label: str = "") -> tuple[int, int]:
-        """Write a whole file: to a temporary name beside it, synced to the disk, then renamed. Device and inode."""
+        """Write a whole file: under a temporary name, synced, then renamed. Returns device and inode."""
         with self.new_file(name, label) as file:
             file.begin()
             file.stream.writelines(parts)
@@ -143,11 +143,11 @@ class Folder:
         return NewFile(self, name, label)
 
     def rename(self, old: str, new: str) -> None:
-        """Replaces what is there, be it a link."""
+        """Open a new file that replaces what is there, even a link."""
         os.replace(self._place(old), self._place(new), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def remove_temporaries(self, spared: Callable[[str], bool]) -> None:
-        """Remove what a killed run left half written. spared: names that stay."""
+        """Remove what killed runs left half written. spared: names to keep."""
 
         def left(name: str) -> bool:
             return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX) and not spared(name)
@@ -198,7 +198,7 @@ class NewFile:
         os.fsync(self.stream.fileno())
 
     def put_in_place(self) -> None:
-        """Give it its name; it can be written to further. The folder is needed no more."""
+        """Give it its name. It can still be written to; the folder is no longer needed."""
         if os.name == "nt":  # which renames no open file
             self.stream.close()
         self._folder.rename(self._temporary, self._name)
@@ -209,7 +209,7 @@ class NewFile:
 
 @contextlib.contextmanager
 def folder_below(root: Folder, names: Sequence[str], *, make: bool = False) -> Iterator[Folder]:
-    """The folder to which these names lead from the root, each in turn. Raises as `Folder.below`."""
+    """Open the folder that these names lead to, one below the other. Raises as `Folder.below`."""
     with contextlib.ExitStack() as opened:
         folder = root
         for name in names:
@@ -218,12 +218,12 @@ def folder_below(root: Folder, names: Sequence[str], *, make: bool = False) -> I
 
 
 def not_plain(mode: int) -> str | None:
-    """What a `st_mode` is that is no plain file's, in words."""
+    """Return in words what a `st_mode` is, None for a plain file."""
     return next((kind for is_kind, kind in KINDS_OF_FILE if is_kind(mode)), None)
 
 
 def is_link(found: os.stat_result) -> bool:
-    """Whether a name, looked at as itself, leads elsewhere."""
+    """Whether a name is a link, by its own stat."""
     return stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) == JUNCTION
 
 
@@ -235,6 +235,6 @@ def is_link_at(path: Path) -> bool:
 
 
 def _require_name(name: str) -> None:
-    """Names come from object stores too, where any text is one. Raises ImageError for what would lead elsewhere."""
+    """Raise ImageError for a name that leads elsewhere: object stores allow any text as a name."""
     if name in NO_NAMES or not SEPARATORS.isdisjoint(name):
         raise ImageError(f"{name!r} is not a valid file name on this system; rename it")

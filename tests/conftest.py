@@ -9,7 +9,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import from_unit, to_bytes
 from cxr_infer.storage.record_files import LEDGER
+from tests.warm import POSSIBLE, WarmCommand
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -29,6 +31,17 @@ COMMAND = (sys.executable, "-c", "from cxr_infer.cli.commands import main; main(
 
 # what takes so long to make that tests which need it are slow: stores and clusters, long runs, traced networks
 SLOW_FIXTURES = frozenset({"s3", "whole", "cluster", "client", "bereft", "exports", "traced", "exported", "tortured"})
+
+SECONDS = 240  # that a command may take
+
+
+def _plain(environment: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environment.items() if key not in ("FORCE_COLOR", "NO_COLOR")} | {
+        "COLUMNS": "160"
+    }
+
+
+ENVIRONMENT = _plain(os.environ)  # of commands, as long as no test changes it
 
 PATIENTS = 10  # of the data directory, two images each
 
@@ -76,22 +89,37 @@ def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmCommand | None]:
+    """What makes processes of `cxr-infer` that have their modules in memory; None where the system cannot."""
+    if not POSSIBLE:
+        yield None
+        return
+    with closing(WarmCommand(ENVIRONMENT)) as command:
+        yield command
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run one of the project's commands as a process in an empty directory: run("cxr-infer", "dir", path)."""
+def run(tmp_path: Path, warm: WarmCommand | None) -> Run:
+    """Run one of the project's commands as a process in an empty directory: run("cxr-infer", "dir", path).
+
+    One with an environment of its own starts from nothing; others save the time of importing.
+    """
 
     def call(command: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        inherited = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "NO_COLOR")}
         module = {"cxr-infer": "cxr_infer.__main__", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}[
             command
         ]
+        texts, of_its_own = [*map(str, arguments)], _plain(os.environ) | environment
+        if warm is not None and command == "cxr-infer" and warm.fits(of_its_own):
+            return warm.run(texts, tmp_path, of_its_own, SECONDS)
         return subprocess.run(
-            [sys.executable, "-c", f"from {module} import main; main()", *map(str, arguments)],
+            [sys.executable, "-c", f"from {module} import main; main()", *texts],
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=240,
-            env={**inherited, "COLUMNS": "160", **environment},
+            timeout=SECONDS,
+            env=of_its_own,
         )
 
     return call

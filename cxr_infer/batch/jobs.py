@@ -1,4 +1,4 @@
-"""What a directory holds and where each result goes, before any image is read."""
+"""Plan a run: the images of a directory and where each result goes, before any image is read."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Plan:
 
 
 def job_of(name: str, source: Storage, out: Storage) -> Job:
-    """Where the image of a name within IN is, and where its result goes."""
+    """Return the job of an image, by its name within IN."""
     return Job(name, source.path(name), out.path(result_name(name)))
 
 
 def by_content(job: Job, content: bytes) -> Job:
-    """The job of what an image turned out to be: DICOM stays DICOM, so that it keeps its name, be it that of a JPEG."""
+    """Correct a job by the image's content: DICOM stays DICOM and keeps its name, even one that ends in .jpg."""
     return replace(job, target=job.target.with_name(job.source.name)) if keeps_name(content[:SIGNATURE_LENGTH]) else job
 
 
@@ -79,7 +79,7 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
 
 
 def make_plan_to_watch(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
-    """A plan of nothing yet. Raises UsageError where the output would lie in or above IN."""
+    """Return an empty plan. Raises UsageError if the output would be in or above IN."""
     _require_apart(source, out)
     return Plan(source, out, DiskList(), DiskList(), DiskList(), shard)
 
@@ -93,7 +93,7 @@ def _require_apart(source: Storage, out: Storage) -> None:
 
 
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
-    """The job of one image.
+    """Return the job of one image.
 
     Raises UsageError where the source is a directory, or the target is the source, exists or is of a lossy kind.
     """
@@ -103,14 +103,14 @@ def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
 
 
 def require_lossless(target: Path, source: Path) -> None:
-    """Raises UsageError for the name of a result that is neither of a kind that is written nor like the source's."""
+    """Raise UsageError unless a result can be written losslessly under this name."""
     unlike = not can_be_result(target.suffix) and target.suffix != source.suffix
     if unlike or is_lossy(target.suffix):
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")
 
 
 def jobs_of_files(sources: Sequence[Path], folder: Path | None, *, overwrite: bool = False) -> list[Job]:
-    """The jobs of images whose results have no names of their own.
+    """Return the jobs of images for which no names of results were given.
 
     folder: where they go under the names that `dir` would give them; None puts them beside their sources, as
     NAME-denoised. Raises UsageError where a source is a directory, or a target a source, of two of them, or exists.
@@ -126,7 +126,7 @@ def jobs_of_files(sources: Sequence[Path], folder: Path | None, *, overwrite: bo
 
 
 def denoised_name(source: Path) -> str:
-    """NAME-denoised.SUFFIX, with the suffix of a kind that is written without loss."""
+    """Return NAME-denoised.SUFFIX, with the suffix of a lossless format."""
     suffix = source.suffix if source.suffix.lower() in READABLE_SUFFIXES else ""
     stem = source.name.removesuffix(suffix)
     name = f"{stem}-denoised{suffix}"
@@ -152,7 +152,7 @@ def _free_job(source: Path, target: Path, overwrite: bool) -> Job:
 
 
 def require_other(target: Path, what: str, **originals: Path) -> None:
-    """Raises UsageError where a file to be written is one of those that are read, by whatever name."""
+    """Raise UsageError if a file to be written is one of those that are read, under any name."""
     for role, original in originals.items():
         same = target.exists() and original.exists() and target.samefile(original)
         if same or target.resolve() == original.resolve():
@@ -160,7 +160,7 @@ def require_other(target: Path, what: str, **originals: Path) -> None:
 
 
 def require_free(target: Path, overwrite: bool, other: str) -> None:
-    """Raises UsageError where something is in the place of a file to be written that must not be replaced.
+    """Raise UsageError if something that must not be replaced is in the place of a file to be written.
 
     Links are looked at as themselves, and replaced as such. other: what to give instead, for messages.
     """
@@ -169,9 +169,9 @@ def require_free(target: Path, overwrite: bool, other: str) -> None:
 
 
 def in_place_of(target: Path, other: str) -> os.stat_result | None:
-    """What is in the place of a file to be written, a link as itself; None where nothing is or writing will tell.
+    """Return the stat of what is in the place of a file to be written, links not followed; None if nothing is.
 
-    Raises UsageError where that is neither a file nor a link. other: what to do instead, for the message.
+    Raises UsageError if that is neither a file nor a link. other: what to do instead, for the message.
     """
     try:
         found = target.lstat()

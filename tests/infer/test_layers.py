@@ -50,13 +50,18 @@ ALL = {name: path for package in PACKAGES for name, path in modules(package).ite
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(module: str) -> frozenset[str]:
     """The modules of ours that a module imports: at its top, within functions, and for its annotations alike."""
     return frozenset(_imports(module))
 
 
 def _imports(module: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(ALL[module].read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(ALL[module])):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in ALL)
         elif isinstance(node, ast.ImportFrom):
@@ -122,7 +127,7 @@ def test_each_stage_imports_earlier_ones_only() -> None:
 def test_nothing_of_ours_is_imported_by_a_text() -> None:
     """Which the tests above would not see."""
     for module, path in ALL.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
                 given = node.args[0]
                 assert not (isinstance(given, ast.Constant) and str(given.value).startswith("cxr_")), module
@@ -141,7 +146,7 @@ def test_no_module_and_no_function_is_too_long() -> None:
         text = path.read_text(encoding="utf-8")
         if len(text.splitlines()) > MOST_LINES:
             too_long.append(f"{path}: {len(text.splitlines())} lines")
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > MOST_LINES_A_FUNCTION:

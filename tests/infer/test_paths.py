@@ -109,7 +109,7 @@ def test_the_default_output_is_no_link(run: Run, xrays: Path, victim: Path) -> N
     xrays.with_name("x-denoised").symlink_to(victim)
     done = run("cxr-infer", "dir", xrays)
     assert (done.returncode, tree(victim)) == (2, before)
-    assert "x-denoised: is a link; give --out" in done.stderr
+    assert "x-denoised: is a link; set --out to the directory for results" in done.stderr
     chosen = run("cxr-infer", "dir", xrays, "--out", "x-denoised")  # the user's own word
     assert chosen.returncode == 0, chosen.stderr
     assert (victim / "sub" / "b.png").is_file()

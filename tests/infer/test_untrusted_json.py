@@ -124,7 +124,7 @@ def test_hostile_record_lines_say_nothing_and_the_others_what_they_did(tmp_path:
         assert list(read_lines(file, path)) == [("a.png", entry)]
     for line in set(hostile) - set(bearable):
         path.write_bytes(line + b"\n")
-        with path.open("rb") as file, pytest.raises(UsageError, match=r"records: holds a line that is too long"):
+        with path.open("rb") as file, pytest.raises(UsageError, match=r"records: not a record file of cxr-infer"):
             list(read_lines(file, path))
 
 

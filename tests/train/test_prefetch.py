@@ -66,6 +66,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # three processes import torch
 def test_the_training_alone_hears_ctrl_c_and_leaves_no_process_where_it_is_killed(
     data_directory: Path, tmp_path: Path
 ) -> None:

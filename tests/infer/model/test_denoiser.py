@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import pickle
 import shutil
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -60,11 +61,15 @@ def memory_for(pixels: float, model: Model) -> Settings:
     return Settings(memory=int(pixels * model.card.memory_per_pixel / 1e6))
 
 
+@cache
+def phantom_with_mottle(size: int, dose: float) -> NDArray[np.float32]:
+    return np.minimum(poisson_mottle(render_phantom(9, size), dose, np.random.default_rng(2)), 1)
+
+
 @pytest.mark.parametrize("settings", [None, Settings(window=64), Settings(window=200)], ids=["memory", "64", "200"])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
 def test_no_seams_whatever_the_windows(window: Model, settings: Settings | None, dose: float) -> None:
-    clean = render_phantom(9, 512 if settings else 768)  # the latter for a budget below it that the overlaps fit
-    noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(2)), 1)
+    noisy = phantom_with_mottle(512 if settings else 768, dose)  # the latter for a budget that the overlaps fit
     assert window.grid(noisy.shape, Settings()).computed == noisy.size, "one window by default"
     settings = settings or memory_for(0.6 * noisy.size, window)
     assert window.grid(noisy.shape, settings).computed > noisy.size

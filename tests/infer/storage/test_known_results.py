@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from cxr_infer.storage.directory_output import OutputDirectory
 from cxr_infer.storage.ledger import digest
 from cxr_infer.storage.protocols import State
 from cxr_infer.storage.record_files import LEDGER
-from tests.conftest import COMMAND, tree
+from tests.conftest import Run, tree
 
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 
@@ -76,23 +75,20 @@ def test_records_that_are_none_harm_nobody(tmp_path: Path) -> None:
         assert output.state("a", tmp_path / "a") is State.FINISHED
 
 
-def test_a_truncated_result_is_done_again_and_said(xrays: Path) -> None:
-    def denoised() -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*COMMAND, "dir", xrays], capture_output=True, text=True, timeout=120)
-
-    assert denoised().returncode == 0
+def test_a_truncated_result_is_done_again_and_said(run: Run, xrays: Path) -> None:
+    assert run("cxr-infer", "dir", xrays).returncode == 0
     out = xrays.with_name("x-denoised")
     before = tree(out, ledger=True)
     for damaged in (before["a.png"][:-20], bytes(len(before["a.png"]))):
         (out / "a.png").write_bytes(damaged)
-        again = denoised()
+        again = run("cxr-infer", "dir", xrays)
         assert again.returncode == 0, again.stderr
         assert "because they were truncated or blanked: a.png" in again.stderr
         assert "1 denoised, 1 skipped" in again.stdout
         assert tree(out, ledger=True) == before
     (out / "a.png").write_bytes(before["sub/b.png"] + b"edited")
     (out / "sub" / "b.png").write_bytes(b"not ours")
-    kept = denoised()
+    kept = run("cxr-infer", "dir", xrays)
     assert kept.returncode == 1
     assert kept.stderr.splitlines()[-1] == (
         f"error: not replaced in {out}, because cxr-infer did not write them or they were changed since: "
