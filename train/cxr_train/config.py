@@ -14,7 +14,7 @@ class NoiseConfig:
     clean_share: float = 0.08  # crops left as they are: a clean image must come back unchanged
     processed_share: float = 0.3  # of those: compressed, smoothed or cut off by others before
     faint_share: float = 0.14  # crops (`window`) with faint noise on an image that has little of its own
-    poisson_share: float = 0.5  # crops with plain Poisson mottle; the others have noise as detectors make it
+    poisson_share: float = 0.38  # crops with plain Poisson mottle; the others have noise as detectors make it
     logarithmic_share: float = 0.05  # crops (`window`) with the noise of few photons behind a logarithm
     most_sd: float = 40.0  # gray levels, of that
     level_jitter: float = 0.05  # log-sd by which the told noise level is off, as the estimate will be

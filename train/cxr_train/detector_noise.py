@@ -20,6 +20,7 @@ SHAPE_SCALES = (2, 4, 8)  # px, sides of the squares over which noise is average
 SHAPES = len(SHAPE_SCALES) + 2  # numbers that tell the shape of noise, see `shape_of`
 
 SD_RANGE = (0.4, 40.0)  # gray levels of 255, root mean square over a crop, log-uniform
+USUAL_SD_RANGE, USUAL_SHARE = (1.8, 14.0), 0.55  # likewise, and the share of crops that are within by intent
 KNOTS = 33  # of a curve, evenly spaced over [0, 1]
 LEAST_SD, MOST_SD = 0.15, 4.0  # of a curve, in units of its root mean square
 MOST_WIDTH = 2.5  # px, of the Gaussian part of a spectrum
@@ -63,7 +64,8 @@ class Recipe:
         """Random noise for crops of `side` px, no stronger than `most_sd` gray levels."""
         factor = float(rng.uniform(1.5, MOST_FACTOR)) if rng.random() < 0.08 else 1.0
         small = int(np.ceil(side / factor))
-        low, high = np.log((SD_RANGE[0], most_sd))
+        usual = most_sd > USUAL_SD_RANGE[1] and rng.random() < USUAL_SHARE
+        low, high = np.log(USUAL_SD_RANGE if usual else (SD_RANGE[0], most_sd))
         sharpened = rng.random() < 0.28
         return Recipe(
             sd=float(np.exp(rng.uniform(low, high))) / 255,
@@ -187,7 +189,8 @@ def draw_field(side: int, rng: np.random.Generator) -> FloatImage:
 
 def _draw_spectrum(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """a + (1 - a) * G(u, v), power of an rfft2 (side, side // 2 + 1); G is 1 at 0 and falls with a width per axis."""
-    share = rng.uniform(0, 0.5) if rng.random() < 0.8 else rng.uniform(0, 1)
+    # little of it, most often: what is white is electronics and rounding
+    share = 0.5 * rng.random() ** 2 if rng.random() < 0.8 else rng.uniform(0, 1)
     across = rng.uniform(0.2, 1.3) if rng.random() < 0.85 else rng.uniform(0, MOST_WIDTH)
     down = across * np.exp(0.12 * rng.standard_normal()) if rng.random() < 0.65 else rng.uniform(0, MOST_WIDTH * 0.7)
     v, u = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]

@@ -88,7 +88,7 @@ ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows
 SHAPELESS = 0.004  # square-root domain: of noise that faint the shape counts half
 LINE = 8 / 255  # contrast that makes a line
 LINE_LEVEL = 0.022  # square-root domain; of mottle of some 8 gray levels
-MADE_UP = 2.5  # times as bad as a line lost, where noise is correlated
+MADE_UP, MOST_MADE_UP = 2.5, 4.0  # times as bad as a line lost, where noise is as correlated as CORRELATED, or twice
 CORRELATED = 0.4  # of the shape over 4x4 px: noise that draws lines; white noise has 0
 WHITE_LINES = 0.3  # of the weight of lines, under white noise: it seldom draws any, and faint details are to be kept
 LINE_ANGLES, LINE_LENGTH, LINE_STRIDE = 12, 20, 2  # over 180 degrees; px; px between the places that are looked at
@@ -166,14 +166,17 @@ def lines_wrong(denoised: Tensor, clean: Tensor, level: Tensor, shape: Tensor) -
 
     level: (N, h, w), shape: (N, SHAPES), of `Batch`. Under noise stronger than LINE_LEVEL a line is one by as much more
     contrast. Under correlated noise a line that is stronger than it was counts MADE_UP times as much as one that is
-    weaker, under white noise as much, and both WHITE_LINES times as much.
+    weaker, under noise twice as correlated MOST_MADE_UP times, under white noise as much, and both WHITE_LINES times as
+    much.
     """
     kernels = _line_kernels().to(clean.device)
     found, true = (F.conv2d(image, kernels, stride=LINE_STRIDE) for image in (denoised, clean))
     strength = torch.sqrt((level * level).mean(dim=(1, 2)))[:, None, None, None] / LINE_LEVEL
     beyond = F.relu((found - true).abs() / (LINE * strength.clamp(min=1)) - 0.25)
-    correlated = (shape[:, SHAPE_SCALES.index(4)] / CORRELATED).clamp(0, 1)[:, None, None, None]
-    weight = torch.where(found.abs() > true.abs(), 1 + (MADE_UP - 1) * correlated, 1.0)
+    coarse = shape[:, SHAPE_SCALES.index(4)][:, None, None, None] / CORRELATED
+    correlated = coarse.clamp(0, 1)
+    made_up = 1 + (MADE_UP - 1) * correlated + (MOST_MADE_UP - MADE_UP) * (coarse - 1).clamp(0, 1)
+    weight = torch.where(found.abs() > true.abs(), made_up, 1.0)
     return ((WHITE_LINES + (1 - WHITE_LINES) * correlated) * weight * beyond * beyond).mean()
 
 
