@@ -23,7 +23,7 @@ from cxr_infer.cli.options import (
     WhiteOption,
     complete_model,
 )
-from cxr_infer.errors import UsageError
+from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.settings import MAX_PIXELS
 
@@ -93,6 +93,15 @@ FramesOption = Annotated[
         rich_help_panel=BASIC,
     ),
 ]
+NoiseOfOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A noisy X-ray of one's own detector: its noise, as it is estimated there, is measured with too. Where "
+        "there are repeated exposures, give --frames instead.",
+        rich_help_panel=BASIC,
+    ),
+]
 SpacingOption = Annotated[
     float | None,
     typer.Option(
@@ -121,6 +130,7 @@ def lab_command(
     method: MethodOption = None,
     images: ImagesOption = None,
     frames: FramesOption = None,
+    noise_of: NoiseOfOption = None,
     spacing: SpacingOption = None,
     csv: CsvOption = False,
     png: PngOption = False,
@@ -137,28 +147,41 @@ def lab_command(
     from cxr_infer.lab.laboratory import asked_for
     from cxr_infer.settings import ReadOptions
 
-    asked = _with_images(
-        asked_for(protocol, method or []), images, frames or [], spacing, ReadOptions(max_pixels, white, invert)
-    )
+    reading = ReadOptions(max_pixels, white, invert)
+    asked = _with_noise(asked_for(protocol, method or []), frames or [], noise_of, reading)
+    asked = _with_images(asked, images, spacing, reading)
     folder = out or Path(f"lab-{asked.protocol.name}")
     result = _measured(asked, folder, workers, quiet=quiet or as_json)
     _write(result, folder, csv=csv, png=png, as_json=as_json, quiet=quiet)
 
 
-def _with_images(
-    asked: Asked, images: Path | None, frames: list[Path], spacing: float | None, reading: ReadOptions
-) -> Asked:
+def _with_noise(asked: Asked, frames: list[Path], noise_of: Path | None, reading: ReadOptions) -> Asked:
+    """The same with the noise of the user's detector, from repeated exposures or from one image."""
+    from cxr_infer.lab.images import one_image, repeated_frames
+    from cxr_infer.lab.laboratory import with_frames, with_noise_of
+
+    if frames and noise_of is not None:
+        raise UsageError("--frames tell the noise better than --noise-of; leave the latter out")
+    found = repeated_frames(frames, reading)
+    if found is not None:
+        return with_frames(asked, found)
+    if noise_of is None:
+        return asked
+    image = one_image(noise_of, reading)
+    try:
+        return with_noise_of(asked, image)
+    except ImageError as error:
+        raise ImageError(f"{noise_of}: {error}") from error
+
+
+def _with_images(asked: Asked, images: Path | None, spacing: float | None, reading: ReadOptions) -> Asked:
     """The same with the user's own images, which tell no mm of themselves."""
-    from cxr_infer.lab.images import clean_images, repeated_frames
-    from cxr_infer.lab.laboratory import with_frames
+    from cxr_infer.lab.images import clean_images
 
     if images is None and spacing is not None:
         raise UsageError("--spacing is of --images; add that, or leave it out")
     if spacing is not None and not spacing > 0:
         raise UsageError(f"--spacing {spacing:g} mm is no spacing; use a number above 0")
-    found = repeated_frames(frames, reading)
-    if found is not None:
-        asked = with_frames(asked, found)
     if images is None:
         return asked
     given = clean_images(images, asked.protocol.side, reading)

@@ -149,9 +149,10 @@ class OfSignal:
         )
 
     def _efficiency(self) -> float:
-        middle = self.scene.side // 2
-        side, spacing = self.scene.side, self.setting.protocol.spacing
-        drawn = signals.draw(self.signal, (side, side), (middle, middle), spacing).astype(np.float64) * GRAY
+        side, protocol = self.scene.side, self.setting.protocol
+        centre = (side // 2, side // 2)
+        drawn = signals.draw(self.signal, (side, side), centre, protocol.spacing, protocol.blur).astype(np.float64)
+        drawn *= GRAY
         return analytic_d_prime(drawn, self.scene.channels, 1.0) / ideal_d_prime(drawn, 1.0)
 
     def _series(self, value: Callable[[Measured], Estimate]) -> tuple[Series, ...]:

@@ -57,6 +57,12 @@ def repeated_frames(given: Sequence[Path], reading: ReadOptions) -> Frames | Non
     return register([_read(path, reading) for path in paths], [str(path) for path in paths]) if paths else None
 
 
+def one_image(path: Path, reading: ReadOptions) -> FloatImage:
+    """An X-ray, (H, W) in [0, 1]. Raises ImageError where it cannot be read."""
+    require_image_file(path)
+    return _read(path, reading)
+
+
 def _files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 

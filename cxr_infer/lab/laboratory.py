@@ -11,7 +11,7 @@ from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.exposures import Frames, detector_of_frames
 from cxr_infer.lab.images import described, frames_by_name, phantoms
 from cxr_infer.lab.methods import NOISY, find_methods
-from cxr_infer.lab.noise import DETECTORS, WHITE
+from cxr_infer.lab.noise import DETECTORS, WHITE, Detector, detector_of_image
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.protocol_files import Known, protocol_hash, read_protocol
 from cxr_infer.lab.result import LabResult, UnderTest
@@ -35,13 +35,14 @@ def known_names() -> Known:
 class Asked:
     """What is to be measured. changed: what the command line changed of the protocol's file, in words.
 
-    only: studies of the protocol to run, all where it is empty.
+    own: the user's detector, whose noise is called OWN. only: studies of the protocol to run, all where it is empty.
     """
 
     protocol: Protocol
     source: str  # file or name of the protocol, for messages
     images: Mapping[str, FloatImage] = field(default_factory=dict)  # empty: phantoms
     frames: Frames | None = None
+    own: Detector | None = None
     changed: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
@@ -57,9 +58,18 @@ def asked_for(source: str, methods: Sequence[str] = ()) -> Asked:
 
 def with_frames(asked: Asked, frames: Frames) -> Asked:
     """The same with repeated exposures, whose noise is measured with as well."""
+    own = detector_of_frames(frames)
+    return replace(_with_own(asked, own, f"frames: {len(frames.names)}, whose noise"), frames=frames)
+
+
+def with_noise_of(asked: Asked, image: FloatImage) -> Asked:
+    """The same with the noise that is found in one noisy image, (H, W) in [0, 1], as well. Raises ImageError."""
+    return _with_own(asked, detector_of_image(image)[0], "noise of an image, which")
+
+
+def _with_own(asked: Asked, own: Detector, said: str) -> Asked:
     protocol = replace(asked.protocol, noises=(*asked.protocol.noises, OWN))
-    changed = (*asked.changed, f"frames: {len(frames.names)}, whose noise is called {OWN!r}")
-    return replace(asked, protocol=protocol, frames=frames, changed=changed)
+    return replace(asked, protocol=protocol, own=own, changed=(*asked.changed, f"{said} is called {OWN!r}"))
 
 
 def methods_of(asked: Asked) -> list[Method]:
@@ -91,8 +101,9 @@ def measure(
     """
     protocol = asked.protocol
     images = asked.images or phantoms(protocol)
-    detectors = {} if asked.frames is None else {OWN: detector_of_frames(asked.frames)}
-    setting = Setting(protocol, images, methods, detectors, asked.frames)
+    detectors = {} if asked.own is None else {OWN: asked.own}
+    run = replace(protocol, studies=asked.only or protocol.studies)  # studies share draws with those that are run
+    setting = Setting(run, images, methods, detectors, asked.frames)
     shown, methods_told = described(images), facts_of(methods)
     frames = described(frames_by_name(asked.frames))
     belongs_to = identity(
@@ -102,9 +113,10 @@ def measure(
             "methods": [[one.name, one.sha256] for one in methods_told],
             "images": [one.sha256 for one in shown],
             "frames": [one.sha256 for one in frames],
+            "own": "" if asked.own is None else asked.own.digest(),
         }
     )
-    names = [name for name in asked.only or protocol.studies if name != REPEATED or asked.frames is not None]
+    names = [name for name in run.studies if name != REPEATED or asked.frames is not None]
     findings = run_studies(
         {name: STUDIES[name] for name in names},
         setting,

@@ -42,6 +42,7 @@ class Plan:
     centres: Places
     half: int
     spacing: float | None
+    blur: float
     order: NDArray[np.intp]
 
     def squares(self) -> list[Square]:
@@ -53,7 +54,7 @@ class Plan:
         total = self.clean.copy()
         for index, (row, column) in zip(self.order[turn], self.centres, strict=True):
             shape = (total.shape[0], total.shape[1])
-            total += draw(self.signals[index], shape, (float(row), float(column)), self.spacing)
+            total += draw(self.signals[index], shape, (float(row), float(column)), self.spacing, self.blur)
         return np.clip(total, 0, 1, out=total)
 
 
@@ -69,7 +70,7 @@ def plan_for(clean: FloatImage, name: str, protocol: Protocol) -> Plan:
     turns = [np.concatenate([rng.permutation(len(signals)) for _ in range(rounds)]) for _ in centres]
     half = max(surroundings(one, protocol.spacing) for one in signals)
     order = np.stack(turns, axis=1)[: protocol.draws]
-    return Plan(clean, tuple(signals), centres, half, protocol.spacing, order)
+    return Plan(clean, tuple(signals), centres, half, protocol.spacing, protocol.blur, order)
 
 
 def projected(signal: FloatImage, squares: list[Square], difference: FloatImage) -> list[float]:

@@ -6,6 +6,7 @@ float32 in [0, 1]; a dose is photons at white. Everything is drawn from the gene
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -44,6 +45,10 @@ class Detector:
     def relative_sd(self, image: NDArray[np.floating]) -> Array:
         """Standard deviation at each pixel's brightness, up to a factor; constant beyond the ends of the curve."""
         return np.asarray(np.interp(image, self.curve[:, 0], self.curve[:, 1]))
+
+    def digest(self) -> str:
+        """SHA-256, hexadecimal, of what makes its noise."""
+        return hashlib.sha256(np.ascontiguousarray(self.spectrum).tobytes() + self.curve.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -153,12 +153,12 @@ def observe(setting: Setting, work: Work, scene: Scene, noise: str, dose: float,
 
 def _look(setting: Setting, scene: Scene, noise: str, dose: float, method: Method, draw: int, present: bool) -> Outputs:
     index = int(scene.image_of[draw])
-    clean, spacing = scene.images[index], setting.protocol.spacing
+    clean, protocol = scene.images[index], setting.protocol
     if present:
         for number, signal in enumerate(scene.signals):
             centres = scene.places[index][scene.signal_of[draw] == number]
-            clean = signals.lay(clean, signal, centres, spacing)
-    rng = generator(setting.protocol.seed, noise, str(dose), draw, "present" if present else "absent")
+            clean = signals.lay(clean, signal, centres, protocol.spacing, protocol.blur)
+    rng = generator(protocol.seed, noise, str(dose), draw, "present" if present else "absent")
     noisy, told = expose(clean, setting.noise(noise), dose, rng)
     return channel_outputs(run(method, noisy, told), scene.places[index], scene.channels, scene.side)
 

@@ -30,6 +30,8 @@ class Protocol:
     spacing: mm a pixel, None where unknown. doses: photons at white, for `white` noise; a detector's noise is made as
     strong as that of so many photons. noises: "white" or names in `noise.DETECTORS`. methods: names in `methods`, paths
     of .onnx files, commands. draws: independent draws of noise for each point. studies: names in `studies.STUDIES`.
+    blur: standard deviation in px of the Gaussian by which the detector blurs signals before the noise; its MTF at f
+    cycles/px is exp(-2 (pi blur f)^2).
     """
 
     name: str
@@ -45,3 +47,4 @@ class Protocol:
     contrasts: tuple[float, ...]
     draws: int
     studies: tuple[str, ...]
+    blur: float = 0.0

@@ -19,7 +19,8 @@ SHIPPED = ("quick", "full")
 MOST_FILE = 1_000_000  # bytes of a TOML file
 SIGNAL = "signal"  # the table of the file; one for each of `Protocol.signals`
 KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
-OPTIONAL = ("spacing",)
+OPTIONAL = ("spacing", "blur")
+MOST_BLUR = 10.0  # px; a detector blurs less
 LEAST_SIDE, MOST_SIDE = 64, 4096  # px; below that the phantom draws no anatomy
 LEAST_DRAWS = 2  # of one draw nobody knows the uncertainty
 WHITE_LEVEL = 255.0  # gray levels
@@ -97,6 +98,7 @@ def _protocol(tables: Mapping[str, Any]) -> Protocol:
         contrasts=_list(tables, "contrasts", float),
         draws=_value(tables, "draws", int),
         studies=_list(tables, "studies", str),
+        blur=_value(tables, "blur", float) if "blur" in tables else 0.0,
     )
 
 
@@ -152,6 +154,8 @@ def checked(protocol: Protocol, known: Known) -> Protocol:
     _require(inside, f"side {protocol.side} px is outside {LEAST_SIDE}..{MOST_SIDE}; choose one within")
     spacing = protocol.spacing
     _require(spacing is None or _positive(spacing), f"spacing {spacing} mm is not a spacing; use a number above 0")
+    blurs = math.isfinite(protocol.blur) and 0 <= protocol.blur <= MOST_BLUR
+    _require(blurs, f"blur {protocol.blur} px is outside 0..{MOST_BLUR:g}; choose one within")
     _require(protocol.draws >= LEAST_DRAWS, f"draws {protocol.draws} is too few; use {LEAST_DRAWS} or more")
     for key in ("doses", "noises", "methods", "signals", "contrasts", "studies"):
         values = getattr(protocol, key)

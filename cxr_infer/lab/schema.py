@@ -77,6 +77,7 @@ def _content() -> Schema:
         "contrasts": _numbers("gray levels of 255 at which contrast is followed"),
         "draws": _of("integer", "independent draws of noise for each point"),
         "studies": _texts("which studies were run"),
+        "blur": _of("number", "px, standard deviation of the Gaussian by which the detector blurs signals"),
     }
 
 

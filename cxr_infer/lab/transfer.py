@@ -43,7 +43,7 @@ from cxr_infer.lab.edge_spread import (
 )
 from cxr_infer.lab.findings import Axis, Finding, Series
 from cxr_infer.lab.methods import run
-from cxr_infer.lab.protocol import Signal
+from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.setting import Arrays, Method, Setting, Work
 from cxr_infer.lab.signals import draw, pixels
 from cxr_infer.lab.statistics import estimate, estimates, scaled
@@ -194,7 +194,7 @@ def edge_spreads(setting: Setting, method: Method, condition: Condition, signals
     side = side_of(setting)
     flat = np.full((side, side), BRIGHTNESS, np.float32)
     sampled = [sampling_of(signal, setting) for signal in signals]
-    marked = [_marked(flat, signal, setting.protocol.spacing) for signal in signals]
+    marked = [_marked(flat, signal, setting.protocol) for signal in signals]
     found: dict[str, list[Array]] = {_key(signal, setting): [] for signal in signals}
     for noisy, told in exposures(setting, condition, "flat", flat):
         without = run(method, noisy, told)
@@ -205,7 +205,8 @@ def edge_spreads(setting: Setting, method: Method, condition: Condition, signals
     return {key: np.stack(spreads) for key, spreads in found.items()}
 
 
-def _marked(flat: FloatImage, signal: Signal, spacing: float | None) -> FloatImage:
+def _marked(flat: FloatImage, signal: Signal, protocol: Protocol) -> FloatImage:
     """The field with the signal; an edge has the field's brightness in its middle."""
     below = np.float32(signal.contrast / 510 if signal.kind == EDGE else 0)
-    return flat - below + draw(signal, (flat.shape[0], flat.shape[1]), centre_of(flat.shape[0]), spacing)
+    shape = (flat.shape[0], flat.shape[1])
+    return flat - below + draw(signal, shape, centre_of(shape[0]), protocol.spacing, protocol.blur)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -20,8 +21,10 @@ from typer.testing import CliRunner
 from cxr_infer.cli.commands import app
 from cxr_infer.cli.lab_command import complete_protocol
 from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import from_unit
 from cxr_infer.lab import laboratory, studies
+from cxr_infer.lab.noise import expose, generator
 from tests.conftest import REPOSITORY, Run
 from tests.infer.lab.protocols import FAKES, TOML, write_toml
 
@@ -140,6 +143,29 @@ def test_own_images_and_methods_are_told(lab: Lab, tmp_path: Path, clean: NDArra
     assert [method["name"] for method in said["methods"]] == ["noisy", "gaussian"]
 
 
+# neighbours of white noise blurred by a Gaussian correlate by exp(-1 / (4 blur^2))
+@pytest.mark.parametrize(("blur", "correlation"), [(None, 0.0), (1.2, 0.84)])
+def test_the_noise_of_an_image_is_measured_with(
+    lab: Lab, tmp_path: Path, blur: float | None, correlation: float
+) -> None:
+    phantom = render_phantom(3, 512)
+    noise = np.random.default_rng(0).standard_normal(phantom.shape)
+    noise = noise if blur is None else cv2.GaussianBlur(noise, (0, 0), blur)
+    noisy = np.clip(phantom + 8 / 255 * noise / noise.std(), 0, 1).astype(np.float32)
+    write_image(tmp_path / "noisy.png", from_unit(noisy, np.dtype(np.uint16)))
+    done = lab(write_toml(tmp_path), "--noise-of", "noisy.png")
+    assert done.returncode == 0, done.stderr
+    said = json.loads((tmp_path / "lab-tiny" / "lab.json").read_text())
+    assert said["protocol"]["changed"] == ["noise of an image, which is called 'own'"]
+    assert said["protocol"]["content"]["noises"] == ["white", "own"]
+
+    own = laboratory.with_noise_of(laboratory.asked_for("quick"), noisy).own
+    assert own is not None
+    made = expose(np.full((256, 256), 0.5, np.float32), own, 200.0, generator(1))[0] - 0.5
+    neighbours = np.corrcoef(made[:, 1:].ravel(), made[:, :-1].ravel())[0, 1]
+    assert neighbours == pytest.approx(correlation, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -147,6 +173,9 @@ def test_own_images_and_methods_are_told(lab: Lab, tmp_path: Path, clean: NDArra
         (("none.toml",), "none.toml: cannot be read: No such file or directory; check the path"),
         (("tiny.toml", "--method", "windo"), "method 'windo' is unknown"),
         (("tiny.toml", "--spacing", "0.2"), "--spacing is of --images; add that, or leave it out"),
+        (("tiny.toml", "--frames", "a.png", "--noise-of", "a.png"), "--frames tell the noise better than --noise-of"),
+        (("tiny.toml", "--noise-of", "none.png"), "none.png: "),
+        (("tiny.toml", "--noise-of", "tiny.toml"), "tiny.toml: "),
         (("tiny.toml", "--images", "none"), "none: no such directory; check the path"),
         (("tiny.toml", "--images", "."), "tiny.toml: "),
         (("tiny.toml", "--frames", "tiny.toml"), "tiny.toml: "),

@@ -22,6 +22,8 @@ def test_a_file_is_what_it_says(tmp_path: Path) -> None:
     assert read_protocol(str(write_toml(tmp_path)), KNOWN) == PROTOCOL
     without = read_protocol(str(write_toml(tmp_path, TOML.replace("spacing = 0.5\n", ""))), KNOWN)
     assert without == replace(PROTOCOL, spacing=None)
+    blurred = read_protocol(str(write_toml(tmp_path, TOML.replace("seed = 7\n", "seed = 7\nblur = 0.8\n"))), KNOWN)
+    assert blurred == replace(PROTOCOL, blur=0.8)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -48,6 +50,8 @@ WRONG = [
     ("side = 96", "side = 16", "side 16 px is outside 64..4096"),
     ("spacing = 0.5", "spacing = 0", "spacing 0.0 mm is not a spacing"),
     ("spacing = 0.5", "spacing = nan", "spacing nan mm is not a spacing"),
+    ("seed = 7", "seed = 7\nblur = -1", "blur -1.0 px is outside 0..10; choose one within"),
+    ("seed = 7", "seed = 7\nblur = nan", "blur nan px is outside 0..10"),
     ("doses = [50, 200]", "doses = []", "doses is empty"),
     ("doses = [50, 200]", "doses = 50", "doses must be a list, such as"),
     ("doses = [50, 200]", "doses = [50, 'x']", "each of doses must be a number, not 'x'"),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cxr_infer.errors import UsageError
 from cxr_infer.lab.edge_spread import FREQUENCIES
 from cxr_infer.lab.findings import Series
+from cxr_infer.lab.marked import plan_for
 from cxr_infer.lab.methods import NamedMethod
 from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.signals import EDGE_ANGLE
@@ -106,3 +107,19 @@ def test_equal_protocols_give_equal_figures() -> None:
     assert [asdict(one) for one in first] == [asdict(one) for one in again]
     other = study(setting({}, gaussian(1.0), draws=2, seed=6), Notebook())
     assert [one.series for one in first] != [one.series for one in other]
+
+
+def test_what_the_detector_blurred_before_is_not_laid_on_the_method() -> None:
+    """Its own transfer is that of what it was given; a sharp disc lying in the image is another matter."""
+    blurred = replace(setting({}, gaussian(1.5)), protocol=replace(setting({}).protocol, blur=1.0))
+    _, found, _ = study(blurred, Notebook())
+    mtf = np.exp(-2 * (np.pi * 1.5 * FREQUENCIES) ** 2)
+    told = FREQUENCIES < 0.2  # cycles/px, beyond which the blur leaves too little of an edge to tell
+    np.testing.assert_allclose(values(found.series[0])[told], mtf[told], rtol=0.02, atol=2e-3)
+
+
+def test_the_detector_blurs_what_is_laid_into_images() -> None:
+    flat = np.full((192, 192), 0.5, np.float32)
+    sharp, soft = (plan_for(flat, "flat", replace(setting({}).protocol, blur=blur)).marked(0) for blur in (0.0, 1.5))
+    assert soft.max() < sharp.max()
+    assert float((soft - flat).sum()) == pytest.approx(float((sharp - flat).sum()), rel=1e-3)
