@@ -57,7 +57,9 @@ def said_of(compared: Comparison) -> list[str]:
     more = [f"and {len(lines) - NAMED} more"] if len(lines) > NAMED else []
     same = len(compared.pairs) - len(compared.worse) - len(compared.better)
     counted = f"{len(compared.worse)} worse, {same} the same, {len(compared.better)} better"
-    return [*lines[:NAMED], *more, f"{len(compared.pairs)} points: {counted}, {len(compared.missing)} missing"]
+    total = f"{len(compared.pairs)} points: {counted}, {len(compared.missing)} missing"
+    allowed = f"worse by chance: {compared.by_chance} at most; worse beyond chance: {len(compared.certainly_worse)}"
+    return [*lines[:NAMED], *more, total, allowed]
 
 
 def _asked(protocol: str | None, stored: LabResult | None, model: str) -> Asked:

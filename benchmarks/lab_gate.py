@@ -1,18 +1,27 @@
-"""What a new network lost against a stored result of the lab: points that are worse beyond both uncertainties."""
+"""What a new network lost against a stored result of the lab: points that are worse beyond both uncertainties.
+
+Of many points of equal networks a few are so by chance. The gate lets through as many as chance may bring, unless one
+of them is worse beyond any chance.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cxr_infer.errors import DataError
 from cxr_infer.lab.axes import shown_number
 from cxr_infer.lab.chart import shown_estimate
 from cxr_infer.lab.comparison import SAME, WORSE, Pair, values_of
+from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult
 
 # studies in which a network must not lose: contrast kept, lines lost and made up, and d'
+CHANCE = 0.0028  # that 95% intervals of equal errors about one value do not meet, the later one on the worse side
+RARE = 0.05  # chance that equal networks are refused for more worse points than this
+CERTAIN = 1.5  # times as wide, intervals that do not meet are no chance: one in 60 000 points of equal networks
 GUARDED = ("contrast-kept", "transfer", "lines", "detectability", "search", "contrast-detail")
 
 
@@ -32,8 +41,33 @@ class Comparison:
         return [pair for pair in self.pairs if pair.verdict not in (WORSE, SAME)]
 
     @property
+    def certainly_worse(self) -> list[Pair]:
+        """Those that are worse even if the uncertainties were CERTAIN times as large."""
+        wider = (replace(p, before=stretched(p.before), after=stretched(p.after)) for p in self.worse)
+        return [pair for pair, wide in zip(self.worse, wider, strict=True) if wide.verdict == WORSE]
+
+    @property
+    def by_chance(self) -> int:
+        return most_by_chance(len(self.pairs))
+
+    @property
     def passes(self) -> bool:
-        return not self.worse and not self.missing
+        return not self.missing and not self.certainly_worse and len(self.worse) <= self.by_chance
+
+
+def stretched(estimate: Estimate) -> Estimate:
+    """The same with each end of its interval CERTAIN times as far away."""
+    value = estimate.value
+    return Estimate(value, value + CERTAIN * (estimate.low - value), value + CERTAIN * (estimate.high - value))
+
+
+def most_by_chance(points: int) -> int:
+    """So many of the points of equal networks are worse, or fewer, but in RARE cases (binomial, as if independent)."""
+    found, share = 0, (1 - CHANCE) ** points
+    while share < 1 - RARE:
+        found += 1
+        share += math.comb(points, found) * CHANCE**found * (1 - CHANCE) ** (points - found)
+    return found
 
 
 def compare(

@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from benchmarks.lab import COMMAND, app, said_of
-from benchmarks.lab_gate import GUARDED, compare
+from benchmarks.lab_gate import GUARDED, compare, most_by_chance
 from benchmarks.pages import read_page
 from cxr_infer.errors import DataError
 from cxr_infer.lab.findings import Estimate, Finding, Series
@@ -127,6 +128,32 @@ def test_a_loss_within_the_uncertainty_is_none(stored: Path) -> None:
     for lost, passes in ((0.9 * min(widths), True), (1.1 * max(widths), False)):
         measured = replace(before, findings=(changed(kept, "window", -lost), *others))
         assert compare(before, measured, "window", "window").passes is passes
+
+
+def test_of_many_points_some_are_worse_by_chance(stored: Path) -> None:
+    """Equal networks pass, but for one in twenty; one that lost a standard error everywhere fails."""
+    before = read_result(stored / "lab.json")
+    finding, rng = before.findings[0], np.random.default_rng(4)
+
+    def measured(points: int, loss: float) -> LabResult:
+        values = rng.standard_normal(points) - loss
+        drawn = tuple(Estimate(value, value - 1.96, value + 1.96) for value in values)
+        series = Series("window", "white", tuple(map(float, range(points))), drawn)
+        return replace(before, findings=(replace(finding, series=(series,)),))
+
+    def refused(points: int, loss: float) -> float:
+        runs = (compare(measured(points, 0.0), measured(points, loss), "window", "window") for _ in range(200))
+        return sum(not run.passes for run in runs) / 200
+
+    assert most_by_chance(4) == 0
+    assert most_by_chance(1000) == 6
+    assert refused(1000, 0.0) < 0.1
+    assert refused(4, 0.0) < 0.1
+    assert refused(1000, 1.0) > 0.9
+    moved = changed(finding, "window", -100.0)
+    assert len(
+        compare(before, replace(before, findings=(moved, *before.findings[1:])), "window", "window").certainly_worse
+    )
 
 
 def test_a_figure_that_is_gone_fails_it(stored: Path) -> None:
