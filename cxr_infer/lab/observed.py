@@ -7,8 +7,9 @@ generator of a draw knows nothing of the method, so that all methods see the sam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,22 @@ class Scene:
     @property
     def place_of(self) -> NDArray[np.intp]:
         """(draws, places): each place of each image has its own number."""
-        count = self.places.shape[1]
-        return np.asarray(self.image_of[:, None] * count + np.arange(count))
+        places = self.places.shape[1]
+        return np.asarray(self.image_of[:, None] * places + np.arange(places))
+
+    def with_each_signal(self) -> Scene:
+        """The same. Raises UsageError where a signal is not shown in what is left without one group of draws."""
+        if not self._shows_each():
+            enough = next(more for more in count(self.draws + 1) if replace(self, draws=more)._shows_each())
+            raise UsageError(
+                f"{self.draws} draws do not show each of {len(self.signals)} signals often enough; use {enough} or "
+                "more, or fewer signals"
+            )
+        return self
+
+    def _shows_each(self) -> bool:
+        groups, wanted = groups_of(self.draws), range(len(self.signals))
+        return all(np.isin(wanted, self.signal_of[groups != left]).all() for left in np.unique(groups))
 
 
 def window_side(wanted: Sequence[Signal], spacing: float | None, diameters: float = DIAMETERS) -> int:
@@ -97,11 +112,12 @@ def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
         half = side // 2 + SEARCHED
         room = Signal("disc", 2 * (half / signals.ROOM - 1), strongest)
         found = [_most_places(image, room, protocol.seed) for image in images]
-        count = min(map(len, found))
-        if count >= PLACES:
-            return Scene(tuple(images), np.stack([each[:count] for each in found]), side, tuple(wanted), protocol.draws)
+        least = min(map(len, found))
+        if least >= PLACES:
+            places = np.stack([each[:least] for each in found])
+            return Scene(tuple(images), places, side, tuple(wanted), protocol.draws).with_each_signal()
     raise UsageError(
-        f"an image has room for {count} windows of {2 * half + 1} px, which are too few; use larger images or "
+        f"an image has room for {least} windows of {2 * half + 1} px, which are too few; use larger images or "
         "smaller signals"
     )
 

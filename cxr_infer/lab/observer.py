@@ -140,7 +140,7 @@ def moments(present: Ratings, absent: Ratings) -> Moments:
     with_signal, without = (np.bincount(r.places, minlength=count) for r in (present, absent))
     channels = present.outputs.shape[1]
     freedom = sum(len(r.outputs) - len(np.unique(r.places)) for r in (present, absent))
-    if freedom < channels + 2 or np.any(without[with_signal > 0] == 0):
+    if not len(present.outputs) or freedom < channels + 2 or np.any(without[with_signal > 0] == 0):
         raise DataError(f"{len(present.outputs)} windows are too few for {channels} channels; ask for more draws")
     means = _place_means(absent, count)
     difference = (present.outputs - means[present.places]).mean(axis=0)

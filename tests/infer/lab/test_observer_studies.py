@@ -18,9 +18,10 @@ from cxr_infer.lab.detectability import detectability_study, equivalence_study, 
 from cxr_infer.lab.detectability_findings import slug
 from cxr_infer.lab.exposures import register
 from cxr_infer.lab.findings import Estimate, Finding
+from cxr_infer.lab.jackknife import groups_of
 from cxr_infer.lab.methods import find_methods
 from cxr_infer.lab.noise import expose
-from cxr_infer.lab.observed import channel_outputs, scene_of
+from cxr_infer.lab.observed import Scene, channel_outputs, scene_of
 from cxr_infer.lab.observer import analytic_d_prime, difference_of_gaussians
 from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.setting import Setting
@@ -246,6 +247,25 @@ def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> No
 def test_protocols_that_an_observer_cannot_do_are_refused(setting: Setting, change: dict[str, tuple[Signal]]) -> None:
     with pytest.raises(UsageError, match="signal"):
         found(detectability_study, replace(setting, protocol=replace(setting.protocol, **change)))
+
+
+def test_draws_that_cannot_show_each_signal_are_refused(setting: Setting) -> None:
+    """Contrast-detail shows many discs; each has to be there without any one group of draws as well."""
+    discs = [Signal("disc", 4.0, contrast) for contrast in range(4, 64, 2)]
+
+    def scene(draws: int) -> Scene:
+        return scene_of(replace(setting, protocol=replace(setting.protocol, draws=draws)), discs)
+
+    with pytest.raises(
+        UsageError, match=r"^12 draws do not show each of 30 signals often enough; use \d+ or more"
+    ) as told:
+        scene(12)
+    enough = int(str(told.value).split("use ")[1].split()[0])
+    with pytest.raises(UsageError, match="often enough"):
+        scene(enough - 1)
+    shown = scene(enough)
+    for group in np.unique(groups_of(enough)):
+        assert set(shown.signal_of[groups_of(enough) != group].ravel()) == set(range(30))
 
 
 def test_an_image_without_room_is_refused(setting: Setting) -> None:
