@@ -76,6 +76,10 @@ class Picture:
     def outside_window(self) -> float | None:
         return None
 
+    @property
+    def pixel_spacing(self) -> float | None:
+        return None  # what PNG and TIFF have is the density of a print
+
     def shown(self) -> FloatImage:
         return self.unit()
 

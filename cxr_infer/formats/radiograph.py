@@ -64,6 +64,10 @@ class Radiograph(Protocol):
     def outside_window(self) -> float | None:
         """Share of pixels that the initial display clips to black or white; None without a window."""
 
+    @property
+    def pixel_spacing(self) -> float | None:
+        """mm a pixel at the detector; None where the file does not say, or rows and columns differ."""
+
     def unit(self) -> FloatImage:
         """Return (H, W) float32 in [0, 1], air black, bone white, for models: the full range of the image."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from pydicom.uid import (
 )
 
 from cxr_infer.errors import ImageError, NoRadiograph
-from cxr_infer.formats.dicom.attributes import as_number, text, value
+from cxr_infer.formats.dicom.attributes import as_number, text, value, values
 from cxr_infer.formats.dicom.compression import add_pixel_data, kept_syntax
 from cxr_infer.formats.dicom.data_set import read_file, settle
 from cxr_infer.formats.dicom.derived import SECONDARY_CAPTURES, check_new, derived_dataset, mark_lossy
@@ -117,6 +118,15 @@ class DicomRadiograph:
     @property
     def outside_window(self) -> float | None:
         return self.scale.outside
+
+    @property
+    def pixel_spacing(self) -> float | None:
+        """Imager Pixel Spacing, which is that of the detector, else Pixel Spacing (PS3.3, 10.7.1)."""
+        for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
+            down, across = (*map(as_number, values(self.dataset, keyword)), None, None)[:2]
+            if down is not None and across is not None and down > 0 and math.isclose(down, across, rel_tol=1e-3):
+                return across
+        return None
 
     def unit(self) -> FloatImage:
         return self.scale.unit(self.pixels)

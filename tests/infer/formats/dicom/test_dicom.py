@@ -139,3 +139,18 @@ def test_the_head_decides_what_is_dicom() -> None:
     assert is_dicom(content[:DICOM_HEAD])
     assert not is_dicom(content[:131])
     assert not is_dicom(b"\x89PNG" + bytes(200))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "spacing"),
+    [
+        ({"ImagerPixelSpacing": [0.143, 0.143], "PixelSpacing": [0.1, 0.1]}, 0.143),
+        ({"PixelSpacing": ["0.2", "0.2"]}, 0.2),
+        ({"ImagerPixelSpacing": [0.1, 0.2], "PixelSpacing": [0.2, 0.2]}, 0.2),
+        ({"ImagerPixelSpacing": [0, 0]}, None),
+        ({"PixelSpacing": "0.2"}, None),
+        ({}, None),
+    ],
+)
+def test_the_pixel_spacing_is_that_of_the_detector(attributes: dict[str, object], spacing: float | None) -> None:
+    assert read(encoded(computed(stored(RAMP, 12), 12, **attributes))).pixel_spacing == spacing
