@@ -91,6 +91,12 @@ def _shift(first: FloatImage, image: FloatImage, name: str) -> tuple[int, int]:
     edges = [each.astype(np.float64) - cv2.GaussianBlur(each, (0, 0), 4.0) for each in (first, image)]
     (across, down), _ = cv2.phaseCorrelate(edges[0], edges[1], window)
     shift = round(down), round(across)
+    placed = _in_one_place([first, image], [(0, 0), shift])
+    before, after = (float(np.subtract(*pair, dtype=np.float64).var()) for pair in ((first, image), placed))
+    if (
+        after > (1 - MOST_MOVED) * before
+    ):  # it explains nothing: there are no edges to find a shift by, as in flat fields
+        return 0, 0
     if max(map(abs, shift)) > FARTHEST:
         raise UsageError(
             f"{name}: shows another object, or is shifted by over {FARTHEST} px; give frames of one object"
@@ -112,7 +118,8 @@ def _in_one_place(images: Sequence[FloatImage], shifts: Sequence[tuple[int, int]
 def _on_scale(first: FloatImage, image: FloatImage, name: str) -> FloatImage:
     """An image with the first one's brightness: tubes do not repeat an exposure exactly."""
     here, there = (blocks(each, BLOCK).ravel() for each in (first, image))
-    if here.std() <= 0:
+    noise = float(np.diff(first.astype(np.float64) - image, axis=1).std()) / 2  # of a pixel, where it is white
+    if here.std() <= noise:  # as in flat fields: a line through such points would be one through noise
         gain = float(here.mean() / max(there.mean(), 1e-9))
         offset = 0.0
     else:

@@ -95,6 +95,17 @@ def test_frames_that_differ_by_more_than_noise_are_refused_in_one_line(truth: Fl
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("side", [160, 512])
+def test_flat_fields_are_frames_and_tell_their_noise(side: int) -> None:
+    flat = np.full((side, side), 0.5, np.float32)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        frames = registered([expose(flat, "white", 800.0, rng)[0] * np.float32(scale) for scale in (1, 0.98)])
+        assert frames.stack.shape == (2, side, side), "not shifted"
+        for sd in noise_curve(frames).sd:
+            assert sd.value == pytest.approx((0.5 / 800) ** 0.5, rel=0.05)
+
+
 def test_one_frame_twice_is_told_as_that(truth: FloatImage) -> None:
     for dose in (300.0, 4000.0, 1e5):
         one = exposures(truth, dose=dose)[0]
