@@ -177,11 +177,12 @@ def _with_noise(asked: Asked, frames: list[Path], noise_of: Path | None, reading
 def _with_images(asked: Asked, images: Path | None, spacing: float | None, reading: ReadOptions) -> Asked:
     """The same with the user's own images, which tell no mm of themselves."""
     from cxr_infer.lab.images import clean_images
+    from cxr_infer.lab.protocol_files import LEAST_SPACING, MOST_SPACING, is_spacing
 
     if images is None and spacing is not None:
         raise UsageError("--spacing is of --images; add that, or leave it out")
-    if spacing is not None and not spacing > 0:
-        raise UsageError(f"--spacing {spacing:g} mm is no spacing; use a number above 0")
+    if spacing is not None and not is_spacing(spacing):
+        raise UsageError(f"--spacing {spacing:g} mm is no spacing; use {LEAST_SPACING:g} to {MOST_SPACING:g}")
     if images is None:
         return asked
     given = clean_images(images, asked.protocol.side, reading)

@@ -30,6 +30,7 @@ LARGEST_GAIN = 1.05  # by which two frames may differ in brightness; they are th
 TILE = 128  # px, side of the parts in which a movement is looked for
 MOST_MOVED, MOST_MOVED_TILE = 0.05, 0.25  # share of the difference's variance that a movement explains: overall, a part
 BLOCK, LARGE_BLOCK = 16, 64  # px
+ROUNDING = 1e-6  # of a frame that was brought to another's scale; the last of 16 bits is 15 times as much
 MOST_SHADED = 0.05  # share of the difference's variance that is in the means of large blocks
 EDGE_WIDTH = 1.0  # px, blur before slopes are taken
 BINS, LEAST_BLOCKS = 16, 12  # of brightness, and blocks that each needs
@@ -90,6 +91,12 @@ def _shift(first: FloatImage, image: FloatImage, name: str) -> tuple[int, int]:
     edges = [each.astype(np.float64) - cv2.GaussianBlur(each, (0, 0), 4.0) for each in (first, image)]
     (across, down), _ = cv2.phaseCorrelate(edges[0], edges[1], window)
     shift = round(down), round(across)
+    placed = _in_one_place([first, image], [(0, 0), shift])
+    before, after = (float(np.subtract(*pair, dtype=np.float64).var()) for pair in ((first, image), placed))
+    if (
+        after > (1 - MOST_MOVED) * before
+    ):  # it explains nothing: there are no edges to find a shift by, as in flat fields
+        return 0, 0
     if max(map(abs, shift)) > FARTHEST:
         raise UsageError(
             f"{name}: shows another object, or is shifted by over {FARTHEST} px; give frames of one object"
@@ -111,7 +118,8 @@ def _in_one_place(images: Sequence[FloatImage], shifts: Sequence[tuple[int, int]
 def _on_scale(first: FloatImage, image: FloatImage, name: str) -> FloatImage:
     """An image with the first one's brightness: tubes do not repeat an exposure exactly."""
     here, there = (blocks(each, BLOCK).ravel() for each in (first, image))
-    if here.std() <= 0:
+    noise = float(np.diff(first.astype(np.float64) - image, axis=1).std()) / 2  # of a pixel, where it is white
+    if here.std() <= noise:  # as in flat fields: a line through such points would be one through noise
         gain = float(here.mean() / max(there.mean(), 1e-9))
         offset = 0.0
     else:
@@ -130,7 +138,7 @@ def _check_alike(first: FloatImage, image: FloatImage, names: str) -> None:
     """Raises UsageError where edges of one frame lie elsewhere in the other, or broad parts are darker or brighter."""
     difference = first.astype(np.float64) - image
     variance = float(difference.var())
-    if variance <= 0:
+    if variance <= ROUNDING**2:
         raise UsageError(f"{names}: are one image; give frames with noise of their own")
     moved, where = moved_share(first, image)
     if moved > MOST_MOVED or where is not None:
@@ -201,7 +209,10 @@ def noise_curve(frames: Frames) -> NoiseCurve:
             brightness.append(float(mean[inside].mean()))
             sd.append(Estimate(*(float(np.sqrt(max(end, 0.0))) for end in (found.value, found.low, found.high))))
     if not brightness:
-        raise ImageError(f"{frames.names[0]}: no part without saturated pixels to measure noise in; give other frames")
+        raise ImageError(
+            f"{frames.names[0]}: no brightness with {LEAST_BLOCKS} blocks of {BLOCK} px that are not saturated, too "
+            "few to measure noise in; give larger frames, or others"
+        )
     return NoiseCurve(tuple(brightness), tuple(sd))
 
 

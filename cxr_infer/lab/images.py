@@ -79,8 +79,14 @@ def _middle(path: Path, image: FloatImage, side: int) -> FloatImage:
 
 
 def frames_by_name(frames: Frames | None) -> Images:
-    """The frames as they are worked on, by their files' names."""
-    return {} if frames is None else dict(zip(map(_name, frames.names), frames.stack, strict=True))
+    """The frames as they are worked on, by their files' names; those of one name in several directories by number."""
+    if frames is None:
+        return {}
+    names = [_name(path) for path in frames.names]
+    told = [
+        f"{name} ({names[: at + 1].count(name)})" if names.count(name) > 1 else name for at, name in enumerate(names)
+    ]
+    return dict(zip(told, frames.stack, strict=True))
 
 
 def _name(path: str) -> str:

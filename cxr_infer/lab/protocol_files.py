@@ -19,9 +19,13 @@ SHIPPED = ("quick", "full")
 MOST_FILE = 1_000_000  # bytes of a TOML file
 SIGNAL = "signal"  # the table of the file; one for each of `Protocol.signals`
 KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
+MOST_NAME = 60  # characters; the directory of a result is called after it
 OPTIONAL = ("spacing", "blur")
 MOST_BLUR = 10.0  # px; a detector blurs less
 LEAST_SIDE, MOST_SIDE = 64, 4096  # px; below that the phantom draws no anatomy
+LEAST_SPACING, MOST_SPACING = 1e-3, 100.0  # mm a pixel
+MOST_SIZE = 1e4  # of a signal, px or mm
+LEAST_DOSE, MOST_DOSE = 1e-3, 1e12  # photons at white
 LEAST_DRAWS = 2  # of one draw nobody knows the uncertainty
 WHITE_LEVEL = 255.0  # gray levels
 
@@ -39,7 +43,7 @@ def read_protocol(source: str, known: Known) -> Protocol:
     content = _content(source)
     try:
         tables = tomllib.loads(content.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{source}: is no TOML: {' '.join(str(error).split())}; correct it") from error
     try:
         return checked(_protocol(tables), known)
@@ -147,13 +151,16 @@ def _list(given: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...]:
 def checked(protocol: Protocol, known: Known) -> Protocol:
     """The same. Raises UsageError where values make no sense, or a name is not known."""
     _require(bool(protocol.name.strip()), "name is empty; give it one")
+    named = len(protocol.name) <= MOST_NAME and protocol.name.isprintable() and not set(protocol.name) & set("/\\")
+    _require(named, f"name is no name of a directory; use at most {MOST_NAME} characters without slashes or controls")
     _require(protocol.version >= 1, f"version {protocol.version} is below 1; count from 1")
     _require(protocol.seed >= 0, f"seed {protocol.seed} is negative; use 0 or more")
     _require(protocol.phantoms >= 1, f"phantoms {protocol.phantoms} is too few; use 1 or more")
     inside = LEAST_SIDE <= protocol.side <= MOST_SIDE
     _require(inside, f"side {protocol.side} px is outside {LEAST_SIDE}..{MOST_SIDE}; choose one within")
     spacing = protocol.spacing
-    _require(spacing is None or _positive(spacing), f"spacing {spacing} mm is not a spacing; use a number above 0")
+    spaced = spacing is None or is_spacing(spacing)
+    _require(spaced, f"spacing {spacing} mm is not a spacing; use {LEAST_SPACING:g} to {MOST_SPACING:g}")
     blurs = math.isfinite(protocol.blur) and 0 <= protocol.blur <= MOST_BLUR
     _require(blurs, f"blur {protocol.blur} px is outside 0..{MOST_BLUR:g}; choose one within")
     _require(protocol.draws >= LEAST_DRAWS, f"draws {protocol.draws} is too few; use {LEAST_DRAWS} or more")
@@ -161,10 +168,12 @@ def checked(protocol: Protocol, known: Known) -> Protocol:
         values = getattr(protocol, key)
         shown = SIGNAL if key == "signals" else key
         _require(bool(values), f"{shown} is empty; name at least one")
-        twice = next((value for value in values if values.count(value) > 1), None)
-        _require(twice is None, f"{shown} has {getattr(twice, 'name', twice)!r} twice; remove one")
+        names = [_shown(value) for value in values]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        _require(twice is None, f"{shown} has {twice!r} twice; remove one")
     for dose in protocol.doses:
-        _require(_positive(dose), f"doses: {dose:g} photons is not a dose; use numbers above 0")
+        within = LEAST_DOSE <= dose <= MOST_DOSE
+        _require(within, f"doses: {dose:g} photons is not a dose; use numbers from {LEAST_DOSE:g} to {MOST_DOSE:g}")
     for contrast in protocol.contrasts:
         _require(_is_contrast(contrast), f"contrasts: {contrast:g} is none; use -255 to 255 gray levels, but not 0")
     for at, signal in enumerate(protocol.signals, 1):
@@ -173,10 +182,17 @@ def checked(protocol: Protocol, known: Known) -> Protocol:
     return protocol
 
 
+def _shown(value: str | float | Signal) -> str:
+    """How results name it: what they name alike would be mixed up."""
+    if isinstance(value, Signal):
+        return f"{value.kind}, {value.size:g}, {value.contrast:+g}"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def _check_signal(signal: Signal, where: str) -> None:
     _require(signal.kind in KINDS, f"{where} kind {signal.kind!r} is unknown; use {', '.join(KINDS)}")
-    sized = _positive(signal.size) or (signal.kind == "edge" and signal.size == 0)
-    _require(sized, f"{where} size {signal.size:g} is not a size; use a number above 0")
+    sized = 0 < signal.size <= MOST_SIZE or (signal.kind == "edge" and signal.size == 0)
+    _require(sized, f"{where} size {signal.size:g} is not a size; use a number above 0, at most {MOST_SIZE:g}")
     _require(_is_contrast(signal.contrast), f"{where} contrast {signal.contrast:g} is none; use -255 to 255, but not 0")
 
 
@@ -187,8 +203,9 @@ def _check_names(protocol: Protocol, known: Known) -> None:
         _require(name in known.noises, f"noises: {name!r} is unknown; use {', '.join(known.noises)}")
 
 
-def _positive(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+def is_spacing(value: float) -> bool:
+    """Whether a detector may have so many mm a pixel."""
+    return LEAST_SPACING <= value <= MOST_SPACING
 
 
 def _is_contrast(value: float) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.errors import ImageError
+from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.files import open_plain, write_bytes
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.studies import Arrays, Setting, Study
@@ -149,8 +149,10 @@ def run_studies(
         units = StoredUnits(out / UNITS, name, belongs_to, lambda: stopped() or halt.is_set(), shares.advanced)
         try:
             return study(setting, units)
-        except BaseException:
+        except BaseException as error:
             halt.set()
+            if isinstance(error, CxrError) and stopped():  # Ctrl-C ends programs under test too: that is no failure
+                raise Stopped from error
             raise
 
     def together() -> list[Future[list[Finding]]]:

@@ -217,19 +217,25 @@ def shared_places(
 
 def _places(image: FloatImage, name: str, half: int, limits: tuple[float, float], seed: int, count: int) -> Places:
     """limits: of the surroundings' mean brightness."""
+    if 2 * half >= min(image.shape):
+        raise _no_place(image, name, half)
     mean, sd = _surroundings_of(image, half)
     rows, columns = (np.arange(half, side - half, STEP) for side in image.shape)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     at = (grid[:, 0], grid[:, 1])
     grid = grid[(mean[at] >= limits[0]) & (mean[at] <= limits[1])]
     if not len(grid):
-        raise UsageError(
-            f"signal {name!r}: no place for it in an image of {image.shape[1]} x {image.shape[0]} px; it needs "
-            f"{2 * half + 1} px that are neither black nor white"
-        )
+        raise _no_place(image, name, half)
     flatness = sd[grid[:, 0], grid[:, 1]]
     flat = grid[flatness <= np.quantile(flatness, FLATTEST)]
     return _apart(np.random.default_rng([seed, *image.shape]).permutation(flat), 2 * half + 1, count)
+
+
+def _no_place(image: FloatImage, name: str, half: int) -> UsageError:
+    return UsageError(
+        f"signal {name!r}: no place for it in an image of {image.shape[1]} x {image.shape[0]} px; it needs "
+        f"{2 * half + 1:.6g} px that are neither black nor white"
+    )
 
 
 def surroundings(signal: Signal, spacing: float | None = None) -> int:

@@ -89,7 +89,9 @@ def print_columns(console: Console, title: str, columns: Sequence[TableColumn], 
     shown = fitted(clean, console.width if console.is_terminal else None)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
     for column in shown:
-        table.add_column(column.heading, justify="left" if column.left or column.name else "right", no_wrap=True)
+        table.add_column(
+            escape(column.heading), justify="left" if column.left or column.name else "right", no_wrap=True
+        )
     rows = list(zip(*(column.cells for column in shown), strict=True))
     for number, row in enumerate(rows):
         if number == len(rows) - about_all:

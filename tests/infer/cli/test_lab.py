@@ -173,6 +173,7 @@ def test_the_noise_of_an_image_is_measured_with(
         (("none.toml",), "none.toml: cannot be read: No such file or directory; check the path"),
         (("tiny.toml", "--method", "windo"), "method 'windo' is unknown"),
         (("tiny.toml", "--spacing", "0.2"), "--spacing is of --images; add that, or leave it out"),
+        (("tiny.toml", "--images", ".", "--spacing", "inf"), "--spacing inf mm is no spacing; use 0.001 to 100"),
         (("tiny.toml", "--frames", "a.png", "--noise-of", "a.png"), "--frames tell the noise better than --noise-of"),
         (("tiny.toml", "--noise-of", "none.png"), "none.png: "),
         (("tiny.toml", "--noise-of", "tiny.toml"), "tiny.toml: "),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.errors import UsageError
+from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.lab.exposures import Frames, blocks, detector_of_frames, noise_curve, register
 from cxr_infer.lab.jackknife import share_kept
@@ -93,6 +93,30 @@ def test_frames_that_differ_by_more_than_noise_are_refused_in_one_line(truth: Fl
             registered(images)
         assert message in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("side", [160, 512])
+def test_flat_fields_are_frames_and_tell_their_noise(side: int) -> None:
+    flat = np.full((side, side), 0.5, np.float32)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        frames = registered([expose(flat, "white", 800.0, rng)[0] * np.float32(scale) for scale in (1, 0.98)])
+        assert frames.stack.shape == (2, side, side), "not shifted"
+        for sd in noise_curve(frames).sd:
+            assert sd.value == pytest.approx((0.5 / 800) ** 0.5, rel=0.05)
+
+
+def test_one_frame_twice_is_told_as_that(truth: FloatImage) -> None:
+    for dose in (300.0, 4000.0, 1e5):
+        one = exposures(truth, dose=dose)[0]
+        with pytest.raises(UsageError, match="are one image; give frames with noise of their own"):
+            registered([one[37:260, 11:211], one[37:260, 11:211].copy()])
+
+
+def test_frames_with_too_little_of_each_brightness_are_not_called_saturated() -> None:
+    ramp = np.tile(np.linspace(0.1, 0.9, 100, dtype=np.float32), (100, 1))
+    with pytest.raises(ImageError, match="too few to measure noise in; give larger frames"):
+        noise_curve(Frames(np.stack(exposures(ramp, dose=4000.0)), ("0.png", "1.png")))
 
 
 def blurred(image: NDArray[np.float32]) -> FloatImage:

@@ -15,7 +15,7 @@ from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.pixels import from_unit
 from cxr_infer.lab import laboratory
 from cxr_infer.lab.findings import Finding
-from cxr_infer.lab.images import MOST_IMAGES, clean_images, phantoms, repeated_frames
+from cxr_infer.lab.images import MOST_IMAGES, clean_images, described, frames_by_name, phantoms, repeated_frames
 from cxr_infer.lab.laboratory import Asked, asked_for, measure, methods_of, with_frames
 from cxr_infer.lab.noise import expose
 from cxr_infer.lab.setting import Setting, Work
@@ -86,6 +86,17 @@ def test_frames_bring_their_own_noise(exposures: Path, tmp_path: Path, monkeypat
     assert [one.name for one in result.frames] == ["0.png", "1.png"], "without the folder"
     assert result.changed == ("frames: 2, whose noise is called 'own'",)
     assert result.protocol.noises == ("white", "own")
+
+
+def test_frames_of_one_name_in_two_directories_are_two(exposures: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / name / "x.png" for name in ("first", "second")]
+    for path, number in zip(paths, (0, 1), strict=True):
+        path.parent.mkdir()
+        path.write_bytes((exposures / f"{number}.png").read_bytes())
+    frames = repeated_frames(paths, ReadOptions())
+    told = described(frames_by_name(frames))
+    assert [one.name for one in told] == ["x.png (1)", "x.png (2)"]
+    assert told[0].sha256 != told[1].sha256
 
 
 def test_a_single_frame_is_refused(exposures: Path) -> None:

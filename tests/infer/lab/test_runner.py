@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr_infer.errors import ModelError
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.images import phantoms
 from cxr_infer.lab.methods import find_methods
@@ -138,6 +139,22 @@ def test_an_error_of_one_study_stops_the_others_and_is_told(setting: Setting, tm
 
     with pytest.raises(ZeroDivisionError, match="of this study"):
         run(setting, tmp_path, {"endless": endless, "fails": fails})
+
+
+def test_a_program_that_ctrl_c_ended_too_is_a_stop_and_no_failure(setting: Setting, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def interrupted(setting: Setting, work: Work) -> list[Finding]:
+        asked.set()
+        raise ModelError("method 'prog': ended with exit status -2")
+
+    def alone(setting: Setting, work: Work) -> list[Finding]:
+        raise ModelError("method 'prog': ended with exit status 1")
+
+    with pytest.raises(Stopped):
+        run(setting, tmp_path, {"interrupted": interrupted}, stopped=asked.is_set)
+    with pytest.raises(ModelError, match="exit status 1"):
+        run(setting, tmp_path, {"alone": alone})
 
 
 def test_progress_rises_to_the_whole(setting: Setting, tmp_path: Path) -> None:

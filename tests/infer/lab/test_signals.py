@@ -92,6 +92,8 @@ def test_a_flat_field_has_places_anywhere_and_a_black_image_none() -> None:
     for image, contrast in ((np.zeros_like(flat), 10.0), (flat, 200.0), (flat[:20], 10.0)):
         with pytest.raises(UsageError, match=r"no place for it in an image of 160 x \d+ px; it needs"):
             places(image, Signal("disc", 6.0, contrast), 0, 6)
+    with pytest.raises(UsageError, match="no place for it in an image of 160 x 128 px"):
+        places(flat, Signal("disc", 6.0, 10.0), 0, 6, spacing=1e-9)
 
 
 def test_a_search_hides_the_signal_at_each_candidate_as_often() -> None:

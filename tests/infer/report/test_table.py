@@ -205,3 +205,12 @@ def test_small_figures_have_two_digits() -> None:
     assert [small_figure(v) for v in (None, 0.0, 3.17e-4, 0.003, 1e-12, 0.25)] == [
         *("–", "0", "3.2e-4", "3.0e-3", "1.0e-12", "2.5e-1")  # noqa: RUF001
     ]
+
+
+def test_brackets_of_a_heading_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    heading = "prog '[red]x[/red]' [bold]"
+    print_table("title [i]", ("measured", heading), [["[b]lines[/b]", "0"]])
+    title, headings, _, row = capsys.readouterr().out.splitlines()[:4]
+    assert title == "title [i]"
+    assert headings.split("  ", 1)[1].strip() == heading
+    assert row.split() == ["[b]lines[/b]", "0"]
