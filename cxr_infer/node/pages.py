@@ -29,6 +29,9 @@ class Pages(ThreadingHTTPServer):
         except OSError as error:
             raise UsageError(f"port {port}: cannot be used: {error.strerror}; choose another http_port") from error
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a connection that ends before its answer is no fault of ours."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = 10.0

@@ -187,6 +187,9 @@ def test_a_deflated_file_is_taken_without_being_inflated(tmp_path: Path) -> None
         ({"kind": 'multipart/related; type="application/dicom+json"; boundary=x'}, 415),
         ({"kind": KIND.replace("?x", "?y")}, 400),
         ({"content": multipart([FILE])[:-30]}, 400),
+        ({"kind": "multipart/related; boundary*0*=a; boundary*=b"}, 400),
+        ({"kind": "multipart/related; boundary*=utf-8''%E2%82%AC"}, 415),
+        ({"Content-Length": 5000 * "9"}, 411),
         ({"content": multipart([])}, 400),
         ({"Transfer-Encoding": "gzip"}, 411),
         ({"method": "GET"}, 405),
@@ -198,6 +201,38 @@ def test_a_request_that_cannot_be_taken_is_told_why(tmp_path: Path, change: dict
         assert found == status, answer
         assert answer["error"]
         assert web.count == 0
+
+
+def test_a_part_whose_type_contradicts_itself_does_not_take_the_others_along(tmp_path: Path) -> None:
+    with listening(tmp_path) as web:
+        odd = multipart([renamed(FILE, "1.2.1")], "a/b; x*0*=a; x*=b; type*0*=a; type*=b").removesuffix(
+            f"--{BOUNDARY}--\r\n".encode()
+        )
+        status, answer = asked(web, odd + multipart([FILE]))
+        assert (status, uids(answer, REFERENCED), reasons(answer, OTHER)) == (202, [UID], [0xC000])
+
+
+def test_a_request_of_two_lengths_is_refused(tmp_path: Path) -> None:
+    content = multipart([FILE])
+    with listening(tmp_path) as web, socket.create_connection((HOST, web.port), timeout=60) as sender:
+        lengths = f"Content-Length: {len(content)}\r\nContent-Length: {len(content) + 9}\r\n"
+        head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {KIND}\r\n{lengths}\r\n"
+        sender.sendall(head.encode() + content)
+        sender.shutdown(socket.SHUT_WR)
+        assert sender.makefile("rb").readline().split()[1] == b"400"
+        assert web.count == 0
+
+
+def test_the_other_loopback_can_be_listened_on(tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with listening(tmp_path, Stow(address="::1", port=0)) as web:
+        connection = http.client.HTTPConnection("::1", web.port, timeout=60)
+        connection.request("POST", "/dicom-web/studies", multipart([FILE]), {"Content-Type": KIND})
+        assert connection.getresponse().status == 200
+        connection.close()
 
 
 def test_only_the_token_opens(
@@ -212,7 +247,8 @@ def test_only_the_token_opens(
         for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
             assert asked(web, multipart([FILE]), **wrong)[0] == 401
         assert (web.told("stranger"), web.count) == (3, 0)
-        assert asked(web, multipart([FILE]), Authorization="Bearer secret")[0] == 200
+        for scheme in ("Bearer", "bearer"):  # RFC 9110 11.1
+            assert asked(web, multipart([FILE]), Authorization=f"{scheme} secret")[0] == 200
     assert "secret" not in caplog.text
 
 
