@@ -39,7 +39,7 @@ class FolderWatch:
         self._intake, self._spool, self._events = intake, spool, events
         self._most = min(intake.budget.each, intake.budget.together)
         self._trouble = ""  # the last one, which is told once
-        self._unreadable: set[str] = set()  # files that may be readable later: a look does not tell that
+        self._unreadable: set[str] = set()  # at the last look; they may be readable later without a change
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -58,18 +58,17 @@ class FolderWatch:
         while not self._stopping.is_set():
             began = time.monotonic()
             trouble = ""
+            self._unreadable.clear()
             try:
                 new = arrivals.look()
                 took = time.monotonic() - began
-                again = sorted(self._unreadable)
-                for name in again:
-                    self._take(name)
                 for name in new.names:
                     self._take(name)
                 for name, reason in new.problems:
                     self._problem(name, reason)
-                if again or new.names or new.problems:
+                if new.names or new.problems:
                     forget_gone(self._spool, self._root)
+                arrivals.forget(self._unreadable)
             except UsageError:
                 trouble, took = "the watched folder is not there", 0.0
             except Exception as error:  # of the disk: the files are still there
@@ -84,7 +83,6 @@ class FolderWatch:
         """Take a file that is complete. Waits where there is no room."""
         path = self._root / name
         stamp = _stamp(path)
-        self._unreadable.discard(name)
         if stamp is None or self._stopping.is_set() or remembered(self._spool, name) == stamp:
             return
         try:
