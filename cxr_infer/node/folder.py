@@ -154,7 +154,13 @@ def move(path: Path, to: Path) -> None:
     free, number = to, 1
     while free.exists() or free.is_symlink():
         free, number = to.with_name(f"{to.stem}-{number}{to.suffix}"), number + 1
-    shutil.move(path, free)
+    try:
+        shutil.move(path, free)
+    except OSError:
+        if path.exists():  # what was copied to another file system may be half of it
+            with contextlib.suppress(OSError):
+                free.unlink()
+        raise
 
 
 def remembered(spool: Spool, name: str) -> Stamp | None:

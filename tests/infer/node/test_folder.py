@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -225,3 +226,16 @@ def test_a_move_keeps_what_is_there(tmp_path: Path) -> None:
         move(tmp_path / "x.dcm", tmp_path / "done" / "x.dcm")
     found = {path.name: path.read_text() for path in (tmp_path / "done").iterdir()}
     assert found == {"x.dcm": "a", "x-1.dcm": "b", "x-2.dcm": "c"}
+
+
+def test_half_a_copy_on_another_disk_that_is_full_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copied(source: Path, to: Path) -> None:
+        to.write_bytes(source.read_bytes()[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.dcm").write_bytes(b"whole")
+    monkeypatch.setattr("shutil.move", copied)
+    with pytest.raises(OSError, match="No space"):
+        move(tmp_path / "a.dcm", tmp_path / "done" / "a.dcm")
+    assert (tmp_path / "a.dcm").read_bytes() == b"whole"
+    assert not list((tmp_path / "done").iterdir())
