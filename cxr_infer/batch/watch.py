@@ -11,7 +11,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -65,6 +65,11 @@ class Arrivals:
     def arriving(self) -> list[str]:
         """The names that were not complete at the last look."""
         return sorted(self._arriving)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Tell those once more, after two looks that find them complete."""
+        for name in names:
+            self._known.pop(name, None)
 
     def look(self) -> Listing:
         """What has arrived, or was changed, since the last look but one. Raises UsageError where IN is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -74,7 +75,7 @@ def problems(spool: Spool) -> list[dict[str, Any]]:
 def not_taken(spool: Spool) -> list[dict[str, str]]:
     """The files of the watched folder that were not taken or not moved, and why."""
     found = spool.query("SELECT name, reason FROM folder_files WHERE reason != '' ORDER BY name LIMIT ?", (MOST_SHOWN,))
-    return [{"file": name, "reason": reason} for name, reason in found]
+    return [{"file": os.fsdecode(name), "reason": reason} for name, reason in found]
 
 
 def retry(spool: Spool, uids: Sequence[str]) -> int:

@@ -27,6 +27,8 @@ from cxr_infer.settings import KEEP, NONE
 
 MOST_TITLE = 16  # characters of an AE title (PS3.5, value representation AE)
 HIGHEST_PORT = 65535
+MOST_ASSOCIATIONS = 10_000
+A_DAY = 86400  # s
 
 
 def checked(config: Config) -> Config:
@@ -49,20 +51,31 @@ def checked(config: Config) -> Config:
     _require(config.node.pass_ in (OTHER, NONE), f"[node] pass must be {OTHER!r} or {NONE!r}")
     _require(config.node.compress in (KEEP, NONE), f"[node] compress must be {KEEP!r} or {NONE!r}")
     _require(-1 <= config.node.http_port <= HIGHEST_PORT, "[node] http_port must be -1 to 65535")
+    _require(bool(config.node.spool), "[node] spool is empty; name a directory")
+    _require(config.node.threads >= 0, "[node] threads must be 0 or more")
+    _require(min(config.node.memory, config.node.max_pixels) >= 1, "[node] memory and max_pixels must be 1 or more")
     for each in fields(Limits):
-        _require(getattr(config.limits, each.name) >= 0, f"[limits] {each.name} is negative")
+        _require(getattr(config.limits, each.name) >= 0, f"[limits] {each.name} is negative, or no number")
+    _require(config.limits.longest_wait <= A_DAY, f"[limits] longest_wait must be {A_DAY} s or less")
     return config
 
 
 def _check_destination(destination: Destination) -> None:
     where = f"[[destination]] {destination.name}:"
+    _require(bool(destination.name.strip()), "[[destination]] name is empty; give it one")
+    _require(1 <= destination.timeout <= A_DAY, f"{where} timeout must be 1 to {A_DAY} s")
     _require(bool(destination.host) != bool(destination.url), f"{where} give it either host or url")
     _require(1 <= destination.port <= HIGHEST_PORT, f"{where} port must be 1 to 65535")
     _require(destination.commitment in (AUTO, NO), f"{where} commitment must be {AUTO!r} or {NO!r}")
     _check_title(destination.ae_title, where)
     if destination.url:
-        parts = urlsplit(destination.url)
-        _require(parts.scheme in ("http", "https") and bool(parts.hostname), f"{where} url must be http(s)://...")
+        try:
+            parts = urlsplit(destination.url)
+            web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError as error:
+            raise UsageError(f"{where} url is none: {error}; correct it") from error
+        plain = destination.url.isascii() and destination.url.isprintable() and " " not in destination.url
+        _require(web and plain, f"{where} url must be http(s)://..., without blanks")
         _require(parts.username is None, f"{where} leave the password out of url; token_env names a variable")
         safe = parts.scheme == "https" or parts.hostname in (LOOPBACK, "localhost", "::1")
         _require(safe or not destination.token_env, f"{where} a token goes to https:// only")
@@ -73,6 +86,7 @@ def _check_rule(rule: Rule, destinations: list[str]) -> None:
     for name in rule.to:
         _require(name in destinations, f"{where} no destination is called {name!r}")
     _require(bool(rule.send) and set(rule.send) <= {ORIGINAL, DERIVED}, f"{where} send is of original, derived")
+    _require(rule.noise_above >= 0, f"{where} noise_above must be 0 or more")
     _require(0 <= rule.strength <= 1, f"{where} strength {rule.strength:g} is outside 0..1")
 
 
@@ -85,7 +99,8 @@ def _check_receive(receive: Receive) -> None:
         except ValueError as error:
             raise UsageError(f"[receive] addresses: {network!r} is no address or network, as 10.1.0.0/16") from error
     _require(0 <= receive.port <= HIGHEST_PORT, "[receive] port must be 0 to 65535")
-    _require(receive.associations >= 1, "[receive] associations must be 1 or more")
+    _require(1 <= receive.associations <= MOST_ASSOCIATIONS, f"[receive] associations must be 1 to {MOST_ASSOCIATIONS}")
+    _require(receive.timeout <= A_DAY, f"[receive] timeout must be 1 to {A_DAY} s")
     _require(4096 <= receive.max_pdu <= 1 << 24, "[receive] max_pdu must be 4096 to 16777216")
     _require(min(receive.instance_mb, receive.memory_mb, receive.timeout) >= 1, "[receive] limits must be 1 or more")
     if receive.tls is not None:
@@ -105,6 +120,7 @@ def _check_stow(stow: Stow) -> None:
 
 
 def _check_folder(folder: Folder, spool: Path) -> None:
+    _require(bool(folder.path), "[receive.folder] path is empty; name a directory")
     watched = Path(folder.path).resolve()
     others = {"spool": spool} | ({"move_to": Path(folder.move_to)} if folder.move_to else {})
     for name, path in others.items():

@@ -12,6 +12,7 @@ from cxr_infer.node.config import Config, Destination, Folder, Limits, Node, Rec
 from cxr_infer.node.config_checks import checked
 
 MOST_FILE = 1_000_000  # bytes of a TOML file
+MOST_NUMBER = 2**31 - 1  # more than any of them means
 TABLES = {"tls": Tls, "stow": Stow, "folder": Folder}  # within other tables
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ def read_config(path: Path) -> Config:
         if len(text) > MOST_FILE:
             raise UsageError(f"{path}: is over {MOST_FILE / 1e6:.0f} MB; is it the right file?")
         tables = tomllib.loads(text.decode())
+    except RecursionError as error:
+        raise UsageError(f"{path}: is no TOML of a node: nested too deep; correct it") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check --config") from error
     except ValueError as error:
@@ -82,6 +85,10 @@ def _value(value: Any, default: Any, where: str, key: str) -> Any:
             raise UsageError(f"{where} must be a list of texts")
         return tuple(texts)
     kind = str if default is MISSING else type(default)
+    if type(value) is int and abs(value) > MOST_NUMBER:
+        raise UsageError(f"{where} must be {MOST_NUMBER} or less")
+    if isinstance(value, str) and "\0" in value:
+        raise UsageError(f"{where} holds a NUL character; remove it")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:

@@ -7,6 +7,7 @@ that are not taken.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 import time
@@ -27,6 +28,7 @@ WAY = "folder"  # in the audit
 FULL_PAUSE = 10.0  # s until a full spool or a lack of memory is tried again
 
 Stamp = tuple[int, int, int]  # bytes, ns of the last change, inode
+NEVER: Stamp = (-1, -1, -1)  # of no file: it is tried again
 
 
 class FolderWatch:
@@ -37,6 +39,7 @@ class FolderWatch:
         self._intake, self._spool, self._events = intake, spool, events
         self._most = min(intake.budget.each, intake.budget.together)
         self._trouble = ""  # the last one, which is told once
+        self._unreadable: set[str] = set()  # at the last look; they may be readable later without a change
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -55,13 +58,17 @@ class FolderWatch:
         while not self._stopping.is_set():
             began = time.monotonic()
             trouble = ""
+            self._unreadable.clear()
             try:
                 new = arrivals.look()
                 took = time.monotonic() - began
                 for name in new.names:
                     self._take(name)
-                if new.names:
+                for name, reason in new.problems:
+                    self._problem(name, reason)
+                if new.names or new.problems:
                     forget_gone(self._spool, self._root)
+                arrivals.forget(self._unreadable)
             except UsageError:
                 trouble, took = "the watched folder is not there", 0.0
             except Exception as error:  # of the disk: the files are still there
@@ -82,8 +89,10 @@ class FolderWatch:
             uid = self._stored(path)
         except (ImageError, NotTakenError) as error:
             reason = str(error).removeprefix(f"{path}: ")
-            self._events.tell("refused", reason=f"a file: {reason}; `cxr-infer node status` names it", way=WAY)
-            remember(self._spool, name, stamp, reason)
+            if isinstance(error.__cause__, OSError):  # of permissions or the network, which change no stamp
+                self._unreadable.add(name)
+                stamp = NEVER
+            self._not_taken(name, stamp, reason)
             return
         if not uid or _stamp(path) != stamp:
             return  # stopped, or changed meanwhile, and so told as new again
@@ -96,6 +105,21 @@ class FolderWatch:
             reason = f"was taken, but cannot be moved: {error.strerror or type(error).__name__}"
             self._events.tell("put off", uid=uid, reason=reason, way=WAY)
             remember(self._spool, name, stamp, reason)
+
+    def _problem(self, name: str, reason: str) -> None:
+        """What a look says of something that is no file to be taken, or cannot be read; links are never followed."""
+        path = self._root / name
+        if path.is_symlink() or not path.is_dir():
+            self._not_taken(name, NEVER, reason)
+        if path.is_file() and not path.is_symlink():
+            self._unreadable.add(name)
+
+    def _not_taken(self, name: str, stamp: Stamp, reason: str) -> None:
+        """Name it to the operator, and tell of it once."""
+        if remembered(self._spool, name) == stamp == NEVER:
+            return
+        self._events.tell("refused", reason=f"a file: {reason}; `cxr-infer node status` names it", way=WAY)
+        remember(self._spool, name, stamp, reason)
 
     def _stored(self, path: Path) -> str:
         """The UID of a file that is in the spool now; empty where the node stops before there is room for it.
@@ -130,23 +154,40 @@ def move(path: Path, to: Path) -> None:
     free, number = to, 1
     while free.exists() or free.is_symlink():
         free, number = to.with_name(f"{to.stem}-{number}{to.suffix}"), number + 1
-    shutil.move(path, free)
+    try:
+        shutil.move(path, free)
+    except OSError:
+        if path.exists():  # what was copied to another file system may be half of it
+            with contextlib.suppress(OSError):
+                free.unlink()
+        raise
 
 
 def remembered(spool: Spool, name: str) -> Stamp | None:
     """What is known of a file in the folder."""
-    rows = spool.query("SELECT bytes, changed, inode FROM folder_files WHERE name = ?", (name,))
+    rows = spool.query("SELECT bytes, changed, inode FROM folder_files WHERE name = ?", (_key(name),))
     return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
 def remember(spool: Spool, name: str, stamp: Stamp, reason: str) -> None:
     """Do not take a file again until it is changed. reason: why it was not taken; empty where it was."""
     with spool.transaction() as db:
-        db.execute("INSERT OR REPLACE INTO folder_files VALUES (?, ?, ?, ?, ?)", (name, *stamp, reason))
+        db.execute("INSERT OR REPLACE INTO folder_files VALUES (?, ?, ?, ?, ?)", (_key(name), *stamp, reason))
 
 
 def forget_gone(spool: Spool, root: Path) -> None:
     """Forget files that are no longer in the folder."""
-    gone = [(name,) for (name,) in spool.query("SELECT name FROM folder_files") if not (root / name).exists()]
+    names = spool.query("SELECT name FROM folder_files")
+    paths = [(name, root / os.fsdecode(name)) for (name,) in names]
+    gone = [(name,) for name, path in paths if not (path.exists() or path.is_symlink())]
     with spool.transaction() as db:
         db.executemany("DELETE FROM folder_files WHERE name = ?", gone)
+
+
+def _key(name: str) -> str | bytes:
+    """A name as the queue holds it: bytes where it is no UTF-8; `os.fsdecode` turns it back."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name)
+    return name

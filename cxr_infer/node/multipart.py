@@ -36,11 +36,15 @@ class MediaType:
 
 
 def media_type(text: str) -> MediaType:
-    """A header Content-Type (RFC 9110 8.3.1)."""
+    """A header Content-Type (RFC 9110 8.3.1); all is empty where it makes no sense."""
     message = Message()
     message["Content-Type"] = text
-    inner = message.get_param("type", "")
-    return MediaType(message.get_content_type(), message.get_boundary(""), str(inner).lower())
+    try:
+        inner = message.get_param("type", "")
+        boundary = message.get_boundary("").encode("latin-1").decode("latin-1")  # which the parser takes
+    except (TypeError, ValueError):  # parameters that contradict each other (RFC 2231), or cannot be in a body
+        return MediaType("", "", "")
+    return MediaType(message.get_content_type(), boundary, str(inner).lower())
 
 
 def sized_blocks(file: BinaryIO, size: int) -> Iterator[bytes]:

@@ -86,7 +86,7 @@ class Spool:
         file. Raises OSError or sqlite3.Error where it could not be made safe.
         """
         digest = hashlib.sha256(parts[-1]).digest()
-        told = self._known(arrival, digest)
+        told = self._known(arrival, digest, parts)
         if told is not None:
             return told
         path = self.files / f"{uuid.uuid4().hex}.dcm"
@@ -110,13 +110,16 @@ class Spool:
             raise
         return Receipt.NEW
 
-    def _known(self, arrival: Arrival, digest: bytes) -> Receipt | None:
+    def _known(self, arrival: Arrival, digest: bytes, parts: Sequence[bytes | memoryview]) -> Receipt | None:
         with self.transaction() as db:
             found = db.execute(
-                "SELECT id, state FROM instances WHERE uid = ? AND digest = ?", (arrival.uid, digest)
+                "SELECT id, state, file FROM instances WHERE uid = ? AND digest = ?", (arrival.uid, digest)
             ).fetchone()
             if found is None:
                 return None
+            path = self.files / found[2]
+            if found[1] != SENT and not path.exists():  # lost by a disk or a person: what is acknowledged must be there
+                write_synced(path, parts)
             if found[1] != FAILED:
                 return Receipt.DUPLICATE
             take_again(db, found[0])

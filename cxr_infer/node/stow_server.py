@@ -9,6 +9,8 @@ import contextlib
 import hmac
 import json
 import os
+import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -43,6 +45,7 @@ WAY = "STOW-RS"  # in the audit
 MOST_PARTS = 10_000  # of a request: its answer names them all
 DRAINED, DRAIN_SECONDS = 1 << 23, 2.0  # bytes of a refused request, so that its sender reads the answer
 STOP_WITHIN = 0.2  # s
+LENGTH = re.compile(r"[0-9]{1,18}")
 RETRY_AFTER = {"Retry-After": "10"}  # s
 
 
@@ -67,6 +70,7 @@ class StowServer(ThreadingHTTPServer):
         self._door = Door(receive, None if stow.tls is None else server_context(stow.tls), tell)
         self._most = receive.associations
         self._free = threading.BoundedSemaphore(self._most)
+        self.address_family = socket.AF_INET6 if ":" in stow.address else socket.AF_INET
         try:
             super().__init__((stow.address, stow.port), _Handler)
         except OSError as error:
@@ -132,6 +136,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # for chunks and 100 Continue; a connection is for one request all the same
     server_version, sys_version = SOFTWARE.replace(" ", "/"), ""
 
+    def parse_request(self) -> bool:
+        try:
+            return super().parse_request()
+        except TypeError:  # of the standard library, for a boundary that contradicts itself (RFC 2231)
+            self.close_connection = True
+            self._send(HTTPStatus.BAD_REQUEST, {"error": "has headers that cannot be read"}, {})
+            return False
+
     def handle_expect_100(self) -> bool:
         """Nothing yet: 100 Continue is said once it is clear that the body is wanted."""
         return True
@@ -178,8 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _study(self, server: StowServer) -> str:
         """The study to which the address limits the request; empty where it does not."""
         if server.token:
-            given = self.headers.get("Authorization", "").encode()
-            if not hmac.compare_digest(given, f"Bearer {server.token}".encode()):
+            scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+            same = hmac.compare_digest(given.strip().encode(), server.token.encode())
+            if scheme.lower() != "bearer" or not same:
                 raise HttpError(HTTPStatus.UNAUTHORIZED, "wrong or no token", {"WWW-Authenticate": "Bearer"})
         path = self.path.partition("?")[0].removesuffix("/")
         study = path.removeprefix(f"{server.store}/")
@@ -190,13 +203,20 @@ class _Handler(BaseHTTPRequestHandler):
         return study
 
     def _blocks(self) -> Iterator[bytes]:
-        length, coding = self.headers.get("Content-Length"), self.headers.get("Transfer-Encoding")
+        length, coding = (self._only(name) for name in ("Content-Length", "Transfer-Encoding"))
         file = cast(Any, self.rfile)
         if coding is not None and length is None and coding.strip().lower() == "chunked":
             return chunked_blocks(file)
-        if coding is None and length is not None and length.isascii() and length.isdigit():
+        if coding is None and length is not None and LENGTH.fullmatch(length):
             return sized_blocks(file, int(length))
         raise HttpError(HTTPStatus.LENGTH_REQUIRED, "needs either a Content-Length or chunks")
+
+    def _only(self, name: str) -> str | None:
+        """A header that must not contradict itself, or a proxy before us could take another body for the same."""
+        found = self.headers.get_all(name, [])
+        if len(found) > 1:
+            raise HttpError(HTTPStatus.BAD_REQUEST, f"has more than one {name}")
+        return found[0] if found else None
 
     def _hold(self, size: int) -> None:
         budget = cast(StowServer, self.server).intake.budget

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cxr_infer.errors import ImageError
+from cxr_infer.files import read_content
 from cxr_infer.node import care
 from cxr_infer.node.config import Config, Folder, Limits, Receive
 from cxr_infer.node.events import Events
@@ -155,6 +162,56 @@ def test_a_file_that_somebody_writes_is_not_taken(place: Path) -> None:
         until(lambda: watched.count == 2)
 
 
+def test_a_name_that_is_no_utf8_keeps_nobody_waiting(place: Path) -> None:
+    (place / "in" / os.fsdecode(b"D\xf6.dcm")).write_bytes(renamed(FILE, "1.2.1"))
+    (place / "in" / os.fsdecode(b"D\xfc.dcm")).write_bytes(b"nothing of the kind")
+    (place / "in" / "later.dcm").write_bytes(renamed(FILE, "1.2.2"))
+    with watching(place) as watched:
+        until(lambda: watched.uids == ["1.2.1", "1.2.2", UID])
+        until(lambda: [os.fsencode(each["file"]) for each in care.not_taken(watched.spool)] == [b"D\xfc.dcm"])
+        (place / "in" / os.fsdecode(b"D\xfc.dcm")).unlink()
+        (place / "in" / "last.dcm").write_bytes(renamed(FILE, "1.2.3"))
+        until(lambda: not care.not_taken(watched.spool))
+        assert (watched.told("duplicate"), watched.told("put off")) == (0, 0)
+
+
+def test_a_file_that_cannot_be_read_yet_is_tried_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permissions and networks that are mended change no stamp."""
+    refused = threading.Event()
+
+    def read(path: Path, *arguments: Any) -> bytes:
+        if not refused.is_set():
+            raise ImageError(f"{path}: cannot be read: Permission denied") from PermissionError(13, "Permission denied")
+        return read_content(path, *arguments)
+
+    monkeypatch.setattr("cxr_infer.node.folder.read_content", read)
+    with watching(place) as watched:
+        until(lambda: care.not_taken(watched.spool))
+        assert care.not_taken(watched.spool) == [
+            {"file": "Doe^John/IM1", "reason": "cannot be read: Permission denied"}
+        ]
+        time.sleep(0.5)  # several looks
+        assert watched.told("refused") == 1, "told once"
+        refused.set()
+        until(lambda: watched.count == 1)
+        until(lambda: not care.not_taken(watched.spool))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_what_is_no_file_or_leads_outside_is_named_and_never_read(place: Path) -> None:
+    os.mkfifo(place / "in" / "pipe.dcm")
+    (place / "outside.dcm").write_bytes(renamed(FILE, "1.2.1"))
+    (place / "in" / "link.dcm").symlink_to(place / "outside.dcm")
+    (place / "in" / "broken.dcm").symlink_to("nowhere")
+    with watching(place) as watched:
+        until(lambda: len(care.not_taken(watched.spool)) == 3)
+        until(lambda: watched.count == 1)
+        time.sleep(0.5)  # several looks
+        assert watched.uids == [UID]
+        assert {each["file"] for each in care.not_taken(watched.spool)} == {"pipe.dcm", "link.dcm", "broken.dcm"}
+        assert watched.told("refused") == 3
+
+
 def test_a_folder_that_is_gone_is_waited_for(place: Path) -> None:
     (place / "in").rename(place / "away")
     with watching(place) as watched:
@@ -169,3 +226,16 @@ def test_a_move_keeps_what_is_there(tmp_path: Path) -> None:
         move(tmp_path / "x.dcm", tmp_path / "done" / "x.dcm")
     found = {path.name: path.read_text() for path in (tmp_path / "done").iterdir()}
     assert found == {"x.dcm": "a", "x-1.dcm": "b", "x-2.dcm": "c"}
+
+
+def test_half_a_copy_on_another_disk_that_is_full_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copied(source: Path, to: Path) -> None:
+        to.write_bytes(source.read_bytes()[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.dcm").write_bytes(b"whole")
+    monkeypatch.setattr("shutil.move", copied)
+    with pytest.raises(OSError, match="No space"):
+        move(tmp_path / "a.dcm", tmp_path / "done" / "a.dcm")
+    assert (tmp_path / "a.dcm").read_bytes() == b"whole"
+    assert not list((tmp_path / "done").iterdir())

@@ -67,6 +67,22 @@ def test_the_same_instance_is_one_job_and_another_of_its_uid_is_not(tmp_path: Pa
         assert files(spool) == 2
 
 
+def test_what_comes_again_after_its_file_was_lost_is_on_disk_once_it_is_acknowledged(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool") as spool:
+        (delivery, _) = ready(spool)
+        parts = (HEAD, b"1.2.3")
+        delivery.path.unlink()
+        assert spool.add(arrival(), parts) is Receipt.DUPLICATE
+        assert delivery.path.read_bytes() == b"head1.2.3"
+        delivery.path.unlink()
+        spool.refuse([delivery], "its file is gone from the spool")
+        spool.sent([*spool.due("pacs", 10), *spool.due("research", 10)])
+        assert care.counts(spool)["instances"]["failed"] == 1
+        assert spool.add(arrival(), parts) is Receipt.AGAIN
+        (again,) = spool.due("pacs", 10)
+        assert again.path.read_bytes() == b"head1.2.3"
+
+
 def test_what_was_sent_is_known_for_a_while(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         spool.sent([*ready(spool), *spool.due("research", 10)])
