@@ -105,7 +105,8 @@ NoiseOfOption = Annotated[
 SpacingOption = Annotated[
     float | None,
     typer.Option(
-        help="mm a pixel of --images. Without it, sizes of signals are in px there.", rich_help_panel=ADVANCED
+        help="mm a pixel of --images. Default: that of their DICOM files; else sizes of signals are in px.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 CsvOption = Annotated[
@@ -175,7 +176,7 @@ def _with_noise(asked: Asked, frames: list[Path], noise_of: Path | None, reading
 
 
 def _with_images(asked: Asked, images: Path | None, spacing: float | None, reading: ReadOptions) -> Asked:
-    """The same with the user's own images, which tell no mm of themselves."""
+    """The same with the user's own images, and mm a pixel as given, else as all their files say."""
     from cxr_infer.lab.images import clean_images
     from cxr_infer.lab.protocol_files import LEAST_SPACING, MOST_SPACING, is_spacing
 
@@ -185,7 +186,8 @@ def _with_images(asked: Asked, images: Path | None, spacing: float | None, readi
         raise UsageError(f"--spacing {spacing:g} mm is no spacing; use {LEAST_SPACING:g} to {MOST_SPACING:g}")
     if images is None:
         return asked
-    given = clean_images(images, asked.protocol.side, reading)
+    given, said = clean_images(images, asked.protocol.side, reading)
+    spacing = spacing or said
     changed = (
         *asked.changed,
         f"images: {len(given)}",

@@ -10,6 +10,7 @@ import numpy as np
 
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import read_content, require_directory, require_image_file
+from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.formats.readers import most_bytes, read_radiograph
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import FloatImage
@@ -30,10 +31,11 @@ def phantoms(protocol: Protocol) -> Images:
     return {f"phantom {seed}": render_phantom(seed, protocol.side) for seed in seeds}
 
 
-def clean_images(folder: Path, side: int, reading: ReadOptions) -> Images:
-    """The X-rays of a folder by their names, each cut to the middle `side` px where it is larger, never resized.
+def clean_images(folder: Path, side: int, reading: ReadOptions) -> tuple[Images, float | None]:
+    """The X-rays of a folder by their names, and mm a pixel where all their files say the same.
 
-    Raises UsageError where there are none or too many, ImageError where one cannot be read or is too small.
+    Each is cut to the middle `side` px where it is larger, never resized. Raises UsageError where there are none or too
+    many, ImageError where one cannot be read or is too small.
     """
     require_directory(folder, "give --images the directory of clean X-rays")
     paths = _files_of(folder)
@@ -43,7 +45,12 @@ def clean_images(folder: Path, side: int, reading: ReadOptions) -> Images:
         raise UsageError(
             f"{folder}: holds {len(paths)} files; copy at most {MOST_IMAGES} into a directory of their own"
         )
-    return {path.name: _middle(path, _read(path, reading), side) for path in paths}
+    images, spacings = {}, set()
+    for path in paths:
+        radiograph = _radiograph(path, reading)
+        images[path.name] = _middle(path, radiograph.unit(), side)
+        spacings.add(radiograph.pixel_spacing)
+    return images, spacings.pop() if len(spacings) == 1 else None
 
 
 def repeated_frames(given: Sequence[Path], reading: ReadOptions) -> Frames | None:
@@ -68,7 +75,11 @@ def _files_of(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, reading: ReadOptions) -> FloatImage:
-    return read_radiograph(path, read_content(path, most_bytes(reading)), reading, path).unit()
+    return _radiograph(path, reading).unit()
+
+
+def _radiograph(path: Path, reading: ReadOptions) -> Radiograph:
+    return read_radiograph(path, read_content(path, most_bytes(reading)), reading, path)
 
 
 def _middle(path: Path, image: FloatImage, side: int) -> FloatImage:

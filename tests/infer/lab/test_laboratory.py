@@ -20,6 +20,7 @@ from cxr_infer.lab.laboratory import Asked, asked_for, measure, methods_of, with
 from cxr_infer.lab.noise import expose
 from cxr_infer.lab.setting import Setting, Work
 from cxr_infer.settings import ReadOptions
+from tests.infer.formats.dicom.dicom_files import computed, encoded, stored
 from tests.infer.lab.protocols import FAKES, PROTOCOL, error_study, write_toml
 
 DOSE = 200.0
@@ -48,9 +49,22 @@ def test_clean_images_are_cut_to_the_middle_and_not_resized(tmp_path: Path, clea
     write(tmp_path / "b.png", clean)
     write(tmp_path / "a.png", clean[:80, :70])
     (tmp_path / ".hidden").write_text("nothing")
-    found = clean_images(tmp_path, 96, ReadOptions())
+    found, spacing = clean_images(tmp_path, 96, ReadOptions())
+    assert spacing is None
     assert {name: image.shape for name, image in found.items()} == {"a.png": (80, 70), "b.png": (96, 96)}
     assert np.abs(found["b.png"] - clean[80:176, 80:176]).max() < 1e-4
+
+
+@pytest.mark.parametrize(("spacings", "said"), [((0.2, 0.2), 0.2), ((0.2, 0.1), None), ((0.2, None), None)])
+def test_files_that_agree_say_mm_a_pixel(
+    tmp_path: Path, clean: NDArray[np.float32], spacings: tuple[float | None, ...], said: float | None
+) -> None:
+    for number, spacing in enumerate(spacings):
+        pitch = None if spacing is None else [spacing, spacing]
+        (tmp_path / f"{number}.dcm").write_bytes(encoded(computed(stored(clean, 12), 12, ImagerPixelSpacing=pitch)))
+    found, spacing = clean_images(tmp_path, 96, ReadOptions())
+    assert len(found) == 2
+    assert spacing == said
 
 
 def test_what_is_no_folder_of_clean_images_is_refused(tmp_path: Path, clean: NDArray[np.float32]) -> None:
