@@ -20,7 +20,7 @@ def image(clean: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 @pytest.mark.slow
 def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image: NDArray[np.uint8]) -> None:
-    report, said = speed.Report(1, "a machine"), list[str]()
+    report, said = speed.SpeedReport(1, "a machine"), list[str]()
     names = [peers.NLM, peers.BARE_INT8]
     speed.side_by_side({"a.png": image, "b.png": image[:, :80]}, tmp_path, names, 2, report, said.append)
     assert {
@@ -43,7 +43,7 @@ def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image:
 
 @pytest.mark.slow
 def test_the_report_is_tables_and_a_plot(tmp_path: Path, image: NDArray[np.uint8]) -> None:
-    report = speed.Report(2, "a machine", dict.fromkeys(speed.OUR_COMMANDS, 0.2) | {peers.NLM: 0.5})
+    report = speed.SpeedReport(2, "a machine", dict.fromkeys(speed.OUR_COMMANDS, 0.2) | {peers.NLM: 0.5})
     report.psnr[peers.NLM] = 21.5
     report.by_size = speed.growth(image, tmp_path / "sizes", [(32, 32, 2), (64, 64, 1)], 1, 1)
     assert [point.of for point in report.by_size] == [32, 64]

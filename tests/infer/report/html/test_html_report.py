@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +69,9 @@ def test_the_policy_allows_this_style_and_script_alone(run: Run, xrays: Path) ->
 def test_failures_and_what_was_left_alone_are_there_with_reasons_and_no_folders(
     run: Run, xrays: Path, tmp_path: Path
 ) -> None:
-    page, source = report_of(run, xrays, "--reference", xrays, status=1)
+    reference = tmp_path / "clean"
+    shutil.copytree(xrays, reference)
+    page, source = report_of(run, xrays, "--reference", reference, status=1)
     assert "not an image of a supported kind" in page.shown
     assert "not an X-ray by name or content" in page.shown
     assert "1 file failed" in page.shown
