@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -28,6 +29,7 @@ class Terminal:
         self.process = process
         self.seen = ""
         self._descriptor = descriptor
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read(self, until: str | None = None, seconds: float = PATIENCE) -> str:
         """Go on until the text matches the pattern, or to the end. Returns the text so far, without escapes."""
@@ -43,7 +45,7 @@ class Terminal:
             if not chunk:
                 assert until is None, f"ended without {until}: {self.text[-2000:]}"
                 break
-            self.seen += chunk.decode("utf-8", "replace")
+            self.seen += self._decoder.decode(chunk)  # which may end within a character
         return self.text
 
     @property
