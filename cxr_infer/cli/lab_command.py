@@ -56,7 +56,7 @@ ProtocolArgument = Annotated[
     str,
     typer.Argument(
         metavar="[PROTOCOL]",
-        help="quick: two minutes. full: half an hour. Or a .toml file that says what is to be measured.",
+        help="quick: a minute. full: ten minutes. Or a .toml file that says what is to be measured.",
         autocompletion=complete_protocol,
     ),
 ]
