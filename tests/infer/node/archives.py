@@ -18,7 +18,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
 
+from cxr_infer.node import care
 from cxr_infer.node.dicom_file import SYNTAXES
+from cxr_infer.node.events import Events
+from cxr_infer.node.spool import Spool
 from tests.conftest import COMMAND
 
 HOST = "127.0.0.1"
@@ -133,6 +136,20 @@ def until(true: Callable[[], Any], what: str = "", seconds: float = PATIENCE) ->
     while not true():
         assert time.monotonic() < end, what or "did not come true in time"
         time.sleep(0.05)
+
+
+class WayIn:
+    """A server that takes instances, at work, and what it told."""
+
+    def __init__(self, port: int, spool: Spool, events: Events) -> None:
+        self.port, self.spool, self.events = port, spool, events
+
+    @property
+    def count(self) -> int:
+        return int(care.counts(self.spool)["instances"]["received"])
+
+    def told(self, event: str) -> int:
+        return self.events.counters[event, ""]
 
 
 class NodeProcess:

@@ -25,7 +25,7 @@ from cxr_infer.node.intake import Intake
 from cxr_infer.node.phantoms import phantom_instance
 from cxr_infer.node.receiving import Receiver
 from cxr_infer.node.spool import Spool
-from tests.infer.node.archives import HOST, associate, body, opened, renamed, send, until
+from tests.infer.node.archives import HOST, WayIn, associate, body, opened, renamed, send, until
 
 # of connections that fail, pynetdicom's sender leaves its end to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -36,22 +36,8 @@ OUT_OF_RESOURCES = 0xA700
 Receiving = Callable[..., Any]
 
 
-class Taken:
-    """A receiver at work, and what it told."""
-
-    def __init__(self, receiver: Receiver, spool: Spool, events: Events) -> None:
-        self.port, self.spool, self.events = receiver.port, spool, events
-
-    @property
-    def count(self) -> int:
-        return int(care.counts(self.spool)["instances"]["received"])
-
-    def told(self, event: str) -> int:
-        return self.events.counters[event, ""]
-
-
 @contextmanager
-def receiving(folder: Path, node: Node | None = None, limits: Limits | None = None, **receive: Any) -> Iterator[Taken]:
+def receiving(folder: Path, node: Node | None = None, limits: Limits | None = None, **receive: Any) -> Iterator[WayIn]:
     config = Config(
         replace(node or Node(), spool=str(folder)), Receive(port=0, **receive), limits or Limits(reserve_mb=0)
     )
@@ -60,7 +46,7 @@ def receiving(folder: Path, node: Node | None = None, limits: Limits | None = No
         receiver = Receiver(config, spool, events, Intake(config, spool, events, lambda: None, lambda: ()))
         receiver.start()
         try:
-            yield Taken(receiver, spool, events)
+            yield WayIn(receiver.port, spool, events)
         finally:
             receiver.stop(5)
             events.close()

@@ -18,7 +18,6 @@ import pytest
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian
 
 from cxr_infer.errors import UsageError
-from cxr_infer.node import care
 from cxr_infer.node.config import Config, Destination, Limits, Node, Receive, Stow, Tls
 from cxr_infer.node.events import Events
 from cxr_infer.node.intake import Intake
@@ -28,7 +27,7 @@ from cxr_infer.node.records import Delivery
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.stow import post
 from cxr_infer.node.stow_server import StowServer
-from tests.infer.node.archives import HOST, body, opened, renamed, until
+from tests.infer.node.archives import HOST, WayIn, body, opened, renamed, until
 from tests.infer.node.test_receiving import certificate, memory
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -40,24 +39,10 @@ KIND = f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"'
 FAILED, REFERENCED, OTHER, REASON, INSTANCE = "00081198", "00081199", "0008119A", "00081197", "00081155"
 
 
-class Web:
-    """A server at work, and what it told."""
-
-    def __init__(self, server: StowServer, spool: Spool, events: Events) -> None:
-        self.port, self.spool, self.events = server.server_port, spool, events
-
-    @property
-    def count(self) -> int:
-        return int(care.counts(self.spool)["instances"]["received"])
-
-    def told(self, event: str) -> int:
-        return self.events.counters[event, ""]
-
-
 @contextmanager
 def listening(
     folder: Path, stow: Stow | None = None, node: Node | None = None, limits: Limits | None = None, **receive: Any
-) -> Iterator[Web]:
+) -> Iterator[WayIn]:
     stow = stow or Stow(port=0)
     config = Config(node or Node(), Receive(stow=stow, **receive), limits or Limits(reserve_mb=0))
     events = Events(None)
@@ -66,7 +51,7 @@ def listening(
         server = StowServer(config.receive, stow, intake, events.tell)
         server.start()
         try:
-            yield Web(server, spool, events)
+            yield WayIn(server.server_port, spool, events)
         finally:
             server.stop(5)
 
@@ -77,7 +62,7 @@ def multipart(files: Sequence[bytes], kind: str = "application/dicom") -> bytes:
 
 
 def asked(
-    web: Web, content: Any, path: str = "/dicom-web/studies", kind: str = KIND, method: str = "POST", **headers: str
+    web: WayIn, content: Any, path: str = "/dicom-web/studies", kind: str = KIND, method: str = "POST", **headers: str
 ) -> tuple[int, dict[str, Any]]:
     """Status and answer."""
     connection = http.client.HTTPConnection(HOST, web.port, timeout=60)
@@ -254,7 +239,7 @@ def test_more_connections_than_allowed_are_refused_and_later_ones_taken(tmp_path
         until(lambda: _status(web) == 200)
 
 
-def _status(web: Web) -> int:
+def _status(web: WayIn) -> int:
     try:
         return asked(web, multipart([FILE]))[0]
     except (http.client.HTTPException, OSError):
