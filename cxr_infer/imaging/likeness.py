@@ -4,6 +4,7 @@ Pages, halftones and screenshots are drawn: most of their pixels share a gray le
 of a detector never do outside black borders. Measured on 158 NIH X-rays (clean, and at 20 to 200 photons) and phantoms,
 as shares of the image: one gray level that is not black at most 0.29, inverted X-rays 0.46; two levels at most 0.51;
 flat blocks that are neither black nor white at most 0.05. Scans of paper have grain themselves and pass unseen.
+JPEG at quality 30 makes a third of a clean X-ray's blocks flat.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-NO_RADIOGRAPH = "looks like a page, drawing or screenshot, for which the models were not made"
+NO_RADIOGRAPH = (
+    "looks like a page, drawing or screenshot, or lost its detail to compression; the models were not made for such"
+)
 
 LEAST = 64 * 64  # px; of a smaller image a share says little
 BLACK, WHITE = 8, 247  # levels of 0..255 from which on a pixel counts as neither
