@@ -68,8 +68,8 @@ def _scores(report: DetectorReport, noisy: str) -> list[str]:
     )
     if report.untold:
         text += (
-            " Told our estimate: what `estimate_mottle` finds in the noisy image, the X-ray's own grain included; where "
-            "it is unsure, the image stays as it is."
+            " Told our estimate: what `estimate_mottle` finds in the noisy image, the X-ray's own grain included; "
+            "where it is unsure, the image stays as it is."
         )
     if report.published:
         text += f" BM3D was not run: {report.published}"

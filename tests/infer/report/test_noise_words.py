@@ -94,7 +94,9 @@ def test_the_end_of_a_run_counts_the_files_whose_noise_stays(capsys: pytest.Capt
         shown.add(result)
     print_results(shown, summary, "title")
     said = capsys.readouterr().out
-    sentence = "most of the noise stays in 3 files: too faint for the model; noise and structure could not be told apart in"
+    sentence = (
+        "most of the noise stays in 3 files: too faint for the model; noise and structure could not be told apart in"
+    )
     assert f"{sentence} 1 file\n" in said
 
 
