@@ -23,6 +23,7 @@ from benchmarks.detail import contrast_kept
 from benchmarks.detector_noise import expose, parse_protocol
 from benchmarks.detectors_tables import DetectorReport, DetectorScore, to_markdown
 from benchmarks.faint import SDS, halved, smoothed, variance_left
+from benchmarks.found import found_over_added
 from benchmarks.methods import WINDOW, window_models
 from benchmarks.pages import read_page, write_page
 from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, smaller_side
@@ -171,6 +172,7 @@ def measure(
                 lines = f"lost {score.lost:.0f}, false {score.false:.0f}"
                 say(f"{score.noise}, {score.method}: {score.psnr:.2f} dB, {lines}")
                 report.scores.append(score)
+            report.found[f"{protocol}, {sd:g}"] = found_over_added(cut, detectors, protocol, sd)
     if BM3D not in told:
         noises = list(dict.fromkeys(score.noise for score in report.scores))
         rows, report.published = published_bm3d(report.images, noises, report.untold)

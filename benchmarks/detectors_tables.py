@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from benchmarks.detail import INSERTS
 from benchmarks.faint import SDS, SMOOTHED
@@ -32,6 +33,7 @@ class DetectorReport:
     images: list[str]
     side: int  # px, of the square that each image was cut to
     scores: list[DetectorScore] = field(default_factory=list)
+    found: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # noise -> images -> found over added
     detail_noise: str = ""
     detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> share kept
     faint: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # images -> method -> share left at SDS
@@ -82,6 +84,20 @@ def _scores(report: DetectorReport, noisy: str) -> list[str]:
     ]
 
 
+def _found(report: DetectorReport) -> list[str]:
+    def cell(ratios: list[float]) -> str:
+        return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+    kinds = list(next(iter(report.found.values())))
+    rows = [[noise, *(cell(found[kind]) for kind in kinds)] for noise, found in report.found.items()]
+    return [
+        "Noise found by `estimate_mottle` over the noise added, standard deviations: median (least to most) of these "
+        f"X-rays as they are, and smoothed by a Gaussian of {SMOOTHED:g} px before the exposure, which removes the "
+        "grain that they have themselves.\n",
+        table(["noise, sd in gray levels", *kinds], rows),
+    ]
+
+
 def _detail(report: DetectorReport) -> list[str]:
     rows = [[method, *(f"{kept[i]:.2f}" for i in INSERTS)] for method, kept in report.detail.items()]
     return [
@@ -121,6 +137,8 @@ def _pair(report: DetectorReport) -> list[str]:
 def to_markdown(report: DetectorReport, noisy: str) -> str:
     """The tables. noisy: the name under which the noisy images themselves are scored."""
     parts = _scores(report, noisy)
+    if report.found:
+        parts += _found(report)
     if report.detail:
         parts += _detail(report)
     if report.faint:
