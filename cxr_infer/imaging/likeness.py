@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_RADIOGRAPH = (
-    "looks like a page, drawing or screenshot, or lost its detail to compression; the models were not made for such"
+    "looks like a page, drawing or screenshot, or lost its detail to compression, for which the models were not made"
 )
 
 LEAST = 64 * 64  # px; of a smaller image a share says little

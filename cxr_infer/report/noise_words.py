@@ -22,7 +22,7 @@ ENDINGS = {
     UNSURE: "noise and structure could not be told apart in {}",
 }
 LITTLE = 0.2  # of the noise found, which must be removed at full strength if before and after are to say something
-UNRESOLVED = 0.15  # of the variance before: less than that cannot be told from a difference
+UNRESOLVED = 0.25  # of the variance before: less cannot be told from a difference; of faint noise that much was left
 FAINT_LEVELS = 1.5  # gray levels, up to which the shipped model takes noise for texture
 
 
@@ -68,14 +68,14 @@ def _remaining(before: Mottle, after: Mottle) -> float:
     """Standard deviation of what is left of the noise, [0, 1].
 
     Where the result is too clean for the estimate, what the high-pass lost on the way tells how much was removed, as
-    anatomy is in it before and after; where next to nothing is left, that is at most what the high-pass still sees,
-    and no guess says that there is more noise than before.
+    anatomy is in it before and after. Where less is left than such a difference resolves, that bounds it, and so does
+    what the high-pass still sees. No guess says that there is more noise than before.
     """
     if after.sure:
         return after.sd
     left = before.sd**2 - (before.with_anatomy**2 - after.with_anatomy**2)
     most = min(max(after.sd, after.with_anatomy), before.sd)
-    return min(math.sqrt(left), most) if left > UNRESOLVED * before.sd**2 else most
+    return min(math.sqrt(max(left, UNRESOLVED * before.sd**2)), most)
 
 
 def noise_figures(before: Mottle, after: Mottle, strength: float, stretch: float = 1.0) -> dict[str, Any]:
