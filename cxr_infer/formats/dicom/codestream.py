@@ -207,7 +207,7 @@ def _whole_spectrum(frame: bytes, scan: int) -> tuple[bytes, bool]:
 
 
 def _jpeg_2000_header(frame: bytes) -> _Header:
-    """Parse the SIZ segment of a JPEG 2000 codestream (ITU-T T.800, A.5.1). Raises IndexError or struct.error."""
+    """Parse the header of a JPEG 2000 codestream (ITU-T T.800, A.5.1). Raises IndexError or struct.error."""
     right, bottom, left, top, width, height, first_x, first_y, components = struct.unpack_from(">8IH", frame, 8)
     if not width or not height:
         raise IndexError

@@ -23,7 +23,7 @@ from cxr_infer.formats.readers import write_image
 from tests.conftest import Run, tree
 from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, stored
 
-WAY_OUT = "a bug in cxr-infer; please report it in the issues of its repository, with the log that --log FILE writes"
+WAY_OUT = "this is a bug in cxr-infer; please report it to its issue tracker, with the log written by --log FILE"
 MAINS = {"cxr-infer": "cxr_infer.__main__", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}
 
 
@@ -140,7 +140,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback(
     done = broken(tmp_path, changes, "dir", "x", "--json", "r.jsonl", "--log", "run.log", "--quiet")
     assert done.returncode == 1
     where = r"\(broken\.py:6, called from cxr_infer/batch/pipeline\.py:\d+\)"
-    line = rf"x/a\.png: {re.escape(told)} {where}, {re.escape(WAY_OUT)}"
+    line = rf"x/a\.png: {re.escape(told)} {where}; {re.escape(WAY_OUT)}"
     assert re.fullmatch(f"failed: {line}\n", done.stderr), done.stderr
     *records, _ = map(json.loads, (tmp_path / "r.jsonl").read_text().splitlines())
     failed, *others = sorted(records, key=lambda record: record["name"])
@@ -175,7 +175,7 @@ def test_a_command_that_breaks_says_where(
     done = broken(tmp_path, changes, *arguments, "--log", "run.log", command=command)
     assert done.returncode == 1, done.stderr
     where = r"\(broken\.py:3, called from cxr_(infer|train|export)/[a-z_/]+\.py:\d+\)"
-    assert re.fullmatch(rf"error: LookupError: a fault {where}, {re.escape(WAY_OUT)}\n", done.stderr), done.stderr
+    assert re.fullmatch(rf"error: LookupError: a fault {where}; {re.escape(WAY_OUT)}\n", done.stderr), done.stderr
     log_text = (tmp_path / "run.log").read_text()
     assert "    LookupError: a fault" in log_text
     assert log_text.count("Traceback") == 1
@@ -205,7 +205,7 @@ def test_a_damaged_installation_is_one_line(
     done = broken(tmp_path, f"import sys; sys.modules[{package!r}] = None\n", *arguments)
     assert done.returncode == 1
     place = r"\(\S+\.py:\d+(, called from cxr_infer/\S+\.py:\d+)?\)"
-    line = rf"error: ModuleNotFoundError: .*{package}.* {place}, a package .* reinstall cxr-infer\n"
+    line = rf"error: ModuleNotFoundError: .*{package}.* {place}; a package .* reinstall cxr-infer\n"
     assert re.fullmatch(line, done.stderr), done.stderr
 
 
