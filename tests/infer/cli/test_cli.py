@@ -99,7 +99,7 @@ def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: 
     write_image(xrays / "Лёгкие" / "lossy.jpg.png", noisy_bytes[:64, :64])
     done = run("cxr-infer", "dir", xrays)
     assert done.returncode == 1
-    assert "lossy.jpg becomes lossy.jpg.png as well" in done.stderr
+    assert "the result of lossy.jpg would be named lossy.jpg.png too" in done.stderr
 
 
 @pytest.mark.parametrize(

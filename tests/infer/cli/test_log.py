@@ -53,7 +53,7 @@ def test_verbose_says_on_stderr_what_is_done(run: Run, xrays: Path, tmp_path: Pa
     assert re.search(r"3 images in .*x, results in .*once", once.stderr)
     assert re.search(r"model window \((int8|fp32)\), SHA-256 [0-9a-f]{64}, Settings\(strength=1.0", once.stderr)
     assert "a.png" not in once.stderr
-    for told in ("a.png: is read", "a.png: is denoised, 64 x 64 px of 8 bits", "a.png: is written", "c.png: done"):
+    for told in ("a.png: reading", "a.png: denoising, 64 x 64 px of 8 bits", "a.png: writing", "c.png: done"):
         assert f"DEBUG cxr_infer.batch.pipeline: {told}" in twice.stderr
     assert tree(tmp_path / "quiet") == tree(tmp_path / "once") == tree(tmp_path / "twice")
 
@@ -116,7 +116,7 @@ def test_no_name_writes_lines_of_its_own(run: Run, tmp_path: Path, noisy_bytes: 
     text = (tmp_path / "run.log").read_text()
     assert "\x1b" not in text
     assert not re.search("^2026 ERROR", text, re.MULTILINE)
-    assert r"ok\n2026 ERROR forged\x1b[31m.png: is read" in text
+    assert r"ok\n2026 ERROR forged\x1b[31m.png: reading" in text
 
 
 @pytest.mark.parametrize(

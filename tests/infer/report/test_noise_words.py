@@ -119,7 +119,7 @@ def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.Capture
         for message in ("", "dim; so look", "dim; so look; wide", "wide", "far; wide"):
             advance(FileResult("a.png", DONE, message))
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
-    assert said == [f"note: a.png: {note} (said once)" for note in ("dim; so look", "wide", "far")]
+    assert said == [f"note: a.png: {note} (shown once)" for note in ("dim; so look", "wide", "far")]
 
 
 @pytest.mark.parametrize("width", [100, 80, 60])
