@@ -27,8 +27,8 @@ def overlapped(
     """Yield write(compute(read(item))) of every item, in order.
 
     `read` and `write` each run in their own thread, `compute` in the caller's. `items` is consumed lazily, a few items
-    ahead. Once `stopped` returns true, computed items are still written and yielded, but no more are begun. An exception
-    in a step ends the iteration; to continue, return errors as values.
+    ahead. Once `stopped` returns true, computed items are still written and yielded, but no more are begun. An
+    exception in a step ends the iteration; to continue, return errors as values.
     """
     source = iter(items)
     reading: deque[Future[Input]] = deque()

@@ -132,7 +132,7 @@ def test_references_that_fit_no_image_are_a_failure(here: Path) -> None:
     status, error = said("dir", "x", "--reference", "small")
     assert status == 1
     assert "note: a.png: the reference is 16x16, the image 64x64" in error
-    assert "error: small: no result could be compared with it" in error
+    assert "error: small: no result could be compared with a reference" in error
     assert (here / "x-denoised" / "a.png").is_file()
     assert said("dir", "x", "--reference", "clean")[0] == 0, "one of two is enough"
 
