@@ -1,4 +1,4 @@
-"""What a report says of the noise of one file: its figures, and why little of it was removed where that is so."""
+"""The noise measurements of a file, and the reason if little noise was removed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 from cxr_infer.imaging.mottle import GRAY_LEVELS, Mottle
 
-FAINT, LEFT, UNSURE = "faint", "left", "unsure"  # why before and after say little; see NOTES
+FAINT, LEFT, UNSURE = "faint", "left", "unsure"  # why before and after are hard to compare; see NOTES
 NOTES = {
-    FAINT: "its noise is too faint for the model, and most of it stays",
-    LEFT: "its noise is correlated from pixel to pixel, and most of it stays",
-    UNSURE: "noise and structure could not be told apart, so the noise figures are unsure",
+    FAINT: "its noise is too faint for the model, and most of it is left",
+    LEFT: "its noise is correlated from pixel to pixel, and most of it is left",
+    UNSURE: "noise could not be separated from structure, so the noise estimates are unsure",
 }
 TOO_SMALL = "too small for its noise to be measured"
-LITTLE = 0.2  # of the noise found, which must be removed at full strength if before and after are to say something
-UNRESOLVED = 0.15  # of the variance before: less than that cannot be told from a difference
-FAINT_LEVELS = 1.5  # gray levels, up to which the shipped model takes noise for texture
+LITTLE = 0.2  # least fraction of the noise removed at full strength for a meaningful comparison
+UNRESOLVED = 0.15  # fraction of the variance before; less cannot be resolved by a difference
+FAINT_LEVELS = 1.5  # gray levels; the shipped model takes fainter noise for texture
 
 
 def why_left(before: Mottle, after: Mottle, strength: float) -> str | None:
-    """FAINT, LEFT or UNSURE where before and after say little; None where noise was removed, or none was there.
+    """Return FAINT, LEFT or UNSURE if before and after are hard to compare; None if noise was removed or absent.
 
-    strength: share of the noise found that was to be removed, 0 to 1.
+    strength: of denoising, 0 to 1.
     """
     if before.kind == "none":
         return None
@@ -36,15 +36,15 @@ def why_left(before: Mottle, after: Mottle, strength: float) -> str | None:
 
 
 def photons(at_white: float | None) -> str | None:
-    """As text, to the two digits that an estimate is good for."""
+    """Format a number of photons with two digits, the accuracy of the estimate."""
     return None if at_white is None else f"{round(at_white, 1 - math.floor(math.log10(at_white))):.0f}"
 
 
 def _remaining(before: Mottle, after: Mottle) -> float:
-    """Standard deviation of what is left of the noise, [0, 1].
+    """Return the standard deviation of the remaining noise, in [0, 1].
 
-    Where the result is too clean for the estimate, what the high-pass lost on the way tells how much was removed, as
-    anatomy is in it before and after; where next to nothing is left, that is at most what the high-pass still sees.
+    If the result is too clean for an estimate, use the decrease of the high-pass variance, in which anatomy cancels; if
+    almost nothing is left, the high-pass of the result is an upper limit.
     """
     if after.sure:
         return after.sd
@@ -54,7 +54,7 @@ def _remaining(before: Mottle, after: Mottle) -> float:
 
 
 def noise_figures(before: Mottle, after: Mottle, strength: float, stretch: float = 1.0) -> dict[str, Any]:
-    """The fields of a `FileResult` that tell of noise. stretch: see `Radiograph.stretch`."""
+    """Return the noise fields of a `FileResult`. strength: of denoising. stretch: see `Radiograph.stretch`."""
     if not before.known:
         return {"mottle_kind": before.kind}
     across, down = before.correlation if before.sure else (None, None)

@@ -176,7 +176,7 @@ def test_the_noise_of_an_image_is_measured_with(
         (("tiny.toml", "--images", ".", "--spacing", "inf"), "--spacing inf mm is out of range; use 0.001 to 100"),
         (
             ("tiny.toml", "--frames", "a.png", "--noise-of", "a.png"),
-            "--frames and --noise-of exclude each other; use --frames",
+            "--frames and --noise-of exclude each other",
         ),
         (("tiny.toml", "--noise-of", "none.png"), "none.png: "),
         (("tiny.toml", "--noise-of", "tiny.toml"), "tiny.toml: "),

@@ -169,7 +169,7 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(run: Run, tmp_path: P
 
 
 @pytest.mark.parametrize(("arguments", "told"), [
-    (("status",), "is not the spool of a node"), (("check", "--to", "A@b:1"), "needs files"), (("run",), "no destination"),
+    (("status",), "is not the spool of"), (("check", "--to", "A@b:1"), "needs files"), (("run",), "no destination"),
     (("check", "nowhere", "--to", "A@b:1"), "no such file"),
     (("run", "--to", "A@b:1", "--model", "nonsense"), "nonsense"),
 ])  # fmt: skip
