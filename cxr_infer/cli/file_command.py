@@ -52,8 +52,8 @@ def file_command(
         list[str],
         typer.Argument(
             metavar="IN",
-            help="X-rays: DICOM or pictures; - for standard input. OUT: the result: .png, .tif, or .dcm for DICOM; "
-            "a directory for several X-rays; - for standard output. Default: IN-denoised.",
+            help="X-rays: DICOM or pictures; - for standard input. OUT, the last of two: .png, .tif or, for "
+            "DICOM, .dcm; a directory for several X-rays; - for standard output. Default: IN-denoised.",
         ),
     ],
     out: Annotated[

@@ -89,7 +89,7 @@ def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) 
         picture = found.open(path, content, options)
     except (ImageError, MemoryError):
         raise
-    except struct.error as error:  # a truncated header; its text helps nobody
+    except struct.error as error:  # a truncated header; the text of the exception is of no use
         raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?") from error
     except Exception as error:  # Pillow and OpenCV raise a dozen unrelated types
         raise ImageError(f"{path}: cannot be decoded ({reason(error)}); is it damaged or incomplete?") from error

@@ -28,7 +28,7 @@ from tests.ports import reserved_port
 
 RAY = str(Path(sys.executable).with_name("ray"))
 # of images as small as these the estimate of noise is unsure, which is noted once
-UNSURE_NOTE = re.compile(r"^note: \S+: noise and structure could not be told apart.*\(shown once\)\n", re.MULTILINE)
+UNSURE_NOTE = re.compile(r"^note: \S+: noise could not be separated from structure.*\(shown once\)\n", re.MULTILINE)
 PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|ignored .*)\n")  # and what else the local engine says
 KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # whose actors are killed every time, and once
 # actors of which only the first that is asked has anything to tell

@@ -91,7 +91,7 @@ def _frame(pixels: StoredPixels, values: Stored, syntax: UID) -> bytes:
 
 
 def _without_sign(pixels: StoredPixels, values: Stored) -> NDArray[np.unsignedinteger[Any]]:
-    """Return the stored bits as unsigned numbers: these codecs know no sign, PixelRepresentation says it."""
+    """Return the stored bits as unsigned numbers: these codecs have no sign; PixelRepresentation states it."""
     word = pixels.layout.word
     bits: NDArray[np.unsignedinteger[Any]] = values.view(word) & word.type((1 << pixels.layout.stored) - 1)
     return bits

@@ -59,7 +59,7 @@ class Grayscale:
     """The gray of every storable value, air black, bone white, as two monotone tables (storable values,) float64.
 
     shown: in [0, 1], as displayed. carried: the same inside the window or VOI LUT, continued with its slope outside,
-    below 0 and above 1; None without a window. inverted: whether low values are white. notes: for the user.
+    below 0 and above 1; None if no window is applied. inverted: whether low values are white. notes: for the user.
     """
 
     shown: Table

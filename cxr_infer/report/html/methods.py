@@ -55,7 +55,7 @@ def _images(summary: Summary) -> Iterator[str]:
     total = summary.done + summary.failed + summary.skipped + summary.pending
     rest = ((summary.skipped, "skipped"), (summary.failed, "failed"), (summary.pending, "not begun"))
     others = "".join(f", {count} {word}" for count, word in rest if count)
-    yield f"Images: {total}, of which {summary.done} denoised in this run{others}."
+    yield f"Images: {total} in total, {summary.done} denoised in this run{others}."
 
 
 def _noise(statistics: RunStatistics) -> Iterator[str]:
