@@ -171,7 +171,7 @@ def test_the_noise_of_an_image_is_measured_with(
     [
         (("quik",), "unknown protocol 'quik'; use quick or full, or the path of a .toml file"),
         (("none.toml",), "none.toml: cannot be read: No such file or directory; check the path"),
-        (("tiny.toml", "--method", "windo"), "method 'windo' is unknown"),
+        (("tiny.toml", "--method", "windo"), "unknown method 'windo'"),
         (("tiny.toml", "--spacing", "0.2"), "--spacing is of --images; add that, or leave it out"),
         (("tiny.toml", "--images", ".", "--spacing", "inf"), "--spacing inf mm is no spacing; use 0.001 to 100"),
         (("tiny.toml", "--frames", "a.png", "--noise-of", "a.png"), "--frames tell the noise better than --noise-of"),
@@ -180,8 +180,8 @@ def test_the_noise_of_an_image_is_measured_with(
         (("tiny.toml", "--images", "none"), "none: no such directory; check the path"),
         (("tiny.toml", "--images", "."), "tiny.toml: "),
         (("tiny.toml", "--frames", "tiny.toml"), "tiny.toml: "),
-        (("tiny.toml", "-o", "."), ".: holds files, but no result of cxr-infer lab; give -o another directory"),
-        (("wrong.toml",), "wrong.toml: methods: method 'windo' is unknown"),
+        (("tiny.toml", "-o", "."), ".: has files but no result of cxr-infer lab; give -o another directory"),
+        (("wrong.toml",), "wrong.toml: methods: unknown method 'windo'"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(
