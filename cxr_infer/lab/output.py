@@ -20,11 +20,11 @@ def require_own_folder(out: Path) -> None:
     """Raise UsageError if `out` is not a directory, or has files but no lab result."""
     other = "give -o another directory"
     if is_link_at(out) and not out.exists():
-        raise UsageError(f"{out}: a broken link; {other}")
+        raise UsageError(f"{out}: broken link; {other}")
     if not out.exists():
         return
     if not out.is_dir():
-        raise UsageError(f"{out}: a file; {other}")
+        raise UsageError(f"{out}: not a directory; {other}")
     names = {path.name for path in out.iterdir()}
     if names and not names & {UNITS, JSON_FILE}:
         raise UsageError(f"{out}: has files but no result of cxr-infer lab; {other}")

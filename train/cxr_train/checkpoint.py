@@ -53,7 +53,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     which would make every later comparison meaningless.
     """
     if path.is_dir():
-        raise ModelError(f"{path}: a directory; give the checkpoint in it")
+        raise ModelError(f"{path}: is a directory; give the checkpoint in it")
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint; train one with `cxr-train` or restore it from the repository")
     try:

@@ -149,7 +149,7 @@ def test_a_folder_of_somebody_else_is_left_alone(result: LabResult, tmp_path: Pa
     (tmp_path / "other.txt").write_text("mine")
     with pytest.raises(UsageError, match="has files but no result of cxr-infer lab; give -o another directory"):
         require_own_folder(tmp_path)
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(UsageError, match="not a directory"):
         require_own_folder(tmp_path / "other.txt")
     write_result(result, tmp_path)
     require_own_folder(tmp_path)
