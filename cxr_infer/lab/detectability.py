@@ -65,7 +65,9 @@ def with_noisy(methods: Sequence[Method]) -> list[Method]:
 def _scene(setting: Setting) -> Scene:
     wanted = [signal for signal in setting.protocol.signals if signal.kind in COMPACT]
     if not wanted:
-        raise UsageError(f"the observer's studies need a {' or a '.join(COMPACT)}; add one to the protocol")
+        raise UsageError(
+            f"the observer's studies need a signal of kind {' or '.join(COMPACT)}; add one to the protocol"
+        )
     return scene_of(setting, wanted)
 
 

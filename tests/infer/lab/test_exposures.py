@@ -77,7 +77,7 @@ def other_frames(truth: FloatImage) -> dict[str, list[FloatImage]]:
     return {
         "at least two frames": [first],
         "but 0.png has": [first, second[1:]],
-        "give frames with noise of their own": [first, first],
+        "identical images; give separate exposures": [first, first],
         "something moved": [first, expose(moved(truth, 0.5), "white", 4000.0, np.random.default_rng(2))[0]],
         "something moved near row 2": [first, expose(breath, "white", 4000.0, np.random.default_rng(3))[0]],
         "in the brightness of broad areas": [first, expose(shaded, "white", 4000.0, np.random.default_rng(4))[0]],
