@@ -171,7 +171,7 @@ def test_the_noise_of_an_image_is_measured_with(
     [
         (("quik",), "unknown protocol 'quik'; use quick or full, or the path of a .toml file"),
         (("none.toml",), "none.toml: cannot be read: No such file or directory; check the path"),
-        (("tiny.toml", "--method", "windo"), "method 'windo' is unknown"),
+        (("tiny.toml", "--method", "windo"), "unknown method 'windo'"),
         (("tiny.toml", "--spacing", "0.2"), "--spacing applies to --images; give both or neither"),
         (("tiny.toml", "--images", ".", "--spacing", "inf"), "--spacing inf mm is out of range; use 0.001 to 100"),
         (
@@ -183,8 +183,8 @@ def test_the_noise_of_an_image_is_measured_with(
         (("tiny.toml", "--images", "none"), "none: no such directory; check the path"),
         (("tiny.toml", "--images", "."), "tiny.toml: "),
         (("tiny.toml", "--frames", "tiny.toml"), "tiny.toml: "),
-        (("tiny.toml", "-o", "."), ".: holds files, but no result of cxr-infer lab; give -o another directory"),
-        (("wrong.toml",), "wrong.toml: methods: method 'windo' is unknown"),
+        (("tiny.toml", "-o", "."), ".: has files but no result of cxr-infer lab; give -o another directory"),
+        (("wrong.toml",), "wrong.toml: methods: unknown method 'windo'"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(
