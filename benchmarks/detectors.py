@@ -1,9 +1,9 @@
 """Compare methods on the noise of real detectors: `python -m benchmarks.detectors --data DIR`.
 
 Measured spectra and curves of noise against brightness (`cxr_infer.lab.noise`) on X-rays not used in training: `window`
-and classical methods told the true noise. Also small details under one noise, noise so faint that it may be taken for
-texture, and with --pair a phantom exposed twice. Writes OUT/detectors.json and OUT/detectors.md, and with --page the
-same tables into a page.
+and classical methods told the true noise, and with --untold also told our own estimate of it. Also small details under
+one noise, noise so faint that it may be taken for texture, and with --pair a phantom exposed twice. Writes
+OUT/detectors.json and OUT/detectors.md, and with --page the same tables into a page.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.pages import read_page, write_page
 from benchmarks.quality import NATIVE, SIZE, STEPS_16_BIT, smaller_side
 from benchmarks.second_exposure import contrast_kept as line_pairs_kept
 from benchmarks.second_exposure import further_from_truth, in_and_out, read_pair
-from benchmarks.stabilised import BM3D, ToldMethod, told_methods
+from benchmarks.stabilised import BM3D, BM3D_UNTOLD, ToldMethod, told_methods, untold_methods
 from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.errors import UsageError
 from cxr_infer.files import write_bytes
@@ -91,13 +91,28 @@ def score_noise(
         yield DetectorScore(f"{protocol}, {sd:g}", method, decibel, similarity, lost, false, present)
 
 
-def published_bm3d(images: Sequence[str], noises: Sequence[str]) -> tuple[list[DetectorScore], str]:
-    """Return published figures of BM3D and their source; none if they belong to other images."""
+def published_bm3d(
+    images: Sequence[str], noises: Sequence[str], untold: bool = False
+) -> tuple[list[DetectorScore], str]:
+    """Return published figures of BM3D and their source; none if they belong to other images.
+
+    untold: whether to include those of BM3D told our estimate.
+    """
     published = json.loads(PUBLISHED_BM3D.read_text())
     if list(images) != published["images"]:
         return [], ""
-    known = {key.replace("@", ", "): row for key, row in published["figures"].items()}
-    return [DetectorScore(noise, BM3D, **known[noise]) for noise in noises if noise in known], published["source"]
+    kinds = {BM3D: "figures", **({BM3D_UNTOLD: "figures_untold"} if untold else {})}
+    known = {
+        (method, key.replace("@", ", ")): row for method, kind in kinds.items() for key, row in published[kind].items()
+    }
+    rows = [
+        DetectorScore(noise, method, **known[method, noise])
+        for noise in noises
+        for method in kinds
+        if (method, noise) in known
+    ]
+    source = published["source"] + (f" {published['source_untold']}" if untold else "")
+    return rows, source
 
 
 def detail_kept(pictures: Sequence[FloatImage], methods: Mapping[str, ToldMethod]) -> dict[str, dict[str, float]]:
@@ -147,16 +162,17 @@ def measure(
         **{name: (model,) for name, model in models.items()},
         **told,
     }
+    scored = {**methods, **(untold_methods() if report.untold else {})}
     cut = {name: middle(image) for name, image in images.items()}
     for protocol in chosen:
         for sd in sds:
-            for score in score_noise(cut, detectors, protocol, sd, methods):
+            for score in score_noise(cut, detectors, protocol, sd, scored):
                 lines = f"lost {score.lost:.0f}, false {score.false:.0f}"
                 say(f"{score.noise}, {score.method}: {score.psnr:.2f} dB, {lines}")
                 report.scores.append(score)
     if BM3D not in told:
         noises = list(dict.fromkeys(score.noise for score in report.scores))
-        rows, report.published = published_bm3d(report.images, noises)
+        rows, report.published = published_bm3d(report.images, noises, report.untold)
         report.scores += rows
     report.detail_noise = f"the noise of {CANON} at sd {DETAIL_SD:g}"
     report.detail = detail_kept(list(images.values()), {name: variants[0] for name, variants in methods.items()})
@@ -188,6 +204,9 @@ def main(
         Path | None, typer.Option(help="Folder of one phantom exposed twice; exit 1 if it gets worse.")
     ] = None,
     model: Annotated[str, typer.Option(help="`window`, or an .onnx file to measure in its place.")] = WINDOW,
+    untold: Annotated[
+        bool, typer.Option("--untold", help="The classical methods told our estimate of the noise as well.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Directory of the tables and figures.")] = Path("detectors"),
     page: Annotated[
         Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/detectors.md.")
@@ -205,7 +224,7 @@ def main(
     images = {xrays.files[i].stem: to_unit(xrays[i]) for i in range(min(count, len(xrays)))}
     native = XrayImages([path for path in files if smaller_side(path) >= NATIVE][:count])
     models, say = window_models(model), stderr_console().print
-    report = DetectorReport(split, list(images), SIDE, faint_images=len(native))
+    report = DetectorReport(split, list(images), SIDE, faint_images=len(native), untold=untold)
     worse = second_exposure(report, pair, models) if pair else []
     measure(images, chosen, sds, models, report, say)
     if not len(native):

@@ -43,6 +43,7 @@ class DetectorReport:
     )  # method -> region -> dB before, after
     line_pairs: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> region -> fraction left
     published: str = ""  # source of figures that were not measured
+    untold: bool = False  # whether classical methods were also told our estimate
 
 
 def _by_noise(scores: Sequence[DetectorScore], first: str, cell: Callable[[DetectorScore], str]) -> str:
@@ -69,6 +70,11 @@ def _scores(report: DetectorReport, noisy: str) -> list[str]:
         "PSNR in dB / SSIM. NLM and BM3D work on the stabilised image, told the true curve and spectrum; NLM is the "
         "better of two strengths. `window` is told nothing."
     )
+    if report.untold:
+        text += (
+            " Told our estimate: what `estimate_mottle` finds in the noisy image, the X-ray's own grain included; "
+            "where it is unsure, the image stays as it is."
+        )
     if report.published:
         text += f" BM3D was not run: {report.published}"
     return [

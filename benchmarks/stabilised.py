@@ -1,6 +1,8 @@
-"""Classical methods told the true noise of a detector: its curve against brightness, and its power spectrum.
+"""Classical methods told of a detector's noise: its curve against brightness, and its power spectrum.
 
-Each works on the stabilised image, in which the noise has standard deviation 1 at every brightness.
+Each works on the stabilised image, in which the noise has standard deviation 1 at every brightness. They are told the
+truth about the noise that was added, or what `estimate_mottle` finds in the noisy image. The truth is more than any
+blind method can know: X-rays have grain of their own, which cannot be told from noise.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.errors import ImageError
+from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.lab.classical import bm3d_told, non_local_means, stabilised
-from cxr_infer.lab.noise import Told
+from cxr_infer.lab.noise import Told, told_of
 
 FloatImage = NDArray[np.float32]
 Array = NDArray[np.float64]
 ToldMethod = Callable[[FloatImage, Told], FloatImage]  # (noisy, its true noise) -> denoised
 
-NLM, BM3D = "NLM, told", "BM3D, told"
+NLM, BM3D = "NLM, told the noise", "BM3D, told the noise"
+NLM_UNTOLD, BM3D_UNTOLD = "NLM, told our estimate", "BM3D, told our estimate"
 NLM_STRENGTHS = (0.8, 1.0)  # standard deviations; the better one depends on the spectrum
 
 
@@ -30,3 +35,25 @@ def told_methods() -> dict[str, tuple[ToldMethod, ...]]:
     if importlib.util.find_spec("bm3d"):
         methods[BM3D] = (stabilised(bm3d_told),)
     return methods
+
+
+def untold_methods() -> dict[str, tuple[ToldMethod, ...]]:
+    """The same methods, told our estimate."""
+    names = {NLM: NLM_UNTOLD, BM3D: BM3D_UNTOLD}
+    return {names[name]: tuple(map(told_our_estimate, variants)) for name, variants in told_methods().items()}
+
+
+def told_our_estimate(method: ToldMethod) -> ToldMethod:
+    """The method, told what the noisy image alone says of its noise in place of the truth.
+
+    An image whose noise cannot be told from its structure stays as it is.
+    """
+
+    def untold(noisy: FloatImage, told: Told) -> FloatImage:
+        try:
+            estimated = told_of(estimate_mottle(noisy), (noisy.shape[0], noisy.shape[1]))
+        except ImageError:
+            return noisy
+        return method(noisy, estimated)
+
+    return untold

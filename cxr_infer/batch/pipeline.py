@@ -24,7 +24,7 @@ from cxr_infer.formats.registry import output_name
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle
 from cxr_infer.model.denoiser import Model
 from cxr_infer.report.columns import BY_KEY
-from cxr_infer.report.noise_words import NOTES, TOO_SMALL, noise_figures
+from cxr_infer.report.noise_words import noise_figures, noise_note
 from cxr_infer.report.results import (
     CUT_SHORT,
     DONE,
@@ -268,7 +268,7 @@ def _measured(item: _Denoised, run: BatchRun, output: str, compared: Comparison)
     height, width = item.result.pixels.shape
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
     notes = (*item.result.notes, *item.result.encoding_notes(run.settings))
-    note = NOTES.get(noise.get("mottle_left") or "", "") if item.before.known else TOO_SMALL
+    note = noise_note(item.before, noise.get("mottle_left"))
     status, said = (SKIPPED, FINISHED) if item.finished else (DONE, item.note)
     return FileResult(
         item.job.name,

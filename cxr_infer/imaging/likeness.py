@@ -4,6 +4,7 @@ Pages, halftones and screenshots are drawn: most of their pixels have the same g
 detector pixels never do outside black borders. Measured on 158 NIH X-rays (clean, and at 20 to 200 photons) and
 phantoms, as fractions of the image: one non-black gray level at most 0.29, in inverted X-rays 0.46; two levels at most
 0.51; flat blocks that are neither black nor white at most 0.05. Scanned paper has grain of its own and is not detected.
+JPEG at quality 30 makes a third of the blocks of a clean X-ray flat.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-NO_RADIOGRAPH = "looks like a page, drawing or screenshot, for which the models were not made"
+NO_RADIOGRAPH = (
+    "looks like a page, drawing or screenshot, or lost its detail to compression; the models were not made for such"
+)
 
 LEAST = 64 * 64  # px; fractions of a smaller image say little
 BLACK, WHITE = 8, 247  # gray levels 0..255; at or beyond them a pixel counts as black or white

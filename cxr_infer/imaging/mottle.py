@@ -99,7 +99,7 @@ class Mottle:
     @property
     def kind(self) -> str:
         """A phrase: none, unknown, white, sharpened, enlarged, or correlated over some px (to 1/e, across and down)."""
-        if self.known and self.gray_levels < NO_NOISE:
+        if self.known and self.gray_levels < NO_NOISE and not self._told_blindly:
             return "none"
         if not self.sure:
             return "unknown"
@@ -113,6 +113,11 @@ class Mottle:
         if max(across, down) > LOPSIDED * min(across, down):
             return f"correlated over {max(across, down):.1f} px {'across' if across > down else 'down'}"
         return f"correlated over {np.sqrt(across * down):.1f} px"
+
+    @property
+    def _told_blindly(self) -> bool:
+        """Whether no block could tell and yet the recipe sees something, which the model is told: a halftone."""
+        return self.relative_error == 1 and 2 * self.level * GRAY_LEVELS > NO_NOISE
 
     def sd_at(self, brightness: ArrayLike) -> NDArray[np.float64]:
         """Return the standard deviation at any brightness in [0, 1], constant beyond the outermost knots."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from cxr_infer.imaging.mottle import GRAY_LEVELS, Mottle
@@ -13,7 +14,13 @@ NOTES = {
     LEFT: "its noise is correlated from pixel to pixel, and most of it is left",
     UNSURE: "noise could not be separated from structure, so the noise estimates are unsure",
 }
+NO_NOISE_FOUND = "no noise was found in it, so there is nothing to remove"
 TOO_SMALL = "too small for its noise to be measured"
+ENDINGS = {
+    FAINT: "most of the noise is left in {}: too faint for the model",
+    LEFT: "most of the noise is left in {}: correlated from pixel to pixel",
+    UNSURE: "noise could not be separated from structure in {}",
+}
 LITTLE = 0.2  # least fraction of the noise removed at full strength for a meaningful comparison
 UNRESOLVED = 0.15  # fraction of the variance before; less cannot be resolved by a difference
 FAINT_LEVELS = 1.5  # gray levels; the shipped model takes fainter noise for texture
@@ -35,6 +42,23 @@ def why_left(before: Mottle, after: Mottle, strength: float) -> str | None:
     return LEFT if before.correlated else None
 
 
+def noise_note(before: Mottle, left: str | None) -> str:
+    """What to say beside the figures of a file, or "". left: see `why_left`."""
+    if not before.known:
+        return TOO_SMALL
+    return NOTES[left] if left else NO_NOISE_FOUND if before.kind == "none" else ""
+
+
+def left_in(files: Mapping[str, int]) -> str:
+    """A sentence for the end of a run, or "". files: number of them by `why_left`."""
+    said = [ENDINGS[why].format(_files(files[why])) for why in ENDINGS if files.get(why)]
+    return "; ".join(said)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
 def photons(at_white: float | None) -> str | None:
     """Format a number of photons with two digits, the accuracy of the estimate."""
     return None if at_white is None else f"{round(at_white, 1 - math.floor(math.log10(at_white))):.0f}"
@@ -44,12 +68,12 @@ def _remaining(before: Mottle, after: Mottle) -> float:
     """Return the standard deviation of the remaining noise, in [0, 1].
 
     If the result is too clean for an estimate, use the decrease of the high-pass variance, in which anatomy cancels; if
-    almost nothing is left, the high-pass of the result is an upper limit.
+    almost nothing is left, the high-pass of the result is an upper limit. The result never exceeds the noise before.
     """
     if after.sure:
         return after.sd
     left = before.sd**2 - (before.with_anatomy**2 - after.with_anatomy**2)
-    most = max(after.sd, after.with_anatomy)
+    most = min(max(after.sd, after.with_anatomy), before.sd)
     return min(math.sqrt(left), most) if left > UNRESOLVED * before.sd**2 else most
 
 

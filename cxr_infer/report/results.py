@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -94,6 +95,7 @@ class Summary:
     pending: int = 0
     in_the_way: int = 0  # of the skipped ones
     results_themselves: int = 0  # of the skipped ones
+    left: Counter[str] = field(default_factory=Counter)  # files by `mottle_left`, where that says something
     megapixels: float = 0.0
     seconds: float = 0.0
     sums: dict[str, list[float]] = field(default_factory=dict)  # figure -> [sum, count]
@@ -104,6 +106,8 @@ class Summary:
         setattr(self, result.status, getattr(self, result.status) + 1)
         self.in_the_way += result.in_the_way
         self.results_themselves += result.is_result
+        if result.mottle_left is not None:
+            self.left[result.mottle_left] += 1
         self.seconds = time.perf_counter() - self.started
         if result.status == DONE and result.width is not None and result.height is not None:
             self.megapixels += result.width * result.height / 1e6

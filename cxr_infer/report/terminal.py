@@ -14,6 +14,7 @@ from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report import columns
 from cxr_infer.report.columns import NO_FIGURE, fixed
 from cxr_infer.report.columns import small_figure as small_figure  # re-exported for other programs
+from cxr_infer.report.noise_words import left_in
 from cxr_infer.report.results import CUT_SHORT, DONE, FileResult, Summary
 from cxr_infer.report.table import TableColumn, print_columns
 from cxr_infer.report.text import printable
@@ -126,6 +127,8 @@ def print_results(results: ShownResults, summary: Summary, title: str, *, rate: 
     if summary.done and rate:
         speed = fixed(2)(summary.megapixels_per_second)
         console.print(f"total: {summary.megapixels:.2f} MP in {summary.seconds:.2f} s, {speed} MP/s")
+    if results.listed > 1 and (left := left_in(summary.left)):
+        console.print(left)
     counts = (
         (summary.done, "denoised"),
         (summary.failed, "failed"),

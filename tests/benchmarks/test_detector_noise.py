@@ -9,6 +9,7 @@ from benchmarks.detector_noise import STEPS, expose, parse_protocol
 from benchmarks.detectors import protocols, read_sds
 from cxr_infer.errors import UsageError
 from cxr_infer.imaging.metrics import psnr
+from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.noise import WHITE, load_detectors, noise_field
@@ -55,6 +56,18 @@ def test_every_protocol_has_the_noise_asked_for_after_its_step(protocol: str, xr
     drawn = noise_field(shots[0].told.spectrum, np.random.default_rng(0))
     for axis in (0, 1):
         assert correlation(noise[0], axis) == pytest.approx(correlation(drawn, axis), abs=0.06)
+
+
+@pytest.mark.parametrize("sd", [8.0, 3.0])
+@pytest.mark.parametrize("protocol", protocols(DETECTORS))
+def test_the_estimate_is_within_a_tenth_of_every_noise(protocol: str, sd: float) -> None:
+    """On an image without grain of its own, which nobody tells from noise that was added."""
+    clean = np.asarray(0.25 + 0.5 * render_phantom(2, 512), dtype=np.float32)
+    name, step = parse_protocol(protocol, DETECTORS)
+    shot = expose(clean, DETECTORS[name], step, sd, np.random.default_rng(0))
+    found = estimate_mottle(shot.noisy)
+    assert found.sure
+    assert found.gray_levels == pytest.approx(255 * float(np.std(shot.noisy - shot.clean)), rel=0.1)
 
 
 def test_steps_change_image_and_noise_as_they_say(xray: FloatImage) -> None:

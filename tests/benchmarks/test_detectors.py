@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from benchmarks.detector_noise import expose
 from benchmarks.detectors import (
     COMMAND,
     PUBLISHED_BM3D,
@@ -22,13 +23,14 @@ from benchmarks.detectors_tables import DetectorReport
 from benchmarks.faint import variance_left
 from benchmarks.pages import replace_figures
 from benchmarks.second_exposure import NAMES, REGIONS, SHAPE
-from benchmarks.stabilised import NLM, told_methods
+from benchmarks.stabilised import BM3D, BM3D_UNTOLD, NLM, NLM_UNTOLD, told_methods, told_our_estimate, untold_methods
 from cxr_infer.errors import DataError
 from cxr_infer.formats.readers import write_image
+from cxr_infer.imaging.metrics import psnr
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import FloatImage, to_bytes
 from cxr_infer.lab.line_response import count_lines, line_response
-from cxr_infer.lab.noise import load_detectors
+from cxr_infer.lab.noise import Told, load_detectors
 from tests.conftest import REPOSITORY
 
 DETECTORS = load_detectors()
@@ -52,6 +54,31 @@ def test_scores_are_those_of_the_better_variant(xray: FloatImage) -> None:
     assert scores["noisy"].noise == "canon_dr_chest, 8"
 
 
+def test_a_method_told_our_estimate_does_not_see_the_truth(xray: FloatImage) -> None:
+    shot = expose(xray, DETECTORS["canon_dr_chest"], "", 8.0, np.random.default_rng(0))
+    heard: list[Told] = []
+
+    def listening(noisy: FloatImage, told: Told) -> FloatImage:
+        heard.append(told)
+        return noisy
+
+    wrong = Told(shot.told.curve * (1, 100), np.ones_like(shot.told.spectrum), poisson=True)
+    told_our_estimate(listening)(shot.noisy, wrong)
+    (told,) = heard
+    sd = np.interp(shot.clean, *told.curve.T)
+    assert 255 * float(np.sqrt(np.mean(sd**2))) == pytest.approx(8, rel=0.15)
+    assert not told.poisson
+    assert told.spectrum.shape == shot.noisy.shape
+    assert np.corrcoef(told.spectrum.ravel(), shot.told.spectrum.ravel())[0, 1] > 0.9
+
+
+def test_an_image_that_does_not_tell_its_noise_stays_as_it_is(xray: FloatImage) -> None:
+    exposure = expose(xray, DETECTORS["white"], "", 8.0, np.random.default_rng(0))
+    for method in untold_methods()[NLM_UNTOLD]:
+        assert method(xray, exposure.told) is xray
+        assert psnr(method(exposure.noisy, exposure.told), xray) > psnr(exposure.noisy, xray) + 4
+
+
 def test_lines_are_counted_a_megapixel(xray: FloatImage) -> None:
     flat = np.full((128, 128), 0.4, np.float32)
     drawn = flat.copy()
@@ -70,6 +97,10 @@ def test_published_figures_belong_to_their_images_alone() -> None:
     assert [row.noise for row in rows] == noises[:2]
     assert source
     assert published_bm3d(published["images"][:-1], noises) == ([], "")
+    rows, both = published_bm3d(published["images"], noises, untold=True)
+    assert {(row.noise, row.method) for row in rows} >= {(noises[0], BM3D), (noises[0], BM3D_UNTOLD)}
+    assert both.startswith(source)
+    assert len(both) > len(source)
 
 
 def test_variance_left_is_1_untouched_and_the_square_of_what_is_kept(xray: FloatImage) -> None:
@@ -133,7 +164,7 @@ def test_the_command_writes_its_tables_and_fails_where_a_pair_gets_worse(
     page.write_text(replace_figures((REPOSITORY / "docs" / "benchmarks" / "detectors.md").read_text(), "old", COMMAND))
     done = command(
         *("--data", tmp_path / "data", "--sd", "8", "-n", "1", "--protocol", "canon_dr_chest"),
-        *("--model", averaging_onnx, "--pair", pair, "--out", tmp_path / "out", "--page", page),
+        *("--model", averaging_onnx, "--pair", pair, "--out", tmp_path / "out", "--page", page, "--untold"),
     )
     assert done.exit_code == 1, done.output
     report = json.loads((tmp_path / "out" / "detectors.json").read_text())
@@ -143,6 +174,8 @@ def test_the_command_writes_its_tables_and_fails_where_a_pair_gets_worse(
     psnrs = {score["method"]: score["psnr"] for score in report["scores"]}
     assert f"| {psnrs['window']:.2f} / " in tables
     assert psnrs["window"] > psnrs["noisy"] + 2
+    assert psnrs[NLM_UNTOLD] == pytest.approx(psnrs[NLM], abs=1)
+    assert "Told our estimate: " in tables
     before, after = report["pair"]["window"]["plain part"]
     assert after > before + 5
     before, after = report["pair"]["window"]["line pairs"]

@@ -173,6 +173,17 @@ def test_smooth_pictures_hold_no_noise(name: str) -> None:
         assert not found.sure
 
 
+def test_dots_of_a_halftone_are_not_called_free_of_noise() -> None:
+    """No block of theirs can tell, and yet the model is told that there is noise, and smears them."""
+    down, across = np.indices((512, 512))
+    screen = 0.5 + 0.25 * (np.cos(2 * np.pi * (across + down) / 6) + np.cos(2 * np.pi * (across - down) / 6))
+    dots = np.clip((PICTURES["blobs"] - screen) * 6 + 0.5, 0, 1)
+    found = estimate_mottle(stored(dots))
+    assert found.level > 0
+    assert found.kind == "unknown"
+    assert not found.sure
+
+
 def test_structure_and_faint_noise_are_not_sure(chest: Image) -> None:
     board = 0.3 + 0.3 * (np.indices((512, 512)) // 4).sum(0) % 2
     for picture in (chest, board):

@@ -18,7 +18,18 @@ from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.report.columns import BY_KEY
 from cxr_infer.report.html.markup import row
 from cxr_infer.report.html.statistics import mean, statistics_of
-from cxr_infer.report.noise_words import FAINT, LEFT, NOTES, TOO_SMALL, UNSURE, noise_figures, why_left
+from cxr_infer.report.noise_words import (
+    FAINT,
+    LEFT,
+    NO_NOISE_FOUND,
+    NOTES,
+    TOO_SMALL,
+    UNSURE,
+    left_in,
+    noise_figures,
+    noise_note,
+    why_left,
+)
 from cxr_infer.report.results import DONE, FileResult, Summary
 from cxr_infer.report.terminal import ShownResults, print_results
 from tests.conftest import Run
@@ -59,6 +70,34 @@ def result_of(before: Mottle, after: Mottle, strength: float = 1.0) -> FileResul
 )
 def test_why_noise_is_left(before: Mottle, after: Mottle, strength: float, reason: str | None) -> None:
     assert why_left(before, after, strength) == reason
+
+
+def test_a_note_for_every_file_whose_figures_say_little() -> None:
+    assert noise_note(mottle(8), None) == ""
+    assert noise_note(mottle(1.2), FAINT) == NOTES[FAINT]
+    assert noise_note(mottle(0), None) == NO_NOISE_FOUND
+    assert noise_note(replace(mottle(0), known=False), None) == TOO_SMALL
+
+
+def test_a_guess_never_says_that_noise_was_added() -> None:
+    assert noise_figures(mottle(0), mottle(0.7, error=0.5), 1)["mottle_after"] == 0
+    assert noise_figures(mottle(0.9), mottle(1.1, error=0.5), 1)["mottle_after"] == pytest.approx(0.9)
+    assert noise_figures(mottle(2), mottle(3), 1)["mottle_after"] == pytest.approx(3), "which is sure, and so is told"
+
+
+def test_the_end_of_a_run_counts_the_files_whose_noise_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    assert left_in({}) == ""
+    faint, unsure = result_of(mottle(1.2), mottle(1.15)), result_of(mottle(8, error=0.6), mottle(1))
+    summary, shown = Summary(), ShownResults()
+    for result in [result_of(mottle(8), mottle(1))] * 40 + [faint] * 3 + [unsure]:
+        summary.add(result)
+        shown.add(result)
+    print_results(shown, summary, "title")
+    said = capsys.readouterr().out
+    sentence = (
+        "most of the noise is left in 3 files: too faint for the model; noise could not be separated from structure in"
+    )
+    assert f"{sentence} 1 file\n" in said
 
 
 def test_the_cells_of_the_table() -> None:
@@ -155,6 +194,7 @@ def test_a_run_tells_the_kind_of_noise_of_every_file(run: Run, tmp_path: Path) -
     assert files["clean.png"]["mottle_left"] == UNSURE
     assert files["clean.png"]["message"] == NOTES[UNSURE]
     assert done.stderr.count(NOTES[UNSURE]) == 1
+    assert "noise could not be separated from structure in 1 file" in done.stdout
     assert "correlated over" in (tmp_path / "r.html").read_text()
 
 
