@@ -1,1 +1,1 @@
-"""What is too slow, or hangs too much on the machine, for a test: `python -m benchmarks.quality --data DIR`."""
+"""Measurements too slow, or too dependent on the machine, for tests: `python -m benchmarks.quality --data DIR`."""

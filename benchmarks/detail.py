@@ -1,7 +1,7 @@
-"""How much of a small thing's contrast a method keeps, and whether it makes things up.
+"""Measure how much of a small object's contrast a method preserves, and how it changes flat areas.
 
-Detail: a faint insert is laid into X-rays, the same noise is added to the images with and without it, both are
-denoised, and the difference is projected on the insert: 1 keeps all of it, 0 erases it, above 1 exaggerates it.
+A faint insert is added to X-rays, the same noise to the images with and without it, both are denoised, and the
+difference is projected on the insert: 1 preserves all of it, 0 erases it, above 1 exaggerates it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Expose = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Told]]
 
 SPACING = 72  # px between inserts
 MARGIN = 60  # px kept free at the border
-BRIGHTNESS = (0.2, 0.8)  # mean of the surroundings, so that neither black nor white cuts the insert off
+BRIGHTNESS = (0.2, 0.8)  # range of the surroundings' mean, so that the insert is not clipped
 LINE_LENGTH = 50  # px
-SURROUNDINGS = 24  # px, half the side of the square in which the brightness is taken
+SURROUNDINGS = 24  # px, half the side of the surroundings
 FLAT_SIDE = 512  # px
 FLAT_BRIGHTNESS = (0.2, 0.5, 0.8)
-LAGS = 8  # px, the largest shift at which the residual's autocorrelation is taken
+LAGS = 8  # px, largest shift of the residual's autocorrelation
 
 
 def nodule(x: FloatImage, y: FloatImage) -> FloatImage:
@@ -34,7 +34,7 @@ def nodule(x: FloatImage, y: FloatImage) -> FloatImage:
 
 
 def line(width: float, levels: float) -> Callable[[FloatImage, FloatImage], FloatImage]:
-    """An oblique line of profile exp(-(distance / width)^2)."""
+    """Return an oblique line with profile exp(-(distance / width)^2)."""
 
     def draw(x: FloatImage, y: FloatImage) -> FloatImage:
         across, along = 0.88 * x - 0.47 * y, 0.47 * x + 0.88 * y
@@ -63,7 +63,7 @@ LEAST_KEPT = {"nodule, +14": 0.85, "1.5 px line, +18": 0.70, "1 px dark line, -2
 
 
 def places(clean: FloatImage) -> Iterator[tuple[int, int]]:
-    """Rows and columns of inserts in an image: on a grid, where the surroundings are neither black nor white."""
+    """Yield rows and columns of inserts: on a grid, where the surroundings are neither black nor white."""
     height, width = clean.shape
     for row in range(MARGIN, height - MARGIN + 1, SPACING):
         for column in range(MARGIN, width - MARGIN + 1, SPACING):
@@ -73,7 +73,7 @@ def places(clean: FloatImage) -> Iterator[tuple[int, int]]:
 
 
 def lay_inserts(clean: FloatImage, draw: Callable[[FloatImage, FloatImage], FloatImage]) -> FloatImage:
-    """The image with one insert at every place, clipped to [0, 1]."""
+    """Return the image with one insert at every place, clipped to [0, 1]."""
     y, x = np.mgrid[: clean.shape[0], : clean.shape[1]].astype(np.float32)
     total = np.zeros_like(clean)
     for row, column in places(clean):
@@ -82,7 +82,7 @@ def lay_inserts(clean: FloatImage, draw: Callable[[FloatImage, FloatImage], Floa
 
 
 def mottle_of(white: float) -> Expose[float]:
-    """Saturating mottle of so many photons at white, of which a method is told just that number."""
+    """Return saturating mottle of `white` photons at white; a method is told only that number."""
     return lambda clean, rng: (saturating_mottle(clean, white, rng), white)
 
 
@@ -92,9 +92,9 @@ def contrast_kept(
     expose: Expose[Told],
     seed: int = 0,
 ) -> dict[str, float]:
-    """Share of each insert's contrast that a method keeps under a noise: mean over the images with room for it.
+    """Return the fraction of each insert's contrast that a method preserves: mean over the images with room for it.
 
-    expose: clean (H, W) in [0, 1] and a generator -> the noisy image, and what the method is told of the noise.
+    expose: clean (H, W) in [0, 1] and a generator -> the noisy image, and what the method is told about the noise.
     """
     kept: dict[str, list[float]] = {name: [] for name in INSERTS}
     for index, clean in enumerate(images):
@@ -111,10 +111,10 @@ def contrast_kept(
 
 
 def flat_field(method: Method, white: float, seed: int = 0) -> dict[str, float]:
-    """What a method does to a field that is flat but for mottle, the worst of three brightnesses.
+    """Return what a method does to a flat field with mottle, the worst of three brightnesses.
 
-    grain_left: standard deviation in gray levels of what comes out. residual_correlation: largest absolute
-    autocorrelation of (input - output) at any shift of up to 8 px but none; white noise of this size shows 0.01.
+    grain_left: standard deviation of the result, gray levels. residual_correlation: largest absolute autocorrelation of
+    (input - output) at shifts of 1 to 8 px; white noise of this size has 0.01.
     """
     grain, correlation = [], []
     for brightness in FLAT_BRIGHTNESS:
@@ -127,7 +127,7 @@ def flat_field(method: Method, white: float, seed: int = 0) -> dict[str, float]:
 
 
 def residual_correlation(residual: FloatImage) -> float:
-    """Largest absolute autocorrelation at a shift of up to 8 px in either direction, 0 where there is no residual."""
+    """Return the largest absolute autocorrelation at shifts of up to 8 px in either direction, 0 without a residual."""
     centred = residual.astype(np.float64) - residual.mean(dtype=np.float64)
     power = np.abs(np.fft.rfft2(centred)) ** 2
     correlation = np.fft.irfft2(power, s=residual.shape)
@@ -140,10 +140,10 @@ def residual_correlation(residual: FloatImage) -> float:
 
 
 def brightness_shift(pairs: Sequence[tuple[FloatImage, FloatImage]]) -> list[tuple[float, float, float]]:
-    """Mean error per band of clean gray level over (clean, denoised) images.
+    """Return the mean error per band of clean gray level over (clean, denoised) images.
 
-    Returns (share of the pixels, lower end of the band, mean of denoised - clean), both in gray levels of 255; the
-    saturated pixels, white in the clean image, are a band of their own at 255.
+    Each entry: (fraction of the pixels, lower end of the band, mean of denoised - clean), both in gray levels of 255;
+    pixels that are white in the clean image are a separate band at 255.
     """
     total, count = np.sum([errors_by_brightness(clean, denoised) for clean, denoised in pairs], axis=0).T
     lower = [*(index * 256 / BANDS for index in range(BANDS)), 255.0]

@@ -1,7 +1,7 @@
-"""Noise as real detectors made it (`cxr_infer.lab.noise`), and what is left of it after a processing step.
+"""Noise of real detectors (`cxr_infer.lab.noise`), also after a processing step.
 
 Images are (H, W) float32 in [0, 1]; `sd` is the root mean square noise in gray levels of 255. A protocol is `white`
-(Poisson), a detector's name, or either with a processing step that follows the exposure, such as `white+half`.
+(Poisson) or a detector's name, optionally with a processing step after the exposure, such as `white+half`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from cxr_infer.lab.noise import SPECTRUM_SIDE, Detector, Told, noise_field, spec
 FloatImage = NDArray[np.float32]
 Array = NDArray[np.float64]
 
-SHARPENING, SHARPENING_RADIUS = 1.5, 2.0  # share of the fine structure that is added; px
-ENLARGED, ENLARGED_FROM = 4, 128  # factor; px, side of the middle that is enlarged
-FIELDS = 12  # drawn to find the spectrum that a processing step leaves
-SMOOTHING = 5  # bins, side of the square over which that spectrum is averaged
+SHARPENING, SHARPENING_RADIUS = 1.5, 2.0  # fraction of the fine structure that is added; px
+ENLARGED, ENLARGED_FROM = 4, 128  # factor; px, side of the enlarged middle
+FIELDS = 12  # fields averaged to estimate the spectrum after a processing step
+SMOOTHING = 5  # bins, side of the square for smoothing that spectrum
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Step:
-    """A linear processing step. before: makes the image that is exposed; after: what is done to it then."""
+    """A linear processing step. before: prepares the image to expose; after: is applied to the exposure."""
 
     before: Callable[[Array], Array]
     after: Callable[[Array], Array]
@@ -67,17 +67,17 @@ STEPS: Mapping[str, Step] = {
 
 
 def parse_protocol(protocol: str, detectors: Mapping[str, Detector]) -> tuple[str, str]:
-    """`NAME+STEP` -> name and step. Raises UsageError for an unknown one."""
+    """Split `NAME+STEP` into name and step. Raises UsageError for an unknown one."""
     name, _, step = protocol.partition("+")
     if name not in detectors or step not in STEPS or protocol.endswith("+"):
         steps = ", ".join(f"+{known}" for known in STEPS if known)
-        raise UsageError(f"protocol {protocol!r} is none of {', '.join(detectors)}, each as it is or with {steps}")
+        raise UsageError(f"unknown protocol {protocol!r}; use {', '.join(detectors)}, each alone or with {steps}")
     return name, step
 
 
 @lru_cache(maxsize=16)
 def _spectrum_after(small: bytes, step: str, shape: tuple[int, int]) -> Array:
-    """The spectrum that a step leaves, mean 1: averaged over fields that it was applied to, and over near bins."""
+    """Return the spectrum after a step, mean 1: averaged over processed fields and neighbouring bins."""
     spectrum = spectrum_at(np.frombuffer(small).reshape(SPECTRUM_SIDE, SPECTRUM_SIDE), shape)
     if not step:
         return spectrum
@@ -92,7 +92,7 @@ def _spectrum_after(small: bytes, step: str, shape: tuple[int, int]) -> Array:
 def expose(clean: FloatImage, detector: Detector, step: str, sd: float, rng: np.random.Generator) -> Exposure:
     """Expose a clean image and process it. sd: root mean square noise afterwards, gray levels of 255.
 
-    A step changes the clean image as well: the exposure's `clean` is what a perfect method would return.
+    A step also changes the clean image: the exposure's `clean` is the ideal result.
     """
     chain = STEPS[step]
     if chain.resizes:

@@ -1,10 +1,9 @@
-"""How methods do on noise that real detectors made: `python -m benchmarks.detectors --data DIR`.
+"""Compare methods on the noise of real detectors: `python -m benchmarks.detectors --data DIR`.
 
-Measured spectra and curves of noise against brightness (`cxr_infer.lab.noise`) on X-rays that no training saw, `window`
-beside classical methods that are told the truth about the noise, and with --untold what our own estimate says of it;
-then small details under one of them, noise so faint that it may pass for texture, and with --pair one phantom exposed
-twice. Writes OUT/detectors.json and OUT/detectors.md,
-and with --page the same tables into a page.
+Measured spectra and curves of noise against brightness (`cxr_infer.lab.noise`) on X-rays not used in training: `window`
+and classical methods told the true noise, and with --untold also told our own estimate of it. Also small details under
+one noise, noise so faint that it may be taken for texture, and with --pair a phantom exposed twice. Writes
+OUT/detectors.json and OUT/detectors.md, and with --page the same tables into a page.
 """
 
 from __future__ import annotations
@@ -42,20 +41,20 @@ from cxr_train.comparison import NOISY, noise_generator, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import round_to_steps
 
-Variants = tuple[ToldMethod, ...]  # of one method, of which the best under each noise counts
+Variants = tuple[ToldMethod, ...]  # variants of one method; the best under each noise counts
 Window = Callable[[FloatImage, object], FloatImage]
 
 COMMAND = "python -m benchmarks.detectors"
 PUBLISHED_BM3D = Path(__file__).parent / "noise" / "bm3d.json"
-SIDE = 384  # px, of the middle that is cut out of each X-ray
-INNER = (0.02, 0.98)  # brightness to which that is clipped, so that there is room for noise
+SIDE = 384  # px, side of the middle cropped from each X-ray
+INNER = (0.02, 0.98)  # brightness range to clip to, to leave room for noise
 CANON = "canon_dr_chest"
 PROCESSED = ("unsharp", "half", "enlarged4")  # steps measured after CANON
 DETAIL_SD = 8.0
 
 
 def protocols(detectors: Mapping[str, Detector]) -> list[str]:
-    """White noise, every detector, and one of them processed."""
+    """Return white noise, every detector, and one of them processed."""
     return [*detectors, *(f"{CANON}+{step}" for step in PROCESSED)]
 
 
@@ -65,7 +64,7 @@ def middle(image: FloatImage) -> FloatImage:
 
 
 def figures(clean: FloatImage, lines_of_clean: Response, result: FloatImage) -> NDArray[np.float64]:
-    """PSNR in dB, SSIM, and lines a megapixel: in the clean image, lost, false."""
+    """Return PSNR in dB, SSIM, and lines per megapixel: in the clean image, lost, false."""
     lines = count_lines(lines_of_clean, line_response(result)) * (1e6 / clean.size)
     return np.array([psnr(clean, result), ssim(clean, result), *lines])
 
@@ -77,7 +76,7 @@ def score_noise(
     sd: float,
     methods: Mapping[str, Variants],
 ) -> Iterator[DetectorScore]:
-    """Every method under one noise. images: name -> clean; sd: gray levels of 255."""
+    """Score every method under one noise. images: name -> clean; sd: gray levels of 255."""
     name, step = parse_protocol(protocol, detectors)
     sums = {method: np.zeros((len(variants), 5)) for method, variants in methods.items()}
     for image, clean in images.items():
@@ -96,9 +95,9 @@ def score_noise(
 def published_bm3d(
     images: Sequence[str], noises: Sequence[str], untold: bool = False
 ) -> tuple[list[DetectorScore], str]:
-    """Stored figures of BM3D and where they are from; none where they belong to other images.
+    """Return published figures of BM3D and their source; none if they belong to other images.
 
-    untold: whether those told our estimate are wanted too.
+    untold: whether to include those of BM3D told our estimate.
     """
     published = json.loads(PUBLISHED_BM3D.read_text())
     if list(images) != published["images"]:
@@ -118,7 +117,7 @@ def published_bm3d(
 
 
 def detail_kept(pictures: Sequence[FloatImage], methods: Mapping[str, ToldMethod]) -> dict[str, dict[str, float]]:
-    """Share of each insert's contrast that survives the noise of CANON. pictures: whole X-rays."""
+    """Return the fraction of each insert's contrast left under the noise of CANON. pictures: whole X-rays."""
     canon = load_detectors()[CANON]
 
     def under_canon(clean: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Told]:
@@ -129,7 +128,7 @@ def detail_kept(pictures: Sequence[FloatImage], methods: Mapping[str, ToldMethod
 
 
 def faint_noise(native: Sequence[FloatImage], models: Mapping[str, Window]) -> dict[str, dict[str, list[float]]]:
-    """Variance left of faint noise. native: X-rays at the released size, which are halved."""
+    """Return the variance of faint noise left. native: X-rays at the released size, which are halved."""
     clean = [halved(image) for image in native]
     kinds = {"halved": clean, "halved, smoothed": [smoothed(image) for image in clean]}
     return {
@@ -139,7 +138,7 @@ def faint_noise(native: Sequence[FloatImage], models: Mapping[str, Window]) -> d
 
 
 def second_exposure(report: DetectorReport, folder: Path, models: Mapping[str, Window]) -> list[str]:
-    """Measure the pair of a folder into the report. Returns `method, region` of all that got worse."""
+    """Measure the pair in a folder into the report. Returns `method, region` for everything that got worse."""
     first, second = read_pair(folder)
     for name, model in models.items():
         denoised = round_to_steps(model(first, None), STEPS_16_BIT)
@@ -156,7 +155,7 @@ def measure(
     report: DetectorReport,
     say: Callable[[str], None],
 ) -> None:
-    """Run the noises and the details into the report. images: name -> whole clean X-ray, (H, W) in [0, 1]."""
+    """Measure noises and details into the report. images: name -> whole clean X-ray, (H, W) in [0, 1]."""
     detectors = load_detectors()
     told = told_methods()
     methods: dict[str, Variants] = {
@@ -182,13 +181,13 @@ def measure(
 
 
 def read_sds(text: str) -> list[float]:
-    """`8,3` -> [8.0, 3.0]. Raises UsageError for anything that is no list of positive numbers."""
+    """Parse `8,3` to [8.0, 3.0]. Raises UsageError if it is not a list of positive numbers up to 255."""
     try:
         sds = [float(part) for part in text.split(",")]
     except ValueError:
         sds = []
     if not sds or not all(0 < sd <= 255 for sd in sds):
-        raise UsageError(f"--sd {text!r} is no list of gray levels above 0 and up to 255, such as 8,3")
+        raise UsageError(f"--sd {text!r} is invalid; use gray levels above 0 and up to 255, such as 8,3")
     return sds
 
 
@@ -200,7 +199,7 @@ app = typer.Typer(add_completion=False)
 def main(
     data: Annotated[Path, typer.Option(help="Directory of clean chest X-rays, split by patient.")],
     sd: Annotated[str, typer.Option(help="Root mean square noise in gray levels of 255, separated by commas.")] = "8,3",
-    count: Annotated[int, typer.Option("-n", "--images", min=1, help="The first so many images by name.")] = 6,
+    count: Annotated[int, typer.Option("-n", "--images", min=1, help="Use the first N images by name.")] = 6,
     split: Annotated[str, typer.Option(help="test, or val to choose between models.")] = "test",
     protocol: Annotated[list[str] | None, typer.Option(help="Only this noise; may be repeated.")] = None,
     pair: Annotated[
@@ -217,7 +216,7 @@ def main(
 ) -> None:
     """Compare `window` with classical methods on measured noise."""
     if split not in SPLITS:
-        raise UsageError(f"--split {split!r} is none of {', '.join(SPLITS)}")
+        raise UsageError(f"unknown --split {split!r}; use {', '.join(SPLITS)}")
     sds, detectors, text = read_sds(sd), load_detectors(), read_page(page, COMMAND)
     chosen = protocol or protocols(detectors)
     for name in chosen:
@@ -231,7 +230,7 @@ def main(
     worse = second_exposure(report, pair, models) if pair else []
     measure(images, chosen, sds, models, report, say)
     if not len(native):
-        say(f"no {split} X-ray of {NATIVE} px or more: faint noise was not measured")
+        say(f"no {split} X-ray of {NATIVE} px or more; faint noise not measured")
     else:
         report.faint = faint_noise([to_unit(native[i]) for i in range(len(native))], models)
     tables = to_markdown(report, NOISY)
@@ -240,7 +239,7 @@ def main(
     write_page(page, text, tables, COMMAND)
     print(tables)
     if worse:
-        say(f"further from the truth than it went in: {'; '.join(worse)}")
+        say(f"worse than before denoising: {'; '.join(worse)}")
         raise typer.Exit(SOME_FAILED)
 
 

@@ -1,4 +1,4 @@
-"""The figures of `benchmarks.detectors`, and the tables made of them."""
+"""The figures of `benchmarks.detectors`, and their tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from cxr_infer.lab.line_response import LEAST_CONTRAST
 
 @dataclass(frozen=True)
 class DetectorScore:
-    """One method under one noise, mean over the images. psnr: dB; lines: a megapixel, None where only published."""
+    """One method under one noise, mean over the images. psnr: dB; lines: per megapixel, `present` None if only
+    published.
+    """
 
     noise: str
     method: str
@@ -27,25 +29,27 @@ class DetectorScore:
 
 @dataclass
 class DetectorReport:
-    """Everything that was measured. Methods are those of the tables; shares are of 1."""
+    """All measurements. Methods are those of the tables; fractions are of 1."""
 
     split: str
     images: list[str]
-    side: int  # px, of the square that each image was cut to
+    side: int  # px, side of the cropped square
     scores: list[DetectorScore] = field(default_factory=list)
     found: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # noise -> images -> found over added
     detail_noise: str = ""
-    detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> share kept
-    faint: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # images -> method -> share left at SDS
+    detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> fraction left
+    faint: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # images -> method -> fraction left at SDS
     faint_images: int = 0
-    pair: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # method -> region -> dB in, out
-    line_pairs: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> region -> share kept
-    published: str = ""  # where figures that were not measured are from
-    untold: bool = False  # whether classical methods were told our estimate as well
+    pair: dict[str, dict[str, tuple[float, float]]] = field(
+        default_factory=dict
+    )  # method -> region -> dB before, after
+    line_pairs: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> region -> fraction left
+    published: str = ""  # source of figures that were not measured
+    untold: bool = False  # whether classical methods were also told our estimate
 
 
 def _by_noise(scores: Sequence[DetectorScore], first: str, cell: Callable[[DetectorScore], str]) -> str:
-    """A row for each noise, a column for each method. first: the method whose own column says something else."""
+    """Return a row per noise, a column per method. first: the method whose column has other contents."""
     methods = list(dict.fromkeys(score.method for score in scores if score.method != first))
     cells = {(score.noise, score.method): cell(score) for score in scores}
     noises = list(dict.fromkeys(score.noise for score in scores))
@@ -78,7 +82,7 @@ def _scores(report: DetectorReport, noisy: str) -> list[str]:
     return [
         text + "\n",
         *shown,
-        f"Lines of {LEAST_CONTRAST:.0f} gray levels or more a megapixel: in the clean image; lost / false. A line is "
+        f"Lines of {LEAST_CONTRAST:.0f} gray levels or more per megapixel: in the clean image; lost / false. A line is "
         "lost if denoising leaves less than half its contrast, false if the clean image shows less than half of it.\n",
         counted,
     ]
@@ -113,8 +117,8 @@ def _faint(report: DetectorReport) -> list[str]:
         for method, shares in by_method.items()
     ]
     return [
-        f"Variance left of faint white noise, by its sd in gray levels; {report.faint_images} X-rays of 1024 px, "
-        f"halved, as they are and smoothed by a Gaussian of {SMOOTHED:g} px, which removes their own noise.\n",
+        f"Variance of faint white noise left, by its sd in gray levels; {report.faint_images} X-rays of 1024 px, "
+        f"halved, unchanged and smoothed by a Gaussian of {SMOOTHED:g} px, which removes their own noise.\n",
         table(["images", "method", *(f"sd {sd:g}" for sd in SDS)], rows),
     ]
 
@@ -128,14 +132,14 @@ def _pair(report: DetectorReport) -> list[str]:
         for method, measured in report.pair.items()
     ]
     return [
-        "A phantom exposed twice: PSNR in dB against the truth, of a frame as it is and denoised, by region; then the "
-        "share of the line pairs' contrast that is left.\n",
+        "A phantom exposed twice: PSNR in dB against the truth, of a frame before and after denoising, by region; then "
+        "the fraction of the line pairs' contrast left.\n",
         table(["method", *regions, *(f"pairs, {place}" for place in places)], rows),
     ]
 
 
 def to_markdown(report: DetectorReport, noisy: str) -> str:
-    """The tables. noisy: the name under which the noisy images themselves are scored."""
+    """Return the tables. noisy: the name under which the noisy images are scored."""
     parts = _scores(report, noisy)
     if report.found:
         parts += _found(report)

@@ -1,4 +1,4 @@
-"""How much a method leaves of noise so faint that it may take it for texture."""
+"""Measure how much a method leaves of noise so faint that it may be taken for texture."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cxr_infer.imaging.pixels import FloatImage
 from cxr_train.comparison import run
 
 SDS = (1.0, 1.5, 2.0)  # gray levels of 255
-SMOOTHED = 2.0  # px, Gaussian: takes an X-ray's own noise and finest texture away
+SMOOTHED = 2.0  # px, Gaussian that removes an X-ray's own noise and finest texture
 
 
 def halved(image: FloatImage) -> FloatImage:
-    """Half the side, by area: halves the noise that the X-ray itself carries."""
+    """Halve the sides by averaging, which halves the X-ray's own noise."""
     return np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
@@ -26,12 +26,11 @@ def smoothed(image: FloatImage) -> FloatImage:
 def variance_left(
     images: Sequence[FloatImage], method: Callable[[FloatImage, None], FloatImage], sd: float, seed: int = 0
 ) -> float:
-    """Share of the variance of faint white noise that is still there after denoising, mean over the images.
+    """Return the fraction of the variance of faint white noise left after denoising, mean over the images.
 
-    The clean image x and the same with Gaussian noise n of standard deviation sd (gray levels of 255), x + n clipped to
-    [0, 1], are both denoised, f(x) and f(x + n), by a method that is told nothing of the noise. The share is
-    var(f(x + n) - f(x)) / var(n): whatever the method does to the image itself cancels, and 1 means that the noise
-    went through untouched.
+    The clean image x, and x + n with Gaussian noise n of standard deviation sd (gray levels of 255), clipped to [0, 1],
+    are both denoised, f(x) and f(x + n), by a method told nothing about the noise. The fraction is var(f(x + n) - f(x))
+    / var(n): the method's effect on the image itself cancels, and 1 means that the noise was left unchanged.
     """
     shares = []
     for index, clean in enumerate(images):

@@ -1,11 +1,11 @@
-"""The lab's figures of the shipped network, and the gate for a new one: `python -m benchmarks.lab`.
+"""The lab's figures for the shipped network, and the gate for a new one: `python -m benchmarks.lab`.
 
     python -m benchmarks.lab full --store docs/benchmarks/lab.json --page docs/benchmarks/lab.md
     python -m benchmarks.lab --against docs/benchmarks/lab.json --model new/model.onnx
 
-The first measures a protocol, stores the result and writes its tables into the page. The second measures a network by
-the protocol of the stored result; it ends with status 1 and names every point where contrast kept, d' or lines are
-worse beyond the uncertainty of both.
+The first command measures a protocol, stores the result and writes its tables into the page. The second measures a
+network by the protocol of the stored result; it exits with status 1 and names every point where contrast, d' or lines
+are worse beyond the uncertainty of both.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from cxr_infer.report.terminal import stderr_console
 
 COMMAND = "python -m benchmarks.lab"
 WINDOW = "window"
-NAMED = 40  # points in the list of what got worse
+NAMED = 40  # points listed as worse
 
 
 def to_markdown(result: LabResult) -> str:
-    """The tables of the page: what the lab's own page has at its top."""
+    """Return the tables of the page: the summary of the lab's own page."""
     reading, protocol = read_off(result), result.protocol
     parts = [
         f"Protocol `{protocol.name}`, version {protocol.version} (SHA-256 {protocol_hash(protocol)}), seed "
@@ -51,7 +51,7 @@ def to_markdown(result: LabResult) -> str:
 
 
 def said_of(compared: Comparison) -> list[str]:
-    """What the gate found, in lines."""
+    """Return the result of the gate, in lines."""
     worse = [f"worse: {described(pair)}" for pair in compared.worse]
     lines = [*worse, *(f"missing: {place}" for place in compared.missing)]
     more = [f"and {len(lines) - NAMED} more"] if len(lines) > NAMED else []
@@ -63,7 +63,7 @@ def said_of(compared: Comparison) -> list[str]:
 
 
 def _asked(protocol: str | None, stored: LabResult | None, model: str) -> Asked:
-    """What is to be measured: by the stored protocol, only what the gate looks at."""
+    """Return what to measure: with a stored protocol, only what the gate compares."""
     if stored is None:
         asked = asked_for(protocol or "quick")
         if model == WINDOW:
@@ -71,7 +71,7 @@ def _asked(protocol: str | None, stored: LabResult | None, model: str) -> Asked:
         methods = tuple(model if name == WINDOW else name for name in asked.protocol.methods)
         return replace(asked, protocol=replace(asked.protocol, methods=methods), changed=(f"{model} for {WINDOW}",))
     if protocol is not None and protocol_hash(asked_for(protocol).protocol) != protocol_hash(stored.protocol):
-        raise UsageError(f"{protocol}: is not the protocol of --against; leave it out, or store a result of it first")
+        raise UsageError(f"{protocol}: not the protocol of --against; omit it, or store a result of it first")
     changed = replace(stored.protocol, methods=(NOISY, model))
     only = tuple(name for name in changed.studies if name in GUARDED)
     return Asked(changed, "--against", changed=(f"methods: {NOISY}, {model}",), only=only)
@@ -92,7 +92,9 @@ def main(
     ] = None,
     against: Annotated[Path | None, typer.Option(help="Stored result that the network must not be worse than.")] = None,
     model: Annotated[str, typer.Option(help="`window`, or an .onnx file to measure in its place.")] = WINDOW,
-    out: Annotated[Path | None, typer.Option(help="Directory of the units, where a stopped run goes on.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of intermediate results, to resume an interrupted run.")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="Where the result goes, such as docs/benchmarks/lab.json.")] = None,
     page: Annotated[Path | None, typer.Option(help="Page whose tables are replaced: docs/benchmarks/lab.md.")] = None,
 ) -> None:
@@ -100,10 +102,10 @@ def main(
     text = read_page(page, COMMAND)
     stored = read_result(against) if against is not None else None
     if stored is not None and page is not None:
-        raise UsageError("--page wants all methods; leave out --against")
+        raise UsageError("--page needs all methods; omit --against")
     asked = _asked(protocol, stored, model)
     if stored is not None and WINDOW not in stored.protocol.methods:
-        raise DataError(f"{against}: has no figures of {WINDOW}; measure and store it again")
+        raise DataError(f"{against}: no figures of {WINDOW}; measure and store it again")
     with tempfile.TemporaryDirectory() as place:
         result = measure(asked, methods_of(asked), out or Path(place), seen=_say)
     if store is not None:

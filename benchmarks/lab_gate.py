@@ -1,7 +1,7 @@
-"""What a new network lost against a stored result of the lab: points that are worse beyond both uncertainties.
+"""Compare a new network with a stored result of the lab: points that are worse beyond both uncertainties.
 
-Of many points of equal networks a few are so by chance. The gate lets through as many as chance may bring, unless one
-of them is worse beyond any chance.
+Of many points of equal networks a few are worse by chance. The gate accepts as many as chance may bring, unless one of
+them is worse beyond chance.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult
 
-# studies in which a network must not lose: contrast kept, lines lost and made up, and d'
-CHANCE = 0.0028  # that 95% intervals of equal errors about one value do not meet, the later one on the worse side
-RARE = 0.05  # chance that equal networks are refused for more worse points than this
-CERTAIN = 1.5  # times as wide, intervals that do not meet are no chance: one in 60 000 points of equal networks
+CHANCE = 0.0028  # that 95% intervals of equal errors around one value do not overlap, the later one being worse
+RARE = 0.05  # probability that equal networks have more worse points than accepted
+CERTAIN = 1.5  # factor on intervals that then overlap by chance in all but one in 60 000 points of equal networks
+# studies in which a network must not lose
 GUARDED = ("contrast-kept", "transfer", "lines", "detectability", "search", "contrast-detail")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """pairs: stored before, measured after. missing: points that were stored and are not there any more, in words."""
+    """pairs: stored before, measured after. missing: stored points that were not measured, in words."""
 
     pairs: tuple[Pair, ...]
     missing: tuple[str, ...]
@@ -42,7 +42,7 @@ class Comparison:
 
     @property
     def certainly_worse(self) -> list[Pair]:
-        """Those that are worse even if the uncertainties were CERTAIN times as large."""
+        """Points that are worse even with CERTAIN times the uncertainty."""
         wider = (replace(p, before=stretched(p.before), after=stretched(p.after)) for p in self.worse)
         return [pair for pair, wide in zip(self.worse, wider, strict=True) if wide.verdict == WORSE]
 
@@ -56,13 +56,15 @@ class Comparison:
 
 
 def stretched(estimate: Estimate) -> Estimate:
-    """The same with each end of its interval CERTAIN times as far away."""
+    """Extend both ends of an interval by the factor CERTAIN."""
     value = estimate.value
     return Estimate(value, value + CERTAIN * (estimate.low - value), value + CERTAIN * (estimate.high - value))
 
 
 def most_by_chance(points: int) -> int:
-    """So many of the points of equal networks are worse, or fewer, but in RARE cases (binomial, as if independent)."""
+    """Return the number of worse points that equal networks exceed only with probability RARE (binomial,
+    independent).
+    """
     found, share = 0, (1 - CHANCE) ** points
     while share < 1 - RARE:
         found += 1
@@ -73,14 +75,15 @@ def most_by_chance(points: int) -> int:
 def compare(
     stored: LabResult, measured: LabResult, before: str, after: str, guarded: Sequence[str] = GUARDED
 ) -> Comparison:
-    """The points of the guarded studies. before, after: name of the network in the stored and the measured result.
+    """Compare the points of the guarded studies. before, after: name of the network in the stored and the measured
+    result.
 
-    Raises DataError where the two were not measured alike, or the stored result says nothing of that network.
+    Raises DataError if the two were measured differently, or the stored result lacks that network.
     """
     if protocol_hash(stored.protocol) != protocol_hash(measured.protocol):
-        raise DataError("the stored result is of another protocol or version of it; measure and store it again")
+        raise DataError("the stored result has another protocol or version; measure and store it again")
     if [one.sha256 for one in stored.images] != [one.sha256 for one in measured.images]:
-        raise DataError("the stored result is of other images; measure and store it again")
+        raise DataError("the stored result has other images; measure and store it again")
     of_stored, of_measured = values_of(stored.findings, before), values_of(measured.findings, after)
     kept = {place: found for place, found in of_stored.items() if found[0].study in guarded}
     if not kept:
@@ -100,7 +103,7 @@ def compare(
 
 
 def described(pair: Pair) -> str:
-    """One point in words."""
+    """Describe one point in words."""
     finding = pair.finding
     where = ", ".join(filter(None, (finding.key, pair.condition, f"{finding.x.name} {shown_number(pair.x)}")))
     return f"{where}: {finding.y.name} {shown_estimate(pair.before)} -> {shown_estimate(pair.after)}"

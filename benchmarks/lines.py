@@ -1,4 +1,4 @@
-"""Whether a method draws lines that are not there, and loses those that are: lines as `cxr_infer.lab` counts them."""
+"""Count lines that a method loses, and false lines, as `cxr_infer.lab` defines them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ FloatImage = NDArray[np.float32]
 
 
 def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: float, seed: int = 0) -> dict[str, float]:
-    """Lines a megapixel at a dose: `present` in the clean images, of which `lost`, and `false` ones that a method drew.
+    """Return lines per megapixel at a dose: `present` in the clean images, how many of them are `lost`, and `false`
+    ones.
 
     images: clean, (H, W) float32 in [0, 1]. white: photons at white. seed: of the noise.
     """

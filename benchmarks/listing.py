@@ -1,7 +1,7 @@
-"""How much memory a million names take: `python -m benchmarks.listing [--names N]`.
+"""Measure the memory needed for a million names: `python -m benchmarks.listing [--names N]`.
 
-Makes N empty files in a temporary place, half of them in one directory, then measures in processes of their own:
-listing them, and opening an output in which N results are recorded.
+Creates N empty files in a temporary folder, half of them in one directory, then measures in separate processes: listing
+them, and opening an output with N recorded results.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cxr_infer.storage.record_files import LEDGER
 
 COMMAND = "python -m benchmarks.listing"
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = 500  # over which the other half is spread
+FOLDERS = 500  # folders for the other half
 MADE_BY = digest(b"model and settings")
 
 
@@ -38,13 +38,15 @@ def names(count: int) -> Iterator[str]:
 
 
 def list_names(folder: Path) -> int:
-    """List the files and go through them once, as a run does. Returns their number."""
+    """List the files and iterate over them once, as a run does. Returns their number."""
     plan = make_plan(Directory(folder / "in"), Directory(folder / "out"))
     return sum(1 for _ in plan.jobs())
 
 
 def open_output(folder: Path) -> int:
-    """Open the output, look up one result, and put the records in order again. Returns whether it was made of that."""
+    """Open the output, look up one result, and compact the records. Returns whether the result was made from that
+    input.
+    """
     with OutputDirectory(folder / "out", MADE_BY) as output:
         return int(output.made_of("00000001_000.png", digest(b"")))
 
@@ -53,7 +55,7 @@ STEPS: dict[str, Callable[[Path], int]] = {"list": list_names, "open": open_outp
 
 
 def measured(step: str, folder: Path) -> tuple[float, float]:
-    """Seconds and peak memory in MB of a step in a process of its own."""
+    """Return seconds and peak memory in MB of a step in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.listing", "--step", step, "--folder", str(folder)]
     seconds, peak = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split()
     return float(seconds), float(peak)
@@ -69,7 +71,7 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def main(
-    count: Annotated[int, typer.Option("--names", help="How many names.")] = 1_000_000,
+    count: Annotated[int, typer.Option("--names", help="Number of names.")] = 1_000_000,
     page: Annotated[
         Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/scale.md.")
     ] = None,

@@ -1,4 +1,4 @@
-"""Peak memory of a process, and `cxr-infer` as one that tells its own: `python -m benchmarks.memory FILE dir IN`."""
+"""Peak memory of a process, and `cxr-infer` reporting its own: `python -m benchmarks.memory FILE dir IN`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> float:
-    """Largest resident set of this process so far, MB.
+    """Return the largest resident set of this process so far, MB.
 
-    Linux's `ru_maxrss` begins at what the parent had when it started this process, so the kernel's status is asked.
+    On Linux, `ru_maxrss` starts at the parent's value, so the kernel's status file is read instead.
     """
     if STATUS.exists():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith(PEAK))
@@ -24,7 +24,7 @@ def peak_memory() -> float:
 
 
 def main() -> None:
-    """Run `cxr-infer` with the arguments after the first, which names the file for the peak."""
+    """Run `cxr-infer` with the arguments after the first, which is the file for the peak."""
     target = Path(sys.argv.pop(1))
     atexit.register(lambda: target.write_text(f"{peak_memory()}"))
     from cxr_infer.__main__ import main as command

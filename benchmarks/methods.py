@@ -1,7 +1,7 @@
-"""What a user could use instead: classical denoisers, each told the true dose, which `window` has to find by itself.
+"""Alternatives to `window`: classical denoisers, told the true dose, which `window` has to estimate.
 
 Every method maps one noisy image, (H, W) float32 in [0, 1], and the photons at white to an image of the same kind.
-Their strengths were tuned on validation images at 20 and 200 photons.
+Strengths were tuned on validation images at 20 and 200 photons.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WINDOW, WINDOW_INT8 = "window", "window, int8"
 
 
 def on_anscombe(denoise: Callable[[FloatImage], FloatImage]) -> Method:
-    """A denoiser for white noise of standard deviation 1, put between the transform and its inverse."""
+    """Wrap a denoiser for white noise of standard deviation 1 in the Anscombe transform and its inverse."""
     return lambda noisy, white: inverse_anscombe(denoise(anscombe(noisy, white)), white)
 
 
@@ -37,7 +37,7 @@ def _bm3d(stable: FloatImage) -> FloatImage:
 
 
 def classical() -> dict[str, Method]:
-    """The classical methods; BM3D where the package `bm3d`, whose licence is not for commercial use, is installed."""
+    """Return the classical methods; BM3D only if the package `bm3d`, which is non-commercial, is installed."""
     methods: dict[str, Method] = {
         **simple_methods(),
         NLM_ANSCOMBE: on_anscombe(non_local_means_16_bit),
@@ -49,13 +49,13 @@ def classical() -> dict[str, Method]:
 
 
 def model(source: str, precision: str = AUTO) -> Callable[[FloatImage, object], FloatImage]:
-    """An installed model, or an .onnx file, as a method that makes nothing of what it is told of the noise."""
+    """Return an installed model, or an .onnx file, as a method that ignores what it is told about the noise."""
     loaded = load_model(source, precision=precision)
     return lambda noisy, told: loaded.denoise_unit(noisy, Settings())
 
 
 def window_models(source: str) -> dict[str, Callable[[FloatImage, object], FloatImage]]:
-    """`window` in both precisions, or an .onnx file in its place."""
+    """Return `window` in both precisions, or an .onnx file instead."""
     if source == WINDOW:
         return {WINDOW: model(WINDOW, FP32), WINDOW_INT8: model(WINDOW, INT8)}
     return {WINDOW: model(source)}

@@ -1,7 +1,7 @@
-"""Latency and throughput of the DICOM node: `python -m benchmarks.node [--images N]`.
+"""Measure latency and throughput of the DICOM node: `python -m benchmarks.node [--images N]`.
 
-A sender, the node and an archive that keeps nothing, on loopback of one machine. The times are those of the node's own
-audit: an image is received once it is synced to disk; it is sent from the first byte of its derived image on.
+A sender, the node and an archive that keeps nothing, on loopback of one machine. The times are from the node's audit:
+an image is received when it is synced to disk, and sent from the first byte of its derived image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SECONDS_AN_HOUR = 3600
 
 
 def audited(folder: Path, instances: list[tuple[str, bytes]]) -> list[dict[str, Any]]:
-    """Send instances through a node; its audit, once all are sent on."""
+    """Send instances through a node; return its audit once all are sent on."""
     archive = Archive()
     with archive.listening() as port:
         config = Config(
@@ -52,7 +52,7 @@ def seconds(record: dict[str, Any]) -> float:
 
 
 def latency(audit: list[dict[str, Any]], uid: str) -> dict[str, float]:
-    """Seconds from the end of receiving an image to its denoising done, and to the first byte of its result sent."""
+    """Return seconds spent denoising, and from the end of receiving to the first byte of the result sent."""
     received = next(r for r in audit if r["event"] == "received" and r["uid"] == uid)
     denoised = next(r for r in audit if r["event"] == "denoised" and r["uid"] == uid)
     sent = next(r for r in audit if r["event"] == "sent" and r.get("source") == uid)

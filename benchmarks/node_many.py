@@ -1,7 +1,7 @@
-"""Many small instances through one DICOM node: `python -m benchmarks.node_many [--instances N]`.
+"""Send many small instances through one DICOM node: `python -m benchmarks.node_many [--instances N]`.
 
-The node is a process of its own, with its worker; a sender and an archive that keeps nothing are here. Ten times in the
-run, memory and handles of both processes are read from /proc (Linux).
+The node runs in its own process, with its worker; sender and archive run here. Ten times in a run, memory and handles
+of both processes are read from /proc (Linux).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cxr_infer.node.phantoms import phantom_instance
 
 COMMAND = "python -m benchmarks.node_many"
 SIDE = 64  # px
-IN_A_ROW = 100  # instances of an association
+IN_A_ROW = 100  # instances per association
 LOOKS = 10
 PATIENCE = 600.0  # s without a new result, however busy the machine is
 
@@ -50,13 +50,13 @@ class Look:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and those that they have."""
+    """Return the processes started by a process, recursively."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [each for child in map(int, listed) for each in (child, *descendants(child))]
 
 
 def status(pid: int, key: str) -> int:
-    """A number of /proc/PID/status, such as VmRSS in kB (proc_pid_status(5)); 0 for a process that has ended."""
+    """Return a number from /proc/PID/status, such as VmRSS in kB (proc_pid_status(5)); 0 if the process has ended."""
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return next((int(line.split()[1]) for line in lines if line.startswith(f"{key}:")), 0)
@@ -70,7 +70,7 @@ def handles(pid: int) -> int:
 
 
 def look(pid: int, results: int) -> Look:
-    """Everything at this moment. The worker's figures are those of all processes below the node's."""
+    """Take all readings. The worker's figures are those of all processes below the node's."""
     below = descendants(pid)
     return Look(
         results,
@@ -84,7 +84,7 @@ def look(pid: int, results: int) -> Look:
 
 @contextlib.contextmanager
 def node_process(spool: Path, archive_port: int) -> Iterator[tuple[int, int]]:
-    """A node as a process: its id and its port."""
+    """Start a node as a process; yield its id and its port."""
     command = [sys.executable, "-m", "cxr_infer", "node", "run", "--spool", str(spool)]
     command += ["--to", f"ARCHIVE@{LOOPBACK}:{archive_port}", "--port", "0", "--http-port", "-1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -92,14 +92,14 @@ def node_process(spool: Path, archive_port: int) -> Iterator[tuple[int, int]]:
             assert process.stdout is not None
             line = process.stdout.readline()
             if " at " not in line:
-                raise DataError("the node did not start; try the same command by hand")
+                raise DataError("the node did not start; run the same command manually")
             yield process.pid, int(line.split(" at ")[1].split(",")[0].rpartition(":")[2])
         finally:
             process.terminate()
 
 
 def send(port: int, count: int) -> None:
-    """Send that many instances, which differ in their UID alone."""
+    """Send that many instances, which differ only in their UID."""
     dataset = dcmread(BytesIO(phantom_instance(1, SIDE)[1]))
     ae = AE("MODALITY")
     ae.add_requested_context(ComputedRadiographyImageStorage)
@@ -109,12 +109,12 @@ def send(port: int, count: int) -> None:
             dataset.SOPInstanceUID = f"1.2.{number}"
             found = association.send_c_store(dataset)
             if "Status" not in found or found.Status != 0:
-                raise DataError(f"instance {number} was not acknowledged: {found}")
+                raise DataError(f"instance {number} not acknowledged: {found}")
         association.release()
 
 
 def looks(count: int, folder: Path) -> Iterator[Look]:
-    """A look after each tenth of the results. Raises DataError where nothing comes any more."""
+    """Yield a reading after each tenth of the results. Raises DataError if no more arrive."""
     archive = Archive()
     with archive.listening() as archive_port, node_process(folder, archive_port) as (pid, port):
         sender = threading.Thread(target=send, args=(port, count), daemon=True)
@@ -131,7 +131,7 @@ def looks(count: int, folder: Path) -> Iterator[Look]:
 
 
 def main(
-    instances: Annotated[int, typer.Option(help="How many are sent in a row.")] = 10_000,
+    instances: Annotated[int, typer.Option(help="Number of instances sent in a row.")] = 10_000,
     page: Annotated[Path | None, typer.Option(help="Page whose table is replaced: docs/benchmarks/node.md.")] = None,
 ) -> None:
     text = read_page(page, COMMAND)

@@ -1,6 +1,7 @@
-"""What `cxr-infer` is timed against. Each peer works in a process of its own, so that its peak memory is its own.
+"""The methods that `cxr-infer` is timed against, each in its own process, so that its peak memory is measured
+separately.
 
-A peer is started once (`start`), then given images one at a time (`run`), so that a round can take every peer in turn.
+A peer is started once (`start`), then given images one by one (`run`), so that a round can take every peer in turn.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.imaging.pixels import ByteImage, from_unit, to_unit
 from cxr_infer.model.card import DENOISED
 
-Timed = Callable[[ByteImage], tuple[float, ByteImage | None]]  # image -> seconds, result where it has a meaning
+Timed = Callable[[ByteImage], tuple[float, ByteImage | None]]  # image -> seconds, and the result if meaningful
 
 BARE_INT8, BARE_FP32 = "bare onnxruntime, int8", "bare onnxruntime, fp32"
 NLM, WAVELET, BM3D = "OpenCV NLM, defaults", "scikit-image wavelet", "BM3D"
 FFDNET, DNCNN = "FFDNet-sized network", "DnCNN-17"
-BM3D_SIDE = 512  # px: it takes seconds an image, and as long for each pixel of a large one
+BM3D_SIDE = 512  # px; it is slow, with the same time per pixel for larger images
 BM3D_DOSE_SD = 0.1  # [0, 1]: about the mottle of 71 photons
 WIDTH = 64  # channels of both networks
 
 
 def peers() -> list[str]:
-    """Those that are installed. BM3D's licence is not for commercial use, so that it is nobody's dependency."""
+    """Return the installed peers. BM3D is non-commercial and therefore not a dependency."""
     everywhere = [BARE_INT8, BARE_FP32, NLM, WAVELET, FFDNET, DNCNN]
     return everywhere + ([BM3D] if importlib.util.find_spec("bm3d") else [])
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One image through one peer. seconds; megapixels; the result, (H, W) uint8; peak memory so far, MB."""
+    """One image through one peer: seconds; megapixels; the result, (H, W) uint8; peak memory so far, MB."""
 
     seconds: float
     megapixels: float
@@ -67,11 +68,11 @@ def start(name: str, threads: int) -> None:
     _timed = makers[name]()
     _timed(
         np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    )  # whatever is loaded on first use, is loaded now
+    )  # triggers everything that loads on first use
 
 
 def run(image: ByteImage) -> Timing:
-    """image: (H, W) uint8."""
+    """Time one image, (H, W) uint8."""
     seconds, result = _timed(image)
     return Timing(seconds, image.size / 1e6, result, peak_memory())
 
@@ -86,7 +87,7 @@ def _plain(denoise: Callable[[ByteImage], Any]) -> Timed:
 
 
 def _bare(precision: str, threads: int) -> Timed:
-    """The network alone, on an image that is one window: the floor that everything else is added to."""
+    """The network alone, on an image that is a single window: the lower bound of the time."""
     model = load_model("window", precision=precision, threads=threads)
 
     def timed(image: ByteImage) -> tuple[float, ByteImage]:
@@ -153,7 +154,7 @@ def _export(*layers: Any) -> bytes:
     import torch
 
     shape = {2: 2 * torch.export.Dim("rows"), 3: 2 * torch.export.Dim("columns")}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that are not there
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports missing packages
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

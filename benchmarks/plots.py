@@ -17,7 +17,7 @@ OUR_METHOD = "window"
 
 
 def plot_against_dose(doses: Sequence[float], curves: Mapping[str, Sequence[float]]) -> bytes:
-    """PSNR in dB of each method against photons at white, as an SVG that is the same for the same figures."""
+    """Plot PSNR in dB of each method against photons at white, as an SVG reproducible to the byte."""
     with _drawing() as axes:
         for name, psnr in curves.items():
             ours = name == OUR_METHOD
@@ -31,7 +31,9 @@ def plot_against_dose(doses: Sequence[float], curves: Mapping[str, Sequence[floa
 
 
 def plot_time_against_size(sides: Sequence[int], ours: Sequence[float], peers: Mapping[str, float]) -> bytes:
-    """Seconds a megapixel against the side in px, ours as a line, each peer as measured at one size, as an SVG."""
+    """Plot seconds per megapixel against the side in px as an SVG: ours as a line, each peer as measured at one
+    size.
+    """
     with _drawing() as axes:
         axes.plot(sides, ours, marker="o", color="black", linewidth=2.8, zorder=3, label="cxr-infer dir")
         for index, (name, seconds) in enumerate(sorted(peers.items(), key=lambda item: -item[1])):
@@ -46,7 +48,7 @@ def plot_time_against_size(sides: Sequence[int], ours: Sequence[float], peers: M
 
 @contextmanager
 def _drawing() -> Iterator[Any]:
-    """The axes of a figure of the size and look that all of them share."""
+    """Yield the axes of a figure with the common size and style."""
     with plt.rc_context({"svg.hashsalt": "cxr-infer", "svg.fonttype": "none", "font.size": 11}):
         figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
         yield axes

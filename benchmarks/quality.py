@@ -1,6 +1,6 @@
-"""How much mottle each method takes away and what it keeps: `python -m benchmarks.quality --data DIR`.
+"""Measure how much mottle each method removes and what it preserves: `python -m benchmarks.quality --data DIR`.
 
-Doses x methods on images that no training saw, then noise that no method was made for, detail, and texture. Writes
+Doses and methods on images not used in training, then noise that no method was made for, detail, and texture. Writes
 OUT/quality.md (the tables), OUT/quality.json (every figure) and OUT/psnr-against-dose.svg.
 """
 
@@ -48,34 +48,36 @@ DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
 DETAIL_DOSE = 71.0
 DETAIL_IMAGES = 10
 DETECTOR = Detector(density=3.3, exposure=1500.0, blur=1.0, electronic=2.5)
-BLUR = 1.0  # px, Gaussian, of quanta on a linear display
-GLARE = 0.8  # px, over which quanta fall off exponentially: a spread of a shape that training never shows
+BLUR = 1.0  # px, Gaussian spread of quanta on a linear display
+GLARE = 0.8  # px, exponential spread of quanta, a shape not used in training
 GLARE_RADIUS = 8  # px
 STEPS_16_BIT = 65535
-OVEREXPOSED = 1.4  # factor that makes a third of the pixels white; hardly any released image has a white area
+OVEREXPOSED = 1.4  # factor that makes a third of the pixels white; released images have few white areas
 
 
 @dataclass
 class QualityReport:
-    """Everything that was measured."""
+    """All measurements."""
 
     split: str
     images: int
     by_dose: list[Score] = field(default_factory=list)
     other_noise: list[Score] = field(default_factory=list)
-    detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> share kept
-    lines: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> present, lost, false -> a megapixel
+    detail: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> insert -> fraction left
+    lines: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> present, lost, false -> per megapixel
     flat: dict[str, dict[str, float]] = field(default_factory=dict)  # method -> figure -> value
     shift: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)  # dose -> bands, of `window`
 
 
 def by_dose() -> dict[str, NoiseKind]:
-    """Saturating Poisson mottle at each dose."""
+    """Return saturating Poisson mottle at each dose."""
     return {f"{dose:.0f} photons": photon_noise(dose) for dose in DOSES}
 
 
 def glared_normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Standard normal noise (H, W) whose quanta spread by exp(-distance / GLARE), as light does in a scintillator."""
+    """Return standard normal noise (H, W) whose quanta spread by exp(-distance / GLARE), like light in a
+    scintillator.
+    """
     offsets = np.arange(-GLARE_RADIUS, GLARE_RADIUS + 1)
     kernel = np.exp(-np.hypot(offsets[:, None], offsets) / GLARE)
     kernel /= np.sqrt((kernel**2).sum())
@@ -83,7 +85,7 @@ def glared_normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[n
 
 
 def other_noise() -> dict[str, NoiseKind]:
-    """Noise beside the plain one, all near the published dose."""
+    """Return other kinds of noise, all near the published dose."""
 
     def glared_mottle(clean: FloatImage, rng: np.random.Generator) -> FloatImage:
         noise = np.sqrt(clean / PUBLISHED_PHOTONS_AT_WHITE) * glared_normal(clean.shape, rng)
@@ -111,7 +113,7 @@ def other_noise() -> dict[str, NoiseKind]:
 
 
 def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, list[tuple[float, float, float]]]:
-    """The brightness shift of a method at every dose, on images as they are and overexposed to saturated areas."""
+    """Return the brightness shift of a method at every dose, on the images and on overexposed ones."""
     found = {}
     for suffix, factor in (("", 1.0), (", overexposed", OVEREXPOSED)):
         for key, noise in by_dose().items():
@@ -124,13 +126,13 @@ def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, 
 
 
 def choose_methods(window: str, only: Sequence[str]) -> dict[str, Method]:
-    """The classical methods and the models. window: name or .onnx file; only: names to keep, none of them for all.
+    """Return the classical methods and the models. window: name or .onnx file; only: names to keep, empty for all.
 
-    Raises UsageError for a name that is not among them.
+    Raises UsageError for an unknown name.
     """
     methods = {**classical(), "original": model("original"), "new": model("new"), **window_models(window)}
     if unknown := set(only) - set(methods):
-        raise UsageError(f"--only {sorted(unknown)[0]!r} is none of the methods: {', '.join(methods)}")
+        raise UsageError(f"unknown --only {sorted(unknown)[0]!r}; use {', '.join(methods)}")
     return {name: method for name, method in methods.items() if not only or name in {*only, WINDOW}}
 
 
@@ -142,7 +144,7 @@ def measure(
     methods: Mapping[str, Method],
     say: Callable[[str], None],
 ) -> QualityReport:
-    """Run the whole comparison. native: images of 1024 px, none of them is no error."""
+    """Run the whole comparison. native: images of 1024 px, possibly none."""
     clean = ImagesByName(images, limit)
     report = QualityReport(split, len(clean))
     for score in compare(clean, by_dose(), methods):
@@ -176,7 +178,7 @@ def _score_table(scores: Sequence[Score], cell: Callable[[Score], str]) -> str:
 
 
 def to_markdown(report: QualityReport) -> str:
-    """The tables, ready for the documentation."""
+    """Return the tables for the documentation."""
     inserts = list(LEAST_KEPT)
     kept = [[name, *(f"{values[i]:.2f}" for i in inserts)] for name, values in report.detail.items()]
     lines = [
@@ -193,9 +195,9 @@ def to_markdown(report: QualityReport) -> str:
         _score_table(report.by_dose, lambda s: f"{s.psnr:.2f} / {s.ssim:.4f}"),
         "Other noise. PSNR in dB / SSIM.\n",
         _score_table(report.other_noise, lambda s: f"{s.psnr:.2f} / {s.ssim:.4f}"),
-        f"Contrast kept at {DETAIL_DOSE:.0f} photons (1 is all of it).\n",
+        f"Contrast kept at {DETAIL_DOSE:.0f} photons (1: all).\n",
         table(["method", *inserts], kept),
-        f"Lines of {LEAST_CONTRAST:.0f} gray levels or more at {DETAIL_DOSE:.0f} photons, their number a megapixel.\n",
+        f"Lines of {LEAST_CONTRAST:.0f} gray levels or more at {DETAIL_DOSE:.0f} photons, number per megapixel.\n",
         table(["method", "in the clean image", "lost", "false"], lines),
         f"A flat field at {DETAIL_DOSE:.0f} photons: grain left in gray levels, and the residual's autocorrelation.\n",
         table(["method", "grain left", "residual correlation"], flat),
@@ -212,18 +214,18 @@ app = typer.Typer(add_completion=False)
 @reports_errors
 def main(
     data: Annotated[Path, typer.Option(help="Directory of clean chest X-rays, split by patient.")],
-    count: Annotated[int, typer.Option("-n", "--images", min=1, help="The first so many images.")] = 24,
+    count: Annotated[int, typer.Option("-n", "--images", min=1, help="Use the first N images.")] = 24,
     split: Annotated[str, typer.Option(help="test, or val to choose between models.")] = "test",
     out: Annotated[Path, typer.Option(help="Directory of the tables, figures and plot.")] = Path("quality"),
     model: Annotated[str, typer.Option(help="`window`, or an .onnx file to measure in its place.")] = WINDOW,
-    only: Annotated[list[str] | None, typer.Option(help="Only this method beside `window`; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this method and `window`; may be repeated.")] = None,
     page: Annotated[
         Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/quality.md.")
     ] = None,
 ) -> None:
     """Compare `window` with what a user could use instead."""
     if split not in SPLITS:
-        raise UsageError(f"--split {split!r} is none of {', '.join(SPLITS)}")
+        raise UsageError(f"unknown --split {split!r}; use {', '.join(SPLITS)}")
     text = read_page(page, COMMAND)
     files = find_xrays(data).require(split)
     native = XrayImages([path for path in files if smaller_side(path) >= NATIVE][: max(count // 3, 1)])

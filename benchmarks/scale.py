@@ -1,8 +1,8 @@
-"""What many machines would do, from what this one does: `python -m benchmarks.scale`.
+"""Predict the performance of many machines from this one: `python -m benchmarks.scale`.
 
-Runs `cxr-infer dir` on phantoms with one thread, by the local engine and with one and two Ray actors, each on a few
-images and on more: the difference is the time an image takes, the rest is the start. From the local time, Ray's
-overhead and the driver's own work a model says how long a cluster takes; it is checked against the actors.
+Runs `cxr-infer dir` on phantoms with one thread, with the local engine and with one and two Ray actors, each on a few
+images and on more: the difference gives the time per image, the rest is the start. A model with the local time, Ray's
+overhead and the driver's own work predicts the time of a cluster; it is checked against the actors.
 """
 
 from __future__ import annotations
@@ -35,38 +35,40 @@ from cxr_infer.imaging.pixels import from_unit
 
 COMMAND = "python -m benchmarks.scale"
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = 64  # px, of images that take no time, so that what is left is overhead
+SMALL = 64  # px, of images that take almost no time, to measure the overhead
 FEW, MANY = 100, 1100  # such images
 LARGE = 1024  # px, of the images of NIH ChestX-ray14
 FEW_LARGE, MANY_LARGE = 8, 48
 CPUS = 16  # of an assumed machine
-BANDWIDTH = 1e9  # bytes a second between an assumed machine and the storage, both ways together
-LISTED = 15_000  # names a second: what `python -m benchmarks.listing` does, and 15 pages of S3 a second
+BANDWIDTH = 1e9  # bytes per second between an assumed machine and the storage, both directions together
+LISTED = 15_000  # names per second, as in `python -m benchmarks.listing`, or 15 pages of S3 per second
 CASES = ((112_120, 1), (112_120, 16), (112_120, 64), (10_000_000, 16), (10_000_000, 64))
 
 
 @dataclass(frozen=True)
 class Line:
-    """A run as a straight line: seconds before the first image and seconds an image; CPU seconds of its own process."""
+    """A run as a straight line: seconds before the first image, seconds per image, and CPU seconds of its own
+    process.
+    """
 
     start: float
     an_image: float
-    own_cpu: float  # an image
+    own_cpu: float  # per image
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one image, in seconds and bytes, one thread."""
+    """Costs of one image with one thread, in seconds and bytes."""
 
     image: float  # reading, decoding, inference, encoding, writing
-    overhead: float  # of an actor, for what Ray does
-    driver: float  # of the one process that hands out names and collects records
+    overhead: float  # of Ray, per actor
+    driver: float  # of the process that distributes names and collects records
     bytes: float  # read and written
-    start: float  # of a run on a cluster that is there
+    start: float  # of a run on a running cluster
 
 
 def predicted(costs: Costs, images: int, actors: int, machines: int) -> float:
-    """Seconds: listing first, then whatever is the slowest of actors, network and driver, which work side by side."""
+    """Return seconds: listing first, then the slowest of actors, network and driver, which work in parallel."""
     an_image = max((costs.image + costs.overhead) / actors, costs.bytes / (BANDWIDTH * machines), costs.driver)
     return images / LISTED + costs.start + images * an_image
 
@@ -81,7 +83,7 @@ def bound_by(costs: Costs, actors: int, machines: int) -> str:
 
 
 def make_phantoms(folder: Path, count: int, side: int) -> None:
-    """One clean phantom, turned and with other mottle each time."""
+    """Write one clean phantom, shifted and with different mottle each time."""
     clean, noise = render_phantom(3, side), np.random.default_rng(2)
     for index in range(count):
         noisy = np.minimum(poisson_mottle(np.roll(clean, index, axis=1), 200.0, noise), 1)
@@ -90,7 +92,7 @@ def make_phantoms(folder: Path, count: int, side: int) -> None:
 
 @contextmanager
 def cluster(cpus: int) -> Iterator[dict[str, str]]:
-    """A Ray cluster of this machine alone; yields the environment in which `--address` finds it."""
+    """Start a Ray cluster on this machine; yield the environment in which `--address` finds it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -112,7 +114,7 @@ def cluster(cpus: int) -> Iterator[dict[str, str]]:
 
 
 def stop_node(node: subprocess.Popen[bytes]) -> None:
-    """And all processes of the node: some would outlive it by minutes."""
+    """Stop the node and all its processes, some of which would outlive it by minutes."""
     started = descendants(node.pid)
     node.terminate()
     with suppress(subprocess.TimeoutExpired):
@@ -124,14 +126,14 @@ def stop_node(node: subprocess.Popen[bytes]) -> None:
 
 
 def descendants(process: int) -> list[int]:
-    """The processes that it started, and those that they started."""
+    """Return the processes started by a process, recursively."""
     lists = Path(f"/proc/{process}/task").glob("*/children")
     children = [int(child) for found in lists for child in found.read_text().split()]
     return [*children, *(later for child in children for later in descendants(child))]
 
 
 def timed(source: Path, environment: dict[str, str], *options: str) -> tuple[float, float]:
-    """Wall seconds of a whole run and CPU seconds of its own process. Raises CalledProcessError where it fails."""
+    """Return wall seconds of a whole run and CPU seconds of its own process. Raises CalledProcessError if it fails."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "cxr_infer", "dir", str(source), "--out", f"{out}/out", "--quiet", *options]
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -141,7 +143,7 @@ def timed(source: Path, environment: dict[str, str], *options: str) -> tuple[flo
 
 
 def line(few: Path, many: Path, environment: dict[str, str], *options: str) -> Line:
-    """From two runs."""
+    """Fit a line to two runs."""
     (first, first_cpu), (second, second_cpu) = (timed(source, environment, *options) for source in (few, many))
     counts = [sum(1 for _ in source.iterdir()) for source in (few, many)]
     more = counts[1] - counts[0]

@@ -1,4 +1,4 @@
-"""The true error on a real radiograph, without a clean image: one phantom, exposed twice.
+"""Measure the true error on a real radiograph without a clean image: one phantom, exposed twice.
 
 The noise of the two frames is independent. The mean squared difference between a denoised frame 1 and frame 2 is
 therefore the error of the former plus the noise variance of the latter, which is half the mean squared difference of
@@ -24,7 +24,7 @@ Region = tuple[slice, slice]  # rows, columns
 NAMES = ("kv_phantom_1.png", "kv_phantom_2.png")
 SHAPE = (768, 1024)
 LEAST_ERROR = 1e-12  # mean square: 120 dB
-FINE = 6.0  # px: structure finer than a Gaussian of it is contrast
+FINE = 6.0  # px; structure finer than a Gaussian of this width counts as contrast
 REGIONS: Mapping[str, Region] = {
     "whole image": np.s_[0:768, 0:1024],
     "phantom": np.s_[150:650, 400:900],
@@ -39,7 +39,7 @@ LINE_PAIRS: Mapping[str, Region] = {
 
 
 def read_pair(folder: Path) -> tuple[FloatImage, FloatImage]:
-    """Both frames, (768, 1024) float32 in [0, 1]. Raises DataError where they are not there or are of another kind."""
+    """Read both frames, (768, 1024) float32 in [0, 1]. Raises DataError if they are missing or of another kind."""
     frames = []
     for path in (folder / name for name in NAMES):
         try:
@@ -47,12 +47,16 @@ def read_pair(folder: Path) -> tuple[FloatImage, FloatImage]:
         except ImageError as error:
             raise DataError(f"{error}; give --pair a folder with {' and '.join(NAMES)}") from error
         if frames[-1].shape != SHAPE:
-            raise DataError(f"{path}: {frames[-1].shape} px; the regions measured are those of a frame of {SHAPE} px")
+            raise DataError(
+                f"{path}: {frames[-1].shape} px, but the measured regions need {SHAPE} px; give the original frames"
+            )
     return frames[0], frames[1]
 
 
 def true_psnr(image: FloatImage, first: FloatImage, second: FloatImage) -> float:
-    """PSNR in dB of an image made from frame 1, against what both frames show; all of one shape, in [0, 1]."""
+    """Return PSNR in dB of an image made from frame 1, against the truth in both frames; all of one shape, in [0,
+    1].
+    """
     error = mse(second, image) - mse(second, first) / 2
     return float(-10 * np.log10(max(error, LEAST_ERROR)))
 
@@ -60,7 +64,7 @@ def true_psnr(image: FloatImage, first: FloatImage, second: FloatImage) -> float
 def in_and_out(
     first: FloatImage, second: FloatImage, denoised: FloatImage, regions: Mapping[str, Region] = REGIONS
 ) -> dict[str, tuple[float, float]]:
-    """PSNR in dB of frame 1 as it is and denoised, in each region."""
+    """Return PSNR in dB of frame 1, noisy and denoised, in each region."""
     return {
         name: (true_psnr(first[part], first[part], second[part]), true_psnr(denoised[part], first[part], second[part]))
         for name, part in regions.items()
@@ -70,7 +74,7 @@ def in_and_out(
 def contrast_kept(
     first: FloatImage, second: FloatImage, denoised: FloatImage, regions: Mapping[str, Region] = LINE_PAIRS
 ) -> dict[str, float]:
-    """Share of the fine structure that both frames show which the denoised frame 1 still has, in each region."""
+    """Return the fraction of the fine structure common to both frames left in the denoised frame 1, in each region."""
     before, truth, after = (image - cv2.GaussianBlur(image, (0, 0), FINE) for image in (first, second, denoised))
     return {
         name: float((after[part] * truth[part]).sum() / (before[part] * truth[part]).sum())
@@ -79,5 +83,5 @@ def contrast_kept(
 
 
 def further_from_truth(measured: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The regions that came out further from the truth than they went in."""
+    """Return the regions that denoising made worse."""
     return [name for name, (before, after) in measured.items() if after < before]

@@ -1,8 +1,8 @@
-"""How fast `cxr-infer dir` is beside its own floor and beside other methods: `python -m benchmarks.speed --data DIR`.
+"""Compare the speed of `cxr-infer dir` with its lower bound and other methods: `python -m benchmarks.speed --data DIR`.
 
-Everything is timed in turn, round after round, in one process tree, and the medians are set against each other: the
-ratios hold on a noisy machine, the seconds only on this one. Every speed stands beside the PSNR it was bought with.
-Writes OUT/speed.md (the tables), OUT/speed.json (every figure) and OUT/speed.svg.
+Everything is timed in turn, round after round, in one process tree, and medians are compared: the ratios hold on a busy
+machine, the seconds only on this one. Every speed is listed with its PSNR. Writes OUT/speed.md (the tables),
+OUT/speed.json (every figure) and OUT/speed.svg.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from cxr_train.noise import saturating_mottle
 
 COMMAND = "python -m benchmarks.speed"
 ROOT = Path(__file__).resolve().parent.parent  # where `python -m benchmarks...` works
-SIDE = 1024  # px, of the comparison with other methods
+SIDE = 1024  # px, for the comparison with other methods
 DOSE = 71.0  # photons at white
 SIZES = (256, 512, 1024, 2048, 4096)  # px
-PIXELS_A_SIZE = 6 << 20  # that the images of one size have at least together, so that one file's haste says little
+PIXELS_A_SIZE = 6 << 20  # minimum total of the images of one size, so that single files matter little
 FILE_COUNTS = (10, 100, 1000)
-SMALL = 256  # px, of the images of the growth with the number of files
-TINY = 64  # px, of the image of the start-up
-SLOW = frozenset({peers.BM3D, peers.DNCNN})  # timed on one image a round
+SMALL = 256  # px, of the images for growth with the number of files
+TINY = 64  # px, of the image for the start-up
+SLOW = frozenset({peers.BM3D, peers.DNCNN})  # timed on one image per round
 OUR_COMMANDS = {"cxr-infer dir": "auto", "cxr-infer dir, fp32": "fp32"}  # shown name -> --precision
 DECODING, ENCODING = "reading the PNG", "writing the PNG"
 EVERYTHING_IN_TURN = "reading, bare int8, writing, in turn"
@@ -57,7 +57,7 @@ EVERYTHING_IN_TURN = "reading, bare int8, writing, in turn"
 
 @dataclass(frozen=True)
 class Growth:
-    """One point: what was varied, seconds a megapixel and a file (start-up excluded), peak memory in MB."""
+    """One point: the varied quantity, seconds per megapixel and per file (without start-up), peak memory in MB."""
 
     of: int
     seconds_a_megapixel: float
@@ -67,7 +67,7 @@ class Growth:
 
 @dataclass
 class SpeedReport:
-    """Everything that was measured. Seconds are medians; a method's are for one megapixel."""
+    """All measurements. Seconds are medians; those of methods are per megapixel."""
 
     threads: int
     machine: str
@@ -81,7 +81,7 @@ class SpeedReport:
 
 @dataclass(frozen=True)
 class CliRun:
-    """One run of `cxr-infer dir`: what its report says, and what the system says of its process."""
+    """One run of `cxr-infer dir`: from its report, and from the system."""
 
     seconds: float  # from the first file to the last
     megapixels: float
@@ -90,7 +90,7 @@ class CliRun:
 
 
 def run_cli(source: Path, out: Path, threads: int, *options: str) -> CliRun:
-    """Run `cxr-infer dir` as a process of its own. Raises CxrError where it fails."""
+    """Run `cxr-infer dir` in its own process. Raises CxrError if it fails."""
     report, peak = out.with_suffix(".json"), out.with_suffix(".peak")
     options += ("--json", str(report), "--overwrite", "--quiet", "--threads", str(threads))
     arguments = ["dir", str(source), "--out", str(out), *options]
@@ -98,14 +98,16 @@ def run_cli(source: Path, out: Path, threads: int, *options: str) -> CliRun:
     done = subprocess.run([sys.executable, "-m", "benchmarks.memory", str(peak), *arguments], check=False, cwd=ROOT)
     whole = time.perf_counter() - started
     if done.returncode:
-        raise CxrError(f"cxr-infer ended with {done.returncode}; run it by hand: cxr-infer {' '.join(arguments)}")
+        raise CxrError(
+            f"cxr-infer failed with exit status {done.returncode}; run it manually: cxr-infer {' '.join(arguments)}"
+        )
     summary = json.loads(report.read_text())["summary"]
     return CliRun(summary["seconds"], summary["megapixels"], whole, float(peak.read_text()))
 
 
 @contextmanager
 def working_peers(names: Sequence[str], threads: int) -> Iterator[Mapping[str, Callable[[ByteImage], peers.Timing]]]:
-    """Each peer in a process of its own, as a function of the image."""
+    """Yield each peer in its own process, as a function of the image."""
     context = multiprocessing.get_context("spawn")
 
     def timed(pool: ProcessPoolExecutor) -> Callable[[ByteImage], peers.Timing]:
@@ -166,7 +168,7 @@ def side_by_side(
 
 
 def write_noisy(clean: Mapping[str, ByteImage], folder: Path) -> dict[str, ByteImage]:
-    """Give every image mottle, write it as an 8-bit PNG, and return what was written."""
+    """Add mottle to every image, write it as an 8-bit PNG, and return the written pixels."""
     noisy = {}
     for index, (name, image) in enumerate(clean.items()):
         mottle = saturating_mottle(to_unit(image), DOSE, np.random.default_rng(index))
@@ -176,7 +178,7 @@ def write_noisy(clean: Mapping[str, ByteImage], folder: Path) -> dict[str, ByteI
 
 
 def _read_and_write(path: Path, work: Path) -> tuple[float, float]:
-    """Seconds to read a PNG and to write it."""
+    """Return the seconds to read and to write a PNG."""
     started = time.perf_counter()
     pixels = read_gray(path)
     read = time.perf_counter()
@@ -191,7 +193,7 @@ def growth(
     rounds: int,
     threads: int,
 ) -> list[Growth]:
-    """`cxr-infer dir` over (what is varied, side in px, files), interleaved; the medians of the rounds."""
+    """Time `cxr-infer dir` over (varied quantity, side in px, files), interleaved; return the medians of the rounds."""
     runs: dict[int, list[CliRun]] = {}
     for of, side, files in points:
         image = np.asarray(cv2.resize(clean, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
@@ -213,7 +215,7 @@ def growth(
 
 
 def start_up(clean: ByteImage, work: Path, rounds: int, threads: int) -> dict[str, float]:
-    """Seconds of whole processes that have next to nothing to do."""
+    """Return the seconds of whole processes with almost nothing to do."""
     image = np.asarray(cv2.resize(clean, (TINY, TINY), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     write_noisy({"tiny.png": image}, work / "tiny")
     executable = Path(sys.executable).with_name("cxr-infer")
@@ -234,7 +236,7 @@ def start_up(clean: ByteImage, work: Path, rounds: int, threads: int) -> dict[st
 
 
 def to_markdown(report: SpeedReport) -> str:
-    """The tables, ready for the documentation."""
+    """Return the tables for the documentation."""
     ours = next(iter(OUR_COMMANDS))
     rows = []
     for name, seconds in sorted(report.seconds.items(), key=lambda item: item[1]):
@@ -253,8 +255,8 @@ def to_markdown(report: SpeedReport) -> str:
     parts = [
         f"{SIDE}x{SIDE} 8-bit PNGs at {DOSE:.0f} photons, {report.threads} threads, {report.machine}, no start-up.\n",
         table(["method", "MP/s", f"time, {ours} = 1", "PSNR, dB", "peak memory, MB"], rows),
-        table(["side, px", "ms a megapixel", "peak memory, MB"], sizes),
-        table([f"files of {SMALL} px", "ms a file", "peak memory, MB"], files),
+        table(["side, px", "ms per megapixel", "peak memory, MB"], sizes),
+        table([f"files of {SMALL} px", "ms per file", "peak memory, MB"], files),
         table(["start-up", "s"], [[name, f"{seconds:.2f}"] for name, seconds in report.start_up.items()]),
     ]
     return "\n".join(parts)
@@ -267,8 +269,8 @@ app = typer.Typer(add_completion=False)
 @reports_errors
 def main(
     data: Annotated[Path, typer.Option(help="Directory of clean chest X-rays, split by patient.")],
-    count: Annotated[int, typer.Option("-n", "--images", min=1, help="Images of the comparison with others.")] = 8,
-    rounds: Annotated[int, typer.Option(min=1, help="How often everything is timed.")] = 3,
+    count: Annotated[int, typer.Option("-n", "--images", min=1, help="Images for the comparison with others.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of timing rounds.")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of every method. Default: all.")] = None,
     out: Annotated[Path, typer.Option(help="Directory of the tables, figures and plot.")] = Path("speed"),
     page: Annotated[
@@ -280,7 +282,7 @@ def main(
     report = SpeedReport(threads or available_cpus(), machine())
     large = [path for path in find_xrays(data).require("test") if min(read_gray(path).shape) >= SIDE][:count]
     if not large:
-        raise UsageError(f"{data}: holds no test image of {SIDE} px; give the directory with the large ones")
+        raise UsageError(f"{data}: no test image of {SIDE} px; give the directory with the large ones")
     images = XrayImages(large, SIDE)
     clean = {f"{index:02}.png": np.asarray(images[index], dtype=np.uint8) for index in range(len(large))}
     first = next(iter(clean.values()))

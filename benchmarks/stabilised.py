@@ -1,8 +1,8 @@
 """Classical methods told of a detector's noise: its curve against brightness, and its power spectrum.
 
-Each works on the stabilised image, in which the standard deviation of the noise is 1 at every brightness. They are told
-the truth about the noise that was added, or what `estimate_mottle` finds in the noisy image. The first is more than any
-blind method can know: X-rays have grain of their own, and nobody tells it from noise.
+Each works on the stabilised image, in which the noise has standard deviation 1 at every brightness. They are told the
+truth about the noise that was added, or what `estimate_mottle` finds in the noisy image. The truth is more than any
+blind method can know: X-rays have grain of their own, which cannot be told from noise.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from cxr_infer.lab.noise import Told, told_of
 
 FloatImage = NDArray[np.float32]
 Array = NDArray[np.float64]
-ToldMethod = Callable[[FloatImage, Told], FloatImage]  # (noisy, the truth about its noise) -> denoised
+ToldMethod = Callable[[FloatImage, Told], FloatImage]  # (noisy, its true noise) -> denoised
 
 NLM, BM3D = "NLM, told the noise", "BM3D, told the noise"
 NLM_UNTOLD, BM3D_UNTOLD = "NLM, told our estimate", "BM3D, told our estimate"
-NLM_STRENGTHS = (0.8, 1.0)  # standard deviations; which is better depends on the spectrum
+NLM_STRENGTHS = (0.8, 1.0)  # standard deviations; the better one depends on the spectrum
 
 
 def told_methods() -> dict[str, tuple[ToldMethod, ...]]:
-    """Each with its variants, of which the best counts; BM3D, for non-commercial use, where `bm3d` is installed."""
+    """Return the methods with their variants, the best of which counts; BM3D (non-commercial) only if `bm3d` is
+    installed.
+    """
     methods = {NLM: tuple(non_local_means(strength) for strength in NLM_STRENGTHS)}
     if importlib.util.find_spec("bm3d"):
         methods[BM3D] = (stabilised(bm3d_told),)

@@ -1,4 +1,4 @@
-"""Markdown tables, ready for the documentation."""
+"""Markdown tables for the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remove quantum mottle from chest X-rays on a plain CPU. Research use only.
+"""Remove quantum mottle from chest X-rays on an ordinary CPU. Research use only.
 
 from cxr_infer import denoise
 clean = denoise(noisy)      # (H, W) uint8, uint16 or float in [0, 1] -> the same
@@ -49,7 +49,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # imported on first use: `cxr-infer --version` and a bare `import cxr_infer` need neither numpy nor OpenCV
+    # imported on first use, so that `cxr-infer --version` and `import cxr_infer` load neither numpy nor OpenCV
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from cxr_infer import api, errors

@@ -1,4 +1,4 @@
-"""The entry of the command: `cxr-infer` and `python -m cxr_infer`."""
+"""Entry point of `cxr-infer` and `python -m cxr_infer`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cxr_infer.version import __version__
 
 
 def main() -> None:
-    """Answer `--version` at once; everything else takes the imports of the command line first."""
+    """Print the version at once if asked for; import the command line for everything else."""
     if sys.argv[1:] in (["--version"], ["-V"]):
         sys.stdout.write(f"cxr-infer {__version__}\n")
         return
@@ -16,9 +16,9 @@ def main() -> None:
         from cxr_infer.cli.commands import main as command_line
 
         command_line()
-    except KeyboardInterrupt:  # as it was imported; commands have their own way to end
+    except KeyboardInterrupt:  # during the import; commands handle it themselves
         sys.exit(130)
-    except ImportError as error:  # of what the command line itself needs; commands tell of the rest
+    except ImportError as error:  # of packages that the command line itself needs
         from cxr_infer.faults import fault_line
 
         sys.exit(f"error: {fault_line(error)}")

@@ -1,4 +1,4 @@
-"""Little address space, as `ulimit -v` and some batch schedulers leave: a line that says so, and no crash in C."""
+"""Cope with limited address space (`ulimit -v`, some batch schedulers): a clear message, and no crash in C code."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import mmap
 import os
 from collections.abc import MutableMapping
 
-# as errors have it of Python, of its loader, of the C library and of C++
+# error texts of Python, the dynamic loader, the C library and C++
 SIGNS = ("can't start new thread", "failed to map segment", "cannot allocate memory", "bad_alloc", "bad allocation")
 ARENA_MAX = -8  # `M_ARENA_MAX` of glibc's malloc.h
-LACK = "out of memory; allow more (see ulimit -v) or give fewer --threads"
+LACK = "out of memory; allow more (see ulimit -v) or use fewer --threads"
 
 
 def is_limited() -> bool:
-    """Whether this process may not take all the addresses that it likes. Never on Windows, which has no such limit."""
+    """Whether the address space of this process is limited. False on Windows, which has no such limit."""
     try:
         import resource
     except ImportError:
@@ -22,10 +22,11 @@ def is_limited() -> bool:
 
 
 def spare_addresses(environment: MutableMapping[str, str] = os.environ) -> None:
-    """To be called before numpy is loaded: its OpenBLAS takes some 50 MB for each thread, and crashes without.
+    """Save address space if it is limited. Call before numpy is imported.
 
-    Nothing here multiplies large matrices, so that a thread is enough where addresses are scarce. Of memory glibc sets
-    64 MB aside for each thread, in the processes started from here as well, until one that asks for little finds none.
+    numpy's OpenBLAS takes about 50 MB per thread and crashes if it cannot have them; one thread is enough, as nothing
+    here multiplies large matrices. glibc reserves 64 MB per thread, in child processes too, until small allocations
+    fail; one arena avoids that.
     """
     if is_limited():
         environment.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -34,17 +35,17 @@ def spare_addresses(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def _share_one_arena() -> None:
-    """Let all threads of this process, which read the variable too early, allocate from one arena; glibc alone can."""
+    """Make all threads share one malloc arena (glibc only); this process has already read MALLOC_ARENA_MAX."""
     try:
         import ctypes
 
         ctypes.CDLL(None).mallopt(ARENA_MAX, 1)
     except (ImportError, OSError, AttributeError, TypeError):
-        pass  # another C library, or none that can be asked
+        pass  # not glibc
 
 
 def has_room(size: int) -> bool:
-    """Whether `size` bytes more can be had, as where a library in C says no more than that it failed."""
+    """Whether `size` more bytes can be allocated, for C libraries that fail without a reason."""
     try:
         mmap.mmap(-1, size).close()
     except (OSError, ValueError, OverflowError):
@@ -53,5 +54,5 @@ def has_room(size: int) -> bool:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an exception of whatever library says that there is no memory left, or no thread for want of it."""
+    """Whether an exception of any library means that memory has run out, perhaps for a new thread."""
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in SIGNS)

@@ -1,4 +1,4 @@
-"""The library: what the commands do, as functions. `cxr_infer` says what is public, and takes it from here."""
+"""The library: the commands as functions. `cxr_infer` defines which names are public, and re-exports them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cxr_infer.batch import pipeline
 from cxr_infer.batch.directory import plan_directory
 from cxr_infer.batch.engine import Engine, denoise_files
 from cxr_infer.batch.jobs import jobs_of_files, single_job
-from cxr_infer.batch.sample import Samples as Samples  # public, as the next one
+from cxr_infer.batch.sample import Samples as Samples  # public, as is the next
 from cxr_infer.batch.sample import write_samples as sample  # noqa: F401
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.picture import Picture
@@ -35,7 +35,7 @@ from cxr_infer.settings import ReadOptions, Settings
 
 
 class Fields(TypedDict, total=False):
-    """The fields of `Settings` and `ReadOptions`, which functions take as keywords too."""
+    """The fields of `Settings` and `ReadOptions`, accepted as keywords."""
 
     strength: float
     window: int | None
@@ -59,26 +59,26 @@ def denoise(
 ) -> NDArray[np.generic]:
     """Remove the mottle of one X-ray.
 
-    Warns where uint16 values use half of their range or less and no `white` is given, as the model would see them dark.
+    Warns if uint16 values use at most half of their range and `white` is not given, as the model would see them dark.
 
     Args:
-        image: (H, W) uint8, uint16, or floating point in [0, 1], of any byte order; black 0, bone white. A list, a
-            tensor on the CPU or a gray Pillow image will do too.
-        model: A loaded model, or what `load_model` takes. A shipped model that is given by name is loaded once.
+        image: (H, W) uint8, uint16, or floating point in [0, 1], any byte order; black is 0, bone is white. Lists, CPU
+            tensors and gray Pillow images are accepted too.
+        model: A loaded model, or an argument for `load_model`. Shipped models given by name are loaded only once.
         settings: How to denoise. None: the defaults.
-        read: What the pixel values mean. None: the defaults.
-        precision: Of a model given by name, see `load_model`.
-        **fields: Single fields of `Settings` and `ReadOptions` by name, such as `strength=0.5` or `white=4095`; they
-            replace those of `settings` and `read`.
+        read: How pixel values are interpreted. None: the defaults.
+        precision: Precision of a model given by name; see `load_model`.
+        **fields: Fields of `Settings` and `ReadOptions` by name, such as `strength=0.5` or `white=4095`; they override
+            `settings` and `read`.
 
     Returns:
         Array of the same shape and dtype.
 
     Raises:
-        ImageError: The image is no gray array of these types.
+        ImageError: The image is not a gray array of these types.
         ModelError: The model cannot be loaded, or fails on the image.
         UsageError: A setting is out of range.
-        TypeError: There is no field of that name.
+        TypeError: A keyword is unknown.
 
     Examples:
         >>> noisy = np.zeros((64, 64), np.uint8)
@@ -108,23 +108,23 @@ def denoise_file(
     """Denoise one file, as `cxr-infer file` does. The source is only read; the result is complete or absent.
 
     Args:
-        source: An X-ray of any format that is read.
-        target: The result: .png, .tif, ... or, of DICOM, .dcm. None: NAME-denoised beside the source.
+        source: An X-ray in any supported format.
+        target: Path of the result: .png, .tif, ..., or .dcm for DICOM. None: NAME-denoised next to the source.
         model: As for `denoise`.
         settings: As for `denoise`.
-        read: How files are read. None: the defaults.
+        read: How the file is read. None: the defaults.
         precision: As for `denoise`.
-        overwrite: Replace what is at `target`.
+        overwrite: Replace an existing `target`.
         **fields: As for `denoise`.
 
     Returns:
-        What became of it: its figures, and in `message` what to know about it.
+        The measurements of the image, with notes in `message`.
 
     Raises:
         ImageError: The file cannot be read, denoised or written.
         ModelError: The model cannot be loaded, or fails on the image.
-        UsageError: A path or setting makes no sense, or `target` exists.
-        TypeError: There is no field of that name.
+        UsageError: A path or setting is invalid, or `target` exists.
+        TypeError: A keyword is unknown.
     """
     chosen, reading = _options(settings, read, fields)
     original = Path(source)
@@ -151,34 +151,33 @@ def denoise_directory(
     stopped: Callable[[], bool] = lambda: False,
     **fields: Unpack[Fields],
 ) -> Iterator[FileResult]:
-    """Denoise a directory or bucket, as `cxr-infer dir` does. Originals are only read, and finished files are skipped.
+    """Denoise a directory or bucket, as `cxr-infer dir` does. Originals are only read; finished files are skipped.
 
-    Nothing is denoised before the first result is asked for; the work goes on while results are taken. `Summary` adds
-    them up.
+    Denoising starts with the first `next` and continues while results are consumed. Use `Summary` for totals.
 
     Args:
         source: Directory, or URL such as s3://bucket/folder.
-        out: Where results go, in the same tree. None: IN-denoised.
+        out: Directory or URL of the results, with the same tree. None: IN-denoised.
         model: As for `denoise`.
         settings: As for `denoise`.
-        read: How files are read, references too. None: the defaults.
+        read: How files are read, references included. None: the defaults.
         precision: As for `denoise`.
-        reference: Directory of clean images under the same names, against which results are measured.
-        overwrite: Do all again, and replace what is in the place of a result.
-        follow_links: Also read files outside `source` to which links in it lead.
-        shard: `I/N`: share I of N only.
-        engine: What does the work. None: this process.
-        stopped: Asked before each image; once it returns true, what was begun is finished and the rest is `pending`.
+        reference: Directory of clean images with the same names, to compare results with.
+        overwrite: Denoise all images again, and replace existing files.
+        follow_links: Also follow links in `source` to files outside it.
+        shard: `I/N`: denoise share I of N only.
+        engine: Engine that does the work. None: this process.
+        stopped: Called before each image; once it returns true, begun images are finished and the rest is `pending`.
         **fields: As for `denoise`.
 
     Returns:
-        What became of each file, one result for each. A bad file is a result with status `failed`, not an exception.
+        One result per file. A file that fails is a result with status `failed`, not an exception.
 
     Raises:
-        UsageError: A path or setting makes no sense, or `source` holds no image; when it is called. While results are
-            taken: `out` cannot be used.
+        UsageError: A path or setting is invalid, or `source` has no images (when called); `out` cannot be used (during
+            iteration).
         ModelError: The model cannot be loaded.
-        TypeError: There is no field of that name.
+        TypeError: A keyword is unknown.
     """
     chosen, reading = _options(settings, read, fields)
     clean = None if reference is None else Path(reference)
@@ -197,14 +196,14 @@ def estimate_noise(image: ArrayLike, *, read: ReadOptions | None = None, **field
     Args:
         image: As for `denoise`.
         read: As for `denoise`.
-        **fields: As for `denoise`; only those of `ReadOptions` matter.
+        **fields: As for `denoise`; only those of `ReadOptions` have an effect.
 
     Returns:
         The estimate: `sd` in [0, 1], `gray_levels`, `photons_at_white`, `kind`, `correlation`, and whether it is
         `sure`.
 
     Raises:
-        ImageError: The image is no gray array of these types.
+        ImageError: The image is not a gray array of these types.
     """
     _, reading = _options(None, read, fields)
     return estimate_mottle(_picture(gray_array(image)[0], reading).gray())
@@ -215,22 +214,25 @@ def mse(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> floa
 
     Args:
         clean: As for `denoise`.
-        image: As for `denoise`, of the same shape; it may have another dtype.
-        white: Value that means white in uint16.
+        image: As for `denoise`; same shape as `clean`, any dtype.
+        white: Value that means white in uint16 images. None: 65535.
+
+    Returns:
+        The error, 0 to 1.
 
     Raises:
-        ImageError: One is no gray array, or their shapes differ.
+        ImageError: An image is not a gray array, or the shapes differ.
     """
     return metrics.mse(*_unit_pair(clean, image, white))
 
 
 def psnr(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> float:
-    """Peak signal-to-noise ratio in dB; equal images give 120. Arguments and errors as for `mse`."""
+    """Peak signal-to-noise ratio in dB, at most 120, which identical images have. Arguments and errors as for `mse`."""
     return metrics.psnr(*_unit_pair(clean, image, white))
 
 
 def ssim(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> float:
-    """Structural similarity (Wang et al. 2004), Gaussian window of 1.5 px. Arguments and errors as for `mse`."""
+    """Structural similarity (Wang et al. 2004), at most 1; Gaussian window, sigma 1.5 px. Arguments as for `mse`."""
     return metrics.ssim(*_unit_pair(clean, image, white))
 
 
@@ -249,7 +251,7 @@ def _picture(pixels: NDArray[Any], reading: ReadOptions) -> Picture:
 
 
 def _options(settings: Settings | None, read: ReadOptions | None, fields: Fields) -> tuple[Settings, ReadOptions]:
-    """Settings and reading with the fields that are given singly. Raises TypeError for a field of neither."""
+    """Return `settings` and `read` with single fields replaced. Raises TypeError for an unknown field."""
     given: dict[str, Any] = dict(fields)
     names = {one: {field.name for field in fields_of(one)} for one in (Settings, ReadOptions)}
     known = names[Settings] | names[ReadOptions]

@@ -1,13 +1,13 @@
-"""The exceptions that this project raises on purpose.
+"""The exceptions of this project.
 
     CxrError                    base of all of them: the message is one line for the user
-    ├── UsageError(ValueError)  the request makes no sense: option, path or range
-    ├── ImageError(ValueError)  one image cannot be read, converted or written
-    │   ├── OutputLostError     nor could any other: the disk is full, read-only or gone
-    │   ├── AlreadyDenoised     already a result of cxr-infer: nothing to do
-    │   └── NoRadiograph        it is DICOM of another kind, such as a report: ignored
-    ├── ModelError(ValueError)  a model file or its card is missing, damaged or does not fit
-    └── DataError(ValueError)   a training data directory cannot be used
+    ├── UsageError(ValueError)  invalid request: option, path or range
+    ├── ImageError(ValueError)  an image cannot be read, converted or written
+    │   ├── OutputLostError     no image can be written: the disk is full, read-only or gone
+    │   ├── AlreadyDenoised     the image is already a result of cxr-infer
+    │   └── NoRadiograph        DICOM other than an X-ray, such as a report
+    ├── ModelError(ValueError)  a model file or its card is missing, damaged or incompatible
+    └── DataError(ValueError)   a directory of training data cannot be used
 
 Every message names the file, the problem and the way out.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class CxrError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base class of all errors that this project raises."""
 
 
 class UsageError(CxrError, ValueError):
@@ -24,23 +24,23 @@ class UsageError(CxrError, ValueError):
 
 
 class ImageError(CxrError, ValueError):
-    """One image cannot be read, converted or written."""
+    """An image cannot be read, converted or written."""
 
 
 class OutputLostError(ImageError):
-    """No image can be written any more."""
+    """The output is lost: no further image can be written."""
 
 
-class AlreadyDenoised(ImageError):  # noqa: N818 - not an error of the file, but the end of a loop
-    """One image is already a result of cxr-infer."""
+class AlreadyDenoised(ImageError):  # noqa: N818 - not an error of the file
+    """An image is already a result of cxr-infer."""
 
 
-class NoRadiograph(ImageError):  # noqa: N818 - not an error of the file either
-    """One file is DICOM, but not an X-ray."""
+class NoRadiograph(ImageError):  # noqa: N818 - not an error of the file
+    """A file is DICOM, but not an X-ray."""
 
 
 class ModelError(CxrError, ValueError):
-    """A model file or its card is missing, damaged or does not match."""
+    """A model file or its card is missing, damaged or incompatible."""
 
 
 class DataError(CxrError, ValueError):

@@ -1,11 +1,11 @@
-"""Packages that only some runs need, and the command that installs them where one is missing.
+"""Optional packages, and the command that installs them.
 
-No message says `pip install 'cxr-infer[...]'`: that name is on no package index, and anybody could take it.
+Messages never say `pip install 'cxr-infer[...]'`: that name is not on a package index, so anyone could register it.
 """
 
 from __future__ import annotations
 
-# the extras of pyproject.toml for which somebody can be told to install them; a test holds the two equal
+# those extras of pyproject.toml that a message can name; a test keeps both equal
 EXTRAS = {
     "dicom": (
         "pydicom>=3",
@@ -38,9 +38,9 @@ def missing_package(package: str, command: str) -> str:
 
 
 def install_command(extra: str, *more: str) -> str:
-    """Return the line that installs the packages of an extra, and `more` packages with them, in any shell.
+    """Return the command that installs the packages of an extra, and `more` packages, in any shell.
 
-    Requirements are in double quotes, which sh, PowerShell and cmd all take; `>` would write a file in each of them.
+    Requirements are in double quotes, which sh, PowerShell and cmd understand; an unquoted `>` would write a file.
     """
     packages = " ".join(f'"{package}"' for package in (*EXTRAS[extra], *more))
     return f"pip install {packages}"

@@ -1,4 +1,4 @@
-"""Files as bytes: read only plain files of limited size, write files whole or not at all."""
+"""Read plain files of limited size, and write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
 from cxr_infer.folder import Folder, is_link_at, not_plain
 from cxr_infer.untrusted_json import MOST_BYTES, parse_object
 
-# what every further file would meet as well: no space, no quota, a read-only or failing disk
+# errors that every further file would meet too: no space, no quota, a read-only or failing disk
 DISK_FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE})
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a plain file, or a link to one, to read. Raises ImageError for anything else, and OSError."""
-    # asked before opening: opening a device may do something, opening a FIFO waits for a writer
+    """Open a plain file, or a link to one, for reading. Raises ImageError for anything else, and OSError."""
+    # checked before opening: opening a device may have effects, and opening a FIFO blocks
     _require_plain(path, path.stat().st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     file = os.fdopen(os.open(path, flags), "rb")
@@ -38,7 +38,11 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_content(path: Path, most: int, too_much: str = "is too large for one image; see --max-pixels") -> bytes:
-    """Return the bytes of a plain file. Raises ImageError if it is no such file, empty, changing or over `most`."""
+    """Return the bytes of a plain file.
+
+    most: bytes. too_much: end of the message for larger files.
+    Raises ImageError if it cannot be read, is not a plain file, is empty, changes meanwhile or is larger than `most`.
+    """
     try:
         with open_plain(path) as file:
             before = os.fstat(file.fileno())
@@ -62,7 +66,7 @@ def _require_plain(path: Path, mode: int) -> None:
 
 
 def require_directory(path: Path, otherwise: str) -> None:
-    """Raise UsageError unless `path` is a directory. otherwise: the way out if it is a file."""
+    """Raise UsageError unless `path` is a directory. otherwise: advice in the message if it is a file."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -77,10 +81,10 @@ def require_directory(path: Path, otherwise: str) -> None:
 
 
 def require_image_file(path: Path, directories: str = "give one image") -> None:
-    """Raise UsageError if an image that exists is not a file. directories: the way out for directories."""
+    """Raise UsageError if `path` exists but is not a file. directories: advice in the message for directories."""
     try:
         kind = not_plain(path.stat().st_mode)
-    except OSError:  # told when it is read
+    except OSError:  # reported when it is read
         return
     if kind is not None:
         directory = path.is_dir()
@@ -88,11 +92,10 @@ def require_image_file(path: Path, directories: str = "give one image") -> None:
 
 
 def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Write a whole file where the user said: under a temporary name next to it, synced, then renamed.
+    """Write a file atomically: under a temporary name in the same directory, synced, then renamed.
 
-    What was there is replaced, never written to, be it a link or one of several names of a file. content: what the
-    file holds; given as parts, it need never be in memory as a whole.
-    Raises ImageError on failure, as OutputLostError where the next file would fail as well.
+    An existing file or link is replaced, never written through. content: the bytes, or parts of them, so that they need
+    not be in memory at once. Raises ImageError on failure; OutputLostError if further files would fail too.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""A directory held open: whatever is reached through it lies in it, because no link below it is followed.
+"""A directory held open, so that files reached through it are really in it: links below it are not followed.
 
-Whoever packs a directory of X-rays can pack links, FIFOs and hard links beside them. So files of ours are opened one
-name at a time from the directory above, never by a path (openat(2) with O_NOFOLLOW), and a file is believed to be one
-only once it is open. Where a system opens no directories (Windows), each name is looked at before it is used.
+An archive of X-rays can contain links, FIFOs and hard links. So our own files are opened one name at a time relative to
+an open directory (openat(2) with O_NOFOLLOW), and their type is checked after opening. On systems that cannot open
+directories (Windows), each name is checked before it is used.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ OF_FILES = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_
 OF_FOLDERS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 NO_NAMES = frozenset({"", ".", ".."})
 SEPARATORS = frozenset("\0/\\:" if os.name == "nt" else "\0/")
-JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT: what Windows follows like a link to a directory
+JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT, which Windows follows like a link to a directory
 
 
 class Folder:
-    """To be used in a `with` statement. Names in it are single ones, without folders.
+    """An open directory, for use in a `with` statement. Names are those of its direct children.
 
-    Methods raise OSError as the system does, and ImageError for what is of the wrong kind.
+    Methods raise OSError, and ImageError for entries of the wrong type.
     """
 
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
@@ -55,7 +55,7 @@ class Folder:
 
     @staticmethod
     def opened(path: Path) -> Folder:
-        """Open a directory that the user named: links to it are followed."""
+        """Open a directory given by the user. Links to it are followed."""
         if HELD:
             return Folder(path, os.open(path, OF_FOLDERS))
         if not path.is_dir():
@@ -72,18 +72,18 @@ class Folder:
             os.close(self._descriptor)
 
     def is_same(self, descriptor: int | None) -> bool:
-        """Whether it is the directory that was opened before. True if the system opens no directories."""
+        """Whether it is the same directory as an open one. True if the system cannot open directories."""
         if descriptor is None or self._descriptor is None:
             return True
         return os.path.samestat(os.fstat(self._descriptor), os.fstat(descriptor))
 
     def names(self, chosen: Callable[[str], bool]) -> list[str]:
-        """Return the chosen names, sorted, of possibly a million."""
+        """Return the names for which `chosen` is true, sorted."""
         with os.scandir(self.path if self._descriptor is None else self._descriptor) as entries:
             return sorted(entry.name for entry in entries if chosen(entry.name))
 
     def look(self, name: str) -> os.stat_result | None:
-        """Return the stat of a name, links not followed; None if nothing is there."""
+        """Return the stat of a name without following links; None if it does not exist."""
         _require_name(name)
         try:
             return os.stat(self._place(name), dir_fd=self._descriptor, follow_symlinks=False)
@@ -92,7 +92,7 @@ class Folder:
 
     def below(self, name: str, *, make: bool = False) -> Folder:
         """Open a folder in it. make: create it if it is missing."""
-        _require_name(name)  # before anything is made
+        _require_name(name)  # before it is created
         if make:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self._place(name), dir_fd=self._descriptor)
@@ -102,7 +102,7 @@ class Folder:
         if is_link(found):
             raise ImageError(f"{self.path / name}: is a link, which is not followed; remove it or give another --out")
         if not stat.S_ISDIR(found.st_mode):
-            raise ImageError(f"{self.path / name}: is not a directory, but results belong in it; move it elsewhere")
+            raise ImageError(f"{self.path / name}: is not a directory, but results go there; move it elsewhere")
         if self._descriptor is None:
             return Folder.opened(self.path / name)
         descriptor = os.open(name, OF_FOLDERS | os.O_NOFOLLOW, dir_fd=self._descriptor)
@@ -110,7 +110,7 @@ class Folder:
 
     def open(self, name: str, flags: int, *, single: bool = False) -> int:
         """Return the descriptor of a plain file. single: also refuse files with other names (hard links)."""
-        before = self.look(name)  # asked first: opening a device may do something
+        before = self.look(name)  # checked first: opening a device may have effects
         if before is not None:
             self._require_plain(name, before, single)
         descriptor = os.open(self._place(name), flags | OF_FILES, 0o666, dir_fd=self._descriptor)
@@ -129,7 +129,7 @@ class Folder:
         os.unlink(self._place(name), dir_fd=self._descriptor)
 
     def write(self, name: str, parts: Iterable[bytes], label: str = "") -> tuple[int, int]:
-        """Write a whole file: under a temporary name, synced, then renamed. Returns device and inode."""
+        """Write a file atomically: under a temporary name, synced, then renamed. Returns device and inode."""
         with self.new_file(name, label) as file:
             file.begin()
             file.stream.writelines(parts)
@@ -143,11 +143,11 @@ class Folder:
         return NewFile(self, name, label)
 
     def rename(self, old: str, new: str) -> None:
-        """Open a new file that replaces what is there, even a link."""
+        """Rename an entry; an existing file or link is replaced."""
         os.replace(self._place(old), self._place(new), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def remove_temporaries(self, spared: Callable[[str], bool]) -> None:
-        """Remove what killed runs left half written. spared: names to keep."""
+        """Remove temporary files left by killed runs. spared: whether to keep a name."""
 
         def left(name: str) -> bool:
             return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX) and not spared(name)
@@ -168,9 +168,9 @@ class Folder:
 
 
 class NewFile:
-    """A file in the making, under a temporary name until `put_in_place`; before that, leaving the `with` removes it.
+    """A new file under a temporary name until `put_in_place`; leaving the `with` statement earlier removes it.
 
-    `begin` makes it, within the `with`, so that an interrupt at any moment leaves nothing behind.
+    Call `begin` inside the `with` statement, so that an interrupt at any moment leaves nothing behind.
     """
 
     def __init__(self, folder: Folder, name: str, label: str) -> None:
@@ -188,9 +188,9 @@ class NewFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # a full disk, told before
+        with contextlib.suppress(OSError):  # a full disk, already reported
             self.stream.close()
-        with contextlib.suppress(OSError):  # once renamed, the temporary name is gone
+        with contextlib.suppress(OSError):  # already renamed
             self._folder.remove(self._temporary)
 
     def sync(self) -> None:
@@ -198,8 +198,8 @@ class NewFile:
         os.fsync(self.stream.fileno())
 
     def put_in_place(self) -> None:
-        """Give it its name. It can still be written to; the folder is no longer needed."""
-        if os.name == "nt":  # which renames no open file
+        """Rename it to its final name. It stays open for writing; the folder is no longer needed."""
+        if os.name == "nt":  # cannot rename open files
             self.stream.close()
         self._folder.rename(self._temporary, self._name)
         if os.name == "nt":
@@ -209,7 +209,7 @@ class NewFile:
 
 @contextlib.contextmanager
 def folder_below(root: Folder, names: Sequence[str], *, make: bool = False) -> Iterator[Folder]:
-    """Open the folder that these names lead to, one below the other. Raises as `Folder.below`."""
+    """Open a nested folder by its names, one below the other. Raises as `Folder.below` does."""
     with contextlib.ExitStack() as opened:
         folder = root
         for name in names:
@@ -218,12 +218,12 @@ def folder_below(root: Folder, names: Sequence[str], *, make: bool = False) -> I
 
 
 def not_plain(mode: int) -> str | None:
-    """Return in words what a `st_mode` is, None for a plain file."""
+    """Describe the file type of a `st_mode`; None for a plain file."""
     return next((kind for is_kind, kind in KINDS_OF_FILE if is_kind(mode)), None)
 
 
 def is_link(found: os.stat_result) -> bool:
-    """Whether a name is a link, by its own stat."""
+    """Whether an lstat result is that of a link or junction."""
     return stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) == JUNCTION
 
 
@@ -235,6 +235,6 @@ def is_link_at(path: Path) -> bool:
 
 
 def _require_name(name: str) -> None:
-    """Raise ImageError for a name that leads elsewhere: object stores allow any text as a name."""
+    """Raise ImageError for a name that is not a plain file name: keys of object stores may be any text."""
     if name in NO_NAMES or not SEPARATORS.isdisjoint(name):
         raise ImageError(f"{name!r} is not a valid file name on this system; rename it")

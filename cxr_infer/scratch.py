@@ -1,7 +1,7 @@
-"""What a run keeps on disk while it lasts: tables of SQLite in private files, which are gone when the process ends.
+"""Temporary SQLite tables that spill to disk, so that memory stays constant however long the run.
 
-Each table holds at most IN_MEMORY bytes in memory, however long the run. SQLite makes its file in TMPDIR, readable by
-this user alone, and removes the name at once. Tables may be filled and read from any thread.
+Each table keeps at most IN_MEMORY bytes in memory. SQLite creates its file in TMPDIR, readable only by this user, and
+unlinks it at once, so nothing is left when the process ends. Tables can be used from any thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from cxr_infer.errors import CxrError, UsageError
 
-IN_MEMORY = 1 << 20  # bytes of a table; more go to its file
+IN_MEMORY = 1 << 20  # bytes of a table; the rest is on disk
 READ_AT_ONCE = 1000  # rows
 SORTED_AT_ONCE = 50_000  # names, in memory
 
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 class ScratchTable:
-    """The table `entries`.
+    """A temporary table named `entries`.
 
-    what: it holds, for messages. definition: of its columns. error: what its methods raise where the file cannot grow.
+    what: its content, for messages. definition: SQL of its columns. error: raised if it cannot be written.
     """
 
     def __init__(self, what: str, definition: str, error: type[CxrError] = UsageError) -> None:
@@ -46,10 +46,11 @@ class ScratchTable:
             with self._lock:
                 yield self._connection
         except sqlite3.Error as error:
-            raise self._error(f"cannot keep {self._what}: {error}; set TMPDIR to a directory with space") from error
+            message = f"cannot store {self._what}: {error}; set TMPDIR to a directory with free space"
+            raise self._error(message) from error
 
     def _rows(self, question: str) -> Iterator[tuple[Any, ...]]:
-        """The rows of a SELECT, a few of them at a time, so that the table is free in between."""
+        """Yield the rows of a SELECT in batches, between which the table is not locked."""
         with self._table() as table:
             cursor = table.execute(question)
         while True:
@@ -61,7 +62,7 @@ class ScratchTable:
 
 
 class DiskList(ScratchTable, Generic[T]):
-    """An append-only list of what JSON can hold. Any number of readers go through it, also while it grows."""
+    """An append-only list of JSON values. It can be iterated any number of times, even while it grows."""
 
     def __init__(
         self, items: Iterable[T] = (), *, what: str = "a list of files", error: type[CxrError] = UsageError
@@ -92,27 +93,27 @@ class DiskList(ScratchTable, Generic[T]):
 
 
 class DiskStore(ScratchTable):
-    """Contents by number. The room of dropped ones is used again."""
+    """Blobs by number. The space of dropped ones is reused."""
 
     def __init__(self, what: str, error: type[CxrError] = UsageError) -> None:
         super().__init__(what, "(number INTEGER PRIMARY KEY, content BLOB)", error)
 
     @property
     def size(self) -> int:
-        """Bytes of the table, free room among them."""
+        """Size of the table in bytes, free space included."""
         with self._table() as table:
             pages, bytes_each = (table.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
             return int(pages * bytes_each)
 
     def add(self, content: bytes) -> int:
-        """The number by which to read it."""
+        """Store a blob and return its number."""
         with self._table() as table:
             number = table.execute("INSERT INTO entries (content) VALUES (?)", (content,)).lastrowid
         assert number is not None, "an INSERT"
         return number
 
     def read(self, number: int) -> bytes:
-        """Raises KeyError for what was dropped."""
+        """Return a blob. Raises KeyError if it was dropped."""
         with self._table() as table:
             found = table.execute("SELECT content FROM entries WHERE number = ?", (number,)).fetchone()
         if found is None:
@@ -125,7 +126,7 @@ class DiskStore(ScratchTable):
 
 
 class _Names(ScratchTable):
-    """Names, to be sorted on disk."""
+    """Names that are sorted on disk."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__("a list of files", "(name BLOB)")
@@ -139,7 +140,7 @@ class _Names(ScratchTable):
 
 
 def in_order(names: Iterable[str], at_once: int = SORTED_AT_ONCE) -> Iterator[str]:
-    """The same names, sorted. However many there are, no more than `at_once` are in memory."""
+    """Return the names sorted, with at most `at_once` of them in memory."""
     source = iter(names)
     first = sorted(islice(source, at_once))
     if len(first) < at_once:
@@ -148,7 +149,7 @@ def in_order(names: Iterable[str], at_once: int = SORTED_AT_ONCE) -> Iterator[st
 
 
 def as_key(text: str) -> bytes:
-    """UTF-8, which SQLite sorts as Python sorts the text, also where that is a name of a file and no text."""
+    """Encode as UTF-8, which SQLite sorts as Python sorts text; file names that are not valid text are allowed."""
     return text.encode("utf-8", "surrogatepass")
 
 

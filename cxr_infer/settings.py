@@ -1,4 +1,4 @@
-"""How an image is read and denoised. Light, so that the command line can show defaults without loading anything."""
+"""Settings of reading and denoising, and all defaults. Imports little, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final
 
 from cxr_infer.errors import UsageError
 
-DEFAULT_MEMORY = 320  # MB: enough to split 4096x4096 px into 3x5 windows, whose overlaps cost less than those of 4x4
-MAX_PIXELS = 100_000_000  # of one image: the largest detectors have 20 million, stitched spines 60
-WEB_PORT = 8470  # of `cxr-infer web`
-KEEP: Final = "keep"  # how DICOM results are compressed: as their sources
+DEFAULT_MEMORY = 320  # MB: splits 4096x4096 px into 3x5 windows, whose overlaps cost less than those of 4x4
+MAX_PIXELS = 100_000_000  # per image: the largest detectors have 20 million, stitched spine images 60
+WEB_PORT = 8470  # default port of `cxr-infer web`
+KEEP: Final = "keep"  # compress DICOM results like their sources
 NONE: Final = "none"
-REPORT_LIMIT = 100  # images that an HTML report shows
-FIGURE_DPI = 150  # of the figure that `compare` draws
+REPORT_LIMIT = 100  # images in an HTML report
+FIGURE_DPI = 150  # of the figure by `compare`
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Settings:
     """How an image is denoised and its result written.
 
     Attributes:
-        strength: 0 returns the input, 1 the network's result; between them the residual is blended.
+        strength: Blends between the input (0) and the network's result (1).
         window: Side of a window in px, without the overlap. None: as large as `memory` allows.
-        overlap: Least px that neighbouring windows share. None: the model's own.
-        repair_wrapped: First undo the wrap-around of 8-bit noise.
-        memory: MB that the network may take: it decides how large windows are and how many run together. The program
-            itself takes about 110 MB and 20 bytes a pixel more.
-        compress: Of DICOM: `keep` compresses a result without loss in the family of its source, `none` leaves it
-            uncompressed.
+        overlap: Least overlap of neighbouring windows in px. None: the model's own.
+        repair_wrapped: Undo the wrap-around of 8-bit noise first.
+        memory: MB available to the network; sets the size of windows and how many run at once. The program itself takes
+            about 110 MB plus 20 bytes per pixel.
+        compress: Compression of DICOM results: `keep` compresses losslessly with the codec of the source, `none` does
+            not compress.
     """
 
     strength: float = 1.0
@@ -46,20 +46,20 @@ class Settings:
         if self.overlap is not None and self.overlap < 0:
             raise UsageError(f"overlap {self.overlap} px is negative; use 0 or more")
         if self.memory < 1:
-            raise UsageError(f"memory {self.memory} MB is too little; use {DEFAULT_MEMORY} or so")
+            raise UsageError(f"memory {self.memory} MB is too little; use about {DEFAULT_MEMORY}")
         if self.compress not in (KEEP, NONE):
             raise UsageError(f"unknown --compress {self.compress!r}; use {KEEP} or {NONE}")
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files and arrays are read: the same for originals, references and whatever else is compared with them.
+    """How files and arrays are read, originals and references alike.
 
     Attributes:
-        max_pixels: Width x height that one image may have; a header that promises more is refused.
-        white: Stored value that means white in 16-bit pictures whose header does not say. None: 65535.
-        invert: Black and white are swapped in the stored values. The model sees them the right way round; the result is
-            swapped as its source is.
+        max_pixels: Most pixels (width x height) of an image; larger ones are refused by their header.
+        white: Stored value that means white in 16-bit pictures whose header does not state it. None: 65535.
+        invert: Whether black and white are swapped in the files. They are swapped for the model, and back in the
+            result.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -68,6 +68,6 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
-            raise UsageError(f"max-pixels {self.max_pixels} is too small; use {MAX_PIXELS} or so")
+            raise UsageError(f"max-pixels {self.max_pixels} is too small; use about {MAX_PIXELS}")
         if self.white is not None and not 1 <= self.white <= 65535:
             raise UsageError(f"white {self.white} is outside 1..65535, the values of 16-bit pictures")

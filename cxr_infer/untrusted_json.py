@@ -1,4 +1,4 @@
-"""JSON that anybody may have written: no text takes the stack, the memory, or a comparison with it."""
+"""Parse untrusted JSON with limits on size, depth and numbers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NoReturn, TypeAlias
 
 JsonObject: TypeAlias = dict[str, Any]
 
-MOST_BYTES = 1 << 20  # the manifest, the longest of ours, has 31 kB
-MOST_DEPTH = 32  # lists and objects within each other; ours have up to 9
-MOST_DIGITS = 19  # of an integer, sign included: it then fits into 64 bits
+MOST_BYTES = 1 << 20  # our longest file, the manifest, has 31 kB
+MOST_DEPTH = 32  # nested lists and objects; ours have up to 9 levels
+MOST_DIGITS = 19  # of an integer, sign included, so that it fits into 64 bits
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a text says. Raises ValueError where it is no JSON of bearable size and depth with finite numbers."""
+    """Parse JSON. Raises ValueError if it is invalid, too large or too deep, or has non-finite numbers."""
     if len(text) > MOST_BYTES:
         raise ValueError(f"longer than {MOST_BYTES} bytes")
     if isinstance(text, bytes):
@@ -23,14 +23,14 @@ def parse_json(text: str | bytes) -> Any:
         content = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"more than {MOST_DEPTH} levels") from None
-    # whoever walks through what was parsed does so by recursion, and has less of a stack than the parser
+    # code that walks the result recursively needs more stack than the parser
     if text.count("[") + text.count("{") > MOST_DEPTH and _is_deeper(content, MOST_DEPTH):
         raise ValueError(f"more than {MOST_DEPTH} levels")
     return content
 
 
 def parse_object(text: str | bytes) -> JsonObject:
-    """The same for a text that must be an object."""
+    """Parse a JSON object. Raises ValueError as `parse_json` does, and for other types."""
     content = parse_json(text)
     if not isinstance(content, dict):
         raise ValueError("not an object")
@@ -38,7 +38,7 @@ def parse_object(text: str | bytes) -> JsonObject:
 
 
 def _is_deeper(content: Any, most: int) -> bool:
-    level = [content]  # the lists and objects of one depth
+    level = [content]  # all lists and objects at one depth
     for _ in range(most):
         parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
         level = [part for part in parts if isinstance(part, dict | list)]

@@ -1,7 +1,7 @@
-"""Write docs/cxr-infer.1, the man page, from the commands themselves: `python docs/make_man_page.py`.
+"""Generate the man page docs/cxr-infer.1 from the commands: `python docs/make_man_page.py`.
 
-It is made of what typer is told, so that it is the same whatever release of typer draws the help. A test holds it to
-the program, and the wheel installs it.
+It is derived from the options rather than the help text, so that it does not depend on the release of typer. A test
+checks that it is up to date, and the wheel installs it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from cxr_infer.cli.commands import EXAMPLES, PURPOSE, app
 PAGE = Path(__file__).resolve().parent / "cxr-infer.1"
 MARKUP = re.compile(r"\[/?dim\]")
 EXIT_STATUS = {
-    "0": "all done",
-    "1": "some files failed or are in the way of a result, or a report could not be written",
+    "0": "success",
+    "1": "files failed, were not replaced or could not be measured, or a report could not be written",
     "2": "wrong usage, or an unusable model",
     "130": "interrupted",
     "143": "terminated",
@@ -37,7 +37,7 @@ def _lines() -> Iterator[str]:
     yield from (".SH NAME", f"cxr\\-infer \\- {_escaped(PURPOSE.split('.')[0].lower())}")
     yield from (".SH SYNOPSIS", ".B cxr\\-infer", "COMMAND ... | PATH [OUT]")
     yield from (".SH DESCRIPTION", _escaped(PURPOSE))
-    yield "Without a command, a directory is denoised as with dir, a file as with file."
+    yield "Without a command, cxr\\-infer PATH runs dir for a directory and file for a file."
     yield from (".TP", ".B \\-V, \\-\\-version", "Print the version and exit.")
     yield from (".TP", ".B \\-h, \\-\\-help", "Show the help of cxr\\-infer, or of a command, and exit.")
     for command in app.registered_commands:

@@ -1,1 +1,1 @@
-"""One run over many files."""
+"""Run a model over many files."""

@@ -1,4 +1,4 @@
-"""What is the same for every image of a run."""
+"""The parameters of a run."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from cxr_infer.version import __version__
 
 @dataclass(frozen=True)
 class BatchRun:
-    """What is the same for all images of a run."""
+    """The parameters shared by all images of a run. reference: directory of clean images."""
 
     model: Model
     settings: Settings
     reading: ReadOptions
     reference: Path | None
     overwrite: bool
-    measures_finished: bool = True  # whether somebody wants figures of what an earlier run did
-    shows: bool = False  # whether somebody wants to see before and after
+    measures_finished: bool = True  # also measure results of earlier runs
+    shows: bool = False  # also make pictures before and after
 
     @property
     def made_by(self) -> bytes:
-        """By which an output knows what made a result."""
+        """Digest of model and settings, recorded with each result."""
         reading = (self.reading.white, self.reading.invert)
         return digest(repr((METHOD, self.model.sha256, self.settings, reading)).encode())
 

@@ -1,4 +1,4 @@
-"""What a run over a directory works on: the files in it, and where their results go."""
+"""Plan a run over a directory or bucket."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def plan_directory(
     shard: str | None = None,
     watch: bool = False,
 ) -> Plan:
-    """List the X-rays of a directory or bucket, as `cxr-infer dir` takes it.
+    """List the X-rays of a directory or bucket, and check all paths of a run.
 
-    out: None for the default, IN-denoised. reference: directory of clean images, which must hold one of a name in IN.
-    shard: `I/N`. watch: list nothing yet.
-    Raises UsageError for what is not there or makes no sense.
+    source, out: paths or URLs; out: None for IN-denoised. reference: directory of clean images, at least one of them
+    with a name in IN. shard: `I/N`. watch: return an empty plan.
+    Raises UsageError for missing or invalid paths.
     """
     share = parse_shard(shard) if shard is not None else None
     originals = open_storage(source, follow_links=follow_links)
@@ -40,6 +40,6 @@ def plan_directory(
     if watch:
         return make_plan_to_watch(originals, results, shard=share)
     plan = make_plan(originals, results, shard=share)
-    if reference is not None and share is None:  # a share may be so small that it has none
+    if reference is not None and share is None:  # a small share may have none
         require_references(plan.names, reference)
     return plan

@@ -1,4 +1,4 @@
-"""What does the work of a run: the contract of an engine, and the engine of this process."""
+"""The engine interface, and the engine that works in this process."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ LOG = logging.getLogger(__name__)
 
 
 class Engine(ABC):
-    """What denoises the images of a run, wherever it does so. Subclass it and give an object to `denoise_directory`.
+    """Denoises the images of a run, here or elsewhere. Subclass it and pass an instance to `denoise_directory`.
 
     The contract:
 
-    - `results` yields exactly one `FileResult` for each name in `plan.names`, in any order, as images are done.
-    - What becomes of an image is `denoise_jobs` of `cxr_infer.batch.pipeline`, wherever that runs, so that results do
-      not depend on the engine. It turns what is wrong with an image into a result with status `failed`.
-    - `stopped` is asked between images. Once it returns true, nothing more is begun, what was begun is finished, and
-      `not_begun(name)` is yielded for each of the other names. The same holds once the output can take no more.
-    - `output` has been entered by the caller in this process and must not be entered again. Work in another process
-      uses `plan.out.worker_output`; what is known of a result goes there by `output.known`, comes back by
-      `output.learn`, and `output.take_in` ends the run.
-    - An engine that is told nothing of an image must not say that it is done: a result is there before it is yielded.
-    - What an engine needs for longer than a run, such as a connection, it takes in `__enter__` and gives back in
-      `__exit__`. Whoever made it enters it; without that, `results` need not work.
+    - `results` yields exactly one `FileResult` for each name in `plan.names`, in any order, as images are finished.
+    - Images are processed by `denoise_jobs` of `cxr_infer.batch.pipeline`, in any process, so that results do not
+      depend on the engine. It turns problems with an image into a result with status `failed`.
+    - `stopped` is called between images. Once it returns true, no further image is begun, begun ones are finished, and
+      `not_begun(name)` is yielded for each remaining name. The same applies once the output is lost.
+    - The caller has entered `output` in this process; do not enter it again. Another process uses
+      `plan.out.worker_output`. Send it the records of `output.known`, return its records with `output.learn`, and call
+      `output.take_in` at the end of the run.
+    - A result is yielded only after it has been written.
+    - Resources that outlive a run, such as a connection, are acquired in `__enter__` and released in `__exit__`. The
+      creator of the engine enters it; otherwise `results` need not work.
 
     Attributes:
-        shows: Whether `results` calls `show` with the pictures of each image. Pictures stay where they were made, so
-            an engine of other processes does not.
+        shows: Whether `results` calls `show` with the pictures of each image. Engines in other processes do not, since
+            pictures stay where they were made.
     """
 
     shows = False
@@ -49,28 +49,28 @@ class Engine(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(  # noqa: B027  most engines take nothing
+    def __exit__(  # noqa: B027  most engines need no resources
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give back what `__enter__` took; an exception goes on."""
+        """Release what `__enter__` acquired. Exceptions propagate."""
 
     @abstractmethod
     def results(
         self, plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], show: Show | None
     ) -> Iterator[FileResult]:
-        """Yield what becomes of each image of the plan.
+        """Yield one result for each image of the plan.
 
         Args:
-            plan: The names, and the storage that they are in and go to.
-            run: What is the same for all images: model, settings, references.
-            output: The place for results, entered.
-            stopped: Whether the run is to end.
-            show: To be called with each result and its pictures before it is yielded, by an engine that `shows`.
+            plan: Names of the images, and storage of originals and results.
+            run: Parameters of the run: model, settings, references.
+            output: The entered output.
+            stopped: Whether to stop.
+            show: Called with each result and its pictures before it is yielded, if the engine `shows`.
         """
 
 
 class LocalEngine(Engine):
-    """This process: one image after the other, which the network computes with all threads. Results are in order."""
+    """Works in this process, on one image at a time with all threads. Results are in order."""
 
     shows = True
 
@@ -97,17 +97,16 @@ def denoise_files(
     stopped: Callable[[], bool] = lambda: False,
     engine: Engine | None = None,
 ) -> Iterator[FileResult]:
-    """Denoise what was planned and yield what became of every file, images in order. The steps overlap.
+    """Denoise the files of a plan, and yield one result per file.
 
-    A bad file is a result with status `failed`, never an exception; one that was finished in an earlier run by the same
-    model and settings from the same content is skipped, but measured and shown like the others, unless
-    `measure_finished` is False. reading: how files are read, references too. reference:
-    directory of clean images under the same names. overwrite: do all again and replace whatever exists. show: called
-    with every image that has a result and what a display shows of it, before its result is yielded, by engines that
-    show. stopped: asked before each image; once true, or once the output directory can
-    hold no more, what was denoised is written and yielded, and the rest are `pending`. engine: what does the work,
-    entered by the caller; None for a `LocalEngine`. Raises UsageError where the settings do not fit the model or
-    the output directory cannot be used.
+    A file that fails is a result with status `failed`, not an exception. A file that an earlier run finished with the
+    same content, model and settings is skipped, but still measured and shown unless `measure_finished` is false.
+
+    reading: also for references. reference: directory of clean images with the same names. overwrite: denoise all
+    images again, and replace existing files. show: called with each result and its pictures before it is yielded, by
+    engines that show. stopped: called before each image; once true, or once the output is lost, begun images are
+    finished and the rest is `pending`. engine: entered by the caller; None for a `LocalEngine`.
+    Raises UsageError if the settings do not fit the model or the output cannot be used.
     """
     run = BatchRun(
         model,
@@ -118,7 +117,7 @@ def denoise_files(
         measure_finished,
         show is not None,
     )
-    model.check(run.settings)  # an impossible setting is the user's mistake, not every file's
+    model.check(run.settings)  # an invalid setting is one error, not one per file
     LOG.info("%s images in %s, results in %s", len(plan.names), plan.source.shown, plan.out.shown)
     LOG.info("model %s, SHA-256 %s, %s, %s", model.title, model.sha256, run.settings, run.reading)
     with plan.out.output(run.made_by, plan.shard) as output, ending_decoders():

@@ -1,4 +1,4 @@
-"""What becomes of one image when something goes wrong: a failed, skipped or ignored result, never an exception."""
+"""Turn exceptions about one image into failed, skipped or ignored results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
-    """What a step gives, or the failed result that its exception is."""
+    """Run a step, and turn an exception into a result."""
     try:
         return step()
     except Exception as error:
@@ -29,7 +29,7 @@ def guarded(job: Job, step: Callable[[], T]) -> T | FileResult:
 
 
 def result_of(job: Job, error: Exception) -> FileResult:
-    """Return what became of a file by an exception, foreseen or not, which is that file's alone."""
+    """Return the result of a file for an exception, expected or not, that concerns only that file."""
     if isinstance(error, AlreadyDenoised):
         return FileResult(job.name, SKIPPED, str(error))
     if isinstance(error, NoRadiograph):

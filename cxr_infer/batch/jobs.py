@@ -1,4 +1,4 @@
-"""Plan a run: the images of a directory and where each result goes, before any image is read."""
+"""Plan a run: the images to denoise and the paths of their results, before any image is read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DENOISE_IT = "`cxr-infer dir` denoises directories"
 
 @dataclass(frozen=True)
 class Job:
-    """One image to denoise: its name within IN, where it is, where its result goes; in a bucket, within that."""
+    """An image to denoise: name below IN, path of the original, path of the result; in a bucket, below its prefix."""
 
     name: str
     source: Path
@@ -38,16 +38,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What IN holds, in the order in which it is worked on. Names are paths within it, with `/`.
+    """The files of IN in processing order, with a shard only its share. Names are paths below IN, with `/`.
 
-    With a shard, its share of all that. The lists are on disk where they are long.
+    Long lists spill to disk.
     """
 
     source: Storage
     out: Storage
     names: DiskList[str]  # of images
-    problems: DiskList[tuple[str, str]]  # what looks like images but cannot be read, and why
-    ignored: DiskList[tuple[str, str]]  # what is no image, and why
+    problems: DiskList[tuple[str, str]]  # names of unreadable files named like images, and reasons
+    ignored: DiskList[tuple[str, str]]  # names of other files, and reasons
     shard: Shard | None = None
 
     def jobs(self) -> Iterator[Job]:
@@ -55,19 +55,19 @@ class Plan:
 
 
 def job_of(name: str, source: Storage, out: Storage) -> Job:
-    """Return the job of an image, by its name within IN."""
+    """Return the job of an image. name: path below IN."""
     return Job(name, source.path(name), out.path(result_name(name)))
 
 
 def by_content(job: Job, content: bytes) -> Job:
-    """Correct a job by the image's content: DICOM stays DICOM and keeps its name, even one that ends in .jpg."""
+    """Correct the target by the image's content: DICOM keeps its name, even one that ends in .jpg."""
     return replace(job, target=job.target.with_name(job.source.name)) if keeps_name(content[:SIGNATURE_LENGTH]) else job
 
 
 def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
-    """List the X-rays under IN, whose tree the output mirrors; with a shard, its share of them.
+    """List the X-rays under IN; with a shard, its share of them.
 
-    Raises UsageError where IN is missing, unreadable or holds no image, or where the output would lie in or above it.
+    Raises UsageError if IN is missing, unreadable or has no image, or if the output would be inside or above it.
     """
     _require_apart(source, out)
     listing = Listing(shard)
@@ -79,7 +79,7 @@ def make_plan(source: Storage, out: Storage, *, shard: Shard | None = None) -> P
 
 
 def make_plan_to_watch(source: Storage, out: Storage, *, shard: Shard | None = None) -> Plan:
-    """Return an empty plan. Raises UsageError if the output would be in or above IN."""
+    """Return an empty plan. Raises UsageError if the output would be inside or above IN."""
     _require_apart(source, out)
     return Plan(source, out, DiskList(), DiskList(), DiskList(), shard)
 
@@ -95,7 +95,7 @@ def _require_apart(source: Storage, out: Storage) -> None:
 def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
     """Return the job of one image.
 
-    Raises UsageError where the source is a directory, or the target is the source, exists or is of a lossy kind.
+    Raises UsageError if the source is a directory, or the target is the source, exists or has a lossy format.
     """
     require_image_file(source, DENOISE_IT)
     require_lossless(target, source)
@@ -103,17 +103,17 @@ def single_job(source: Path, target: Path, *, overwrite: bool = False) -> Job:
 
 
 def require_lossless(target: Path, source: Path) -> None:
-    """Raise UsageError unless a result can be written losslessly under this name."""
+    """Raise UsageError unless the target's suffix is that of a lossless format."""
     unlike = not can_be_result(target.suffix) and target.suffix != source.suffix
     if unlike or is_lossy(target.suffix):
         raise UsageError(f"{target}: results are written without loss; give OUT a name that ends in .png, .tif or .dcm")
 
 
 def jobs_of_files(sources: Sequence[Path], folder: Path | None, *, overwrite: bool = False) -> list[Job]:
-    """Return the jobs of images for which no names of results were given.
+    """Return the jobs of images without given target names.
 
-    folder: where they go under the names that `dir` would give them; None puts them beside their sources, as
-    NAME-denoised. Raises UsageError where a source is a directory, or a target a source, of two of them, or exists.
+    folder: directory of the results, named as by `dir`. None: next to their sources, as NAME-denoised. Raises
+    UsageError if a source is a directory, or a target is a source, exists or belongs to two sources.
     """
     jobs: dict[Path, Job] = {}
     for source in sources:
@@ -141,7 +141,7 @@ def _keeps_name(path: Path) -> bool:
     try:
         with open_plain(path) as file:
             return keeps_name(file.read(SIGNATURE_LENGTH))
-    except (OSError, ImageError):  # told when it is read
+    except (OSError, ImageError):  # reported when it is read
         return False
 
 
@@ -152,7 +152,10 @@ def _free_job(source: Path, target: Path, overwrite: bool) -> Job:
 
 
 def require_other(target: Path, what: str, **originals: Path) -> None:
-    """Raise UsageError if a file to be written is one of those that are read, under any name."""
+    """Raise UsageError if a file to be written is the same as one to be read.
+
+    what: its role in messages. originals: files by their roles.
+    """
     for role, original in originals.items():
         same = target.exists() and original.exists() and target.samefile(original)
         if same or target.resolve() == original.resolve():
@@ -160,18 +163,18 @@ def require_other(target: Path, what: str, **originals: Path) -> None:
 
 
 def require_free(target: Path, overwrite: bool, other: str) -> None:
-    """Raise UsageError if something that must not be replaced is in the place of a file to be written.
+    """Raise UsageError if the target exists and must not be replaced. Links are not followed, but replaced themselves.
 
-    Links are looked at as themselves, and replaced as such. other: what to give instead, for messages.
+    other: alternative for the message.
     """
     if in_place_of(target, f"give {other}") is not None and not overwrite:
         raise UsageError(f"{target}: exists; use --overwrite or {other}")
 
 
 def in_place_of(target: Path, other: str) -> os.stat_result | None:
-    """Return the stat of what is in the place of a file to be written, links not followed; None if nothing is.
+    """Return the stat of an existing target without following links; None if it does not exist.
 
-    Raises UsageError if that is neither a file nor a link. other: what to do instead, for the message.
+    other: advice for the message. Raises UsageError if it is neither a file nor a link.
     """
     try:
         found = target.lstat()

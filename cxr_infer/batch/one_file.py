@@ -1,4 +1,4 @@
-"""One image, whatever happens to it: for who has a queue of his own, such as the DICOM node."""
+"""Denoise a single file without exceptions, for programs with their own queue, such as the DICOM node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cxr_infer.settings import ReadOptions, Settings
 def denoise_one(
     name: str, source: Path, model: Model, settings: Settings, reading: ReadOptions
 ) -> tuple[bytes | None, FileResult]:
-    """The content of the result of a file, as `cxr-infer dir` makes it, and its record; None where there is none."""
+    """Return the content of a result as made by `cxr-infer dir`, None if there is none, and the file's record."""
     job = Job(name, source, source)  # DICOM keeps its name
     try:
         return denoise_content(job, read_content(source, most_bytes(reading)), model, settings, reading)

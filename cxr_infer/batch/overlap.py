@@ -1,4 +1,4 @@
-"""Read, compute and write many items so that the three overlap: a thread reads ahead, a thread writes behind."""
+"""Overlap reading, computing and writing of many items: one thread reads ahead, one writes behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Input = TypeVar("Input")
 Computed = TypeVar("Computed")
 Result = TypeVar("Result")
 
-AHEAD = 2  # items at most between two steps: enough to even out files of different size, and memory stays flat
+AHEAD = 2  # most items between two steps: evens out file sizes and keeps memory constant
 
 
 def overlapped(
@@ -26,9 +26,9 @@ def overlapped(
 ) -> Iterator[Result]:
     """Yield write(compute(read(item))) of every item, in order.
 
-    `read` and `write` each run in a thread of their own, `compute` in the caller's. `items` is taken from as needed,
-    never more than a few ahead. After `stopped` turns true, what was computed is still written and yielded, nothing
-    more is begun. An exception in a step ends the iteration; to let the others go on, steps return errors as values.
+    `read` and `write` each run in their own thread, `compute` in the caller's. `items` is consumed lazily, a few items
+    ahead. Once `stopped` returns true, computed items are still written and yielded, but no more are begun. An
+    exception in a step ends the iteration; to continue, return errors as values.
     """
     source = iter(items)
     reading: deque[Future[Input]] = deque()
@@ -48,4 +48,4 @@ def overlapped(
             yield writing.popleft().result()
     finally:
         reader.shutdown(wait=False, cancel_futures=True)
-        writer.shutdown(wait=True)  # what is half written must become whole
+        writer.shutdown(wait=True)  # finish files that are being written

@@ -1,4 +1,4 @@
-"""Images -> a stream of results, one bad file never ending the run."""
+"""Denoise images one by one, and turn problems of a file into results."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ def denoise_jobs(
     stopped: Callable[[], bool] = lambda: False,
     show: Show | None = None,
 ) -> Generator[FileResult, None, bool]:
-    """What becomes of each image, in order: the one function that every engine calls, wherever it runs.
+    """Yield the result of each image, in order. All engines call this, in whatever process.
 
-    Ends early after `stopped`, or once the output can hold no more. Returns whether the latter is so.
+    show: called with each result and its pictures before it is yielded. Ends early once `stopped` returns true or the
+    output is lost, and returns whether the latter was the case.
     """
     steps = _Steps(run, source, output)
     results = overlapped(jobs, steps.read, steps.compute, steps.write, stopped=lambda: stopped() or steps.output_lost)
@@ -68,7 +69,7 @@ def denoise_jobs(
 
 
 def log_result(result: FileResult) -> None:
-    """Log what became of a file, and the traceback of what nobody foresaw."""
+    """Log the result of a file, and the traceback of an unexpected exception."""
     level = logging.WARNING if result.status == FAILED else logging.DEBUG
     took = BY_KEY["milliseconds"]
     LOG.log(level, "%s: %s: %s", result.name, result.status, result.message or f"in {took.shown(result)} {took.unit}")
@@ -82,7 +83,7 @@ def not_begun(name: str) -> FileResult:
 
 def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOptions | None = None) -> FileResult:
     """Read, denoise, measure and write one image. Raises ImageError or ModelError."""
-    LOG.debug("%s: is read", job.name)
+    LOG.debug("%s: reading", job.name)
     content = read_content(job.source, most_bytes(reading or ReadOptions()))
     denoised, result = denoise_content(job, content, model, settings, reading)
     write_bytes(job.target, denoised)
@@ -92,14 +93,14 @@ def denoise_file(job: Job, model: Model, settings: Settings, reading: ReadOption
 def denoise_content(
     job: Job, content: bytes, model: Model, settings: Settings, reading: ReadOptions | None = None
 ) -> tuple[bytes, FileResult]:
-    """The content of the result of one file, and its record. Raises ImageError or ModelError.
+    """Return the content of a result, and the file's record. Raises ImageError or ModelError.
 
-    job: names of both, whether such files are there or not. content: of the source.
+    job: names of source and target, which need not exist. content: of the source.
     """
     reading = reading or ReadOptions()
     run = BatchRun(model, settings, reading, None, overwrite=True)
     started = time.perf_counter()
-    with ending_decoders():  # at once, since what two processes share must be copied before it can be changed
+    with ending_decoders():  # end them at once: memory shared with a child is copied when it changes
         radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
     return done.result.encode(run.provenance), _measured(done, run, str(job.target), Comparison())
@@ -107,7 +108,7 @@ def denoise_content(
 
 @dataclass(frozen=True)
 class _Read:
-    """An image as it came from its file."""
+    """An image after reading."""
 
     job: Job
     radiograph: Radiograph
@@ -115,26 +116,26 @@ class _Read:
     digest: bytes  # of the file's content
     seconds: float
     note: str = ""
-    finished: Radiograph | None = None  # its result, where an earlier run wrote that
+    finished: Radiograph | None = None  # the result by an earlier run
 
 
 @dataclass(frozen=True)
 class _Denoised:
-    """Its result, to be written unless it is there."""
+    """An image after denoising; the result is yet to be written unless `finished`."""
 
     job: Job
     result: Radiograph
     before: Mottle
     shown_before: View | None
-    source: Radiograph | None  # where there is a reference to measure it against
+    source: Radiograph | None  # only if there are references
     digest: bytes
     seconds: float
     note: str = ""
-    finished: bool = False  # in an earlier run
+    finished: bool = False  # by an earlier run
 
 
 class _Steps:
-    """The three steps of a run. Each turns an exception into the failed result that it is."""
+    """The three steps of a run. Each turns an exception into a result."""
 
     def __init__(self, run: BatchRun, source: Storage, output: Output) -> None:
         self.run = run
@@ -155,7 +156,7 @@ class _Steps:
 
     def _read(self, job: Job) -> _Read | FileResult:
         started = time.perf_counter()
-        LOG.debug("%s: is read", job.name)
+        LOG.debug("%s: reading", job.name)
         content = self.source.read(job.name, most_bytes(self.run.reading))
         job = by_content(job, content)
         self._check_target(job)
@@ -171,7 +172,7 @@ class _Steps:
         return replace(measured, note=CUT_SHORT) if state is State.DAMAGED else measured
 
     def _finished(self, job: Job, content: bytes, source: bytes) -> _Read | FileResult:
-        """An image whose result is there: to be measured, where that can be done."""
+        """Read a finished image and its result for measuring; a `skipped` result if that is not wanted or fails."""
         skipped = FileResult(job.name, SKIPPED, FINISHED, output=self.output.shown(job.target))
         if not self.run.measures_finished:
             return skipped
@@ -189,7 +190,7 @@ class _Steps:
         return measured
 
     def _state(self, job: Job) -> State:
-        """What lies there. Raises ImageError where no result can lie there, before it is computed."""
+        """Return the state of the target. Raises ImageError if a result cannot be written there."""
         with self._noticing_loss():
             if not self.run.overwrite:
                 return self.output.state(job.name, job.target)
@@ -205,11 +206,12 @@ class _Steps:
             raise
 
     def _check_target(self, job: Job) -> None:
-        """Raises ImageError where a result would replace another's, or an original."""
-        rival = job.name.rpartition(".")[0]  # of a.jpg.png: a.jpg, whose result has the same name
+        """Raise ImageError if a result would replace that of another image, or an original."""
+        rival = job.name.rpartition(".")[0]  # for a.jpg.png: a.jpg, whose result would have the same name
         last = rival.rpartition("/")[2]
         if last and output_name(last) == job.target.name and self.source.has(rival):
-            raise ImageError(f"{job.source}: {last} becomes {job.target.name} as well; rename one of them")
+            message = f"the result of {last} would be named {job.target.name} too; rename one of them"
+            raise ImageError(f"{job.source}: {message}")
         landing = self.output.landing(job.target)
         if landing == self.originals or self.originals in landing.parents:
             raise ImageError(
@@ -219,7 +221,7 @@ class _Steps:
     def _write(self, item: _Denoised) -> tuple[FileResult, Pairs | None]:
         started = time.perf_counter()
         if not item.finished:
-            LOG.debug("%s: is written", item.job.name)
+            LOG.debug("%s: writing", item.job.name)
             content = item.result.encode(self.run.provenance)
             with self._noticing_loss():
                 self.output.write(item.job.name, item.job.target, item.digest, content)
@@ -231,7 +233,7 @@ class _Steps:
 
 
 def _measured_source(job: Job, radiograph: Radiograph, source: bytes, started: float) -> _Read:
-    """Its mottle is estimated while it is read, so that computing need not wait for it."""
+    """Estimate the mottle while reading, which overlaps with the computation of other images."""
     mottle = estimate_mottle(radiograph.gray())
     return _Read(job, radiograph, mottle, source, time.perf_counter() - started)
 
@@ -241,7 +243,7 @@ def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     result = item.finished
     if result is None:
         height, width = item.radiograph.pixels.shape
-        LOG.debug("%s: is denoised, %s x %s px of %s bits", item.job.name, width, height, item.radiograph.bits)
+        LOG.debug("%s: denoising, %s x %s px of %s bits", item.job.name, width, height, item.radiograph.bits)
         unit = item.radiograph.unit()
         result = item.radiograph.restored(run.model.denoise_unit(unit, run.settings, item.mottle))
     seconds = item.seconds + time.perf_counter() - started
@@ -252,7 +254,7 @@ def _denoise(item: _Read, run: BatchRun) -> _Denoised:
 
 
 def _pairs(item: _Denoised, compared: Comparison) -> Pairs | None:
-    """What there is to see of an image, where somebody wants to."""
+    """Return the pictures of an image before and after; None if they are not wanted."""
     before = item.shown_before
     if before is None:
         return None
@@ -262,7 +264,7 @@ def _pairs(item: _Denoised, compared: Comparison) -> Pairs | None:
 
 
 def _measured(item: _Denoised, run: BatchRun, output: str, compared: Comparison) -> FileResult:
-    """The record of a result that lies at `output`."""
+    """Return the record of a result. output: its path or URL."""
     height, width = item.result.pixels.shape
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)
     notes = (*item.result.notes, *item.result.encoding_notes(run.settings))

@@ -1,7 +1,7 @@
-"""The same work on a Ray cluster: names travel to actors that have loaded the model, records travel back.
+"""An engine on a Ray cluster: names are sent to actors that have loaded the model, and records come back.
 
-Ray Data schedules, retries and moves; what becomes of an image is `denoise_jobs`, as on one machine. Resuming is the
-output's: its records say what is finished, whoever asks.
+Ray Data schedules and retries; images are processed by `denoise_jobs`, as on one machine. Resuming relies on the
+records in the output, as on one machine.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from cxr_infer.report.results import FAILED, PENDING, FileResult
 from cxr_infer.storage.protocols import Output
 from cxr_infer.storage.urls import without_secrets
 
-BLOCK_SIZE = 8  # images that an actor gets at a time: few, so that progress shows and a lost actor costs little
-IMAGES_PER_ACTOR = 2000  # images of a data set for each actor, for whose names there must be memory
-LEAST_IMAGES, MOST_IMAGES = 50_000, 2_000_000  # images of a data set, for which actors are started anew
-RETRIES = 3  # of a block whose actor was lost; then of each of its images
+BLOCK_SIZE = 8  # images sent to an actor at a time: few, for smooth progress and cheap loss of an actor
+IMAGES_PER_ACTOR = 2000  # images per actor in a data set, whose names are in memory
+LEAST_IMAGES, MOST_IMAGES = 50_000, 2_000_000  # images of a data set; each data set starts new actors
+RETRIES = 3  # of a block whose actor died; then of each of its images
 CONNECT_TIMEOUT = 10.0  # s
 LOG = logging.getLogger(__name__)
-WORKER_LOST = "its worker ended each time; is the image too large for its memory?"
+WORKER_LOST = "its worker died every time; is the image too large for the memory of a worker?"
 
 
 class RayEngine(Engine):
-    """Works on a Ray cluster while its `with` statement lasts. address, threads: see `on_ray`.
+    """An engine on a Ray cluster, connected during its `with` statement. address, threads: see `on_ray`.
 
-    Entering it raises UsageError where no cluster is there.
+    Entering raises UsageError if the cluster cannot be reached.
     """
 
     def __init__(self, address: str | None, threads: int) -> None:
@@ -68,31 +68,32 @@ class RayEngine(Engine):
     def results(
         self, plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], show: Show | None
     ) -> Iterator[FileResult]:
-        """What becomes of each image, as actors finish."""
+        """Yield results as actors finish them."""
         return _on_cluster(plan, run, output, stopped, self._threads, self._actors)
 
 
 def on_ray(address: str | None, threads: int | None) -> RayEngine:
-    """An engine that works on the Ray cluster at `address`, or on one that it starts on this machine, while it lasts.
+    """Return an engine for a Ray cluster.
 
-    threads: CPUs of an actor, one by default. Raises UsageError where ray is not installed.
+    address: of the cluster; None starts one on this machine. threads: CPUs per actor, by default one. Raises UsageError
+    if ray is not installed.
     """
     _quiet()
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"--engine ray needs {install_command('ray')}") from error
+        raise UsageError(f"--engine ray needs more packages; run: {install_command('ray')}") from error
     return RayEngine(address, threads or 1)
 
 
 def _quiet() -> None:
-    """Before ray is imported: no usage statistics, which it would send to its makers, no bars beside ours, and no word
-    of lost actors among the results on stdout.
+    """Configure ray before it is imported: no usage statistics sent to its makers, no progress bars of its own, and no
+    messages on stdout.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["RAY_DEDUP_LOGS"], os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "1", "."
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # its notice of a change to come
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # its deprecation warning
 
 
 @contextlib.contextmanager
@@ -100,7 +101,7 @@ def _connected(address: str | None) -> Iterator[None]:
     import ray
     from ray.exceptions import RayError
 
-    if ray.is_initialized():  # by whoever calls this as a library
+    if ray.is_initialized():  # by a program that uses this library
         yield
         return
     handler = signal.getsignal(signal.SIGTERM)
@@ -113,7 +114,7 @@ def _connected(address: str | None) -> Iterator[None]:
             f"{without_secrets(address or 'ray')}: cannot connect to a Ray cluster ({reason}); "
             "check --address; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from error
-    with contextlib.suppress(ValueError):  # ray has put its own there; only the main thread has one
+    with contextlib.suppress(ValueError):  # ray replaced it; only the main thread can set it
         signal.signal(signal.SIGTERM, handler)
     try:
         yield
@@ -122,7 +123,7 @@ def _connected(address: str | None) -> Iterator[None]:
 
 
 def _require_listener(address: str | None) -> None:
-    """Raises OSError where nobody listens at HOST:PORT or ray://HOST:PORT, for which Ray itself takes minutes."""
+    """Raise OSError if nothing listens at HOST:PORT or ray://HOST:PORT; Ray itself would take minutes to notice."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
@@ -165,16 +166,16 @@ def _task(plan: Plan, run: BatchRun, threads: int) -> ActorTask:
 
 
 def _model_name(model: Model) -> str:
-    """What `load_model` takes: for a shipped model its name, because each machine has its own file of it."""
+    """Return the argument of `load_model` for workers: a shipped model by name, as each machine has its own file."""
     name, path = model.card.name, model.path.resolve()
     shipped = name in MODEL_NAMES and path == model_path(name, model.card.precision).resolve()
     return name if shipped else str(path)
 
 
 def _actors(threads: int) -> int:
-    """As many as the cluster has CPUs for, one CPU left to Ray itself where there is more than one actor.
+    """Return the number of actors: as many as there are CPUs for, less one for Ray itself if all CPUs were taken.
 
-    Raises UsageError where no machine has as many CPUs as an actor has threads.
+    Raises UsageError if no machine has enough CPUs for the threads of an actor.
     """
     import ray
 
@@ -189,7 +190,7 @@ def _actors(threads: int) -> int:
 def _data_set(
     names: list[str], plan: Plan, task: ActorTask, output: Output, actors: int, stopped: Callable[[], bool]
 ) -> Iterator[FileResult]:
-    """What becomes of some names: in blocks, then one by one those whose actor was lost again and again."""
+    """Yield the results of some names: in blocks first, then one by one for blocks whose actors kept dying."""
     import ray
 
     items: dict[int, ImageRow] = {}
@@ -205,7 +206,7 @@ def _data_set(
     for block_size in (min(BLOCK_SIZE, 1 + len(items) // (4 * actors)), 1):
         for item in records(list(items.values()), block_size, task, actors):
             if items.pop(item.index, None) is None or item.record is None:
-                continue  # twice, from two actors
+                continue  # a duplicate from a second actor
             if item.record.status != FAILED:
                 output.learn(item.name, item.known)
             yield item.record
@@ -217,7 +218,7 @@ def _data_set(
 
 
 def _records(items: list[ImageRow], block_size: int, task: ActorTask, actors: int) -> Iterator[ImageRow]:
-    """The items with their records, as they come. Those of a block that lost its actor too often are missing."""
+    """Yield items with their records as they finish. Items of blocks whose actors kept dying are missing."""
     if not items:
         return
     import ray.data
@@ -230,20 +231,20 @@ def _records(items: list[ImageRow], block_size: int, task: ActorTask, actors: in
     blocks = -(-len(items) // block_size)
     rows = ray.data.from_items([item.packed() for item in items], override_num_blocks=blocks)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that from 2.64 on `max_task_retries` goes elsewhere, it does not say where
+        warnings.simplefilter("ignore")  # from 2.64 on, `max_task_retries` moves elsewhere
         denoised = rows.map_batches(
             Actor,
             fn_constructor_args=(task,),
-            batch_size=None,  # a block, whose records appear together
-            # one by one, nothing waits at an actor that an image before it may end
+            batch_size=None,  # a whole block
+            # one by one, so that no image waits at an actor that another may kill
             compute=ray.data.ActorPoolStrategy(
                 size=min(actors, blocks), max_tasks_in_flight_per_actor=1 if block_size == 1 else 2
             ),
             num_cpus=task.threads,
-            max_task_retries=RETRIES,  # else an image that ends its actor would do so for ever
+            max_task_retries=RETRIES,  # otherwise an image that kills its actor would be retried for ever
         )
     try:
-        # not fetched ahead, for which the records of one block would wait for those of the next
+        # without prefetching, which would delay the records of a block until the next is done
         for block in denoised.iter_batches(batch_size=None, prefetch_batches=0):
             yield from map(ImageRow.unpacked, block["item"])
     except RayError as error:
@@ -251,18 +252,18 @@ def _records(items: list[ImageRow], block_size: int, task: ActorTask, actors: in
 
 
 class Relay:
-    """Follows a data set from inside the cluster, for a driver outside of it, which cannot."""
+    """Iterates a data set inside the cluster, for a driver outside of it (ray://), which cannot."""
 
     def __init__(self, items: list[ImageRow], block_size: int, task: ActorTask, actors: int) -> None:
         self._records = _records(items, block_size, task, actors)
 
     def some(self) -> list[ImageRow]:
-        """The next few, none at the end."""
+        """Return the next few items, [] at the end."""
         return list(islice(self._records, BLOCK_SIZE))
 
 
 def _relayed(items: list[ImageRow], block_size: int, task: ActorTask, actors: int) -> Iterator[ImageRow]:
-    """The same as `_records`, through a client at ray://."""
+    """Yield the same as `_records`, through a client connection (ray://)."""
     import ray
     from ray.exceptions import RayError
 
@@ -276,5 +277,5 @@ def _relayed(items: list[ImageRow], block_size: int, task: ActorTask, actors: in
 
 
 def _reason(error: Exception) -> str:
-    """The last line of what Ray says, which names the cause."""
+    """Return the last line of a message by Ray, which names the cause."""
     return without_secrets((str(error).strip().splitlines() or [type(error).__name__])[-1][:300])

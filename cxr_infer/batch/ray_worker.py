@@ -1,4 +1,4 @@
-"""What an actor of a Ray cluster is and does: it loads the model once, names travel to it, records travel back."""
+"""The actor of a Ray cluster: it loads the model once, gets names and returns records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cxr_infer.storage.shard import Shard
 
 @dataclass(frozen=True)
 class ActorTask:
-    """What an actor needs to know. It travels, and so must be found by every machine: the model by name or path."""
+    """Parameters of an actor. Paths must be valid on every machine; model: a name or path."""
 
     model: str
     precision: str
@@ -40,21 +40,21 @@ class ActorTask:
     source: Storage
     out: Storage
     shard: Shard | None
-    run: str  # hexadecimal digits, by which its workers know each other
-    folder: Path  # in which the run was started: relative paths are meant, and reported, as from there
+    run: str  # hexadecimal name, shared by all workers of the run
+    folder: Path  # working directory of the run, to which relative paths refer
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """An image on its way to an actor, or its record on the way back."""
+    """An image sent to an actor, or its record on the way back."""
 
     index: int  # within the data set
     name: str
-    known: list[Entry]  # what is recorded of its results
+    known: list[Entry]  # records of its results
     record: FileResult | None = None
 
     def packed(self) -> dict[str, str]:
-        """A row of a data set, of one text, because names need not be valid text themselves."""
+        """Return a row of a data set with one JSON text, as file names need not be valid text."""
         known = [entry.to_dict() for entry in self.known]
         return {"item": json.dumps([self.index, self.name, known, self.record and self.record.to_dict()])}
 
@@ -65,11 +65,11 @@ class ImageRow:
 
 
 class Actor:
-    """An actor: loads the model once, then does the images of a block after each other."""
+    """Loads the model once, then denoises the images of each block in turn."""
 
     def __init__(self, task: ActorTask) -> None:
         warnings.simplefilter("ignore")
-        with contextlib.suppress(OSError):  # a machine without that folder, for which paths must be absolute
+        with contextlib.suppress(OSError):  # machines without that folder need absolute paths
             os.chdir(task.folder)
         cv2.setNumThreads(task.threads)
         model = load_model(task.model, precision=task.precision, threads=task.threads)
@@ -84,7 +84,7 @@ class Actor:
         items = [ImageRow.unpacked(row) for row in batch["item"]]
         try:
             done = self._done(items)
-        except UsageError as error:  # this machine does not see the output
+        except UsageError as error:  # this machine cannot access the output
             done = [replace(item, record=FileResult(item.name, FAILED, f"{item.name}: {error}")) for item in items]
         return {"item": [item.packed()["item"] for item in done]}
 
@@ -94,7 +94,7 @@ class Actor:
                 output.learn(item.name, item.known)
             jobs = [job_of(item.name, self._source, self._out) for item in items]
             results = list(denoise_jobs(jobs, self._run, self._source, output))
-            results += [not_begun(item.name) for item in items[len(results) :]]  # the output can hold no more
+            results += [not_begun(item.name) for item in items[len(results) :]]  # the output is lost
             return [
                 replace(item, known=output.known(item.name), record=result)
                 for item, result in zip(items, results, strict=True)

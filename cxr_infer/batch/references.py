@@ -1,4 +1,4 @@
-"""Clean images under the same names, to measure results against."""
+"""Compare results with clean reference images of the same names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cxr_infer.settings import ReadOptions
 
 
 def find_reference(name: str, reference: Path) -> Path | None:
-    """The reference of an image: the same path under the directory, or the same stem there with another suffix."""
+    """Return the reference of an image: same relative path, perhaps with another suffix; None if there is none."""
     exact = reference / plain_name(name)
     if exact.is_file():
         return exact
@@ -27,9 +27,9 @@ def find_reference(name: str, reference: Path) -> Path | None:
 
 
 def require_references(names: Iterable[str], reference: Path) -> None:
-    """Raises UsageError where a directory holds the reference of no image at all: it is another's, or named otherwise.
+    """Raise UsageError if a directory has no reference for any image.
 
-    names: of images below the input.
+    names: paths of images below the input.
     """
     first = None
     for name in names:
@@ -39,16 +39,16 @@ def require_references(names: Iterable[str], reference: Path) -> None:
     if first is not None:
         raise UsageError(
             f"{reference}: has no file with the name of an input image, such as {first}; "
-            "--reference must have the same names in the same folders"
+            "use the same names in the same folders"
         )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A result against its reference.
+    """Comparison of an image and its result with a reference.
 
-    figures: MSE, PSNR and SSIM of the image before and after, none where they could not be measured. note: why, or what
-    is odd about the reference. clean: the reference, where it is of the result's shape.
+    figures: MSE, PSNR and SSIM before and after; empty if they could not be measured. note: the reason, or notes on the
+    reference. clean: the reference, if its shape matches.
     """
 
     figures: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Comparison:
 def compare_with_reference(
     name: str, before: Radiograph | None, result: Radiograph, folder: Path | None, reading: ReadOptions
 ) -> Comparison:
-    """How close an image and its result are to its reference. folder: of the references, None where there are none."""
+    """Compare an image and its result with their reference. folder: of the references; None without references."""
     if folder is None or before is None:
         return Comparison()
     path = find_reference(name, folder)
@@ -80,7 +80,7 @@ def compare_with_reference(
 
 
 def _quality(clean: FloatImage, image: Radiograph, when: str = "") -> dict[str, float]:
-    """The figures of an image, named as in `Figures`."""
+    """Return MSE, PSNR and SSIM of an image, named as in `Figures`."""
     shown = image.shown()
     error = mse(clean, shown)
     return {f"mse{when}": error, f"psnr{when}": psnr_of_mse(error), f"ssim{when}": ssim(clean, shown)}

@@ -1,4 +1,4 @@
-"""Write phantoms with mottle and their clean references: something to try the tool on, with the truth beside it."""
+"""Write noisy phantoms and their clean references, for trying the program."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import SMALLEST, render_phantom
 from cxr_infer.imaging.pixels import from_unit
 
-DOSES = (20.0, 71.0, 71.0, 200.0, 600.0)  # photons at white; 71 is the published work's
+DOSES = (20.0, 71.0, 71.0, 200.0, 600.0)  # photons at white; 71 as in the published work
 CLEAN_SUFFIX = "-clean"
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Where samples were written: one noisy and one clean file of the same name per phantom."""
+    """Written samples. noisy, clean: directories with one file per phantom under the same name."""
 
     noisy: Path
     clean: Path
@@ -32,24 +32,24 @@ class Samples:
 def write_samples(
     directory: Path, *, size: int = 512, seed: int = 1, dose: float | None = None, overwrite: bool = False
 ) -> Samples:
-    """Write noisy phantoms to `directory` and their clean references, under the same names, to `directory`-clean.
+    """Write noisy phantoms to `directory`, and their clean references under the same names to `directory`-clean.
 
-    Phantom i has the seed `seed + i` and the i-th of DOSES, or `dose` photons at white; the last one is a 16-bit file,
-    the others have 8 bit.
-    Raises UsageError where files would be replaced without `overwrite`, ImageError where one cannot be written.
+    size: side in px. Phantom i has seed `seed + i` and dose DOSES[i], or `dose`, in photons at white. The last one is a
+    16-bit file, the others have 8 bits. Raises UsageError if an argument is invalid or a file exists and `overwrite` is
+    false, ImageError if a file cannot be written.
     """
     if size < SMALLEST:
         raise UsageError(f"size {size} px is too small; use {SMALLEST} or more")
     if seed < 0:
         raise UsageError(f"seed {seed} is negative; use 0 or more")
     if dose is not None and not (dose > 0 and math.isfinite(dose)):
-        raise UsageError(f"dose {dose:g} photons is not a dose; use a number above 0")
+        raise UsageError(f"dose {dose:g} photons is invalid; use a number above 0")
     doses = DOSES if dose is None else (dose,) * len(DOSES)
     named = directory if directory.name not in ("", "..") else directory.resolve()
     clean_directory = named.with_name(named.name + CLEAN_SUFFIX)
     names = tuple(f"phantom-{i + 1}-dose-{white:g}.png" for i, white in enumerate(doses))
     targets = [folder / name for folder in (directory, clean_directory) for name in names]
-    if is_link_at(clean_directory):  # the user named another
+    if is_link_at(clean_directory):  # the user did not name it
         raise UsageError(f"{clean_directory}: is a link, which is not followed; remove it or give another directory")
     for target in targets:
         require_free(target, overwrite, "another directory")

@@ -1,7 +1,7 @@
-"""A directory that is watched: what arrives there is denoised once it is complete, until the run is stopped.
+"""Watch a directory, and denoise new files once they are complete, until the run is stopped.
 
-It is looked at again and again, because not every file system tells of changes. A file is complete when two looks find
-it the same and, where the system can say so, nobody has it open for writing.
+The directory is polled, because not every file system reports changes. A file is complete if two scans find it
+unchanged and, if the system can tell, no process has it open for writing.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from cxr_infer.storage.shard import Shard
 
 try:
     import fcntl
-except ImportError:  # Windows, where what somebody writes to can mostly not be opened by others
+except ImportError:  # Windows, where files being written usually cannot be opened anyway
     fcntl = None  # type: ignore[assignment]
 
-LOOK_EVERY = 2.0  # s
-SHARE = 0.1  # of the time, at most, for looking at a large directory
+LOOK_EVERY = 2.0  # s between scans
+SHARE = 0.1  # largest fraction of the time spent scanning a large directory
 STOP_WITHIN = 0.2  # s
 ARRIVING = "still incomplete when the run was stopped"
 
 T = TypeVar("T")
-Stamp: TypeAlias = tuple[int, int, int]  # of a file: bytes, ns of its last change, inode
+Stamp: TypeAlias = tuple[int, int, int]  # of a file: size in bytes, modification time in ns, inode
 
 
 @dataclass
 class _New(Listing):
-    """A listing of what is new and complete. is_new: asked for every name."""
+    """A listing of new, complete files. is_new: called for every name."""
 
     is_new: Callable[[str], bool] = field(default=lambda name: True)
 
@@ -54,27 +54,27 @@ class _New(Listing):
 
 
 class Arrivals:
-    """What arrives in a directory; with a shard, its share. It remembers what is there, about 250 bytes a file."""
+    """Finds new files in a directory; with a shard, its share. Takes about 250 bytes of memory per file."""
 
     def __init__(self, source: Directory, shard: Shard | None = None) -> None:
         self._source, self._shard = source, shard
-        self._known: dict[str, Stamp] = {}  # told already
+        self._known: dict[str, Stamp] = {}  # already returned
         self._arriving: dict[str, Stamp] = {}
 
     @property
     def arriving(self) -> list[str]:
-        """The names that were not complete at the last look."""
+        """Names that were incomplete at the last scan."""
         return sorted(self._arriving)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Tell those once more, after two looks that find them complete."""
+        """Return these names again, after two further scans."""
         for name in names:
             self._known.pop(name, None)
 
     def look(self) -> Listing:
-        """What has arrived, or was changed, since the last look but one. Raises UsageError where IN is gone."""
+        """Scan the directory, and list files that are new or changed, and complete. Raises UsageError if it is gone."""
         known, arriving = self._known, self._arriving
-        self._known, self._arriving = {}, {}  # what is gone is forgotten
+        self._known, self._arriving = {}, {}  # removed files are forgotten
 
         def is_new(name: str) -> bool:
             stamp = _stamp(self._source.path(name))
@@ -93,19 +93,19 @@ class Arrivals:
 
 
 class Watching(Engine):
-    """An engine that never ends by itself. source: IN. Raises UsageError for what cannot be watched."""
+    """An engine that runs until it is stopped. source: IN. Raises UsageError unless it is a directory."""
 
     shows = True
 
     def __init__(self, source: Storage) -> None:
         if not isinstance(source, Directory):
-            raise UsageError(f"{source.shown}: cannot be watched; --watch needs a directory on a disk")
+            raise UsageError(f"{source.shown}: cannot be watched; --watch needs a local directory")
         self._source = source
 
     def results(
         self, plan: Plan, run: BatchRun, output: Output, stopped: Callable[[], bool], show: Show | None
     ) -> Iterator[FileResult]:
-        """What becomes of each file that arrives; the plan is empty."""
+        """Yield results of new files as they arrive. The plan is empty."""
         arrivals = Arrivals(self._source, plan.shard)
         while not stopped():
             began = time.monotonic()
@@ -122,7 +122,7 @@ class Watching(Engine):
 
 
 def _results(names: DiskList[str], begun: Generator[FileResult, None, T]) -> Generator[FileResult, None, T]:
-    """All of them, those of images that were not begun last. Returns what the others' generator does."""
+    """Yield the results of `begun`, then `pending` ones for the remaining names. Returns the value of `begun`."""
     count = 0
     while True:
         try:
@@ -141,35 +141,35 @@ def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """By which it is known whether a file was changed, a link's own where that leads nowhere; None where it is gone."""
+    """Return a stamp that changes with a file, of the link itself if it is broken; None if the file is gone."""
     for look in (os.stat, os.lstat):
         with contextlib.suppress(OSError):
             found = look(path)
-            if stat.S_ISDIR(found.st_mode):  # which changes with what it holds
+            if stat.S_ISDIR(found.st_mode):  # its time changes with its contents
                 return 0, 0, found.st_ino
             return found.st_size, found.st_mtime_ns, found.st_ino
     return None
 
 
 def _is_written_to(path: Path) -> bool:
-    """Whether somebody has a file open for writing; False where the system does not say so.
+    """Whether a process has a file open for writing; False if the system cannot tell.
 
-    Linux gives a lease to read on a file of one's own only while that is not so (fcntl(2), F_SETLEASE).
+    Linux grants a read lease on one's own file only if no process has it open for writing (fcntl(2), F_SETLEASE).
     """
     if fcntl is None or not hasattr(fcntl, "F_SETLEASE") or not path.is_file():
         return False
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:  # told when it is read
+    except OSError:  # reported when it is read
         return False
     try:
-        # whoever opens it before the lease is given back waits for that, and we would be ended by SIGIO
+        # a process that opens it meanwhile breaks the lease; the default signal, SIGIO, would kill this process
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
         return True
-    except OSError:  # somebody else's file, or a file system without leases
+    except OSError:  # another user's file, or a file system without leases
         return False
     finally:
         os.close(descriptor)

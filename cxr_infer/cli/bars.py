@@ -1,4 +1,4 @@
-"""Signs of life that fit the terminal: counts and times are never cut; the bar and the text behind it give way."""
+"""Progress bars that fit the terminal: counts and times are never cut; the bar and the text shrink."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cxr_infer.report.text import printable
 
 
 def waiting(console: Console, what: str) -> contextlib.AbstractContextManager[object]:
-    """A sign of life on a terminal, while something goes on of which nobody knows how long it takes."""
+    """Return a context with a spinner on a terminal, for work of unknown duration."""
     if not console.is_terminal or console.is_dumb_terminal:
         return contextlib.nullcontext()
     return console.status(escape(printable(what)))
@@ -35,7 +35,7 @@ def waiting(console: Console, what: str) -> contextlib.AbstractContextManager[ob
 
 @dataclass(frozen=True)
 class _Fitting:
-    """One line of text that is shortened to the room that there is. end: whether its end is kept, or its beginning."""
+    """A line of text that is shortened to the available width. end: keep its end, otherwise its beginning."""
 
     text: str
     end: bool
@@ -52,7 +52,7 @@ class _Fitting:
 
 
 class _FittingColumn(ProgressColumn):
-    """The field `text` of a task."""
+    """Column with the field `text` of a task."""
 
     def __init__(self, end: bool) -> None:
         super().__init__()
@@ -63,10 +63,10 @@ class _FittingColumn(ProgressColumn):
 
 
 def live_bar(console: Console, *, counts: bool, names: bool = False, transient: bool = False) -> Progress:
-    """A live display of tasks that have a field `text`, which stands behind their times.
+    """Return a live progress display for tasks with a field `text`, which is shown after the times.
 
-    counts: whether tasks are counted, instead of shown in percent. names: whether texts are names of files, of which
-    the end says most. transient: whether it goes when it is done.
+    counts: show counts instead of percentages. names: whether texts are file names, whose end is kept. transient:
+    remove the display at the end.
     """
 
     def whole() -> Column:

@@ -55,7 +55,7 @@ EXAMPLES = """Examples:
 
 cxr-infer ./xrays  [dim]# a directory, into ./xrays-denoised[/dim]
 
-cxr-infer ./xrays ./out --reference ./clean --report r.html  [dim]# measured[/dim]
+cxr-infer ./xrays ./out --reference ./clean --report r.html  [dim]# with a report[/dim]
 
 cxr-infer in.dcm out.dcm  [dim]# one X-ray[/dim]"""
 
@@ -65,7 +65,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help=f"{PURPOSE}\n\nWithout a command, a directory is denoised as with dir, a file as with file.",
+    help=f"{PURPOSE}\n\nWithout a command, cxr-infer PATH runs dir for a directory and file for a file.",
     epilog=EXAMPLES,
     rich_markup_mode="rich",
     subcommand_metavar="COMMAND ... | PATH [OUT]",
@@ -85,7 +85,7 @@ def options(
         typer.Option("--version", "-V", help="Print the version and exit.", is_eager=True, callback=print_version),
     ] = False,
 ) -> None:
-    """What stands before a command."""
+    """Options before a command."""
 
 
 @app.command("dir", epilog=EXAMPLES)
@@ -156,7 +156,7 @@ for _name, _command in SMALL_COMMANDS.items():
 
 
 def main() -> None:
-    warnings.simplefilter("ignore")  # Pillow's, of damaged headers; what matters becomes an error of ours
+    warnings.simplefilter("ignore")  # Pillow warns about damaged headers; real problems raise our own errors
     guard_streams()
     spare_addresses()
     with exit_despite_work():

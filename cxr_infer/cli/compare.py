@@ -1,4 +1,4 @@
-"""Pairs of a clean and a noisy image through the models asked for: the figures, and a picture for a paper."""
+"""Denoise noisy images with several models, compare them with their clean images, and draw a figure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_TITLE = 34  # characters that fit above a panel
 
 @dataclass(frozen=True)
 class Row:
-    """How close one image is to the clean one of its pair: PSNR in dB, MSE on [0, 1]. pair: what is compared."""
+    """Quality of an image against the clean one of its pair. pair: title of the pair. mse: on [0, 1]. psnr: dB."""
 
     pair: str
     name: str
@@ -44,9 +44,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Look:
-    """How a figure looks. crop: (x, y, width, height) in px of the images, all of them where it is None.
+    """Look of a figure. light: dark text on white. crop: (x, y, width, height) in px of the images; None: all.
 
-    Raises UsageError for a crop without pixels or a resolution that nobody draws.
+    Raises UsageError for a resolution out of range.
     """
 
     dpi: int = BASE_DPI
@@ -59,7 +59,7 @@ class Look:
 
 
 def parse_crop(text: str) -> tuple[int, int, int, int]:
-    """`X,Y,WIDTH,HEIGHT` in px. Raises UsageError for anything else."""
+    """Parse `X,Y,WIDTH,HEIGHT` in px. Raises UsageError if it is invalid or empty."""
     numbers = [int(part) for part in text.split(",") if part.strip().isdecimal()]
     if len(numbers) != 4 or text.count(",") != 3 or 0 in numbers[2:]:
         raise UsageError(f"crop {text!r} is invalid; give X,Y,WIDTH,HEIGHT in px, such as 100,80,256,256")
@@ -69,7 +69,7 @@ def parse_crop(text: str) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A pair as it was read, and its noisy image denoised by each model. name: of the noisy file."""
+    """A pair, and its noisy image denoised by each model. name: of the noisy file."""
 
     name: str
     title: str
@@ -89,12 +89,12 @@ def compare_files(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> tuple[list[Row], list[str]]:
-    """Denoise the second of each pair with every model, write the figure to `out`, return the figures and notes.
+    """Denoise the noisy image of each pair with every model, write a figure to `out`, and return rows and notes.
 
-    pairs: (clean, noisy), a row of the figure each. reading: how all files are read. models, precision: what
-    `load_model` takes. The noisy image's figures come first; all figures are of whole images, whatever is shown.
-    Raises UsageError where `out` exists, is one of the images or of another kind, or a crop lies outside an image;
-    ImageError where images cannot be read or differ in size within a pair.
+    pairs: (clean, noisy), one row of the figure each. models, precision: arguments of `load_model`. Rows begin with the
+    noisy image of each pair; they measure whole images, even if the figure shows a crop.
+    Raises UsageError if `out` exists, is one of the images or has an unsupported suffix, or if the crop is outside an
+    image; ImageError if an image cannot be read or the sizes of a pair differ.
     """
     look, reading = look or Look(), reading or ReadOptions()
     if out.suffix.lower() not in FORMS:
@@ -124,7 +124,7 @@ def _denoised(
     models: Mapping[str, Model],
     settings: Settings,
 ) -> _Pair:
-    """A pair through all models; results are rounded to 16 bits, as files would hold them."""
+    """Denoise a pair with all models; results are rounded to 16 bits, as in files."""
     (clean_path, clean_radiograph), (noisy_path, noisy_radiograph) = clean_file, noisy_file
     clean, noisy = clean_radiograph.unit(), noisy_radiograph.unit()
     if clean.shape != noisy.shape:
@@ -140,7 +140,7 @@ def _stored(image: FloatImage) -> FloatImage:
 
 
 def _sheet(pairs: Sequence[_Pair], look: Look) -> Sheet:
-    """A row for each pair: noisy, the results, clean."""
+    """Lay out one row per pair: noisy, results, clean."""
     rows = [_panels(pair, look.crop, named=len(pairs) > 1) for pair in pairs]
     centres = [most_detailed(pair.clean) if look.crop is None else None for pair in pairs]
     return lay_out(rows, centres, ground=LIGHT if look.light else DARK)
@@ -156,7 +156,7 @@ def _panels(pair: _Pair, crop: tuple[int, int, int, int] | None, *, named: bool)
 
 
 def _place(pair: _Pair, crop: tuple[int, int, int, int] | None) -> tuple[slice, slice]:
-    """What is shown of a pair's images. Raises UsageError where that is not in them."""
+    """Return the part of a pair's images to show. Raises UsageError if the crop is outside them."""
     if crop is None:
         return slice(None), slice(None)
     x, y, width, height = crop
@@ -167,7 +167,7 @@ def _place(pair: _Pair, crop: tuple[int, int, int, int] | None) -> tuple[slice, 
 
 
 def _shortened(title: str) -> str:
-    """In the middle, where a name's beginning and its number are kept."""
+    """Shorten a title in the middle, which keeps the start and the number of a file name."""
     if len(title) <= MOST_TITLE:
         return title
     half = (MOST_TITLE - 1) // 2

@@ -1,4 +1,4 @@
-"""What `dir` does: plan, denoise, report, and say at the end what the user must know."""
+"""The work of `dir`: plan, denoise, write reports, and summarise problems."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cxr_infer.storage.urls import without_secrets
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of `dir` that are neither settings nor how files are read, by their own names."""
+    """The options of `dir` other than `Settings` and `ReadOptions`."""
 
     source: str
     out: str | None
@@ -52,7 +52,7 @@ class Asked:
 
 
 def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) -> None:
-    """Raises typer.Exit where the status is to be another than 0, UsageError and ModelError before anything is done."""
+    """Run `dir`. Raises typer.Exit for a nonzero status; UsageError and ModelError before anything is denoised."""
     engine = _engine(asked)
     plan = _plan(asked)
     model = load_model(asked.model, precision=asked.precision, threads=asked.threads)
@@ -62,7 +62,7 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
     total = None if asked.watch else len(plan.names) + len(plan.problems) + len(plan.ignored)
     with (
         stop_on_signals() as stopped,
-        Watching(plan.source) if asked.watch else engine as worked_by,  # before a report is begun
+        Watching(plan.source) if asked.watch else engine as worked_by,  # entered before a report is begun
         Reports(asked.files, asked.report_limit, images, print_error) as reports,
     ):
         results = denoise_files(
@@ -79,12 +79,12 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
         )
         summary, shown = Summary(), terminal.ShownResults()
         if asked.watch and not asked.quiet:
-            terminal.print_note(f"watching {plan.source.shown}, results go to {plan.out.shown}; Ctrl-C ends it")
+            terminal.print_note(f"watching {plan.source.shown}, results go to {plan.out.shown}; press Ctrl-C to stop")
         with progress_over(total, "watching" if asked.watch else "denoising", asked.quiet) as seen:
             for result in results:
                 for collect in (summary.add, shown.add, seen, reports.add):
                     collect(result)
-        if reports.wanted:  # before drawing: nothing that happens to the terminal may lose it
+        if reports.wanted:  # written before drawing, so that a terminal failure cannot lose them
             _write_reports(reports, asked, plan, model, settings, reading, summary, stopped)
         if not asked.quiet:
             terminal.print_results(shown, summary, f"{model.title} on {plan.source.shown}", rate=not asked.watch)
@@ -93,21 +93,21 @@ def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) ->
 
 
 def one_of(out: str | None, target: str | None) -> str | None:
-    """OUT, however it was given. Raises UsageError where it was given twice."""
+    """Return OUT from argument or option. Raises UsageError if both are given and differ."""
     if out is not None and target is not None and out != target:
         raise UsageError(f"results cannot go to both {target} and {out}; give OUT or --out")
     return target if out is None else out
 
 
 def _engine(asked: Asked) -> Engine:
-    """What does the work, to be entered. Raises UsageError for what there is not."""
+    """Return the engine, not yet entered. Raises UsageError for invalid combinations of options."""
     if asked.watch and asked.engine != "local":
         raise UsageError("--watch works on this machine only; omit --engine")
     if asked.engine != "ray" and asked.address is not None:
         raise UsageError("--address is the address of a Ray cluster; add --engine ray")
     engine = _ray(asked) if asked.engine == "ray" else LocalEngine()
     if asked.files.page is not None and not engine.shows:
-        raise UsageError(f"--report needs the images, which --engine {asked.engine} leaves on its workers; use --json")
+        raise UsageError(f"--report needs images, which --engine {asked.engine} keeps on its workers; use --json")
     return engine
 
 
@@ -155,12 +155,12 @@ def _end(
     reports: Reports,
     stopped: StopRequest,
 ) -> None:
-    """The last words on stderr, and the status."""
+    """Print problems to stderr, and raise typer.Exit for a nonzero status."""
     out = plan.out.shown
     if shown.cut_short:
-        terminal.print_note(f"done again in {out}, because they were truncated or blanked: {shown.cut_short}")
+        terminal.print_note(f"denoised again in {out}, because they were truncated or blanked: {shown.cut_short}")
     if shown.in_the_way:
-        kept = f"not replaced in {out}, because cxr-infer did not write them or they were changed since"
+        kept = f"not replaced in {out}, because they were not written by cxr-infer, or were changed since"
         print_error(f"{kept}: {shown.in_the_way}; --overwrite replaces them")
     if (summary.pending or asked.watch) and not stopped():
         print_error(
@@ -170,10 +170,10 @@ def _end(
         ended = "stopped" if asked.watch else "interrupted"
         print_error(f"{ended}; run the same command to continue")
         raise typer.Exit(stopped.exit_status)
-    # a share, or what has arrived yet, may be so little that it has no reference
+    # a small share, or few arrivals, may have no references
     some = asked.reference is not None and plan.shard is None and not asked.watch and shown.listed > 0
     unmeasured = some and not summary.count("psnr")
     if unmeasured:
-        print_error(f"{asked.reference}: no result could be compared with it; the notes on the files say why")
+        print_error(f"{asked.reference}: no result could be compared with a reference; see the notes on the files")
     if summary.failed or summary.in_the_way or reports.failed or unmeasured:
         raise typer.Exit(SOME_FAILED)

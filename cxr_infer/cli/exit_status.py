@@ -2,8 +2,8 @@
 
 | status | when |
 | --- | --- |
-| 0 | all is done |
-| 1 | some files failed, are in the way of a result or could not be measured; a report could not be written |
+| 0 | success |
+| 1 | files failed, were not replaced or could not be measured, or a report could not be written |
 | 2 | wrong usage, or a model that cannot be used |
 | 128 + N | ended by signal N: 130 for Ctrl-C, 143 for SIGTERM |
 """
@@ -33,14 +33,14 @@ INTERRUPTED = SIGNAL_STATUS + signal.SIGINT
 
 
 def status_of(error: Exception) -> int:
-    """The status of a command that an error ends."""
+    """Return the exit status for an error that ends a command."""
     return WRONG_USAGE if isinstance(error, CxrError) and not isinstance(error, ImageError) else SOME_FAILED
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the log, and make it end with one line on stderr and the right status.
+    """Add the log options to a command, and turn exceptions into one line on stderr and an exit status.
 
-    That is so for errors of this project, for a lack of memory, and for what nobody foresaw, whose traceback is logged.
+    Tracebacks of unexpected exceptions are logged.
     """
 
     @functools.wraps(command)
@@ -57,7 +57,7 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _add_options(wrapped: Callable[..., None], command: Callable[..., None]) -> None:
-    """Let typer see the parameters of the command, and those of the log after them."""
+    """Show typer the parameters of the command, followed by the log options."""
     own = inspect.signature(command, eval_str=True)
     added = [
         inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=VerboseOption),
@@ -74,22 +74,22 @@ def _logged(work: Callable[[], None], verbose: int, log: Path | None, source: ob
 
 
 def _ended(work: Callable[[], None]) -> None:
-    """Do the work of a command. Raises typer.Exit with the status of its error, once that is told."""
+    """Run a command. Prints its error, and raises typer.Exit with the status."""
     try:
         work()
-    except (typer.Exit, typer.Abort):  # a command's own way to end
+    except (typer.Exit, typer.Abort):  # raised by the command itself
         raise
     except KeyboardInterrupt:
         print_error("interrupted")
         raise typer.Exit(INTERRUPTED) from None
     except CxrError as error:
         print_error(str(error))
-        LOG.debug("it ended so:\n%s", traceback_of(error))
+        LOG.debug("traceback of the error:\n%s", traceback_of(error))
         raise typer.Exit(status_of(error)) from None
     except Exception as error:
         if lacks_memory(error):
             print_error(LACK)
-            with suppress(MemoryError):  # there may be too little left to tell it all
+            with suppress(MemoryError):  # logging needs memory too
                 LOG.error("%s", traceback_of(error))
         else:
             print_error(fault_line(error))
@@ -98,10 +98,10 @@ def _ended(work: Callable[[], None]) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C and SIGTERM where no command has its own way to stop: the file at hand is abandoned."""
+    """Handle Ctrl-C and SIGTERM in commands without their own handler; the current file is abandoned."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            # libraries in C that are interrupted as they are loaded make other errors of it, or abort; no file is open
+            # C libraries interrupted while loading raise other errors or abort; no file is open yet
             print_error("interrupted")
             os._exit(SIGNAL_STATUS + number)
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""The command `file`: images that are given one by one, or piped in and out."""
+"""The command `file`: denoise single images, or one through pipes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class FileCommand(TyperCommand):
-    """One whose last argument may be something else than the others."""
+    """A command whose last argument may be an output."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS]", "IN... [OUT]"]
@@ -52,12 +52,12 @@ def file_command(
         list[str],
         typer.Argument(
             metavar="IN",
-            help="X-rays: DICOM or pictures; - for standard input. OUT, the last of two: the result, .png, .tif, ... "
-            "or, of DICOM, .dcm; a directory for several; - for standard output. Default: IN-denoised.",
+            help="X-rays: DICOM or pictures; - for standard input. OUT, the last of two: .png, .tif or, for "
+            "DICOM, .dcm; a directory for several X-rays; - for standard output. Default: IN-denoised.",
         ),
     ],
     out: Annotated[
-        str | None, typer.Option("--out", "-o", help="OUT; then all others are X-rays.", rich_help_panel=BASIC)
+        str | None, typer.Option("--out", "-o", help="OUT; all arguments are then X-rays.", rich_help_panel=BASIC)
     ] = None,
     model: ModelOption = "window",
     precision: PrecisionOption = "auto",
@@ -83,7 +83,7 @@ def file_command(
     reading = ReadOptions(max_pixels, white, invert)
     sources, place = _sources_and_place(paths, out)
 
-    def loaded() -> Model:  # once it is clear that it is needed
+    def loaded() -> Model:  # called once all paths are checked
         return load_model(model, precision=precision, threads=threads)
 
     if STANDARD in (*sources, place):
@@ -93,7 +93,7 @@ def file_command(
 
 
 def _sources_and_place(paths: Sequence[str], out: str | None) -> tuple[Sequence[str], str | None]:
-    """What is to be denoised, and where results go, None for beside it: the last of two, or a directory at the end."""
+    """Split the arguments into sources and OUT: the last of two, or a final directory; None if there is no OUT."""
     if out is not None or len(paths) == 1:
         return paths, out
     *first, last = paths
@@ -115,7 +115,7 @@ def _jobs(sources: Sequence[str], place: str | None, *, overwrite: bool) -> list
 
 
 def _files(jobs: Sequence[Job], model: Model, settings: Settings, reading: ReadOptions) -> None:
-    """One after the other; of several, one that fails does not end the others."""
+    """Denoise files one by one. If there are several, a failure does not stop the others."""
     from cxr_infer.batch.guard import result_of
     from cxr_infer.batch.pipeline import denoise_file, log_result
     from cxr_infer.cli.progress import progress_over
@@ -131,7 +131,7 @@ def _files(jobs: Sequence[Job], model: Model, settings: Settings, reading: ReadO
                 if len(jobs) == 1:
                     raise
                 result = FileResult(job.name, FAILED, str(error))
-            except CxrError:  # of the model: so it would be with the others
+            except CxrError:  # a model error, which all files would meet
                 raise
             except Exception as error:
                 if len(jobs) == 1:
@@ -144,9 +144,9 @@ def _files(jobs: Sequence[Job], model: Model, settings: Settings, reading: ReadO
     terminal.print_results(shown, summary, model.title if others else f"{model.title}: {first.target}")
     if others:
         folders = {str(job.target.parent) for job in jobs}
-        terminal.print_line(f"results are in {', '.join(sorted(folders))}, as {first.target.name} and so on")
+        terminal.print_line(f"results are in {', '.join(sorted(folders))}, named like {first.target.name}")
     else:
-        terminal.print_line(f"the result is {first.target}")
+        terminal.print_line(f"result written to {first.target}")
         _tell(result, str(first.source))
     if summary.failed:
         raise typer.Exit(SOME_FAILED)
@@ -161,7 +161,7 @@ def _through_pipes(
     *,
     overwrite: bool,
 ) -> None:
-    """One image, from standard input or to standard output, or both; there are notes on stderr, and nothing else."""
+    """Denoise one image from standard input, to standard output, or both. Only notes are printed, to stderr."""
     from cxr_infer.batch.jobs import Job, require_free, require_lossless
     from cxr_infer.batch.pipeline import denoise_content
     from cxr_infer.files import read_content, require_image_file, write_bytes

@@ -1,4 +1,4 @@
-"""The command `lab`: what a denoiser keeps, removes and invents, measured by a protocol."""
+"""The command `lab`: measure image quality after denoising according to a protocol."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 PACKAGES = ("scipy", "matplotlib")
 PROTOCOLS = ("quick", "full")
-PLAIN_STEP = 0.1  # share of the run between plain progress lines
+PLAIN_STEP = 0.1  # fraction of the run between plain progress lines
 
 
 def complete_protocol(incomplete: str) -> Iterator[str]:
-    """What PROTOCOL can go on with: shipped ones and .toml files."""
+    """Complete PROTOCOL: shipped protocols, folders and .toml files."""
     yield from (name for name in PROTOCOLS if name.startswith(incomplete))
     begun = Path(incomplete)
     folder, start = (begun, "") if incomplete.endswith("/") else (begun.parent, begun.name)
@@ -56,7 +56,7 @@ ProtocolArgument = Annotated[
     str,
     typer.Argument(
         metavar="[PROTOCOL]",
-        help="quick: a minute. full: ten minutes. Or a .toml file that says what is to be measured.",
+        help="quick: takes a minute. full: takes ten minutes. Or a .toml file that defines the measurements.",
         autocompletion=complete_protocol,
     ),
 ]
@@ -65,7 +65,7 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Directory of the result, where a stopped run goes on. Default: lab- and the protocol's name.",
+        help="Directory of the result; a stopped run continues there. Default: lab-PROTOCOL.",
         rich_help_panel=BASIC,
     ),
 ]
@@ -75,21 +75,21 @@ MethodOption = Annotated[
         "--method",
         "-m",
         metavar="METHOD",
-        help="Instead of the protocol's methods: window, original, new, an .onnx file, gaussian, nlm, wavelet, "
-        "bm3d, or a command such as 'prog {in} {out}'. May be repeated.",
+        help="Method to measure instead of those in the protocol: window, original, new, an .onnx file, gaussian, nlm, "
+        "wavelet, bm3d, or a command such as 'prog {in} {out}'. May be repeated.",
         autocompletion=complete_model,
         rich_help_panel=BASIC,
     ),
 ]
 ImagesOption = Annotated[
-    Path | None, typer.Option(help="Directory of clean X-rays to work on instead of phantoms.", rich_help_panel=BASIC)
+    Path | None, typer.Option(help="Directory of clean X-rays to use instead of phantoms.", rich_help_panel=BASIC)
 ]
 FramesOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--frames",
         metavar="FILE",
-        help="A repeated exposure of one phantom or patient; give two or more, or a directory of them.",
+        help="A repeated exposure of the same phantom or patient: give two or more, or a directory of them.",
         rich_help_panel=BASIC,
     ),
 ]
@@ -97,30 +97,30 @@ NoiseOfOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A noisy X-ray of one's own detector: its noise, as it is estimated there, is measured with too. Where "
-        "there are repeated exposures, give --frames instead.",
+        help="A noisy X-ray from your detector, whose estimated noise is used for measurements too. If you have "
+        "repeated exposures, use --frames instead.",
         rich_help_panel=BASIC,
     ),
 ]
 SpacingOption = Annotated[
     float | None,
     typer.Option(
-        help="mm a pixel of --images. Default: that of their DICOM files; else sizes of signals are in px.",
+        help="Pixel spacing of --images in mm. Default: from their DICOM files; without it, sizes are in px.",
         rich_help_panel=ADVANCED,
     ),
 ]
 CsvOption = Annotated[
-    bool, typer.Option("--csv", help="Also write lab.csv, one row for each point.", rich_help_panel=MEASURE)
+    bool, typer.Option("--csv", help="Also write lab.csv, one row per point.", rich_help_panel=MEASURE)
 ]
 PngOption = Annotated[
-    bool, typer.Option("--png", help="Also write each figure as a PNG, to plots.", rich_help_panel=MEASURE)
+    bool, typer.Option("--png", help="Also write each figure to plots/ as PNG.", rich_help_panel=MEASURE)
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON, as it is in lab.json.", rich_help_panel=MEASURE)
+    bool, typer.Option("--json", help="Print the result as JSON, as in lab.json.", rich_help_panel=MEASURE)
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(help="Studies at a time. Default: one for each CPU.", min=1, rich_help_panel=ADVANCED),
+    typer.Option(help="Studies to run at once. Default: one per CPU.", min=1, rich_help_panel=ADVANCED),
 ]
 
 
@@ -142,7 +142,7 @@ def lab_command(
     invert: InvertOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure what denoising keeps, removes and invents. Research use only."""
+    """Measure what a denoiser preserves, removes and invents. Research use only."""
     if any(find_spec(package) is None for package in PACKAGES):
         raise UsageError(f"the lab needs more packages; run: {install_command('lab')}")
     from cxr_infer.lab.laboratory import asked_for
@@ -157,12 +157,12 @@ def lab_command(
 
 
 def _with_noise(asked: Asked, frames: list[Path], noise_of: Path | None, reading: ReadOptions) -> Asked:
-    """The same with the noise of the user's detector, from repeated exposures or from one image."""
+    """Add the noise of the user's detector, from repeated exposures or a single image."""
     from cxr_infer.lab.images import one_image, repeated_frames
     from cxr_infer.lab.laboratory import with_frames, with_noise_of
 
     if frames and noise_of is not None:
-        raise UsageError("--frames tell the noise better than --noise-of; leave the latter out")
+        raise UsageError("--frames and --noise-of exclude each other; use --frames, which is more accurate")
     found = repeated_frames(frames, reading)
     if found is not None:
         return with_frames(asked, found)
@@ -176,14 +176,14 @@ def _with_noise(asked: Asked, frames: list[Path], noise_of: Path | None, reading
 
 
 def _with_images(asked: Asked, images: Path | None, spacing: float | None, reading: ReadOptions) -> Asked:
-    """The same with the user's own images, and mm a pixel as given, else as all their files say."""
+    """Add the user's images, with the pixel spacing given or that of their files."""
     from cxr_infer.lab.images import clean_images
     from cxr_infer.lab.protocol_files import LEAST_SPACING, MOST_SPACING, is_spacing
 
     if images is None and spacing is not None:
-        raise UsageError("--spacing is of --images; add that, or leave it out")
+        raise UsageError("--spacing applies to --images; give both or neither")
     if spacing is not None and not is_spacing(spacing):
-        raise UsageError(f"--spacing {spacing:g} mm is no spacing; use {LEAST_SPACING:g} to {MOST_SPACING:g}")
+        raise UsageError(f"--spacing {spacing:g} mm is out of range; use {LEAST_SPACING:g} to {MOST_SPACING:g}")
     if images is None:
         return asked
     given, said = clean_images(images, asked.protocol.side, reading)
@@ -198,7 +198,7 @@ def _with_images(asked: Asked, images: Path | None, spacing: float | None, readi
 
 
 def _measured(asked: Asked, out: Path, workers: int | None, *, quiet: bool) -> LabResult:
-    """Raises typer.Exit with the signal's status where the run was stopped."""
+    """Measure. Raises typer.Exit with the signal's status if the run is stopped."""
     from cxr_infer.cli.process import stop_on_signals
     from cxr_infer.lab.laboratory import measure, methods_of
     from cxr_infer.lab.output import require_own_folder
@@ -221,13 +221,13 @@ def _measured(asked: Asked, out: Path, workers: int | None, *, quiet: bool) -> L
             )
         except Stopped:
             status = stopped.exit_status
-    print_error(f"interrupted; what was measured is in {out}: run the same command to continue")
+    print_error(f"interrupted; completed measurements are in {out}; run the same command to continue")
     raise typer.Exit(status)
 
 
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yields what is told of progress: a live bar on a terminal, plain lines elsewhere."""
+    """Yield a function to call with progress: a live bar on a terminal, plain lines elsewhere."""
     from cxr_infer.cli.bars import live_bar
     from cxr_infer.report.terminal import stderr_console
 
@@ -262,8 +262,8 @@ def _write(result: LabResult, out: Path, *, csv: bool, png: bool, as_json: bool,
     if not quiet:
         reading = read_off(result)
         for table in reading.tables:
-            rarest = table.headings[:2:-1]  # what gives way first where there is no room
+            rarest = table.headings[:2:-1]  # dropped first if the terminal is too narrow
             terminal.print_table(table.title, table.headings, table.rows, names=table.headings[:1], dropped=rarest)
         for line in (*reading.against, *reading.sentences):
             terminal.print_line(line)
-    terminal.print_line(f"the result is in {', '.join(map(str, written))}")
+    terminal.print_line(f"result written to {', '.join(map(str, written))}")

@@ -1,4 +1,4 @@
-"""`-v` and `--log FILE`: where the log of a command goes. Without either it goes nowhere."""
+"""The log options `-v` and `--log FILE`. Without them, nothing is logged."""
 
 from __future__ import annotations
 
@@ -22,22 +22,20 @@ from cxr_infer.version import __version__
 
 VerboseOption = Annotated[
     int,
-    typer.Option(
-        "--verbose", "-v", count=True, show_default=False, help="Log to stderr what is done; -vv: for each file."
-    ),
+    typer.Option("--verbose", "-v", count=True, show_default=False, help="Log progress to stderr; -vv: of each file."),
 ]
 LogOption = Annotated[
-    Path | None, typer.Option("--log", metavar="FILE", help="Write the full log, with tracebacks, to this .log file.")
+    Path | None, typer.Option("--log", metavar="FILE", help="Write the full log with tracebacks to this .log file.")
 ]
 
 LOG_SUFFIX = ".log"
-FIRST_LINE = "cxr-infer log, "  # how a file begins that a later run may replace
+FIRST_LINE = "cxr-infer log, "  # start of log files, which later runs may replace
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
 SHORT_FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 
 class _Printable(logging.Formatter):
-    """A line for each record and each line of a traceback, with what is not seen as itself in file names escaped."""
+    """Formats records with indented tracebacks, and escapes unprintable characters in file names."""
 
     def format(self, record: logging.LogRecord) -> str:
         shown = logging.makeLogRecord(record.__dict__)
@@ -47,7 +45,7 @@ class _Printable(logging.Formatter):
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to what `sys.stderr` is at the moment: a bar that is drawn there replaces it."""
+    """Writes to the current `sys.stderr`, which a live bar replaces."""
 
     def __init__(self, level: int) -> None:
         super().__init__()
@@ -60,11 +58,11 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
         super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
-        """Nothing: what becomes of stderr decides nothing."""
+        """Ignore failures of stderr."""
 
 
 class _File(logging.Handler):
-    """Writes each record to the disk at once, so that a crash loses none; gives up where that cannot be done."""
+    """Writes each record at once, so that a crash loses none. Stops logging if that fails."""
 
     def __init__(self, path: Path, file: NewFile) -> None:
         super().__init__(logging.DEBUG)
@@ -75,7 +73,7 @@ class _File(logging.Handler):
         try:
             self._file.stream.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
             self._file.stream.flush()
-        except RuntimeError:  # by a signal that came in the middle of writing
+        except RuntimeError:  # reentrant write by a signal handler
             return
         except (OSError, ValueError) as error:
             LOG.removeHandler(self)
@@ -85,10 +83,10 @@ class _File(logging.Handler):
 
 @contextlib.contextmanager
 def logging_to(verbose: int, path: Path | None, source: object = None) -> Iterator[None]:
-    """Send what is logged within to stderr, at a level of 1 or 2, and to a file.
+    """Log to stderr and to a file within this context.
 
-    path: of the file, a new one, which may replace an earlier log. source: IN of the command, in which it cannot lie.
-    Raises UsageError where it cannot be made.
+    verbose: 0 for no log on stderr, 1 for INFO, 2 for DEBUG. path: of a new file or an earlier log, which is replaced.
+    source: IN of the command, which must not contain the log. Raises UsageError if the file cannot be created.
     """
     with contextlib.ExitStack() as opened:
         handlers: list[logging.Handler] = []
@@ -125,12 +123,12 @@ def _begun(path: Path, source: object, opened: contextlib.ExitStack) -> _File:
 
 
 def _check_place(path: Path, source: object) -> None:
-    """Raises UsageError where the log would lie among originals or replace what is no log of ours."""
+    """Raise UsageError if the log would be inside the input or replace a file other than a log of cxr-infer."""
     if path.suffix.lower() != LOG_SUFFIX:
         raise UsageError(f"{path}: give --log a name that ends in {LOG_SUFFIX}")
     if isinstance(source, str | os.PathLike) and Path(source).resolve() in (path.parent.resolve() / path.name).parents:
-        raise UsageError(f"{path}: lies inside the input directory; give --log another place")
-    from cxr_infer.batch.jobs import in_place_of  # loads what a command without --log may do without
+        raise UsageError(f"{path}: is inside the input directory; give --log another place")
+    from cxr_infer.batch.jobs import in_place_of  # a slow import that only --log needs
 
     found = in_place_of(path, "give --log another name")
     if found is not None and (is_link(found) or not _is_log(path)):

@@ -1,4 +1,4 @@
-"""What users type before they have read anything: a bare path, `help`, options before the path."""
+"""Accept what new users type: a bare path, `help`, options before the path."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ URL = "://"
 
 
 class NaturalGroup(TyperGroup):
-    """Commands, of which `dir` and `file` need not be said: what PATH is says it."""
+    """Commands, with `dir` and `file` inferred from PATH if omitted."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args if ctx.resilient_parsing else self._with_command(list(args)))
 
     def _with_command(self, args: list[str]) -> list[str]:
-        """The same with the command that is meant."""
+        """Insert the intended command."""
         own = {name for parameter in self.params for name in parameter.opts}
         at = next((index for index, word in enumerate(args) if word not in own), len(args))
         first = args[at : at + 1]
@@ -39,14 +39,14 @@ class NaturalGroup(TyperGroup):
         return [*args[:at], self._command_of(*paths[:2]), *args[at:]]
 
     def _takes_value(self) -> Collection[str]:
-        """The options of `dir` and `file` that are followed by a value."""
+        """Return the options of `dir` and `file` that take a value."""
         options = (parameter for name in (DIR, FILE) for parameter in self.commands[name].params)
         return {name for one in options if not _is_flag(one) for name in one.opts if name.startswith("-")}
 
     def _command_of(self, path: str, after: str = "") -> str:
-        """The command that a path asks for. Ends the program where there is nothing at that path.
+        """Return the command for a path. Ends the program if the path does not exist.
 
-        after: the next word, which is meant where the first one is a verb, as in `denoise xrays`.
+        after: the next argument, which is suggested if the first one is not a path, as in `denoise xrays`.
         """
         if URL in path or Path(path).is_dir():
             return DIR
@@ -65,7 +65,7 @@ def _is_flag(parameter: Any) -> bool:
 
 
 def _paths(words: list[str], takes_value: Collection[str]) -> Iterator[str]:
-    """The words that are neither options nor values of options."""
+    """Yield the words that are neither options nor their values."""
     coming = iter(words)
     for word in coming:
         if word == "--":
@@ -77,7 +77,7 @@ def _paths(words: list[str], takes_value: Collection[str]) -> Iterator[str]:
 
 
 def _needs_next(option: str, takes_value: Collection[str]) -> bool:
-    """Whether the value of an option is the next word, and not a part of this one."""
+    """Whether the value of an option is the next word, rather than part of this one."""
     if option.startswith("--"):
         return option in takes_value
     valued = next((index for index, letter in enumerate(option) if f"-{letter}" in takes_value and index), None)

@@ -1,4 +1,4 @@
-"""The command `node`: a DICOM node between modality and PACS, and what its operator asks of it."""
+"""The command `node`: a DICOM node between modality and PACS, and its administration."""
 
 from __future__ import annotations
 
@@ -36,51 +36,55 @@ def node_command(
         Action,
         typer.Argument(
             metavar="ACTION",
-            help="run: receive, denoise, send on. status: what is in the spool. retry: try what failed again. purge: "
-            "remove what failed, by UID, or forget what was sent. check: say what the rules would do with files. demo: "
-            "a sender of phantoms, a node and an archive on this machine.",
+            help="run: receive, denoise, forward. status: show the spool. retry: retry failed instances. purge: remove "
+            "failed instances by UID, or forget sent ones. check: show what the rules would do with files. demo: run a "
+            "sender of phantoms, a node and an archive on this machine.",
         ),
     ],
     items: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ITEM ...", help="UIDs for retry and purge, files or directories for check."),
+        typer.Argument(metavar="ITEM ...", help="UIDs for retry and purge; files or directories for check."),
     ] = None,
     config_file: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="How the node is set up, a TOML file.")
+        Path | None, typer.Option("--config", metavar="FILE", help="TOML file with the configuration of the node.")
     ] = None,
     spool: Annotated[
-        Path | None, typer.Option(help="Directory of the queue. Default: that of --config, or cxr-infer-spool.")
+        Path | None, typer.Option(help="Directory of the queue. Default: from --config, or cxr-infer-spool.")
     ] = None,
     to: Annotated[
         list[str] | None,
         typer.Option(
             "--to",
             metavar="AE@HOST:PORT",
-            help="A destination besides those of --config, or the URL of a DICOMweb store. May be repeated.",
+            help="Additional destination, or the URL of a DICOMweb store. May be repeated.",
         ),
     ] = None,
     ae_title: Annotated[str | None, typer.Option("--ae", help="AE title of the node. Default: CXRINFER.")] = None,
-    bind: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any that is free. Default: 11112.")] = None,
+    bind: Annotated[
+        str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces. Default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any free port. Default: 11112.")] = None,
     http_port: Annotated[
         int | None,
-        typer.Option(help="Port on loopback for /health and /metrics; -1 for none. Default: 11180."),
+        typer.Option(help="Loopback port of /health and /metrics; -1 for none. Default: 11180."),
     ] = None,
     passing: Annotated[
         Pass | None,
         typer.Option(
-            "--pass", help="other: what is not denoised goes on as it came. none: it is refused, or kept aside."
+            "--pass", help="Objects that are not denoised: other forwards them unchanged, none refuses or keeps them."
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="As for dir. Default: window.", autocompletion=complete_model),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: status, retry, purge, check and demo.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; for status, retry, purge, check and demo.")
+    ] = False,
 ) -> None:
-    """Stand between modality and PACS: receive, denoise, send on. Research use only."""
+    """Run a DICOM node between modality and PACS: receive, denoise, forward. Research use only."""
     if any(find_spec(package) is None for package in PACKAGES):
-        raise UsageError(f"the node needs {install_command('node')}")
+        raise UsageError(f"the node needs more packages; run: {install_command('node')}")
     given = _Given(config_file, spool, to or [], ae_title, bind, port, http_port, passing, model)
     if action == "demo":
         _demo(as_json)
@@ -93,7 +97,7 @@ def node_command(
 
 
 class _Given:
-    """What the command line says of the set-up; None where it does not."""
+    """Configuration from the command line; None for options not given."""
 
     def __init__(
         self,
@@ -113,7 +117,7 @@ class _Given:
         self.receive: dict[str, Any] = {"ae_title": ae_title, "address": address, "port": port}
 
     def config(self, *, needs_destination: bool = True) -> Config:
-        """The file with that in it. Raises UsageError."""
+        """Return the configuration file with the command line applied. Raises UsageError."""
         from cxr_infer.node.config import Config, destination_of
         from cxr_infer.node.config_checks import checked
         from cxr_infer.node.config_file import read_config
@@ -136,7 +140,7 @@ def _run(given: _Given) -> None:
 
     config = given.config()
     if config.receive.open_to_anybody:
-        terminal.print_note("note: anybody who reaches the port may send; set addresses, calling or [receive.tls]")
+        terminal.print_note("note: anyone who can reach the port can send; set addresses, calling or [receive.tls]")
 
     def announce(node: RunningNode) -> None:
         reload = signal.SIGHUP if hasattr(signal, "SIGHUP") else None
@@ -151,11 +155,11 @@ def _run(given: _Given) -> None:
             terminal.print_line(f"STOW-RS at {node.stow.address}")
         if config.receive.folder is not None:
             terminal.print_line(f"watching {config.receive.folder.path}")
-        sys.stdout.flush()  # whoever reads it through a pipe waits for it
+        sys.stdout.flush()  # readers of a pipe wait for it
 
     with stop_on_signals() as stopped:
         serve(config, denoise_one, given.file, announce, stopped)
-    terminal.print_line("stopped; what was not sent stays in the spool")
+    terminal.print_line("stopped; unsent instances stay in the spool")
 
 
 def _on_spool(given: _Given, action: str, uids: list[str], as_json: bool) -> None:
@@ -165,7 +169,7 @@ def _on_spool(given: _Given, action: str, uids: list[str], as_json: bool) -> Non
 
     config = given.config(needs_destination=False)
     if not (config.spool / "queue.sqlite").is_file():
-        raise UsageError(f"{config.spool}: no spool of a node; give --spool or --config")
+        raise UsageError(f"{config.spool}: is not the spool of a node; give --spool or --config")
     with Spool(config.spool) as spool:
         if action == "status":
             found = {"problems": care.problems(spool), "not_taken": care.not_taken(spool)}
@@ -175,7 +179,7 @@ def _on_spool(given: _Given, action: str, uids: list[str], as_json: bool) -> Non
     if as_json:
         _print_json({action: count})
     else:
-        terminal.print_line(f"{count} instances {'are tried again' if action == 'retry' else 'removed'}")
+        terminal.print_line(f"{count} instances {'will be retried' if action == 'retry' else 'removed'}")
 
 
 def _status(found: dict[str, object], as_json: bool) -> None:
@@ -191,7 +195,7 @@ def _status(found: dict[str, object], as_json: bool) -> None:
     assert isinstance(files, list)
     terminal.print_line(", ".join(f"{count} {state}" for state, count in states.items()))
     for name, count in waiting.items():
-        terminal.print_line(f"{count} files wait for {name}")
+        terminal.print_line(f"{count} files waiting for {name}")
     if problems:
         keys = ("uid", "state", "destination", "attempts", "reason")
         rows = [[str(problem[key]) for key in keys] for problem in problems]
@@ -206,13 +210,13 @@ def _check(given: _Given, paths: list[str], as_json: bool) -> None:
     from cxr_infer.report import terminal
 
     if not paths:
-        raise UsageError("check needs files or directories; name some")
+        raise UsageError("check needs files or directories; give at least one")
     found = planned(given.config(), [Path(path) for path in paths])
     if as_json:
         _print_json([plan.to_dict() for plan in found])
         return
     rows = [[p.name, p.rule, p.action, ", ".join(f"{kind} to {name}" for kind, name in p.deliveries)] for p in found]
-    terminal.print_table("what would happen", ("file", "rule", "what", "where"), rows, names=("file",))
+    terminal.print_table("planned actions", ("file", "rule", "action", "destinations"), rows, names=("file",))
 
 
 def _demo(as_json: bool) -> None:
@@ -249,7 +253,7 @@ def _print_json(found: object) -> None:
 
 @contextlib.contextmanager
 def _quiet_library() -> Iterator[None]:
-    """Without what pynetdicom logs of a connection that ends."""
+    """Silence pynetdicom, which logs connections that end."""
     logger = logging.getLogger("pynetdicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

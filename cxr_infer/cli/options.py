@@ -1,4 +1,4 @@
-"""The options of the commands that denoise, each said once, and the panels of the help."""
+"""Options shared by the commands, and the panels of the help."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EngineName = Literal["local", "ray"]
 
 
 def complete_model(incomplete: str) -> Iterator[str]:
-    """What `--model` can go on with: names, folders and .onnx files."""
+    """Complete `--model`: names, folders and .onnx files."""
     from cxr_infer.model.card import MODEL_NAMES
 
     yield from (name for name in MODEL_NAMES if name.startswith(incomplete))
@@ -38,16 +38,14 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="window, original, new, the folder that cxr-export wrote, or the path of an .onnx file.",
+        help="window, original, new, a folder written by cxr-export, or the path of an .onnx file.",
         autocompletion=complete_model,
         rich_help_panel=BASIC,
     ),
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option(
-        help="auto: int8 if the model has it and this CPU computes it fast, else fp32.", rich_help_panel=BASIC
-    ),
+    typer.Option(help="auto: int8 if the model has it and it is fast on this CPU, else fp32.", rich_help_panel=BASIC),
 ]
 StrengthOption = Annotated[
     float,
@@ -81,18 +79,18 @@ ThreadsOption = Annotated[
 MemoryOption = Annotated[
     int,
     typer.Option(
-        help="MB that the network may take. It decides the size of windows and how many run together.",
+        help="Memory for the network in MB; sets the size of windows and how many run at once.",
         rich_help_panel=ADVANCED,
     ),
 ]
 MaxPixelsOption = Annotated[
     int,
-    typer.Option(help="Most pixels in an image; larger images are refused.", rich_help_panel=ADVANCED),
+    typer.Option(help="Most pixels per image; larger images are refused.", rich_help_panel=ADVANCED),
 ]
 WhiteOption = Annotated[
     int | None,
     typer.Option(
-        help="Stored value that means white in 16-bit pictures and references, 4095 for 12-bit data. Default: 65535.",
+        help="Stored value that means white in 16-bit pictures and references; 4095 for 12-bit data. Default: 65535.",
         rich_help_panel=ADVANCED,
     ),
 ]
@@ -100,22 +98,22 @@ InvertOption = Annotated[
     bool,
     typer.Option(
         "--invert",
-        help="The files have black and white swapped; the results keep that.",
+        help="Black and white are swapped in the files; results are written likewise.",
         rich_help_panel=ADVANCED,
     ),
 ]
 CompressOption = Annotated[
     Compress,
     typer.Option(
-        help="keep: compress DICOM results losslessly as their source: RLE, JPEG Lossless, JPEG-LS, JPEG 2000 or "
-        "deflated; other results stay uncompressed, with a note.",
+        help="keep: compress DICOM results losslessly with the codec of the source: RLE, JPEG Lossless, JPEG-LS, "
+        "JPEG 2000 or deflate; otherwise they are uncompressed, with a note.",
         rich_help_panel=ADVANCED,
     ),
 ]
 DeidentifyOption = Annotated[
     str,
     typer.Option(
-        help="Only `no`: a DICOM result carries the patient's data as its source does.", rich_help_panel=ADVANCED
+        help="Only `no` is supported: DICOM results keep the patient data of their source.", rich_help_panel=ADVANCED
     ),
 ]
 RepairOption = Annotated[
@@ -124,7 +122,7 @@ RepairOption = Annotated[
         "--repair-wrapped",
         envvar="CXR_INFER_REPAIR_WRAPPED",
         help="First undo the wrap-around of 8-bit noise: near-black specks in bright areas become white. "
-        "Only for images that wrapped.",
+        "Only for images with wrapped values.",
         rich_help_panel=ADVANCED,
     ),
 ]
@@ -138,19 +136,22 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Where results go, in the same tree; a path or URL. Default: IN-denoised.",
+        help="Path or URL for the results, with the same tree as IN. Default: IN-denoised.",
         rich_help_panel=BASIC,
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.", rich_help_panel=BASIC)]
 ReferenceOption = Annotated[
-    Path | None, typer.Option(help="Directory of clean images under the same names.", rich_help_panel=MEASURE)
+    Path | None,
+    typer.Option(
+        help="Directory of clean images with the same names, to measure results against.", rich_help_panel=MEASURE
+    ),
 ]
 JsonOption = Annotated[
     Path | None,
     typer.Option(
         "--json",
-        help="Write all figures to this .json file, or to a .jsonl file during the run.",
+        help="Write all measurements to this .json file, or to a .jsonl file during the run.",
         rich_help_panel=MEASURE,
     ),
 ]
@@ -158,7 +159,7 @@ CsvOption = Annotated[
     Path | None,
     typer.Option(
         "--csv",
-        help="Write a row for each file, then mean, SD and n of each folder, to this .csv file.",
+        help="Write a row per file, then mean, SD and n per folder, to this .csv file.",
         rich_help_panel=MEASURE,
     ),
 ]
@@ -166,14 +167,14 @@ ReportOption = Annotated[
     Path | None,
     typer.Option(
         "--report",
-        help="Write a report with images before and after to this .html file.",
+        help="Write a report with images before and after denoising to this .html file.",
         rich_help_panel=MEASURE,
     ),
 ]
 ReportLimitOption = Annotated[
     int,
     typer.Option(
-        help="Most images on the page; of a longer run, half are the worst and half drawn at random.",
+        help="Most images in the report; in longer runs, half of them are the worst and half a random sample.",
         rich_help_panel=MEASURE,
     ),
 ]
@@ -194,15 +195,16 @@ FollowLinksOption = Annotated[
 ShardOption = Annotated[
     str | None,
     typer.Option(
-        metavar="I/N", help="Denoise share I of N only; give all shares the same --out.", rich_help_panel=MACHINES
+        metavar="I/N", help="Denoise only share I of N; give all shares the same --out.", rich_help_panel=MACHINES
     ),
 ]
 EngineOption = Annotated[
-    EngineName, typer.Option(help="ray: on all machines of a Ray cluster.", rich_help_panel=MACHINES)
+    EngineName, typer.Option(help="ray: use all machines of a Ray cluster.", rich_help_panel=MACHINES)
 ]
 AddressOption = Annotated[
     str | None,
     typer.Option(
-        help="Ray cluster: auto, or ray://HOST:10001. Default: one on this machine alone.", rich_help_panel=MACHINES
+        help="Ray cluster: auto, or ray://HOST:10001. Default: a cluster on this machine only.",
+        rich_help_panel=MACHINES,
     ),
 ]

@@ -1,7 +1,7 @@
-"""The process itself: how signals stop it, and its stdout and stderr.
+"""Signals and standard streams of the process.
 
-Ctrl-C and SIGTERM ask a long command to stop after what it is doing; a second one stops it at once. What is said on
-stdout and stderr never decides what becomes of a file.
+Ctrl-C and SIGTERM make a long command stop after the current step; a second one stops it at once. Failures of stdout
+and stderr never affect results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STDIN, STDOUT = "standard input", "standard output"  # for messages
 
 
 class StopRequest:
-    """Called, it says whether a stop was asked for."""
+    """A callable that tells whether a stop was requested."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -33,15 +33,15 @@ class StopRequest:
 
     @property
     def exit_status(self) -> int:
-        """The status to end with, 0 where no stop was asked for."""
+        """The exit status, 0 if no stop was requested."""
         return 0 if self.signal is None else SIGNAL_STATUS + self.signal
 
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Within it, SIGINT and SIGTERM only set the request; the second one raises KeyboardInterrupt.
+    """Make SIGINT and SIGTERM only set the request within this context; a second one raises KeyboardInterrupt.
 
-    To be used on the main thread, the only one that Python lets handle signals.
+    Use it on the main thread, the only one on which Python handles signals.
     """
     request = StopRequest()
 
@@ -59,7 +59,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
 
 class _Unfailing(io.FileIO):
-    """A stream whose reader may go away, or whose disk may be full; the work goes on."""
+    """A stream that ignores write errors: its reader may be gone or its disk full."""
 
     def write(self, data: object, /) -> int:
         try:
@@ -69,13 +69,13 @@ class _Unfailing(io.FileIO):
 
 
 def guard_streams() -> None:
-    """Make stdout and stderr streams that take any text and never fail, and that only this program writes to.
+    """Make stdout and stderr accept any text and never fail, and reserve them for this program.
 
-    Decoders written in C say what they think of damaged files on file descriptor 2, in words that a file can choose.
-    From here on they say it to nobody, while `sys.stderr` goes on to where it went. What a crash leaves is still told.
+    C decoders print messages about damaged files to descriptor 2, with text that a file can choose. That descriptor is
+    redirected to the null device, while `sys.stderr` keeps its destination. Tracebacks of crashes are still printed.
     """
     nowhere = os.open(os.devnull, os.O_RDWR)
-    while nowhere <= 2:  # started without that stream: the first file opened would be it, and get what is said there
+    while nowhere <= 2:  # started without that stream: the next file opened would take its place
         nowhere = os.open(os.devnull, os.O_RDWR)
     sys.stdout = _stream(1, sys.stdout, line_buffering=False)
     sys.stderr = _stream(os.dup(2), sys.stderr, line_buffering=True)
@@ -85,7 +85,7 @@ def guard_streams() -> None:
 
 
 def _stream(descriptor: int, former: TextIO | None, *, line_buffering: bool) -> TextIO:
-    """Text onto a descriptor; file names need not be valid text, and a table must not fail on one."""
+    """Open a text stream on a descriptor. Invalid text, as in some file names, is escaped."""
     raw = _Unfailing(descriptor, "w", closefd=False)
     encoding = "utf-8" if former is None else former.encoding
     line_buffering = line_buffering or raw.isatty()
@@ -93,7 +93,7 @@ def _stream(descriptor: int, former: TextIO | None, *, line_buffering: bool) -> 
 
 
 def read_stdin(most: int) -> bytes:
-    """What is piped in. Raises UsageError where nothing is, ImageError where it is empty or over `most` bytes."""
+    """Read standard input. Raises UsageError if it is a terminal, ImageError if it is empty or over `most` bytes."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(f"{STDIN} is a terminal; pipe an image in, as in < in.png")
     content = sys.stdin.buffer.read(most + 1)
@@ -105,13 +105,13 @@ def read_stdin(most: int) -> bytes:
 
 
 def require_pipe() -> None:
-    """Raises UsageError where stdout is a terminal, which is no place for an image."""
+    """Raise UsageError if standard output is a terminal."""
     if sys.stdout.isatty():
         raise UsageError(f"{STDOUT} is a terminal; redirect it, as in > out.png, or give OUT a name")
 
 
 def write_stdout(content: bytes) -> None:
-    """Write an image to stdout, where a failure is one: nobody else has it. Raises ImageError."""
+    """Write an image to standard output. Raises ImageError on failure, unlike other output."""
     try:
         with os.fdopen(os.dup(1), "wb") as file:
             file.write(content)

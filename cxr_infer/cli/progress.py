@@ -1,4 +1,4 @@
-"""What the command line says while a run goes on: a bar or plain lines on stderr, and each problem as it happens."""
+"""Progress of a run on stderr: a bar or plain lines, and problems as they happen."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cxr_infer.report.terminal import stderr_console
 from cxr_infer.report.text import printable
 from cxr_infer.storage.listing import PACKED
 
-PACKED_NAMED = 3  # archives in the line of files that were ignored
+PACKED_NAMED = 3  # archives named in the line about ignored files
 PLAIN_INTERVAL = 5.0  # s between plain progress lines
 
 
 @contextlib.contextmanager
 def progress_over(total: int | None, what: str, quiet: bool) -> Iterator[Callable[[FileResult], None]]:
-    """Yields a function to call with each result: a live bar on a terminal, plain lines elsewhere.
+    """Yield a function to call with each result: a live bar on a terminal, plain lines elsewhere.
 
-    total: results that there will be, None where nobody knows; then each has a line of its own.
+    total: number of results; None if unknown, in which case each result gets a line.
     """
     console = stderr_console()
     if quiet:
@@ -62,12 +62,12 @@ def _plain_progress(console: Console, total: int | None, messages: _Messages) ->
 
 
 class _Messages:
-    """Says why a file has no result, each note once, for the first file that it is about; what was ignored, last."""
+    """Prints why files have no result, each note only for the first file it concerns, and a count of ignored files."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
-        self._notes: set[str] = set()  # said already
+        self._notes: set[str] = set()  # already printed
         self._ignored = 0
         self._packed: list[str] = []
 
@@ -83,13 +83,13 @@ class _Messages:
             new = [note for note in result.notes if note not in self._notes]
             self._notes.update(new)
             if new:
-                self._print(f"note: {result.name}: {'; '.join(new)} (said once)")
+                self._print(f"note: {result.name}: {'; '.join(new)} (shown once)")
 
     def close(self) -> None:
         if self._ignored:
             packed = ", ".join(self._packed[:PACKED_NAMED])
             packed += f" and {len(self._packed) - PACKED_NAMED} more" if len(self._packed) > PACKED_NAMED else ""
-            hint = f"; packed, so unpack them first: {packed}" if packed else ""
+            hint = f"; archives to unpack first: {packed}" if packed else ""
             files = "1 file" if self._ignored == 1 else f"{self._ignored} files"
             self._print(f"ignored {files} (hidden or not X-rays); --json lists them{hint}")
 

@@ -1,4 +1,4 @@
-"""Where `--json`, `--csv` and `--report` may be written: never over an original, a result or somebody else's file."""
+"""Check the paths of `--json`, `--csv` and `--report`: never replace an original, a result or a foreign file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from cxr_infer.storage.claims import folded
 from cxr_infer.storage.record_files import is_record_file
 
 JSON_SUFFIXES, CSV_SUFFIXES, PAGE_SUFFIXES = (".json", JSON_LINES), (".csv",), (".html",)
-LOOKED_AT = 1 << 16  # bytes of a report, in which it says what it is
-HEAD = '{"model": {"name": '  # how a .json begins, and the last line of a .jsonl
-OF_RECORDS = {"name", "status", "message", "output", "mottle_before"}  # keys of its other lines, of any version
-CSV_HEAD = ",".join(CSV_WORDS)  # how the headings of a .csv begin
+LOOKED_AT = 1 << 16  # bytes read to recognise a report
+HEAD = '{"model": {"name": '  # start of a .json, and of the last line of a .jsonl
+OF_RECORDS = {"name", "status", "message", "output", "mottle_before"}  # keys of its other lines, in all versions
+CSV_HEAD = ",".join(CSV_WORDS)  # start of the header row of a .csv
 BRAND = '<p class="brand">cxr-infer report</p>'
 
 
 def check_reports(files: ReportFiles, plan: Plan, *, overwrite: bool) -> None:
-    """Raises UsageError where a report may not be where it is to go."""
+    """Raise UsageError if a report must not be written to its path."""
     for file, option, suffixes in (
         (files.json, "--json", JSON_SUFFIXES),
         (files.csv, "--csv", CSV_SUFFIXES),
@@ -38,21 +38,21 @@ def check_reports(files: ReportFiles, plan: Plan, *, overwrite: bool) -> None:
 
 
 def check_report(path: Path, plan: Plan, option: str, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
-    """Refuse a report before anything is computed.
+    """Raise UsageError if a report must not be written to a path.
 
-    Its name must have one of the suffixes and be no record file's, its place outside the input, and no link of the
-    output may lead there; what is there must be a report of ours, or `overwrite` given; the place of a result it
-    cannot have. option: that named it, for messages. Raises UsageError.
+    It must have one of the suffixes, be outside the input and not lead through a link in the output. It must not be a
+    record file or the path of a result. An existing file must be an earlier report, unless `overwrite` is set. option:
+    for messages.
     """
     other = f"give {option} another name"
     if path.suffix.lower() not in suffixes:
         form, endings = suffixes[0][1:].upper(), " or ".join(suffixes)
         raise UsageError(f"{path}: the report is {form}; give {option} a name that ends in {endings}")
     if is_record_file(path.name):
-        raise UsageError(f"{path}: is a name reserved for records of results; {other}")
+        raise UsageError(f"{path}: this name is reserved for records of results; {other}")
     place = path.parent.resolve() / path.name
     if plan.source.place in place.parents:
-        raise UsageError(f"{path}: lies inside the input directory; give {option} another place")
+        raise UsageError(f"{path}: is inside the input directory; give {option} another place")
     if _linked(path, place, plan):
         raise UsageError(f"{path}: a link in the output leads there; remove it, or {other}")
     if plan.out.place in place.parents:
@@ -65,13 +65,13 @@ def check_report(path: Path, plan: Plan, option: str, suffixes: tuple[str, ...],
 
 
 def _linked(path: Path, place: Path, plan: Plan) -> bool:
-    """Whether a path into the output leaves the folder that it names."""
+    """Whether a path into the output leads elsewhere through a link."""
     written, out = (Path(os.path.normpath(Path.cwd() / named)) for named in (path, plan.out.shown))
     return out in written.parents and plan.out.place / written.relative_to(out) != place
 
 
 def _is_report(path: Path) -> bool:
-    """Whether an earlier run wrote that file, or it is empty."""
+    """Whether a file is empty or a report of an earlier run."""
     try:
         with open_plain(path) as file:
             start = file.read(LOOKED_AT)
@@ -89,9 +89,9 @@ def _is_report(path: Path) -> bool:
 
 
 def _is_record(line: str) -> bool:
-    """The first line of a stream: the record of a file, or, of a run without files, the end."""
+    """Whether a line is the first of a .jsonl: a record, or the final line of a run without files."""
     try:
         content: Any = json.loads(line)
     except (ValueError, RecursionError):
-        return line.startswith(HEAD)  # longer than what was looked at
+        return line.startswith(HEAD)  # a line longer than LOOKED_AT
     return isinstance(content, dict) and (content.keys() >= OF_RECORDS or line.startswith(HEAD))

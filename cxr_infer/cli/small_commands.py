@@ -1,4 +1,4 @@
-"""The commands beside `dir` and `file`: models, compare, sample, lab, web, node. They too parse, call and draw."""
+"""The commands models, compare, sample and web, and the table of all commands other than `dir` and `file`."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
 
 @reports_errors
 def models_command(
-    verify: Annotated[bool, typer.Option("--verify", help="Check their hashes and run their test tensors.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Check hashes and run the test tensors.")] = False,
     path_of: Annotated[
         str | None,
         typer.Option(
             "--path",
             metavar="MODEL",
-            help="Print the path of this model's .onnx file only; noise_level: that which finds the noise.",
+            help="Print only the path of this model's .onnx file; noise_level: the network that estimates the noise.",
             autocompletion=complete_model,
         ),
     ] = None,
     precision: Annotated[
         Precision | None,
-        typer.Option(help="Precision of that file; auto: the one that this CPU would use. Default: fp32."),
+        typer.Option(help="Precision of that file; auto: the one used on this CPU. Default: fp32."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything about them as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all details as JSON.")] = False,
 ) -> None:
-    """List the models that are installed."""
+    """List the installed models."""
     from cxr_infer.model.card import NOISE_LEVEL, NOISE_LEVEL_FILE, weights_directory
     from cxr_infer.model.installed import installed_models, model_path, noise_estimate
     from cxr_infer.report import terminal
@@ -106,7 +106,7 @@ def _print_models(models: Sequence[InstalledModel]) -> None:
 
 CropOption = Annotated[
     str | None,
-    typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="Draw this part only, in px; figures are of the whole image."),
+    typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="Draw only this part, in px; measurements are of the whole image."),
 ]
 
 
@@ -116,22 +116,22 @@ def compare_command(
         list[Path],
         typer.Argument(
             metavar="CLEAN NOISY ...",
-            help="A clean X-ray and the same with mottle, of one size; more pairs give more rows.",
+            help="A clean X-ray and the same with mottle, of equal size; each further pair adds a row.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Where the figure goes: .png, .pdf or .svg.")] = Path("comparison.png"),
+    out: Annotated[Path, typer.Option(help="Path of the figure: .png, .pdf or .svg.")] = Path("comparison.png"),
     model: Annotated[
         list[str] | None,
         typer.Option(
             "--model",
             "-m",
-            help="window, original, new, or an .onnx file: a column of the figure. Give it again for more columns.",
+            help="window, original, new, or an .onnx file. May be repeated; each adds a column.",
         ),
     ] = None,
     precision: PrecisionOption = "auto",
     crop: CropOption = None,
     dpi: Annotated[int, typer.Option(help="Pixels per inch; a panel is 2.8 inches wide.")] = FIGURE_DPI,
-    light: Annotated[bool, typer.Option("--light", help="Dark text on white, as on paper.")] = False,
+    light: Annotated[bool, typer.Option("--light", help="Dark text on white, for print.")] = False,
     repair_wrapped: RepairOption = False,
     threads: ThreadsOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
@@ -139,7 +139,7 @@ def compare_command(
     invert: InvertOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Draw noisy, denoised and clean side by side, with their figures and a zoomed inset, for a talk or a paper."""
+    """Draw noisy, denoised and clean images side by side, with measurements and a zoomed inset, for a paper."""
     from cxr_infer.cli import compare
     from cxr_infer.report import terminal
     from cxr_infer.settings import ReadOptions
@@ -159,21 +159,21 @@ def compare_command(
         threads=threads,
         overwrite=overwrite,
     )
-    for note in dict.fromkeys(notes):  # once, where CLEAN and NOISY are one file
+    for note in dict.fromkeys(notes):  # once, even if CLEAN and NOISY are the same file
         terminal.print_note(f"note: {note}")
     for pair, rows in groupby(comparison, lambda row: row.pair):
         cells = [[row.name, f"{row.psnr:.2f}", f"{row.ssim:.4f}", terminal.small_figure(row.mse)] for row in rows]
         terminal.print_table(pair, ("image", "PSNR dB", "SSIM", "MSE"), cells)
-    terminal.print_line(f"the figure is {out}")
+    terminal.print_line(f"figure written to {out}")
 
 
 @reports_errors
 def sample_command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the noisy phantoms go.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory for the noisy phantoms.")],
     size: Annotated[int, typer.Option(help="Side of the images in px.")] = 512,
     seed: Annotated[int, typer.Option(help="Seed of the first phantom's anatomy and mottle.")] = 1,
     dose: Annotated[
-        float | None, typer.Option(help="Photons at white. Default: 20 to 600, one dose for each phantom.")
+        float | None, typer.Option(help="Dose in photons at white. Default: 20 to 600, one dose per phantom.")
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -194,30 +194,30 @@ def web_command(
     wasm: Annotated[
         Path | None,
         typer.Option(
-            help="onnxruntime-web as `npm pack` fetches it, a .tgz, or a folder with its files. "
+            help="onnxruntime-web: the .tgz of `npm pack`, or a folder with its files. "
             "Default: the .tgz or node_modules in the current directory."
         ),
     ] = None,
     fetch: Annotated[
         bool,
-        typer.Option("--fetch", help="First fetch that .tgz from npm's registry if it is missing: 33 MB, once."),
+        typer.Option("--fetch", help="First download the .tgz from the npm registry if it is missing (33 MB)."),
     ] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
-    """Serve the page that denoises in a browser, to this machine only."""
+    """Serve a web page that denoises in the browser, on this machine only."""
     from cxr_infer.report import terminal
     from cxr_infer.web import server
     from cxr_infer.web.fetch import archive_url, fetch_runtime
 
     runtime = server.needed_runtime()
     if fetch and wasm is None and not Path(runtime.archive).exists():
-        terminal.print_note(f"fetching {archive_url(runtime)}")
-        terminal.print_note(f"it is {fetch_runtime(runtime, Path.cwd()).name} here, with the SHA-256 that it must have")
+        terminal.print_note(f"downloading {archive_url(runtime)}")
+        terminal.print_note(f"downloaded {fetch_runtime(runtime, Path.cwd()).name}; its SHA-256 is correct")
     files = server.served_files(server.read_runtime(runtime, wasm, Path.cwd()))
 
     def announce(address: str) -> None:
-        terminal.print_line(f"{address}  (Ctrl-C ends it)")
-        sys.stdout.flush()  # whoever reads it through a pipe waits for it
+        terminal.print_line(f"{address}  (press Ctrl-C to stop)")
+        sys.stdout.flush()  # readers of a pipe wait for it
 
     server.serve(server.PageServer(files, port), announce, open_browser=not no_browser)
     terminal.print_line("stopped")

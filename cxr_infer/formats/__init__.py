@@ -1,1 +1,1 @@
-"""Which files are X-rays, and how they are read and written."""
+"""Recognise, read and write X-ray files."""

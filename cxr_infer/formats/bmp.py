@@ -1,4 +1,4 @@
-"""BMP."""
+"""Read and write BMP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxr_infer.formats.libraries import encode, opened, refuse_16_bits
 from cxr_infer.formats.picture import Display, Picture
 from cxr_infer.settings import ReadOptions
 
-HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # lengths of those that exist
+HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # lengths of all header versions
 V4, PROFILES = 108, (b"KNIL", b"DEBM")  # a length; LINK and MBED, as little-endian numbers
 
 
@@ -21,13 +21,13 @@ def is_bmp(head: bytes) -> bool:
 
 
 def open_bmp(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Read a BMP. Raises ImageError, and what Pillow and OpenCV raise."""
+    """Read a BMP. Raises ImageError, and the exceptions of Pillow and OpenCV."""
     picture, info = opened(BmpImagePlugin.BmpImageFile, path, content, options)
     return replace(picture, display=Display(info.get("icc_profile") or b"", other_curve=_has_curve(content)))
 
 
 def _has_curve(content: bytes) -> bool:
-    """Whether a BMP of version 4 or 5 has gamma or a profile of its own, which are not read."""
+    """Whether a BMP of version 4 or 5 has its own gamma or profile, which are not read."""
     if int.from_bytes(content[14:18], "little") < V4:
         return False
     space, gamma = content[70:74], content[110:122]  # bV4CSType; bV4GammaRed, Green and Blue
@@ -35,6 +35,6 @@ def _has_curve(content: bytes) -> bool:
 
 
 def encode_bmp(picture: Picture) -> bytes:
-    """Raises ImageError for pixels of more than 8 bits."""
+    """Encode a BMP. Raises ImageError for more than 8 bits."""
     refuse_16_bits(picture, ".bmp")
     return encode(picture, ".bmp")

@@ -1,7 +1,7 @@
 """Child process that decodes images: drop the parent's files, set limits, decode, answer.
 
-It is forked from a process that may have threads, none of which it has: so it starts none, loads nothing, and has no
-files but two connections. Never imported for anything else; Linux only.
+It is forked from a process that may have threads, which do not exist in the child. So it starts no threads, imports
+nothing, and keeps no files open except two connections. Linux only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if sys.platform == "linux":
 
 REQUEST = struct.Struct("<BIQQ")  # decoder, seconds, bytes of memory, bytes of the image that follow
 ANSWER = struct.Struct("<B3sIIIQ")  # state, type, up to three lengths of axes, bytes that follow
-READY, PIXELS, REFUSED, TOO_MUCH, LACK = range(5)  # states
+READY, PIXELS, REFUSED, TOO_MUCH, LACK = range(5)  # states of an answer
 
 
 def live(channel: socket.socket, life: int) -> NoReturn:
@@ -44,32 +44,32 @@ def live(channel: socket.socket, life: int) -> NoReturn:
         while True:
             _serve(channel, most)
     finally:
-        os._exit(1)  # nothing of the other process's, be it buffered output, is a child's to finish
+        os._exit(1)  # skips exit handlers and buffers inherited from the parent
 
 
 def _settle(channel: int, life: int) -> None:
     """Drop the parent's files, and end when it ends."""
     faulthandler.disable()
     gc.disable()
-    ignored = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}  # meant for the other process
+    ignored = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}  # meant for the parent
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with contextlib.suppress(OSError):  # those of the C library's own
+        with contextlib.suppress(OSError):  # reserved by the C library
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # what decoders print is part of no result
+    for stream in (0, 1, 2):  # decoders print to them
         os.dup2(nothing, stream)
     for path in [*Path("/proc/self/fd").iterdir()]:
         if int(path.name) not in (0, 1, 2, channel, life):
-            with contextlib.suppress(OSError):  # that of the list itself
+            with contextlib.suppress(OSError):  # the descriptor of the listing itself
                 os.close(int(path.name))
-    # the end of the other process closes its side of `life`, which ends this one, be it deep in a decoder
+    # when the parent ends, its side of `life` closes, and the kernel kills this process even inside a decoder
     fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     with contextlib.suppress(BlockingIOError):
         os.read(life, 1)
-        os._exit(0)  # it has ended before
-    for what in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):  # files, and memory written to one, which holds images
+        os._exit(0)  # the parent has already ended
+    for what in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):  # no files; a core dump would contain images
         resource.setrlimit(what, (0, 0))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -79,7 +79,7 @@ def _as_number(limit: int) -> float:
 
 
 def _serve(channel: socket.socket, most: dict[int, int]) -> None:
-    """Decode one image. most: memory that the parent's own limits leave."""
+    """Decode one image. most: the parent's own limits, by resource."""
     number, seconds, memory, count = REQUEST.unpack(_read(channel, REQUEST.size))
     content = _read(channel, count)
     _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + seconds, most)
@@ -101,7 +101,7 @@ def _serve(channel: socket.socket, most: dict[int, int]) -> None:
 def _read(channel: socket.socket, count: int) -> bytes:
     content = channel.recv(count, socket.MSG_WAITALL)
     if len(content) < count:
-        os._exit(0)  # the other process needs this one no more
+        os._exit(0)  # the parent closed the connection
     return content
 
 

@@ -1,11 +1,11 @@
-"""Child processes for decoders, so that one that crashes, hangs or takes all memory costs one image only.
+"""Child processes for decoders, so that a crash, hang or lack of memory costs only one image.
 
-A child is forked, which takes a tenth of what starting Python and numpy anew would, and kept for the next image. It has
-limits of memory, of processor time and of files, nothing of this process but two descriptors, and ends with it, however
-that ends. It is no sandbox: code that takes it over has the rights of the user. Nothing that comes from it is believed
-beyond being pixels: no more than were asked for, of a type that exists.
+A child is forked, which takes a tenth of the time of starting Python and numpy, and kept for the next image. It has
+limits on memory, CPU time and files, inherits only two descriptors, and ends with this process. It is not a sandbox:
+code that takes it over has the rights of the user. Its answer is not trusted: pixels must have a known type and at most
+the declared size.
 
-Linux only: elsewhere a forked process may not go on using the system's libraries, or there is no fork.
+Linux only: other systems have no fork, or forbid the use of system libraries after it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from cxr_infer.formats.decoders import DECODERS, MOST_REASON, Decoder, DecoderLo
 if sys.platform == "linux":
     import fcntl
 
-# Of what the decoders at hand take, 4 to 10 bytes a pixel and half a second for 5 megapixels, many times as much.
-SPARE_BYTES, BYTES_A_PIXEL, BYTES_A_BYTE = 128 << 20, 32, 4  # memory: so much, and for each pixel and compressed byte
-SECONDS, SECONDS_A_MEGAPIXEL = 10.0, 2.0  # of processor time
-PATIENCE = 6  # times as long by the clock, for a machine that is busy otherwise
-READY_SECONDS = 30.0  # by the clock, until a new child is heard of
-DYING_SECONDS = 5.0  # until a child has ended that let go of its connection
+# Several times the needs of today's decoders, which are 4 to 10 bytes per pixel and half a second for 5 megapixels.
+SPARE_BYTES, BYTES_A_PIXEL, BYTES_A_BYTE = 128 << 20, 32, 4  # memory: base, per pixel and per compressed byte
+SECONDS, SECONDS_A_MEGAPIXEL = 10.0, 2.0  # CPU time
+PATIENCE = 6  # wall-clock limit as a multiple of CPU time, for busy machines
+READY_SECONDS = 30.0  # wall-clock limit for a new child to report
+DYING_SECONDS = 5.0  # wall-clock limit for a child to end after it closed its connection
 MOST_CHANNELS = 4
 
 TYPES = (b"|u1", b"|i1", b"<u2", b"<i2", b"<u4", b"<i4", b"<f4")
@@ -47,7 +47,7 @@ FORK_WARNING = ".*use of fork.*"  # of Python 3.12 on, in a process of several t
 
 @dataclass(frozen=True)
 class DecodingLimits:
-    """Limits for one image. pixels: H x W. seconds: of processor time. memory: bytes for a decoder."""
+    """Limits for one image. pixels: H x W. seconds: CPU time. memory: bytes for the decoder."""
 
     pixels: int
     seconds: int
@@ -55,21 +55,21 @@ class DecodingLimits:
 
     @staticmethod
     def of(pixels: int, compressed: int) -> DecodingLimits:
-        """Derive the limits. compressed: bytes."""
+        """Derive the limits. compressed: size of the file, bytes."""
         seconds = math.ceil(SECONDS + SECONDS_A_MEGAPIXEL * pixels / 1e6)
         return DecodingLimits(pixels, seconds, SPARE_BYTES + BYTES_A_PIXEL * pixels + BYTES_A_BYTE * compressed)
 
 
 class _LostError(Exception):
-    """A child is gone, or its answer is missing or makes no sense."""
+    """A child has ended, or its answer is missing or invalid."""
 
 
 class _Child:
     """A child process, which decodes one image at a time."""
 
     def __init__(self) -> None:
-        """Start it. Raises OSError if no process can be made, and _LostError if it does not start."""
-        # what is loaded later it would have to load itself, for which a forked process is no place
+        """Start it. Raises OSError if no process can be created, and _LostError if it does not report."""
+        # decoders imported later would have to be imported in the child, which is unsafe after a fork
         self._decoders = frozenset(decoder for decoder in DECODERS if decoder.is_loaded())
         self._lock = threading.Lock()
         self._ended = False
@@ -105,7 +105,7 @@ class _Child:
         if state == PIXELS:
             return self._pixels(name, [extent for extent in shape if extent], count, limits, deadline)
         if state == TOO_MUCH:
-            raise DecoderLostError(f"{decoder.title} needs more than {limits.memory / 1e6:.0f} MB of memory for it")
+            raise DecoderLostError(f"{decoder.title} needs more than {limits.memory / 1e6:.0f} MB of memory")
         if state == LACK:
             raise MemoryError
         if state == REFUSED and count <= 4 * MOST_REASON:
@@ -128,7 +128,7 @@ class _Child:
         try:
             self.channel.settimeout(_left(deadline))
             self.channel.sendall(content)
-        except OSError as error:  # TimeoutError among them
+        except OSError as error:  # including TimeoutError
             raise _LostError from error
 
     def _answer(self, deadline: float) -> tuple[Any, ...]:
@@ -155,7 +155,7 @@ class _Child:
         return self._heard() is None
 
     def _heard(self) -> bytes | None:
-        """Return a first byte that it sent, b"" if it closed its connection, None if it sent nothing."""
+        """Peek at the connection: a byte it sent, b"" if it closed the connection, None if it sent nothing."""
         try:
             self.channel.setblocking(False)
             return self.channel.recv(1, socket.MSG_PEEK)
@@ -165,7 +165,7 @@ class _Child:
             return b""
 
     def end(self) -> int | None:
-        """End it. Returns how it had already ended, as subprocess.Popen.returncode, or None if it was alive."""
+        """End it. Returns its exit code (as subprocess.Popen.returncode) if it had already ended, else None."""
         with self._lock:
             if self._ended:
                 return None
@@ -180,12 +180,12 @@ class _Child:
             return code
 
     def _ended_with(self, seconds: float) -> int | None:
-        """Return how it ended, if it does so within this many seconds."""
+        """Return its exit code if it ends within this many seconds, else None."""
         deadline = time.monotonic() + seconds
         while True:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:  # somebody else in this process collects children
+            except ChildProcessError:  # other code in this process reaps children
                 return None
             if pid or time.monotonic() >= deadline:
                 return os.waitstatus_to_exitcode(status) if pid else None
@@ -198,7 +198,7 @@ class _Child:
 
 _children: set[_Child] = set()
 _idle: list[_Child] = []
-_unusable = threading.Event()  # set where children do not come to life
+_unusable = threading.Event()  # set if children fail to start
 
 
 def is_possible() -> bool:
@@ -218,7 +218,7 @@ def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
         raise
     except _LostError:
         raise DecoderLostError(_why(decoder, child.end(), limits)) from None
-    except BaseException:  # DecoderLostError, or Ctrl-C in the midst of it
+    except BaseException:  # DecoderLostError or Ctrl-C
         child.end()
         raise
     _idle.append(child)
@@ -226,18 +226,18 @@ def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
 
 
 def _why(decoder: Decoder, code: int | None, limits: DecodingLimits) -> str:
-    """Return why there are no pixels. code: from `_Child.end`."""
+    """Say why a child was lost. code: from `_Child.end`."""
     if code is None or code == -signal.SIGXCPU:
-        return f"{decoder.title} took more than {limits.seconds} s for it"
+        return f"{decoder.title} took more than {limits.seconds} s"
     if code >= 0:
         return f"{decoder.title} ended without a result"
     if code == -signal.SIGKILL:
         return f"{decoder.title} was killed by the system, perhaps out of memory"
-    return f"{decoder.title} crashed on it with {signal.Signals(-code).name}"
+    return f"{decoder.title} crashed with {signal.Signals(-code).name}"
 
 
 def _child_for(decoder: Decoder) -> _Child | None:
-    """Return a child that waits for an image of this decoder, or None if there can be none."""
+    """Return an idle child that has this decoder, or a new one; None if none can be started."""
     with contextlib.suppress(IndexError):
         while True:
             child = _idle.pop()
@@ -254,7 +254,7 @@ def _child_for(decoder: Decoder) -> _Child | None:
 
 
 def end_all() -> None:
-    """End all child processes, also those at work. The next image gets a new one."""
+    """End all child processes, busy ones too. The next image starts a new one."""
     _idle.clear()
     for child in list(_children):
         child.end()
@@ -262,7 +262,7 @@ def end_all() -> None:
 
 @contextlib.contextmanager
 def ending_decoders() -> Iterator[None]:
-    """Leave no child processes behind, not even after Ctrl-C."""
+    """End all child processes on exit, even after Ctrl-C."""
     try:
         yield
     finally:
@@ -270,7 +270,7 @@ def ending_decoders() -> Iterator[None]:
 
 
 def _forget() -> None:
-    """Forget the children in a forked process: they belong to its parent."""
+    """Forget the children after a fork: they belong to the parent."""
     for child in _children:
         child.close()
     _children.clear()
@@ -287,7 +287,7 @@ def _left(deadline: float) -> float:
 
 
 def _forked(channel: socket.socket, life: int) -> int:
-    """Start a child process and return its id. channel, life: its ends of both connections."""
+    """Fork a child process and return its id. channel, life: the child's ends of the two connections."""
     if not any(message and message.pattern == FORK_WARNING for _, message, *_ in warnings.filters):
         warnings.filterwarnings("ignore", FORK_WARNING, DeprecationWarning)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -1,7 +1,7 @@
-"""Decoders that other people wrote in C and C++, each a function of the bytes of one compressed image.
+"""Third-party decoders written in C and C++, each a function of the bytes of one compressed image.
 
-Such code may crash, hang or do worse on bytes that are made for it. So a file of a run is decoded in a child process
-with limits: `decoding` decides where.
+Crafted bytes may crash or hang such code, or worse. So files are decoded in a child process with limits; see
+`decoding`.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from numpy.typing import NDArray
 from cxr_infer.address_space import has_room
 
 MOST_REASON = 120  # characters
-SCRATCH = 16 << 20  # bytes that OpenCV may need beside the pixels
+SCRATCH = 16 << 20  # bytes that OpenCV may need in addition to the pixels
 
 Decode = Callable[[bytes], NDArray[Any]]
 
 
 class DecodingError(Exception):
-    """What a decoder says of an image that it refuses."""
+    """A decoder rejected an image; the message is the decoder's own."""
 
 
 class DecoderLostError(Exception):
-    """A decoder that crashed, or was ended because it took too much time or memory: a clause that names it."""
+    """A decoder crashed, or exceeded its time or memory; the message names the decoder."""
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """title: as its makers call it. modules: what `decode` imports. decode: raises whatever the library does."""
+    """title: name of the library. modules: imported by `decode`. decode: raises the library's own exceptions."""
 
     title: str
     modules: tuple[str, ...]
     decode: Decode
 
     def load(self) -> None:
-        """Raises ImportError where a package is missing."""
+        """Import its modules. Raises ImportError if a package is missing."""
         for module in self.modules:
             import_module(module)
 
@@ -61,12 +61,12 @@ def _by_opencv(content: bytes) -> NDArray[Any]:
     if pixels is None:
         if not has_room(SCRATCH):
             raise MemoryError
-        raise DecodingError("OpenCV gives no pixels")
+        raise DecodingError("OpenCV returned no pixels")
     return pixels
 
 
 def _by_libtiff(content: bytes) -> NDArray[np.uint8]:
-    """The bytes of a TIFF file of one byte a pixel."""
+    """Decode a TIFF file with one byte per pixel to its bytes."""
     from PIL import TiffImagePlugin
 
     with TiffImagePlugin.TiffImageFile(io.BytesIO(content)) as image:
@@ -92,11 +92,11 @@ def _by_openjpeg(content: bytes) -> NDArray[Any]:
 OPENCV = Decoder("OpenCV", ("cv2",), _by_opencv)  # PNG, JPEG, BMP and WebP
 LIBTIFF = Decoder("libtiff", ("PIL.TiffImagePlugin",), _by_libtiff)
 LIBJPEG_TURBO = Decoder("libjpeg-turbo", ("PIL.JpegImagePlugin",), _by_pillow)
-LIBJPEG = Decoder("libjpeg", ("libjpeg",), _by_libjpeg)  # of JPEG's committee: 12 bits, JPEG-LS
+LIBJPEG = Decoder("libjpeg", ("libjpeg",), _by_libjpeg)  # the JPEG committee's: 12 bits, JPEG-LS
 OPENJPEG = Decoder("OpenJPEG", ("openjpeg",), _by_openjpeg)
 DECODERS = (OPENCV, LIBTIFF, LIBJPEG_TURBO, LIBJPEG, OPENJPEG)
 
 
 def reason(error: Exception) -> str:
-    """The first line of what a library says, short."""
+    """Return the message of a library's exception as one short line."""
     return " ".join(str(getattr(error, "err", "") or error).split())[:MOST_REASON] or type(error).__name__

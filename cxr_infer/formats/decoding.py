@@ -1,4 +1,4 @@
-"""Where decoders run: in a child process with limits while a file of a run is read, otherwise in this process."""
+"""Run decoders in a child process with limits, or in this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _apart: ContextVar[bool] = ContextVar("apart", default=False)
 
 @contextlib.contextmanager
 def in_a_process_of_their_own() -> Iterator[None]:
-    """Run decoders of this thread in a child process, if there can be one."""
+    """Run the decoders of this thread in a child process, if the system supports it."""
     token = _apart.set(True)
     try:
         yield
@@ -26,11 +26,10 @@ def in_a_process_of_their_own() -> Iterator[None]:
 
 
 def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
-    """Decode an image: (H, W) or (H, W, channels).
+    """Decode an image to (H, W) or (H, W, channels).
 
-    pixels: that its header promises, H x W; by them the limits of a child process are set. Raises DecodingError or
-    whatever else a decoder raises on an image that it refuses, MemoryError, DecoderLostError, and ImportError where its
-    package is missing.
+    pixels: H x W by the header; sets the limits of a child process. Raises DecodingError or another exception of the
+    decoder if it rejects the image, DecoderLostError, MemoryError, and ImportError if its package is missing.
     """
     decoder.load()
     if _apart.get() and decoder_process.is_possible():

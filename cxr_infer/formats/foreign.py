@@ -1,4 +1,4 @@
-"""Kinds of files that are not supported, for messages."""
+"""Name unsupported files in messages: what they are and what to do with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CONVERT, UNPACK = "convert it to PNG", "unpack it first"
 
 @dataclass(frozen=True)
 class Foreign:
-    """A kind of file. begins: pattern of its first bytes. way_out: what to do with such a file."""
+    """An unsupported kind of file. begins: pattern of its first bytes. way_out: advice to the user."""
 
     name: str
     begins: bytes = b""
@@ -43,7 +43,7 @@ KINDS = (
     Foreign("a Git LFS pointer", rb"version https://git-lfs", "fetch the image itself: git lfs pull"),
     Foreign("an ONNX or other model", rb"\x08[\x01-\x14]\x12.pytorch", "give it to --model"),
 )
-A_TEXT = Foreign("a text", way_out="is it the right file?")
+A_TEXT = Foreign("a text file", way_out="is it the right file?")
 LEAST_TEXT = 12  # characters
 
 

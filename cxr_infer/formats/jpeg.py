@@ -1,4 +1,4 @@
-"""JPEG. Results are PNG, so that no further loss is added."""
+"""Read and write JPEG. Results are written as PNG, to avoid further loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JFIF_UNITS = {1: INCH, 2: CM}
 
 
 def open_jpeg(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Read a JPEG. Raises ImageError, and what Pillow and OpenCV raise."""
+    """Read a JPEG. Raises ImageError, and the exceptions of Pillow and OpenCV."""
     picture, info = opened(JpegImagePlugin.JpegImageFile, path, content, options)
     return replace(picture, resolution=_resolution(info), display=Display(info.get("icc_profile") or b""))
 
@@ -32,6 +32,6 @@ def _resolution(info: Mapping[Any, Any]) -> Resolution | None:
 
 
 def encode_jpeg(picture: Picture) -> bytes:
-    """Encode with loss, for callers who ask for a .jpg name. Raises ImageError for more than 8 bits."""
+    """Encode a lossy JPEG, if a caller asks for .jpg. Raises ImageError for more than 8 bits."""
     refuse_16_bits(picture, ".jpg")
     return encode(picture, ".jpg")

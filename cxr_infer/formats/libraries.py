@@ -1,5 +1,5 @@
-"""What several formats leave to libraries. Pillow reads headers, so that nothing is decoded that promises too much, and
-OpenCV pixels.
+"""Read and encode pictures with libraries. Pillow reads the header first, so that oversized images are refused before
+OpenCV decodes any pixels.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from cxr_infer.settings import ReadOptions
 def opened(
     plugin: Callable[[io.BytesIO], Any], path: Path, content: bytes, options: ReadOptions
 ) -> tuple[Picture, Mapping[Any, Any]]:
-    """The picture, and what else the header says. plugin: Pillow's, which reads that and no pixels.
+    """Read a picture, and Pillow's info on its header. plugin: Pillow's image class, which reads only the header.
 
-    Raises ImageError, and what Pillow and decoders raise.
+    Raises ImageError, and the exceptions of Pillow and decoders.
     """
     header = plugin(io.BytesIO(content))
     check_size(path, header.size, options)
@@ -36,9 +36,9 @@ def opened(
 
 
 def decode(content: bytes, size: tuple[int, int]) -> NDArray[Any]:
-    """What OpenCV makes of a file: (H, W) or (H, W, channels), turned by nobody.
+    """Decode a file with OpenCV to (H, W) or (H, W, channels), without applying its orientation.
 
-    size: width and height that its header promises. Raises what `decoding.decoded` does.
+    size: width and height by the header. Raises as `decoding.decoded` does.
     """
     return decoded(OPENCV, content, size[0] * size[1])
 
@@ -46,7 +46,7 @@ def decode(content: bytes, size: tuple[int, int]) -> NDArray[Any]:
 def encode(
     picture: Picture, suffix: str, options: Sequence[int] = (), metadata: Mapping[int, NDArray[np.uint8]] | None = None
 ) -> bytes:
-    """What OpenCV makes of the pixels. Raises ImageError where it cannot, MemoryError for want of memory."""
+    """Encode a picture with OpenCV. Raises ImageError if it cannot be encoded, MemoryError if memory is short."""
     refuse_floats(picture, suffix)
     parts = metadata or {}
     try:
@@ -66,20 +66,20 @@ def encode(
 
 
 def refuse_floats(picture: Picture, suffix: str) -> None:
-    """Raises ImageError for pixels that only TIFF holds."""
+    """Raise ImageError for floating-point pixels, which only TIFF can hold."""
     if picture.is_float:
         raise ImageError(f"floating-point pixels cannot be written as {suffix}; use .tif")
 
 
 def refuse_16_bits(picture: Picture, suffix: str) -> None:
-    """Raises ImageError for pixels that formats of 8 bits do not hold."""
+    """Raise ImageError for pixels that do not fit into an 8-bit format."""
     refuse_floats(picture, suffix)
     if picture.bits == 16:
         raise ImageError(f"16-bit pixels cannot be written as {suffix}; use .png or .tif")
 
 
 def exif(orientation: int) -> bytes:
-    """EXIF data that says nothing but the orientation."""
+    """Return EXIF data with only an orientation."""
     content = Image.Exif()
     content[ORIENTATION] = orientation
     return content.tobytes()

@@ -1,4 +1,4 @@
-"""Binary PGM."""
+"""Read and write binary PGM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_pgm(head: bytes) -> bool:
 
 
 def relative(content: bytes) -> str | None:
-    """Return the name of a file of the same family that is not a binary PGM."""
+    """Return the name of a Netpbm format other than binary PGM; None for any other file."""
     return OTHER_PNM.get(content[:2]) if content[2:3].isspace() else None
 
 
@@ -36,7 +36,7 @@ def open_pgm(path: Path, content: bytes, options: ReadOptions) -> Picture:
     width, height, white = map(int, header.groups())
     check_size(path, (width, height), options)
     if not 0 < white < 1 << 16 or width * height == 0:
-        raise ImageError(f"{path}: {width}x{height} pixels up to {white} is no valid PGM size; is it damaged?")
+        raise ImageError(f"{path}: invalid PGM header ({width}x{height} pixels up to {white}); is it damaged?")
     dtype = np.dtype(">u2") if white > 255 else np.dtype(np.uint8)
     if len(content) - header.end() < width * height * dtype.itemsize:
         raise ImageError(f"{path}: ends before its last pixel; is it incomplete?")

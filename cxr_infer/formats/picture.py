@@ -1,4 +1,4 @@
-"""A gray picture: its pixels, and how they are written."""
+"""A gray picture: pixels, metadata and encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cxr_infer.formats.resolution import Resolution
 from cxr_infer.imaging.pixels import FloatImage, Pixels, from_unit, full_scale, swapped, to_unit
 from cxr_infer.settings import ReadOptions, Settings
 
-ORIENTATION, UPRIGHT = 0x0112, 1  # an EXIF and TIFF tag, and its value for pixels stored as they are looked at
+ORIENTATION, UPRIGHT = 0x0112, 1  # an EXIF and TIFF tag, and its value for upright pixels
 RESOLUTIONS, RESOLUTION_UNIT, PROFILE_TAG = (282, 283), 296, 34675  # TIFF tags: XResolution and YResolution, ...
 GRAY_PROFILE = b"GRAY"  # colour space of an ICC profile, at its byte 16
 EQUAL_CHANNELS = "a colour file whose channels are equal; the result is gray"
@@ -27,10 +27,10 @@ COLOURED = "a colour image, not a gray X-ray; convert it to gray first"
 
 @dataclass(frozen=True)
 class Display:
-    """How bright a file's gray values are shown; copied to the result if its format can hold it.
+    """Tone and colour metadata of a file, copied to the result if its format can hold it.
 
-    profile: an ICC profile. chunks: a PNG's about gamma and colour, whole. other_curve: there is one more, which is not
-    read.
+    profile: ICC profile. chunks: complete PNG chunks about gamma and colour. other_curve: whether the file has a tone
+    curve that is not read.
     """
 
     profile: bytes = field(default=b"", repr=False)
@@ -38,21 +38,21 @@ class Display:
     other_curve: bool = False
 
     def gray_profile(self) -> Display:
-        """Return its colour profile alone, if that is for gray, for formats that can hold profiles only."""
+        """Return only its ICC profile, if that is a gray one, for formats without other metadata."""
         return Display(self.profile if self.profile[16:20] == GRAY_PROFILE else b"")
 
 
-Encode: TypeAlias = "Callable[[Picture], bytes]"  # raises ImageError for pixels that its format has no place for
+Encode: TypeAlias = "Callable[[Picture], bytes]"  # raises ImageError for pixels that the format cannot hold
 
 
 @dataclass(frozen=True)
 class Picture:
     """A gray picture.
 
-    pixels: (H, W) uint8 or uint16, black 0 (white 0 where inverted), or float32 in [0, 1]. encoder: what makes the file
-    of it. white: stored value that means white, None for the largest of the type. inverted: black and
-    white are swapped in `pixels`. orientation: EXIF's number, by which a viewer turns the stored pixels. resolution and
-    display: carried over where the format of the result has a place for them.
+    pixels: (H, W) uint8 or uint16, black 0 (white 0 if inverted), or float32 in [0, 1]. encoder: encodes the file.
+    white: stored value that means white, None for the type's largest. inverted: whether black and white are swapped in
+    `pixels`. orientation: EXIF orientation of the stored pixels. resolution, display: copied to the result if its
+    format can hold them.
     """
 
     pixels: NDArray[Any]
@@ -78,7 +78,7 @@ class Picture:
 
     @property
     def pixel_spacing(self) -> float | None:
-        return None  # what PNG and TIFF have is the density of a print
+        return None  # PNG and TIFF only state the print density
 
     def shown(self) -> FloatImage:
         return self.unit()
@@ -100,7 +100,7 @@ class Picture:
     def restored(self, denoised: FloatImage) -> Picture:
         if self.is_float:
             floats = np.asarray(denoised, dtype=np.float32)
-            if self.inverted:  # 1 - (1 - pixel) is not always the pixel, but a change of nothing is none
+            if self.inverted:  # 1 - (1 - x) may differ from x; adding the change keeps unchanged pixels exact
                 floats = np.clip(self.pixels + (self.unit() - floats), 0, 1)
             return replace(self, pixels=floats)
         stored = from_unit(denoised, self.pixels.dtype, self.white)
@@ -114,11 +114,11 @@ class Picture:
         return replace(self, pixels=pixels)
 
     def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
-        """Return no notes: each kind of picture is written in one way."""
+        """Return no notes: settings do not change how pictures are written."""
         return ()
 
     def encode(self, provenance: Provenance | None = None) -> bytes:
-        """Encode the file. Provenance is dropped: pictures have no agreed place for it. Raises ImageError."""
+        """Encode the file, without provenance, for which pictures have no standard field. Raises ImageError."""
         if self.encoder is None:
             raise ImageError("cannot be encoded as an image; use .png or .tif")
         return self.encoder(self)
@@ -140,9 +140,9 @@ def check_size(path: Path, size: tuple[int, int], options: ReadOptions) -> None:
 
 
 def gray_picture(path: Path, pixels: NDArray[Any], orientation: int = UPRIGHT, slack: int = 0) -> Picture:
-    """Return the one channel that all channels of (H, W) or (H, W, channels) pixels equal.
+    """Reduce (H, W) or (H, W, channels) pixels to one channel. Raises ImageError unless all channels are equal.
 
-    slack: levels by which channels may differ where the kind of file has no gray and loses something.
+    slack: gray levels by which channels may differ, for lossy formats without gray.
     """
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: {pixels.dtype} pixels are not supported; convert it to 8 or 16 bit gray")

@@ -1,4 +1,4 @@
-"""PNG: its chunks are checked before OpenCV decodes the pixels, and added to those that OpenCV writes."""
+"""Read and write PNG. Chunks are checked before OpenCV decodes the pixels, and inserted after it encoded them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from cxr_infer.formats.resolution import from_phys, to_phys
 from cxr_infer.settings import ReadOptions
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-TELLS_ORIENTATION = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may, as EXIF or in text
-TELLS_DISPLAY = (b"gAMA", b"cHRM", b"sRGB", b"cICP")  # chunks about gamma and colour; iCCP is Pillow's to inflate
-LONGEST_OF_THEM = 64  # bytes; the longest has 32
+TELLS_ORIENTATION = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may hold it, as EXIF or text
+TELLS_DISPLAY = (b"gAMA", b"cHRM", b"sRGB", b"cICP")  # chunks about gamma and colour; Pillow inflates iCCP
+LONGEST_OF_THEM = 64  # bytes; the longest valid one has 32
 OVERHEAD = 12  # bytes of a chunk: length, name and checksum
 BIT_DEPTH, COLOUR_TYPE = 24, 25  # bytes of the file, within IHDR
-GRAY, RGB = 0, 2  # colour types in which tRNS names one value that is transparent
+GRAY, RGB = 0, 2  # colour types in which tRNS names a single transparent value
 
 AFTER_HEADER = 33  # bytes: magic number and IHDR
 
-# Measured on denoised 1024 px X-rays: 11 ms a megapixel and 2.2 bits a pixel. zlib's own search for repeats (strategy
-# "default", levels 1 / 3 / 6) took 18 / 31 / 104 ms for 2.8 / 2.6 / 2.3 bits; of the other filters, Paeth took 13 ms
-# for 1% less and the rest as long for 4 to 11% more.
+# Measured on denoised 1024 px X-rays: 11 ms per megapixel and 2.2 bits per pixel. zlib's default strategy at levels
+# 1 / 3 / 6 took 18 / 31 / 104 ms for 2.8 / 2.6 / 2.3 bits. Of the other filters, Paeth took 13 ms for files 1% smaller;
+# the rest took 11 ms for files 4 to 11% larger.
 OPTIONS = (
     cv2.IMWRITE_PNG_COMPRESSION,
     1,
@@ -44,7 +44,7 @@ OPTIONS = (
 
 
 class Chunk(NamedTuple):
-    """Its place in the file, length and checksum included."""
+    """A chunk and its byte range in the file, length and checksum included."""
 
     name: bytes
     start: int
@@ -52,7 +52,7 @@ class Chunk(NamedTuple):
 
 
 def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Read a PNG of 1 to 16 bits: gray, palette or colour. Raises ImageError, and what Pillow and OpenCV raise."""
+    """Read a PNG of 1 to 16 bits: gray, palette or colour. Raises ImageError and exceptions of Pillow and OpenCV."""
     chunks = _chunks(path, content)
     names = [one.name for one in chunks]
     if b"IDAT" not in names:
@@ -64,7 +64,7 @@ def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
         raise ImageError(f"{path}: has several frames; split it into one file per frame")
     if any(name in TELLS_ORIENTATION for name in names[first_pixels:]):
         header = PngImagePlugin.PngImageFile(io.BytesIO(_told_first(content, chunks)))
-    told_exif = Image.Image.getexif(header)  # not Pillow's own for PNG, which decodes all pixels to see what follows
+    told_exif = Image.Image.getexif(header)  # Pillow's own getexif for PNG would decode all pixels first
     data = {one.name: content[one.start + 8 : one.end - 4] for one in chunks[:first_pixels]}
     key = data.get(b"tRNS") if content[COLOUR_TYPE] in (GRAY, RGB) else None
     pixels = decode(content if key is None else _without(content, chunks, b"tRNS"), header.size)
@@ -81,7 +81,7 @@ def open_png(path: Path, content: bytes, options: ReadOptions) -> Picture:
 
 
 def _chunks(path: Path, content: bytes) -> list[Chunk]:
-    """Yield the chunks up to IEND. OpenCV would allocate the length that a chunk declares before it reads it."""
+    """List the chunks up to IEND. OpenCV would allocate a chunk's declared length before reading it."""
     found = [Chunk(b"", 0, len(PNG_MAGIC))]
     while found[-1].name != b"IEND":
         at = found[-1].end
@@ -93,7 +93,7 @@ def _chunks(path: Path, content: bytes) -> list[Chunk]:
 
 
 def _told_first(content: bytes, chunks: list[Chunk]) -> bytes:
-    """Return the PNG with the chunk of its orientation moved before its pixels."""
+    """Return the PNG with the chunks of its orientation moved before its pixels."""
     told = [one for one in chunks if one.name in TELLS_ORIENTATION]
     header, *rest = [one for one in chunks if one not in told]
     return content[: len(PNG_MAGIC)] + b"".join(content[one.start : one.end] for one in (header, *told, *rest))
@@ -106,23 +106,23 @@ def _without(content: bytes, chunks: list[Chunk], name: bytes) -> bytes:
 def _is_used(pixels: NDArray[Any], key: bytes, bits: int) -> bool:
     """Whether any pixel has the transparent value of tRNS: gray, or red, green and blue, 16 bits each."""
     values = np.frombuffer(key, ">u2").astype(np.int64) & ((1 << bits) - 1)
-    if bits < 8:  # OpenCV has stretched them
+    if bits < 8:  # OpenCV scales the pixels to 8 bits
         values *= 255 // ((1 << bits) - 1)
     if len(values) != (1 if pixels.ndim == 2 else 3):
-        raise struct.error("a chunk tRNS of another length")
+        raise struct.error("invalid length of chunk tRNS")
     channels = pixels if pixels.ndim == 3 else pixels[..., None]
     return bool(np.any(np.all(channels == values[::-1], axis=2)))  # OpenCV's order is blue, green, red
 
 
 def carried(display: Display) -> Display:
-    """Return what a PNG can hold of it."""
+    """Return the parts that a PNG can hold."""
     return replace(display.gray_profile(), chunks=display.chunks)
 
 
 def encode_png(picture: Picture) -> bytes:
     """Encode a PNG. Raises ImageError for floating-point pixels."""
     metadata = {}
-    if picture.orientation != UPRIGHT:  # its EXIF data begin with the TIFF header itself
+    if picture.orientation != UPRIGHT:  # EXIF data in PNG begin with the TIFF header
         told = exif(picture.orientation).removeprefix(b"Exif\0\0")
         metadata[cv2.IMAGE_METADATA_EXIF] = np.frombuffer(told, np.uint8)
     return with_chunks(encode(picture, ".png", OPTIONS, metadata), _chunks_about(picture))

@@ -1,4 +1,4 @@
-"""The interface of every kind of X-ray file: stored pixels, and the way to the model and back."""
+"""The interface of all X-ray files: stored pixels, and their conversion for the model and back."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from cxr_infer.errors import UsageError
 from cxr_infer.imaging.pixels import FloatImage, Pixels
 from cxr_infer.settings import Settings
 
-# Of the way from a file's stored values to the network and back: decoding, windows, scales, estimates, rounding. To be
-# raised by every change after which the same file, model and settings give other pixels: results of an earlier method
-# then count as outdated, and DICOM gets other UIDs.
+# Version of the processing from stored values to the network and back: decoding, windows, scales, estimates, rounding.
+# Raise it with every change that gives other pixels for the same file, model and settings: earlier results then count
+# as outdated, and DICOM results get other UIDs.
 METHOD = 3
 
 
 def check_deidentify(choice: str) -> None:
     """Raise UsageError for anything but `no`: de-identification needs a dedicated tool."""
     if choice != "no":
-        raise UsageError(f"--deidentify {choice} is not possible, only no; de-identify with a tool made for it")
+        raise UsageError(f"--deidentify {choice} is not supported, only no; use a dedicated de-identification tool")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made a result; recorded in the result if its format can hold it."""
+    """Software, model and settings that made a result; recorded in it if its format allows."""
 
     version: str  # of cxr-infer
     model: str  # its name and precision
@@ -38,7 +38,7 @@ class Radiograph(Protocol):
 
     @property
     def pixels(self) -> NDArray[Any]:
-        """(H, W), the stored values."""
+        """Stored values, (H, W)."""
 
     @property
     def bits(self) -> int:
@@ -46,11 +46,11 @@ class Radiograph(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on how it was read, one sentence each, in the same words for every file."""
+        """Notes on how it was read, one sentence each, with identical wording for every file."""
 
     @property
     def orientation(self) -> int:
-        """EXIF's number for how a viewer turns the stored pixels; 1 if upright."""
+        """EXIF orientation of the stored pixels; 1 if upright."""
 
     @property
     def stretch(self) -> float:
@@ -62,31 +62,31 @@ class Radiograph(Protocol):
 
     @property
     def outside_window(self) -> float | None:
-        """Share of pixels that the initial display clips to black or white; None without a window."""
+        """Fraction of pixels that the initial display clips to black or white; None without a window."""
 
     @property
     def pixel_spacing(self) -> float | None:
-        """mm a pixel at the detector; None where the file does not say, or rows and columns differ."""
+        """Pixel spacing at the detector, mm; None if unknown or not square."""
 
     def unit(self) -> FloatImage:
-        """Return (H, W) float32 in [0, 1], air black, bone white, for models: the full range of the image."""
+        """Return (H, W) float32 in [0, 1] for models: the full range of the image, air black, bone white."""
 
     def shown(self) -> FloatImage:
-        """Return (H, W) float32 in [0, 1], air black, bone white: the initial display."""
+        """Return (H, W) float32 in [0, 1] as initially displayed, air black, bone white."""
 
     def gray(self) -> FloatImage | Pixels:
-        """(H, W) as `estimate_mottle` takes it: stored uint8 or uint16 pixels where they reach from black 0 to white,
-        which takes no memory, else what `unit` gives.
+        """Return (H, W) pixels for `estimate_mottle`: the stored uint8 or uint16 values if they range from black 0 to
+        the type's largest as white, which takes no extra memory, else `unit()`.
         """
 
     def restored(self, denoised: FloatImage) -> Radiograph:
-        """Return the file with other pixels. denoised: on the scale of `unit`; equal pixels are stored alike."""
+        """Return the file with denoised pixels, on the scale of `unit`; unchanged pixels keep their stored value."""
 
     def with_pixels(self, pixels: NDArray[Any]) -> Radiograph:
         """Return the file with other stored values, (H, W) of the same type."""
 
     def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
-        """Return notes on how `encode` writes it with these settings, likewise."""
+        """Return notes on how `encode` writes it with these settings, worded as in `notes`."""
 
     def encode(self, provenance: Provenance) -> bytes:
-        """Encode the whole file losslessly, in the format that it was read from."""
+        """Encode the file losslessly. Raises ImageError if it cannot be encoded."""

@@ -1,6 +1,6 @@
-"""Which files are X-rays, by content rather than name, and how their results are named.
+"""The supported formats, recognised by content rather than name, and the names of results.
 
-To add a format: an entry in FORMATS, and a module with the functions that it names.
+To add a format, add an entry to FORMATS and a module with the functions it needs.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from cxr_infer.formats.tiff.directory import MAGICS as TIFF_MAGICS
 from cxr_infer.formats.tiff.reader import open_tiff
 from cxr_infer.settings import ReadOptions
 
-SIGNATURE_LENGTH = DICOM_HEAD  # bytes by which the format of a file is known
+SIGNATURE_LENGTH = DICOM_HEAD  # bytes needed to recognise a format
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A kind of X-ray file.
+    """A file format.
 
-    name: for messages. suffixes: of names by which a file is meant as one. begins: whether its first SIGNATURE_LENGTH
-    bytes say that it is.
+    name: for messages. suffixes: lower case, with dot. begins: whether a file has this format, by its first
+    SIGNATURE_LENGTH bytes.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Format:
 class MedicalFormat(Format):
     """A format whose results have the same format and keep the names of their sources.
 
-    read: path, for messages, whole content and options -> what encodes itself. read_pixels: likewise -> (H, W) stored
-    values alone, be it the file of a result or not. unlike: what is said of a file that is meant as one by its name and
-    is none. index: name of files that look like it and hold no image.
+    read: (path for messages, whole content, options) -> radiograph. read_pixels: likewise -> (H, W) stored values, for
+    originals and results. unlike: message for files with its suffix but other content. index: name of files that look
+    like it but hold no image.
     """
 
     read: Callable[[Path, bytes, ReadOptions], Radiograph]
@@ -64,8 +64,8 @@ def carries_nothing(display: Display) -> Display:
 class PictureFormat(Format):
     """A plain picture format; pictures can be converted between them.
 
-    open: path, for messages, whole content and options -> picture. encode: a picture -> the file. carries: what a file
-    has a place for of what a picture's own said of its display. lossy: results are not written so, but as PNG.
+    open: (path for messages, whole content, options) -> picture. encode: picture -> file content. carries: the part of
+    a display's metadata that the format can hold. lossy: whether results are written as PNG instead.
     """
 
     open: Callable[[Path, bytes, ReadOptions], Picture]
@@ -81,7 +81,7 @@ DICOM = MedicalFormat(
     read=read_dicom,
     read_pixels=read_dicom_pixels,
     unlike="not a DICOM file (no DICM after the first 128 bytes); is it damaged?",
-    index="DICOMDIR",  # of a medium (PS3.10, section 8)
+    index="DICOMDIR",  # index of a medium (PS3.10 section 8)
 )
 PNG = PictureFormat(
     name="PNG",
@@ -133,17 +133,17 @@ def format_of(head: bytes) -> MedicalFormat | PictureFormat | None:
 
 
 def format_named(suffix: str) -> MedicalFormat | PictureFormat | None:
-    """Return the format that a suffix stands for; None if unknown."""
+    """Return the format with this suffix, in any case; None if unknown."""
     return _BY_SUFFIX.get(suffix.lower())
 
 
 def is_xray(head: bytes) -> bool:
-    """Whether a file has a supported format, by its first SIGNATURE_LENGTH bytes."""
+    """Whether a file has a supported format. head: its first SIGNATURE_LENGTH bytes."""
     return format_of(head) is not None
 
 
 def index_of(name: str) -> str | None:
-    """Return the format whose media index (DICOMDIR) a file is, by its name; None for any other file."""
+    """Return the format of which a file with this name is a media index (DICOMDIR); None for any other name."""
     return next((format.name for format in MEDICAL_FORMATS if format.index == name), None)
 
 
@@ -169,8 +169,9 @@ def output_name(name: str) -> str:
 
 
 def result_name(name: str) -> str:
-    """Where the result of an image goes, as a path below the output. name: below the input, of an object store perhaps,
-    where a path may have empty parts.
+    """Return the path of a result below the output.
+
+    name: path below the input; keys of object stores may have empty parts.
     """
     *folders, last = plain_name(name).split("/")
     return "/".join((*folders, output_name(last)))

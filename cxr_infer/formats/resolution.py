@@ -1,4 +1,4 @@
-"""Pixel density, as TIFF and PNG store it."""
+"""Pixel density as stored in TIFF and PNG."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fractions import Fraction
 NO_UNIT, INCH, CM = 1, 2, 3  # TIFF's numbers
 PER_METRE = {INCH: Fraction(10_000, 254), CM: Fraction(100)}
 PNG_UNIT_UNKNOWN, PNG_METRE = 0, 1  # of the chunk pHYs
-LARGEST_TIFF, LARGEST_PNG = (1 << 32) - 1, (1 << 31) - 1  # whole numbers that can be written
+LARGEST_TIFF, LARGEST_PNG = (1 << 32) - 1, (1 << 31) - 1  # largest integers of each format
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """Pixels per unit along x and y, and TIFF's number of the unit; without a unit only their ratio counts."""
+    """Pixels per unit along x and y. unit: TIFF's ResolutionUnit; with NO_UNIT only the ratio counts."""
 
     x: Fraction
     y: Fraction
@@ -22,7 +22,7 @@ class Resolution:
 
 
 def checked(x: Fraction | None, y: Fraction | None, unit: int) -> Resolution | None:
-    """Return None unless both are positive numbers that a TIFF can hold."""
+    """Return a resolution; None unless both numbers are positive and fit into a TIFF."""
     if x is None or y is None or min(x, y) <= 0:
         return None
     if max(x.numerator, x.denominator, y.numerator, y.denominator) > LARGEST_TIFF:

@@ -1,4 +1,4 @@
-"""WebP: its chunks are checked before OpenCV decodes the pixels; written losslessly."""
+"""Read and write WebP. Chunks are checked before OpenCV decodes the pixels; results are lossless."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from cxr_infer.formats.libraries import decode, encode, exif, refuse_16_bits
 from cxr_infer.formats.picture import UPRIGHT, Display, Picture, check_size, gray_picture, orientation_of
 from cxr_infer.settings import ReadOptions
 
-HEAD = 12  # bytes: RIFF, the length of what follows it, WEBP
+HEAD = 12  # bytes: RIFF, length, WEBP
 LOSSY, LOSSLESS, EXTENDED, FRAME = b"VP8 ", b"VP8L", b"VP8X", b"ANMF"  # names of chunks
-SLACK = 1  # levels: of Y'CbCr without colour, libwebp makes a green that is one apart
+SLACK = 1  # gray levels: libwebp decodes colourless Y'CbCr with a green that is off by one
 OPTIONS = (cv2.IMWRITE_WEBP_QUALITY, 101)  # above 100 is lossless
 
 
@@ -26,7 +26,7 @@ def is_webp(head: bytes) -> bool:
 
 
 def open_webp(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Read a still picture. Raises ImageError, and what decoders raise."""
+    """Read a still WebP. Raises ImageError, and the exceptions of decoders."""
     chunks = _chunks(path, content)
     names = [name for name, _ in chunks]
     first = dict(reversed(chunks))
@@ -41,7 +41,7 @@ def open_webp(path: Path, content: bytes, options: ReadOptions) -> Picture:
 
 
 def _chunks(path: Path, content: bytes) -> list[tuple[bytes, bytes]]:
-    """Yield names and data of the chunks within the file's declared length (RFC 9649)."""
+    """List names and data of the chunks within the file's declared length (RFC 9649)."""
     end = 8 + int(struct.unpack_from("<I", content, 4)[0])
     found, at = [], HEAD
     while at + 8 <= end:
@@ -54,7 +54,7 @@ def _chunks(path: Path, content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _size(first: dict[bytes, bytes]) -> tuple[int, int]:
-    """Return width and height of the canvas or picture. Raises struct.error if they are missing."""
+    """Return (width, height) of the canvas or picture. Raises struct.error if they are missing."""
     if EXTENDED in first:
         low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", first[EXTENDED], 4)
         return 1 + (low_width | high_width << 16), 1 + (low_height | high_height << 16)
@@ -66,12 +66,12 @@ def _size(first: dict[bytes, bytes]) -> tuple[int, int]:
 
 
 def carried(display: Display) -> Display:
-    """Return what a WebP can hold of it: it has no gray and takes any profile."""
+    """Return the parts that a WebP can hold: any profile, as it has no gray."""
     return Display(display.profile)
 
 
 def encode_webp(picture: Picture) -> bytes:
-    """Raises ImageError for pixels of more than 8 bits."""
+    """Encode a lossless WebP. Raises ImageError for more than 8 bits."""
     refuse_16_bits(picture, ".webp")
     metadata = {}
     if picture.orientation != UPRIGHT:

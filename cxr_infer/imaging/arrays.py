@@ -1,4 +1,4 @@
-"""Whatever a caller takes for an image -> a gray NumPy array, or an error that says how to make one."""
+"""Convert a caller's image to a gray NumPy array, or raise an error that says how to make one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from PIL import Image
 
 from cxr_infer.errors import ImageError
 
-PILLOW_MODES = frozenset({"L", "F", "I;16", "I;16L", "I;16B", "I;16N"})  # whose numbers are gray values
+PILLOW_MODES = frozenset({"L", "F", "I;16", "I;16L", "I;16B", "I;16N"})  # modes whose numbers are gray values
 WAY_OUT = "give a (height, width) array of uint8, uint16, or floating point in [0, 1]"
 
 
 def gray_array(image: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
-    """The pixels, (H, W) uint8, uint16 or float32 in [0, 1] in native byte order, and the dtype in which they came.
+    """Return the pixels, (H, W) uint8, uint16 or float32 in [0, 1] in native byte order, and their original dtype.
 
-    Raises ImageError for what NumPy makes no array of, or one of another type, shape or range.
+    Raises ImageError if NumPy cannot convert the image, or if its type, shape or range is unsupported.
     """
     stored = _as_array(image)
     if stored.ndim != 2 or stored.size == 0:
@@ -40,8 +40,6 @@ def _as_array(image: ArrayLike) -> NDArray[Any]:
         raise ImageError("an array with masked pixels is not a complete image; fill them first")
     try:
         return np.asarray(image)
-    except (
-        Exception
-    ) as error:  # a tensor on a GPU or with a gradient, rows of different lengths, ... say so each its way
+    except Exception as error:  # each kind of input raises its own: a tensor on a GPU, rows of unequal length, ...
         reason = " ".join(str(error).split())[:160]
-        raise ImageError(f"a {type(image).__name__} that is no array ({reason}); {WAY_OUT}") from error
+        raise ImageError(f"cannot convert a {type(image).__name__} to an array ({reason}); {WAY_OUT}") from error

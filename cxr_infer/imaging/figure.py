@@ -1,6 +1,6 @@
-"""The published work's own test as a picture: noisy, the models' results and clean, with a zoomed inset each.
+"""Draw a comparison figure: noisy image, results of the models and clean image, each with a zoomed inset.
 
-A figure is laid out once, in px of BASE_DPI, and drawn from that as pixels here, as SVG or PDF in `figure_files`.
+A figure is laid out once, in px at BASE_DPI. This module draws it as pixels, `figure_files` as SVG or PDF.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from cxr_infer.imaging.metrics import mse, psnr_of_mse, ssim
 from cxr_infer.imaging.pixels import ByteImage, FloatImage, to_bytes
 from cxr_infer.settings import FIGURE_DPI
 
-BASE_DPI = FIGURE_DPI  # px an inch in which a figure is laid out
-PANEL = 420  # px, width of a panel, 2.8 inches; the image keeps its shape
+BASE_DPI = FIGURE_DPI  # px per inch of the layout
+PANEL = 420  # px, width of a panel, 2.8 inches; the image keeps its aspect ratio
 GAP = 14  # px
 TITLE_HEIGHT, TITLE_SIZE = 34, 20  # px
 CAPTION_HEIGHT, CAPTION_SIZE, CAPTION_LINE = 58, 18, 25  # px
-TEXT_INSET, BASELINE = 2, 24  # px, of text from the left and the top of its strip
+TEXT_INSET, BASELINE = 2, 24  # px, offsets of text from the left and the top of its strip
 FRAME = (255, 200, 60)  # RGB
-ZOOM_SHARE = 0.18  # of the image's smaller side that the inset shows
-INSET_SHARE = 0.44  # of the panel's width that the inset covers
+ZOOM_SHARE = 0.18  # fraction of the image's smaller side shown in the inset
+INSET_SHARE = 0.44  # fraction of the panel's width covered by the inset
 
 
 @dataclass(frozen=True)
 class Ground:
-    """Gray levels of a figure's background and its text."""
+    """Gray levels, 0 to 255, of a figure's background and text."""
 
     paper: int
     ink: int
 
 
-DARK, LIGHT = Ground(18, 235), Ground(255, 20)  # as reading rooms are, and as paper is
+DARK, LIGHT = Ground(18, 235), Ground(255, 20)  # for reading rooms, and for print
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One image of the figure: (H, W) float32 in [0, 1], its title and the lines under it."""
+    """One image of the figure, (H, W) float32 in [0, 1], with its title and the lines below it."""
 
     title: str
     image: FloatImage
@@ -49,7 +49,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle, in px of BASE_DPI: x to the right, y down."""
+    """A rectangle in px at BASE_DPI: x to the right, y down."""
 
     left: float
     top: float
@@ -59,7 +59,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Label:
-    """Text with its left end and baseline at x and y; size: px."""
+    """Text whose baseline starts at x and y; size: px."""
 
     x: float
     y: float
@@ -69,7 +69,7 @@ class Label:
 
 @dataclass
 class Sheet:
-    """A figure as it is laid out: gray pictures, then frames with the width of their lines, then text."""
+    """The layout of a figure: gray pictures, frames with their line width, and text, drawn in this order."""
 
     width: float
     height: float
@@ -80,13 +80,16 @@ class Sheet:
 
 
 def describe(clean: FloatImage, image: FloatImage) -> tuple[str, ...]:
-    """The figures under a panel. Both (H, W) float32 in [0, 1]."""
+    """Return the figures printed below a panel. Both images: (H, W) float32 in [0, 1]."""
     error = mse(clean, image)
     return (f"MSE {error:.5f}", f"PSNR {psnr_of_mse(error):.2f} dB  SSIM {ssim(clean, image):.3f}")
 
 
 def most_detailed(clean: FloatImage) -> tuple[int, int]:
-    """Centre (row, column) of the neighbourhood with the most fine structure, away from the border."""
+    """Return the centre (row, column) of the neighbourhood with the most fine structure, away from the border.
+
+    clean: (H, W) float32 in [0, 1].
+    """
     fine = np.abs(clean - cv2.GaussianBlur(clean, (0, 0), 3))
     side = max(3, int(ZOOM_SHARE * min(clean.shape)) | 1)
     detail = cv2.blur(np.minimum(fine, 0.05), (side, side))
@@ -107,8 +110,8 @@ def lay_out(
 ) -> Sheet:
     """Lay out rows of panels.
 
-    rows: of images of one shape each. centres: for each row the row and column that its insets show, None for a row
-    without; by default none have. panel: px, width of a panel.
+    rows: images of one shape each. centres: for each row, the row and column its insets show, or None for no inset; by
+    default no row has one. panel: px, width of a panel.
     """
     captioned = any(one.lines for row in rows for one in row)
     caption = CAPTION_HEIGHT if captioned else 0
@@ -130,7 +133,7 @@ def _shown_height(panel: Panel, width: float) -> float:
 
 
 def _lay_panel(sheet: Sheet, panel: Panel, box: Box, centre: tuple[int, int] | None) -> None:
-    """The title, the picture, its inset and the lines under it. box: without those lines."""
+    """Add the title, the picture, its inset and the lines below. box: the panel without those lines."""
     picture = to_bytes(panel.image)
     body = Box(box.left, box.top + TITLE_HEIGHT, box.width, box.height - TITLE_HEIGHT)
     sheet.labels.append(Label(box.left + TEXT_INSET, box.top + BASELINE, TITLE_SIZE, panel.title))
@@ -159,7 +162,7 @@ def _lay_inset(sheet: Sheet, picture: ByteImage, body: Box, centre: tuple[int, i
 
 
 def draw_sheet(sheet: Sheet, dpi: float = BASE_DPI) -> ByteImage:
-    """A sheet as pixels, (H, W, 3) uint8 BGR."""
+    """Draw a sheet as pixels, (H, W, 3) uint8 BGR."""
     scale = dpi / BASE_DPI
     canvas = np.full((round(sheet.height * scale), round(sheet.width * scale)), sheet.ground.paper, np.uint8)
     for box, picture in sheet.pictures:
@@ -177,14 +180,14 @@ def draw_sheet(sheet: Sheet, dpi: float = BASE_DPI) -> ByteImage:
 
 
 def _corners(box: Box, scale: float) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom in whole px, the last two excluded; at least one px a side."""
+    """Return left, top, right and bottom in whole px, the last two exclusive; each side is at least one px."""
     left, top = round(box.left * scale), round(box.top * scale)
     right, bottom = round((box.left + box.width) * scale), round((box.top + box.height) * scale)
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def resized(picture: ByteImage, width: int, height: int) -> ByteImage:
-    """Averaged where it becomes smaller; where it grows its pixels stay squares."""
+    """Resize a picture: averaged if it shrinks, with square pixels if it grows."""
     mode = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(picture, (width, height), interpolation=mode), dtype=np.uint8)
 
@@ -197,11 +200,10 @@ def draw_figure(
     inset: bool = True,
     panel: int = PANEL,
 ) -> ByteImage:
-    """Draw panels of one shape on dark ground, with a zoomed inset each.
+    """Draw panels of one shape on a dark background, each with a zoomed inset.
 
-    centre: row and column of what the insets show, by default the first image's most detailed place. columns: panels a
-    row, by default all. inset: whether to zoom. panel: px, width of a panel.
-    Returns (H, W, 3) uint8 BGR.
+    centre: row and column shown in the insets, by default the most detailed place of the first image. columns: panels
+    per row, by default all. inset: whether to zoom. panel: px, width of a panel. Returns (H, W, 3) uint8 BGR.
     """
     if inset and centre is None:
         centre = most_detailed(panels[0].image)

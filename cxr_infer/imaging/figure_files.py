@@ -1,6 +1,6 @@
-"""A figure for a paper: SVG or PDF with text as text and lines as lines, its gray pictures without loss.
+"""Write a figure for a paper as SVG or PDF: text as text, lines as lines, gray pictures without loss.
 
-PDF: ISO 32000-1, the few objects that this takes, and a font that every reader has.
+PDF follows ISO 32000-1 with the few objects needed here and one of the standard fonts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import cv2
 from cxr_infer.imaging.figure import BASE_DPI, FRAME, Box, Label, Sheet, resized
 from cxr_infer.imaging.pixels import ByteImage
 
-POINTS = 72  # an inch, PDF's unit
+POINTS = 72  # per inch; the unit of PDF
 FONT_FAMILY = "Helvetica, Arial, sans-serif"
-FONT_ENCODING = "cp1252"  # PDF's WinAnsiEncoding; letters that it lacks become question marks
+FONT_ENCODING = "cp1252"  # PDF's WinAnsiEncoding; other letters become question marks
 
 
 def to_svg(sheet: Sheet, dpi: float) -> bytes:
-    """A sheet as SVG. dpi: resolution that its pictures have at most."""
+    """Return a sheet as SVG. dpi: maximum resolution of its pictures."""
     ground, ink = (f"rgb({gray},{gray},{gray})" for gray in (sheet.ground.paper, sheet.ground.ink))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
@@ -59,13 +59,13 @@ def _svg_image(box: Box, picture: ByteImage, dpi: float) -> str:
 
 
 def _at_most(box: Box, picture: ByteImage, dpi: float) -> ByteImage:
-    """A picture averaged to the resolution that is asked for; one that has less stays as it is."""
+    """Average a picture down to at most the requested resolution."""
     width, height = (max(1, round(side * dpi / BASE_DPI)) for side in (box.width, box.height))
     return resized(picture, width, height) if width < picture.shape[1] else picture
 
 
 def to_pdf(sheet: Sheet, dpi: float) -> bytes:
-    """A sheet as a PDF of one page. dpi: resolution that its pictures have at most."""
+    """Return a sheet as a one-page PDF. dpi: maximum resolution of its pictures."""
     pictures = [_at_most(box, picture, dpi) for box, picture in sheet.pictures]
     first_image = 6  # after the catalogue, the page tree, the page, its content and the font
     names = " ".join(f"/I{i} {first_image + i} 0 R" for i in range(len(pictures)))
@@ -87,7 +87,7 @@ def _points(length: float) -> float:
 
 
 def _pdf_content(sheet: Sheet) -> bytes:
-    """What is drawn on the page, whose y goes upwards."""
+    """Return the page's drawing operators; y points up."""
     paper, ink = (gray / 255 for gray in (sheet.ground.paper, sheet.ground.ink))
     red, green, blue = (part / 255 for part in FRAME)
     parts = [
@@ -101,7 +101,7 @@ def _pdf_content(sheet: Sheet) -> bytes:
 
 
 def _pdf_box(sheet: Sheet, box: Box, *, matrix: bool = False) -> str:
-    """A rectangle's corner and sides, or the matrix that lays a picture of side 1 on it."""
+    """Return a rectangle's corner and sides, or the matrix that maps a unit-square picture to it."""
     x, y = _points(box.left), _points(sheet.height - box.top - box.height)
     width, height = _points(box.width), _points(box.height)
     if matrix:
@@ -133,7 +133,7 @@ def _stream(facts: bytes, content: bytes) -> bytes:
 
 
 def _pdf_file(objects: list[bytes]) -> bytes:
-    """Objects numbered from 1, the table of where they begin, and where that is."""
+    """Write objects numbered from 1, the cross-reference table and the trailer."""
     content = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"
     places = []
     for number, one in enumerate(objects, start=1):

@@ -1,4 +1,4 @@
-"""How close an image is to its clean reference: MSE, PSNR, SSIM. Mottle without a reference is in `mottle.py`."""
+"""Compare an image with its clean reference: MSE, PSNR, SSIM. `mottle.py` measures mottle without a reference."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cxr_infer.imaging.pixels import row_strips
 Image = NDArray[np.floating]
 
 SSIM_SIGMA = 1.5  # px, of the Gaussian window
-SSIM_RADIUS = 5  # px, the window reaches this far and border pixels closer than it are left out
+SSIM_RADIUS = 5  # px, reach of the window; pixels closer than this to the border are left out
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
-PERFECT_MSE = 1e-12  # an error below it counts as this, so that PSNR stays finite (120 dB)
+PERFECT_MSE = 1e-12  # smaller errors count as this, so that PSNR stays finite (120 dB)
 
 
 def mse(clean: Image, image: Image) -> float:
-    """Mean squared error. Both (H, W) in [0, 1]."""
+    """Return the mean squared error. Both images: (H, W) floating point in [0, 1]."""
     total = 0.0
     for strip in row_strips(clean.shape[0]):
         difference = np.asarray(clean[strip], dtype=np.float64) - np.asarray(image[strip], dtype=np.float64)
@@ -27,9 +27,9 @@ def mse(clean: Image, image: Image) -> float:
 
 
 def largest_difference(found: Image, expected: Image) -> float:
-    """The largest absolute difference; infinite where the shapes differ or either holds a value that is not finite.
+    """Return the largest absolute difference of two arrays; infinite if shapes differ or a value is not finite.
 
-    `max` and `<=` let a NaN by in silence, so what is to prove that two arrays are equal asks here.
+    Use it wherever two arrays must be proven equal: `max` and `<=` silently let NaN pass.
     """
     if found.shape != expected.shape or not (np.isfinite(found).all() and np.isfinite(expected).all()):
         return float("inf")
@@ -37,19 +37,22 @@ def largest_difference(found: Image, expected: Image) -> float:
 
 
 def psnr(clean: Image, image: Image) -> float:
-    """Peak signal-to-noise ratio in dB for peak value 1. Both (H, W) in [0, 1]. Equal images give 120 dB."""
+    """Return the peak signal-to-noise ratio in dB for peak value 1; equal images give 120 dB.
+
+    Both images: (H, W) floating point in [0, 1].
+    """
     return psnr_of_mse(mse(clean, image))
 
 
 def psnr_of_mse(error: float) -> float:
-    """PSNR in dB of a mean squared error on [0, 1] pixels."""
-    return float(-10 * np.log10(np.maximum(error, PERFECT_MSE)))  # which, unlike max, keeps a NaN in either place
+    """Convert a mean squared error of pixels in [0, 1] to PSNR in dB."""
+    return float(-10 * np.log10(np.maximum(error, PERFECT_MSE)))  # unlike max, np.maximum propagates NaN
 
 
 def ssim(clean: Image, image: Image) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 13(4), 2004), Gaussian window of 1.5 px, data range 1.
+    """Return the structural similarity (Wang et al., IEEE TIP 13(4), 2004): Gaussian window of 1.5 px, data range 1.
 
-    Both (H, W) in [0, 1]. Images smaller than the 11 px window are compared as a whole.
+    Both images: (H, W) floating point in [0, 1]. Images smaller than the 11 px window are compared as a whole.
     """
     height, width = clean.shape
     if min(height, width) <= 2 * SSIM_RADIUS:

@@ -1,7 +1,7 @@
-"""Quantum mottle: make it, measure it, and undo the wrap-around of the published noise.
+"""Draw and estimate quantum mottle, and repair the wrap-around of the published noise.
 
-Pixels are in [0, 1]; `white` is the number of photons behind pixel value 1. Photon counts are Poisson, so at pixel
-value p the variance of the mottle is p / white.
+Pixels are in [0, 1]; `white` is the number of photons at pixel value 1. Photon counts are Poisson distributed, so the
+variance of the mottle at pixel value p is p / white.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from cxr_infer.imaging.noise_shape import WHITE_NOISE, Shape
 from cxr_infer.imaging.pixels import FloatImage, Pixels
 
 BINS = 24  # brightness bins of the level
-BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark or too close to saturation to tell
+BIN_RANGE = (0.05, 0.90)  # block means outside it are too dark, or too close to saturation
 MIN_BLOCKS = 25  # blocks that a bin needs before its median counts
-MAX_SATURATED = 0.02  # share of pixels at 0 or 1 above which a bin's variance is cut off by the clipping
-APART = 1.5  # ratio of the two levels: above it the recipe sees structure, or too little of noise that is very wide
-FLAT_PICTURE = 0.3  # share of blocks without any difference, from which a picture without a curve has no noise
+MAX_SATURATED = 0.02  # fraction of pixels at 0 or 1 above which clipping reduces a bin's variance
+APART = 1.5  # ratio of the two levels above which the recipe sees structure, or misses very wide noise
+FLAT_PICTURE = 0.3  # fraction of uniform blocks above which a picture without a curve has no noise
 MAX_LEVEL = 0.5  # square-root domain; mottle of one photon at white
 
 GRAY_LEVELS = 255.0
-NO_NOISE = 0.05  # gray levels; less is the arithmetic of whoever made the image
+NO_NOISE = 0.05  # gray levels; less is rounding in the program that made the image
 CORRELATED = 0.08  # correlation of neighbours, in either direction, from which noise is no longer white
-ENLARGED = 1.25  # px; no detector's noise is that wide, smooth enlargement makes it so
-ENLARGED_WHITE = 0.05  # white share that enlargement leaves at most
-LOPSIDED = 1.5  # ratio of the widths from which the wider axis is named
-POISSON = (0.6, 1.5)  # power of the brightness with which the variance of counted photons grows; ideally 1
-POISSON_SPAN = 1.5  # ratio of brightest to darkest knot that is needed to tell
+ENLARGED = 1.25  # px; wider than any detector's noise, so the image was enlarged
+ENLARGED_WHITE = 0.05  # largest white fraction that enlargement leaves
+LOPSIDED = 1.5  # ratio of the widths above which the wider axis is named
+POISSON = (0.6, 1.5)  # range of the exponent of variance against brightness for counted photons; ideally 1
+POISSON_SPAN = 1.5  # minimum ratio of brightest to darkest knot for that
 
 
 @dataclass(frozen=True)
 class Mottle:
     """Mottle estimated from one image. Pixels are in [0, 1].
 
-    gain: slope of variance against brightness; 1 / gain is the number of photons at white where the mottle is Poisson.
+    gain: slope of variance against brightness; if the mottle is Poisson, 1 / gain is the number of photons at white.
     offset: variance at brightness 0.
-    sd: standard deviation of all frequencies, root mean square over the image without its flat and saturated parts.
-    level: standard deviation in the square-root domain, sd of sqrt(pixel); 0.5 / sqrt(white) for Poisson mottle.
-        This is the `noise_level` that the `window` model is told, by the recipe of its card: what a high-pass with taps
-        3 px apart sees, which is less than all of it where mottle is correlated. Where the recipe takes line pairs or
-        text for noise, or does not see that of an enlarged image, it is what `curve` says.
-    curve: knots (brightness, standard deviation at it), from dark to bright.
-    shape: of the power spectrum.
-    correlation: of a pixel with its neighbour across, and down; -1 to 1.
-    sharpened: whether low frequencies are weaker than middle ones, as sharpening leaves them.
-    relative_error: standard error of `sd` over `sd`, 0 to 1; 1 where nothing is known.
-    with_anatomy: standard deviation that a high-pass with taps 3 px apart sees in the flattest parts, anatomy included.
-    known: whether the image was large enough for any of this.
+    sd: standard deviation over all frequencies, root mean square over the image without flat and saturated parts.
+        level: standard deviation of sqrt(pixel); 0.5 / sqrt(white) for Poisson mottle. This is the `noise_level` that
+        the `window` model is told, by the recipe of its card: the part seen by a high-pass with taps 3 px apart, which
+        is less than the whole if the mottle is correlated. Where the recipe mistakes line pairs or text for noise, or
+        misses the noise of an enlarged image, the level is computed from `curve`.
+    curve: knots (brightness, standard deviation), from dark to bright.
+    shape: shape of the power spectrum.
+    correlation: of neighbouring pixels, across and down, -1 to 1.
+    sharpened: whether low frequencies are weaker than middle ones, as after sharpening.
+    relative_error: standard error of `sd` divided by `sd`, 0 to 1; 1 if nothing is known.
+    with_anatomy: standard deviation seen by a high-pass with taps 3 px apart in the flattest parts, anatomy included.
+    known: whether the image was large enough to estimate anything.
     """
 
     gain: float
@@ -77,17 +77,17 @@ class Mottle:
 
     @property
     def sure(self) -> bool:
-        """Whether the estimate is worth a decision: it is noise, and its strength is known to about a quarter."""
+        """Whether the estimate supports a decision: it is noise, and `sd` is known to about 25%."""
         return self.relative_error <= SURE
 
     @property
     def correlated(self) -> bool:
-        """Whether neighbouring pixels share their mottle."""
+        """Whether the mottle of neighbouring pixels is correlated."""
         return self.shape.widest > 0 and max(self.correlation) >= CORRELATED
 
     @property
     def photons_at_white(self) -> float | None:
-        """Photons behind pixel value 1, or None where the mottle does not grow with the brightness as counts do."""
+        """Photons at pixel value 1, or None if the mottle does not grow with brightness as photon counts do."""
         knots = [knot for knot in self.curve if min(knot) > 0]
         if self.gain <= 0 or not self.sure or len(knots) < 2 or knots[-1][0] < POISSON_SPAN * knots[0][0]:
             return None
@@ -120,7 +120,7 @@ class Mottle:
         return self.relative_error == 1 and 2 * self.level * GRAY_LEVELS > NO_NOISE
 
     def sd_at(self, brightness: ArrayLike) -> NDArray[np.float64]:
-        """Standard deviation at any brightness in [0, 1]; beyond the knots it stays what it is at the last one."""
+        """Return the standard deviation at any brightness in [0, 1], constant beyond the outermost knots."""
         if not self.curve:
             return np.full(np.shape(brightness), self.sd)
         knots, sd = zip(*self.curve, strict=True)
@@ -130,15 +130,15 @@ class Mottle:
 def poisson_mottle(clean: NDArray[np.floating], white: ArrayLike, rng: np.random.Generator) -> FloatImage:
     """Draw Poisson mottle: poisson(clean * white) / white.
 
-    clean: any shape, [0, 1]. white: photons at pixel value 1, broadcast against `clean`.
-    Returns float32 of the same shape, >= 0 and not clipped above: a saturating detector clips it.
+    clean: any shape, [0, 1]. white: photons at pixel value 1, broadcast against `clean`. rng: the random generator.
+    Returns float32 of the same shape, >= 0 and not clipped above; a saturating detector would clip it.
     """
     photons_at_white = np.asarray(white, dtype=np.float64)
     return (rng.poisson(clean * photons_at_white) / photons_at_white).astype(np.float32)
 
 
 def to_square_root_level(white: ArrayLike) -> NDArray[np.float64]:
-    """Standard deviation of sqrt(pixel) under Poisson mottle: 0.5 / sqrt(white) (Bartlett 1936)."""
+    """Return the standard deviation of sqrt(pixel) under Poisson mottle: 0.5 / sqrt(white) (Bartlett 1936)."""
     return np.asarray(0.5 / np.sqrt(np.asarray(white, dtype=np.float64)))
 
 
@@ -147,12 +147,13 @@ def estimate_mottle(image: FloatImage | Pixels) -> Mottle:
 
     image: (H, W) float32 in [0, 1], or stored uint8 or uint16 pixels.
 
-    The curve: mixed second differences in 8x8 blocks; per bin of brightness a low quantile of the energy of the
-    flattest blocks, freed of its bias; bins compared with their neighbours (`noise_curve`). The shape: periodograms of
-    the flattest 32 px tiles (`noise_spectrum`); it tells how much of the variance the differences saw. Where that is
-    too little, both are repeated in the image reduced 2 and 4 times (`noise_estimate`). An image too small or too flat
-    for it gets a large relative error; one that is all flat or saturated, zeros; one below 8 px a side, zeros that mean
-    nothing (`known`). None is negative.
+    Curve: mixed second differences in 8x8 blocks; for each brightness bin, a low quantile of the energy of the flattest
+    blocks, corrected for its bias; bins are compared with their neighbours (`noise_curve`). Shape: periodograms of the
+    flattest 32 px tiles (`noise_spectrum`), which also tell the fraction of variance that the differences saw. If it is
+    too small, both are repeated in the image reduced 2 and 4 times (`noise_estimate`).
+
+    An image too small or too flat gets a large relative error, a completely flat or saturated one zeros, and one below
+    8 px a side zeros without meaning (`known` is False). No value is negative.
     """
     if min(image.shape) < BLOCK:
         return Mottle(0.0, 0.0, 0.0, 0.0, known=False)
@@ -177,7 +178,7 @@ def estimate_mottle(image: FloatImage | Pixels) -> Mottle:
 
 
 def _line(noise: Noise) -> tuple[float, float]:
-    """Slope and value at 0 of the variance against brightness."""
+    """Fit a line to variance against brightness; return its slope and its value at 0."""
     if len(noise.brightness) == 1:
         return float(noise.variance[0] / noise.brightness[0]), 0.0
     gain, offset = np.polyfit(noise.brightness, noise.variance, 1, w=np.sqrt(noise.share))
@@ -185,7 +186,7 @@ def _line(noise: Noise) -> tuple[float, float]:
 
 
 def recipe_level(image: FloatImage | Pixels) -> float:
-    """`Mottle.level` by the recipe of the model cards alone, structure included.
+    """Return `Mottle.level` by the recipe of the model cards alone, structure included.
 
     image: (H, W) float32 in [0, 1], or stored uint8 or uint16 pixels, at least 8x8.
     """
@@ -193,12 +194,12 @@ def recipe_level(image: FloatImage | Pixels) -> float:
 
 
 def _told_level(level: float, noise: Noise | None, blocks: Blocks) -> float:
-    """The level of the recipe, or of the robust estimate where the recipe has taken structure for noise, or noise of an
-    enlarged image for structure.
+    """Return the recipe's level, or the robust one if the recipe mistook structure for noise or missed an enlarged
+    image's.
 
-    Measured on 32 validation X-rays at 20 to 600 photons the recipe gives 0.95 to 1.11 times the other; on a phantom
-    with line pairs 3.4 times, on X-rays enlarged four times 0.3 times. A picture that is flat but for its strokes has
-    no noise.
+    Measured on 32 validation X-rays at 20 to 600 photons, the recipe gives 0.95 to 1.11 times the robust level; on a
+    phantom with line pairs 3.4 times, on X-rays enlarged four times 0.3 times. A picture that is flat apart from its
+    strokes has no noise.
     """
     if noise is None:
         return 0.0 if np.mean(blocks.coarse == 0) > FLAT_PICTURE else level
@@ -208,11 +209,11 @@ def _told_level(level: float, noise: Noise | None, blocks: Blocks) -> float:
 
 
 def _level(blocks: Blocks) -> float:
-    """`Mottle.level` as the model cards tell it to others (`model_card.NOISE_LEVEL_RECIPE`).
+    """Return `Mottle.level` as the model cards define it (`model.card.NOISE_LEVEL_RECIPE`).
 
-    24 bins of block mean over 0.05..0.9 with at least 25 blocks each, median variance per bin. Bins in which more than
-    2% of the pixels are saturated are left out, because clipping takes their variance away. An image too small or too
-    flat in brightness for the bins is treated as a single bin.
+    24 bins of block mean over 0.05..0.9 with at least 25 blocks each, median variance per bin. Bins with more than 2%
+    saturated pixels are left out, because clipping reduces their variance. An image too small or too uniform for the
+    bins is treated as a single bin.
     """
     variance, mean, saturated = (grid.ravel() for grid in (blocks.coarse, blocks.mean, blocks.saturated))
     low, high = BIN_RANGE
@@ -236,24 +237,23 @@ def _level(blocks: Blocks) -> float:
     return min(float(np.sqrt((n / n.sum() * v / (4 * m)).sum())), MAX_LEVEL)
 
 
-WRAP_BRIGHT = 0.6  # a neighbourhood that wraps holds pixels above it
+WRAP_BRIGHT = 0.6  # a neighbourhood where pixels wrap has pixels above it
 WRAP_DARK = 0.4  # a pixel that wrapped landed below it
-WRAP_SHARE = 0.35  # least share of bright neighbours at which a dark pixel is first taken as wrapped
+WRAP_SHARE = 0.35  # fraction of bright neighbours above which a dark pixel is first assumed wrapped
 WRAP_DROP = 0.5  # a pixel this far below its neighbourhood's median wrapped
 WRAP_ROUNDS = 4
 WRAP_SIDE = 5  # px, side of the neighbourhood
 
 
 def repair_wrapped(image: FloatImage) -> FloatImage:
-    """Saturate the pixels that wrapped to near black in bright areas, as the published noise leaves them.
+    """Set pixels to 1 that wrapped to near black in bright areas, as the published noise leaves them.
 
-    image: (H, W) float32 in [0, 1] whose values above 1 were reduced by 256 gray levels. Returns the same shape, with
-    those pixels at 1.
+    image: (H, W) float32 in [0, 1] where values above 1 were reduced by 256 gray levels. Returns the same shape.
 
-    A dark pixel among bright ones is first taken as wrapped; then, a few times, a pixel counts as wrapped where it
-    lies more than 0.5 below the 5x5 median of the image as unwrapped so far. Measured on 24 X-rays with the published
-    noise: 0.005% of the pixels missed, 0.014% taken wrongly, so do not use it on images that did not wrap: truly black
-    specks of a few pixels on white would turn white.
+    A dark pixel among bright ones is first assumed wrapped. Then, for a few rounds, a pixel counts as wrapped if it
+    lies more than 0.5 below the 5x5 median of the image unwrapped so far. Measured on 24 X-rays with the published
+    noise: 0.005% of the pixels missed, 0.014% wrongly repaired. Use it only on images that wrapped: black specks of a
+    few pixels on white would turn white.
     """
     bright_share = cv2.blur((image > WRAP_BRIGHT).astype(np.float32), (WRAP_SIDE, WRAP_SIDE))
     wrapped = (image < WRAP_DARK) & (bright_share > WRAP_SHARE)

@@ -1,4 +1,4 @@
-"""Of every block of an image, at full size or reduced: brightness, high-pass energy and saturation."""
+"""Measure each block of an image, at full size or reduced: brightness, high-pass energy and saturation."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from cxr_infer.imaging.pixels import FloatImage, Pixels, row_strips, to_unit
 
-BlockMap = NDArray[np.float64]  # one value a block: (rows, columns)
+BlockMap = NDArray[np.float64]  # one value per block: (rows, columns)
 
-BLOCK = 8  # px, side of the blocks in which mean and variance are taken
-FINE = 1  # px between the taps of the high-pass that sees the least of the anatomy
+BLOCK = 8  # px, side of a block
+FINE = 1  # px between the taps of the high-pass that sees the least anatomy
 TAP_SPACING = 3  # px between the taps of the high-pass: measured to work for mottle blurred by up to 0.8 px
 DARKEST, BRIGHTEST = 1e-12, float(np.nextafter(np.float32(1), np.float32(0)))  # pixels that are not saturated
-SAMPLED = 1 << 14  # pixels in which the step of the stored values is looked for
-FEW_VALUES = 0.5  # of the sampled pixels: with more distinct values than that, the step is too fine to matter
+SAMPLED = 1 << 14  # pixels searched for the step of the stored values
+FEW_VALUES = 0.5  # of the sampled pixels; with more distinct values, the step is too fine to matter
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Of every whole 8x8 block of an image that was reduced `scale` times: (rows, columns) each.
+    """Measurements of every whole 8x8 block of an image reduced `scale` times, (rows, columns) each.
 
-    fine, coarse: mean square of the high-pass, whose gain for white noise is 1, with its taps FINE and TAP_SPACING px
-    apart. mean: brightness, [0, 1]. saturated: share of the pixels at 0 or 1.
+    fine, coarse: mean square of the high-pass (gain 1 for white noise) with taps FINE and TAP_SPACING px apart. mean:
+    brightness in [0, 1]. saturated: fraction of pixels at 0 or 1.
     """
 
     fine: BlockMap
@@ -37,10 +37,10 @@ class Blocks:
 
     @cached_property
     def flatness(self) -> BlockMap:
-        """How much the brightness of each block's surround changes, squared: the smaller, the flatter.
+        """Squared brightness change around each block; lower is flatter.
 
-        Taken from the blocks' means alone, which hold next to none of the noise that the high-pass sees, so that
-        choosing the flattest blocks does not choose those with little noise.
+        It uses the blocks' means only, which hold almost none of the noise seen by the high-pass. Choosing the flattest
+        blocks therefore does not select blocks with little noise.
         """
         padded = np.pad(self.mean, 1, mode="edge")
         middle = padded[1:-1, 1:-1]
@@ -50,19 +50,19 @@ class Blocks:
 
 
 def high_pass(image: FloatImage, spacing: int) -> FloatImage:
-    """Mixed second difference [1 -2 1; -2 4 -2; 1 -2 1] / 6 with its taps `spacing` px apart (Immerkaer 1996)."""
+    """Apply the mixed second difference [1 -2 1; -2 4 -2; 1 -2 1] / 6 (Immerkaer 1996), taps `spacing` px apart."""
     taps = np.zeros(2 * spacing + 1, dtype=np.float32)
     taps[[0, spacing, -1]] = np.array([1, -2, 1]) / np.sqrt(6)
     return np.asarray(cv2.sepFilter2D(image, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_REFLECT_101))
 
 
 def unit_rows(rows: FloatImage | Pixels) -> FloatImage:
-    """float32 in [0, 1] of stored pixels, or of pixels that are so already."""
+    """Convert stored pixels to float32 in [0, 1]; float pixels only change their type."""
     return to_unit(rows) if np.issubdtype(rows.dtype, np.integer) else np.ascontiguousarray(rows, np.float32)
 
 
 def reduced(image: FloatImage, scale: int) -> FloatImage:
-    """The means of scale x scale px. OpenCV's area interpolation is just that, at a whole factor."""
+    """Average scale x scale px. OpenCV's area interpolation does exactly that for whole factors."""
     rows, columns = (side // scale for side in image.shape)
     whole = image[: rows * scale, : columns * scale]
     return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.float32)
@@ -73,15 +73,15 @@ def _squared(values: FloatImage) -> FloatImage:
 
 
 def measure_blocks(image: FloatImage | Pixels, scale: int = 1) -> Blocks:
-    """Measure every whole block, a strip of rows after the other.
+    """Measure every whole block, one strip of rows at a time.
 
-    image: (H, W) float32 in [0, 1], or stored uint8 or uint16 pixels; at least BLOCK * scale px a side. scale: 1, 2, 4,
-    8 or 16.
+    image: (H, W) float32 in [0, 1], or stored uint8 or uint16 pixels; at least BLOCK * scale px on each side. scale: 1,
+    2, 4, 8 or 16.
     """
     side = BLOCK * scale
     parts = []
     for strip in row_strips(image.shape[0] // side * side):
-        first = max(strip.start - TAP_SPACING * scale, 0)  # the rows beside a strip are there for the high-pass
+        first = max(strip.start - TAP_SPACING * scale, 0)  # the high-pass needs the adjacent rows
         unit = unit_rows(image[first : strip.stop + TAP_SPACING * scale, : image.shape[1] // scale * scale])
         inner = unit[strip.start - first : strip.stop - first]
         between = cv2.inRange(inner, DARKEST, BRIGHTEST).astype(np.float32)  # 255 where it is
@@ -95,11 +95,11 @@ def measure_blocks(image: FloatImage | Pixels, scale: int = 1) -> Blocks:
 
 
 def stored_step(image: FloatImage | Pixels) -> float:
-    """The step between the values that the pixels can take, [0, 1]; 0 where it is too fine to tell.
+    """Return the step between representable pixel values, [0, 1]; 0 if it is too fine to tell.
 
-    8-bit pixels that were read into 16 bits, or into floats, are found by their gaps.
+    Detects 8-bit pixels stored as 16 bits or floats by the gaps between their values.
     """
-    every = max(image.size // SAMPLED, 1)  # rows from one that is looked at to the next
+    every = max(image.size // SAMPLED, 1)  # rows from one sample to the next
     sample = unit_rows(image[min(every, len(image)) // 2 :: every]).ravel()[:SAMPLED]
     values = np.unique(sample)
     if not 2 < len(values) < FEW_VALUES * len(sample):

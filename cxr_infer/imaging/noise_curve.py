@@ -1,8 +1,7 @@
-"""How strong noise is at each brightness, from the flattest blocks of one image.
+"""Fit noise strength against brightness, from the flattest blocks of one image.
 
-Robust: at each brightness a quantile below the middle of the flattest blocks' energy counts, and each brightness is
-compared with its neighbours, so that neither edges nor a twentieth of the blocks, under text, meshes or line pairs,
-move it.
+Robust: each brightness uses a quantile below the median of its flattest blocks' energy and is compared with its
+neighbours. Neither edges nor text, meshes or line pairs that cover a twentieth of the blocks move the curve.
 """
 
 from __future__ import annotations
@@ -18,26 +17,30 @@ from cxr_infer.imaging.pixels import Float64Array
 Places = NDArray[np.intp]
 
 BINS = 32  # of brightness, over [0, 1]
-MOST_SATURATED = 0.02  # share of pixels at 0 or 1 above which a block's variance is cut off by the clipping
-LEAST_BLOCKS = 12  # that a bin needs, and that are looked at in each
-FLATTEST = 0.3  # share of the image's blocks that is looked at
+MOST_SATURATED = 0.02  # fraction of pixels at 0 or 1 above which clipping reduces a block's variance
+LEAST_BLOCKS = 12  # blocks that a bin needs, and the fewest used in each
+FLATTEST = 0.3  # fraction of the image's blocks that is used
 BARELY_ROUNDED = 1.5  # times the variance of rounding: the energy of a smooth ramp
-NEAR, FAR = 0.35, 0.65  # quantiles of their energy: the first counts, the second says whether it is noise alone
-NORMAL_QUANTILE = 0.3853  # the normal distribution's FAR quantile, its NEAR one with the sign changed
+NEAR, FAR = (
+    0.35,
+    0.65,
+)  # quantiles of their energy: the first gives the variance, the second checks that it is noise alone
+NORMAL_QUANTILE = 0.3853  # FAR quantile of the normal distribution, and minus its NEAR quantile
 STIFFNESS = 6.0  # of the curve: weight of the squared second difference of log variance from bin to bin
-TOLERANCE = 0.15  # log variance by which a bin may be off for other reasons than its number of blocks
-REACH = 2  # bins to either side with which a bin is compared at first
-LOW = 0.4  # quantile of theirs that is the start: structure only ever adds
+TOLERANCE = 0.15  # error of a bin's log variance not explained by its number of blocks
+REACH = 2  # bins on each side that a bin is first compared with
+LOW = 0.4  # quantile of those bins as the first guess; low, because structure only adds variance
 ROUNDS = 6  # of reweighting
-MOST_RESIDUAL = 1.0  # log variance, of a bin; one that is off by more is left out by the reweighting anyway
-LEAST_VARIANCE = 1e-14  # [0, 1] units squared, below which single precision makes the energy
+MOST_RESIDUAL = 1.0  # log variance of a bin; reweighting discards larger ones anyway
+LEAST_VARIANCE = 1e-14  # [0, 1] units squared; less is single-precision rounding
 
 
 @dataclass(frozen=True)
 class Flattest:
-    """The blocks that are looked at. places: of them in the flattened grids, bin after bin; starts: of each bin's part.
+    """The blocks used for the curve, sorted by brightness bin.
 
-    brightness: mean of all usable blocks of each bin. share: of all usable blocks that lie in the bin; adds up to 1.
+    places: indices into the flattened grids, bin by bin; starts: first index of each bin in `places`. brightness: mean
+    of all usable blocks of each bin. share: fraction of all usable blocks in each bin; adds up to 1.
     """
 
     places: Places
@@ -48,11 +51,11 @@ class Flattest:
 
 @dataclass(frozen=True)
 class Curve:
-    """Noise against brightness, as one high-pass sees it. Columns hold one value a bin, from dark to bright.
+    """Noise against brightness as seen by one high-pass. Arrays hold one value per bin, from dark to bright.
 
-    brightness: [0, 1]. variance: [0, 1] units squared, smooth over the bins. share: of the image's blocks that lie in
+    brightness: [0, 1]. variance: [0, 1] units squared, smoothed over the bins. share: fraction of the image's blocks in
     the bin. spread: log variance by which two quantiles of the energy disagree, root mean square over the bins.
-    residual: the same of bins and smooth curve. looked_at: number of blocks.
+    residual: the same between bins and smooth curve. looked_at: number of blocks used.
     """
 
     brightness: Float64Array
@@ -64,22 +67,22 @@ class Curve:
 
     @property
     def mean_variance(self) -> float:
-        """Over the image, never 0."""
+        """Mean over the image, never 0."""
         return max(float(self.share @ self.variance), LEAST_VARIANCE)
 
     def at(self, brightness: BlockMap) -> BlockMap:
-        """Variance at any brightness, never 0; it stays what it is beyond either end."""
+        """Return the variance at any brightness, never 0 and constant beyond both ends."""
         return np.maximum(np.interp(brightness, self.brightness, self.variance), LEAST_VARIANCE)
 
 
 def flattest_blocks(blocks: Blocks, rounding: float) -> Flattest | None:
-    """Choose the flattest blocks of each brightness, or None where no block can tell.
+    """Choose the flattest blocks of each brightness; None if no block is usable.
 
-    rounding: variance that rounding to stored steps makes.
+    rounding: variance added by rounding to stored steps.
     """
     usable = (blocks.saturated <= MOST_SATURATED) & (blocks.fine > LEAST_VARIANCE) & (blocks.coarse > LEAST_VARIANCE)
     noisy = usable & (blocks.coarse > BARELY_ROUNDED * rounding)
-    if 2 * np.count_nonzero(noisy) >= np.count_nonzero(usable):  # then the others are smooth areas, and no noise
+    if 2 * np.count_nonzero(noisy) >= np.count_nonzero(usable):  # then the other blocks are smooth areas without noise
         usable = noisy
     places = np.flatnonzero(usable)
     if not len(places):
@@ -108,8 +111,8 @@ def flattest_blocks(blocks: Blocks, rounding: float) -> Flattest | None:
 def fit_curve(flattest: Flattest, energy: BlockMap, shape: float, rounding: float) -> Curve:
     """Fit the curve of one image.
 
-    energy: `fine` or `coarse` of its blocks. shape: of the gamma distribution that the energy of a block has where
-    there is noise alone. rounding: variance that rounding to stored steps adds; it is taken away.
+    energy: `fine` or `coarse` of its blocks. shape: shape parameter of the gamma distribution of a block's energy under
+    noise alone. rounding: variance added by rounding to stored steps, to be subtracted.
     """
     looked_at = np.diff(np.append(flattest.starts, len(flattest.places)))
     values = _sorted_parts(energy.ravel()[flattest.places], looked_at)
@@ -136,13 +139,13 @@ def fit_curve(flattest: Flattest, energy: BlockMap, shape: float, rounding: floa
 
 
 def _sorted_parts(values: Float64Array, counts: Places) -> Float64Array:
-    """Each part of `values` in ascending order. values: not negative."""
+    """Sort each part of `values` in ascending order. values: not negative."""
     base = np.repeat(np.arange(len(counts)) * 2.0 * values.max(), counts)
     return np.asarray(np.sort(base + values) - base)
 
 
 def _quantiles(values: Float64Array, starts: Places, counts: Places, probability: float) -> Float64Array:
-    """Of each part of `values`, which is sorted; in between two values, linearly."""
+    """Return a quantile of each sorted part of `values`, interpolated linearly."""
     place = probability * (counts - 1)
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, counts - 1)
@@ -150,12 +153,12 @@ def _quantiles(values: Float64Array, starts: Places, counts: Places, probability
 
 
 def _gamma_quantile(normal: float, shape: float) -> float:
-    """Quantile of a gamma distribution of mean 1, from the normal distribution's (Wilson and Hilferty 1931)."""
+    """Convert a normal quantile to that of a gamma distribution with mean 1 (Wilson and Hilferty 1931)."""
     return float(max(1 - 1 / (9 * shape) + normal / (3 * np.sqrt(shape)), 0.3) ** 3)
 
 
 def _smooth(values: Float64Array, error: Float64Array, counts: Places) -> Float64Array:
-    """A smooth curve through most values: least squares that penalise bends, reweighted by Cauchy's function."""
+    """Fit a smooth curve through most values: least squares, curvature penalised, reweighted by Cauchy's function."""
     bends = np.diff(np.eye(len(values)), 2, axis=0)
     penalty = STIFFNESS * bends.T @ bends
     fitted = _low_medians(values, np.sqrt(counts))
@@ -166,7 +169,7 @@ def _smooth(values: Float64Array, error: Float64Array, counts: Places) -> Float6
 
 
 def _low_medians(values: Float64Array, weights: Float64Array) -> Float64Array:
-    """Weighted LOW quantile of each value and its REACH neighbours to either side."""
+    """Return the weighted LOW quantile of each value and its REACH neighbours on each side."""
     width = 2 * REACH + 1
     around = np.lib.stride_tricks.sliding_window_view(np.pad(values, REACH, mode="edge"), width)
     weight = np.lib.stride_tricks.sliding_window_view(np.pad(weights, REACH), width)

@@ -1,7 +1,7 @@
-"""Noise of one image from the image alone: how strong at each brightness, of what shape, and how sure that is.
+"""Estimate the noise of one image from the image alone: strength against brightness, spectral shape, uncertainty.
 
-At full size, then in the image reduced 2 and 4 times while its noise is too wide for the blocks' high-pass: noise of an
-enlarged image cannot be told from anatomy at full size.
+The estimate is made at full size and, while the noise is too wide for the blocks' high-pass, in the image reduced 2 and
+4 times: at full size, noise of an enlarged image cannot be told from anatomy.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from cxr_infer.imaging.noise_spectrum import LEAST_SEEN, SIDE, Spectrum, fit_spe
 from cxr_infer.imaging.pixels import Float64Array, FloatImage, Pixels
 
 SCALES = (1, 2, 4)
-LEAST_TILES_A_SIDE = 2  # of an image that is still worth reducing
-LEAST_SEEN_COARSE = 0.4  # share of the variance that the high-pass with wide taps must see, for anatomy is in it too
-SURE = 0.25  # relative error up to which an estimate is worth a decision
-STILL_WIDE = 1.2  # px; a scale at which noise would be wider than that is passed over
-WIDE = 1.3  # px; of noise that is wider still at the last scale, part is taken for anatomy
+LEAST_TILES_A_SIDE = 2  # smallest reduced image, in tiles
+LEAST_SEEN_COARSE = (
+    0.4  # fraction of the variance that the high-pass with wide taps must see, because it also sees anatomy
+)
+SURE = 0.25  # largest relative error of an estimate that supports a decision
+STILL_WIDE = 1.2  # px; skip scales at which noise would still be wider
+WIDE = 1.3  # px; part of noise that is wider at the last scale is mistaken for anatomy
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What one image says about its noise. Columns hold one value a knot of the curve, from dark to bright.
+    """The noise of one image. Arrays hold one value per knot of the curve, from dark to bright.
 
-    brightness: [0, 1]. variance: of all frequencies, [0, 1] units squared. share: of the image's blocks around the
-    knot. shape: of the power spectrum, px of the image itself. correlation: of neighbours across and down. sharpened:
-    whether low frequencies are weaker than middle ones. relative_error: of the standard deviation, 0 to 1.
-    with_anatomy: mean variance that the high-pass with wide taps sees, some anatomy included.
+    brightness: [0, 1]. variance: over all frequencies, [0, 1] units squared. share: fraction of the image's blocks
+    around the knot. shape: of the power spectrum, px of the original image. correlation: of neighbours across and down.
+    sharpened: whether low frequencies are weaker than middle ones. relative_error: of the standard deviation, 0 to 1.
+    with_anatomy: mean variance seen by the high-pass with wide taps, some anatomy included.
     """
 
     brightness: Float64Array
@@ -46,11 +48,11 @@ class Noise:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one scale says.
+    """Measurements at one scale.
 
-    curve: of the high-pass that serves, which saw the share `gain` of the noise variance; enough: whether that will do.
-    fine, fine_gain: the same of the high-pass with narrow taps. apart: log variance by which the two high-passes
-    disagree, each corrected by its gain; anatomy makes the wide taps see more. with_anatomy: see `Noise`.
+    curve: of the high-pass in use, which saw the fraction `gain` of the noise variance; enough: whether that suffices.
+    fine, fine_gain: the same for the high-pass with narrow taps. apart: log variance by which the two high-passes
+    disagree after correction by their gains; anatomy makes the wide taps see more. with_anatomy: see `Noise`.
     """
 
     scale: int
@@ -65,7 +67,7 @@ class _Seen:
 
 
 def estimate_noise(image: FloatImage | Pixels, blocks: Blocks) -> Noise | None:
-    """Estimate the noise of one image, or None where no block can tell.
+    """Estimate the noise of one image; None if no block is usable.
 
     image: (H, W) float32 in [0, 1], or stored uint8 or uint16 pixels. blocks: of the image at full size.
     """
@@ -80,7 +82,7 @@ def estimate_noise(image: FloatImage | Pixels, blocks: Blocks) -> Noise | None:
     if first is None or seen is None:
         return None
     error = _relative_error(seen, rounding)
-    if error > SURE:  # then little is added to what can be seen
+    if error > SURE:  # then correct little for what the high-pass misses
         shape, curve, share = first.spectrum.shape, first.fine, max(first.fine_gain, LEAST_SEEN)
     else:
         shape, kept = seen.spectrum.shape.at_full_size(seen.scale)
@@ -115,7 +117,7 @@ def _see(image: FloatImage | Pixels, blocks: Blocks, rounding: float) -> _Seen |
         spectrum,
         curve=fine if use_fine else coarse,
         gain=fine_gain if use_fine else coarse_gain,
-        # without a tile there is no spectrum: fine noise may be faint beside noise that is wider than these taps
+        # without a tile there is no spectrum, and noise wider than these taps may be far stronger
         enough=spectrum.tiles > 0 and (use_fine or coarse_gain >= LEAST_SEEN_COARSE),
         fine=fine,
         fine_gain=fine_gain,
@@ -125,9 +127,10 @@ def _see(image: FloatImage | Pixels, blocks: Blocks, rounding: float) -> _Seen |
 
 
 def _relative_error(seen: _Seen, rounding: float) -> float:
-    """Standard error of the standard deviation over itself, from all that disagrees; the shares were tried on X-rays.
+    """Combine all disagreements into the relative standard error of the standard deviation; weights were tuned on
+    X-rays.
 
-    rounding: variance that rounding to stored steps makes at full size.
+    rounding: variance added by rounding to stored steps, at full size.
     """
     curve, spectrum = seen.curve, seen.spectrum
     parts = (

@@ -1,4 +1,4 @@
-"""The shape of a noise power spectrum: a white share and a Gaussian along either axis."""
+"""Model the shape of a noise power spectrum: a white fraction and a Gaussian along each axis."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from cxr_infer.imaging.noise_blocks import BLOCK
 from cxr_infer.imaging.pixels import Float64Array
 
-GRID = 64  # frequencies a side on which integrals over the spectrum are taken
+GRID = 64  # frequencies per axis for integrals over the spectrum
 
 
 @dataclass(frozen=True)
 class Shape:
-    """P(u, v) = a + (1 - a) exp(-4 pi^2 (u^2 sx^2 + v^2 sy^2)) up to a factor; u across and v down in cycles/px.
+    """P(u, v) = a + (1 - a) exp(-4 pi^2 (u^2 sx^2 + v^2 sy^2)) up to a factor; u across and v down, in cycles/px.
 
-    white: a, the share of white noise at frequency 0; above 1 the noise is blue, as sharpening makes it. across, down:
-    sx and sy, px. The default is white noise.
+    white: a, the white fraction at frequency 0; above 1 the noise is blue, as after sharpening. across, down: sx and
+    sy, px. The default is white noise.
     """
 
     white: float = 1.0
@@ -31,7 +31,7 @@ class Shape:
         return max(self.across, self.down)
 
     def power(self, u: Float64Array, v: Float64Array) -> Float64Array:
-        """P at frequencies in cycles/px, arrays of one shape."""
+        """Return P at frequencies in cycles/px, arrays of one shape."""
         gauss = np.exp(-4 * np.pi**2 * ((u * self.across) ** 2 + (v * self.down) ** 2))
         return np.asarray(self.white + (1 - self.white) * gauss)
 
@@ -43,12 +43,12 @@ class Shape:
         return float((self._grid * response).mean() / self._grid.mean())
 
     def correlation(self) -> tuple[float, float]:
-        """Of a pixel's noise with its neighbour's, across and down; -1 to 1."""
+        """Return the correlation of neighbouring pixels' noise, across and down; -1 to 1."""
         u, v = _frequencies()
         return self._share(np.cos(2 * np.pi * u)), self._share(np.cos(2 * np.pi * v))
 
     def energy_shape(self, spacing: int) -> float:
-        """Shape of the gamma distribution that a block's high-pass energy has: the square of mean over sd.
+        """Return the shape parameter of the gamma distribution of a block's high-pass energy: (mean / sd)^2.
 
         spacing: px between the taps of the high-pass.
         """
@@ -59,8 +59,10 @@ class Shape:
         return float(1 / (2 * (covariance[np.ix_(lags, lags)] ** 2 * overlap[:, None] * overlap).sum()))
 
     def at_full_size(self, scale: int) -> tuple[Shape, float]:
-        """Of noise that has this shape in an image reduced `scale` times by area: its shape at full size, and the share
-        of its variance that the reduced image still holds."""
+        """Convert the shape of noise in an image reduced `scale` times by area to full size.
+
+        Returns the shape at full size and the fraction of its variance that the reduced image holds.
+        """
         if scale == 1:
             return self, 1.0
         box = (scale**2 - 1) / 12  # variance of a mean's kernel, px squared
@@ -74,7 +76,7 @@ WHITE_NOISE = Shape()
 
 
 def high_pass_response(u: Float64Array, v: Float64Array, spacing: int) -> Float64Array:
-    """Squared gain of the blocks' high-pass, whose mean over all frequencies is 1."""
+    """Return the squared gain of the blocks' high-pass; its mean over all frequencies is 1."""
     across, down = (2 - 2 * np.cos(2 * np.pi * spacing * frequency) for frequency in (u, v))
     return np.asarray((across * down) ** 2 / 36)
 
@@ -86,13 +88,13 @@ def _grid_response(spacing: int) -> Float64Array:
 
 @lru_cache(maxsize=1)
 def _frequencies() -> tuple[Float64Array, Float64Array]:
-    """u and v of the grid in FFT order, (GRID, GRID)."""
+    """Return u and v of the grid in FFT order, (GRID, GRID) each."""
     line = np.fft.fftfreq(GRID)
     u, v = np.meshgrid(line, line)
     return u, v
 
 
 def _mean_gain(frequency: Float64Array, scale: int) -> Float64Array:
-    """Gain of a mean of `scale` px."""
+    """Return the gain of a mean over `scale` px."""
     places = np.arange(scale) - (scale - 1) / 2
     return np.asarray(np.cos(2 * np.pi * frequency[..., None] * places).mean(axis=-1))

@@ -1,4 +1,4 @@
-"""The noise power spectrum of one image, from its flattest tiles, and the shape that fits it."""
+"""Measure the noise power spectrum of one image in its flattest tiles, and fit a shape to it."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ HALF_TILE = 2  # blocks
 SIDE = 2 * HALF_TILE * BLOCK  # px, of a tile
 LINE = SIDE // 2 + 1  # frequencies from 0 to 0.5 cycles/px
 LEAST_TILES, MOST_TILES = 8, 48
-SHARE_OF_TILES = 0.35  # of those without edges and saturation: the flattest
-FLAT = 0.5  # of a tile's flatness over its variance: all below it are as flat, since noise itself makes as much
-MIXED, STRIDE = 1e-3, 0.6180339887  # so that tiles as flat come from all over the image
-MOST_ENERGY = 1.5  # times what the curve says, of a tile's high-pass; above it lie edges
-LOW_QUANTILE = 0.35  # of the tiles' power at each frequency: structure only ever adds to it
-LOWEST = 0.14  # cycles/px; the image's own shading lies below
-LOWEST_WIDE = 0.08  # the same for noise so wide, or so blue, that what lies there tells
-LEAST_SEEN = 0.2  # share of the variance that the finest high-pass must see
-LOWEST_ROUGH = 0.22  # the same where anatomy is fine
+SHARE_OF_TILES = 0.35  # fraction of the tiles without edges and saturation that is used, the flattest first
+FLAT = 0.5  # ratio of a tile's flatness to its variance; lower values are equivalent, since noise alone causes as much
+MIXED, STRIDE = 1e-3, 0.6180339887  # spreads equally flat tiles over the image
+MOST_ENERGY = 1.5  # ratio of a tile's high-pass energy to the curve; more means edges
+LOW_QUANTILE = 0.35  # quantile of the tiles' power at each frequency; low, because structure only adds power
+LOWEST = 0.14  # cycles/px; below lies the shading of the image
+LOWEST_WIDE = 0.08  # the same for noise so wide or so blue that these frequencies matter
+LEAST_SEEN = 0.2  # fraction of the variance that the finest high-pass must see
+LOWEST_ROUGH = 0.22  # cycles/px, as LOWEST, where anatomy is fine
 ANATOMY_WIDTH, ANATOMY_SLOPE = 1.25, 1.2  # px, see `_too_wide`
-LEAST_WHITE = 0.1  # share; enlarged noise has less, and may be as wide as it likes
-LOW_RING, MIDDLE_RING = (0.05, 0.085), (0.12, 0.2)  # cycles/px, where sharpened noise is weak and where it is strong
-SHARPENED = 0.25  # log power of the middle over the low ring
-DOUBT = 1.4  # twice the log power by which one tile alone errs there
-NO_POWER = 1e-9  # so that logarithms stay finite
-FAINT_POWER = 0.02  # of the strongest: weaker power says little
+LEAST_WHITE = 0.1  # fraction; enlarged noise has less, and its width is not limited
+LOW_RING, MIDDLE_RING = (0.05, 0.085), (0.12, 0.2)  # cycles/px, where sharpened noise is weak and strong
+SHARPENED = 0.25  # log ratio of the power in the middle ring to that in the low ring
+DOUBT = 1.4  # twice the standard error of that log ratio from a single tile
+NO_POWER = 1e-9  # keeps logarithms finite
+FAINT_POWER = 0.02  # fraction of the strongest power; weaker power says little
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What the tiles of an image say about its noise. Frequencies are in cycles/px of the image that they are cut from.
+    """The noise spectrum of an image's tiles. Frequencies are in cycles/px of the image the tiles are cut from.
 
-    shape: that fits. power: (LINE, LINE), down and across from 0 to 0.5, up to a factor; where the image's own
-    structure lies, it is the shape's. misfit: of the shape, root mean square of log power. blue: log power of the
-    middle over low frequencies. uneven: by how much the tiles differ more than noise does, log power. tiles: number.
+    shape: the fitted shape. power: (LINE, LINE), down and across from 0 to 0.5, up to a factor; taken from the shape
+    where the image's own structure dominates. misfit: of the shape, root mean square of log power. blue: log ratio of
+    power at middle to low frequencies. uneven: excess difference between tiles over that of noise, log power. tiles:
+    their number.
     """
 
     shape: Shape
@@ -65,11 +66,11 @@ class Spectrum:
         return float((power * response).sum() / power.sum())
 
     def high_pass_gain(self, spacing: int) -> float:
-        """Share of the noise variance that the blocks' high-pass sees. spacing: px between its taps."""
+        """Return the fraction of the noise variance seen by the blocks' high-pass. spacing: px between its taps."""
         return self._share(high_pass_response(*_frequencies(), spacing))
 
     def correlation(self) -> tuple[float, float]:
-        """Of a pixel's noise with its neighbour's, across and down; -1 to 1."""
+        """Return the correlation of neighbouring pixels' noise, across and down; -1 to 1."""
         u, v = _frequencies()
         return self._share(np.cos(2 * np.pi * u)), self._share(np.cos(2 * np.pi * v))
 
@@ -77,8 +78,9 @@ class Spectrum:
 def fit_spectrum(image: FloatImage | Pixels, blocks: Blocks, curve: Curve, rounding: float) -> Spectrum:
     """Measure the spectrum in the flattest tiles and fit a shape to it.
 
-    image: (H, W) as for `measure_blocks`, at full size. blocks: of it, or of it reduced; curve: of them. rounding:
-    variance that rounding to stored steps adds; it is taken away. Without tiles the noise is taken as white.
+    image: (H, W) as for `measure_blocks`, at full size. blocks: of the image, full size or reduced. curve: of these
+    blocks. rounding: variance added by rounding to stored steps, to be subtracted. Without tiles the noise is assumed
+    white.
     """
     corners = _flattest_tiles(blocks, curve)
     if not len(corners):
@@ -99,15 +101,16 @@ def fit_spectrum(image: FloatImage | Pixels, blocks: Blocks, curve: Curve, round
 
 
 def _too_wide(shape: Shape) -> bool:
-    """Whether noise of that shape is wider, and yet whiter, than detectors make it: it is white noise on fine anatomy.
+    """Whether noise of this shape is wider, for its white fraction, than that of any detector: white noise on fine
+    anatomy.
 
-    Of the detectors measured, those with a white share of 0.04, 0.2 and 0.4 have widths up to 1.0, 0.8 and 0.65 px.
+    Of the detectors measured, those with a white fraction of 0.04, 0.2 and 0.4 have widths up to 1.0, 0.8 and 0.65 px.
     """
     return shape.white < 1 and shape.widest > ANATOMY_WIDTH - ANATOMY_SLOPE * shape.white
 
 
 def _flattest_tiles(blocks: Blocks, curve: Curve) -> NDArray[np.intp]:
-    """Row and column, in blocks, of tiles that overlap by half: (tiles, 2)."""
+    """Return row and column, in blocks, of the chosen tiles, (tiles, 2); tiles overlap by half."""
     if min(blocks.mean.shape) < 2 * HALF_TILE:
         return np.zeros((0, 2), dtype=np.intp)
     blind = (blocks.saturated > MOST_SATURATED) | (blocks.fine <= LEAST_VARIANCE)
@@ -123,14 +126,17 @@ def _flattest_tiles(blocks: Blocks, curve: Curve) -> NDArray[np.intp]:
 
 
 def _tile_means(grid: BlockMap) -> BlockMap:
-    """The mean of a grid of blocks over each tile."""
+    """Average a grid of blocks over each tile."""
     side = 2 * HALF_TILE
     means = cv2.boxFilter(grid, cv2.CV_64F, (side, side), anchor=(0, 0), borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(means[: 1 - side : HALF_TILE, : 1 - side : HALF_TILE], dtype=np.float64)
 
 
 def _periodograms(image: FloatImage | Pixels, corners: NDArray[np.intp], scale: int, curve: Curve) -> Float64Array:
-    """Of each tile less its plane, under a Hann window, in units of the curve's variance: (tiles, SIDE, LINE)."""
+    """Return the periodogram of each tile in units of the curve's variance: (tiles, SIDE, LINE).
+
+    The best-fitting plane is subtracted first, and a Hann window applied.
+    """
     side = SIDE * scale
     cuts = [image[row : row + side, column : column + side] for row, column in corners * BLOCK * scale]
     stacked: Any = np.concatenate(cuts)  # of the image's type
@@ -146,59 +152,61 @@ def _periodograms(image: FloatImage | Pixels, corners: NDArray[np.intp], scale: 
 
 @lru_cache(maxsize=1)
 def _planes() -> Float64Array:
-    """An orthonormal basis of the planes over a tile: (3, SIDE * SIDE)."""
+    """Return an orthonormal basis of the planes over a tile: (3, SIDE * SIDE)."""
     line = np.arange(SIDE) - (SIDE - 1) / 2
     planes = np.stack([np.ones((SIDE, SIDE)), *np.meshgrid(line, line)]).reshape(3, -1)
     return np.asarray(planes / np.linalg.norm(planes, axis=1, keepdims=True))
 
 
 def _low_quantile(periodograms: Float64Array) -> Float64Array:
-    """Mean power of noise from a low quantile over the tiles; the periodogram of noise is distributed exponentially."""
+    """Estimate mean noise power from a low quantile over the tiles; periodograms of noise are exponentially
+    distributed.
+    """
     count = len(periodograms)
     place = round(LOW_QUANTILE * (count - 1))
     return np.asarray(np.partition(periodograms, place, axis=0)[place] / -np.log1p(-(place + 0.5) / count))
 
 
 def _folded(power: Float64Array) -> Float64Array:
-    """(SIDE, LINE) in FFT order -> (LINE, LINE), the mean over the two signs of the frequency down."""
+    """Convert (SIDE, LINE) in FFT order to (LINE, LINE): the mean over both signs of the frequency down."""
     return np.asarray((power[:LINE] + np.concatenate([power[:1], power[: LINE - 2 : -1]])) / 2)
 
 
 @lru_cache(maxsize=1)
 def _frequencies() -> tuple[Float64Array, Float64Array]:
-    """Across and down, (LINE, LINE) each."""
+    """Return the frequencies across and down, (LINE, LINE) each."""
     line = np.arange(LINE) / SIDE
     u, v = np.meshgrid(line, line)
     return u, v
 
 
 def _ring(power: Float64Array, low: float, high: float) -> float:
-    """Mean power from one frequency to another, in all directions."""
+    """Return the mean power between two frequencies, over all directions."""
     radius = np.hypot(*_frequencies())
     return float(power[(radius >= low) & (radius < high)].mean())
 
 
 @lru_cache(maxsize=4)
 def _used(lowest: float) -> NDArray[np.bool_]:
-    """The frequencies that a shape is fitted to: neither the image's shading nor the axes, where lines lie."""
+    """Return a mask of the frequencies for the fit: neither the image's shading nor the axes, where lines lie."""
     u, v = _frequencies()
     return np.asarray((np.hypot(u, v) >= lowest) & (u > 0) & (v > 0))
 
 
-START_WHITE = (0.03, 0.15, 0.5, 3.0, 8.0)  # the descent begins at the best pair of these and of
+START_WHITE = (0.03, 0.15, 0.5, 3.0, 8.0)  # the descent starts at the best pair of these and
 START_WIDTHS = (0.4, 0.7, 1.1, 1.6, 2.4)  # px
-LIKELY = np.log([1.0, 0.6, 0.6])  # a, sx, sy where the tiles cannot tell: white noise fits with any width
+LIKELY = np.log([1.0, 0.6, 0.6])  # prior of a, sx, sy; white noise fits with any width
 SPREAD = np.array([1.5, 0.6, 0.6])  # natural logarithm
 LIMITS = np.log([[1e-4, 0.05, 0.05], [30.0, 6.0, 6.0]])
 STEPS, LONGEST_STEP = 15, 0.7
-SETTLED = 1e-3  # relative change of the misfit
-MOST_BELOW = 1.3  # times the power of the tiles: noise is no stronger than noise and anatomy
-BETTER = 0.07  # of white noise's squared misfit, by which any other shape must fit better
-SAMPLING = 0.015  # squared misfit that the number of tiles brings
+SETTLED = 1e-3  # relative change of the misfit at which to stop
+MOST_BELOW = 1.3  # ratio to the power of the tiles: noise cannot be stronger than noise and anatomy together
+BETTER = 0.07  # fraction of white noise's squared misfit by which another shape must improve on it
+SAMPLING = 0.015  # squared misfit due to the finite number of tiles
 
 
 def _fitted(power: Float64Array, lowest: float) -> Spectrum:
-    """Fit a shape to the power above a frequency, and let it say what lies below."""
+    """Fit a shape to the power above a frequency, and extrapolate it below."""
     used = _used(lowest)
     taken = power[used]
     weight = (taken / (taken + FAINT_POWER * np.quantile(taken, 0.95))) ** 2
@@ -206,13 +214,15 @@ def _fitted(power: Float64Array, lowest: float) -> Spectrum:
     shape, misfit = _fit(np.log(taken), weight, lowest)
     below = shape.power(*_frequencies())
     below *= np.exp(weight @ np.log(taken / below[used]))
-    seen = np.where(np.hypot(*_frequencies()) < LOW_RING[0], _ring(power, *LOW_RING), power)  # planes are gone from it
+    seen = np.where(
+        np.hypot(*_frequencies()) < LOW_RING[0], _ring(power, *LOW_RING), power
+    )  # tiles have lost their planes
     below = np.minimum(below, MOST_BELOW * seen)
     return Spectrum(shape, np.where(used, power, below), misfit)
 
 
 def _fit(log_power: Float64Array, weight: Float64Array, lowest: float) -> tuple[Shape, float]:
-    """The shape that fits best, and the root mean square misfit of its log power. weight: adds up to 1."""
+    """Return the best-fitting shape and the root mean square misfit of its log power. weight: adds up to 1."""
     squares = 4 * np.pi**2 * np.stack([frequency[_used(lowest)] ** 2 for frequency in _frequencies()])
     starts, powers = _starts(lowest)
     rest = log_power - powers
@@ -226,7 +236,7 @@ def _fit(log_power: Float64Array, weight: Float64Array, lowest: float) -> tuple[
 
 @lru_cache(maxsize=4)
 def _starts(lowest: float) -> tuple[Float64Array, Float64Array]:
-    """Where to begin, log a, log sx and log sy, (starts, 3), and the log power there, (starts, frequencies)."""
+    """Return starting points, log a, log sx and log sy, (starts, 3), and the log power there, (starts, frequencies)."""
     u, v = (frequency[_used(lowest)] for frequency in _frequencies())
     shapes = [Shape(white, width, width) for white in START_WHITE for width in START_WIDTHS]
     parameters = np.log([[shape.white, shape.across, shape.down] for shape in shapes])
@@ -236,7 +246,7 @@ def _starts(lowest: float) -> tuple[Float64Array, Float64Array]:
 def _descend(
     log_power: Float64Array, weight: Float64Array, squares: Float64Array, start: Float64Array
 ) -> tuple[float, Float64Array]:
-    """Levenberg and Marquardt's descent: mean squared misfit, and log a, log sx and log sy."""
+    """Minimise by Levenberg-Marquardt; return the mean squared misfit, and log a, log sx and log sy."""
     pull = SAMPLING / len(weight) / SPREAD**2
     here, damping = start, 1e-2
     rest, slope = _against(log_power, weight, squares, here)
@@ -261,7 +271,7 @@ def _descend(
 def _against(
     log_power: Float64Array, weight: Float64Array, squares: Float64Array, at: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Weighted differences to a shape of the best amplitude, and how its log power changes with its parameters."""
+    """Return weighted differences to a shape of the best amplitude, and the derivatives of its log power."""
     white, across, down = np.exp(at)
     gauss = np.exp(-squares[0] * across**2 - squares[1] * down**2)
     power = white + (1 - white) * gauss

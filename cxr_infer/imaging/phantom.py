@@ -1,11 +1,11 @@
-"""A chest phantom rendered from a seed: attenuation along parallel rays, displayed as a radiograph.
+"""Render a chest phantom from a seed: attenuation along parallel rays, displayed as a radiograph.
 
-Every structure adds its path length (cm) times its linear attenuation coefficient (1/cm, about 60 keV effective) to
-the line integral of each ray; air in the lungs takes some away. Beer-Lambert gives the transmitted share of photons,
-I / I0 = exp(-sum of mu * length), and the display shows its logarithm, so bone is white as on a film.
+Every structure adds its path length (cm) times its linear attenuation coefficient (1/cm, about 60 keV effective) to the
+line integral of each ray; air in the lungs subtracts. Beer-Lambert gives the transmitted fraction of photons,
+I / I0 = exp(-sum of mu * length). The display shows its logarithm, so bone is white as on film.
 
-The patient's right is at the image's left, as in any frontal view. Lengths are in shares of the image's side unless
-they are path lengths.
+The patient's right is at the image's left, as in any frontal view. Lengths are fractions of the image's side, except
+path lengths.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cxr_infer.imaging.pixels import FloatImage
 
 Map = NDArray[np.float64]  # (S, S): path length in cm, or a line integral
 
-SMALLEST = 64  # px, side below which the anatomy is no longer drawn
+SMALLEST = 64  # px, smallest side at which the anatomy can be drawn
 FIELD_CM = 38.0  # side of the imaged field
 MU_SOFT = 0.20  # 1/cm, soft tissue
 MU_LUNG = 0.055  # 1/cm, inflated lung
@@ -33,14 +33,14 @@ SCATTER_SHARE = 0.12  # scattered over primary photons, after the grid
 SCATTER_WIDTH = 0.06  # image sides, spread of the scattered photons
 DETECTOR_BLUR = 0.0007  # image sides, spread of the primary photons
 DISPLAY_RANGE = (0.30, 4.9)  # line integrals, after the display's processing, shown as black and white
-DETAIL_WIDTH = 0.035  # image sides: the display makes contrasts finer than this stronger
-DETAIL_GAIN = 0.9  # by this share
-TISSUE_GRAIN = 0.012  # share by which tissue density varies from place to place
+DETAIL_WIDTH = 0.035  # image sides; the display enhances contrasts finer than this
+DETAIL_GAIN = 0.9  # gain of that enhancement
+TISSUE_GRAIN = 0.012  # relative variation of tissue density
 
 
 @dataclass(frozen=True)
 class PixelCentres:
-    """Pixel centres of a square image in shares of its side: x to the right, y down."""
+    """Pixel centres of a square image as fractions of its side: x to the right, y down."""
 
     side: int
 
@@ -57,7 +57,8 @@ def render_phantom(seed: int, size: int = 512) -> FloatImage:
     """Render one clean phantom.
 
     seed: patient; anatomy, nodule and catheter vary with it. size: px, side of the square image, at least 64.
-    Returns (size, size) float32 in [0, 1], black 0, bone white. Equal for equal arguments.
+    Returns (size, size) float32 in [0, 1], black 0, bone white; the same for the same arguments.
+    Raises ValueError if `size` is too small.
     """
     if size < SMALLEST:
         raise ValueError(f"a phantom of {size} px is too small; use {SMALLEST} or more")
@@ -80,7 +81,7 @@ def render_phantom(seed: int, size: int = 512) -> FloatImage:
 
 
 def _expose_and_display(integral: Map, size: int) -> FloatImage:
-    """Beer-Lambert, scatter, detector blur, logarithm, display window."""
+    """Apply Beer-Lambert, scatter, detector blur, logarithm and display window."""
     primary = cv2.GaussianBlur(np.exp(-integral), (0, 0), max(DETECTOR_BLUR * size, 0.3))
     scatter = cv2.GaussianBlur(primary, (0, 0), SCATTER_WIDTH * size, borderType=cv2.BORDER_REPLICATE)
     seen = -np.log(primary + SCATTER_SHARE * np.minimum(scatter, 3 * primary))
@@ -91,7 +92,7 @@ def _expose_and_display(integral: Map, size: int) -> FloatImage:
 
 
 def _grain(size: int, rng: np.random.Generator) -> Map:
-    """Slowly varying tissue density: smooth noise of several widths, standard deviation about 1."""
+    """Return slowly varying tissue density: smooth noise of several widths, standard deviation about 1."""
     total = np.zeros((size, size))
     for cells in (12, 40, 110):
         coarse = rng.standard_normal((cells, cells))
@@ -105,7 +106,7 @@ def _smoothstep(value: Map) -> Map:
 
 
 def _torso(grid: PixelCentres, rng: np.random.Generator) -> Map:
-    """Thickness of chest, shoulders and neck: elliptic across, wider and thicker downwards."""
+    """Return the thickness of chest, shoulders and neck: elliptic across, wider and thicker downwards."""
     x, y = grid.x, grid.y
     half = 0.41 + 0.05 * _smoothstep(y) + rng.normal(0, 0.008)
     shoulder = np.clip((y - 0.05 - 0.55 * np.maximum(np.abs(x - 0.5) - 0.13, 0)) / 0.10, 0, 1)
@@ -117,7 +118,7 @@ def _torso(grid: PixelCentres, rng: np.random.Generator) -> Map:
 
 
 def _lungs(grid: PixelCentres, rng: np.random.Generator) -> tuple[Map, float]:
-    """Air-filled length of both lungs, and the height of the higher diaphragm dome."""
+    """Return the air-filled length of both lungs, and the height of the higher diaphragm dome."""
     x, y = grid.x, grid.y
     total = np.zeros_like(x)
     right_dome = 0.735 + rng.normal(0, 0.012)
@@ -137,7 +138,7 @@ def _lungs(grid: PixelCentres, rng: np.random.Generator) -> tuple[Map, float]:
 
 
 def _mediastinum(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:
-    """Heart, great vessels and aortic knob where they displace lung, less the air of the trachea."""
+    """Return heart, great vessels and aortic knob where they displace lung, less the air of the trachea."""
     x, y = grid.x, grid.y
     heart_x, heart_y = 0.553 + rng.normal(0, 0.006), 0.655 + rng.normal(0, 0.008)
     turn = 0.62
@@ -157,7 +158,7 @@ def _mediastinum(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Ma
 
 
 def _tube(grid: PixelCentres, points: Map, radius: Map, hollow: float = 0.0) -> Map:
-    """Path length through a curved tube, in cm. hollow: share of the radius that is empty; the rest: `_lay_tube`."""
+    """Return the path length through a curved tube, in cm. hollow: empty fraction of the radius; see `_lay_tube`."""
     wall = np.zeros((grid.side, grid.side))
     _lay_tube(wall, grid, points, radius)
     if hollow:
@@ -168,9 +169,9 @@ def _tube(grid: PixelCentres, points: Map, radius: Map, hollow: float = 0.0) -> 
 
 
 def _lay_tube(total: Map, grid: PixelCentres, points: Map, radius: Map) -> None:
-    """Lay a solid curved tube into a map of path lengths in cm, in place.
+    """Add a solid curved tube to a map of path lengths in cm, in place.
 
-    points: (K, 2) of x, y; radius: (K,), both in shares of the side. Segments are joined by taking the longest path,
+    points: (K, 2) of x, y; radius: (K,), both as fractions of the side. Segments are joined by taking the longest path,
     which is exact for a straight tube.
     """
     side = grid.side
@@ -192,12 +193,12 @@ def _lay_tube(total: Map, grid: PixelCentres, points: Map, radius: Map) -> None:
 
 
 def _chord(radius: Map, squared_distance: Map) -> Map:
-    """Length in cm of a ray's chord through a circle, at a squared distance from its centre."""
+    """Return the length in cm of a ray's chord through a circle, at a squared distance from its centre."""
     return np.asarray(2 * FIELD_CM * np.sqrt(np.clip(radius**2 - squared_distance, 0, None)))
 
 
 def _vessels(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:
-    """Pulmonary vessels: trees that leave both hila, fork and taper down to a fraction of a pixel's worth of blood."""
+    """Return pulmonary vessels: trees that leave both hila, fork and taper to a fraction of a pixel."""
     total = np.zeros((grid.side, grid.side))
     for side in (-1, 1):
         hilum = np.array([0.5 + side * 0.085, 0.45])
@@ -210,7 +211,7 @@ def _vessels(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:
 def _branches(
     start: Map, angle: float, side: int, radius: float, depth: int, rng: np.random.Generator
 ) -> Iterator[tuple[Map, Map]]:
-    """A vessel and everything that grows from it: pairs of points (K, 2) and radius (K,)."""
+    """Yield a vessel and all its branches as pairs of points (K, 2) and radius (K,)."""
     steps = 6
     length = (0.13 if depth == 0 else 0.085) * rng.uniform(0.7, 1.2) * 0.92**depth
     angles = angle + np.cumsum(rng.normal(0, 0.09, steps))
@@ -224,7 +225,7 @@ def _branches(
 
 
 def _spine(grid: PixelCentres, dome: float, rng: np.random.Generator) -> Map:
-    """Vertebral bodies with paler discs between them, and their spinous processes."""
+    """Return vertebral bodies, less dense discs between them, and spinous processes."""
     x, y = grid.x, grid.y
     height = 0.056
     phase = ((y + rng.uniform(0, height)) / height) % 1.0
@@ -237,7 +238,7 @@ def _spine(grid: PixelCentres, dome: float, rng: np.random.Generator) -> Map:
 
 
 def _ribs(grid: PixelCentres, body: Map, rng: np.random.Generator) -> Map:
-    """Ten pairs: each leaves the spine, swings outwards and down, and comes back fainter in front."""
+    """Return ten pairs of ribs: each leaves the spine, curves outwards and down, and returns fainter in front."""
     total = np.zeros((grid.side, grid.side))
     for side in (-1, 1):
         for index in range(10):
@@ -270,7 +271,7 @@ def _clavicles(grid: PixelCentres, rng: np.random.Generator) -> Map:
 
 
 def _nodule(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:
-    """One solid nodule of 9 to 14 mm in the lungs, away from their edges."""
+    """Return one solid nodule of 9 to 14 mm in the lungs, away from their edges."""
     inside = np.argwhere((lungs > 0.75 * lungs.max()) & (np.abs(grid.x - 0.5) > 0.13))
     y, x = (inside[rng.integers(len(inside))] + 0.5) / grid.side
     radius = rng.uniform(0.45, 0.70) / FIELD_CM
@@ -279,7 +280,7 @@ def _nodule(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:
 
 
 def _catheter(grid: PixelCentres, rng: np.random.Generator) -> Map:
-    """A central venous line from the patient's right shoulder to the superior vena cava; a wall and a lumen."""
+    """Return a central venous line, wall and lumen, from the patient's right shoulder to the superior vena cava."""
     t = np.linspace(0, 1, 60)[:, None]
     a, b = np.array([[0.20, 0.02]]), np.array([[0.30 + rng.normal(0, 0.01), 0.30]])
     c, d = np.array([[0.47, 0.17 + rng.normal(0, 0.01)]]), np.array([[0.472, 0.50 + rng.normal(0, 0.015)]])
@@ -288,7 +289,7 @@ def _catheter(grid: PixelCentres, rng: np.random.Generator) -> Map:
 
 
 def _marker(grid: PixelCentres) -> Map:
-    """A lead L over the patient's left shoulder, 1.2 mm thick, drawn at four times the resolution."""
+    """Return a lead letter L over the patient's left shoulder, 1.2 mm thick, drawn at four times the resolution."""
     fine = 4 * grid.side
     mask = np.zeros((fine, fine), np.uint8)
     left, top, height, stroke = 0.868, 0.055, 0.060, 0.012

@@ -1,4 +1,4 @@
-"""Stored pixel values <-> [0, 1]. The stored type decides the range, never an image's own maximum."""
+"""Convert stored pixel values to [0, 1] and back. The stored type sets the range, never an image's own maximum."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Pixels = NDArray[np.integer[Any]]  # stored gray values: uint8 or uint16
 Float32Array = NDArray[np.float32]  # of any shape
 Float64Array = NDArray[np.float64]
 
-STRIP = 128  # px of rows: what is computed of them stays in the cache; a multiple of the blocks of `estimate_mottle`
+STRIP = 128  # rows whose intermediate results stay in the cache; a multiple of the blocks of `estimate_mottle`
 
 FULL_SCALE: dict[np.dtype[Any], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
 
 def full_scale(dtype: np.dtype[Any]) -> int:
-    """The stored value that means white: 255 or 65535. Raises ImageError for any other type."""
+    """Return the stored value of white, 255 or 65535. Raises ImageError for any other type."""
     try:
         return FULL_SCALE[np.dtype(dtype).newbyteorder("=")]
     except KeyError:
@@ -31,9 +31,10 @@ def full_scale(dtype: np.dtype[Any]) -> int:
 
 
 def to_unit(pixels: NDArray[Any], white: int | None = None) -> NDArray[np.float32]:
-    """Stored uint8 or uint16 pixels of any shape -> float32 in [0, 1].
+    """Convert stored uint8 or uint16 pixels of any shape to float32 in [0, 1].
 
-    white: the stored value that means white, where it is not the largest of the type; values above it are white too.
+    white: stored value of white, if it is not the maximum of the type; larger values become white.
+    Raises ImageError for pixels of another type.
     """
     scale = white or full_scale(pixels.dtype)
     unit = np.divide(pixels, np.float32(scale), dtype=np.float32)
@@ -41,13 +42,13 @@ def to_unit(pixels: NDArray[Any], white: int | None = None) -> NDArray[np.float3
 
 
 def from_unit(image: NDArray[np.floating[Any]], dtype: np.dtype[Any], white: int | None = None) -> Pixels:
-    """Float pixels (of one axis or more) -> uint8 or uint16, rounded to nearest, saturated at black and white.
+    """Convert float pixels (at least one axis) to uint8 or uint16, rounded to nearest, clipped to black and white.
 
-    white: as for `to_unit`.
+    white: as in `to_unit`. Raises ImageError for another `dtype`.
     """
     scale = white or full_scale(dtype)
     stored = np.empty(image.shape, dtype=dtype)
-    for rows in row_strips(len(image)):  # a large image is in memory often enough
+    for rows in row_strips(len(image)):  # strips, because several copies of a large image are in memory already
         scaled = np.multiply(image[rows], np.float32(scale), dtype=np.float32)
         np.rint(scaled, out=scaled)
         stored[rows] = np.clip(scaled, 0, scale, out=scaled)
@@ -55,7 +56,7 @@ def from_unit(image: NDArray[np.floating[Any]], dtype: np.dtype[Any], white: int
 
 
 def swapped(pixels: NDArray[Any], white: int | None = None) -> NDArray[Any]:
-    """Stored uint8 or uint16 pixels, or floats in [0, 1], with black and white exchanged. white: as for `to_unit`."""
+    """Swap black and white of stored uint8 or uint16 pixels, or of floats in [0, 1]. white: as in `to_unit`."""
     if np.issubdtype(pixels.dtype, np.floating):
         return np.asarray(pixels.dtype.type(1) - pixels)
     scale = pixels.dtype.type(white or full_scale(pixels.dtype))
@@ -63,7 +64,7 @@ def swapped(pixels: NDArray[Any], white: int | None = None) -> NDArray[Any]:
 
 
 def low_range(pixels: NDArray[Any]) -> str | None:
-    """A note where 16-bit pixels use half of their range or less, so that the model would see them dark."""
+    """Return a note if 16-bit pixels use at most half of their range, so that the model would see them dark."""
     bits = int(pixels.max()).bit_length()
     if not 0 < bits < 16:
         return None
@@ -73,14 +74,14 @@ def low_range(pixels: NDArray[Any]) -> str | None:
 
 
 def to_bytes(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Float pixels of any shape -> uint8, rounded to nearest and saturated at black and white."""
+    """Convert float pixels (at least one axis) to uint8, rounded to nearest, clipped to black and white."""
     return np.asarray(from_unit(image, np.dtype(np.uint8)), dtype=np.uint8)
 
 
 def resized(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """An image (H, W) float32 at another size: area average where it has fewer pixels then, else cubic.
+    """Resize an image (H, W) float32: area average if the result has fewer pixels, else cubic.
 
-    Training and inference see whole images by this rule; cubic values may lie slightly outside [0, 1].
+    Training and inference resize whole images by this rule. Cubic values may lie slightly outside [0, 1].
     """
     if image.shape == (height, width):
         return image
@@ -89,6 +90,6 @@ def resized(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
 
 
 def row_strips(height: int) -> Iterator[slice]:
-    """Slices of at most STRIP px that cover rows 0 to `height`: what is computed of a strip needs little memory."""
+    """Yield slices of at most STRIP rows that cover rows 0 to `height`, to compute with little memory."""
     for top in range(0, height, STRIP):
         yield slice(top, min(top + STRIP, height))

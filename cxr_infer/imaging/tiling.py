@@ -1,7 +1,7 @@
-"""Cut an image into overlapping windows and blend the results back. Pure functions on numpy arrays.
+"""Cut an image into overlapping windows and blend the results. Pure functions on NumPy arrays.
 
-Windows are evenly spaced and all of one shape. Neighbours are blended by linear interpolation, canvas + weight * (new -
-canvas), which gives back equal values to the bit: a predictor that changes nothing reconstructs the image exactly.
+Windows are evenly spaced and all of one shape. Neighbours are blended linearly, canvas + weight * (new - canvas), which
+preserves equal values to the bit: an identity predictor reconstructs the image exactly.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from cxr_infer.imaging.pixels import FloatImage
 
 Predict = Callable[[FloatImage], FloatImage]  # (N, 1, H, W) -> (N, 1, H, W)
 
-# Share of an overlap, at either window's edge, in which that window has no say: what a network computes next to a cut
-# it knows least.
+# Fraction of an overlap, at each window's edge, where that window has no weight: next to a cut the network sees the
+# least context.
 BLIND_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Axis:
-    """The windows along one axis, in px: `length` long, one at every start, over an axis padded to `padded`."""
+    """Windows along one axis, in px: each `length` long, one at every start; the axis is padded to `padded`."""
 
     length: int
     starts: tuple[int, ...]
@@ -32,7 +32,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """The windows over an image: all of them rows.length x columns.length px."""
+    """Windows over an image, each rows.length x columns.length px."""
 
     rows: Axis
     columns: Axis
@@ -43,23 +43,23 @@ class Grid:
 
     @property
     def computed(self) -> int:
-        """Pixels that go through the network, those of overlaps counted more than once."""
+        """Pixels that pass through the network; overlaps count more than once."""
         return self.window_pixels * len(self.rows.starts) * len(self.columns.starts)
 
 
 def plan_axis(extent: int, kept: int, overlap: int, multiple: int = 1) -> Axis:
-    """Evenly spaced windows of at most kept + overlap px that cover an axis of `extent` px.
+    """Cover an axis of `extent` px with evenly spaced windows of at most kept + overlap px.
 
-    kept: px that a window adds to its neighbours. overlap: least px that neighbours share. multiple: sides and starts
-    are multiples of it, so that a network that works at coarser resolutions sees the same pixels together in every
-    window as in the whole image; both lengths are rounded up to it.
+    kept: px by which a window extends the area already covered. overlap: minimum px shared by neighbours. multiple:
+    window lengths and starts are multiples of it, so that pooling groups the same pixels in every window as in the
+    whole image; `kept` and `overlap` are rounded up to it.
     """
     cells, step, shared = (-(-px // multiple) for px in (extent, kept, overlap))
     return split_axis(extent, max(1, -(-(cells - shared) // step)), overlap, multiple)
 
 
 def split_axis(extent: int, count: int, overlap: int, multiple: int = 1) -> Axis:
-    """`count` windows, no longer than needed, that cover an axis of `extent` px; see `plan_axis`."""
+    """Cover an axis of `extent` px with `count` windows as short as possible; see `plan_axis`."""
     cells, shared = -(-extent // multiple), -(-overlap // multiple)
     length = min(cells, -(-(cells + (count - 1) * shared) // count))
     if length == cells:
@@ -69,11 +69,11 @@ def split_axis(extent: int, count: int, overlap: int, multiple: int = 1) -> Axis
 
 
 def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multiple: int = 1) -> Grid:
-    """The windows of at most `most_pixels` each, of any proportions, that compute the fewest pixels in all.
+    """Choose windows of at most `most_pixels` each, of any proportions, that compute the fewest pixels in total.
 
-    shape: (H, W) of the image. overlap, multiple: px, see `plan_axis`. No window of several is shorter than twice the
-    overlap, so that most of what it computes is kept. Raises UsageError where `most_pixels` are too few for that, which
-    (3 * overlap + 2 * multiple)^2 never are.
+    shape: (H, W) of the image. overlap, multiple: px, see `plan_axis`. If there are several windows, none is shorter
+    than twice the overlap, so that most of the computed pixels are kept. Raises UsageError if `most_pixels` is too
+    small for that; (3 * overlap + 2 * multiple)^2 always suffices.
     """
     by_height, by_width = (_splits(extent, overlap, multiple) for extent in shape)
     grids = []
@@ -82,12 +82,14 @@ def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multipl
         if columns is not None:
             grids.append(Grid(rows, columns))
     if not grids:
-        raise UsageError(f"windows of {most_pixels} pixels are too small for an overlap of {overlap} px; allow more")
+        raise UsageError(
+            f"windows of {most_pixels} pixels are too small for an overlap of {overlap} px; allow larger ones"
+        )
     return min(grids, key=lambda grid: grid.computed)
 
 
 def _splits(extent: int, overlap: int, multiple: int) -> list[Axis]:
-    """One window, two, and so on, while they are at least twice as long as their overlap."""
+    """Return splits into one window, two, and so on, while windows are at least twice as long as their overlap."""
     splits = [split_axis(extent, 1, overlap, multiple)]
     while splits[-1].length > multiple:
         following = split_axis(extent, len(splits) + 1, overlap, multiple)
@@ -98,14 +100,14 @@ def _splits(extent: int, overlap: int, multiple: int) -> list[Axis]:
 
 
 def blend_weights(overlap: int) -> FloatImage:
-    """Weight of the later window over an overlap of `overlap` px: 0, a smooth rise, 1."""
+    """Return the weight of the later window across an overlap of `overlap` px: 0, a cubic rise, 1."""
     position = (np.arange(overlap) + 0.5) / max(overlap, 1)
     rise = np.clip((position - BLIND_SHARE) / (1 - 2 * BLIND_SHARE), 0, 1)
     return (rise * rise * (3 - 2 * rise)).astype(np.float32)
 
 
 def blend_into(canvas: FloatImage, piece: FloatImage, start: int, covered: int) -> None:
-    """Lay a piece on the last axis of a canvas, at `start`, where the canvas is filled up to `covered`; in place."""
+    """Blend a piece into a canvas in place, along the last axis at `start`; the canvas is filled up to `covered`."""
     end = start + piece.shape[-1]
     shared = min(max(covered - start, 0), piece.shape[-1])
     if shared:
@@ -115,7 +117,7 @@ def blend_into(canvas: FloatImage, piece: FloatImage, start: int, covered: int) 
 
 
 def pad_to(image: FloatImage, height: int, width: int) -> FloatImage:
-    """Mirror an image at its lower and right edge up to a shape, as often as that takes."""
+    """Mirror an image (H, W) at its lower and right edge, repeatedly if needed, up to height x width."""
     rows, columns = image.shape
     if (rows, columns) == (height, width):
         return image
@@ -123,10 +125,10 @@ def pad_to(image: FloatImage, height: int, width: int) -> FloatImage:
 
 
 def predict_in_windows(image: FloatImage, predict: Predict, grid: Grid, batch: int = 1) -> FloatImage:
-    """Apply a predictor of windows to a whole image.
+    """Apply a window predictor to a whole image.
 
-    image: (H, W) float32. predict: (N, 1, h, w) -> same shape, called with at most `batch` windows of one row at a
-    time. grid: from `plan_windows` or `plan_axis` for the image's height and width. Returns (H, W) float32.
+    image: (H, W) float32. predict: (N, 1, h, w) -> same shape; gets at most `batch` windows of one row at a time. grid:
+    from `plan_windows`, or from `plan_axis` for each axis. Returns (H, W) float32.
     """
     rows, columns = grid.rows, grid.columns
     padded = pad_to(image, rows.padded, columns.padded)
@@ -134,7 +136,7 @@ def predict_in_windows(image: FloatImage, predict: Predict, grid: Grid, batch: i
     covered = 0
     for top in rows.starts:
         bottom, shared = top + rows.length, covered - top if covered else 0
-        # only the rows that the windows above know as well are kept apart, to be blended with theirs
+        # only rows shared with the windows above need a buffer of their own, to be blended with them
         known, fresh = np.empty((shared, columns.padded), dtype=np.float32), canvas[covered:bottom]
         filled = 0
         for left, piece in _predicted_row(padded[top:bottom], predict, columns, batch):

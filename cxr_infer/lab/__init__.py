@@ -1,1 +1,3 @@
-"""The image-quality lab: what a denoiser keeps, removes and invents, measured task by task, with uncertainties."""
+"""The image-quality lab: measures, task by task and with uncertainties, what a denoiser preserves, removes and
+invents.
+"""

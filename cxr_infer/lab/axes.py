@@ -1,4 +1,4 @@
-"""Where the points of a curve lie on paper: ranges, ticks and figures of an axis, without a drawing library."""
+"""Ranges, ticks and number formats of a plot's axes, without a drawing library."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from cxr_infer.lab.findings import Axis
 
 MARGIN = 0.04  # of a range, on both sides
-TICKS = 5  # about so many
+TICKS = 5  # approximate number
 NICE = (1.0, 2.0, 2.5, 5.0, 10.0)  # steps between ticks, times a power of ten
-LOG_NICE = (1.0, 2.0, 5.0)  # ticks within a decade where the axis is short
+LOG_NICE = (1.0, 2.0, 5.0)  # ticks within a decade on a short axis
 FEW_DECADES = 2.5
 
 
 @dataclass(frozen=True)
 class Scale:
-    """An axis from low to high. logarithmic: equal ratios are equal lengths."""
+    """An axis from low to high. logarithmic: equal ratios have equal lengths."""
 
     low: float
     high: float
     logarithmic: bool
 
     def share(self, value: float) -> float:
-        """Where a value lies between both ends, 0 to 1, and beyond them outside."""
+        """Return the position of a value, 0 at the low end and 1 at the high end."""
         if self.logarithmic:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
@@ -33,12 +33,12 @@ class Scale:
         return math.isfinite(value) and (value > 0 or not self.logarithmic)
 
     def ticks(self) -> list[float]:
-        """Round values within the axis."""
+        """Return round values within the axis."""
         return _log_ticks(self.low, self.high) if self.logarithmic else _ticks(self.low, self.high)
 
 
 def scale_of(axis: Axis, values: Iterable[float]) -> Scale:
-    """An axis that holds all values that can be shown on it."""
+    """Return an axis that contains all values it can show."""
     shown = [value for value in values if math.isfinite(value) and (value > 0 or not axis.logarithmic)]
     low, high = (min(shown), max(shown)) if shown else (1.0, 2.0)
     if axis.logarithmic:
@@ -68,7 +68,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def shown_number(value: float | None, digits: int = 3) -> str:
-    """A figure of so many digits as people write it: no exponent between 0.001 and a million, a true minus sign."""
+    """Format a number with some digits: no exponent between 0.001 and a million, a true minus sign."""
     if value is None or not math.isfinite(value):
         return "–"  # noqa: RUF001 - no figure, as in the tables of the report
     if value == 0:
@@ -94,5 +94,5 @@ def label_of(axis: Axis) -> str:
 
 
 def conditions(series: Sequence[tuple[str, str]]) -> list[str]:
-    """The conditions in their order. series: method and condition of each."""
+    """Return the distinct conditions in order. series: method and condition of each."""
     return list(dict.fromkeys(condition for _, condition in series))

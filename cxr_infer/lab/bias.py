@@ -1,6 +1,6 @@
-"""What a method does to one image on average: the mean of many denoised draws less the truth, and its error.
+"""Measure the bias of a method on one image: the mean of many denoised draws minus the truth, and its error.
 
-Noise averages out over the draws, so that what stays is what the method adds or removes each time.
+Noise averages out over the draws; what remains is what the method adds or removes every time.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from cxr_infer.lab.scipy_functions import special
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-FALSE_DISCOVERIES = 0.05  # share of the marked pixels that may be marked by chance
-BY_CHANCE = 0.05  # share of unbiased pixels that lie beyond their own 95% interval
+FALSE_DISCOVERIES = 0.05  # largest expected fraction of marked pixels that are marked by chance
+BY_CHANCE = 0.05  # fraction of unbiased pixels outside their own 95% interval
 
 
 @dataclass(frozen=True)
 class Bias:
-    """Of one method on one image.
+    """The bias of one method on one image.
 
     groups: mean error of each group of draws, (g, ...). deviation: standard deviation of one draw, (...). Both in the
     image's units, over the image, (H, W), or over some of its pixels, (N,). draws: number.
@@ -37,16 +37,16 @@ class Bias:
 
     @property
     def mean(self) -> Array:
-        """The bias of each pixel."""
+        """Bias of each pixel."""
         return np.asarray(np.average(self.groups, axis=0, weights=self._sizes))
 
     @property
     def error(self) -> Array:
-        """Its standard error."""
+        """Standard error of the bias of each pixel."""
         return np.asarray(self.deviation / np.sqrt(self.draws))
 
     def within(self, pixels: Mask) -> Bias:
-        """Of some pixels of the image alone."""
+        """Restrict to some pixels of the image."""
         return Bias(self.groups[:, pixels], self.deviation[pixels], self.draws)
 
     @property
@@ -54,15 +54,15 @@ class Bias:
         return np.bincount(groups_of(self.draws))
 
     def chance(self) -> Array:
-        """How likely each pixel, unbiased, is to be as far off (Student's t of draws - 1, both sides)."""
+        """Return the two-sided p-value of each pixel's bias (Student's t with draws - 1 degrees of freedom)."""
         mean, error = self.mean, self.error
-        certain = error <= 0  # a saturated pixel is the same in every draw
+        certain = error <= 0  # a saturated pixel is equal in all draws
         t = np.where(certain, 0.0, np.abs(mean) / np.where(certain, 1.0, error))
         exact = np.where(np.abs(mean) > 0, 0.0, 1.0)
         return np.asarray(np.where(certain, exact, 2 * special().stdtr(self.draws - 1, -t)))
 
     def size(self) -> Estimate:
-        """Root mean square of the bias over the pixels, less what noise left in the mean, with a jackknife interval."""
+        """Return the root mean square bias, corrected for the remaining noise, with a jackknife interval."""
         total, variance = float(self.draws), float((self.deviation**2).mean())
         mean = self.mean
         square = float((mean**2).mean()) - variance / total
@@ -75,7 +75,10 @@ class Bias:
 
 
 def measure_bias(truth: FloatImage, denoised: Iterable[FloatImage], draws: int) -> Bias:
-    """truth: (H, W). denoised: `draws` results of independent noise on it, at least 2, taken one after the other."""
+    """Measure the bias over independent draws of noise.
+
+    truth: (H, W). denoised: `draws` results, at least 2, consumed one by one.
+    """
     groups = groups_of(draws)
     sums = np.zeros((groups[-1] + 1, *truth.shape))
     squares = np.zeros(truth.shape)
@@ -89,10 +92,10 @@ def measure_bias(truth: FloatImage, denoised: Iterable[FloatImage], draws: int) 
 
 
 def marked(chance: Array, rate: float = FALSE_DISCOVERIES) -> Mask:
-    """The pixels that are off beyond chance, of which at most `rate` are expected to be marked wrongly.
+    """Return the pixels with significant bias, with an expected false-discovery rate of at most `rate`.
 
-    Benjamini and Yekutieli's procedure (Annals of Statistics 29(4), 2001), which holds however the pixels depend on
-    each other: the k smallest of m chances are marked for the largest k with p_k <= k rate / (m * sum of 1 / i).
+    Benjamini and Yekutieli's procedure (Annals of Statistics 29(4), 2001), valid for any dependence between pixels: the
+    k smallest of m p-values are marked for the largest k with p_k <= k rate / (m * sum of 1 / i).
     """
     ordered = np.sort(chance, axis=None)
     count = len(ordered)

@@ -1,4 +1,6 @@
-"""Study: what a method does to one image in every draw, where, how much it varies, and what pure noise becomes."""
+"""Study: the bias of a method on one image, where it lies, its variation, and the structure it makes from pure
+noise.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ from cxr_infer.lab.setting import Method, Setting, Work
 NAME = "bias"
 BRIGHTNESS = 0.5  # of the flat field
 GRAY = 255.0
-BLOCK = 16  # px, side of the squares that vary independently of each other
-ROOM = 2.0  # standard deviations of noise between a pixel and black or white, for it to be counted
+BLOCK = 16  # px, side of the squares treated as independent
+ROOM = 2.0  # standard deviations of noise that a counted pixel must keep from black and white
 LEAST_DRAWS = 8
 
 Array = NDArray[np.float64]
@@ -35,10 +37,10 @@ Key = tuple[str, float, str]  # noise, dose, method
 
 @dataclass(frozen=True)
 class Found:
-    """Of one noise, dose and method, in gray levels of 255.
+    """Results for one noise, dose and method, in gray levels of 255.
 
-    size: root mean square of the bias. beyond: share of the pixels beyond their own 95% interval. marked: share that is
-    off beyond chance. maps: bias, bias where it is marked, standard deviation, (3, H, W).
+    size: root mean square bias. beyond: fraction of pixels outside their own 95% interval. marked: fraction with
+    significant bias. maps: bias, significant bias, standard deviation, (3, H, W).
     """
 
     size: Estimate
@@ -48,7 +50,7 @@ class Found:
 
 
 def study(setting: Setting, work: Work) -> list[Finding]:
-    """The first image under every noise and dose, and a flat field at the middle dose."""
+    """Measure the first image under every noise and dose, and a flat field at the middle dose."""
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     name, image = next(iter(setting.images.items()))
     flat = np.full(image.shape, BRIGHTNESS, np.float32)
@@ -70,7 +72,7 @@ def _draws(protocol: Protocol) -> int:
 def _results(
     setting: Setting, clean: FloatImage, what: str, noise: str, dose: float, method: Method
 ) -> Iterator[FloatImage]:
-    """What the method makes of each draw."""
+    """Yield the method's result for each draw."""
     for draw in range(_draws(setting.protocol)):
         rng = generator(setting.protocol.seed, what, noise, str(dose), draw)
         noisy, told = expose(clean, setting.noise(noise), dose, rng)
@@ -90,7 +92,7 @@ def _measure(setting: Setting, work: Work, image: FloatImage, noise: str, dose: 
 
 
 def _false_blobs(setting: Setting, work: Work, flat: FloatImage, noise: str, method: Method) -> Array:
-    """Of the flat field: (draws, diameters), gray levels."""
+    """Return the strongest false blobs on the flat field: (draws, diameters), gray levels."""
     dose = middle_dose(setting.protocol)
 
     def compute() -> Mapping[str, NDArray[np.generic]]:
@@ -101,9 +103,9 @@ def _false_blobs(setting: Setting, work: Work, flat: FloatImage, noise: str, met
 
 
 def not_cut_off(image: FloatImage, told: Told) -> Mask:
-    """The pixels with noise that neither black nor white cuts off; elsewhere even an undenoised image has a bias.
+    """Return the pixels whose noise is clipped neither at black nor at white; elsewhere even a noisy image is biased.
 
-    All of them where there are none.
+    All pixels if there are none.
     """
     room = ROOM * np.interp(image, told.curve[:, 0], told.curve[:, 1])
     kept = np.asarray((image > room) & (image < 1 - room) & (room > 0))
@@ -111,7 +113,7 @@ def not_cut_off(image: FloatImage, told: Told) -> Mask:
 
 
 def _summary(bias: Bias, counted: Mask) -> dict[str, NDArray[np.generic]]:
-    """counted: the pixels that figures are of; the maps are of all."""
+    """counted: pixels used for the figures; the maps cover all."""
     chance, mean = bias.chance(), bias.mean
     off = np.zeros(counted.shape, dtype=bool)
     off[counted] = marked(chance[counted])
@@ -129,7 +131,7 @@ def _summary(bias: Bias, counted: Mask) -> dict[str, NDArray[np.generic]]:
 
 
 def share_of(pixels: Mask, counted: Mask) -> Estimate:
-    """Share of the counted pixels in percent, with a jackknife interval over groups of squares of BLOCK px."""
+    """Return the fraction of the counted pixels in percent, with a jackknife interval over squares of BLOCK px."""
     found = share_kept(
         np.stack([blocks(each.astype(np.float64), BLOCK).ravel() for each in (pixels & counted, counted)])
     )
@@ -151,14 +153,12 @@ def _size(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         x=DOSE,
         y=Axis("bias, root mean square", "gray levels of 255"),
         series=_by_dose(protocol, found, "size"),
-        measured="Root mean square of the bias (mean of the denoised draws less the clean image), less what noise "
-        "leaves in "
-        "that mean. The maps show where it lies; positive is brighter than the truth. Beyond chance: Benjamini and "
-        f"Yekutieli's procedure, of whose marks at most {FALSE_DISCOVERIES:.0%} are expected to be false.",
+        measured="Root mean square of the bias (mean of the denoised draws minus the clean image), corrected for the "
+        "remaining noise. The maps show where it lies; positive is brighter than the truth. Beyond chance: Benjamini "
+        f"and Yekutieli's procedure, with at most {FALSE_DISCOVERIES:.0%} of the marks expected to be false.",
         on=on,
         caution="Any method that smooths has a bias at edges and in fine texture; doing nothing has none. Pixels whose "
-        "noise "
-        "is cut off at black or white are in the maps but not in the figure.",
+        "noise is clipped at black or white are in the maps but not in the figure.",
         draws=_draws(protocol),
         seed=protocol.seed,
         source="Benjamini and Yekutieli, Annals of Statistics 29(4), 2001",
@@ -169,7 +169,7 @@ def _size(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
 
 def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
     kinds = {
-        "beyond": f"beyond their 95% interval ({BY_CHANCE:.0%} by chance)",
+        "beyond": f"outside their 95% interval ({BY_CHANCE:.0%} by chance)",
         "marked": "beyond chance (0% without bias)",
     }
     series = tuple(
@@ -180,16 +180,14 @@ def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
     return Finding(
         key=f"{NAME}/share",
         study=NAME,
-        title="False structure: pixels that are off beyond their error",
+        title="False structure: pixels with an error beyond chance",
         x=DOSE,
         y=Axis("pixels", "%"),
         series=series,
-        measured="Share of the pixels whose mean over the draws lies beyond its own 95% interval about the truth, of "
-        "which "
-        f"{BY_CHANCE:.0%} do so by chance, and share that stays once so many pixels are tested at once.",
+        measured="Percentage of pixels whose mean over the draws is outside its own 95% interval around the truth "
+        f"({BY_CHANCE:.0%} are by chance), and the percentage after correction for testing many pixels.",
         on=on,
-        caution="It grows with the number of draws, since ever smaller biases are found: compare methods of one run, "
-        "and "
+        caution="It grows with the number of draws, which reveal ever smaller biases: compare methods of one run, and "
         "see how large the bias is.",
         draws=_draws(protocol),
         seed=protocol.seed,
@@ -230,13 +228,11 @@ def _blobs(protocol: Protocol, found: Mapping[tuple[str, str], Array], shape: tu
         x=Axis("diameter of the blob", "px" if spacing is None else "mm", logarithmic=True),
         y=Axis("contrast of the strongest false blob", "gray levels of 255"),
         series=series,
-        measured="Contrast of a Gaussian blob that would look like the strongest one, bright or dark, on a flat field, "
-        "where "
-        "there is none; mean over the draws. Above the curve of the undenoised image a method makes structure up.",
+        measured="Contrast of a Gaussian blob that would look like the strongest one, bright or dark, on a flat field "
+        "without blobs; mean over the draws. Above the curve of the noisy image, a method creates structure.",
         on=f"{_draws(protocol)} draws of a flat field of {shape[1]}x{shape[0]} px and {BRIGHTNESS:.0%} brightness.",
-        caution="A larger field has a stronger strongest blob: compare methods, not fields. It says nothing of what a "
-        "method "
-        "makes of noise on anatomy; see the bias maps.",
+        caution="A larger field has a stronger strongest blob: compare methods, not fields. It does not show what a "
+        "method makes of noise on anatomy; see the bias maps.",
         draws=_draws(protocol),
         seed=protocol.seed,
         source="Difference of Gaussians, matched to the blob",

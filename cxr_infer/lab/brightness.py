@@ -1,4 +1,4 @@
-"""Calibration: whether a method keeps the mean brightness, dark and bright."""
+"""Calibration: whether a method preserves mean brightness, in dark and bright areas."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cxr_infer.lab.statistics import estimates
 Array = NDArray[np.float64]
 
 NAME = BRIGHTNESS
-LEAST_SHARE = 0.002  # of the pixels that a band needs
+LEAST_SHARE = 0.002  # fraction of the pixels that a band needs
 MIDDLES = (*((index + 0.5) * 256 / BANDS for index in range(BANDS)), 255.0)  # of the bands, gray levels
 
 
 def findings(setting: Setting, table: Table) -> list[Finding]:
-    """One finding: the mean error against brightness, for every method and condition."""
+    """Return one finding: the mean error against brightness, for every method and condition."""
     series = []
     for method in setting.methods:
         for condition in conditions(setting.protocol):
@@ -34,11 +34,11 @@ def findings(setting: Setting, table: Table) -> list[Finding]:
             x=Axis("brightness of the clean image", "gray levels"),
             y=Axis("mean error", "gray levels"),
             series=tuple(series),
-            measured="Mean of denoised less clean pixels, in bands of the clean image's brightness; the last is of "
-            "its white pixels.",
+            measured="Mean of denoised minus clean pixels, in bands of the clean image's brightness; the last band is "
+            "white.",
             on=f"All pixels of {len(setting.images)} images.",
-            caution="Noise is cut off at black and at white, so that noisy pixels there are off before denoising "
-            "already: compare with the noisy image. A mean of 0 may hide errors of either sign.",
+            caution="Noise is clipped at black and at white, so that noisy pixels there are biased even before "
+            "denoising: compare with the noisy image. A mean of 0 may hide errors of both signs.",
             draws=setting.protocol.draws * len(setting.images),
             seed=setting.protocol.seed,
         )
@@ -46,7 +46,7 @@ def findings(setting: Setting, table: Table) -> list[Finding]:
 
 
 def _series(setting: Setting, method: str, condition: str, errors: Array) -> Series:
-    """errors: (images, draws, bands, 2), sums and numbers. Bands of next to no pixels are left out."""
+    """errors: (images, draws, bands, 2), sums and counts. Bands with very few pixels are left out."""
     number = errors[..., 1].sum(axis=(0, 1))
     used = np.flatnonzero(number > LEAST_SHARE * number.sum())
     found: tuple[Estimate, ...] = estimates(errors[:, :, used], mean_error, seed=setting.protocol.seed, axes=(0, 1))
@@ -55,7 +55,7 @@ def _series(setting: Setting, method: str, condition: str, errors: Array) -> Ser
 
 
 def mean_error(values: Array) -> Array:
-    """(images, draws, bands, 2), sums and numbers -> (bands,); NaN for a band without pixels."""
+    """Convert (images, draws, bands, 2), sums and counts, to mean errors (bands,); NaN for an empty band."""
     total, number = np.moveaxis(values.sum(axis=(0, 1)), -1, 0)
     return np.asarray(np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0))
 

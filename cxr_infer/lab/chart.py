@@ -1,6 +1,6 @@
-"""The curves of a finding as SVG without a style of its own: a panel for each condition, a line for each method.
+"""Draw the curves of a finding as unstyled SVG: a panel per condition, a line per method.
 
-Methods differ in colour, in dashes and in the shape of their marks, so that paper without colour tells them apart too.
+Methods differ in colour, dashes and marker shape, so that they can be told apart without colour.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ WIDTH, HEIGHT = 430, 300  # px, scaled to the page
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 36, 52  # px, margins that hold the labels
 INNER_WIDTH, INNER_HEIGHT, BASE = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM, HEIGHT - BOTTOM
 MARK = 3.6  # px, half the size of a mark
-LOOKS = 8  # different ones; then they begin again
-CAP = 3.0  # px, half the width of the ends of an interval
-MOST_PLACES, LEAST_APART = 8, 34.0  # ticks at the points themselves, and px between two of them
-MOST_MARKS = 24  # points of a curve; more are drawn without marks and intervals, as a band
+LOOKS = 8  # distinct styles, then they repeat
+CAP = 3.0  # px, half the width of an error bar's caps
+MOST_PLACES, LEAST_APART = 8, 34.0  # maximum number of ticks at data points, and minimum px between them
+MOST_MARKS = 24  # points per curve with markers and error bars; more are drawn as a band
 
 CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (  # of square, triangle and diamond, in halves of a mark
     ((-1, -1), (1, -1), (1, 1), (-1, 1)),
@@ -31,7 +31,7 @@ Points = list[tuple[float, float, Estimate, float]]  # x and y in px, the estima
 
 
 def panels(finding: Finding, looks: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Condition and SVG of each panel; all panels of a finding share their axes. looks: number of each method."""
+    """Yield condition and SVG of each panel; all panels share their axes. looks: style number of each method."""
     series = finding.series
     across = scale_of(finding.x, (x for each in series for x in each.x))
     up = scale_of(finding.y, (end for each in series for y in each.y for end in (y.value, y.low, y.high)))
@@ -41,9 +41,9 @@ def panels(finding: Finding, looks: Mapping[str, int]) -> Iterator[tuple[str, st
 
 
 def looks_of(findings: Sequence[Finding], subject: str = "", plain: str = "") -> dict[str, int]:
-    """A number for the look of each method, the same in all figures of a result.
+    """Assign each method a style number, the same in all figures of a result.
 
-    subject: the method that stands out. plain: the one that is drawn most quietly.
+    subject: the method to emphasise. plain: the method to draw least prominently.
     """
     methods = list(dict.fromkeys(each.method for finding in findings for each in finding.series))
     first = [name for name in (subject, plain) if name in methods]
@@ -51,7 +51,7 @@ def looks_of(findings: Sequence[Finding], subject: str = "", plain: str = "") ->
 
 
 def swatch(look: int) -> str:
-    """The look of a method, for a legend."""
+    """Return a legend sample of a method's style."""
     mark = _mark(20, 8, look)
     return (
         f'<svg class="swatch m{look}" viewBox="0 0 40 16" aria-hidden="true">'
@@ -75,7 +75,7 @@ def _panel(
 
 
 def _frame(across: Scale, up: Scale, places: Sequence[float]) -> str:
-    """Grid, axes and ticks. places: of all points along x, which are marked where they are few and apart."""
+    """Draw grid, axes and ticks. places: x of all points, used as ticks if few and well separated."""
     parts = []
     apart = all(_x(across, right) - _x(across, left) >= LEAST_APART for left, right in pairwise(places))
     ticks = places if 1 < len(places) <= MOST_PLACES and apart else across.ticks()
@@ -120,20 +120,20 @@ def _marks(series: Series, points: Points, up: Scale, look: int) -> str:
 
 
 def _band(points: Points, up: Scale) -> str:
-    """The intervals of many points, as one area."""
+    """Draw the intervals of many points as one area."""
     ends = [(x, *_ends(estimate, up)) for x, _, estimate, _ in points]
     way = [f"{x:.1f},{low:.1f}" for x, low, _ in ends] + [f"{x:.1f},{high:.1f}" for x, _, high in reversed(ends)]
     return f'<polygon class="band" points="{" ".join(way)}"/>'
 
 
 def _ends(estimate: Estimate, up: Scale) -> tuple[float, float]:
-    """Both ends of an interval in px, cut where the axis ends."""
+    """Return both ends of an interval in px, clipped to the axis."""
     ends = (estimate.low if up.shows(estimate.low) else up.low, estimate.high if up.shows(estimate.high) else up.high)
     return _y(up, ends[0]), _y(up, ends[1])
 
 
 def _mark(x: float, y: float, look: int) -> str:
-    """Circle, square, triangle, diamond, and the same hollow."""
+    """Draw a circle, square, triangle or diamond, filled or hollow."""
     kind = "mark" if look < LOOKS // 2 else "mark hollow"
     shape = look % (LOOKS // 2)
     if shape == 0:
@@ -144,7 +144,7 @@ def _mark(x: float, y: float, look: int) -> str:
 
 
 def shown_estimate(estimate: Estimate) -> str:
-    """A value with its interval, unless that is narrower than its figures tell."""
+    """Format a value with its interval, omitted if it rounds to the value."""
     value, low, high = map(shown_number, (estimate.value, estimate.low, estimate.high))
     return value if value == low == high else f"{value} ({low} to {high})"
 

@@ -1,8 +1,8 @@
-"""Classical denoisers, told the truth about the noise, which a model has to find by itself.
+"""Classical denoisers, told the true noise, which a model has to estimate.
 
-Each works on the stabilised image, in which the standard deviation of the noise is 1 at every brightness: Anscombe's
-transform for counted photons, the integral of the detector's curve for any other noise. Images are (H, W) float32 in
-[0, 1]. Strengths were tuned on validation images at 20 and 200 photons.
+Each works on a variance-stabilised image, in which the noise has standard deviation 1 at every brightness: Anscombe's
+transform for photon counts, the integral of the detector's curve for other noise. Images are (H, W) float32 in [0, 1].
+Strengths were tuned on validation images at 20 and 200 photons.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ Array = NDArray[np.float64]
 OnStable = Callable[[Array, Array], NDArray[np.floating]]  # (stable image, power spectrum of its noise) -> denoised
 
 NLM_STRENGTH, NLM_STRENGTH_CORRELATED = 1.15, 1.0  # standard deviations of the noise
-BLUR_AT, BLUR, BLUR_POWER = 200.0, 1.65, -0.2  # photons, px there, and how it changes with the dose
-GRID = 4097  # brightnesses at which a curve is integrated
-LEAST_SD = 0.05  # of the curve's largest: where a curve falls to 0, its inverse would have no integral
+BLUR_AT, BLUR, BLUR_POWER = (
+    200.0,
+    1.65,
+    -0.2,
+)  # reference dose in photons, its width in px, and exponent of the width against dose
+GRID = 4097  # points at which a curve is integrated
+LEAST_SD = 0.05  # fraction of the curve's maximum; a curve that falls to 0 would have an infinite integral
 
 
 def anscombe(image: FloatImage, white: float) -> FloatImage:
-    """Poisson counts -> values with a standard deviation of about 1: 2 sqrt(n + 3/8) (Anscombe 1948)."""
+    """Transform Poisson counts to values with a standard deviation of about 1: 2 sqrt(n + 3/8) (Anscombe 1948)."""
     return np.asarray(2 * np.sqrt(image * np.float32(white) + np.float32(0.375)), dtype=np.float32)
 
 
 def inverse_anscombe(value: NDArray[np.floating], white: float) -> FloatImage:
-    """The exact unbiased inverse in closed form (Makitalo and Foi, IEEE TIP 20(9), 2011). Returns [0, 1]."""
+    """Apply the closed-form exact unbiased inverse (Makitalo and Foi, IEEE TIP 20(9), 2011). Returns [0, 1]."""
     f = np.maximum(value.astype(np.float64), 2 * np.sqrt(0.375))
     root = np.sqrt(1.5)
     photons = f**2 / 4 + root / (4 * f) - 11 / (8 * f**2) + 5 * root / (8 * f**3) - 1 / 8
@@ -41,10 +45,10 @@ def inverse_anscombe(value: NDArray[np.floating], white: float) -> FloatImage:
 
 
 def stabilisers(curve: Array) -> tuple[Callable[[FloatImage], Array], Callable[[Array], FloatImage]]:
-    """The transform that makes the noise's standard deviation 1, and its inverse.
+    """Return the transform that makes the noise's standard deviation 1, and its inverse.
 
-    curve: (K, 2), brightness and standard deviation, both in [0, 1] units. The transform is the integral of 1 / sd
-    over the brightness (Bartlett 1936; for Poisson noise the square root). The inverse returns [0, 1].
+    curve: (K, 2), brightness and standard deviation, both in [0, 1] units. The transform is the integral of 1 / sd over
+    brightness (Bartlett 1936; for Poisson noise the square root). The inverse returns [0, 1].
     """
     brightness = np.linspace(0, 1, GRID)
     sd = np.interp(brightness, curve[:, 0], curve[:, 1])
@@ -57,7 +61,7 @@ def stabilisers(curve: Array) -> tuple[Callable[[FloatImage], Array], Callable[[
 
 
 def stabilised(denoise: OnStable) -> Callable[[FloatImage, Told], FloatImage]:
-    """A denoiser of (stable image, power spectrum of its noise of variance 1), put between transform and inverse."""
+    """Wrap a denoiser of (stable image, power spectrum of its noise of variance 1) in a transform and its inverse."""
 
     def method(noisy: FloatImage, told: Told) -> FloatImage:
         if told.poisson:
@@ -70,13 +74,13 @@ def stabilised(denoise: OnStable) -> Callable[[FloatImage, Told], FloatImage]:
 
 
 def gaussian_blur(noisy: FloatImage, dose: float) -> FloatImage:
-    """A Gaussian as wide as the dose is low: 2.6 px at 20 photons at white, 1.3 px at 600."""
+    """Blur with a Gaussian that widens as the dose falls: 2.6 px at 20 photons at white, 1.3 px at 600."""
     width = BLUR * (dose / BLUR_AT) ** BLUR_POWER
     return np.asarray(cv2.GaussianBlur(noisy, (0, 0), width), dtype=np.float32)
 
 
 def non_local_means_16_bit(stable: NDArray[np.floating], strength: float = NLM_STRENGTH) -> FloatImage:
-    """OpenCV's, of a stabilised image at least 0 everywhere. strength: in standard deviations of its noise."""
+    """Apply OpenCV's non-local means to a stabilised image >= 0. strength: standard deviations of its noise."""
     scale = 65535 / float(stable.max())
     image = np.rint(stable * scale).astype(np.uint16)
     denoised = cv2.fastNlMeansDenoising(image, [strength * scale], None, 5, 21, cv2.NORM_L1)
@@ -84,12 +88,12 @@ def non_local_means_16_bit(stable: NDArray[np.floating], strength: float = NLM_S
 
 
 def wavelet_white(stable: NDArray[np.floating]) -> FloatImage:
-    """BayesShrink (Chang, Yu and Vetterli 2000) for white noise of standard deviation 1.
+    """Apply BayesShrink (Chang, Yu and Vetterli 2000) for white noise of standard deviation 1.
 
-    Raises UsageError where scikit-image or PyWavelets is missing.
+    Raises UsageError if scikit-image or PyWavelets is missing.
     """
     try:
-        import pywt  # noqa: F401 - scikit-image says too late that it needs it
+        import pywt  # noqa: F401 - scikit-image reports too late that it needs it
         from skimage.restoration import denoise_wavelet
     except ImportError as error:
         package = {"pywt": "PyWavelets", "skimage": "scikit-image"}.get((error.name or "").split(".")[0], "PyWavelets")
@@ -99,26 +103,27 @@ def wavelet_white(stable: NDArray[np.floating]) -> FloatImage:
 
 
 def bm3d_told(stable: Array, spectrum: Array) -> Array:
-    """BM3D for stationary noise of that spectrum (Makinen, Azzari and Foi 2020). Its package is not for commercial use.
+    """Apply BM3D for stationary noise of a given spectrum (Makinen, Azzari and Foi 2020); its package is
+    non-commercial.
 
-    Raises UsageError where it is missing.
+    Raises UsageError if it is missing.
     """
     try:
         import bm3d
     except ImportError as error:
         raise UsageError(missing_package("bm3d", install_command("lab", "bm3d"))) from error
     if not hasattr(np, "trapz"):
-        vars(np)["trapz"] = np.trapezoid  # bm4d 4.2.5, on which bm3d is built, calls it; numpy 2.4 has it no more
+        vars(np)["trapz"] = np.trapezoid  # called by bm4d 4.2.5, on which bm3d is built; removed in numpy 2.4
     return np.asarray(bm3d.bm3d(stable, spectrum * spectrum.size), dtype=np.float64)
 
 
 def non_local_means(strength: float) -> Callable[[FloatImage, Told], FloatImage]:
-    """Non-local means on the stabilised image. strength: in standard deviations of its noise."""
+    """Return non-local means on the stabilised image. strength: standard deviations of its noise."""
     return stabilised(lambda stable, spectrum: non_local_means_16_bit(stable, strength))
 
 
 def nlm(noisy: FloatImage, told: Told) -> FloatImage:
-    """Non-local means at the strength that was best for the kind of noise."""
+    """Apply non-local means at the strength that was best for the kind of noise."""
     return non_local_means(NLM_STRENGTH if told.poisson else NLM_STRENGTH_CORRELATED)(noisy, told)
 
 
@@ -127,7 +132,7 @@ def gaussian(noisy: FloatImage, told: Told) -> FloatImage:
 
 
 def wavelet(noisy: FloatImage, told: Told) -> FloatImage:
-    """Which takes the stabilised noise as white; correlated noise stays in its coarse scales."""
+    """Apply BayesShrink, which assumes white noise; correlated noise remains at coarse scales."""
     return stabilised(lambda stable, spectrum: wavelet_white(stable))(noisy, told)
 
 

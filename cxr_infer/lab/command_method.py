@@ -1,4 +1,4 @@
-"""Any program as a method: it is given a noisy 16-bit PNG and a place for its result."""
+"""Any program as a method: it gets a noisy 16-bit PNG and a path for its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cxr_infer.lab.noise import Told
 
 PLACEHOLDERS = ("{in}", "{out}")
 TIMEOUT = 600.0  # seconds for one image
-LONGEST = 200  # characters of what a program said that are shown
+LONGEST = 200  # characters of a program's output shown in a message
 
 
 def is_command(text: str) -> bool:
@@ -25,13 +25,13 @@ def is_command(text: str) -> bool:
 
 
 class CommandMethod:
-    """`prog {in} {out}` as a method: started without a shell, once for each image, where this program was started.
+    """`prog {in} {out}` as a method: run without a shell, once per image, in the current directory.
 
-    Its result may be a PNG, or any other picture that this program reads, of 8 or 16 bits.
+    Its result may be a PNG or any other picture of 8 or 16 bits that cxr-infer reads.
     """
 
     def __init__(self, command: str, timeout: float = TIMEOUT) -> None:
-        """Raises UsageError for a command without both placeholders, or with a quote that has no end."""
+        """Raises UsageError for a command without both placeholders, or with an unclosed quote."""
         try:
             self._parts = shlex.split(command)
         except ValueError as error:
@@ -40,22 +40,26 @@ class CommandMethod:
             ) from error
         missing = [one for one in PLACEHOLDERS if not any(one in part for part in self._parts)]
         if missing:
-            raise UsageError(f"method {command!r}: says nowhere {missing[0]}; write it such as 'prog {{in}} {{out}}'")
+            raise UsageError(
+                f"method {command!r}: lacks {missing[0]}; write it as in a shell, such as 'prog {{in}} {{out}}'"
+            )
         self.name = command
         self._timeout = timeout
 
     def __call__(self, noisy: FloatImage, told: Told | None = None) -> FloatImage:
-        """Raises ModelError where the program cannot be run, fails, takes too long or leaves no such image."""
+        """Raises ModelError if the program cannot run, fails, takes too long or leaves no such image."""
         with tempfile.TemporaryDirectory(prefix="cxr-infer-lab-") as folder:
             source, target = Path(folder) / "in.png", Path(folder) / "out.png"
             write_image(source, from_unit(noisy, np.dtype(np.uint16)))
             self._run([part.replace("{in}", str(source)).replace("{out}", str(target)) for part in self._parts])
             if not target.is_file():
-                raise ModelError(f"method {self.name!r}: ended well but wrote no {{out}}; does it take that path?")
+                raise ModelError(f"method {self.name!r}: succeeded but wrote no {{out}}; does it use that path?")
             try:
                 return to_unit(read_gray(target))
             except CxrError as error:
-                raise ModelError(f"method {self.name!r}: its result cannot be read: {error}") from error
+                raise ModelError(
+                    f"method {self.name!r}: its result cannot be read ({error}); make it write a gray picture"
+                ) from error
 
     def _run(self, arguments: list[str]) -> None:
         try:
@@ -69,13 +73,13 @@ class CommandMethod:
             )
         except subprocess.TimeoutExpired as error:
             raise ModelError(
-                f"method {self.name!r}: took more than {self._timeout:g} s for one image; leave it out"
+                f"method {self.name!r}: took more than {self._timeout:g} s for one image; omit it"
             ) from error
         except OSError as error:
             raise ModelError(
-                f"method {self.name!r}: {arguments[0]} cannot be run: {error.strerror or error}"
+                f"method {self.name!r}: cannot run {arguments[0]} ({error.strerror or error}); check the path"
             ) from error
         if done.returncode:
             said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
             why = f": {said[-1][:LONGEST]}" if said else ""
-            raise ModelError(f"method {self.name!r}: ended with exit status {done.returncode}{why}")
+            raise ModelError(f"method {self.name!r}: failed with exit status {done.returncode}{why}")

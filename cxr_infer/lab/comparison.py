@@ -1,4 +1,4 @@
-"""Two measured values: is one better than the other beyond what both are uncertain by?"""
+"""Compare two measured values: is one better than the other beyond the uncertainty of both?"""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cxr_infer.lab.findings import Estimate, Finding
 from cxr_infer.lab.result import points
 
 WORSE, SAME, BETTER = -1, 0, 1
-ROUNDING = 1e-4  # of a value: by so much may exact ones differ from processor to processor
+ROUNDING = 1e-4  # fraction of a value by which exact values may differ between processors
 Place = tuple[str, str, float]  # key of the finding, condition, x
 
 
 def verdict(before: Estimate, after: Estimate, higher_is_better: bool) -> int:
-    """BETTER or WORSE where the two intervals do not meet, else SAME; SAME too where one is not finite.
+    """Return BETTER or WORSE if the intervals do not overlap, else SAME; SAME also if a value is not finite.
 
-    Intervals of 95% that do not meet are stricter than a test at 5%: with equal errors, 1 in 200 pairs of equal things.
+    Non-overlapping 95% intervals are stricter than a test at 5%: with equal errors, 1 in 200 pairs of equal values.
     """
     ends = (before.value, before.low, before.high, after.value, after.low, after.high)
     if not all(map(math.isfinite, ends)):
@@ -46,7 +46,7 @@ class Pair:
 
 
 def values_of(findings: Sequence[Finding], method: str) -> dict[Place, tuple[Finding, Estimate]]:
-    """Every point of a method where higher or lower is better."""
+    """Return all points of a method for which higher or lower is better."""
     return {
         (finding.key, series.condition, x): (finding, y)
         for finding, series, x, y in points(findings)
@@ -55,7 +55,7 @@ def values_of(findings: Sequence[Finding], method: str) -> dict[Place, tuple[Fin
 
 
 def pairs(findings: Sequence[Finding], before: str, after: str) -> Iterator[Pair]:
-    """Points that two methods of one result share."""
+    """Yield the points shared by two methods of one result."""
     of_before = values_of(findings, before)
     for place, (finding, value) in values_of(findings, after).items():
         if place in of_before:

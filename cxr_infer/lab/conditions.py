@@ -1,4 +1,4 @@
-"""Under what a method is measured: the noises and doses of a protocol, and how they are named everywhere."""
+"""The conditions of a measurement: noises and doses of a protocol, and their names."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class Condition:
 
 
 def conditions(protocol: Protocol) -> list[Condition]:
-    """Every noise at every dose."""
+    """Return every noise at every dose."""
     return [Condition(noise, dose) for noise in protocol.noises for dose in protocol.doses]
 
 
 def exposures(
     setting: Setting, condition: Condition, name: str, clean: FloatImage
 ) -> Iterator[tuple[FloatImage, Told]]:
-    """The protocol's draws of noise on a clean image: the same for every method. name: of the image."""
+    """Yield the protocol's draws of noise on a clean image, the same for every method. name: of the image."""
     for draw in range(setting.protocol.draws):
         rng = generator(setting.protocol.seed, name, condition.noise, f"{condition.dose:g}", draw)
         yield expose(clean, setting.noise(condition.noise), condition.dose, rng)
 
 
 def in_equal_noise(clean: FloatImage, noisy: FloatImage, other: FloatImage) -> FloatImage:
-    """Another clean image under the noise of this one, saturated at 0 and 1."""
+    """Add the noise of one exposure to another clean image, saturated at 0 and 1."""
     return np.clip(other + (noisy - clean), 0, 1)
 
 
@@ -49,6 +49,6 @@ def unit_of_length(protocol: Protocol) -> str:
 
 
 def at_contrasts(signal: Signal, contrasts: Sequence[float]) -> list[Signal]:
-    """The signal at each of the contrasts, faintest first, with its own sign; at its own where there are none."""
+    """Return the signal at each contrast, faintest first, keeping its sign; at its own contrast if there are none."""
     sizes = sorted({abs(contrast) for contrast in contrasts} - {0.0}) or [abs(signal.contrast)]
     return [replace(signal, contrast=float(np.copysign(size, signal.contrast))) for size in sizes]

@@ -1,7 +1,7 @@
-"""Study: the faintest disc of each size that can still be told from noise, before and after denoising.
+"""Study: the faintest disc of each size that can be told from noise, before and after denoising.
 
 As with a CDRAD phantom (Thijssen et al., A definition of image quality: the image quality figure, BIR Report 20, 1989)
-whose reader is a channelised Hotelling observer: seen is a disc of d' = THRESHOLD or more.
+read by a channelised Hotelling observer: a disc with d' >= THRESHOLD counts as seen.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.setting import Setting, Work
 
 NAME = "contrast-detail"
-THRESHOLD = 2.0  # d': 92% right where two images are compared
-STEPS = (0.5, 1.0, 2.0, 4.0)  # times the expected threshold: contrasts that are measured
-STRONGEST = 60.0  # gray levels, of a disc; a stronger one has room in dark places alone
+THRESHOLD = 2.0  # d'; 92% correct in a two-alternative choice
+STEPS = (0.5, 1.0, 2.0, 4.0)  # measured contrasts, relative to the expected threshold
+STRONGEST = 60.0  # gray levels of a disc; a stronger one fits only in dark places
 FEWEST_SIZES, SMALLEST = 3, 2.0  # px
-BRIGHTNESS = 0.5  # at which the threshold is expected
+BRIGHTNESS = 0.5  # at which the threshold is predicted
 NOT_COMPARED = (
-    "Thresholds of a model observer, lower than a reader's; compare methods measured by one protocol, not with figures "
-    "of "
-    "CDRAD readings."
+    "Thresholds of a model observer, lower than a reader's; compare methods measured with one protocol, not with CDRAD "
+    "readings."
 )
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """contrast: gray levels, None where it does not lie within the contrasts measured. above: where it lies then."""
+    """contrast: gray levels, None if outside the measured contrasts. above: whether it lies above them then."""
 
     contrast: Estimate | None
     above: bool
@@ -47,7 +46,7 @@ class Threshold:
 
 
 def study(setting: Setting, work: Work) -> list[Finding]:
-    """Threshold contrast against size at the middle dose, and an inverse image quality figure."""
+    """Return threshold contrast against size at the middle dose, and an inverse image quality figure."""
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     sizes, dose = sizes_of(protocol), middle_dose(protocol)
     work.expect(len(protocol.noises) * len(methods))
@@ -58,18 +57,18 @@ def study(setting: Setting, work: Work) -> list[Finding]:
             seen = observe(setting, work, scene, noise, dose, method)
             thresholds[noise, method.name] = _thresholds(seen, len(sizes))
     if scene is None:
-        raise UsageError("contrast-detail needs a noise; add one to the protocol")
+        raise UsageError("the study contrast-detail needs a noise; add one to the protocol")
     return [_curves(protocol, scene, sizes, dose, thresholds), _figure(protocol, scene, sizes, dose, thresholds)]
 
 
 def sizes_of(protocol: Protocol) -> list[float]:
-    """The sizes of the protocol's compact signals, or where they are few, steps of one ratio over a wider range.
+    """Return the sizes of the protocol's compact signals; if there are few, a geometric series over a wider range.
 
-    Raises UsageError where it has none.
+    Raises UsageError if there are none.
     """
     sizes = sorted({signal.size for signal in protocol.signals if signal.kind in COMPACT})
     if not sizes:
-        raise UsageError("contrast-detail takes its sizes from discs or nodules; add one to the protocol")
+        raise UsageError("the study contrast-detail needs a disc or nodule; add one to the protocol")
     if len(sizes) >= FEWEST_SIZES:
         return sizes
     smallest = max(sizes[0] / 2, SMALLEST * (protocol.spacing or 1.0))
@@ -77,7 +76,9 @@ def sizes_of(protocol: Protocol) -> list[float]:
 
 
 def _discs(setting: Setting, size: float, noise: str, dose: float) -> list[Signal]:
-    """Discs of one size, of contrasts around the one at which d' is expected to be THRESHOLD before denoising."""
+    """Return discs of one size with contrasts around the one at which d' before denoising is expected to be
+    THRESHOLD.
+    """
     protocol, made = setting.protocol, setting.noise(noise)
     detector = find_detector(made) if isinstance(made, str) else made
     image = next(iter(setting.images.values()))
@@ -97,7 +98,7 @@ def middle_dose(protocol: Protocol) -> float:
 
 
 def _thresholds(seen: Seen, sizes: int) -> list[Threshold]:
-    """Of each size. The scene's signals are in the order of sizes, and for each size of contrasts."""
+    """Return the threshold of each size. The scene's signals are ordered by size, then contrast."""
     groups = int(groups_of(seen.scene.draws)[-1]) + 1
     found = []
     for number in range(sizes):
@@ -112,10 +113,10 @@ def _thresholds(seen: Seen, sizes: int) -> list[Threshold]:
 
 
 def threshold(contrasts: Array, d_primes: Array, left_out: Sequence[Array]) -> Threshold:
-    """The contrast of d' = THRESHOLD, by straight lines between those measured, never beyond them.
+    """Find the contrast with d' = THRESHOLD by linear interpolation, never extrapolating.
 
-    left_out: d' without each group of draws. Where some of these have no threshold within the contrasts measured, it is
-    taken at their end, and the interval reaches there.
+    left_out: d' without each group of draws. If some of these have no threshold within the measured contrasts, the
+    nearest end is used, and the interval extends to it.
     """
     value = crossing(contrasts, d_primes, THRESHOLD)
     if value is None:
@@ -144,16 +145,16 @@ def _curves(
         ]
         if points:
             series.append(Series(method, _condition(noise, dose), tuple(points), tuple(points.values())))
-    outside = f" Not within the contrasts measured: {'; '.join(beyond)}." if beyond else ""
+    outside = f" Outside the measured contrasts: {'; '.join(beyond)}." if beyond else ""
     return Finding(
         key=f"{NAME}/threshold",
         study=NAME,
-        title="Contrast-detail curve: the faintest disc that is seen",
+        title="Contrast-detail curve: the faintest disc seen",
         x=Axis("diameter", _unit(protocol), logarithmic=True),
         y=Axis("threshold contrast", "gray levels of 255", logarithmic=True),
         series=tuple(series),
         measured=f"Contrast at which a disc has a d' of {THRESHOLD:g} for a channelised Hotelling observer that knows "
-        f"its place, interpolated between the contrasts measured.{outside}",
+        f"its place, interpolated between the measured contrasts.{outside}",
         on=_on(scene, dose),
         caution=NOT_COMPARED,
         draws=scene.draws,
@@ -177,7 +178,7 @@ def _figure(
             missing.append(f"{method}, {noise}")
         else:
             series.append(Series(method, noise, (dose,), (value,)))
-    left = f" Left out, since a size has no threshold within the contrasts: {'; '.join(missing)}." if missing else ""
+    left = f" Left out, because a size has no threshold within the contrasts: {'; '.join(missing)}." if missing else ""
     return Finding(
         key=f"{NAME}/figure",
         study=NAME,
@@ -197,7 +198,7 @@ def _figure(
 
 
 def inverse_figure(sizes: Sequence[float], row: Sequence[Threshold]) -> Estimate | None:
-    """100 / sum of size times threshold contrast; None where a size has no threshold."""
+    """Return 100 / sum of size times threshold contrast; None if a size has no threshold."""
     contrasts = [t.contrast.value for t in row if t.contrast is not None]
     if len(contrasts) < len(sizes):
         return None

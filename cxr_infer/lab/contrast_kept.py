@@ -1,8 +1,8 @@
-"""Linearity: the share of a signal's contrast that a method keeps, against that contrast.
+"""Study: the fraction of a signal's contrast that a method preserves, against that contrast.
 
 A clean image is exposed with and without signals in equal noise. Both are denoised; the difference of the two results
-is projected on each signal, and so is the difference of the two inputs. The share kept is the ratio of the two
-projections: 1 for the identity, 0 where the signal is erased, above 1 where it is exaggerated. A linear filter h keeps
+is projected on each signal, and so is the difference of the two inputs. The preserved fraction is the ratio of the two
+projections: 1 for the identity, 0 if the signal is erased, above 1 if it is exaggerated. A linear filter h preserves
 <h * s, s> / <s, s> of a signal s at every contrast.
 """
 
@@ -25,7 +25,9 @@ NAME = CONTRAST
 
 
 def findings(setting: Setting, table: Table) -> list[Finding]:
-    """One finding for each kind, size and sign of signal: the share kept against contrast, for every condition."""
+    """Return one finding per kind, size and sign of signal: the preserved fraction against contrast, for every
+    condition.
+    """
     return [_finding(setting, table, signal) for signal in kinds(setting.protocol)]
 
 
@@ -44,12 +46,12 @@ def _finding(setting: Setting, table: Table, signal: Signal) -> Finding:
             for method in setting.methods
             for condition in conditions(protocol)
         ),
-        measured="The difference that the signal makes after denoising, over the difference that it made before, both "
-        "projected on the signal.",
-        on=f"As many places as there is room for in each of {len(setting.images)} images, exposed with and without "
-        "signals in equal noise; each place holds every signal at every contrast in turn.",
-        caution="Keeping contrast is not detecting it: noise that stays may hide what is kept. It holds for this size, "
-        "contrast and dose, and for surroundings as flat as these.",
+        measured="Difference made by the signal after denoising, divided by the difference before, both projected on "
+        "the signal.",
+        on=f"As many places as fit in each of {len(setting.images)} images, exposed with and without signals in equal "
+        "noise; each place holds every signal at every contrast in turn.",
+        caution="Preserving contrast is not detecting it: remaining noise may hide what is preserved. It holds for "
+        "this size, contrast and dose, and for equally flat surroundings.",
         draws=protocol.draws,
         seed=protocol.seed,
         source="Projection on the known signal; the contrast transfer of nonlinear methods depends on contrast and "
@@ -59,7 +61,7 @@ def _finding(setting: Setting, table: Table, signal: Signal) -> Finding:
 
 
 def _series(protocol: Protocol, signal: Signal, method: str, condition: str, parts: list[Arrays]) -> Series:
-    """A contrast that no draw had is left out."""
+    """Contrasts that occurred in no draw are left out."""
     kept, given, order = (
         np.concatenate([np.asarray(part[key], np.float64) for part in parts], axis=1)
         for key in ("kept", "given", "order")
@@ -73,7 +75,7 @@ def _series(protocol: Protocol, signal: Signal, method: str, condition: str, par
 
 
 def share_kept(values: Array) -> Array:
-    """(draws, places, contrasts, 2), after and before -> (contrasts,): the ratio of the sums, NaN for 0 over 0."""
+    """Convert (draws, places, contrasts, 2), after and before, to ratios of sums (contrasts,); NaN for 0 / 0."""
     after, before = np.moveaxis(values.sum(axis=(0, 1)), -1, 0)
     return np.asarray(np.divide(after, before, out=np.full(after.shape, np.nan), where=before > 0))
 

@@ -1,4 +1,4 @@
-"""Where a rising curve of noisy points reaches a level: between the points measured, never beyond them."""
+"""Find where a rising curve through noisy points reaches a level, without extrapolation."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Array = NDArray[np.float64]
 
 
 def crossing(places: Array, values: Array, level: float) -> float | None:
-    """The place at which the curve reaches the level; None where it does not within the places.
+    """Return where the curve reaches the level, or None if it does not within the given range.
 
-    places: (n,), rising. Between two of them the curve is straight, through values made to rise (`risen`); where it is
-    flat at the level, the middle of the flat part counts.
+    places: (n,), rising. The curve is linear between points, through values made monotonic (`risen`). If it is flat at
+    the level, the middle of the flat part is returned.
     """
     curve = risen(values)
     if not curve[0] <= level <= curve[-1]:
@@ -25,9 +25,9 @@ def crossing(places: Array, values: Array, level: float) -> float | None:
 
 
 def risen(values: Array) -> Array:
-    """The rising values closest to these (least squares): what falls is noise, and its mean counts.
+    """Return the closest non-decreasing values (least squares): pool adjacent violators.
 
-    Pool adjacent violators (Ayer et al., Annals of Mathematical Statistics 26(4), 1955).
+    Ayer et al., Annals of Mathematical Statistics 26(4), 1955.
     """
     means: list[float] = []
     counts: list[int] = []

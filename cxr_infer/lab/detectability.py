@@ -1,8 +1,8 @@
 """Study: is a signal as detectable after denoising as before, at each dose, at a known place and in a search?
 
-In white noise and at a known place no method can make the best observer better, since what it takes away the observer
-could have disregarded; the most that can be asked for is a d' that is not worse. A better one can come, if at all, in a
-search or for an observer that cannot disregard the noise.
+In white noise at a known place no method can improve the best observer, who could have disregarded what the method
+removes; the most to expect is a d' that is not worse. An improvement is possible only in a search, or for an observer
+that cannot disregard the noise.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from cxr_infer.lab.setting import Method, Setting, Work
 
 
 def detectability_study(setting: Setting, work: Work) -> list[Finding]:
-    """d' and AUC, of an eye with noise of its own too, and d' after denoising over d' before."""
+    """Return d' and AUC, also of an eye with internal noise, and d' after denoising relative to before."""
     return _study(KNOWN, setting, work)
 
 
 def search_study(setting: Setting, work: Work) -> list[Finding]:
-    """Percent correct in a search."""
+    """Return the percentage correct in a search."""
     return _study(SEARCH, setting, work)
 
 
 def equivalence_study(setting: Setting, work: Work) -> list[Finding]:
-    """The dose at which the undenoised image would be as good."""
+    """Return the dose at which the undenoised image would be as good."""
     return _study(EQUIVALENCE, setting, work)
 
 
 def _study(name: str, setting: Setting, work: Work) -> list[Finding]:
-    """The three are of the same draws: the first that the protocol asks for measures, and tells of all asked."""
+    """The three studies share their draws: the first one in the protocol measures and reports for all of them."""
     asked = [each for each in (KNOWN, SEARCH, EQUIVALENCE) if each in (*setting.protocol.studies, name)]
     if name != asked[0]:
         return []
@@ -57,7 +57,7 @@ def _study(name: str, setting: Setting, work: Work) -> list[Finding]:
 
 
 def with_noisy(methods: Sequence[Method]) -> list[Method]:
-    """The undenoised image first, then the others."""
+    """Return the methods, the undenoised image first."""
     noisy = [method for method in methods if method.name == NOISY] or [NamedMethod(NOISY, CLASSICAL[NOISY])]
     return [*noisy, *(method for method in methods if method.name != NOISY)]
 
@@ -66,13 +66,13 @@ def _scene(setting: Setting) -> Scene:
     wanted = [signal for signal in setting.protocol.signals if signal.kind in COMPACT]
     if not wanted:
         raise UsageError(
-            f"the observer's studies need a signal that is a {' or a '.join(COMPACT)}; add one to the protocol"
+            f"the observer's studies need a signal of kind {' or '.join(COMPACT)}; add one to the protocol"
         )
     return scene_of(setting, wanted)
 
 
 def _measure(setting: Setting, work: Work, scene: Scene, methods: Sequence[Method], finely: bool) -> Table:
-    """finely: look at the undenoised image, which costs little, at more doses than those of the protocol."""
+    """finely: measure the undenoised image, which is cheap, at additional doses."""
     protocol = setting.protocol
     doses = {
         method.name: finer(protocol.doses) if finely and method.name == NOISY else protocol.doses for method in methods
@@ -89,7 +89,9 @@ def _measure(setting: Setting, work: Work, scene: Scene, methods: Sequence[Metho
 
 
 def finer(doses: Sequence[float]) -> list[float]:
-    """The doses, those midway between them and some beyond: equivalent doses then seldom lie beyond those measured."""
+    """Return the doses, their geometric means and some beyond, so that equivalent doses seldom lie outside the
+    range.
+    """
     known = sorted(doses)
     between = [math.sqrt(low * high) for low, high in pairwise(known)]
     return sorted({*known, *(float(f"{dose:.3g}") for dose in (known[0] / 4, known[0] / 2, *between, 2 * known[-1]))})
@@ -97,7 +99,7 @@ def finer(doses: Sequence[float]) -> list[float]:
 
 def _measured(setting: Setting, seen: Seen, index: int) -> Measured:
     present, absent = seen.ratings(index)
-    rng = generator(setting.protocol.seed, "eye", index)  # one eye looks at all methods
+    rng = generator(setting.protocol.seed, "eye", index)  # the same internal noise for all methods
     eye = [with_internal_noise(each, seen.scene.channels, EYE, rng) for each in (present, absent)]
     groups = int(groups_of(seen.scene.draws)[-1]) + 1
     left_out = np.array([median_d_prime(*seen.ratings(index, group)) for group in range(groups)])

@@ -1,4 +1,4 @@
-"""What the observer's studies tell of one signal: d', AUC, search and dose equivalence, as findings."""
+"""Findings of the observer's studies for one signal: d', AUC, search and dose equivalence."""
 
 from __future__ import annotations
 
@@ -23,23 +23,19 @@ from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.search import found_more, percent_correct
 from cxr_infer.lab.setting import Setting
 
-KNOWN, SEARCH, EQUIVALENCE = "detectability", "search", "dose-equivalence"  # studies, of the same draws
-EYE = 4.0  # gray levels: standard deviation of white noise a pixel that is as strong as the eye's own
+KNOWN, SEARCH, EQUIVALENCE = "detectability", "search", "dose-equivalence"  # studies that share their draws
+EYE = 4.0  # gray levels, sd per pixel of white noise equivalent to the eye's internal noise
 DOSE = Axis("dose", "photons at white", logarithmic=True)
 OBSERVER = "Barrett and Myers 2004, ch. 13; channels: Abbey and Barrett 2001; interval: Wunderlich et al. 2015"
-EXPECTED = (
-    "In white noise at a known place, theory expects a d' no better than before denoising, whatever the method: read "
-    "it "
-    "for losses, not for gains."
-)
-ONE_TASK = "It holds for this signal, contrast and size and these images alone, and for a model observer, not a reader."
+EXPECTED = "In white noise at a known place, theory expects no method to improve d': look for losses, not for gains."
+ONE_TASK = "It holds only for this signal, contrast, size and these images, and for a model observer, not a reader."
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one signal, noise, dose and method.
+    """Results for one signal, noise, dose and method.
 
-    known: d'. left_out: d' without each group of draws. eye: d' of an observer with noise of its own. right: of each
+    known: d'. left_out: d' without each group of draws. eye: d' of an observer with internal noise. right: for each
     draw of a search, whether the signal was found at each of its places (`search.choices`).
     """
 
@@ -54,7 +50,7 @@ Table = Mapping[tuple[str, float, str, int], Measured]  # noise, dose, method, i
 
 @dataclass(frozen=True)
 class OfSignal:
-    """The findings about one signal."""
+    """The findings for one signal."""
 
     setting: Setting
     scene: Scene
@@ -97,21 +93,20 @@ class OfSignal:
             ),
             self._finding(
                 "detectability-eye",
-                f"Detectability to an eye with noise of its own: {self.label}",
+                f"Detectability by an eye with internal noise: {self.label}",
                 Axis("d'"),
                 self._series(lambda measured: measured.eye),
-                f"Detectability d' of {task}, by the same observer with noise of its own, as strong as white noise of "
-                f"{EYE:g} gray levels a pixel, in what it sees.",
-                f"The strength of the eye's noise is a convention: compare methods, not values. {ONE_TASK}",
+                f"Detectability d' of {task}, by the same observer with internal noise equivalent to white noise of "
+                f"{EYE:g} gray levels per pixel.",
+                f"The strength of the internal noise is a convention: compare methods, not values. {ONE_TASK}",
             ),
             self._finding(
                 "detectability-kept",
-                f"Detectability after denoising over before: {self.label}",
+                f"Detectability after denoising relative to before: {self.label}",
                 Axis("d' after / before"),
                 self._ratios(),
-                f"Detectability d' after denoising over d' before, of the same draws, of {task}; 1 is no loss.",
-                f"{EXPECTED} Doses at which the signal cannot be told from noise before denoising are left out. "
-                f"{ONE_TASK}",
+                f"Detectability d' after denoising divided by d' before, from the same draws, of {task}; 1: no loss.",
+                f"{EXPECTED} Doses at which the signal is not detectable before denoising are left out. {ONE_TASK}",
             ),
         ]
 
@@ -122,9 +117,9 @@ class OfSignal:
             f"Search: {self.label}",
             Axis("found", "%"),
             self._series(lambda measured: percent_correct(measured.right)),
-            f"How often an observer that scans {places} places, each with some pixels around it, names the one with a "
+            f"How often an observer that scans {places} places and their surroundings names the one with a "
             f"{self.label}; guessing finds {100 / places:.0f}%.",
-            f"Denoising may help here, where false alarms count, or may not; it must not make it worse. {ONE_TASK}",
+            f"Denoising may or may not help here, where false alarms count; it must not do harm. {ONE_TASK}",
             study=SEARCH,
         )
 
@@ -139,12 +134,12 @@ class OfSignal:
             series.append(Series(one.method, one.condition, one.x, change))
         return self._finding(
             "search-change",
-            f"Search after denoising less before: {self.label}",
+            f"Search after denoising minus before: {self.label}",
             Axis("found after - before", "percentage points"),
             tuple(series),
-            f"How much more often the observer names the place with a {self.label} after denoising than before, of the "
-            "same draws; 0 is no gain and no loss.",
-            f"Where nearly all or next to none are found, nothing can change. {ONE_TASK}",
+            f"How much more often the observer names the place with a {self.label} after denoising, in the same draws; "
+            "0 is neither gain nor loss.",
+            f"Where nearly all or almost none are found, little can change. {ONE_TASK}",
             study=SEARCH,
         )
 
@@ -169,7 +164,7 @@ class OfSignal:
         )
 
     def _ratios(self) -> tuple[Series, ...]:
-        """Of every method; the undenoised image's own are 1 and there to compare with."""
+        """For every method; the undenoised image's ratio is 1, for comparison."""
         found = []
         for noise in self.setting.protocol.noises:
             before = {dose: self.table[noise, dose, NOISY, self.index] for dose in self.setting.protocol.doses}
@@ -198,20 +193,20 @@ class OfSignal:
             f"Dose equivalence: {self.label}",
             Axis("equivalent dose / dose", logarithmic=True),
             tuple(found),
-            f"At how many times its dose the undenoised image has the d' of the denoised one, for a {self.label} at a "
-            "known place; 1 is no gain and no loss." + _listed(f"Beyond the doses measured{self._range}", beyond),
-            "No dose may be lowered by it: it holds for this task, contrast and size alone, and for no "
-            f"other.{_open(open_ends)}",
+            "Dose at which the noisy image reaches the d' of the denoised one, relative to the given dose, for a "
+            f"{self.label} at a known place; 1: neither gain nor loss."
+            + _listed(f"Outside the measured doses{self._range}", beyond),
+            f"It does not justify a lower dose: it holds only for this task, contrast and size.{_open(open_ends)}",
             study=EQUIVALENCE,
         )
 
     @property
     def _range(self) -> str:
         doses = [dose for _, dose, method, _ in self.table if method == NOISY]
-        return f" ({min(doses):g} to {max(doses):g} photons, as far as the signal can be told from noise)"
+        return f" ({min(doses):g} to {max(doses):g} photons, where the signal is detectable)"
 
     def _equivalents(self, noise: str, method: str) -> dict[float, Equivalent]:
-        """Of each of the protocol's doses, among all at which the signal can be told from noise before denoising."""
+        """For each dose of the protocol, using all doses at which the signal is detectable before denoising."""
         measured = {d: row for (n, d, m, i), row in self.table.items() if (n, m, i) == (noise, NOISY, self.index)}
         rows = {dose: measured[dose] for dose in sorted(measured) if measured[dose].known.low > 0}
         doses, before = np.array(list(rows)), np.array([row.known.value for row in rows.values()])
@@ -255,18 +250,18 @@ class OfSignal:
 
 
 def _ratio(before: Measured, after: Measured) -> Estimate:
-    """Of d' after denoising to d' before, of the same draws: exactly 1 for the undenoised image."""
+    """Return d' after denoising divided by d' before, from the same draws: exactly 1 for the undenoised image."""
     found = jackknife(after.known.value / before.known.value, after.left_out / before.left_out)
     return Estimate(found.value, max(found.low, 0.0), found.high)
 
 
 def described(signal: Signal, spacing: float | None) -> str:
-    """A signal in words: `nodule of 5 mm, +10 gray levels`."""
+    """Describe a signal in words: `nodule of 5 mm, +10 gray levels`."""
     return f"{signal.kind} of {signal.size:g} {'px' if spacing is None else 'mm'}, {signal.contrast:+g} gray levels"
 
 
 def slug(signal: Signal) -> str:
-    """A signal as the end of a key."""
+    """Return a signal as the suffix of a key."""
     return f"{signal.kind}-{signal.size:g}-{signal.contrast:+g}"
 
 
@@ -275,4 +270,4 @@ def _listed(what: str, places: Sequence[str]) -> str:
 
 
 def _open(places: Sequence[str]) -> str:
-    return f" Intervals that reach beyond the doses measured end there: {'; '.join(places)}." if places else ""
+    return f" Intervals that extend beyond the measured doses are clipped: {'; '.join(places)}." if places else ""

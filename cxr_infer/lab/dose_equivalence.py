@@ -1,4 +1,4 @@
-"""The dose at which the image as it is would be as good for a task as the denoised one is at its own dose."""
+"""Find the dose at which the undenoised image would be as good for a task as the denoised one at its own dose."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.jackknife import jackknife
 
 Array = NDArray[np.float64]
-TINY = 1e-3  # d', for one that is 0
+TINY = 1e-3  # lower bound of d' before its logarithm
 
 
 @dataclass(frozen=True)
 class Equivalent:
-    """ratio: of the equivalent dose to the dose that was given, None where it lies beyond the doses measured.
-
-    open_end: whether the interval reaches beyond them, and was cut off there.
+    """ratio: equivalent dose divided by the given dose, None if outside the measured doses. open_end: whether the
+    interval extends beyond them and was clipped.
     """
 
     ratio: Estimate | None
@@ -27,10 +26,10 @@ class Equivalent:
 
 
 def equivalent_dose(doses: Array, before: Array, after: float) -> float | None:
-    """The dose at which the undenoised image reaches the d' `after`; None beyond the doses measured.
+    """Return the dose at which the undenoised image reaches the d' `after`; None outside the measured doses.
 
-    doses: (n,), rising. before: d' of the undenoised image at each, above 0. Between two doses log d' is taken as
-    straight in log dose, as it is for quantum noise, where d' goes with the square root of the dose; never beyond them.
+    doses: (n,), rising. before: d' of the undenoised image at each, above 0. log d' is interpolated linearly in log
+    dose, as for quantum noise, where d' is proportional to the square root of the dose.
     """
     found = crossing(np.log(doses), np.log(before), float(np.log(after)))
     return None if found is None else float(np.exp(found))
@@ -39,9 +38,9 @@ def equivalent_dose(doses: Array, before: Array, after: float) -> float | None:
 def equivalence(
     doses: Array, before: Array, after: float, left_out: list[tuple[Array, float]], dose: float
 ) -> Equivalent:
-    """The ratio of equivalent and given dose with a jackknife interval of its logarithm.
+    """Return the ratio of equivalent and given dose, with a jackknife interval of its logarithm.
 
-    left_out: d' before and after without each group of draws. dose: the one given.
+    left_out: d' before and after without each group of draws. dose: the given dose.
     """
     if len(doses) < 2 or not np.all(before > 0) or after <= 0:
         return Equivalent(None)

@@ -1,4 +1,4 @@
-"""Edge spread functions from pixels, and their transfer functions: see `transfer`, which measures them."""
+"""Compute edge spread functions from pixels, and their transfer functions; `transfer` measures them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cxr_infer.lab.signals import EDGE_ANGLE, turned
 Array = NDArray[np.float64]
 Bins = NDArray[np.intp]
 
-MARGIN = 16  # px at each border that are left out
-REACH = 32  # px to either side of the edge, at most
-OF_RADIUS = 0.8  # share of a disc's radius that is looked at to either side of its rim
-LEAST_RADIUS = 8.0  # px of a disc whose rim is straight enough
-TAPERED_FROM = 0.5  # share of the reach from which the line spread function is faded out
-OVERSAMPLING = 5  # bins a pixel
+MARGIN = 16  # px ignored at each border
+REACH = 32  # px, maximum distance from the edge
+OF_RADIUS = 0.8  # fraction of a disc's radius used on each side of its rim
+LEAST_RADIUS = 8.0  # px, smallest radius whose rim is straight enough
+TAPERED_FROM = 0.5  # fraction of the reach beyond which the line spread function is tapered
+OVERSAMPLING = 5  # bins per pixel
 OFF_CENTRE = (0.19, -0.27)  # px
 FREQUENCIES = np.linspace(0, 0.5, 21)  # cycles/px
 
@@ -29,8 +29,8 @@ FREQUENCIES = np.linspace(0, 0.5, 21)  # cycles/px
 class Sampling:
     """How pixels of a field sample an edge spread function.
 
-    where: places in the flattened field that count; bins: in which bin each lies; distances: mean distance of each
-    bin's pixels from the edge, px, ascending; half: px to either side of the edge at which the function is wanted.
+    where: indices of the used pixels in the flattened field; bins: bin of each; distances: mean distance of each bin's
+    pixels from the edge, px, ascending; half: px on each side of the edge.
     """
 
     where: Bins
@@ -40,7 +40,7 @@ class Sampling:
 
     @staticmethod
     def of(distance: Array, half: float, counted: NDArray[np.bool_]) -> Sampling:
-        """Of pixels at a signed distance from the edge, px. counted: those that may be used."""
+        """Build from pixels' signed distances to the edge, px. counted: pixels that may be used."""
         inside = counted & (np.abs(distance) < half)
         _, bins = np.unique(np.floor((distance[inside] + half) * OVERSAMPLING), return_inverse=True)
         mean = np.bincount(bins, distance[inside]) / np.bincount(bins)
@@ -48,25 +48,27 @@ class Sampling:
 
     @property
     def grid(self) -> Array:
-        """Distances, even, at which the function is given."""
+        """Evenly spaced distances at which the function is evaluated, px."""
         return np.asarray((np.arange(int(2 * self.half * OVERSAMPLING)) + 0.5) / OVERSAMPLING - self.half)
 
 
 def centre_of(side: int) -> tuple[float, float]:
-    """Row and column of about the middle of a field, off the pixels' symmetry: they sample more distances so."""
+    """Return row and column near the middle of a field, off the pixel grid's symmetry to sample more distances."""
     return side / 2 + OFF_CENTRE[0], side / 2 + OFF_CENTRE[1]
 
 
 def sample_edge(side: int) -> Sampling:
-    """Of a square field with an edge through its middle. side: px."""
+    """Return the sampling of a square field with an edge through its middle. side: px."""
     return _across_edge(side)
 
 
 def sample_rim(side: int, radius: float) -> Sampling:
-    """Of a square field with a disc in its middle; px. Raises UsageError for a disc too small for it."""
+    """Return the sampling of a square field with a disc in its middle; px. Raises UsageError if the disc is too
+    small.
+    """
     if radius < LEAST_RADIUS:
         raise UsageError(
-            f"a disc of {2 * radius:g} px is too small for a transfer function; use {2 * LEAST_RADIUS:g} px"
+            f"a disc of {2 * radius:g} px is too small for a transfer function; use {2 * LEAST_RADIUS:g} px or more"
         )
     return _across_rim(side, radius)
 
@@ -88,26 +90,26 @@ def _across_rim(side: int, radius: float) -> Sampling:
 
 
 def edge_spread(difference: FloatImage, sampled: Sampling) -> Array:
-    """The mean across the edge, at `sampled.grid`."""
+    """Return the mean across the edge, at `sampled.grid`."""
     total = np.bincount(sampled.bins, difference.ravel()[sampled.where].astype(np.float64))
     return np.interp(sampled.grid, sampled.distances, total / np.bincount(sampled.bins))
 
 
 def transfer(spreads: Array) -> Array:
-    """Edge spread functions (draws, bins, 2), after and before -> the transfer function at FREQUENCIES."""
+    """Convert edge spread functions (draws, bins, 2), after and before, to the transfer function at FREQUENCIES."""
     after, before = np.moveaxis(spreads.mean(axis=0), -1, 0)
     return np.asarray(modulation(after) / modulation(before))
 
 
 def modulation(spread: Array) -> Array:
-    """Modulus of the Fourier transform of an edge spread function's derivative at FREQUENCIES, 1 at frequency 0."""
+    """Return the modulus of the Fourier transform of the line spread function at FREQUENCIES, 1 at frequency 0."""
     spectrum = np.abs(_transform(len(spread) - 1) @ np.diff(spread))
     return np.asarray(spectrum / spectrum[0])
 
 
 @lru_cache(maxsize=8)
 def _transform(bins: int) -> NDArray[np.complex128]:
-    """(frequencies, bins): fades a line spread function out towards its ends, and transforms it."""
+    """Return a matrix (frequencies, bins) that tapers a line spread function and transforms it."""
     place = np.arange(bins) - (bins - 1) / 2
     taper = np.clip((np.abs(place) / ((bins + 1) / 2) - TAPERED_FROM) / (1 - TAPERED_FROM), 0, 1)
     phase = 2 * np.pi * np.outer(FREQUENCIES, place / OVERSAMPLING)
@@ -115,11 +117,11 @@ def _transform(bins: int) -> NDArray[np.complex128]:
 
 
 def half_frequency(spreads: Array) -> Array:
-    """The frequency in cycles/px at which `transfer` falls to a half; the highest where it does not."""
+    """Return the frequency in cycles/px at which `transfer` falls to 0.5, or the highest if it does not."""
     found = transfer(spreads)
     below = np.flatnonzero(found < 0.5)
     if not len(below):
         return np.asarray(FREQUENCIES[-1])
-    after = int(below[0])  # at least 1, since the function begins at 1
+    after = int(below[0])  # at least 1, since the function starts at 1
     share = (found[after - 1] - 0.5) / (found[after - 1] - found[after])
     return np.asarray(FREQUENCIES[after - 1] + share * (FREQUENCIES[after] - FREQUENCIES[after - 1]))

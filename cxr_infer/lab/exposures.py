@@ -1,8 +1,8 @@
-"""Repeated exposures of one phantom or patient: two frames or more that differ by their noise alone.
+"""Repeated exposures of one phantom or patient: at least two frames that differ only by noise.
 
-Their differences are noise, whatever is in the image; so they give the noise curve, the spectrum and the true error of
-a denoised frame without a clean image. Frames that differ by more are refused, since every difference would count as
-noise. Frames are (H, W) float32 in [0, 1], stacked (K, H, W).
+Their differences are pure noise, whatever the image shows. They give the noise curve, the spectrum and the true error
+of a denoised frame without a clean image. Frames with other differences are refused, since every difference would count
+as noise. Frames are (H, W) float32 in [0, 1], stacked (K, H, W).
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ from cxr_infer.lab.noise_power import noise_power
 Array = NDArray[np.float64]
 
 SMALLEST = 64  # px a side
-FARTHEST = 32  # px that a frame may be shifted; it is shifted back by whole pixels, which leaves its noise as it is
-LARGEST_GAIN = 1.05  # by which two frames may differ in brightness; they are then brought to one scale
-TILE = 128  # px, side of the parts in which a movement is looked for
-MOST_MOVED, MOST_MOVED_TILE = 0.05, 0.25  # share of the difference's variance that a movement explains: overall, a part
+FARTHEST = 32  # px, largest shift of a frame; it is undone by whole pixels, which preserves the noise
+LARGEST_GAIN = 1.05  # largest ratio of two frames' brightness; they are then brought to one scale
+TILE = 128  # px, side of the parts examined for movement
+MOST_MOVED, MOST_MOVED_TILE = (
+    0.05,
+    0.25,
+)  # fraction of the difference's variance explained by movement: overall, in a part
 BLOCK, LARGE_BLOCK = 16, 64  # px
-ROUNDING = 1e-6  # of a frame that was brought to another's scale; the last of 16 bits is 15 times as much
-MOST_SHADED = 0.05  # share of the difference's variance that is in the means of large blocks
-EDGE_WIDTH = 1.0  # px, blur before slopes are taken
-BINS, LEAST_BLOCKS = 16, 12  # of brightness, and blocks that each needs
+ROUNDING = 1e-6  # error of scaling a frame; the last of 16 bits is 15 times larger
+MOST_SHADED = 0.05  # fraction of the difference's variance in the means of large blocks
+EDGE_WIDTH = 1.0  # px, blur before taking slopes
+BINS, LEAST_BLOCKS = 16, 12  # bins of brightness, and blocks required in each
 
 
 @dataclass(frozen=True)
@@ -49,22 +52,22 @@ class Frames:
 
     @property
     def variance(self) -> Array:
-        """(H, W): unbiased, of one frame's noise."""
+        """Unbiased variance of one frame's noise, (H, W)."""
         return np.asarray(self.stack.var(axis=0, ddof=1, dtype=np.float64))
 
     def differences(self) -> list[Array]:
-        """Noise alone, as strong as one frame's: of frames 1 and 2, 3 and 4, and so on, each over sqrt 2."""
+        """Return pure noise as strong as one frame's: frame 1 minus 2, 3 minus 4, and so on, divided by sqrt 2."""
         stack = self.stack.astype(np.float64)
         return [(stack[k] - stack[k + 1]) / np.sqrt(2) for k in range(0, len(stack) - 1, 2)]
 
 
 def register(images: Sequence[FloatImage], names: Sequence[str]) -> Frames:
-    """Bring frames into one place by whole pixels and onto one scale, and check that only noise tells them apart.
+    """Align frames by whole pixels, bring them to one scale, and check that they differ only by noise.
 
-    images: (H, W) float32 in [0, 1]. names: for messages. Raises UsageError in one line otherwise.
+    images: (H, W) float32 in [0, 1]. names: for messages. Raises UsageError if they differ by more.
     """
     if len(images) < 2:
-        raise UsageError("repeated exposures need two frames or more of one object; give another file")
+        raise UsageError("repeated exposures need at least two frames of one object; give another file")
     first = images[0]
     for image, name in zip(images, names, strict=True):
         if image.shape != first.shape:
@@ -73,7 +76,7 @@ def register(images: Sequence[FloatImage], names: Sequence[str]) -> Frames:
                 "give frames of one object and one detector"
             )
     if min(first.shape) < SMALLEST:
-        raise UsageError(f"{names[0]}: too small for repeated exposures; give frames of {SMALLEST} px a side or more")
+        raise UsageError(f"{names[0]}: too small for repeated exposures; give frames of at least {SMALLEST} px a side")
     shifts = [_shift(first, image, name) for image, name in zip(images, names, strict=True)]
     placed = _in_one_place(images, shifts)
     scaled = [
@@ -86,7 +89,7 @@ def register(images: Sequence[FloatImage], names: Sequence[str]) -> Frames:
 
 
 def _shift(first: FloatImage, image: FloatImage, name: str) -> tuple[int, int]:
-    """Rows and columns by which an image lies further down and right, to whole pixels (phase correlation)."""
+    """Return the shift of an image in rows and columns, to whole pixels (phase correlation)."""
     window = cv2.createHanningWindow((first.shape[1], first.shape[0]), cv2.CV_64F)
     edges = [each.astype(np.float64) - cv2.GaussianBlur(each, (0, 0), 4.0) for each in (first, image)]
     (across, down), _ = cv2.phaseCorrelate(edges[0], edges[1], window)
@@ -95,17 +98,17 @@ def _shift(first: FloatImage, image: FloatImage, name: str) -> tuple[int, int]:
     before, after = (float(np.subtract(*pair, dtype=np.float64).var()) for pair in ((first, image), placed))
     if (
         after > (1 - MOST_MOVED) * before
-    ):  # it explains nothing: there are no edges to find a shift by, as in flat fields
+    ):  # the shift explains nothing: without edges, as in flat fields, none can be found
         return 0, 0
     if max(map(abs, shift)) > FARTHEST:
         raise UsageError(
-            f"{name}: shows another object, or is shifted by over {FARTHEST} px; give frames of one object"
+            f"{name}: shows another object, or is shifted by more than {FARTHEST} px; give frames of one object"
         )
     return shift
 
 
 def _in_one_place(images: Sequence[FloatImage], shifts: Sequence[tuple[int, int]]) -> list[FloatImage]:
-    """The part that all of them show."""
+    """Crop all images to their common part."""
     height, width = images[0].shape
     ends = [(min(s[axis] for s in shifts), max(s[axis] for s in shifts)) for axis in range(2)]
     rows, columns = (length - (high - low) for length, (low, high) in zip((height, width), ends, strict=True))
@@ -116,10 +119,10 @@ def _in_one_place(images: Sequence[FloatImage], shifts: Sequence[tuple[int, int]
 
 
 def _on_scale(first: FloatImage, image: FloatImage, name: str) -> FloatImage:
-    """An image with the first one's brightness: tubes do not repeat an exposure exactly."""
+    """Scale an image to the first one's brightness: X-ray tubes do not repeat an exposure exactly."""
     here, there = (blocks(each, BLOCK).ravel() for each in (first, image))
-    noise = float(np.diff(first.astype(np.float64) - image, axis=1).std()) / 2  # of a pixel, where it is white
-    if here.std() <= noise:  # as in flat fields: a line through such points would be one through noise
+    noise = float(np.diff(first.astype(np.float64) - image, axis=1).std()) / 2  # per pixel, if it is white
+    if here.std() <= noise:  # flat fields: a line would be fitted to noise
         gain = float(here.mean() / max(there.mean(), 1e-9))
         offset = 0.0
     else:
@@ -135,28 +138,26 @@ def _on_scale(first: FloatImage, image: FloatImage, name: str) -> FloatImage:
 
 
 def _check_alike(first: FloatImage, image: FloatImage, names: str) -> None:
-    """Raises UsageError where edges of one frame lie elsewhere in the other, or broad parts are darker or brighter."""
+    """Raise UsageError if edges moved between the frames, or broad parts changed in brightness."""
     difference = first.astype(np.float64) - image
     variance = float(difference.var())
     if variance <= ROUNDING**2:
-        raise UsageError(f"{names}: are one image; give frames with noise of their own")
+        raise UsageError(f"{names}: identical images; give separate exposures")
     moved, where = moved_share(first, image)
     if moved > MOST_MOVED or where is not None:
         place = f" near row {where[0]}, column {where[1]}" if where else ""
-        raise UsageError(
-            f"{names}: differ by more than noise, something moved{place}; give frames in which nothing moved"
-        )
+        raise UsageError(f"{names}: differ by more than noise, something moved{place}; give frames without movement")
     side = max(min(LARGE_BLOCK, min(first.shape) // 8), 4)
     if blocks(difference, side).var() > MOST_SHADED * variance:
         raise UsageError(
-            f"{names}: differ by more than noise, in the brightness of broad parts; give frames of one exposure"
+            f"{names}: differ by more than noise, in the brightness of broad areas; give frames of the same exposure"
         )
 
 
 def moved_share(first: FloatImage, image: FloatImage) -> tuple[float, tuple[int, int] | None]:
-    """Share of the difference's variance that shifts of parts of the image explain, and the part that moved most.
+    """Return the fraction of the difference's variance explained by shifts of parts, and the part that moved most.
 
-    A small shift adds the shift times the slope of the image. Each part has a shift of its own, by least squares.
+    A small shift adds the shift times the slope of the image. Each part's shift is found by least squares.
     """
     mean = cv2.GaussianBlur((first.astype(np.float64) + image) / 2, (0, 0), EDGE_WIDTH)
     slopes = np.stack(np.gradient(mean))
@@ -178,7 +179,7 @@ def moved_share(first: FloatImage, image: FloatImage) -> tuple[float, tuple[int,
 
 
 def blocks(image: NDArray[np.floating], side: int) -> Array:
-    """Means of whole blocks: (rows, columns)."""
+    """Return the means of whole blocks: (rows, columns)."""
     rows, columns = (length // side for length in image.shape)
     whole = image[: rows * side, : columns * side].astype(np.float64)
     return np.asarray(whole.reshape(rows, side, columns, side).mean(axis=(1, 3)))
@@ -186,16 +187,16 @@ def blocks(image: NDArray[np.floating], side: int) -> Array:
 
 @dataclass(frozen=True)
 class NoiseCurve:
-    """Noise against brightness: brightness in [0, 1], and standard deviation there in the same units."""
+    """Noise against brightness: brightness in [0, 1], and standard deviation in the same units."""
 
     brightness: tuple[float, ...]
     sd: tuple[Estimate, ...]
 
 
 def noise_curve(frames: Frames) -> NoiseCurve:
-    """Standard deviation of one frame's noise at each brightness, from blocks without saturated pixels.
+    """Return the standard deviation of one frame's noise at each brightness, from blocks without saturated pixels.
 
-    Raises ImageError where there is no brightness with LEAST_BLOCKS blocks.
+    Raises ImageError if no brightness has LEAST_BLOCKS blocks.
     """
     mean, variance = blocks(frames.mean, BLOCK).ravel(), blocks(frames.variance, BLOCK).ravel()
     saturated = ((frames.stack <= 0) | (frames.stack >= 1)).mean(axis=0)
@@ -210,14 +211,14 @@ def noise_curve(frames: Frames) -> NoiseCurve:
             sd.append(Estimate(*(float(np.sqrt(max(end, 0.0))) for end in (found.value, found.low, found.high))))
     if not brightness:
         raise ImageError(
-            f"{frames.names[0]}: no brightness with {LEAST_BLOCKS} blocks of {BLOCK} px that are not saturated, too "
-            "few to measure noise in; give larger frames, or others"
+            f"{frames.names[0]}: too few blocks to measure noise: no brightness has {LEAST_BLOCKS} unsaturated blocks "
+            f"of {BLOCK} px; give larger or other frames"
         )
     return NoiseCurve(tuple(brightness), tuple(sd))
 
 
 def detector_of_frames(frames: Frames) -> Detector:
-    """The user's own detector, for noise made on other images: measured curve and spectrum of repeated exposures."""
+    """Return the user's own detector: curve and spectrum measured in repeated exposures."""
     curve = noise_curve(frames)
     power = noise_power(frames.differences(), SPECTRUM_SIDE).values
     return Detector(power / power.mean(), np.array([curve.brightness, [each.value for each in curve.sd]]).T)

@@ -1,6 +1,6 @@
 """Structure made from pure noise: how strong the strongest false blob of each size looks on a flat field.
 
-Noise alone makes blobs, too; a method that leaves or makes stronger ones than were there shows what is not there.
+Noise itself contains blobs; a method that leaves or creates stronger ones shows what is not there.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from cxr_infer.imaging.pixels import FloatImage
 
 DIAMETERS = (2.0, 4.0, 8.0, 16.0)  # px, full width at half maximum
-SURROUND = 2.0  # times as wide is the surround that a blob is compared with
-ANSWER = 1 / 2 - 1 / (1 + SURROUND**2)  # to a blob of contrast 1: Gaussians blurred by Gaussians, at their centre
-MARGIN = 2.0  # surrounds from the border, where there is no whole surround
+SURROUND = 2.0  # width of the surround relative to the blob
+ANSWER = 1 / 2 - 1 / (1 + SURROUND**2)  # response to a blob of contrast 1: blurred Gaussians, at their centre
+MARGIN = 2.0  # surrounds to keep away from the border
 FWHM = 2 * float(np.sqrt(2 * np.log(2)))  # of a Gaussian, in standard deviations
 
 
 def strongest_blob(image: FloatImage, diameter: float) -> float:
-    """The contrast of a Gaussian blob that would look like the strongest one, bright or dark, of the image.
+    """Return the contrast of a Gaussian blob that would look like the image's strongest one, bright or dark.
 
-    By a difference of Gaussians, as wide as the blob and SURROUND times as wide, over its answer to a blob of contrast
-    1. image: (H, W), at least 8 diameters a side. diameter: px, full width at half maximum. In the image's units.
+    It is a difference of Gaussians, as wide as the blob and SURROUND times as wide, divided by its response to a blob
+    of contrast 1. image: (H, W), at least 8 diameters a side. diameter: px, full width at half maximum. In the image's
+    units.
     """
     sd = diameter / FWHM
     seen = [cv2.GaussianBlur(image, (0, 0), width, borderType=cv2.BORDER_REFLECT_101) for width in (sd, SURROUND * sd)]
@@ -34,5 +35,5 @@ def strongest_blob(image: FloatImage, diameter: float) -> float:
 
 
 def strongest_blobs(images: Sequence[FloatImage]) -> NDArray[np.float64]:
-    """(images, diameters)."""
+    """Return the contrasts for each image and each of DIAMETERS: (images, diameters)."""
     return np.array([[strongest_blob(image, diameter) for diameter in DIAMETERS] for image in images])

@@ -1,4 +1,4 @@
-"""What the lab found: figures with their uncertainty, and with them what they are about and what they do not mean."""
+"""Findings of the lab: values with their uncertainty, what they are about and what they do not mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cxr_infer.imaging.pixels import FloatImage
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured value with its 95% interval; an exact one has both ends at the value."""
+    """A measured value with its 95% interval; for an exact one both ends equal the value."""
 
     value: float
     low: float
@@ -22,7 +22,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Axis:
-    """A quantity and its unit, "" for a pure number. logarithmic: how it is drawn."""
+    """A quantity and its unit, "" for a pure number. logarithmic: how to draw it."""
 
     name: str
     unit: str = ""
@@ -31,9 +31,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """One curve. method: what was measured, such as "window". condition: under what, such as "200 photons, white".
+    """One curve. method: what was measured, such as "window". condition: such as "200 photons, white".
 
-    x and y have one length.
+    x and y have equal lengths.
     """
 
     method: str
@@ -56,9 +56,9 @@ class Finding:
     """One figure of a study, ready to be printed, drawn and stored.
 
     key: unique within a result, such as "contrast-kept/nodule-5mm". study: name in `studies.STUDIES`. measured, on,
-    caution: a sentence each: what was measured, on what, and what it does not mean. draws: how many independent draws
-    (or images, or frames) each point rests on. source: where the formula is from. maps: beside the curves, if any.
-    higher_is_better: None where neither is.
+    caution: a sentence each on what was measured, on what, and what it does not mean. draws: number of independent
+    draws (or images, or frames) behind each point. source: of the formula. maps: in addition to the curves.
+    higher_is_better: None if neither is.
     """
 
     key: str

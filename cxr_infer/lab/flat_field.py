@@ -1,7 +1,7 @@
-"""Study: the noise power spectrum before and after denoising, on a flat field and on the images, and what was removed.
+"""Study: the noise power spectrum before and after denoising, on a flat field and on an image, and what was removed.
 
-Noise that is taken away evenly keeps its texture; noise that is left in the low frequencies alone looks blotchy, and a
-removed part that is not noise shows as power where the noise has none.
+Noise that is removed evenly keeps its texture; noise left only at low frequencies looks blotchy. If more than noise is
+removed, it shows as power where the noise has none.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ GRAY = 255.0
 DIRECTIONS = ("radial", "across", "down")
 SOURCE = "IEC 62220-1-1:2015"
 NOT_LINEAR = (
-    "In displayed gray levels, not linearised to exposure as the standard asks: compare before and after, not "
-    "detectors. "
-    "A lower spectrum is no better image: a blur lowers it too."
+    "In displayed gray levels, not linearised to exposure as in the standard: compare before and after, not detectors. "
+    "A lower spectrum is not a better image: a blur lowers it too."
 )
 
 Array = NDArray[np.float64]
@@ -41,7 +40,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Spectra:
-    """Of each draw: power in bands of frequency by what it is of, (draws, bands), and variance, (draws,)."""
+    """For each draw: power in frequency bands, (draws, bands), by direction, and variance, (draws,)."""
 
     frequency: Mapping[str, Array]
     power: Mapping[str, Array]
@@ -49,7 +48,9 @@ class Spectra:
 
 
 def study(setting: Setting, work: Work) -> list[Finding]:
-    """Spectra at the middle dose: of the noise left, of the noise before, and of what was removed from a flat field."""
+    """Return spectra at the middle dose: of the noise left, of the noise before, and of what was removed from a flat
+    field.
+    """
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     name, image = next(iter(setting.images.items()))
     scenes = {FLAT: np.full(image.shape, BRIGHTNESS, np.float32), ON_IMAGE: image}
@@ -100,10 +101,10 @@ def _measure(setting: Setting, work: Work, scene: str, clean: FloatImage, noise:
 def _noise_left(
     setting: Setting, scene: str, clean: FloatImage, noise: str, dose: float, method: Method
 ) -> Iterator[tuple[Array, Array]]:
-    """Noise that the method left and removed, gray levels, from half as many pairs of draws as there are draws.
+    """Yield the noise that the method left and removed, gray levels, from pairs of draws.
 
-    Half the square of a pair's difference is the noise of one, and nothing that both have in common is in it: neither
-    anatomy nor what the method does to it each time.
+    Half the square of a pair's difference is the noise of one draw; what both have in common, anatomy and the method's
+    systematic changes, cancels.
     """
     for pair in range(max(setting.protocol.draws // 2, 2)):
         left, removed = [], []
@@ -142,7 +143,7 @@ def _finding(
         x=Axis("spatial frequency", frequency),
         y=Axis("noise power", f"gray levels^2 {area}^2", logarithmic=True),
         series=series,
-        measured=f"Noise power spectrum of {what}, over {how}, from regions that overlap by half, each less a fitted "
+        measured=f"Noise power spectrum of {what}, over {how}, from half-overlapping regions minus a fitted "
         "second-order surface.",
         on=f"{pairs} pairs of draws of {where}; half the power of each pair's difference.",
         caution=NOT_LINEAR,
@@ -153,7 +154,7 @@ def _finding(
 
 
 def _positive(powers: Array) -> Estimate:
-    """A mean power, whose interval stays above 0 since it is drawn on a logarithmic axis."""
+    """Return a mean power whose interval stays above 0, for a logarithmic axis."""
     found = mean_estimate(powers)
     return Estimate(found.value, max(found.low, found.value / 100), found.high)
 
@@ -180,9 +181,9 @@ def _variances(
         x=Axis("dose", "photons at white", logarithmic=True),
         y=Axis("noise left", "%"),
         series=tuple(series),
-        measured="Standard deviation of the noise after denoising over that before, of the same draws.",
+        measured="Standard deviation of the noise after denoising divided by that before, in the same draws.",
         on=f"{pairs} pairs of draws of {' and of '.join(where.values())}.",
-        caution="Less noise is no more information: a method can remove all noise with all detail.",
+        caution="Less noise is not more information: a method can remove all noise together with all detail.",
         draws=2 * pairs,
         seed=protocol.seed,
     )

@@ -1,4 +1,4 @@
-"""The images that are worked on: seeded phantoms, or the user's own clean images and repeated exposures."""
+"""Images to work on: seeded phantoms, or the user's own clean images and repeated exposures."""
 
 from __future__ import annotations
 
@@ -22,29 +22,27 @@ from cxr_infer.settings import ReadOptions
 
 Images = dict[str, FloatImage]
 
-MOST_IMAGES = 100  # of a folder; more take days
+MOST_IMAGES = 100  # per folder; more would take days
 
 
 def phantoms(protocol: Protocol) -> Images:
-    """The protocol's phantoms: chests of its seed and the following ones, clean."""
+    """Return the protocol's phantoms, clean, with its seed and the following ones."""
     seeds = range(protocol.seed, protocol.seed + protocol.phantoms)
     return {f"phantom {seed}": render_phantom(seed, protocol.side) for seed in seeds}
 
 
 def clean_images(folder: Path, side: int, reading: ReadOptions) -> tuple[Images, float | None]:
-    """The X-rays of a folder by their names, and mm a pixel where all their files say the same.
+    """Read the X-rays of a folder, by name, and their pixel spacing in mm if all files agree.
 
-    Each is cut to the middle `side` px where it is larger, never resized. Raises UsageError where there are none or too
-    many, ImageError where one cannot be read or is too small.
+    Larger images are cropped to the middle `side` px, never resized. Raises UsageError if there are none or too many,
+    ImageError if one cannot be read or is too small.
     """
     require_directory(folder, "give --images the directory of clean X-rays")
     paths = _files_of(folder)
     if not paths:
-        raise UsageError(f"{folder}: holds no files; give --images the directory of clean X-rays")
+        raise UsageError(f"{folder}: no files; give --images the directory of clean X-rays")
     if len(paths) > MOST_IMAGES:
-        raise UsageError(
-            f"{folder}: holds {len(paths)} files; copy at most {MOST_IMAGES} into a directory of their own"
-        )
+        raise UsageError(f"{folder}: {len(paths)} files; copy at most {MOST_IMAGES} of them to another directory")
     images, spacings = {}, set()
     for path in paths:
         radiograph = _radiograph(path, reading)
@@ -54,9 +52,9 @@ def clean_images(folder: Path, side: int, reading: ReadOptions) -> tuple[Images,
 
 
 def repeated_frames(given: Sequence[Path], reading: ReadOptions) -> Frames | None:
-    """Two or more exposures of one object, brought into one place; a directory stands for its files. None of none.
+    """Read and align exposures of one object; a directory stands for its files. None if none are given.
 
-    Raises UsageError where they are too few or too unlike, ImageError where one cannot be read.
+    Raises UsageError if they are too few or too different, ImageError if one cannot be read.
     """
     paths = [path for one in given for path in (_files_of(one) if one.is_dir() else [one])]
     for path in paths:
@@ -65,7 +63,7 @@ def repeated_frames(given: Sequence[Path], reading: ReadOptions) -> Frames | Non
 
 
 def one_image(path: Path, reading: ReadOptions) -> FloatImage:
-    """An X-ray, (H, W) in [0, 1]. Raises ImageError where it cannot be read."""
+    """Read an X-ray, (H, W) in [0, 1]. Raises ImageError if it cannot be read."""
     require_image_file(path)
     return _read(path, reading)
 
@@ -84,13 +82,13 @@ def _radiograph(path: Path, reading: ReadOptions) -> Radiograph:
 
 def _middle(path: Path, image: FloatImage, side: int) -> FloatImage:
     if min(image.shape) < LEAST_SIDE:
-        raise ImageError(f"{path}: has fewer than {LEAST_SIDE} px on a side; leave it out")
+        raise ImageError(f"{path}: less than {LEAST_SIDE} px a side; remove it")
     top, left = (max(0, (extent - side) // 2) for extent in image.shape)
     return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
 def frames_by_name(frames: Frames | None) -> Images:
-    """The frames as they are worked on, by their files' names; those of one name in several directories by number."""
+    """Return the frames by file name; equal names from several directories get a number."""
     if frames is None:
         return {}
     names = [_name(path) for path in frames.names]
@@ -101,12 +99,12 @@ def frames_by_name(frames: Frames | None) -> Images:
 
 
 def _name(path: str) -> str:
-    """Where somebody keeps X-rays is nobody's business."""
+    """Return the file name only, because folders may be private."""
     return Path(path).name
 
 
 def described(images: Mapping[str, FloatImage]) -> tuple[Shown, ...]:
-    """What a result says of the images."""
+    """Return the images as a result lists them."""
     return tuple(
         Shown(name, image.shape[1], image.shape[0], hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest())
         for name, image in images.items()

@@ -1,7 +1,7 @@
-"""Intervals of figures that are no plain means, from leaving out one group of draws after the other.
+"""Jackknife intervals for figures that are not plain means, by leaving out one group of draws at a time.
 
-d', ratios of two d' and sizes of a bias are biased for few draws, and a bootstrap, which repeats draws, adds to the
-bias; leaving out does not. Draws that two methods share stay together, so that an interval of their ratio is narrow.
+d', ratios of two d' and the size of a bias are biased for few draws. A bootstrap, which repeats draws, adds to the
+bias; the jackknife does not. Draws shared by two methods stay together, so that the interval of their ratio is narrow.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ Array = NDArray[np.float64]
 
 GROUPS, FEWEST_EVEN = 10, 6
 LEAST_GROUPS = 4
-PART_GROUPS = 20  # of parts of an image
+PART_GROUPS = 20  # groups of parts of an image
 CONFIDENCE = 0.95
 
 
 def groups_of(draws: int) -> NDArray[np.intp]:
-    """Which group each draw belongs to: at most GROUPS, of one size where draws can be parted so, else nearly."""
+    """Return the group of each draw: at most GROUPS, of equal size if the number of draws allows, else nearly."""
     even = [count for count in range(GROUPS, FEWEST_EVEN - 1, -1) if draws % count == 0]
     count = min(even[0] if even else GROUPS, max(draws, 1))
     return np.arange(draws) * count // max(draws, 1)
 
 
 def jackknife(value: float, left_out: Array) -> Estimate:
-    """95% interval of a figure: value +- t * sqrt((g - 1) / g * sum of (left out - their mean)^2) (Tukey 1958).
+    """Return the 95% interval of a figure: value +- t * sqrt((g - 1) / g * sum of (left out - their mean)^2) (Tukey
+    1958).
 
-    left_out: the same figure without each of g groups of one size, (g,). Unbounded where there are fewer than
-    LEAST_GROUPS.
+    left_out: the same figure without each of g groups of equal size, (g,). Unbounded with fewer than LEAST_GROUPS.
     """
     count = len(left_out)
     if count < LEAST_GROUPS:
@@ -42,7 +42,7 @@ def jackknife(value: float, left_out: Array) -> Estimate:
 
 
 def share_kept(sums: Array) -> Estimate:
-    """Ratio of two sums over parts of an image, with an interval from leaving out one group of parts after the other.
+    """Return the ratio of two sums over parts of an image, with a jackknife interval over groups of parts.
 
     sums: (2, parts), numerator and denominator.
     """
@@ -54,7 +54,7 @@ def share_kept(sums: Array) -> Estimate:
 
 
 def mean_estimate(values: Array) -> Estimate:
-    """Mean of independent draws with Student's 95% interval. values: (n,), at least 2."""
+    """Return the mean of independent draws with Student's 95% interval. values: (n,), at least 2."""
     count = len(values)
     reach = student(count - 1) * float(values.std(ddof=1)) / float(np.sqrt(count))
     mean = float(values.mean())
@@ -62,5 +62,5 @@ def mean_estimate(values: Array) -> Estimate:
 
 
 def student(freedom: int) -> float:
-    """Student's t that 95% lie within."""
+    """Return the two-sided 95% quantile of Student's t."""
     return float(special().stdtrit(freedom, (1 + CONFIDENCE) / 2))

@@ -1,4 +1,4 @@
-"""A protocol, methods and images -> a result: what the command line and the regression gate share."""
+"""Turn a protocol, methods and images into a result; shared by the command line and the regression gate."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from cxr_infer.lab.studies import STUDIES
 from cxr_infer.model.hardware import available_cpus
 from cxr_infer.version import __version__
 
-THREADS = 1  # of a model: studies run side by side, and the sums of several threads could differ between machines
+THREADS = 1  # per model: studies run in parallel, and multithreaded sums could differ between machines
 REPEATED = "repeated"  # the study that needs frames
-OWN = "own"  # the noise of the user's frames, beside those of the protocol
+OWN = "own"  # name of the noise of the user's frames
 
 
 def known_names() -> Known:
-    """What protocols may name."""
+    """Return the names that protocols may use."""
     return Known(tuple(STUDIES), (WHITE, *DETECTORS))
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be measured. changed: what the command line changed of the protocol's file, in words.
-
-    own: the user's detector, whose noise is called OWN. only: studies of the protocol to run, all where it is empty.
+    """What to measure. changed: changes of the protocol by the command line, in words. own: the user's detector, whose
+    noise is called OWN. only: studies of the protocol to run; empty for all.
     """
 
     protocol: Protocol
@@ -48,7 +47,7 @@ class Asked:
 
 
 def asked_for(source: str, methods: Sequence[str] = ()) -> Asked:
-    """A protocol, by its name or file, with other methods where some are given. Raises UsageError."""
+    """Read a protocol by name or file, with other methods if any are given. Raises UsageError."""
     protocol = read_protocol(source, known_names())
     if not methods:
         return Asked(protocol, source)
@@ -57,13 +56,13 @@ def asked_for(source: str, methods: Sequence[str] = ()) -> Asked:
 
 
 def with_frames(asked: Asked, frames: Frames) -> Asked:
-    """The same with repeated exposures, whose noise is measured with as well."""
+    """Add repeated exposures, whose noise is then used as well."""
     own = detector_of_frames(frames)
     return replace(_with_own(asked, own, f"frames: {len(frames.names)}, whose noise"), frames=frames)
 
 
 def with_noise_of(asked: Asked, image: FloatImage) -> Asked:
-    """The same with the noise that is found in one noisy image, (H, W) in [0, 1], as well. Raises ImageError."""
+    """Add the noise estimated from one noisy image, (H, W) in [0, 1]. Raises ImageError."""
     return _with_own(asked, detector_of_image(image)[0], "noise of an image, which")
 
 
@@ -73,7 +72,7 @@ def _with_own(asked: Asked, own: Detector, said: str) -> Asked:
 
 
 def methods_of(asked: Asked) -> list[Method]:
-    """The methods, loaded. Raises UsageError, which names the protocol where it names the methods, and ModelError."""
+    """Load the methods. Raises UsageError, naming the protocol if it names the methods, and ModelError."""
     try:
         return find_methods(asked.protocol.methods, threads=THREADS)
     except UsageError as error:
@@ -94,15 +93,15 @@ def measure(
     command: Sequence[str] = (),
     workers: int | None = None,
 ) -> LabResult:
-    """Run the studies of a protocol. What was computed before in `out` is taken from there.
+    """Run the studies of a protocol. Units computed earlier are read from `out`.
 
-    stopped, seen: see `run_studies`. command: the line to be told. workers: studies at a time; None: one a CPU.
+    stopped, seen: see `run_studies`. command: the command line to record. workers: parallel studies; None: one per CPU.
     Raises Stopped, UsageError, ModelError and ImageError.
     """
     protocol = asked.protocol
     images = asked.images or phantoms(protocol)
     detectors = {} if asked.own is None else {OWN: asked.own}
-    run = replace(protocol, studies=asked.only or protocol.studies)  # studies share draws with those that are run
+    run = replace(protocol, studies=asked.only or protocol.studies)  # studies share draws only with studies that run
     setting = Setting(run, images, methods, detectors, asked.frames)
     shown, methods_told = described(images), facts_of(methods)
     frames = described(frames_by_name(asked.frames))

@@ -1,8 +1,8 @@
-"""Short straight lines in an image, and which of them another image lacks.
+"""Detect short straight lines in an image, and those missing from another image.
 
-An image is searched for short straight lines of either sign, with a line operator after R. N. Dixon and C. J. Taylor,
-Automated asbestos fibre counting, Inst. Phys. Conf. Ser. 44, 1979. A line of the denoised image is false where the
-clean one has less than half of its contrast along most of it; a line of the clean image is lost in the same way.
+Lines of either sign are found by a line operator after R. N. Dixon and C. J. Taylor, Automated asbestos fibre counting,
+Inst. Phys. Conf. Ser. 44, 1979. A line of the denoised image is false if the clean image shows less than half of its
+contrast along most of it; a line of the clean image is lost in the same way.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Response = tuple[FloatImage, FloatImage]  # contrast of bright and of dark lines
 
 LENGTH = 20  # px
 WIDTH = 1.0  # px, standard deviation of the profile across
-FLANK = (3, 6)  # px from the line: what is beside it, to either side
-ORIENTATIONS = 24  # 7.5 degrees apart: the ends of a template lie at most 0.7 px off any line
-NEAR = 7  # px, side of the square in which the other image may respond instead
+FLANK = (3, 6)  # px from the line, range of the flanks on each side
+ORIENTATIONS = 24  # 7.5 degrees apart; the ends of a template are at most 0.7 px off any line
+NEAR = 7  # px, side of the square in which the other image's response counts
 LEAST_CONTRAST = 8.0  # gray levels of 255 from which a line counts
 
 
 def line_templates(angle: float) -> tuple[FloatImage, FloatImage]:
-    """What is on a line less what is beside it, on one side and on the other: (K, K) float32 each, K = LENGTH + 1.
+    """Return templates of a line minus its flank on one side and on the other: (K, K) float32 each, K = LENGTH + 1.
 
     angle: radians, 0 along a row and pi / 2 along a column. Correlated with an image, each gives 0 on a constant and c
-    on a line of contrast c that is as wide and as long.
+    on a line of contrast c with the template's width and length.
     """
     y, x = np.mgrid[-LENGTH // 2 : LENGTH // 2 + 1, -LENGTH // 2 : LENGTH // 2 + 1]
     across, along = x * np.sin(angle) - y * np.cos(angle), x * np.cos(angle) + y * np.sin(angle)
@@ -46,11 +46,10 @@ TEMPLATES = [line_templates(np.pi * index / ORIENTATIONS) for index in range(ORI
 
 
 def line_response(image: FloatImage) -> Response:
-    """Contrast of the bright and of the dark line through each pixel, (H, W) float32 each, at least 0.
+    """Return the contrast of the bright and of the dark line through each pixel, (H, W) float32 each, at least 0.
 
-    image: (H, W) float32 in [0, 1]; the contrast is in the same unit.
-    It is at most twice what the weaker of the two sides shows, or an edge, and the pixels beside a line of the other
-    sign, would count as lines.
+    image: (H, W) float32 in [0, 1]; the contrast has the same unit. It is limited to twice the weaker side's contrast;
+    otherwise edges, and pixels beside a line of the other sign, would count as lines.
     """
     bright, dark = np.zeros_like(image), np.zeros_like(image)
     for templates in TEMPLATES:
@@ -62,9 +61,9 @@ def line_response(image: FloatImage) -> Response:
 
 
 def lines_missing(response: FloatImage, other: FloatImage) -> tuple[int, int]:
-    """How many lines of one sign an image has, and how many of them another has not.
+    """Return the number of lines of one sign, and how many of them are missing in another image.
 
-    response, other: what `line_response` gives of the two for that sign, (H, W).
+    response, other: results of `line_response` for that sign, (H, W).
     """
     strong = response >= LEAST_CONTRAST / 255
     count, line = cv2.connectedComponents(strong.astype(np.uint8))
@@ -74,9 +73,9 @@ def lines_missing(response: FloatImage, other: FloatImage) -> tuple[int, int]:
 
 
 def count_lines(clean: Response, denoised: Response) -> NDArray[np.int64]:
-    """Lines of either sign: those of the clean image, those of them that are lost, and false ones of the denoised.
+    """Count lines of either sign: those of the clean image, those of them lost, and false ones of the denoised image.
 
-    clean, denoised: what `line_response` gives of the two.
+    clean, denoised: results of `line_response`.
     """
     counts = np.zeros(3, np.int64)
     for there, drawn in zip(clean, denoised, strict=True):

@@ -1,4 +1,4 @@
-"""Lines that a method loses, and lines that it makes up, a megapixel, against dose."""
+"""Study: lines that a method loses, and false lines it creates, per megapixel, against dose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOST, FALSE = 1, 2  # columns of the counts
 
 
 def findings(setting: Setting, table: Table) -> list[Finding]:
-    """Two findings: how many lines a megapixel are lost, and how many are made up."""
+    """Return two findings: lost lines and false lines per megapixel."""
     lost, false = (
         [
             _series(setting, method.name, noise, table, which)
@@ -31,22 +31,22 @@ def findings(setting: Setting, table: Table) -> list[Finding]:
             lost,
             key=f"{NAME}/lost",
             title="Lines lost",
-            y=Axis("lines lost", "a megapixel"),
-            measured="Lines of the clean image that have less than half their contrast left after denoising, along "
-            "most of their length.",
-            caution="A line that is drowned in the noise counts as kept if its pixels are; a method that does nothing "
-            "loses few. Read it together with the lines made up.",
+            y=Axis("lines lost", "per megapixel"),
+            measured="Lines of the clean image with less than half their contrast left after denoising, along most of "
+            "their length.",
+            caution="A line hidden by noise counts as preserved if its pixels are, so that doing nothing loses few. "
+            "Read it together with the false lines.",
         ),
         _finding(
             setting,
             false,
             key=f"{NAME}/made-up",
-            title="Lines made up",
-            y=Axis("false lines", "a megapixel"),
-            measured="Lines of the denoised image of which the clean one shows less than half the contrast, along most "
-            "of their length.",
-            caution="Noise itself holds false lines, as the noisy image shows; made up here means still seen after "
-            "denoising, not that the method drew them.",
+            title="False lines",
+            y=Axis("false lines", "per megapixel"),
+            measured="Lines of the denoised image for which the clean image shows less than half the contrast, along "
+            "most of their length.",
+            caution="Noise itself contains false lines, as the noisy image shows; those counted here are still visible "
+            "after denoising, which need not have created them.",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Maps over an image as small pictures: of differences mid-gray is 0, of what has no sign black is."""
+"""Draw maps over an image as small pictures: mid-gray is 0 for signed maps, black is 0 for others."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from cxr_infer.lab.axes import shown_number
 from cxr_infer.lab.findings import NamedMap
 from cxr_infer.report.html.markup import text
 
-NO_CHANGE, STEPS, WHITE = 128, 127, 255  # gray level of 0, levels from there to the end, and that end
-SHOWN = 99.5  # percentile of absolute values that is drawn black or white; fewer than 1 in 200 pixels saturate
+NO_CHANGE, STEPS, WHITE = 128, 127, 255  # gray level of 0, levels from there to white, and white
+SHOWN = 99.5  # percentile of absolute values drawn black or white; fewer than 1 in 200 pixels saturate
 
 
 def largest(maps: Sequence[NamedMap]) -> float:
-    """What is drawn white in all of these maps, in their unit; 1 where there is nothing to be seen."""
+    """Return the value drawn white in all of these maps, in their unit; 1 if they are zero."""
     return max((float(np.percentile(np.abs(each.values), SHOWN)) for each in maps), default=0.0) or 1.0
 
 
 def to_picture(values: FloatImage, most: float, *, signed: bool = True) -> ByteImage:
-    """(H, W) gray picture. most: the value that is drawn white. signed: mid-gray is 0, else black is."""
+    """Return an (H, W) gray picture. most: the value drawn white. signed: mid-gray is 0, otherwise black is 0."""
     zero, steps = (NO_CHANGE, STEPS) if signed else (0, WHITE)
     return np.asarray(np.clip(np.rint(zero + steps * np.nan_to_num(values) / most), 0, WHITE), dtype=np.uint8)
 
 
 def map_figures(maps: Sequence[NamedMap]) -> str:
-    """Maps as markup; those of one condition have the same grays, so that methods compare."""
+    """Return maps as markup; maps of one condition share a gray scale, so that methods can be compared."""
     return "".join(_figure(each, [other for other in maps if other.condition == each.condition]) for each in maps)
 
 
 def _figure(named: NamedMap, alike: Sequence[NamedMap]) -> str:
-    """The picture, whose it is, and what its grays mean."""
+    """Return the picture with its method, condition and gray scale."""
     most, signed = largest(alike), min(float(other.values.min()) for other in alike) < 0
     picture = to_picture(named.values, most, signed=signed)
     _, encoded = cv2.imencode(".png", picture)

@@ -1,6 +1,6 @@
-"""Clean images with signals at many places: every place holds every signal at every contrast in turn, draw by draw.
+"""Clean images with signals at many places; from draw to draw each place holds every signal at every contrast in turn.
 
-So one exposure with signals and one without tell of all of them.
+One exposure with signals and one without thus give data for all of them.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from cxr_infer.lab.signals import Places, around, draw, shared_places, surroundi
 
 Square = tuple[slice, slice]
 
-MOST_PLACES = 24  # in one image
-EDGE = "edge"  # which has no place
+MOST_PLACES = 24  # per image
+EDGE = "edge"  # has no place
 
 
 def kinds(protocol: Protocol) -> list[Signal]:
-    """The protocol's signals that differ by more than the size of their contrast, without edges."""
+    """Return the protocol's signals that differ by more than the size of their contrast, without edges."""
     return list({(one.kind, one.size, one.contrast > 0): one for one in protocol.signals if one.kind != EDGE}.values())
 
 
 def choices(protocol: Protocol) -> list[Signal]:
-    """Every such signal at every contrast."""
+    """Return every such signal at every contrast."""
     return [each for one in kinds(protocol) for each in at_contrasts(one, protocol.contrasts)]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What lies where in one image. order: (draws, places), index of a signal among `signals`."""
+    """The signals in one image. order: (draws, places), indices into `signals`."""
 
     clean: FloatImage
     signals: tuple[Signal, ...]
@@ -46,11 +46,11 @@ class Plan:
     order: NDArray[np.intp]
 
     def squares(self) -> list[Square]:
-        """Each place and its surroundings."""
+        """Return the square around each place."""
         return [around(centre, self.half, self.clean.shape) for centre in self.centres]
 
     def marked(self, turn: int) -> FloatImage:
-        """The clean image with the signals of one draw, saturated at 0 and 1."""
+        """Return the clean image with the signals of one draw, saturated at 0 and 1."""
         total = self.clean.copy()
         for index, (row, column) in zip(self.order[turn], self.centres, strict=True):
             shape = (total.shape[0], total.shape[1])
@@ -59,12 +59,12 @@ class Plan:
 
 
 def plan_for(clean: FloatImage, name: str, protocol: Protocol) -> Plan:
-    """Choose places in an image, and the order of the signals at each. Raises UsageError where there is no place."""
+    """Choose places in an image, and the order of the signals at each. Raises UsageError if there is no place."""
     signals = choices(protocol)
     try:
         centres = shared_places(clean, signals, protocol.seed, MOST_PLACES, protocol.spacing)
     except UsageError as error:
-        raise UsageError(f"image {name}: {error}; leave it out, or ask for smaller or fainter signals") from error
+        raise UsageError(f"image {name}: {error}; omit it, or use smaller or fainter signals") from error
     rng = generator(protocol.seed, name, "order of the signals")
     rounds = -(-protocol.draws // len(signals))
     turns = [np.concatenate([rng.permutation(len(signals)) for _ in range(rounds)]) for _ in centres]
@@ -74,5 +74,5 @@ def plan_for(clean: FloatImage, name: str, protocol: Protocol) -> Plan:
 
 
 def projected(signal: FloatImage, squares: list[Square], difference: FloatImage) -> list[float]:
-    """Of a difference of two images on the signals, around each place."""
+    """Project a difference of two images on the signal around each place."""
     return [float((difference[square].astype(np.float64) * signal[square]).sum()) for square in squares]

@@ -1,4 +1,4 @@
-"""Methods by name: doing nothing, the classical ones, our models, any .onnx file, and any program."""
+"""Methods by name: doing nothing, classical ones, our models, any .onnx file, and any program."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ CLASSICAL: Mapping[str, Denoise] = {
     "wavelet": classical.wavelet,
     "bm3d": classical.bm3d,
 }
-OPTIONAL = ("wavelet", "bm3d")  # which need packages
+OPTIONAL = ("wavelet", "bm3d")  # need packages
 SHIPPED = (*MODEL_NAMES, *(f"{name}:{INT8}" for name in MODEL_NAMES))
 TRIAL = 32  # px
 
 
 @dataclass(frozen=True)
 class NamedMethod:
-    """A method in this process. sha256: of a model's file, else empty."""
+    """A method in this process. sha256: of a model's file, or empty."""
 
     name: str
     denoise: Denoise
@@ -47,18 +47,18 @@ class NamedMethod:
 
 
 def find_method(text: str, *, timeout: float = TIMEOUT, threads: int | None = None) -> Method:
-    """The method that a text means.
+    """Return the method for a text.
 
-    text: a name in CLASSICAL, a shipped model (float32, so that every machine gives the same figures; `window:int8`
-    for the other), the path of an .onnx file, or a command with {in} and {out}. timeout: seconds that a command may
-    take for one image. threads: of a model, None for as many as this process may use. Raises UsageError for any other
-    text, and where a package is missing; ModelError where a model cannot be loaded.
+    text: a name in CLASSICAL, a shipped model (float32, so that every machine gives the same figures; `window:int8` for
+    int8), the path of an .onnx file, or a command with {in} and {out}. timeout: seconds per image for a command.
+    threads: of a model, None for as many as this process may use. Raises UsageError for any other text or if a package
+    is missing, ModelError if a model cannot be loaded.
     """
     if is_command(text):
         return CommandMethod(text, timeout)
     if text in CLASSICAL:
         method = NamedMethod(text, CLASSICAL[text])
-        if text in OPTIONAL:  # a missing package is told before anything is measured
+        if text in OPTIONAL:  # report a missing package before anything is measured
             flat = np.full((TRIAL, TRIAL), 0.5, np.float32)
             method(*expose(flat, WHITE, 100.0, np.random.default_rng(0)))
         return method
@@ -68,16 +68,16 @@ def find_method(text: str, *, timeout: float = TIMEOUT, threads: int | None = No
     if text.endswith(".onnx"):
         return _model(text, text, AUTO, threads)
     raise UsageError(
-        f"method {text!r} is unknown; use {', '.join((*CLASSICAL, *MODEL_NAMES))}, an .onnx file, "
+        f"unknown method {text!r}; use {', '.join((*CLASSICAL, *MODEL_NAMES))}, an .onnx file, "
         "or a command such as 'prog {in} {out}'"
     )
 
 
 def find_methods(texts: Sequence[str], *, timeout: float = TIMEOUT, threads: int | None = None) -> list[Method]:
-    """All of them, in that order. Raises as `find_method`, and UsageError where one is given twice."""
+    """Return all methods in order. Raises like `find_method`, and UsageError for duplicates."""
     twice = [text for text, count in Counter(texts).items() if count > 1]
     if twice:
-        raise UsageError(f"method {twice[0]!r} is given twice; leave one out")
+        raise UsageError(f"method {twice[0]!r} is given twice; omit one")
     return [find_method(text, timeout=timeout, threads=threads) for text in texts]
 
 
@@ -87,14 +87,13 @@ def _model(shown: str, source: str, precision: str, threads: int | None) -> Name
 
 
 def run(method: Method, noisy: FloatImage, told: Told) -> FloatImage:
-    """What a method makes of an image. Raises ModelError where that is no image.
+    """Apply a method to an image. Raises ModelError if the result is not an image.
 
-    A NaN is no line, no grain and no error to most comparisons, and would be a method's best result.
+    Most comparisons treat NaN as no error, so it would count as a method's best result.
     """
     denoised = method(noisy, told)
     if denoised.shape != noisy.shape or not np.isfinite(denoised).all():
         raise ModelError(
-            f"method {method.name!r}: returned shape {denoised.shape} for {noisy.shape}, or non-finite values; "
-            "leave it out"
+            f"method {method.name!r}: returned shape {denoised.shape} for {noisy.shape}, or non-finite values; omit it"
         )
     return denoised

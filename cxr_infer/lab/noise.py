@@ -1,7 +1,7 @@
-"""Exposures: a clean image -> the same with noise, white or as a measured detector made it, and the truth about it.
+"""Expose clean images: add white noise, or noise as measured on a real detector, and return the truth about it.
 
-Measurements and their sources are in `detectors/`. They judge a method and are never trained on. Images are (H, W)
-float32 in [0, 1]; a dose is photons at white. Everything is drawn from the generator that is given.
+Measurements and their sources are in `detectors/`. They are for evaluation only, never for training. Images are (H, W)
+float32 in [0, 1]; a dose is photons at white. All random numbers come from the given generator.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ MEASURED = Path(__file__).parent / "detectors"
 WHITE = "white"
 DETECTORS = ("canon_dr_chest", "kodak_cr_hand", "fuji_cr_hip", "ge_dr_knee", "mammography")
 SPECTRUM_SIDE = 32
-DETRENDED, FILLED_FROM = 0.02, 0.05  # cycles/px: power below the one was lost with the trend; refilled up to the other
-CURVE_KNOTS = 4097  # of the curve of white noise
+DETRENDED, FILLED_FROM = (
+    0.02,
+    0.05,
+)  # cycles/px; power below the first was lost by detrending and is refilled from the band between
+CURVE_KNOTS = 4097  # knots of the curve of white noise
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A detector as measured.
+    """A measured detector.
 
     spectrum: (32, 32) power, FFT order, mean 1. curve: (K, 2), brightness in [0, 1] and relative standard deviation.
     """
@@ -43,20 +46,22 @@ class Detector:
     curve: Array
 
     def relative_sd(self, image: NDArray[np.floating]) -> Array:
-        """Standard deviation at each pixel's brightness, up to a factor; constant beyond the ends of the curve."""
+        """Return the standard deviation at each pixel's brightness, up to a factor; constant beyond the ends of the
+        curve.
+        """
         return np.asarray(np.interp(image, self.curve[:, 0], self.curve[:, 1]))
 
     def digest(self) -> str:
-        """SHA-256, hexadecimal, of what makes its noise."""
+        """Return a SHA-256, hexadecimal, of the spectrum and the curve."""
         return hashlib.sha256(np.ascontiguousarray(self.spectrum).tobytes() + self.curve.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Told:
-    """The truth about the noise of one image: what a method may be told.
+    """The truth about the noise of one image, which a method may be told.
 
     curve: (K, 2), brightness and standard deviation, both in [0, 1] units. spectrum: (H, W), FFT order, mean 1.
-    poisson: whether it is counted photons, white and with a variance of brightness / dose.
+    poisson: whether it is photon noise, white with a variance of brightness / dose.
     """
 
     curve: Array
@@ -65,13 +70,13 @@ class Told:
 
     @property
     def dose(self) -> float:
-        """Photons at white of white noise that is as strong over the curve's brightnesses."""
+        """Dose of equally strong white noise, photons at white, over the curve's brightnesses."""
         brightness, sd = self.curve.T
         return float(brightness.mean() / max((sd**2).mean(), np.finfo(float).tiny))
 
 
 def load_detectors(folder: Path = MEASURED) -> dict[str, Detector]:
-    """White Poisson noise and the measured detectors by name. Raises DataError where a file is missing or damaged."""
+    """Load white Poisson noise and the measured detectors by name. Raises DataError if a file is missing or damaged."""
     brightness = np.linspace(0, 1, CURVE_KNOTS)
     detectors = {WHITE: Detector(np.ones((SPECTRUM_SIDE, SPECTRUM_SIDE)), np.c_[brightness, np.sqrt(brightness)])}
     try:
@@ -79,7 +84,7 @@ def load_detectors(folder: Path = MEASURED) -> dict[str, Detector]:
             spectrum = np.load(folder / f"{name}.spectrum.npy").astype(np.float64)
             detectors[name] = Detector(spectrum, np.array(row["curve"], dtype=np.float64))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: no readable measurements of detectors ({error}); reinstall cxr-infer") from error
+        raise DataError(f"{folder}: detector measurements missing or damaged ({error}); reinstall cxr-infer") from error
     return detectors
 
 
@@ -89,20 +94,20 @@ def _shipped() -> Mapping[str, Detector]:
 
 
 def find_detector(name: str) -> Detector:
-    """`white` or one of DETECTORS. Raises UsageError for any other name."""
+    """Return `white` or one of DETECTORS. Raises UsageError for any other name."""
     if name not in (WHITE, *DETECTORS):
-        raise UsageError(f"noise {name!r} is unknown; use {', '.join((WHITE, *DETECTORS))}")
+        raise UsageError(f"unknown noise {name!r}; use {', '.join((WHITE, *DETECTORS))}")
     return _shipped()[name]
 
 
 def detector_of(mottle: Mottle) -> Detector:
-    """The detector that an estimate of noise describes: its curve, and the fitted shape of its spectrum.
+    """Convert a noise estimate to a detector: its curve, and the fitted shape of its spectrum.
 
-    Raises ImageError where the estimate says next to nothing.
+    Raises ImageError if the estimate is too uncertain.
     """
     if not mottle.curve or not mottle.sure or mottle.sd <= 0:
         raise ImageError(
-            "the image does not tell its noise well enough to make more of it; give a larger one, or one with noise"
+            "the noise of the image cannot be estimated well enough; give a larger image, or one with more noise"
         )
     line = np.fft.fftfreq(SPECTRUM_SIDE)
     across, down = np.meshgrid(line, line)
@@ -111,22 +116,22 @@ def detector_of(mottle: Mottle) -> Detector:
 
 
 def detector_of_image(image: FloatImage) -> tuple[Detector, float]:
-    """The user's own noise from one noisy image, and the dose of it: photons at white of white noise as strong.
+    """Return the noise of one noisy image as a detector, and the dose of equally strong white noise, photons at white.
 
-    Raises ImageError as `detector_of`.
+    Raises ImageError like `detector_of`.
     """
     mottle = estimate_mottle(image)
     return detector_of(mottle), float(image.mean(dtype=np.float64)) / max(mottle.sd, 1e-9) ** 2
 
 
 def told_of(mottle: Mottle, shape: tuple[int, int]) -> Told:
-    """What an estimate of noise says of an image of shape (H, W). Raises ImageError as `detector_of`."""
+    """Return a noise estimate for an image of shape (H, W). Raises ImageError like `detector_of`."""
     detector = detector_of(mottle)
     return Told(detector.curve, _spectrum_of(detector, shape))
 
 
 def spectrum_at(small: Array, shape: tuple[int, int]) -> Array:
-    """A measured spectrum (32, 32) at the resolution of an image: (H, W), FFT order, mean 1, point-symmetric."""
+    """Interpolate a measured spectrum (32, 32) to an image's resolution: (H, W), FFT order, mean 1, point-symmetric."""
     size = (shape[1], shape[0])
     large = cv2.resize(np.fft.fftshift(small), size, interpolation=cv2.INTER_LINEAR)
     large = np.fft.ifftshift(np.asarray(large, dtype=np.float64))
@@ -149,15 +154,15 @@ def _spectrum_of(detector: Detector, shape: tuple[int, int]) -> Array:
 
 
 def noise_field(spectrum: Array, rng: np.random.Generator) -> Array:
-    """Gaussian noise (H, W) of variance 1 with that power spectrum."""
+    """Draw Gaussian noise (H, W) of variance 1 with that power spectrum."""
     white = np.fft.fft2(rng.standard_normal(spectrum.shape))
     return np.asarray(np.fft.ifft2(white * np.sqrt(spectrum)).real)
 
 
 def generator(seed: int, *key: str | int) -> np.random.Generator:
-    """The generator of one draw: the same for equal keys at every run, whatever else is drawn.
+    """Return the generator of one draw: the same for equal keys in every run, whatever else is drawn.
 
-    A draw that all methods are to share has no method in its key.
+    The key of a draw shared by all methods must not contain a method.
     """
     return np.random.default_rng(
         [seed, *(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key)]
@@ -169,11 +174,11 @@ def expose(clean: FloatImage, noise: str | Detector, dose: float, rng: np.random
 
     clean: (H, W) float32 in [0, 1]. noise: `white`, one of DETECTORS, or the user's own detector. dose: photons at
     white. White noise is Poisson; a detector's is Gaussian with its spectrum and curve, and over this image as strong
-    (root mean square) as white noise of that dose. Returns the noisy image, saturated at 0 and 1 as a detector does,
-    and the truth about the noise. Raises UsageError for an unknown noise or a dose that is no positive number.
+    (root mean square) as white noise of that dose. Returns the noisy image, saturated at 0 and 1 as in a detector, and
+    the truth about the noise. Raises UsageError for an unknown noise, or a dose that is not a positive finite number.
     """
     if not 0 < dose < float("inf"):
-        raise UsageError(f"dose {dose} is no number of photons; use one above 0")
+        raise UsageError(f"dose {dose} is invalid; use a finite number of photons above 0")
     detector = find_detector(noise) if isinstance(noise, str) else noise
     rows, columns = clean.shape
     spectrum = _spectrum_of(detector, (rows, columns))

@@ -1,11 +1,11 @@
-"""The noise power spectrum of flat or repeated exposures as IEC 62220-1-1 (2015) defines it.
+"""Noise power spectrum of flat or repeated exposures as defined by IEC 62220-1-1 (2015).
 
     NPS(u, v) = dx dy / (M n n) * sum over M regions of |FFT of (region - fitted surface)|^2
 
-over regions of n x n px (256 in the standard) that overlap by half in both directions, each less a second-order
-polynomial in x and y that is fitted to it. In units of the pixels squared times mm^2 (px^2 where the spacing is not
-known): its integral over all frequencies is the variance. The standard measures linearised data in units of exposure;
-here pixels are as they are displayed, so that a spectrum compares with another of the same display alone.
+over regions of n x n px (256 in the standard) that overlap by half in both directions; from each, a fitted second-order
+polynomial in x and y is subtracted. The unit is pixel values squared times mm^2 (px^2 if the spacing is unknown); the
+integral over all frequencies is the variance. The standard uses data linearised to exposure; here pixels are as
+displayed, so that spectra can be compared only between images with the same display.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ Array = NDArray[np.float64]
 
 REGION = 256  # px, side of a region in the standard
 SMALLEST_REGION = 16
-LINES = 7  # rows or columns on either side of an axis that make the one-dimensional spectrum; the axis is left out
-DETRENDED = 1.5  # times the lowest frequency of a region: up to there the fitted surface takes power away
-OVERLAPPED = 0.25  # correlation of the periodograms of regions that overlap by half: (1/2)^2 for white noise
+LINES = 7  # rows or columns on each side of an axis that form the one-dimensional spectrum; the axis is left out
+DETRENDED = 1.5  # multiple of a region's lowest frequency; below it the fitted surface removes power
+OVERLAPPED = 0.25  # correlation between periodograms of regions that overlap by half: (1/2)^2 for white noise
 
 
 @dataclass(frozen=True)
 class Power:
-    """A spectrum: (n, n) in FFT order, frequencies in cycles/px.
+    """A spectrum, (n, n) in FFT order, frequencies in cycles/px.
 
-    effective: how many independent regions it rests on, fewer than there are where they overlap. spacing: mm a pixel,
-    1 where it is not known.
+    effective: equivalent number of independent regions; overlap reduces it. spacing: mm per pixel, 1 if unknown.
     """
 
     values: Array
@@ -42,7 +41,7 @@ class Power:
 
     @property
     def variance(self) -> float:
-        """Its integral: of the detrended regions."""
+        """Integral of the spectrum: the variance of the detrended regions."""
         side = len(self.values)
         return float(self.values.sum() / (side * self.spacing) ** 2)
 
@@ -51,8 +50,8 @@ class Power:
 class Profile:
     """A spectrum along one axis or over all directions.
 
-    frequency: cycles/mm, or cycles/px where the spacing is not known. power: mean in each band. relative_error: its
-    standard error over it.
+    frequency: cycles/mm, or cycles/px if the spacing is unknown. power: mean in each band. relative_error: its relative
+    standard error.
     """
 
     frequency: Array
@@ -61,9 +60,9 @@ class Profile:
 
 
 def region_side(shape: tuple[int, int]) -> int:
-    """The largest power of 2 up to 256 of which two regions that overlap by half fit each way.
+    """Return the largest power of 2, up to 256, for which two half-overlapping regions fit in each direction.
 
-    Raises ImageError for an image too small.
+    Raises ImageError if the image is too small.
     """
     side = REGION
     while side * 3 // 2 > min(shape) and side > SMALLEST_REGION:
@@ -76,9 +75,9 @@ def region_side(shape: tuple[int, int]) -> int:
 
 
 def noise_power(images: Iterable[NDArray[np.floating]], side: int, spacing: float | None = None) -> Power:
-    """Of flat images with independent noise, or of noise alone: (H, W) each, of one shape.
+    """Compute the spectrum of flat images with independent noise, or of pure noise: (H, W) each, all of one shape.
 
-    side: px of a region. spacing: mm a pixel. Raises ImageError where no region fits.
+    side: px of a region. spacing: mm per pixel. Raises ImageError if no region fits.
     """
     total = np.zeros((side, side))
     count, effective = 0, 0.0
@@ -86,7 +85,7 @@ def noise_power(images: Iterable[NDArray[np.floating]], side: int, spacing: floa
         rows, columns = ((length - side) // (side // 2) + 1 for length in image.shape)
         if min(rows, columns) < 1:
             raise ImageError(
-                f"an image of {image.shape[1]}x{image.shape[0]} px holds no region of {side} px; use a larger one"
+                f"an image of {image.shape[1]}x{image.shape[0]} px is smaller than a region of {side} px; use more"
             )
         windows = np.lib.stride_tricks.sliding_window_view(image, (side, side))[:: side // 2, :: side // 2]
         for row in windows:
@@ -101,7 +100,7 @@ def noise_power(images: Iterable[NDArray[np.floating]], side: int, spacing: floa
 
 
 def detrended(regions: Array) -> Array:
-    """Regions (M, n, n) less the second-order polynomial in x and y that fits each best."""
+    """Subtract the best-fitting second-order polynomial in x and y from each region (M, n, n)."""
     surfaces = _surfaces(regions.shape[-1])
     flat = regions.reshape(len(regions), -1)
     return np.asarray(flat - (flat @ surfaces.T) @ surfaces).reshape(regions.shape)
@@ -109,7 +108,7 @@ def detrended(regions: Array) -> Array:
 
 @lru_cache(maxsize=4)
 def _surfaces(side: int) -> Array:
-    """An orthonormal basis of the second-order polynomials over a region: (6, n * n)."""
+    """Return an orthonormal basis of the second-order polynomials over a region: (6, n * n)."""
     line = np.linspace(-1, 1, side)
     x, y = (axis.ravel() for axis in np.meshgrid(line, line))
     basis, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * y, x**2, y**2], axis=1))
@@ -117,14 +116,15 @@ def _surfaces(side: int) -> Array:
 
 
 def _independent(count: int) -> float:
-    """How many independent regions a row of regions that overlap by half is worth."""
+    """Return the equivalent number of independent regions in a row of half-overlapping ones."""
     return count**2 / (count + 2 * (count - 1) * OVERLAPPED)
 
 
 def radial_profile(spectrum: Power, bands: int | None = None) -> Profile:
-    """Mean over all directions, in bands up to the Nyquist frequency.
+    """Average over all directions, in bands up to the Nyquist frequency.
 
-    bands: number, half of the region's side by default. The frequencies next to 0 are left out: detrending takes power.
+    bands: number, by default half of the region's side. Frequencies next to 0 are left out, because detrending removes
+    power there.
     """
     side = len(spectrum.values)
     frequencies = np.fft.fftfreq(side)
@@ -133,9 +133,9 @@ def radial_profile(spectrum: Power, bands: int | None = None) -> Profile:
 
 
 def axis_profile(spectrum: Power, down: bool = False, bands: int | None = None) -> Profile:
-    """Along the horizontal or the vertical axis: mean of the 7 lines on either side of it, the axis itself left out.
+    """Average the 7 lines on each side of the horizontal or vertical axis, without the axis itself.
 
-    As the standard says, which leaves the axis out since it holds what rows and columns of a detector have in common.
+    The standard leaves the axis out, because it contains what rows and columns of a detector have in common.
     """
     side = len(spectrum.values)
     frequencies = np.fft.fftfreq(side)
@@ -148,7 +148,7 @@ def axis_profile(spectrum: Power, down: bool = False, bands: int | None = None) 
 
 
 def _in_bands(spectrum: Power, radius: Array, used: NDArray[np.bool_], bands: int) -> Profile:
-    """A periodogram's values are distributed exponentially, and those of opposite frequencies are one and the same."""
+    """Average in bands. Periodogram values are exponentially distributed, and opposite frequencies are identical."""
     within = used & (radius <= 0.5)
     band = np.minimum((radius[within] * 2 * bands).astype(np.intp), bands - 1)
     count = np.bincount(band, minlength=bands)

@@ -1,7 +1,7 @@
-"""What an observer's channels see at many places of many draws, with signals there and without.
+"""What an observer's channels see at many places of many draws, with and without signals.
 
-All signals of a protocol share the draws: in one exposure each place has one of them, in the next exposure another. The
-generator of a draw knows nothing of the method, so that all methods see the same noise.
+All signals of a protocol share the draws: each place has one of them in one exposure and another in the next. A draw's
+random generator does not depend on the method, so that all methods see the same noise.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from cxr_infer.lab.observer import Array, Ratings, difference_of_gaussians
 from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.setting import Method, Setting, Work
 
-COMPACT = ("disc", "nodule")  # which channels that look alike in all directions are made for
+COMPACT = ("disc", "nodule")  # signals suited to rotationally symmetric channels
 GRAY = 255.0
-SMALLEST, LARGEST = 33, 129  # px, side of the window that the observer looks through
-DIAMETERS, NARROW = 3.0, 1.5  # of the largest signal, that the window is wide, and that it is at least
-SEARCHED, SHIFT = 4, 2  # px around a place that are searched, and from one look to the next
-MOST_PLACES = 12  # in one image
-CHOICES = 8  # of places that are tried
-DRAWS_AN_IMAGE = 8  # at least; of fewer draws fewer images are taken
-PLACES = 4  # that an image must have at least
+SMALLEST, LARGEST = 33, 129  # px, side of the observer's window
+DIAMETERS, NARROW = 3.0, 1.5  # width of the window in diameters of the largest signal: usual, and minimum
+SEARCHED, SHIFT = 4, 2  # px searched around a place, and px between positions
+MOST_PLACES = 12  # per image
+CHOICES = 8  # random placements tried
+DRAWS_AN_IMAGE = 8  # minimum; with fewer draws, fewer images are used
+PLACES = 4  # minimum per image
 
 Outputs = NDArray[np.float32]  # (draws, places, shifts, channels), gray levels of 255
 
@@ -53,33 +53,33 @@ class Scene:
 
     @property
     def where(self) -> str:
-        """In words."""
+        """The places, in words."""
         images, places = self.places.shape[:2]
         return f"{places} flat places in {'one image' if images == 1 else f'each of {images} images'}"
 
     @property
     def image_of(self) -> NDArray[np.intp]:
-        """(draws,): which image each draw exposes."""
+        """Index of the image that each draw exposes, (draws,)."""
         return np.arange(self.draws) % len(self.images)
 
     @property
     def signal_of(self) -> NDArray[np.intp]:
-        """(draws, places): which signal lies at each place; all of them come to every place."""
+        """Index of the signal at each place, (draws, places); every place gets all signals."""
         turn = np.arange(self.draws) // len(self.images)
         return np.asarray((turn[:, None] + np.arange(self.places.shape[1])) % len(self.signals))
 
     @property
     def place_of(self) -> NDArray[np.intp]:
-        """(draws, places): each place of each image has its own number."""
+        """Unique number of each place of each image, (draws, places)."""
         places = self.places.shape[1]
         return np.asarray(self.image_of[:, None] * places + np.arange(places))
 
     def with_each_signal(self) -> Scene:
-        """The same. Raises UsageError where a signal is not shown in what is left without one group of draws."""
+        """Return self. Raises UsageError if a signal does not occur when one group of draws is left out."""
         if not self._shows_each():
             enough = next(more for more in count(self.draws + 1) if replace(self, draws=more)._shows_each())
             raise UsageError(
-                f"{self.draws} draws do not show each of {len(self.signals)} signals often enough; use {enough} or "
+                f"{self.draws} draws are too few for {len(self.signals)} signals; use {enough} or "
                 "more, or fewer signals"
             )
         return self
@@ -90,19 +90,19 @@ class Scene:
 
 
 def window_side(wanted: Sequence[Signal], spacing: float | None, diameters: float = DIAMETERS) -> int:
-    """Of the window for these signals, px, odd. Raises UsageError where one is too large for any."""
+    """Return the odd side of the window for these signals, px. Raises UsageError if one is too large."""
     largest = max(signals.pixels(signal.size, spacing) for signal in wanted)
     if NARROW * largest > LARGEST:
         raise UsageError(
-            f"a signal of {largest:.0f} px is too large for the observer, which sees {LARGEST} px; use a smaller one"
+            f"a signal of {largest:.0f} px is too large for the observer's window of {LARGEST} px; use a smaller one"
         )
     return int(np.clip(2 * round(diameters * largest / 2) + 1, SMALLEST, LARGEST))
 
 
 def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
-    """Choose window and places for these signals. Raises UsageError where they do not fit into the images.
+    """Choose window and places for these signals. Raises UsageError if they do not fit into the images.
 
-    The window is DIAMETERS wide, or less where the images have no room for as many such windows as are needed.
+    The window is DIAMETERS wide, or less if the images have no room for enough windows.
     """
     protocol = setting.protocol
     images = list(setting.images.values())[: max(1, protocol.draws // DRAWS_AN_IMAGE)]
@@ -117,22 +117,21 @@ def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
             places = np.stack([each[:least] for each in found])
             return Scene(tuple(images), places, side, tuple(wanted), protocol.draws).with_each_signal()
     raise UsageError(
-        f"an image has room for {least} windows of {2 * half + 1} px, which are too few; use larger images or "
-        "smaller signals"
+        f"an image has room for only {least} windows of {2 * half + 1} px; use larger images or smaller signals"
     )
 
 
 def _most_places(image: FloatImage, room: Signal, seed: int) -> NDArray[np.intp]:
-    """Places are drawn one after the other: of several choices the one with most of them; none where none fits."""
+    """Return the largest of several random placements; none if nothing fits."""
     try:
         return max((signals.places(image, room, seed + turn, MOST_PLACES) for turn in range(CHOICES)), key=len)
-    except UsageError:  # which would name a signal that nobody asked for
+    except UsageError:  # its message would name a signal that is not in the protocol
         return np.zeros((0, 2), dtype=np.intp)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one method left for the observer to see under one noise and dose."""
+    """What one method left for the observer, under one noise and dose."""
 
     scene: Scene
     absent: Outputs
@@ -140,11 +139,13 @@ class Seen:
 
     @property
     def centre(self) -> int:
-        """Which shift is none."""
+        """Index of the unshifted position."""
         return int(self.absent.shape[2]) // 2
 
     def ratings(self, signal: int, without: int | None = None) -> tuple[Ratings, Ratings]:
-        """At the known place, with the signal of that index and without any. without: a group of draws to leave out."""
+        """Return ratings at the known place, with the signal of that index and without. without: group of draws to
+        leave out.
+        """
         kept = np.ones(self.scene.draws, dtype=bool) if without is None else groups_of(self.scene.draws) != without
         here = (self.scene.signal_of == signal) & kept[:, None]
         everywhere = np.broadcast_to(kept[:, None], here.shape)
@@ -155,7 +156,7 @@ class Seen:
 
 
 def observe(setting: Setting, work: Work, scene: Scene, noise: str, dose: float, method: Method) -> Seen:
-    """Look at every draw of one noise and dose as the method leaves it: one unit of work."""
+    """Observe all denoised draws of one noise and dose: one unit of work."""
 
     def compute() -> Mapping[str, NDArray[np.generic]]:
         return {
@@ -180,7 +181,7 @@ def _look(setting: Setting, scene: Scene, noise: str, dose: float, method: Metho
 
 
 def channel_outputs(image: FloatImage, places: NDArray[np.intp], channels: Array, side: int) -> Outputs:
-    """What the channels see at each place and around it: (places, shifts, channels), gray levels.
+    """Return the channels' outputs at and around each place: (places, shifts, channels), gray levels.
 
     Each place must be side // 2 + SEARCHED px from the border.
     """

@@ -1,8 +1,8 @@
 """A channelised Hotelling observer: how well a signal at a known place can be told from noise, without human readers.
 
-The best linear observer that sees an image through a few channels (Barrett and Myers, Foundations of Image Science,
-2004, ch. 13; Myers and Barrett, JOSA A 4(12), 1987). Its detectability d' is the distance of its ratings with and
-without the signal in standard deviations of a rating; AUC = Phi(d' / sqrt 2).
+It is the best linear observer that sees an image through a few channels (Barrett and Myers, Foundations of Image
+Science, 2004, ch. 13; Myers and Barrett, JOSA A 4(12), 1987). Its detectability d' is the distance between its ratings
+with and without the signal in standard deviations of a rating; AUC = Phi(d' / sqrt 2).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ Whole = NDArray[np.intp]
 
 # dense difference of Gaussians (Abbey and Barrett, JOSA A 18(3), 2001), frequencies in cycles/px
 FIRST_SIGMA, GROWTH, WIDTH_RATIO, DOG_CHANNELS = 0.005, 1.4, 1.67, 10
-WIDEST = 1 / 4  # of the window's side: standard deviation in px of the widest Gaussian that it can hold
+WIDEST = 1 / 4  # fraction of the window's side: sd of the widest Gaussian that fits
 # Gabor channels: octave passbands in cycles/px and orientations (Wunderlich and Noo, IEEE EMBS 2008)
 PASSBANDS, ORIENTATIONS, PHASES = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4), 5, (0.0, np.pi / 2)
-TAIL = 0.025  # of the probability, on either side of an interval
+TAIL = 0.025  # probability on each side of an interval
 BISECTIONS = 80
-MOST_NONCENTRALITY = 1e9  # d' of thousands; beyond it nothing is to be told
-LEAST_SPREAD = 1e-12  # of a channel's variance over the largest; below it the covariance has no inverse
+MOST_NONCENTRALITY = 1e9  # d' of thousands; larger values cannot be resolved
+LEAST_SPREAD = 1e-12  # ratio of smallest to largest variance below which the covariance cannot be inverted
 
 
 def difference_of_gaussians(side: int) -> Array:
-    """Dense difference-of-Gaussians channels for a window of `side` px (odd): (channels, side * side), each of norm 1.
+    """Return dense difference-of-Gaussians channels for a window of `side` px (odd): (channels, side * side), norm 1.
 
     C_j(f) = exp(-(f / Q s_j)^2 / 2) - exp(-(f / s_j)^2 / 2) with s_j = 0.005 * 1.4^j cycles/px and Q = 1.67 (Abbey and
     Barrett 2001), j = 1 to 10 (as in FDA's IQmodelo; its LCD_CT counts from 0), which is in space
 
         2 pi (Q s_j)^2 exp(-2 (pi Q s_j r)^2) - 2 pi s_j^2 exp(-2 (pi s_j r)^2).
 
-    The widest ones are left out where the window cannot hold them. Each has a mean of 0, so that brightness is not
-    seen, as the formula says and a finite window does not.
+    Channels too wide for the window are left out. Each is made zero-mean, as in the formula, which a finite window
+    would violate: brightness must not be seen.
     """
     radius = np.hypot(*_centred(side))
     channels = []
@@ -56,11 +56,11 @@ def difference_of_gaussians(side: int) -> Array:
 
 
 def gabor(side: int) -> Array:
-    """Gabor channels for a window of `side` px (odd): (channels, side * side), each of norm 1 and mean 0.
+    """Return Gabor channels for a window of `side` px (odd): (channels, side * side), each of norm 1 and mean 0.
 
-    exp(-4 ln 2 r^2 / w^2) cos(2 pi f (x cos t + y sin t) + b), f the middle of an octave passband and w = 4 ln 2 /
-    (pi bandwidth), 5 orientations t and 2 phases b, as in FDA's IQmodelo (Wunderlich and Noo 2008). Passbands that the
-    window cannot hold are left out.
+    exp(-4 ln 2 r^2 / w^2) cos(2 pi f (x cos t + y sin t) + b), f the middle of an octave passband and w = 4 ln 2 / (pi
+    bandwidth), 5 orientations t and 2 phases b, as in FDA's IQmodelo (Wunderlich and Noo 2008). Passbands too wide for
+    the window are left out.
     """
     x, y = _centred(side)
     channels = []
@@ -89,9 +89,9 @@ def _normalised(channels: list[Array]) -> Array:
 
 @dataclass(frozen=True)
 class Ratings:
-    """What the channels say of many windows of one class: (n, channels), and at which place each was taken, (n,).
+    """Channel outputs of many windows of one class, (n, channels), and the place of each, (n,).
 
-    Windows at one place share a background that the observer knows; its mean is taken away place by place.
+    Windows at one place share a known background; its mean is subtracted place by place.
     """
 
     outputs: Array
@@ -99,7 +99,7 @@ class Ratings:
 
     @classmethod
     def of(cls, outputs: Array) -> Ratings:
-        """All at one place."""
+        """Build ratings that are all at one place."""
         return cls(outputs, np.zeros(len(outputs), dtype=np.intp))
 
     def kept(self, which: NDArray[np.bool_]) -> Ratings:
@@ -108,10 +108,9 @@ class Ratings:
 
 @dataclass(frozen=True)
 class Moments:
-    """Of both classes: difference of the means (p,), covariance (p, p), its degrees of freedom.
+    """Moments of both classes: difference of the means (p,), pooled covariance (p, p), its degrees of freedom.
 
-    weight: of the difference, 1 over the sum of what its variance is in units of the covariance: m n / (m + n) for m
-    and n windows.
+    weight: 1 / variance of the difference in units of the covariance: m n / (m + n) for m and n windows.
     """
 
     difference: Array
@@ -121,34 +120,36 @@ class Moments:
 
     @property
     def template(self) -> Array:
-        """Hotelling's: what each channel counts, K^-1 times the difference."""
+        """Hotelling template, the weight of each channel: K^-1 times the difference."""
         return np.asarray(np.linalg.solve(self.covariance, self.difference))
 
     @property
     def squared(self) -> float:
-        """The plain estimate of d'^2, which is too large for few windows."""
+        """Plain estimate of d'^2, biased upwards for few windows."""
         return float(self.difference @ self.template)
 
 
 def moments(present: Ratings, absent: Ratings) -> Moments:
-    """Both classes' moments, place by place.
+    """Compute the moments of both classes, place by place.
 
-    The difference is the mean over the windows with the signal of what they say less the mean without it at their
-    place. Raises DataError where there are too few windows, or where the noise does not vary.
+    The difference is the mean over windows with the signal, minus the mean without it at their places. Raises DataError
+    if there are too few windows, or if the noise does not vary.
     """
     count = int(max(present.places.max(initial=0), absent.places.max(initial=0))) + 1
     with_signal, without = (np.bincount(r.places, minlength=count) for r in (present, absent))
     channels = present.outputs.shape[1]
     freedom = sum(len(r.outputs) - len(np.unique(r.places)) for r in (present, absent))
     if not len(present.outputs) or freedom < channels + 2 or np.any(without[with_signal > 0] == 0):
-        raise DataError(f"{len(present.outputs)} windows are too few for {channels} channels; ask for more draws")
+        raise DataError(f"{len(present.outputs)} windows are too few for {channels} channels; use more draws")
     means = _place_means(absent, count)
     difference = (present.outputs - means[present.places]).mean(axis=0)
     scatter = _scatter(absent, means) + _scatter(present, _place_means(present, count))
     covariance = scatter / freedom
     spread = np.linalg.eigvalsh(covariance)
     if spread[0] <= LEAST_SPREAD * spread[-1] or spread[-1] <= 0:
-        raise DataError("the noise does not vary in every channel, so that no observer can be trained on it")
+        raise DataError(
+            "the noise does not vary in every channel, so no observer can be trained; use another noise or dose"
+        )
     share = with_signal / len(present.outputs)
     used = share > 0
     variance = 1 / len(present.outputs) + float((share[used] ** 2 / without[used]).sum())
@@ -156,7 +157,7 @@ def moments(present: Ratings, absent: Ratings) -> Moments:
 
 
 def _place_means(ratings: Ratings, count: int) -> Array:
-    """(count, p); 0 where there is no window."""
+    """Return the mean at each place, (count, p); 0 without windows."""
     total = np.zeros((count, ratings.outputs.shape[1]))
     np.add.at(total, ratings.places, ratings.outputs)
     windows = np.bincount(ratings.places, minlength=count)
@@ -169,13 +170,13 @@ def _scatter(ratings: Ratings, means: Array) -> Array:
 
 
 def detectability(present: Ratings, absent: Ratings) -> Estimate:
-    """d' with its exact 95% interval.
+    """Return d' with its exact 95% interval.
 
-    Hotelling's T^2 = w d'^2 is distributed as nu p / (nu - p + 1) times a noncentral F of p and nu - p + 1 degrees of
-    freedom and noncentrality w d'^2, for normal channels of one covariance in both classes (Wunderlich, Noo, Gallas and
-    Heilbrun, IEEE TMI 34(2), 2015); where a signal is faint, denoised images come near to that. The ends are the d' for
-    which what was found would be in the upper or the lower 2.5%; the value is the one for which it is the median, so
-    that it is as often too large as too small, however few windows there are (the plain estimate is too large).
+    Hotelling's T^2 = w d'^2 is distributed as nu p / (nu - p + 1) times a noncentral F with p and nu - p + 1 degrees of
+    freedom and noncentrality w d'^2, for normal channels with one covariance in both classes (Wunderlich, Noo, Gallas
+    and Heilbrun, IEEE TMI 34(2), 2015); for faint signals, denoised images come close to that. The ends are the d' for
+    which the observed statistic is at the upper or lower 2.5%. The value is the d' for which it is the median, so that
+    it is too large as often as too small, however few windows there are; the plain estimate is biased upwards.
     """
     return detectability_of(moments(present, absent))
 
@@ -186,12 +187,12 @@ def detectability_of(found: Moments) -> Estimate:
 
 
 def median_d_prime(present: Ratings, absent: Ratings) -> float:
-    """d' without its interval."""
+    """Return d' without its interval."""
     return _d_prime(moments(present, absent), 0.5)
 
 
 def _d_prime(found: Moments, chance: float) -> float:
-    """The d' of which no more than what was found comes by that chance; 0 where even without a signal more comes."""
+    """Return the d' for which the statistic is below the observed one with probability `chance`; 0 if there is none."""
     channels = len(found.difference)
     rest = found.freedom - channels + 1
     statistic = found.squared * found.weight * rest / (found.freedom * channels)
@@ -217,15 +218,15 @@ def _bisected(falling: Callable[[float], float], low: float, high: float) -> flo
 
 
 def area_under_curve(d_prime: Estimate) -> Estimate:
-    """AUC of a d': Phi(d' / sqrt 2) for normal ratings (Barrett and Myers, ch. 13)."""
+    """Convert d' to AUC: Phi(d' / sqrt 2) for normal ratings (Barrett and Myers, ch. 13)."""
     return Estimate(*(0.5 * (1 + math.erf(d / 2)) for d in (d_prime.value, d_prime.low, d_prime.high)))
 
 
 def analytic_d_prime(signal: Array, channels: Array, sd: float, spectrum: Array | None = None) -> float:
-    """d' of this observer for a known signal in stationary noise: sqrt(v' K^-1 v), v = U signal, K = U C U'.
+    """Return d' of this observer for a known signal in stationary noise: sqrt(v' K^-1 v), v = U signal, K = U C U'.
 
     signal: (side, side), in the units of sd. channels U: (p, side * side). spectrum: (side, side) of the noise, FFT
-    order, mean 1, taken as periodic over the window; None for white noise, for which K = sd^2 U U' exactly.
+    order, mean 1, assumed periodic over the window; None for white noise, for which K = sd^2 U U' exactly.
     """
     seen = channels @ signal.ravel()
     if spectrum is None:
@@ -237,15 +238,18 @@ def analytic_d_prime(signal: Array, channels: Array, sd: float, spectrum: Array 
 
 
 def ideal_d_prime(signal: Array, sd: float) -> float:
-    """d' of the ideal observer for a known signal in white noise: sqrt(sum of signal^2) / sd (matched filter)."""
+    """Return d' of the ideal observer for a known signal in white noise: sqrt(sum of signal^2) / sd (matched
+    filter).
+    """
     return float(np.linalg.norm(signal) / sd)
 
 
 def with_internal_noise(ratings: Ratings, channels: Array, sd: float, rng: np.random.Generator) -> Ratings:
-    """What an observer's channels say whose own eye adds noise, as strong as white noise of `sd` a pixel of the image.
+    """Add an observer's internal noise to its channel outputs, equivalent to white noise of `sd` per pixel of the
+    image.
 
-    sd: in the units of the outputs' images. It is added to the image that is looked at, denoised or not, so that no
-    denoiser takes it away: a stronger signal helps against it, a smoother image does not.
+    sd: in the units of the outputs' images. The noise is added to the displayed image, denoised or not, so that no
+    denoiser removes it: a stronger signal helps against it, a smoother image does not.
     """
     if sd <= 0:
         return ratings

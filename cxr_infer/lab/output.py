@@ -1,4 +1,4 @@
-"""The folder of a result: lab.json and lab.html, the table and the plots where asked for, and the stored units."""
+"""Write the folder of a result: lab.json and lab.html, and on request the table and the plots."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ JSON_FILE, PAGE_FILE, CSV_FILE, PLOTS = "lab.json", "lab.html", "lab.csv", "plot
 
 
 def require_own_folder(out: Path) -> None:
-    """Raises UsageError where `out` is no directory, or one with files but none of the lab's."""
+    """Raise UsageError if `out` is not a directory, or has files but no lab result."""
     other = "give -o another directory"
     if is_link_at(out) and not out.exists():
-        raise UsageError(f"{out}: is a broken link; {other}")
+        raise UsageError(f"{out}: broken link; {other}")
     if not out.exists():
         return
     if not out.is_dir():
-        raise UsageError(f"{out}: is a file; {other}")
+        raise UsageError(f"{out}: not a directory; {other}")
     names = {path.name for path in out.iterdir()}
     if names and not names & {UNITS, JSON_FILE}:
-        raise UsageError(f"{out}: holds files, but no result of cxr-infer lab; {other}")
+        raise UsageError(f"{out}: has files but no result of cxr-infer lab; {other}")
 
 
 def write_result(result: LabResult, out: Path, *, csv: bool = False, png: bool = False) -> list[Path]:
-    """Write the files of a result, each whole or not at all, and return their paths.
+    """Write the files of a result, each completely or not at all, and return their paths.
 
-    Raises ImageError where one cannot be written, UsageError where plots need a package.
+    Raises ImageError if one cannot be written, UsageError if plots need a missing package.
     """
     written = [out / JSON_FILE, out / PAGE_FILE]
     write_bytes(out / JSON_FILE, result.to_json().encode())

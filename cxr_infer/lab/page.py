@@ -1,4 +1,4 @@
-"""The result as one page: what to read off in a minute, then every figure with what it is about. It loads nothing."""
+"""Render a result as one page that loads nothing: a summary, then every figure with its explanation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from cxr_infer.report.html.page import asset, hash_source
 
 POLICY = "default-src 'none'; img-src data:; style-src {style}; base-uri 'none'; form-action 'none'"
 HASH_SHOWN = 12  # hex digits
-NO_DRAW = "exact"  # what n is where nothing was drawn
+NO_DRAW = "exact"  # shown as n if nothing was drawn
 
 
 def page(result: LabResult) -> str:
-    """The whole page. result: with its maps."""
+    """Return the whole page. result: with its maps."""
     style = asset("report.css") + (files(__package__) / "lab.css").read_text("utf-8")
     template = (files(__package__) / "lab.html").read_text("utf-8")
     reading = read_off(result)
@@ -66,7 +66,7 @@ def _reading(reading: Reading) -> str:
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], note: str = "", names: int = 1) -> str:
-    """names: columns at the left that hold words."""
+    """names: number of text columns on the left."""
     head = "".join(f'<th scope="col">{text(heading)}</th>' for heading in headings)
     body = "".join(
         f'<tr><th scope="row">{text(first)}</th>{"".join(f"<td>{text(cell)}</td>" for cell in rest)}</tr>\n'
@@ -92,7 +92,7 @@ def _by_study(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
 
 
 def study_title(name: str) -> str:
-    """The name of a study as a heading."""
+    """Return the name of a study as a heading."""
     words = name.replace("-", " ")
     return words[:1].upper() + words[1:]
 
@@ -137,7 +137,7 @@ def _legend(finding: Finding, looks: Mapping[str, int]) -> str:
 
 
 def _numbers(finding: Finding) -> str:
-    """All points in words, for who cannot see the curves or wants to copy them."""
+    """List all points as text, for readers who cannot see the curves or want to copy values."""
     if not finding.series:
         return ""
     rows = [
@@ -150,7 +150,7 @@ def _numbers(finding: Finding) -> str:
 
 
 def methods_text(result: LabResult) -> list[str]:
-    """What was done, as a paper says it. Paragraphs without markup."""
+    """Describe what was done, for the methods section of a paper. Paragraphs without markup."""
     protocol, versions = result.protocol, result.versions
     changed = f", changed on the command line ({'; '.join(result.changed)})" if result.changed else ""
     tested = "; ".join(f"{one.name}{f', SHA-256 {one.sha256}' if one.sha256 else ''}" for one in result.methods)
@@ -160,8 +160,8 @@ def methods_text(result: LabResult) -> list[str]:
         f"{protocol.seed}. Methods: {tested}. {_worked_on(result)} {_exposed(protocol)} Intervals are 95%.",
         f"Computed on {result.cpu} with "
         f"{', '.join(f'{name} {number}' for name, number in versions.items() if name != 'cxr-infer')}.",
-        "To repeat it, run the command below: the same protocol, methods and images give the same figures, up to the "
-        "rounding of another processor.",
+        "To repeat it, run the command below: the same protocol, methods and images give the same figures, apart from "
+        "rounding on other processors.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The curves of findings as PNG files on white, for a talk or a paper. Needs matplotlib."""
+"""Draw the curves of findings as PNG files on white, for a talk or a paper. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from cxr_infer.model.card import RESEARCH_USE
 DPI = 150
 PANEL = (4.4, 3.4)  # inches
 MOST_ACROSS = 3  # panels
-MOST_TICKS = 8  # at the points themselves
+MOST_TICKS = 8  # at data points
 MARKS = "osD^vP*X"
 
 
 def plots(findings: Sequence[Finding]) -> Iterator[tuple[str, bytes]]:
-    """Name of the file and content for each finding that has curves. Raises UsageError without matplotlib."""
+    """Yield file name and content for each finding with curves. Raises UsageError without matplotlib."""
     try:
         import matplotlib
     except ImportError as error:

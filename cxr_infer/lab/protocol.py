@@ -1,4 +1,4 @@
-"""What is measured: signals, doses, noises, methods, images and seeds, so that two people get the same numbers."""
+"""Protocols: signals, doses, noises, methods, images and seeds, so that two people get the same numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Signal:
-    """One thing to be seen. kind: disc, nodule, line, dark-line, lattice, edge or marker.
+    """A signal to detect. kind: disc, nodule, line, dark-line, lattice, edge or marker.
 
-    size: mm where the pixel spacing is known, else px: diameter of discs and nodules, width of lines, period of
-    lattices. contrast: in gray levels of 255, signed.
+    size: mm if the pixel spacing is known, else px: diameter of discs and nodules, width of lines, period of lattices.
+    contrast: gray levels of 255, signed.
     """
 
     kind: str
@@ -26,12 +26,12 @@ class Signal:
 class Protocol:
     """A versioned list of measurements.
 
-    images: how many phantoms (`phantoms`), or a folder of clean images given on the command line. side: px of each.
-    spacing: mm a pixel, None where unknown. doses: photons at white, for `white` noise; a detector's noise is made as
-    strong as that of so many photons. noises: "white" or names in `noise.DETECTORS`. methods: names in `methods`, paths
-    of .onnx files, commands. draws: independent draws of noise for each point. studies: names in `studies.STUDIES`.
-    blur: standard deviation in px of the Gaussian by which the detector blurs signals before the noise; its MTF at f
-    cycles/px is exp(-2 (pi blur f)^2).
+    phantoms: number of phantoms, unless a folder of clean images is given on the command line. side: px of each image.
+    spacing: mm per pixel, None if unknown. doses: photons at white, for `white` noise; a detector's noise is made
+    equally strong. noises: "white" or names in `noise.DETECTORS`. methods: names in `methods`, paths of .onnx files,
+    commands. draws: independent draws of noise per point. studies: names in `studies.STUDIES`. blur: standard deviation
+    in px of the Gaussian by which the detector blurs signals before the noise; its MTF at f cycles/px is exp(-2 (pi
+    blur f)^2).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Protocols as TOML files: read, checked as a whole before anything is measured, and known by their hash."""
+"""Read protocols from TOML files, checked as a whole before anything is measured, and identify them by a hash."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from cxr_infer.lab.protocol import Protocol, Signal
 
 SHIPPED = ("quick", "full")
 MOST_FILE = 1_000_000  # bytes of a TOML file
-SIGNAL = "signal"  # the table of the file; one for each of `Protocol.signals`
+SIGNAL = "signal"  # table name in the file, one per entry of `Protocol.signals`
 KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
-MOST_NAME = 60  # characters; the directory of a result is called after it
+MOST_NAME = 60  # characters; it becomes part of a result's directory name
 OPTIONAL = ("spacing", "blur")
 MOST_BLUR = 10.0  # px; a detector blurs less
-LEAST_SIDE, MOST_SIDE = 64, 4096  # px; below that the phantom draws no anatomy
+LEAST_SIDE, MOST_SIDE = 64, 4096  # px; a phantom needs at least the first
 LEAST_SPACING, MOST_SPACING = 1e-3, 100.0  # mm a pixel
-MOST_SIZE = 1e4  # of a signal, px or mm
+MOST_SIZE = 1e4  # px or mm, of a signal
 LEAST_DOSE, MOST_DOSE = 1e-3, 1e12  # photons at white
-LEAST_DRAWS = 2  # of one draw nobody knows the uncertainty
+LEAST_DRAWS = 2  # a single draw gives no uncertainty
 WHITE_LEVEL = 255.0  # gray levels
 
 
 @dataclass(frozen=True)
 class Known:
-    """The names that a protocol may use, but those of methods, which are found by trying them (`methods`)."""
+    """The names a protocol may use, except methods, which are checked by loading them (`methods`)."""
 
     studies: Collection[str]
     noises: Collection[str]
 
 
 def read_protocol(source: str, known: Known) -> Protocol:
-    """A shipped protocol by its name, or a TOML file. Raises UsageError, which names the file and the key."""
+    """Read a shipped protocol by name, or a TOML file. Raises UsageError, which names the file and the key."""
     content = _content(source)
     try:
         tables = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{source}: is no TOML: {' '.join(str(error).split())}; correct it") from error
+        raise UsageError(f"{source}: not valid TOML ({' '.join(str(error).split())}); correct it") from error
     try:
         return checked(_protocol(tables), known)
     except UsageError as error:
@@ -52,9 +52,9 @@ def read_protocol(source: str, known: Known) -> Protocol:
 
 
 def protocol_hash(protocol: Protocol) -> str:
-    """SHA-256, hexadecimal, of all that a protocol says but the methods, which have hashes of their own.
+    """Return a SHA-256, hexadecimal, of everything in a protocol except the methods, which have hashes of their own.
 
-    Two results of one hash were measured alike, whoever measured them and whichever methods.
+    Results with equal hashes are comparable, whoever measured them and whichever methods.
     """
     said = asdict(protocol)
     del said["methods"]
@@ -62,7 +62,7 @@ def protocol_hash(protocol: Protocol) -> str:
 
 
 def protocol_of(said: Mapping[str, Any]) -> Protocol:
-    """The protocol that a result was measured with, from its JSON. Raises UsageError."""
+    """Rebuild the protocol of a result from its JSON. Raises UsageError."""
     return _protocol({SIGNAL if key == "signals" else key: value for key, value in said.items() if value is not None})
 
 
@@ -76,9 +76,9 @@ def _content(source: str) -> bytes:
         with path.open("rb") as file:
             content = file.read(MOST_FILE + 1)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     if len(content) > MOST_FILE:
-        raise UsageError(f"{path}: is over {MOST_FILE / 1e6:.0f} MB; is it the right file?")
+        raise UsageError(f"{path}: larger than {MOST_FILE / 1e6:.0f} MB; is it the right file?")
     return content
 
 
@@ -108,14 +108,14 @@ def _protocol(tables: Mapping[str, Any]) -> Protocol:
 
 def _signals(given: object) -> tuple[Signal, ...]:
     if not isinstance(given, list | tuple):
-        raise UsageError(f"{SIGNAL} must be one of a list; write [[{SIGNAL}]]")
+        raise UsageError(f"{SIGNAL} must be a list of tables; write [[{SIGNAL}]]")
     return tuple(_signal(each, f"[[{SIGNAL}]] {at}: ") for at, each in enumerate(given, 1))
 
 
 def _signal(given: object, where: str) -> Signal:
     names = [each.name for each in fields(Signal)]
     if not isinstance(given, dict):
-        raise UsageError(f"{where}is no table; write [[{SIGNAL}]]")
+        raise UsageError(f"{where}must be a table; write [[{SIGNAL}]]")
     _no_others(given, names, where.rstrip(": "))
     missing = [name for name in names if name not in given]
     if missing:
@@ -128,7 +128,7 @@ def _signal(given: object, where: str) -> Signal:
 def _no_others(given: Mapping[str, Any], names: Collection[str], where: str) -> None:
     unknown = sorted(set(given) - set(names))
     if unknown:
-        raise UsageError(f"{where} has no {unknown[0]!r}; it has {', '.join(names)}")
+        raise UsageError(f"{where}: unknown key {unknown[0]!r}; use {', '.join(names)}")
 
 
 def _value(given: Mapping[str, Any], key: str, kind: type, where: str = "") -> Any:
@@ -136,7 +136,7 @@ def _value(given: Mapping[str, Any], key: str, kind: type, where: str = "") -> A
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        names = {str: "a text", int: "a whole number", float: "a number"}
+        names = {str: "a string", int: "a whole number", float: "a number"}
         raise UsageError(f"{where}{key} must be {names[kind]}, not {value!r}")
     return value
 
@@ -149,20 +149,20 @@ def _list(given: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...]:
 
 
 def checked(protocol: Protocol, known: Known) -> Protocol:
-    """The same. Raises UsageError where values make no sense, or a name is not known."""
+    """Return the protocol unchanged. Raises UsageError for invalid values and unknown names."""
     _require(bool(protocol.name.strip()), "name is empty; give it one")
     named = len(protocol.name) <= MOST_NAME and protocol.name.isprintable() and not set(protocol.name) & set("/\\")
-    _require(named, f"name is no name of a directory; use at most {MOST_NAME} characters without slashes or controls")
+    _require(named, f"name cannot be a directory name; use at most {MOST_NAME} printable characters without slashes")
     _require(protocol.version >= 1, f"version {protocol.version} is below 1; count from 1")
     _require(protocol.seed >= 0, f"seed {protocol.seed} is negative; use 0 or more")
     _require(protocol.phantoms >= 1, f"phantoms {protocol.phantoms} is too few; use 1 or more")
     inside = LEAST_SIDE <= protocol.side <= MOST_SIDE
-    _require(inside, f"side {protocol.side} px is outside {LEAST_SIDE}..{MOST_SIDE}; choose one within")
+    _require(inside, f"side {protocol.side} px is outside {LEAST_SIDE}..{MOST_SIDE}; use one inside")
     spacing = protocol.spacing
     spaced = spacing is None or is_spacing(spacing)
-    _require(spaced, f"spacing {spacing} mm is not a spacing; use {LEAST_SPACING:g} to {MOST_SPACING:g}")
+    _require(spaced, f"spacing {spacing} mm is invalid; use {LEAST_SPACING:g} to {MOST_SPACING:g}")
     blurs = math.isfinite(protocol.blur) and 0 <= protocol.blur <= MOST_BLUR
-    _require(blurs, f"blur {protocol.blur} px is outside 0..{MOST_BLUR:g}; choose one within")
+    _require(blurs, f"blur {protocol.blur} px is outside 0..{MOST_BLUR:g}; use one inside")
     _require(protocol.draws >= LEAST_DRAWS, f"draws {protocol.draws} is too few; use {LEAST_DRAWS} or more")
     for key in ("doses", "noises", "methods", "signals", "contrasts", "studies"):
         values = getattr(protocol, key)
@@ -173,9 +173,9 @@ def checked(protocol: Protocol, known: Known) -> Protocol:
         _require(twice is None, f"{shown} has {twice!r} twice; remove one")
     for dose in protocol.doses:
         within = LEAST_DOSE <= dose <= MOST_DOSE
-        _require(within, f"doses: {dose:g} photons is not a dose; use numbers from {LEAST_DOSE:g} to {MOST_DOSE:g}")
+        _require(within, f"doses: {dose:g} photons is invalid; use {LEAST_DOSE:g} to {MOST_DOSE:g}")
     for contrast in protocol.contrasts:
-        _require(_is_contrast(contrast), f"contrasts: {contrast:g} is none; use -255 to 255 gray levels, but not 0")
+        _require(_is_contrast(contrast), f"contrasts: {contrast:g} is invalid; use -255 to 255 gray levels, but not 0")
     for at, signal in enumerate(protocol.signals, 1):
         _check_signal(signal, f"[[{SIGNAL}]] {at}:")
     _check_names(protocol, known)
@@ -183,28 +183,30 @@ def checked(protocol: Protocol, known: Known) -> Protocol:
 
 
 def _shown(value: str | float | Signal) -> str:
-    """How results name it: what they name alike would be mixed up."""
+    """Return the name used in results; equal names would be confused."""
     if isinstance(value, Signal):
         return f"{value.kind}, {value.size:g}, {value.contrast:+g}"
     return value if isinstance(value, str) else f"{value:g}"
 
 
 def _check_signal(signal: Signal, where: str) -> None:
-    _require(signal.kind in KINDS, f"{where} kind {signal.kind!r} is unknown; use {', '.join(KINDS)}")
+    _require(signal.kind in KINDS, f"{where} unknown kind {signal.kind!r}; use {', '.join(KINDS)}")
     sized = 0 < signal.size <= MOST_SIZE or (signal.kind == "edge" and signal.size == 0)
-    _require(sized, f"{where} size {signal.size:g} is not a size; use a number above 0, at most {MOST_SIZE:g}")
-    _require(_is_contrast(signal.contrast), f"{where} contrast {signal.contrast:g} is none; use -255 to 255, but not 0")
+    _require(sized, f"{where} size {signal.size:g} is invalid; use a number above 0, at most {MOST_SIZE:g}")
+    _require(
+        _is_contrast(signal.contrast), f"{where} contrast {signal.contrast:g} is invalid; use -255 to 255, but not 0"
+    )
 
 
 def _check_names(protocol: Protocol, known: Known) -> None:
     for name in protocol.studies:
-        _require(name in known.studies, f"studies: {name!r} is unknown; use {', '.join(known.studies)}")
+        _require(name in known.studies, f"studies: unknown {name!r}; use {', '.join(known.studies)}")
     for name in protocol.noises:
-        _require(name in known.noises, f"noises: {name!r} is unknown; use {', '.join(known.noises)}")
+        _require(name in known.noises, f"noises: unknown {name!r}; use {', '.join(known.noises)}")
 
 
 def is_spacing(value: float) -> bool:
-    """Whether a detector may have so many mm a pixel."""
+    """Whether a value is a plausible pixel spacing in mm."""
     return LEAST_SPACING <= value <= MOST_SPACING
 
 

@@ -1,6 +1,6 @@
-"""What a result says in one minute: the dose that each task is worth, what it cost, what speaks against a method.
+"""Summarise a result for reading in a minute: the dose each task is worth, the costs, and the case against a method.
 
-Nothing is computed here but counts of points, and ratios of doses written as doses.
+Nothing is computed here except counts of points and products of doses and ratios.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ NOISY = "noisy"
 NO_FIGURE = "–"  # noqa: RUF001 - as in the tables of the report
 REPEATED = "repeated"  # study
 KNOWN, SEARCH, WORTH, KEPT = "detectability", "search", "dose-equivalence", "contrast-kept"  # keys up to the slash
-# keys, or keys up to the slash, of what must not be worse than in the image as it is, and how that is called
+# keys, or keys up to the slash, of what must not be worse than in the noisy image, and their descriptions
 HARMS = {
     KNOWN: "d' at a known place",
     "detectability-kept": "d' at a known place",
-    "detectability-eye": "d' to an eye with noise of its own",
+    "detectability-eye": "d' of an eye with internal noise",
     SEARCH: "signals found in a search",
     "search-change": "signals found in a search",
     "contrast-detail/threshold": "the faintest disc seen",
     "lines/lost": "lines lost",
-    "lines/made-up": "lines made up",
+    "lines/made-up": "false lines",
     "bias/structure-from-noise": "structure made from pure noise",
 }
-# where before and after are compared draw by draw, that says more than two intervals
+# a comparison draw by draw says more than two intervals
 DRAW_BY_DRAW = {KNOWN: "detectability-kept", SEARCH: "search-change"}
-# what denoising costs, by noise and dose: heading and key of the finding
+# costs of denoising, by noise and dose: heading and key of the finding
 COSTS = (
     ("bias, RMS gray levels", "bias/size"),
-    ("lines lost a megapixel", "lines/lost"),
-    ("lines made up a megapixel", "lines/made-up"),
+    ("lines lost per megapixel", "lines/lost"),
+    ("false lines per megapixel", "lines/made-up"),
 )
 
 Counts = dict[str, Counter[int]]
@@ -46,7 +46,7 @@ Counts = dict[str, Counter[int]]
 
 @dataclass(frozen=True)
 class Table:
-    """One table in words. note: what stands under it."""
+    """One table as text. note: printed below it."""
 
     title: str
     headings: tuple[str, ...]
@@ -56,7 +56,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Reading:
-    """against: what speaks against a method, plainly. sentences: the rest. tables: the figures behind both."""
+    """against: the case against a method. sentences: the rest. tables: the figures behind both."""
 
     against: tuple[str, ...]
     sentences: tuple[str, ...]
@@ -64,19 +64,19 @@ class Reading:
 
 
 class Figures:
-    """Looks points up by what they are about."""
+    """Looks up points by what they are about."""
 
     def __init__(self, findings: Sequence[Finding], protocol: Protocol) -> None:
         self._by_key = {finding.key: finding for finding in findings}
         self._unit = "px" if protocol.spacing is None else "mm"
 
     def of_task(self, kind: str, signal: Signal, method: str, noise: str, dose: float) -> Estimate | None:
-        """A figure of the observer."""
+        """Return a figure of the observer."""
         key = f"{kind}/{signal.kind}-{signal.size:g}-{signal.contrast:+g}"
         return self.at(key, method, noise, dose)
 
     def kept(self, signal: Signal, method: str, noise: str, dose: float) -> Estimate | None:
-        """The share of its own contrast that a signal keeps."""
+        """Return the fraction of its own contrast that a signal keeps."""
         dark = "" if signal.contrast > 0 or signal.kind == "dark-line" else "-dark"
         key = f"{KEPT}/{signal.kind}-{signal.size:g}{self._unit}{dark}"
         return self.at(key, method, f"{dose:g} photons, {noise}", abs(signal.contrast))
@@ -94,13 +94,13 @@ class Figures:
 
 
 def subject_of(result: LabResult) -> str:
-    """The method that the result is about: the first model, else the first that does something."""
+    """Return the method a result is about: the first model, else the first that does something."""
     names = [one.name for one in result.methods if one.sha256] + [one.name for one in result.methods]
     return next((name for name in names if name != NOISY), NOISY)
 
 
 def read_off(result: LabResult) -> Reading:
-    """The reading of a result."""
+    """Return the reading of a result."""
     subject, figures = subject_of(result), Figures(result.findings, result.protocol)
     methods = [one.name for one in result.methods if one.name != NOISY]
     counts = {method: against_noisy(result.findings, method) for method in methods}
@@ -118,14 +118,14 @@ def read_off(result: LabResult) -> Reading:
 
 
 def group_of(finding: Finding) -> str:
-    """What a finding measures, whatever signal it measures it on."""
+    """Return what a finding measures, whatever the signal."""
     if finding.study == KEPT:
         return "Contrast kept"
     return finding.title.partition(": ")[0]
 
 
 def against_noisy(findings: Sequence[Finding], method: str) -> Counts:
-    """For each group of findings, how many points of a method are better, the same or worse than of the noisy image."""
+    """Count, for each group of findings, points of a method that are better, the same or worse than the noisy image."""
     counted: Counts = {}
     for pair in pairs(findings, NOISY, method):
         counted.setdefault(group_of(pair.finding), Counter())[pair.verdict] += 1
@@ -133,18 +133,18 @@ def against_noisy(findings: Sequence[Finding], method: str) -> Counts:
 
 
 def _against(findings: Sequence[Finding], method: str) -> Iterator[str]:
-    """What speaks against a method: where it is worse than doing nothing."""
+    """Yield the case against a method: where it is worse than doing nothing."""
     found = _harms(findings, method)
     worse = [
         f"{HARMS[key]} ({found[key][WORSE]} of {found[key].total()} points)" for key in HARMS if _worse(found, key)
     ]
     if worse:
         said = "; ".join(worse)
-        yield f"Against {method}: beyond the uncertainty of both, it is worse than the image as it is in {said}."
+        yield f"Against {method}: it is worse than the noisy image, beyond the uncertainty of both, in {said}."
 
 
 def _harms(findings: Sequence[Finding], method: str) -> Counts:
-    """How many points of a method are better, the same or worse, by the keys of HARMS."""
+    """Count points of a method that are better, the same or worse, by the keys of HARMS."""
     found: Counts = {}
     for pair in pairs(findings, NOISY, method):
         for key in (pair.finding.key, pair.finding.key.partition("/")[0]):
@@ -154,7 +154,7 @@ def _harms(findings: Sequence[Finding], method: str) -> Counts:
 
 
 def _no_gain(findings: Sequence[Finding], methods: Sequence[str]) -> Iterator[str]:
-    """What theory expects, said plainly where it is so: no gain at a known place."""
+    """State what theory expects, where it holds: no gain at a known place."""
     known = {}
     for method in methods:
         found = _harms(findings, method)
@@ -165,8 +165,8 @@ def _no_gain(findings: Sequence[Finding], methods: Sequence[str]) -> Iterator[st
     if without:
         points = max(known[method].total() for method in without)
         yield (
-            f"{' and '.join(without)}: no signal at a known place is more detectable after denoising than before (d' "
-            f"better in 0 of {points} points). Theory expects that of any denoiser: it buys no dose for such a task."
+            f"{' and '.join(without)}: no signal at a known place is more detectable after denoising (d' better in 0 "
+            f"of {points} points). Theory expects this of any denoiser: it buys no dose for such a task."
         )
     for method in known:
         if method not in without:
@@ -179,7 +179,7 @@ def _worse(found: Counts, key: str) -> bool:
 
 
 def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[str]:
-    """For each signal and noise, at the middle of the doses at which it is known: its worth and its price."""
+    """Yield, for each signal and noise, worth and cost at the middle of the doses with known worth."""
     for noise in protocol.noises:
         for signal in protocol.signals:
             known = {dose: figures.of_task(WORTH, signal, subject, noise, dose) for dose in sorted(protocol.doses)}
@@ -188,18 +188,18 @@ def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[s
                 continue
             dose = sorted(worth)[len(worth) // 2]
             kept = figures.kept(signal, subject, noise, dose)
-            cost = "" if kept is None else f"; it keeps {shown_estimate(scaled(kept, 100))} % of its contrast"
+            cost = "" if kept is None else f"; {shown_estimate(scaled(kept, 100))} % of its contrast is left"
             yield (
-                f"{figures.shown(signal)}, {noise} noise: after {subject} at {shown_number(dose)} photons as "
+                f"{figures.shown(signal)}, {noise} noise: after {subject} at {shown_number(dose)} photons it is as "
                 f"detectable as before at {shown_estimate(scaled(worth[dose], dose))} photons{cost}."
             )
 
 
 def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
-    """A row for each signal, noise and dose of which something is known."""
+    """Return a row for each signal, noise and dose with a known figure."""
     headings = (
         *("signal and noise", "N", "M", "d' before", "d' after"),
-        *("found in a search before, %", "after, %", "contrast kept, %"),
+        *("found in a search before, %", "after, %", "contrast left, %"),
     )
     rows = []
     for signal in protocol.signals:
@@ -216,15 +216,15 @@ def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
                     cells = [_shown(worth, dose), *map(_shown, seen), _shown(kept, 100)]
                     rows.append([f"{figures.shown(signal)}; {noise}", shown_number(dose), *cells])
     note = (
-        f"In brackets: 95% intervals. {NO_FIGURE} for M: not to be told from noise before denoising, or beyond the "
-        "doses measured. Contrast kept is of the signal's own contrast. Each row holds for that signal and noise "
-        "alone; no examination's dose may be lowered by it."
+        f"In brackets: 95% intervals. {NO_FIGURE} for M: not detectable before denoising, or outside the measured "
+        "doses. Contrast left is at the signal's own contrast. Each row holds for that signal and noise only; it never "
+        "justifies a lower dose."
     )
-    return Table(f"After {subject} at N photons as detectable as before at M photons", headings, rows, note)
+    return Table(f"After {subject} at N photons, as detectable as before at M photons", headings, rows, note)
 
 
 def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
-    """A row for each noise and dose: before and after."""
+    """Return a row for each noise and dose: before and after."""
     headings = tuple(f"{name}, {when}" for name, _ in COSTS for when in ("before", "after"))
     rows = []
     for noise in protocol.noises:
@@ -233,14 +233,14 @@ def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
             if any(each is not None for each in found):
                 rows.append([f"{noise}, {shown_number(dose)} photons", *map(_shown, found)])
     note = (
-        "Before: the noisy image. A line is lost where less than half its contrast is left, made up where the clean "
-        "image has less than half of it. Bias is what is off in the mean of all draws."
+        "Before: the noisy image. A line is lost if denoising leaves less than half its contrast, false if the clean "
+        "image shows less than half of it. Bias is the error of the mean of all draws."
     )
     return Table(f"What {subject} costs", ("noise and dose", *headings), rows, note)
 
 
 def _frames(findings: Sequence[Finding], subject: str) -> Table:
-    """What repeated exposures tell, before and after."""
+    """Return the results of repeated exposures, before and after."""
     rows = [
         [
             f"{pair.finding.title}, {pair.finding.x.name} {shown_number(pair.x)}",
@@ -254,16 +254,16 @@ def _frames(findings: Sequence[Finding], subject: str) -> Table:
 
 
 def _counted(findings: Sequence[Finding], counts: Mapping[str, Counts]) -> Table:
-    """A row for each group of findings, a column for each method."""
+    """Return a row for each group of findings, a column for each method."""
     groups = [
         group for group in dict.fromkeys(map(group_of, findings)) if any(group in each for each in counts.values())
     ]
     rows = [[group, *(_three(each.get(group)) for each in counts.values())] for group in groups]
     note = (
-        "Points that are better / the same / worse than those of the noisy image, beyond the uncertainty of both. Of "
-        "contrast and bias no denoiser can be better than doing nothing."
+        "Points better / the same / worse than the noisy image, beyond the uncertainty of both. In contrast and bias, "
+        "no denoiser can be better than doing nothing."
     )
-    return Table("Against the image as it is", ("measured", *counts), rows, note)
+    return Table("Compared with the noisy image", ("measured", *counts), rows, note)
 
 
 def _three(count: Counter[int] | None) -> str:
@@ -271,7 +271,7 @@ def _three(count: Counter[int] | None) -> str:
 
 
 def scaled(estimate: Estimate, factor: float) -> Estimate:
-    """A share as percent, or a ratio of doses as a dose."""
+    """Convert a fraction to percent, or a ratio of doses to a dose."""
     return Estimate(estimate.value * factor, estimate.low * factor, estimate.high * factor)
 
 

@@ -1,12 +1,13 @@
-"""Study: what repeated exposures tell of noise and of denoising, on a real object and without a clean image.
+"""Study: noise and denoising measured on repeated exposures of a real object, without a clean image.
 
 Two frames a and b have independent noise, so for a denoised frame D(a), over the image,
 
     mean (D(a) - b)^2 - var(b)   = mean squared error of D(a),   var(b) = mean (a - b)^2 / 2
     mean (a - D(a)) (b - D(b))   = mean squared bias of D
-    sum D(a)_f b_f / sum a_f b_f = share of the structure of fineness f that D keeps
+    sum D(a)_f b_f / sum a_f b_f = fraction of the structure of fineness f that D preserves
 
-The noise of b meets that of a in none of these products: what D takes from a is noise of a, and the bias of D.
+The noise of b is independent of that of a in all these products: what D removes from a is noise of a, and the bias of
+D.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ from cxr_infer.lab.setting import Method, Setting, Work
 
 NAME = "repeated"
 GRAY = 255.0
-BLOCK = 32  # px, side of the squares that vary independently of each other
+BLOCK = 32  # px, side of the squares treated as independent
 BANDS = 24  # of frequency
-WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # px: structure between two Gaussians of these is of one fineness
-MAP_WIDTH = 2.0  # px, of the Gaussian that brings a bias out of the noise
-NORMAL = 1.96  # standard errors to either side that hold 95%
+WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # px; structure between two successive Gaussians is one fineness
+MAP_WIDTH = 2.0  # px, of the Gaussian that suppresses noise in the bias map
+NORMAL = 1.96  # standard errors of a 95% interval
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one method makes of the frames, in gray levels of 255; columns hold one value a block.
+    """Results of one method on the frames, in gray levels of 255; columns hold one value per block.
 
-    error, bias: squares. kept: sums of D(a) b and of a b of each fineness, (finenesses, 2, blocks). power: of the noise
-    left, bands by value and standard error. map: local bias, (H, W).
+    error, bias: squares. kept: sums of D(a) b and of a b for each fineness, (finenesses, 2, blocks). power: of the
+    noise left, bands by value and standard error. map: local bias, (H, W).
     """
 
     error: Array
@@ -57,7 +58,7 @@ class Outcome:
 
 
 def study(setting: Setting, work: Work) -> list[Finding]:
-    """Nothing where the setting has no frames."""
+    """Return nothing if the setting has no frames."""
     frames = setting.frames
     if frames is None:
         return []
@@ -81,7 +82,9 @@ def _measure(setting: Setting, work: Work, frames: Frames, method: Method, told:
 
 
 def outcome(frames: Frames, denoised: NDArray[np.float32], spacing: float | None) -> dict[str, NDArray[np.generic]]:
-    """The arrays of an `Outcome`. denoised: each frame's, (K, H, W). Means over all pairs of two different frames."""
+    """Return the arrays of an `Outcome`. denoised: of each frame, (K, H, W). Means over all pairs of different
+    frames.
+    """
     stack, count = frames.stack, len(frames.stack)
     pairs = count * (count - 1)
     total, squares = _sum(stack), _sum(stack, stack)
@@ -105,12 +108,12 @@ def outcome(frames: Frames, denoised: NDArray[np.float32], spacing: float | None
 
 
 def _gray(images: NDArray[np.float32]) -> Iterator[Array]:
-    """One after the other, in gray levels: all of them at once would fill the memory."""
+    """Yield images in gray levels one by one, to limit memory."""
     return (image.astype(np.float64) * GRAY for image in images)
 
 
 def _sum(images: NDArray[np.float32], others: NDArray[np.float32] | None = None) -> Array:
-    """Of the images, or of their products with others, in gray levels."""
+    """Sum the images, or their products with others, in gray levels."""
     total = np.zeros(images.shape[1:])
     for index, image in enumerate(_gray(images)):
         total += image if others is None else image * others[index] * GRAY
@@ -118,7 +121,7 @@ def _sum(images: NDArray[np.float32], others: NDArray[np.float32] | None = None)
 
 
 def _kept(stack: NDArray[np.float32], denoised: NDArray[np.float32]) -> Array:
-    """Sums over pairs of different frames, which are the product of the sums less those of one frame with itself."""
+    """Sum over pairs of different frames: the product of the sums minus the products of each frame with itself."""
     rows = []
     for fine, coarse in pairwise(WIDTHS):
         before = np.stack([_band(frame, fine, coarse) for frame in stack])
@@ -136,14 +139,14 @@ def _band(image: FloatImage, fine: float, coarse: float) -> FloatImage:
 
 
 def root_mean(squares: Array) -> Estimate:
-    """Root of a mean square that may be a little below 0, with Student's interval over the blocks."""
+    """Return the root of a mean square, which may be slightly negative, with Student's interval over the blocks."""
     found = mean_estimate(squares)
     return Estimate(*(float(np.sqrt(max(end, 0.0))) for end in (found.value, found.low, found.high)))
 
 
 @dataclass(frozen=True)
 class _Report:
-    """The findings. found: by method."""
+    """Builds the findings. found: by method."""
 
     setting: Setting
     frames: Frames
@@ -178,9 +181,8 @@ class _Report:
             Axis("brightness", "gray levels of 255"),
             Axis("noise", "gray levels of 255"),
             series,
-            "Standard deviation of the noise of one frame at each brightness, from what differs between the frames, "
-            "and as "
-            "this program estimates it from the first frame alone, for which no interval is given.",
+            "Standard deviation of one frame's noise at each brightness, from the differences of the frames, and as "
+            "estimated by cxr-infer from the first frame alone, without an interval.",
             "As stored and displayed, not linearised to exposure.",
             None,
         )
@@ -200,11 +202,9 @@ class _Report:
             Axis("spatial frequency", f"cycles/{unit}"),
             Axis("noise power", f"gray levels^2 {unit}^2", logarithmic=True),
             series,
-            "Noise power spectrum of half the difference of two frames as they are (noisy) and denoised, over all "
-            "directions.",
+            "Noise power spectrum from the difference of two frames, noisy and denoised, over all directions.",
             "In displayed gray levels, not linearised to exposure. The intervals hold for noise without spikes. A "
-            "lower "
-            "spectrum is no better image: a blur lowers it too.",
+            "lower spectrum is not a better image: a blur lowers it too.",
             None,
             "IEC 62220-1-1:2015",
         )
@@ -216,9 +216,9 @@ class _Report:
             self._noise_axis,
             Axis("error, root mean square", "gray levels of 255"),
             self._points(lambda each: root_mean(each.error)),
-            "Root mean square error of a frame as it is and denoised, against the other frames, whose noise is taken "
-            "off.",
-            "Over the whole image, most of which is plain: a lost detail hardly shows in it. See what is kept.",
+            "Root mean square error of a frame, noisy and denoised, against the other frames, corrected for their "
+            "noise.",
+            "Over the whole image, most of it uniform: lost detail hardly shows. See the structure preserved.",
             False,
             "Mean (D(a) - b)^2 - var(b)",
         )
@@ -231,11 +231,9 @@ class _Report:
             self._noise_axis,
             Axis("bias, root mean square", "gray levels of 255"),
             self._points(lambda each: root_mean(each.bias)),
-            "Root mean square of what a method changes in every frame alike, from the product of what it takes from "
-            "one "
-            f"frame and from another. Maps: mean change of the frames, smoothed by {MAP_WIDTH:g} px; noise is still in "
-            "them.",
-            "Any method that smooths has a bias at edges. What both frames have in common, such as dirt, counts as "
+            "Root mean square of a method's changes common to all frames, from the product of its changes to two "
+            f"frames. Maps: mean change of the frames, smoothed by {MAP_WIDTH:g} px; they still contain noise.",
+            "Any method that smooths has a bias at edges. Whatever the frames have in common, such as dirt, counts as "
             "truth.",
             False,
             "Mean (a - D(a)) (b - D(b))",
@@ -252,14 +250,13 @@ class _Report:
         ]
         return self._finding(
             "detail-kept",
-            "Real structure kept, by fineness",
+            "Real structure preserved, by fineness",
             Axis("width of the structure", unit, logarithmic=True),
             Axis("kept", "share"),
             series,
-            "Share of the structure that all frames show which the denoised frames still have, between Gaussians of "
+            "Fraction of the structure common to all frames that is left after denoising, between Gaussians of "
             f"{', '.join(f'{width:g}' for width in WIDTHS)} px; 1 is all.",
-            "It is ruled by the strongest structures of the object; faint ones may be kept less. Where the object has "
-            "no "
+            "It is dominated by the strongest structures of the object; faint ones may be preserved less. Without "
             "structure of a fineness, the interval is wide.",
             True,
             "Sum D(a) b / sum a b",

@@ -1,4 +1,4 @@
-"""A result as it is stored: what was measured with what, and every finding with its uncertainty."""
+"""A result as stored: what was measured with what, and every finding with its uncertainty."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from cxr_infer.lab.protocol_files import protocol_hash, protocol_of
 from cxr_infer.model.hardware import cpu_name
 from cxr_infer.version import __version__
 
-FORMAT = 1  # of lab.json; it rises when a key changes its meaning or goes
-PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "scipy")  # whose versions can change a figure
+FORMAT = 1  # of lab.json; raised when a key changes its meaning or is removed
+PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "scipy")  # packages whose versions can change a figure
 MOST_FILE = 200_000_000  # bytes of a stored result
 
 
 @dataclass(frozen=True)
 class UnderTest:
-    """A method under test: its name, and the SHA-256 of its model, hexadecimal; "" where it has none."""
+    """A method under test: its name and its model's SHA-256, hexadecimal, or ""."""
 
     name: str
     sha256: str = ""
@@ -37,7 +37,7 @@ class UnderTest:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image that was worked on. sha256: of its pixels as float32, hexadecimal."""
+    """An image that was used. sha256: of its pixels as float32, hexadecimal."""
 
     name: str
     width: int
@@ -47,9 +47,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class LabResult:
-    """Everything that one run of the lab found.
+    """Everything found by one run of the lab.
 
-    changed: what the command line changed of the protocol, in words. command: the line by which the run was started.
+    changed: changes of the protocol by the command line, in words. command: the command line of the run.
     """
 
     protocol: Protocol
@@ -64,7 +64,7 @@ class LabResult:
     versions: Mapping[str, str] = field(default_factory=lambda: versions_here())
 
     def to_dict(self) -> dict[str, Any]:
-        """As `schema.lab_schema` says."""
+        """Return the result as defined by `schema.lab_schema`."""
         return {
             "lab": FORMAT,
             "date": self.date,
@@ -90,7 +90,7 @@ class LabResult:
 
 
 def versions_here() -> dict[str, str]:
-    """Of what can change a figure."""
+    """Return the versions of everything that can change a figure."""
     return {
         "cxr-infer": __version__,
         "python": platform.python_version(),
@@ -127,7 +127,7 @@ def _series(series: Series) -> dict[str, Any]:
 
 
 def _map(named: NamedMap) -> dict[str, Any]:
-    """What is told of a map in numbers; the map itself is on the page."""
+    """Summarise a map in numbers; the page shows the map itself."""
     values = named.values.astype(np.float64)
     height, width = values.shape
     return {
@@ -142,12 +142,12 @@ def _map(named: NamedMap) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | None:
-    """JSON has no number for what is not finite."""
+    """Convert non-finite values to None, which JSON can represent."""
     return float(value) if math.isfinite(value) else None
 
 
 def read_result(path: Path) -> LabResult:
-    """A stored lab.json, without its maps. Raises UsageError where it is none that this version reads."""
+    """Read a stored lab.json, without its maps. Raises UsageError if this version cannot read it."""
     other = "give a lab.json that cxr-infer lab wrote"
     try:
         content = json.loads(read_content(path, MOST_FILE, "is too large for a result"))
@@ -155,11 +155,11 @@ def read_result(path: Path) -> LabResult:
         reason = str(error).removeprefix(f"{path}: ")
         raise UsageError(f"{path}: cannot be read ({reason}); {other}") from error
     if not isinstance(content, dict) or content.get("lab") != FORMAT:
-        raise UsageError(f"{path}: is no result of format {FORMAT}; {other}")
+        raise UsageError(f"{path}: not a result of format {FORMAT}; {other}")
     try:
         return _result(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path}: is damaged ({type(error).__name__}: {error}); {other}") from error
+        raise UsageError(f"{path}: damaged ({type(error).__name__}: {error}); {other}") from error
 
 
 def _result(said: Mapping[str, Any]) -> LabResult:
@@ -199,7 +199,7 @@ def _float(said: float | None) -> float:
 
 
 def points(findings: Sequence[Finding]) -> list[tuple[Finding, Series, float, Estimate]]:
-    """Every point of every curve."""
+    """Return every point of every curve."""
     return [
         (finding, series, x, y)
         for finding in findings

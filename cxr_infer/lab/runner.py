@@ -1,7 +1,7 @@
-"""Runs the studies of a protocol: each unit of work is stored at once, so that a stopped run goes on where it was.
+"""Run the studies of a protocol; each unit of work is stored at once, so that an interrupted run can continue.
 
-Studies are independent of each other and run side by side, one a core; units of one study run in turn. A stored unit
-belongs to one protocol, one set of images and one set of methods, by their hashes: a changed network computes anew.
+Studies are independent and run in parallel, one per core; the units of a study run one after the other. A stored unit
+belongs to one protocol, set of images and set of methods, by their hashes: a changed network is measured anew.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.studies import Arrays, Setting, Study
 from cxr_infer.model.attempts import attempt
 
-UNITS = "units"  # folder of a result that holds them
-LABEL = "unit"  # array of a stored unit that says what it is
-FORMAT = 1  # of stored units and what they are keyed by; it rises when a study means something else by one
+UNITS = "units"  # folder in a result
+LABEL = "unit"  # array that identifies a stored unit
+FORMAT = 1  # of stored units and their keys; raised when a study changes the meaning of one
 
 
-class Stopped(Exception):  # noqa: N818 - a stop that was asked for is no error
-    """The run was asked to stop; what was computed is stored."""
+class Stopped(Exception):  # noqa: N818 - a requested stop is not an error
+    """The run was asked to stop; completed units are stored."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. share: of all studies, 0 to 1. study: whose unit was finished last; done and units: its own."""
+    """Progress of a run. share: of all studies, 0 to 1. study: of the last finished unit; done and units: of that
+    study.
+    """
 
     share: float
     study: str
@@ -46,14 +48,16 @@ class Progress:
 
 
 def identity(facts: Mapping[str, object]) -> str:
-    """SHA-256, hexadecimal, of all that a stored unit depends on: protocol, images, methods, version of the lab."""
+    """Return a SHA-256, hexadecimal, of everything a stored unit depends on: protocol, images, methods, version of
+    the lab.
+    """
     return hashlib.sha256(json.dumps({**facts, "format": FORMAT}, sort_keys=True).encode()).hexdigest()
 
 
 class StoredUnits:
-    """`Work` of one study: what a unit gave is read from the folder, or computed and written there whole.
+    """`Work` of one study: a unit is read from the folder, or computed and written there.
 
-    stopped: asked before each unit is computed. advanced: told after each. Keys may be asked for once only.
+    stopped: asked before each unit is computed. advanced: called after each. A key can be requested only once.
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class StoredUnits:
         self._advanced(self._study, self._done, self._units)
 
     def unit(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
-        """Raises Stopped, ImageError where it cannot be stored, and ValueError for a key that was asked for before."""
+        """Raises Stopped, ImageError if it cannot be stored, and ValueError for a repeated key."""
         if key in self._keys:
             raise ValueError(f"study {self._study} has two units {key!r}")
         self._keys.add(key)
@@ -102,7 +106,7 @@ def _encoded(arrays: Mapping[str, NDArray[Any]], label: str) -> bytes:
 
 
 def _stored(path: Path, label: str) -> dict[str, NDArray[Any]] | None:
-    """The arrays of a unit; None where it is not there, or is damaged, and so is computed anew."""
+    """Return the arrays of a unit; None if it is missing or damaged and must be computed."""
     try:
         with open_plain(path) as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name]) for name in archive.files}
@@ -113,7 +117,7 @@ def _stored(path: Path, label: str) -> dict[str, NDArray[Any]] | None:
 
 
 class _Shares:
-    """Joins what studies say of their units into one share of the whole; told from several threads."""
+    """Combines the progress of all studies; called from several threads."""
 
     def __init__(self, studies: int, seen: Callable[[Progress], None]) -> None:
         self._studies, self._seen = studies, seen
@@ -136,13 +140,13 @@ def run_studies(
     seen: Callable[[Progress], None],
     workers: int,
 ) -> list[Finding]:
-    """The findings of all studies, in their order.
+    """Return the findings of all studies, in order.
 
-    out: folder of the result; units are stored below it. belongs_to: `identity` of what they depend on. stopped: asked
-    between units. seen: told of progress, by one thread at a time. workers: studies at a time.
-    Raises Stopped, CxrError as the studies do, ValueError where two findings have one key.
+    out: folder of the result; units are stored in it. belongs_to: `identity` of their inputs. stopped: asked between
+    units. seen: called with the progress, by one thread at a time. workers: parallel studies. Raises Stopped, CxrError
+    like the studies, ValueError if two findings share a key.
     """
-    halt = threading.Event()  # one study failed, or nobody waits any more
+    halt = threading.Event()  # a study failed, or the caller was interrupted
     shares = _Shares(len(studies), seen)
 
     def work(name: str, study: Study) -> list[Finding]:
@@ -151,7 +155,9 @@ def run_studies(
             return study(setting, units)
         except BaseException as error:
             halt.set()
-            if isinstance(error, CxrError) and stopped():  # Ctrl-C ends programs under test too: that is no failure
+            if (
+                isinstance(error, CxrError) and stopped()
+            ):  # Ctrl-C also ends programs under test, which is not a failure
                 raise Stopped from error
             raise
 
@@ -163,7 +169,7 @@ def run_studies(
 
 
 def _joined(ended: Sequence[Future[list[Finding]]]) -> list[Finding]:
-    """The findings of studies that have ended. Raises what made one of them end, rather than that others stopped."""
+    """Return the findings of finished studies. Raises the original error rather than the stops it caused."""
     errors = [error for future in ended if (error := future.exception()) is not None]
     for error in (*(error for error in errors if not isinstance(error, Stopped)), *errors):
         raise error

@@ -1,6 +1,6 @@
-"""What lab.json holds, as a JSON Schema (2020-12).
+"""The content of lab.json as a JSON Schema (2020-12).
 
-`python docs/make_reference.py` writes it to weights/lab.schema.json and makes the page of the reference from it.
+`python docs/make_reference.py` writes it to weights/lab.schema.json and generates the reference page from it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Schema = dict[str, Any]
 
 
 def lab_schema() -> Schema:
-    """A whole result."""
+    """Return the schema of a whole result."""
     parts = {
-        "lab": {"const": FORMAT, "description": "version of this format; it rises when a key changes its meaning"},
+        "lab": {"const": FORMAT, "description": "version of this format; raised when a key changes its meaning"},
         "date": _of("string", "when the run ended, ISO 8601 with the offset from UTC"),
         "command": _texts("words of the command line"),
         "cpu": _of("string", "name of the processor"),
@@ -27,26 +27,26 @@ def lab_schema() -> Schema:
             "required": ["cxr-infer", "python", *PACKAGES],
             "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}",
         },
-        "protocol": _object(_protocol_facts(), "what was asked for"),
-        "seed": _of("integer", "from which every draw of noise and every place is derived"),
+        "protocol": _object(_protocol_facts(), "what was requested"),
+        "seed": _of("integer", "source of every draw of noise and every place"),
         "methods": _list("method", "what was measured"),
-        "images": _list("image", "the clean images that signals and noise were put on"),
-        "frames": _list("image", "repeated exposures that were given"),
-        "findings": _list("finding", "one for each figure of the page"),
+        "images": _list("image", "clean images that signals and noise were added to"),
+        "frames": _list("image", "repeated exposures, if given"),
+        "findings": _list("finding", "one per figure of the page"),
     }
     return {
         "$schema": DRAFT,
         "title": "Result of cxr-infer lab",
         **_object(parts, "Keys may be added within a format. A number that is not finite is null."),
         "$defs": {
-            "protocol": _object(_content(), "The protocol, with what the command line changed of it."),
-            "signal": _object(_signal(), "One thing to be seen."),
+            "protocol": _object(_content(), "The protocol, including changes by the command line."),
+            "signal": _object(_signal(), "A signal to detect."),
             "method": _object(_method(), "A denoiser under test."),
-            "image": _object(_image(), "An image that was worked on."),
-            "finding": _object(_finding(), "One figure, and what it is about."),
+            "image": _object(_image(), "An image that was used."),
+            "finding": _object(_finding(), "One figure with its explanation."),
             "axis": _object(_axis(), "A quantity."),
-            "series": _object(_series(), "One curve; x and y are of one length."),
-            "estimate": _object(_estimate(), "A measured value with its 95% interval; exact where both ends equal it."),
+            "series": _object(_series(), "One curve; x and y have equal lengths."),
+            "estimate": _object(_estimate(), "A measured value with its 95% interval; exact if both ends equal it."),
             "map": _object(_map(), "A map over an image, in numbers; the page shows it."),
         },
     }
@@ -54,11 +54,11 @@ def lab_schema() -> Schema:
 
 def _protocol_facts() -> Schema:
     return {
-        "name": _of("string", "`quick`, `full`, or the name in another file"),
-        "version": _of("integer", "of that protocol"),
-        "sha256": _of("string", "of all that it says but the methods: results of one hash were measured alike"),
-        "changed": _texts("what the command line changed of the file"),
-        "content": {"$ref": "#/$defs/protocol", "description": "all that it says"},
+        "name": _of("string", "`quick`, `full`, or the name in a protocol file"),
+        "version": _of("integer", "of the protocol"),
+        "sha256": _of("string", "of the protocol without its methods; results with equal hashes are comparable"),
+        "changed": _texts("changes of the file by the command line"),
+        "content": {"$ref": "#/$defs/protocol", "description": "the complete protocol"},
     }
 
 
@@ -67,16 +67,16 @@ def _content() -> Schema:
         "name": _of("string", "of the protocol"),
         "version": _of("integer", "of the protocol"),
         "seed": _of("integer", "of all draws"),
-        "phantoms": _of("integer", "how many phantoms are drawn where no images are given"),
+        "phantoms": _of("integer", "number of phantoms, if no images are given"),
         "side": _of("integer", "px of each image"),
-        "spacing": _of(["number", "null"], "mm a pixel; null where unknown, and sizes are in px"),
-        "doses": _numbers("photons at white; a detector's noise is made as strong as that of so many"),
-        "noises": _texts("`white`, or names of detectors whose noise was measured"),
+        "spacing": _of(["number", "null"], "mm per pixel; null if unknown, and sizes are in px"),
+        "doses": _numbers("photons at white; a detector's noise is made equally strong"),
+        "noises": _texts("`white`, or names of measured detectors"),
         "methods": _texts("names of methods, paths of .onnx files, commands"),
-        "signals": _list("signal", "what is to be seen"),
-        "contrasts": _numbers("gray levels of 255 at which contrast is followed"),
-        "draws": _of("integer", "independent draws of noise for each point"),
-        "studies": _texts("which studies were run"),
+        "signals": _list("signal", "signals to detect"),
+        "contrasts": _numbers("gray levels of 255 at which contrast is measured"),
+        "draws": _of("integer", "independent draws of noise per point"),
+        "studies": _texts("names of the studies"),
         "blur": _of("number", "px, standard deviation of the Gaussian by which the detector blurs signals"),
     }
 
@@ -84,15 +84,15 @@ def _content() -> Schema:
 def _signal() -> Schema:
     return {
         "kind": {"type": "string", "enum": list(KINDS), "description": "its shape"},
-        "size": _of("number", "mm, or px where the spacing is unknown: diameter, width of lines, period of lattices"),
+        "size": _of("number", "mm, or px if the spacing is unknown: diameter, width of lines, period of lattices"),
         "contrast": _of("number", "gray levels of 255, signed"),
     }
 
 
 def _method() -> Schema:
     return {
-        "name": _of("string", "as it is shown"),
-        "sha256": _of(["string", "null"], "hash of its model, hexadecimal; null where it has none"),
+        "name": _of("string", "as displayed"),
+        "sha256": _of(["string", "null"], "hash of its model, hexadecimal; null if it has none"),
     }
 
 
@@ -108,15 +108,15 @@ def _image() -> Schema:
 def _finding() -> Schema:
     return {
         "key": _of("string", "unique within a result"),
-        "study": _of("string", "which study found it"),
+        "study": _of("string", "its study"),
         "title": _of("string", "of the figure"),
         "measured": _of("string", "what was measured"),
-        "on": _of("string", "on what"),
+        "on": _of("string", "images and draws used"),
         "caution": _of("string", "what it does not mean"),
-        "source": _of("string", "where the formula is from"),
-        "draws": _of("integer", "independent draws, images or frames that each point rests on"),
+        "source": _of("string", "source of the formula"),
+        "draws": _of("integer", "independent draws, images or frames per point"),
         "seed": _of("integer", "of those draws"),
-        "higher_is_better": _of(["boolean", "null"], "null where neither is"),
+        "higher_is_better": _of(["boolean", "null"], "null if neither is"),
         "x": {"$ref": "#/$defs/axis", "description": "of the figure"},
         "y": {"$ref": "#/$defs/axis", "description": "of the figure"},
         "series": _list("series", "its curves"),
@@ -128,15 +128,15 @@ def _axis() -> Schema:
     return {
         "name": _of("string", "what it is"),
         "unit": _of("string", "empty for a pure number"),
-        "logarithmic": _of("boolean", "how it is drawn"),
+        "logarithmic": _of("boolean", "whether to draw it logarithmically"),
     }
 
 
 def _series() -> Schema:
     return {
         "method": _of("string", "what was measured"),
-        "condition": _of("string", "under what, such as a noise and a dose"),
-        "x": {"type": "array", "items": {"type": ["number", "null"]}, "description": "places on the x axis"},
+        "condition": _of("string", "such as a noise and a dose"),
+        "x": {"type": "array", "items": {"type": ["number", "null"]}, "description": "positions on the x axis"},
         "y": _list("estimate", "values there"),
     }
 
@@ -149,7 +149,7 @@ def _estimate() -> Schema:
 def _map() -> Schema:
     return {
         "method": _of("string", "what was measured"),
-        "condition": _of("string", "under what"),
+        "condition": _of("string", "such as a noise and a dose"),
         "width": _of("integer", "px"),
         "height": _of("integer", "px"),
         "mean": _of(["number", "null"], "gray levels of 255"),

@@ -1,4 +1,4 @@
-"""scipy's special functions, imported when they are needed: the extra `lab` brings them."""
+"""scipy's special functions, imported on demand: they need the extra `lab`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cxr_infer.extras import install_command, missing_package
 
 
 def special() -> Any:
-    """The module scipy.special. Raises UsageError where scipy is not installed."""
+    """Return the module scipy.special. Raises UsageError if scipy is not installed."""
     try:
         import scipy.special
     except ImportError as error:

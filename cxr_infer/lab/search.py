@@ -1,7 +1,7 @@
-"""Search: at which of several places does the signal lie? The same observer scans all of them.
+"""Search: at which of several places is the signal? The same observer scans all of them.
 
-It knows neither which place has the signal nor, within a few pixels, where in it: its rating of a place is the largest
-that its template gives anywhere around it. Percent correct of such a forced choice stands for what a reader does.
+It knows neither the place nor the exact position within it, up to a few pixels: its rating of a place is the largest
+output of its template around it. The percentage correct of this forced choice stands for a reader's performance.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from cxr_infer.lab.observed import Seen
 from cxr_infer.lab.observer import TAIL, Array, Ratings, moments
 from cxr_infer.lab.scipy_functions import special
 
-FOLDS = 5  # of the draws: rated by an observer that was trained on the others
+FOLDS = 5  # groups of draws, each rated by an observer trained on the others
 
 
 def percent_correct(right: Sequence[Array]) -> Estimate:
-    """How often the place with the signal is rated highest of all places of one exposure, in percent.
+    """Return how often the place with the signal is rated highest, in percent.
 
-    right: `choices`. The interval is the wider of two: exact for independent choices (Clopper and Pearson, Biometrika
-    26(4), 1934), and Student's over the draws, since the choices within one draw share its noise.
+    right: from `choices`. The interval is the wider of two: exact for independent choices (Clopper and Pearson,
+    Biometrika 26(4), 1934), and Student's over the draws, since the choices within one draw share its noise.
     """
     answers = np.concatenate(right)
     exact = binomial(int(answers.sum()), len(answers))
@@ -34,9 +34,9 @@ def percent_correct(right: Sequence[Array]) -> Estimate:
 
 
 def found_more(before: Sequence[Array], after: Sequence[Array]) -> Estimate:
-    """Percent correct after less that before, of the same draws, with Student's interval over the draws.
+    """Return percent correct after minus before, from the same draws, with Student's interval over the draws.
 
-    The interval is no narrower than that of a share of which nothing was seen in so many choices.
+    The interval is at least as wide as that of a fraction of 0 in as many choices.
     """
     by_draw = mean_estimate(np.array([a.mean() - b.mean() for b, a in zip(before, after, strict=True)]))
     reach = max(by_draw.high - by_draw.value, binomial(0, sum(map(len, after))).high)
@@ -45,9 +45,9 @@ def found_more(before: Sequence[Array], after: Sequence[Array]) -> Estimate:
 
 
 def choices(seen: Seen, signal: int) -> list[Array]:
-    """Of each draw: 1 for every place with the signal that was found, 0 for every one that was not.
+    """Return for each draw: 1 for every place whose signal was found, 0 for every other place with a signal.
 
-    The other places' ratings are from the same draw without signals. Trained and tested on different draws.
+    The ratings of the other places are from the same draw without signals. Training and test draws are disjoint.
     """
     scene = seen.scene
     here = scene.signal_of == signal
@@ -68,7 +68,7 @@ def choices(seen: Seen, signal: int) -> list[Array]:
 
 
 def _trained(seen: Seen, here: NDArray[np.bool_], kept: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Template (channels,), and what each image shows without signals: (images, places, shifts, channels)."""
+    """Return the template, (channels,), and each image's background, (images, places, shifts, channels)."""
     scene = seen.scene
     with_signal, all_places = here & kept[:, None], np.broadcast_to(kept[:, None], here.shape)
     present = Ratings(seen.present[:, :, seen.centre][with_signal].astype(np.float64), scene.place_of[with_signal])
@@ -80,7 +80,7 @@ def _trained(seen: Seen, here: NDArray[np.bool_], kept: NDArray[np.bool_]) -> tu
 
 
 def binomial(right: int, trials: int) -> Estimate:
-    """Share with Clopper and Pearson's exact 95% interval."""
+    """Return a fraction with Clopper and Pearson's exact 95% interval."""
     inverse = special().betaincinv
     low = float(inverse(right, trials - right + 1, TAIL)) if right else 0.0
     high = float(inverse(right + 1, trials - right, 1 - TAIL)) if right < trials else 1.0

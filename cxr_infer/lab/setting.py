@@ -1,4 +1,4 @@
-"""What a study works on, and who keeps what it has computed."""
+"""The input of a study, and the store for its units of work."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class Method(Contract):
-    """A denoiser under test. name: as it is shown. told is what is true of the noise, which only classical ones use."""
+    """A denoiser under test. name: as displayed. `told` is the true noise, used only by classical methods."""
 
     @property
     def name(self) -> str: ...
 
     def __call__(self, noisy: FloatImage, told: Told) -> FloatImage:
-        """noisy: (H, W) float32 in [0, 1]. Returns the same kind."""
+        """Denoise `noisy`, (H, W) float32 in [0, 1]; the result has the same shape and range."""
 
 
 class Work(Contract):
-    """Computes each unit once: what was computed before the run was stopped is read, not computed again."""
+    """Computes each unit once: units of an interrupted run are read instead of computed again."""
 
     def unit(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
-        """What `compute` gives for a key that is unique within the run. Raises Stopped at a signal, between units."""
+        """Return the result of `compute` for a key unique within the run. Raises Stopped between units if asked to
+        stop.
+        """
 
     def expect(self, units: int) -> None:
-        """Say beforehand how many units a study takes, for the progress bar."""
+        """Announce the number of units, for the progress bar."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a study works on. images: clean ones by name, (H, W) float32 in [0, 1]. detectors: the user's own, by the
-    names that the protocol's noises have. frames: repeated exposures of one object, if the user has them
-    (`exposures.register`)."""
+    """The input of a study. images: clean, by name, (H, W) float32 in [0, 1]. detectors: the user's own, by names in
+    the protocol's noises. frames: repeated exposures of one object, if any (`exposures.register`).
+    """
 
     protocol: Protocol
     images: Mapping[str, FloatImage]
@@ -50,5 +52,5 @@ class Setting:
     frames: Frames | None = None
 
     def noise(self, name: str) -> str | Detector:
-        """What `noise.expose` takes for one of the protocol's noises."""
+        """Return what `noise.expose` takes for one of the protocol's noises."""
         return self.detectors.get(name, name)

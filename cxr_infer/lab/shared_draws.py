@@ -1,6 +1,6 @@
-"""The studies that look at whole denoised images: they share the draws, which are denoised once for all of them.
+"""Studies of whole denoised images; they share draws, which are denoised once for all of them.
 
-The first of them that a protocol asks for measures, and gives the findings of all that it asks for.
+The first of them in a protocol measures, and returns the findings of all that the protocol lists.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from cxr_infer.lab.methods import run
 from cxr_infer.lab.setting import Arrays, Method, Setting, Work
 
 Array = NDArray[np.float64]
-Table = Mapping[tuple[str, Condition], list[Arrays]]  # method and condition -> what `measure` gives of each image
+Table = Mapping[tuple[str, Condition], list[Arrays]]  # method and condition -> result of `measure` for each image
 Findings = Callable[[Setting, Table], list[Finding]]
 
 CONTRAST, LINES, BRIGHTNESS = "contrast-kept", "lines", "brightness"
 ORDER = (CONTRAST, LINES, BRIGHTNESS)
-BANDS = 8  # of brightness, of 32 gray levels each
-LINE_DRAWS = 8  # in which lines are counted, at most: looking for them takes as long as denoising
+BANDS = 8  # of brightness, 32 gray levels each
+LINE_DRAWS = 8  # maximum number of draws for counting lines, which takes as long as denoising
 
 _FINDINGS: dict[str, Findings] = {}
 
 
 def member(name: str, findings: Findings) -> Callable[[Setting, Work], list[Finding]]:
-    """The study of that name in ORDER."""
+    """Return the study of that name in ORDER."""
     _FINDINGS[name] = findings
 
     def study(setting: Setting, work: Work) -> list[Finding]:
@@ -47,7 +47,7 @@ def member(name: str, findings: Findings) -> Callable[[Setting, Work], list[Find
 
 def _measured(setting: Setting, work: Work, asked: frozenset[str]) -> Table:
     under = conditions(setting.protocol)
-    if _has_signals(setting, asked):  # an image without a place is told before anything is measured
+    if _has_signals(setting, asked):  # report an image without a place before anything is measured
         for name, clean in setting.images.items():
             plan_for(clean, name, setting.protocol)
     work.expect(len(under) * len(setting.methods) * len(setting.images))
@@ -71,12 +71,12 @@ def _has_signals(setting: Setting, asked: frozenset[str]) -> bool:
 def measure(
     setting: Setting, method: Method, condition: Condition, name: str, clean: FloatImage, asked: frozenset[str]
 ) -> Arrays:
-    """Of one clean image at every draw of noise, for each study that is asked for:
+    """Measure one clean image at every draw of noise, for each requested study:
 
     lines: (draws, 3), of the first draws: lines of the clean image, those of them lost, and false ones.
     brightness: (draws, BANDS + 1, 2), sum of denoised - clean in gray levels and number of pixels, by the clean pixel's
-    brightness; the saturated pixels, white in the clean image, are the last band.
-    kept, given, order: (draws, places), projections on the signal after and before denoising, and which signal it is.
+    brightness; the last band is of pixels that are white in the clean image.
+    kept, given, order: (draws, places), projections on the signal after and before denoising, and index of the signal.
     """
     plan = plan_for(clean, name, setting.protocol) if _has_signals(setting, asked) else None
     squares = plan.squares() if plan else []
@@ -99,7 +99,7 @@ def measure(
 
 
 def errors_by_brightness(clean: FloatImage, denoised: FloatImage) -> Array:
-    """(BANDS + 1, 2), see `measure`."""
+    """Return (BANDS + 1, 2), see `measure`."""
     band = np.minimum((clean * 255 * BANDS / 256).astype(int), BANDS - 1)
     band[clean >= 1] = BANDS
     error = 255 * (denoised.astype(np.float64) - clean)

@@ -1,7 +1,7 @@
-"""Things to be seen, of known size, contrast and place, and where in an image they can lie.
+"""Signals of known size, contrast and place, and where in an image they fit.
 
-Signals are in [0, 1] units and are laid into a clean image before its noise is drawn. A size is in mm where the pixel
-spacing is known (mm a pixel), else in px. Images are (H, W) float32; a centre is (row, column) in px.
+Signals are in [0, 1] units and are added to a clean image before the noise. Sizes are in mm if the pixel spacing is
+known (mm per pixel), else in px. Images are (H, W) float32; a centre is (row, column) in px.
 """
 
 from __future__ import annotations
@@ -21,30 +21,32 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp]  # (K, 2): row and column
 
 DESIGNER_POWER = 1.5
-LINE_LENGTH = 32.0  # px, of lines; four widths at least
+LINE_LENGTH = 32.0  # px, length of lines; at least four widths
 LEAST_LENGTHS = 4.0
-LINE_ANGLE = float(np.radians(-28))  # of what lies across a line or bar to a row: along neither rows nor columns
+LINE_ANGLE = float(
+    np.radians(-28)
+)  # between a line's normal and the rows, so that lines follow neither rows nor columns
 LATTICE_PERIODS = 4  # across a patch
-EDGE_ANGLE = float(np.arctan(0.1))  # an edge leans by 1 px in 10, so that it is sampled finely
+EDGE_ANGLE = float(np.arctan(0.1))  # a slope of 1 px in 10 samples an edge finely
 FWHM = 2 * float(np.sqrt(2 * np.log(2)))  # of a Gaussian, in standard deviations
-LETTER, LETTER_SCALE, LETTER_HEIGHT = "R", 0.6, 13.0  # OpenCV's at that scale is so many px high
-MOST_BLUR = 4  # standard deviations at which a blur is cut off
+LETTER, LETTER_SCALE, LETTER_HEIGHT = "R", 0.6, 13.0  # height in px of OpenCV's letter at that scale
+MOST_BLUR = 4  # standard deviations at which a blur is truncated
 
-BRIGHTNESS = (0.2, 0.8)  # mean of the surroundings: neither black nor white cuts noise or signal off
-LEAST_LEFT = 0.1  # of the brightness to black and to white, with any signal in them
-LEAST_SURROUNDINGS = 12  # px, half the side of the square in which they are looked at
-FLATTEST = 0.3  # share of the possible places that counts as flat
-STEP = 4  # px between the places that are looked at
-ROOM = 1.5  # radii of a signal that its surroundings reach at least
+BRIGHTNESS = (0.2, 0.8)  # range of the surroundings' mean, so that neither noise nor signal is clipped
+LEAST_LEFT = 0.1  # minimum distance from black and white with any signal
+LEAST_SURROUNDINGS = 12  # px, minimum half side of the surroundings
+FLATTEST = 0.3  # fraction of the possible places that counts as flat
+STEP = 4  # px between candidate places
+ROOM = 1.5  # minimum reach of the surroundings, in radii of the signal
 
 
 def pixels(size: float, spacing: float | None) -> float:
-    """A size in px. spacing: mm a pixel; None where it is unknown, and sizes are in px."""
+    """Convert a size to px. spacing: mm per pixel; None if sizes are in px."""
     return size if spacing is None else size / spacing
 
 
 def reach(signal: Signal, spacing: float | None = None, blur: float = 0.0) -> int:
-    """Half the side in px of the square that holds a signal; 0 for an edge, which has no end."""
+    """Return half the side in px of a signal's bounding square; 0 for an edge, which is unbounded."""
     profile_of(signal.kind)
     if signal.kind == "edge":
         return 0
@@ -68,13 +70,13 @@ def draw(
     spacing: float | None = None,
     blur: float = 0.0,
 ) -> FloatImage:
-    """Draw one signal of its contrast into zeros, (H, W) float32 in [0, 1] units, negative where it is dark.
+    """Draw one signal with its contrast into zeros: (H, W) float32 in [0, 1] units, negative if it is dark.
 
     blur: standard deviation in px of a Gaussian by which the detector blurs it; its MTF at f cycles/px is
     exp(-2 (pi blur f)^2). Raises UsageError for an unknown kind.
     """
     row, column = centre
-    if signal.kind == "edge":  # which reaches beyond the image, so that a blur finds no end of it
+    if signal.kind == "edge":  # drawn beyond the image, so that a blur does not see its end
         beyond = MOST_BLUR * int(np.ceil(blur))
         top, left, bottom, right = -beyond, -beyond, shape[0] + beyond, shape[1] + beyond
     else:
@@ -94,12 +96,12 @@ def draw(
 
 
 def _contrast(signal: Signal) -> np.float32:
-    """In [0, 1] units; a dark line is dark whatever its sign."""
+    """Return the contrast in [0, 1] units; a dark line is dark whatever its sign."""
     return np.float32((-abs(signal.contrast) if signal.kind == "dark-line" else signal.contrast) / 255)
 
 
 def _disc(x: Array, y: Array, size: float) -> Array:
-    """1 inside, with an edge as wide as a pixel."""
+    """1 inside, with an edge one pixel wide."""
     return np.clip(size / 2 - np.hypot(x, y) + 0.5, 0, 1)
 
 
@@ -113,7 +115,7 @@ def _line_length(size: float) -> float:
 
 
 def _line(x: Array, y: Array, size: float) -> Array:
-    """An oblique line of Gaussian profile, whose full width at half maximum is its size."""
+    """An oblique line of Gaussian profile; size is its full width at half maximum."""
     across, along = turned(x, y, LINE_ANGLE)
     return np.asarray(
         np.exp(-((across * FWHM / size) ** 2) / 2) * np.clip((_line_length(size) / 2 - np.abs(along)) / 2, 0, 1)
@@ -121,20 +123,20 @@ def _line(x: Array, y: Array, size: float) -> Array:
 
 
 def _lattice(x: Array, y: Array, size: float) -> Array:
-    """A patch of oblique bright and dark bars, cos(2 pi d / period), that fades out towards its rim."""
+    """A patch of oblique bright and dark bars, cos(2 pi d / period), that fades towards its rim."""
     across, _ = turned(x, y, LINE_ANGLE)
     radius = LATTICE_PERIODS * size / 2
     return np.asarray(np.cos(2 * np.pi * across / size) * np.cos(np.pi / 2 * np.clip(np.hypot(x, y) / radius, 0, 1)))
 
 
 def _edge(x: Array, y: Array, size: float) -> Array:
-    """Half a plane, with an edge as wide as a pixel. size: not used."""
+    """A half-plane with an edge one pixel wide. size: not used."""
     across, _ = turned(x, y, EDGE_ANGLE)
     return np.clip(across + 0.5, 0, 1)
 
 
 def _marker(x: Array, y: Array, size: float) -> Array:
-    """A letter as high as its size, with strokes about a sixth as wide."""
+    """A letter of height `size`, with strokes about a sixth as wide."""
     drawn = np.zeros(x.shape, np.uint8)
     row, column = np.unravel_index(np.argmin(x**2 + y**2), x.shape)
     corner = (int(column) - round(size * 6 / LETTER_HEIGHT), int(row) + round(size / 2))
@@ -145,7 +147,7 @@ def _marker(x: Array, y: Array, size: float) -> Array:
 
 
 def turned(x: Array, y: Array, angle: float) -> tuple[Array, Array]:
-    """Distances across and along a line through the origin. angle: of what lies across it to a row, radians."""
+    """Return distances across and along a line through the origin. angle: between its normal and the rows, radians."""
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.asarray(cosine * x + sine * y), np.asarray(cosine * y - sine * x)
 
@@ -163,9 +165,9 @@ KINDS = tuple(_PROFILES)
 
 
 def profile_of(kind: str) -> Callable[[Array, Array, float], Array]:
-    """A signal of contrast 1: (x, y, size) in px from its centre -> its height. Raises UsageError for an unknown."""
+    """Return a signal of contrast 1 as a function (x, y, size) in px from its centre. Raises UsageError if unknown."""
     if kind not in _PROFILES:
-        raise UsageError(f"signal {kind!r} is unknown; use {', '.join(KINDS)}")
+        raise UsageError(f"unknown signal {kind!r}; use {', '.join(KINDS)}")
     return _PROFILES[kind]
 
 
@@ -176,7 +178,7 @@ def lay(
     spacing: float | None = None,
     blur: float = 0.0,
 ) -> FloatImage:
-    """The clean image with one signal at every centre, saturated at 0 and 1. The rest: see `draw`."""
+    """Add one signal at every centre to a clean image, saturated at 0 and 1. Other arguments: see `draw`."""
     total = image.copy()
     for row, column in centres:
         total += draw(signal, (image.shape[0], image.shape[1]), (float(row), float(column)), spacing, blur)
@@ -184,7 +186,7 @@ def lay(
 
 
 def around(centre: Sequence[float], half: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The square of half a side `half` about a centre, cut off at the image's borders: `image[around(...)]`."""
+    """Return the square with half side `half` around a centre, clipped to the image: `image[around(...)]`."""
     rows, columns = (
         slice(max(round(place) - half, 0), min(round(place) + half + 1, side))
         for place, side in zip(centre, shape[:2], strict=True)
@@ -193,11 +195,11 @@ def around(centre: Sequence[float], half: int, shape: tuple[int, ...]) -> tuple[
 
 
 def places(image: FloatImage, signal: Signal, seed: int, count: int, spacing: float | None = None) -> Places:
-    """Choose centres where a signal can lie: (K, 2), row and column, K up to `count`, in an order drawn from the seed.
+    """Choose centres for a signal: (K, 2), row and column, K up to `count`, in random order from the seed.
 
-    Its surroundings are neither black nor white, with the signal in them too, and among the flattest such in the image;
-    no two signals share surroundings. In a phantom that is mostly in the lungs, in a flat field anywhere. Raises
-    UsageError where there is no place at all.
+    The surroundings stay clear of black and white with the signal and are among the flattest of the image; no two
+    signals share surroundings. In a phantom they are mostly in the lungs, in a flat field anywhere. Raises UsageError
+    if there is no place.
     """
     contrast = float(_contrast(signal))
     limits = BRIGHTNESS[0] - min(contrast, 0), BRIGHTNESS[1] - max(contrast, 0)
@@ -207,7 +209,7 @@ def places(image: FloatImage, signal: Signal, seed: int, count: int, spacing: fl
 def shared_places(
     image: FloatImage, signals: Sequence[Signal], seed: int, count: int, spacing: float | None = None
 ) -> Places:
-    """Centres where any of the signals can lie; none of them reaches black or white. The rest: see `places`."""
+    """Choose centres for any of the signals, none of which reaches black or white. Other arguments: see `places`."""
     contrasts = [float(_contrast(signal)) for signal in signals]
     low = max(BRIGHTNESS[0], LEAST_LEFT - min(contrasts))
     high = min(BRIGHTNESS[1], 1 - LEAST_LEFT - max(contrasts))
@@ -239,12 +241,12 @@ def _no_place(image: FloatImage, name: str, half: int) -> UsageError:
 
 
 def surroundings(signal: Signal, spacing: float | None = None) -> int:
-    """Half the side in px of a signal's surroundings, which no other signal shares."""
+    """Return half the side in px of a signal's surroundings, not shared with other signals."""
     return max(int(np.ceil(ROOM * reach(signal, spacing))), LEAST_SURROUNDINGS)
 
 
 def _surroundings_of(image: FloatImage, half: int) -> tuple[Array, Array]:
-    """Mean and standard deviation in the square about every pixel."""
+    """Return mean and standard deviation in the square around every pixel."""
     wide = image.astype(np.float64)
     side = (2 * half + 1, 2 * half + 1)
     mean = cv2.blur(wide, side, borderType=cv2.BORDER_REFLECT_101)
@@ -253,7 +255,7 @@ def _surroundings_of(image: FloatImage, half: int) -> tuple[Array, Array]:
 
 
 def _apart(candidates: Places, distance: int, count: int) -> Places:
-    """The first of them that lie apart in either direction, up to `count`."""
+    """Return the first candidates with a minimum distance in either direction, up to `count`."""
     kept: list[Places] = []
     for place in candidates:
         if len(kept) == count:
@@ -265,9 +267,9 @@ def _apart(candidates: Places, distance: int, count: int) -> Places:
 
 @dataclass(frozen=True)
 class Search:
-    """A search task: the signal lies at one of several places, and the observer is told all of them.
+    """A search task: the signal is at one of several places, all known to the observer.
 
-    candidates: (M, 2). truth: index of the place that has the signal.
+    candidates: (M, 2). truth: index of the place with the signal.
     """
 
     candidates: Places
@@ -280,13 +282,13 @@ class Search:
 
 
 def search_task(candidates: Places, rng: np.random.Generator) -> Search:
-    """Hide a signal at one of the candidates, each as likely."""
+    """Hide a signal at one of the candidates, with equal probability."""
     return Search(candidates, int(rng.integers(len(candidates))))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One square of a contrast-detail array: the discs in its middle and in one of its corners, as centres."""
+    """One square of a contrast-detail array: centres of the discs in its middle and in one corner."""
 
     signal: Signal
     middle: tuple[float, float]
@@ -301,16 +303,18 @@ def contrast_detail(
     spacing: float | None = None,
     side: int | None = None,
 ) -> tuple[FloatImage, list[Cell]]:
-    """A contrast-detail array: a square for each diameter (rows) and contrast (columns).
+    """Draw a contrast-detail array: a square for each diameter (rows) and contrast (columns).
 
-    As in the CDRAD phantom (Thijssen et al. 1989), each square has a disc in its middle and the same again in one of
-    its corners, drawn at random: whoever names the corner has seen it. side: px of a square; None: four of the largest
-    diameters. Returns the discs alone, (H, W) float32 in [0, 1] units, and the squares row by row.
+    As in the CDRAD phantom (Thijssen et al. 1989), each square has a disc in its middle and an identical one in a
+    random corner: a reader who names the corner has seen it. side: px of a square; None: four times the largest
+    diameter. Returns the discs alone, (H, W) float32 in [0, 1] units, and the squares row by row.
     """
     largest = max(pixels(diameter, spacing) for diameter in diameters)
     side = side or int(np.ceil(4 * largest))
     if side < 3 * largest:
-        raise UsageError(f"squares of {side} px have no room for discs of {largest:g} px; use {int(3 * largest) + 1}")
+        raise UsageError(
+            f"squares of {side} px have no room for discs of {largest:g} px; use {int(3 * largest) + 1} or more"
+        )
     total = np.zeros((side * len(diameters), side * len(contrasts)), np.float32)
     cells = []
     for row, diameter in enumerate(diameters):

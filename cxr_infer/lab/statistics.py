@@ -1,11 +1,11 @@
 """Uncertainty of measured figures: the seeded percentile bootstrap (Efron and Tibshirani 1993, ch. 13).
 
-Values lie along axes of independent repeats, such as draws of noise and places in images. Along each axis that is named
-the repeats are drawn again with replacement, along all of them at once (Owen, Ann. Appl. Stat. 1(2), 2007), so that a
-figure from few places is as uncertain as few places make it, however many draws it has. Percentile intervals of few
-repeats are too narrow; they are expanded as Hesterberg, Am. Stat. 69(4), 2015, says in section 3.5,
-yet never reach beyond the repeats themselves. Measured with normal values, 95% intervals hold the truth 87 times in 100
-with four repeats, 92 with six, 94 with eight or more: have eight.
+Values lie along axes of independent repeats, such as draws of noise and places in images. Repeats are resampled with
+replacement along all named axes at once (Owen, Ann. Appl. Stat. 1(2), 2007), so that a figure from few places has a
+correspondingly large uncertainty, however many draws it has. Percentile intervals of few repeats are too narrow; they
+are expanded as in Hesterberg, Am. Stat. 69(4), 2015, section 3.5, but never beyond the repeats themselves. Measured
+with normal values, 95% intervals contain the truth 87 times in 100 with four repeats, 92 with six, 94 with eight or
+more: use eight.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CONFIDENCE = 0.95
 def bootstrap(
     values: ArrayLike, statistic: Statistic, seed: int, *, axes: Sequence[int] = (0,), resamples: int = RESAMPLES
 ) -> tuple[Array, Array, Array]:
-    """The statistic of the values, and the ends of its 95% interval: three arrays of the statistic's shape.
+    """Return the statistic of the values and the ends of its 95% interval: three arrays of the statistic's shape.
 
-    values: any shape; axes: those along which repeats lie. statistic: values -> a number or an array. A statistic that
-    is NaN for a resample is left out there; one that is always NaN has no interval, NaN at both ends. A single repeat
-    has none either: both ends are the value. Raises UsageError where SciPy is missing.
+    values: any shape; axes: along which repeats lie. statistic: values -> a number or an array. Resamples for which the
+    statistic is NaN are skipped; if it always is, both ends are NaN. With a single repeat both ends equal the value.
+    Raises UsageError if SciPy is missing.
     """
     data = np.asarray(values, dtype=np.float64)
     found = np.asarray(statistic(data), dtype=np.float64)
@@ -49,7 +49,7 @@ def bootstrap(
 
 @lru_cache(maxsize=64)
 def _tail(repeats: int) -> float:
-    """The quantile at which the lower end lies: Phi(-sqrt(n / (n - 1)) t), t of Student's distribution."""
+    """Return the quantile of the lower end: Phi(-sqrt(n / (n - 1)) t), t of Student's distribution."""
     try:
         from scipy.special import stdtrit
     except ImportError as error:
@@ -72,14 +72,14 @@ def estimate(
     axes: Sequence[int] = (0,),
     resamples: int = RESAMPLES,
 ) -> Estimate:
-    """A number with its 95% interval, which is widened to hold the number itself. The rest: see `bootstrap`."""
+    """Return a number with its 95% interval, widened to contain the number itself. Arguments: see `bootstrap`."""
     return estimates(values, statistic, seed=seed, axes=axes, resamples=resamples)[0]
 
 
 def estimates(
     values: ArrayLike, statistic: Statistic, *, seed: int, axes: Sequence[int] = (0,), resamples: int = RESAMPLES
 ) -> tuple[Estimate, ...]:
-    """One estimate for each number of the statistic, in order. The rest: see `bootstrap`."""
+    """Return one estimate for each number of the statistic, in order. Arguments: see `bootstrap`."""
     columns = (np.ravel(column) for column in bootstrap(values, statistic, seed, axes=axes, resamples=resamples))
     return tuple(
         Estimate(float(value), float(np.fmin(low, value)), float(np.fmax(high, value)))
@@ -88,11 +88,11 @@ def estimates(
 
 
 def ratio_of_sums(values: Array) -> Array:
-    """Sum of the first of the last axis' two columns over that of the second; NaN where that is 0."""
+    """Divide the sum of the first column of the last axis by that of the second; NaN if the second is 0."""
     over, under = (values[..., index].sum() for index in (0, 1))
     return np.asarray(over / under if under else np.nan)
 
 
 def scaled(point: Estimate, factor: float) -> Estimate:
-    """An estimate in another unit. factor: above 0."""
+    """Convert an estimate to another unit. factor: above 0."""
     return Estimate(point.value * factor, point.low * factor, point.high * factor)

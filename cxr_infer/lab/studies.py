@@ -1,6 +1,6 @@
-"""The studies by name: each turns a setting into findings, in units of work that can be stopped and taken up again.
+"""The studies by name: each turns a setting into findings, in units of work that can be stopped and resumed.
 
-A study is a module of its own, which imports `setting`, `findings` and `protocol`, never this one.
+A study is a module that imports `setting`, `findings` and `protocol`, never this one.
 """
 
 from __future__ import annotations

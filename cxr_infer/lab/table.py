@@ -1,4 +1,4 @@
-"""All points as a table for statistics programs: one row a point."""
+"""Write all points as a table for statistics programs, one row per point."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADINGS = (
 
 
 def csv_lines(findings: Sequence[Finding]) -> Iterator[bytes]:
-    """The headings, then a row for each point with its 95% interval. Figures have six digits."""
+    """Yield the headings, then a row for each point with its 95% interval. Figures have six digits."""
     yield csv_line(HEADINGS).encode()
     for finding, series, x, y in points(findings):
         about = (finding.key, finding.study, finding.title, series.method, series.condition)

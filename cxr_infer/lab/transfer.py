@@ -1,15 +1,15 @@
-"""Task transfer function of a slanted edge, or of a disc, at several contrasts, doses and noises.
+"""Study: task transfer function of a slanted edge, or of a disc, at several contrasts, doses and noises.
 
 After Richard et al., Med. Phys. 39(7), 2012, Samei and Richard, Med. Phys. 42(1), 2015, and the report of AAPM Task
-Group 233 (2019): nonlinear methods have no single MTF, so that the resolution is measured at a stated contrast and
-dose, on the mean over many noisy images. As in IEC 62220-1-1 the edge leans by a little, so that its pixels sample the
-edge spread function finely; a disc's rim does so by itself. The line spread function is its derivative, and the
-transfer function the modulus of that one's Fourier transform, 1 at frequency 0.
+Group 233 (2019): nonlinear methods have no single MTF, so the resolution is measured at a stated contrast and dose, on
+the mean over many noisy images. As in IEC 62220-1-1 the edge is slightly slanted, so that its pixels sample the edge
+spread function finely; a disc's rim does so by itself. The line spread function is the derivative, and the transfer
+function the modulus of its Fourier transform, 1 at frequency 0.
 
-What is transformed is the difference of a flat field with and without the edge, in equal noise: what the noise leaves
-in both falls out. The result is over that of the images before denoising, so that the edge's own pixels fall out too:
-1 everywhere for the identity, and the MTF for a linear filter. Across the rim of a disc that holds as far as the rim is
-straight: to about the square of the filter's width over the radius.
+The transformed signal is the difference of a flat field with and without the edge, in equal noise, which cancels. The
+result is divided by that of the images before denoising, so that the edge's own pixels cancel too: it is 1 for the
+identity, and the MTF for a linear filter. Across the rim of a disc this holds as far as the rim is straight: to about
+the square of the filter's width over the radius.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ SOURCE = (
     "Richard et al., Med. Phys. 39(7), 2012; Samei and Richard, Med. Phys. 42(1), 2015; AAPM TG-233, 2019; "
     "IEC 62220-1-1."
 )
-CONTRASTS = (10.0, 80.0)  # gray levels, where the protocol names none
-BRIGHTNESS = 0.5  # in the middle of the edge, or around the disc
+CONTRASTS = (10.0, 80.0)  # gray levels, if the protocol has none
+BRIGHTNESS = 0.5  # at the middle of the edge, or around the disc
 LEAST_SIDE, MOST_SIDE = 128, 192  # px
 
 
 def study(setting: Setting, work: Work) -> list[Finding]:
-    """Of the edge and of every disc: its resolution against contrast, and the function at each contrast."""
+    """Return, for the edge and every disc, resolution against contrast and the function at each contrast."""
     under = conditions(setting.protocol)
     contrasts = setting.protocol.contrasts or CONTRASTS
     by_kind = [at_contrasts(sharp, contrasts) for sharp in _sharp_signals(setting)]
@@ -81,7 +81,7 @@ def study(setting: Setting, work: Work) -> list[Finding]:
 
 
 def _sharp_signals(setting: Setting) -> list[Signal]:
-    """An edge, and the protocol's discs by size and sign that are large enough and fit into the field."""
+    """Return an edge, and the protocol's discs by size and sign that are large enough and fit into the field."""
     found = {(EDGE, 0.0, True): Signal(EDGE, 1.0, 1.0)}
     for one in setting.protocol.signals:
         radius = pixels(one.size, setting.protocol.spacing) / 2
@@ -105,12 +105,12 @@ def _finding(setting: Setting, signal: Signal, under: list[Condition], spreads: 
         x=Axis("spatial frequency", _unit(setting)),
         y=Axis("task transfer function"),
         series=tuple(series),
-        measured="The modulus of the Fourier transform of the mean line spread function after denoising, over the one "
+        measured="Modulus of the Fourier transform of the mean line spread function after denoising, divided by that "
         "before, both 1 at frequency 0.",
         on=_on(signal, setting),
-        caution=f"It holds for {thing} of this contrast at this dose; fainter or smaller things may be blurred more. "
+        caution=f"It holds for {thing} of this contrast at this dose; fainter or smaller objects may be blurred more. "
         f"It shows the shape of the edge within {sampling_of(signal, setting).half:.0f} px, not how much of the step "
-        "is kept. Where a method erases the edge, its interval is wide.",
+        "is left. Where a method erases the edge, the interval is wide.",
         draws=protocol.draws,
         seed=protocol.seed,
         source=SOURCE,
@@ -119,7 +119,7 @@ def _finding(setting: Setting, signal: Signal, under: list[Condition], spreads: 
 
 
 def _half(setting: Setting, at: list[Signal], under: list[Condition], spreads: Spreads) -> Finding:
-    """The resolution against contrast, in one number each. at: one signal at every contrast."""
+    """Summarise the resolution against contrast, one number each. at: one signal at every contrast."""
     protocol, series = setting.protocol, []
     for method in setting.methods:
         for condition in under:
@@ -135,10 +135,10 @@ def _half(setting: Setting, at: list[Signal], under: list[Condition], spreads: S
         x=Axis("contrast", "gray levels", logarithmic=True),
         y=Axis("frequency at which the transfer function is a half", _unit(setting)),
         series=tuple(series),
-        measured="The frequency at which the task transfer function falls to a half for the first time; the highest "
-        "that pixels can hold, where it does not.",
+        measured="Frequency at which the task transfer function first falls to a half, or the highest that pixels can "
+        "represent if it does not.",
         on=_on(at[0], setting),
-        caution="A curve that rises means that faint edges are blurred more than strong ones: no single figure of "
+        caution="A rising curve means that faint edges are blurred more than strong ones: no single figure of "
         "resolution describes such a method.",
         draws=protocol.draws,
         seed=protocol.seed,
@@ -152,7 +152,7 @@ def _unit(setting: Setting) -> str:
 
 
 def _to_unit(setting: Setting) -> float:
-    """From cycles/px."""
+    """Return the factor from cycles/px to the unit of the axis."""
     return 1 / (setting.protocol.spacing or 1)
 
 
@@ -174,7 +174,7 @@ def _key(signal: Signal, setting: Setting) -> str:
 
 
 def sampling_of(signal: Signal, setting: Setting) -> Sampling:
-    """Of the field with an edge or a disc. Raises UsageError for a disc too small for it."""
+    """Return the sampling of the field with an edge or a disc. Raises UsageError if the disc is too small."""
     side = side_of(setting)
     if signal.kind == EDGE:
         return sample_edge(side)
@@ -182,14 +182,14 @@ def sampling_of(signal: Signal, setting: Setting) -> Sampling:
 
 
 def side_of(setting: Setting) -> int:
-    """px of the flat field; even."""
+    """Return the side of the flat field in px; even."""
     return min(max(setting.protocol.side // 2 * 2, LEAST_SIDE), MOST_SIDE)
 
 
 def edge_spreads(setting: Setting, method: Method, condition: Condition, signals: Sequence[Signal]) -> Arrays:
-    """Of each edge and disc by its key: (draws, bins, 2), edge spread functions after and before, [0, 1] units.
+    """Return for each edge and disc, by key: (draws, bins, 2), edge spread functions after and before, [0, 1] units.
 
-    The flat field without them is the same for all, and is denoised once a draw.
+    The flat field without them is shared and denoised once per draw.
     """
     side = side_of(setting)
     flat = np.full((side, side), BRIGHTNESS, np.float32)
@@ -206,7 +206,7 @@ def edge_spreads(setting: Setting, method: Method, condition: Condition, signals
 
 
 def _marked(flat: FloatImage, signal: Signal, protocol: Protocol) -> FloatImage:
-    """The field with the signal; an edge has the field's brightness in its middle."""
+    """Return the field with the signal; an edge has the field's brightness in its middle."""
     below = np.float32(signal.contrast / 510 if signal.kind == EDGE else 0)
     shape = (flat.shape[0], flat.shape[1])
     return flat - below + draw(signal, shape, centre_of(shape[0]), protocol.spacing, protocol.blur)

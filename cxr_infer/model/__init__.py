@@ -1,1 +1,1 @@
-"""The network: what a model file is, how it is opened, and how an image goes through it."""
+"""The network: its file, how it is opened, and how it is applied to an image."""

@@ -1,7 +1,7 @@
-"""Work in C that can be given up: it runs in a thread of its own, so that signals and deadlines are seen meanwhile.
+"""Run C code that can be abandoned: it gets a thread of its own, so that signals and deadlines are still handled.
 
-Python handles a signal between two of its own instructions on the main thread. A network that runs for an hour is one
-instruction; waiting for a thread is many.
+Python handles signals on the main thread between two of its own instructions. A network that runs for an hour is a
+single instruction; waiting for a thread is many.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-GRACE = 1.0  # seconds that work is waited for once it was told to end
-LOOK_EVERY = 0.2  # seconds: on Windows, a wait is interrupted only at its end
+GRACE = 1.0  # seconds to wait for work that was told to end
+LOOK_EVERY = 0.2  # seconds; on Windows, a wait can be interrupted only at its end
 
-_left_behind: list[threading.Thread] = []  # of those that were given up, the ones that went on
+_left_behind: list[threading.Thread] = []  # abandoned threads that are still running
 
 
 class _Attempt(Generic[T]):
-    """Some work, and what became of it."""
+    """Some work and its outcome."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -42,7 +42,7 @@ class _Attempt(Generic[T]):
             self._ended.release()
 
     def ends_within(self, seconds: float | None) -> bool:
-        """Wait. Whether it has ended."""
+        """Wait for the work; return whether it has ended."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             left = LOOK_EVERY if deadline is None else min(LOOK_EVERY, deadline - time.monotonic())
@@ -58,10 +58,11 @@ class _Attempt(Generic[T]):
 
 
 def attempt(work: Callable[[], T], *, seconds: float | None = None, end: Callable[[], None] = lambda: None) -> T:
-    """What some work gives, or the exception that it raises.
+    """Run some work in a thread of its own; return its result or raise its exception.
 
-    seconds: after which it is given up with a TimeoutError. Any exception that a signal raises in the waiting thread
-    gives it up as well. end: asks the work to end early; work that does not is left behind, see `exit_despite_work`.
+    seconds: time limit; after it the work is abandoned with a TimeoutError. An exception raised by a signal in the
+    waiting thread abandons it as well. end: asks the work to end early; if it does not, its thread is left running, see
+    `exit_despite_work`.
     """
     one = _Attempt(work)
     one.thread.start()
@@ -77,7 +78,7 @@ def attempt(work: Callable[[], T], *, seconds: float | None = None, end: Callabl
 
 
 def _leave(thread: threading.Thread) -> None:
-    """Give a thread the grace to end; remember it where it does not, or where even that is interrupted."""
+    """Give a thread time to end; remember it if it does not, or if the wait is interrupted."""
     _left_behind.append(thread)
     thread.join(GRACE)
     if not thread.is_alive():
@@ -86,9 +87,10 @@ def _leave(thread: threading.Thread) -> None:
 
 @contextlib.contextmanager
 def exit_despite_work() -> Iterator[None]:
-    """Let a command end with its own status though work was left behind.
+    """Let a command exit with its own status even if abandoned work is still running.
 
-    Python's end does not wait for such a thread, but a thread that comes back from C during it aborts the process.
+    Python does not wait for such a thread at exit, but a thread that returns from C during the shutdown aborts the
+    process.
     """
     try:
         yield

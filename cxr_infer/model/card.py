@@ -1,8 +1,7 @@
-"""The one contract between training, export and inference: what a model file is and how its input is made.
+"""The contract between training, export and inference: what a model file is and how its input is made.
 
-`card.json` lies beside `model.onnx`, `card.int8.json` beside `model.int8.onnx`. The same card, less the facts about the
-file itself, travels inside the ONNX file under the metadata key `cxr_infer`, so that a file that was copied elsewhere
-still explains itself.
+`card.json` belongs to `model.onnx`, `card.int8.json` to `model.int8.onnx`. The same card, without the facts about the
+file itself, is stored in the ONNX file under the metadata key `cxr_infer`, so that a copied file still explains itself.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from cxr_infer.files import open_plain, read_object
 
 MODEL_NAMES = ("original", "new", "window")
 FP32, INT8 = "fp32", "int8"  # precisions
-# Largest difference from the expected output, on [0, 1] pixels, that another runtime or CPU may make: a fortieth of an
-# 8-bit gray level. On 8-bit grids a sum that lies between two places may fall to either side.
+# Largest allowed difference from the expected output, on [0, 1] pixels, on another runtime or CPU: a fortieth of an
+# 8-bit gray level. On 8-bit grids a sum halfway between two steps may be rounded either way.
 TOLERANCES = {FP32: 1e-4, INT8: 0.01}
 METADATA_KEY = "cxr_infer"
 FORMAT = 1
@@ -34,7 +33,7 @@ NOISE_LEVEL = "noise_level"  # input of models that are told the noise: (N,) flo
 DENOISED = "denoised"  # output: as `noisy`
 NOISE_LEVEL_FILE = "noise_level.onnx"  # in a weights directory: `noisy` of a whole image -> `noise_level`
 
-# what a card may say: for each field the least and the most, far beyond any network that a CPU would run
+# minimum and maximum of each field of a card, far beyond any network that a CPU would run
 BOUNDS = {
     "size": (1, 4096),  # px
     "multiple": (1, 1024),  # px
@@ -69,15 +68,15 @@ NOISE_LEVEL_RECIPE = (
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is. `multiple`, `window` and `overlap` belong to models with free height and width."""
+    """Describes a model. `multiple`, `window` and `overlap` apply to models with free height and width."""
 
     name: str
     purpose: str
-    size: int | None = None  # px: the fixed side to which images are resized; None where height and width are free
+    size: int | None = None  # px: fixed side that images are resized to; None if height and width are free
     multiple: int = 1  # px: height and width of a window are divisible by it
-    window: int = 1024  # px: windows of up to (window + overlap)^2 pixels are a good choice for programs that embed it
-    overlap: int = 128  # px: least overlap of neighbouring windows by default
-    memory_per_pixel: int = 240  # bytes that onnxruntime takes at most for a pixel of a window
+    window: int = 1024  # px: windows of up to (window + overlap)^2 pixels suit programs that embed the model
+    overlap: int = 128  # px: default minimum overlap of neighbouring windows
+    memory_per_pixel: int = 240  # bytes that onnxruntime needs at most per pixel of a window
     told_noise_level: bool = False  # has the input `noise_level`
     noise_level_recipe: str = ""
     pixel_range: tuple[float, float] = (0.0, 1.0)  # black, white
@@ -94,10 +93,10 @@ class ModelCard:
     format: int = FORMAT
 
     def feed(self, noisy: ArrayLike, level: ArrayLike) -> dict[str, NDArray[np.float32]]:
-        """The inputs of the graph by name.
+        """Return the inputs of the graph by name.
 
-        noisy: (N, 1, H, W) in [0, 1]. level: of the noise, one for all images or (N,), as `noise_level_recipe` says;
-        left out where the model is not told it.
+        noisy: (N, 1, H, W) in [0, 1]. level: noise level as defined by `noise_level_recipe`, one for all images or
+        (N,); omitted if the model is not told it.
         """
         images = np.asarray(noisy, dtype=np.float32)
         if not self.told_noise_level:
@@ -105,27 +104,29 @@ class ModelCard:
         return {NOISY: images, NOISE_LEVEL: np.full(len(images), level, dtype=np.float32)}
 
     def to_metadata(self) -> str:
-        """The card as the JSON text that the ONNX file carries."""
+        """Return the card as the JSON text stored in the ONNX file."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @staticmethod
     def from_mapping(content: Mapping[str, Any], source: str) -> ModelCard:
-        """The card from parsed JSON; keys of newer versions are ignored. Raises ModelError naming `source`."""
+        """Build a card from parsed JSON; unknown keys, of newer versions, are ignored. Raises ModelError naming
+        `source`.
+        """
         known = {f.name for f in fields(ModelCard)}
         try:
             chosen = {key: value for key, value in content.items() if key in known}
-            if chosen.get("precision") == "float32":  # as files say that were exported before there was int8
+            if chosen.get("precision") == "float32":  # in files exported before int8 was added
                 chosen["precision"] = FP32
             card = ModelCard(**{**chosen, "pixel_range": tuple(chosen.get("pixel_range", (0.0, 1.0)))})
         except (TypeError, AttributeError) as error:
             raise ModelError(f"{source}: its card is incomplete ({error}); export it again with cxr-export") from error
         wrong = next(card._impossible(), None)
         if wrong is not None:
-            raise ModelError(f"{source}: its card gives an impossible {wrong}; export it again with cxr-export")
+            raise ModelError(f"{source}: its card has an invalid {wrong}; export it again with cxr-export")
         return card
 
     def _impossible(self) -> Iterator[str]:
-        """The fields whose values cannot be, whoever wrote them."""
+        """Yield the names of fields with invalid values."""
         for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
             if not (type(value) is int and least <= value <= most) and not (name == "size" and value is None):
@@ -151,39 +152,41 @@ def _is_finite(value: object) -> bool:
 
 
 def onnx_file(precision: str) -> str:
-    """The name of a model's file of that precision."""
+    """Return the file name of a model of that precision."""
     return "model.onnx" if precision == FP32 else f"model.{precision}.onnx"
 
 
 def card_path(onnx: Path) -> Path:
-    """Where the card of an ONNX file lies."""
+    """Return the path of an ONNX file's card."""
     return onnx.with_name(onnx.name.replace("model", "card").removesuffix(".onnx") + ".json")
 
 
 def sha256(path: Path) -> str:
-    """Hex SHA-256 of a plain file. Raises ImageError where it is none, and OSError."""
+    """Return the hex SHA-256 of a plain file. Raises ImageError if it is not a plain file, and OSError."""
     with open_plain(path) as file:
         return hashlib.sha256(file.read()).hexdigest()
 
 
 def write_card(card: ModelCard, onnx: Path, more: Mapping[str, Any]) -> str:
-    """The text of the card file of an exported file: the card, the file's name, bytes and SHA-256, and `more`."""
+    """Return the text of an exported file's card: the card, the file's name, bytes and SHA-256, and `more`."""
     facts = {"file": onnx.name, "bytes": onnx.stat().st_size, "sha256": sha256(onnx)}
     return json.dumps({**asdict(card), **facts, **more}, indent=2, sort_keys=True) + "\n"
 
 
 def read_card_file(path: Path) -> dict[str, Any]:
-    """The content of a card file. Raises ModelError where it is missing or damaged."""
+    """Return the content of a card file. Raises ModelError if it is missing or damaged."""
     try:
         return read_object(path)
     except OSError as error:
-        raise ModelError(f"{path}: no model card; export the model with cxr-export or reinstall") from error
+        raise ModelError(f"{path}: no model card; export the model with cxr-export or reinstall cxr-infer") from error
     except ValueError as error:
-        raise ModelError(f"{path}: damaged model card; export the model with cxr-export or reinstall") from error
+        raise ModelError(
+            f"{path}: damaged model card; export the model with cxr-export or reinstall cxr-infer"
+        ) from error
 
 
 def weights_directory() -> Path:
-    """Where the shipped models lie: inside the installed package, or in the checkout of an editable install."""
+    """Return the folder of the shipped models: in the installed package, or in the checkout of an editable install."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "weights"
     return installed if installed.is_dir() else package.parent / "weights"

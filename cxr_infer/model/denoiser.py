@@ -30,10 +30,10 @@ class Model:
     """A loaded model.
 
     Attributes:
-        card: What its card says of it.
+        card: Its card.
         path: Its .onnx file.
-        sha256: Of the file, hexadecimal.
-        session: The onnxruntime.InferenceSession, which carries no types.
+        sha256: Hash of that file, hexadecimal.
+        session: The onnxruntime.InferenceSession, which has no type annotations.
     """
 
     card: ModelCard
@@ -43,36 +43,36 @@ class Model:
 
     @staticmethod
     def open(content: bytes, path: Path, threads: int | None = None) -> Model:
-        """A model from the bytes of an ONNX file, which `read_model` has looked into.
+        """Open a model from the bytes of an ONNX file that `read_model` has checked.
 
-        path: of that file, for messages and for `path`. threads: None for as many as this process may use.
-        Raises ModelError where it cannot be loaded, or is no denoiser by its inputs and outputs.
+        path: of that file, for messages and the attribute. threads: None for as many as this process may use.
+        Raises ModelError if it cannot be loaded, or if its inputs and outputs are not those of a denoiser.
         """
         session = open_session(content, path, available_cpus() if threads is None else threads)
         return Model(card_of(session, path), path, hashlib.sha256(content).hexdigest(), session)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the file itself, so that what another process loads is the same wherever it runs.
+        """Pickle the file itself, so that another process loads the same model on any machine.
 
-        Raises ModelError where the file is gone or was changed since.
+        Raises ModelError if the file is gone or has changed.
         """
         content = read_model(self.path)
         if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise ModelError(f"{self.path}: was changed since it was loaded; load it again")
+            raise ModelError(f"{self.path}: changed since it was loaded; load it again")
         return Model.open, (content, self.path, self.threads)
 
     @property
     def threads(self) -> int:
-        """Threads that it computes with."""
+        """Number of threads used for computing."""
         return int(self.session.get_session_options().intra_op_num_threads)
 
     @property
     def title(self) -> str:
-        """Name and precision, as reports show them."""
+        """Name and precision, as shown in reports."""
         return f"{self.card.name} ({self.card.precision})"
 
     def check(self, settings: Settings) -> None:
-        """Raises UsageError where settings do not fit the model, whatever the image."""
+        """Raise UsageError if settings do not fit the model, whatever the image."""
         if self.card.size is not None:
             if settings.window is not None or settings.overlap is not None:
                 raise UsageError(f"model {self.card.name} takes whole images; --window and --overlap are for `window`")
@@ -87,7 +87,7 @@ class Model:
                 )
 
     def grid(self, shape: tuple[int, int], settings: Settings) -> Grid:
-        """The windows over an image of shape (H, W). Raises UsageError where `check` does."""
+        """Return the windows over an image of shape (H, W). Raises UsageError like `check`."""
         self.check(settings)
         multiple, overlap = self.card.multiple, self._overlap(settings)
         if settings.window is not None:
@@ -99,16 +99,17 @@ class Model:
         return settings.overlap if settings.overlap is not None else self.card.overlap
 
     def _affordable(self, settings: Settings) -> int:
-        """Pixels that may be in the network at once."""
+        """Pixels that fit in the network at once."""
         return settings.memory * MEGABYTE // self.card.memory_per_pixel
 
     def denoise_unit(self, image: FloatImage, settings: Settings, mottle: Mottle | None = None) -> FloatImage:
-        """One image (H, W) float32 in [0, 1] -> the same. Raises ImageError for an empty or wrongly shaped one.
+        """Denoise one image, (H, W) float32 in [0, 1]; the result has the same shape and range.
 
-        mottle: what `estimate_mottle` found in it, where that is known already.
+        mottle: what `estimate_mottle` returned for the image, if already known.
+        Raises ImageError if the image is empty or not two-dimensional, UsageError if settings do not fit the model.
         """
         if image.ndim != 2 or image.size == 0:
-            raise ImageError(f"an image of shape {image.shape} is not a gray (height, width) image")
+            raise ImageError(f"an image of shape {image.shape} is not a gray (height, width) image; give such an array")
         self.check(settings)
         if settings.strength == 0.0 and not settings.repair_wrapped:
             return image
@@ -120,10 +121,10 @@ class Model:
         return image + np.float32(settings.strength) * (denoised - image)
 
     def run(self, windows: NDArray[np.float32], level: ArrayLike) -> NDArray[np.float32]:
-        """The network by itself: (N, 1, H, W) float32 in [0, 1] -> the same, not clipped.
+        """Apply the network: (N, 1, H, W) float32 in [0, 1] to the same shape, not clipped.
 
-        level: of the noise, see `ModelCard.feed`. Raises ModelError where onnxruntime fails, or gives values that are
-        not finite or of another shape.
+        level: noise level, see `ModelCard.feed`. Raises ModelError if onnxruntime fails, or if the result has another
+        shape or non-finite values.
         """
         try:
             result = np.asarray(run(self.session, self.card.feed(windows, level)), dtype=np.float32)
@@ -148,21 +149,21 @@ class Model:
 
 
 def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: int | None = None) -> Model:
-    """Load one of the shipped models, or any ONNX file with the same inputs and outputs.
+    """Load a shipped model, or any ONNX file with the same inputs and outputs.
 
-    A file given by path may come from anybody: it must hold its weights itself, and return a small image of the same
-    shape with finite values in bounded time.
+    A file given by path is not trusted: it must contain its weights, and return a small image with the same shape and
+    finite values within a time limit.
 
     Args:
         name: `window`, `original`, `new`, or the path of an .onnx file with input `noisy` and output `denoised`.
-        precision: `fp32`, `int8`, or `auto`: int8 where the model has it and this CPU is fast at it.
-        threads: To compute with. None: as many as CPU affinity and container quota allow.
+        precision: `fp32`, `int8`, or `auto`: int8 if the model has it and this CPU computes it fast.
+        threads: Number of threads. None: as many as CPU affinity and container quota allow.
 
     Returns:
         The model, ready for any number of images. It can be pickled.
 
     Raises:
-        ModelError: The file is missing, damaged or of another kind.
+        ModelError: The file is missing, damaged or not a denoising model.
         UsageError: The name or precision is unknown, or threads is below 1.
 
     Examples:

@@ -1,4 +1,4 @@
-"""What this machine offers to a network: threads, and instructions for 8-bit integers."""
+"""What this machine offers: threads, and instructions for 8-bit integers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import cv2
 
 CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
-FAST_INT8 = frozenset({"avx2", "asimddp"})  # as Linux names them, x86 and ARM; all that have VNNI have AVX2
+FAST_INT8 = frozenset({"avx2", "asimddp"})  # Linux's names on x86 and ARM; every CPU with VNNI has AVX2
 OPENCV_AVX2, OPENCV_DOT_PRODUCT = 11, 101  # CV_CPU_AVX2, CV_CPU_NEON_DOTPROD of opencv2/core/cvdef.h
 
 
 def available_cpus(cgroup: Path = CGROUP) -> int:
-    """The threads this process may use, which onnxruntime itself does not ask: the CPUs that affinity allows, or fewer
-    where a cgroup (v1 or v2) limits the CPU time; at least 1.
+    """Return the number of threads this process may use, at least 1; onnxruntime itself does not check.
+
+    It is the number of CPUs that affinity allows, or fewer if a cgroup (v1 or v2) limits the CPU time.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota(cgroup)
@@ -25,7 +26,7 @@ def available_cpus(cgroup: Path = CGROUP) -> int:
 
 
 def cgroup_quota(cgroup: Path = CGROUP) -> float | None:
-    """CPUs' worth of time that the cgroup grants; None where it sets no limit."""
+    """Return the CPU time that the cgroup grants, in CPUs; None without a limit."""
     try:
         if (cgroup / "cpu.max").exists():
             quota, period = (cgroup / "cpu.max").read_text().split()
@@ -38,7 +39,7 @@ def cgroup_quota(cgroup: Path = CGROUP) -> float | None:
 
 
 def cpu_name(cpuinfo: Path = CPUINFO) -> str:
-    """What the processor is called: by the kernel's list where there is one (Linux), else by Python's `platform`."""
+    """Return the name of the processor, from the kernel's list (Linux) or Python's `platform`."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
@@ -48,9 +49,9 @@ def cpu_name(cpuinfo: Path = CPUINFO) -> str:
 
 
 def multiplies_int8_fast(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether this CPU has the instructions that onnxruntime's int8 kernels are made of.
+    """Whether this CPU has the instructions used by onnxruntime's int8 kernels.
 
-    By the kernel's list of features where there is one (Linux), else by OpenCV's.
+    Reads the kernel's list of features (Linux), else asks OpenCV.
     """
     try:
         return not FAST_INT8.isdisjoint(cpuinfo.read_text().split())

@@ -1,4 +1,4 @@
-"""Which model files there are: their names, precisions, and whether they are what their cards say."""
+"""Find model files: their names, their precisions, and whether they match their cards."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from cxr_infer.model.manifest import read_noise_estimate
 AUTO = "auto"
 CHOICES = (AUTO, FP32, INT8)
 CHECKPOINT_SUFFIX = ".safetensors"
-CHECKPOINT = f"checkpoint{CHECKPOINT_SUFFIX}"  # what training leaves in a model's folder
+CHECKPOINT = f"checkpoint{CHECKPOINT_SUFFIX}"  # written by training into a model's folder
 NOISE_PURPOSE = "no denoiser: finds the noise level of an image, which window is told; for other programs"
-MOST_NAMED = 3  # files in a message
+MOST_NAMED = 3  # files named in a message
 
 
 def model_path(name: str | Path, precision: str = AUTO) -> Path:
-    """The ONNX file of a shipped model, of a folder that cxr-export wrote, or the given path.
+    """Return the ONNX file of a shipped model, of a folder written by cxr-export, or the given path.
 
-    precision: `fp32`, `int8`, or `auto` for int8 where the model has it and this CPU is made for it.
-    Raises UsageError or ModelError where there is none.
+    precision: `fp32`, `int8`, or `auto`: int8 if the model has it and this CPU computes it fast.
+    Raises UsageError or ModelError if there is no such file.
     """
     if precision not in CHOICES:
         raise UsageError(f"unknown precision {precision!r}; use {', '.join(CHOICES)}")
@@ -44,7 +44,7 @@ def model_path(name: str | Path, precision: str = AUTO) -> Path:
         return _of_folder(path, precision)
     if path.suffix.lower() != ".onnx":
         raise UsageError(_no_model(str(name), path))
-    if not path.exists():  # what there is else than a file is said when it is read
+    if not path.exists():  # anything but a file is reported when it is read
         raise ModelError(f"{path}: no such model file; check the path")
     if precision != AUTO:
         raise UsageError(f"{path}: an .onnx file has one precision; omit --precision")
@@ -52,7 +52,7 @@ def model_path(name: str | Path, precision: str = AUTO) -> Path:
 
 
 def _of_folder(folder: Path, precision: str, way_out: str | None = None) -> Path:
-    """The file of that precision in a model's folder, as cxr-export writes it. way_out: where there is none."""
+    """Return the file of that precision in a model's folder. way_out: advice if there is none."""
     plain, small = (folder / onnx_file(kind) for kind in (FP32, INT8))
     chosen = small if precision == INT8 or (precision == AUTO and multiplies_int8_fast()) else plain
     if precision == AUTO and not chosen.is_file():
@@ -65,7 +65,7 @@ def _of_folder(folder: Path, precision: str, way_out: str | None = None) -> Path
 
 
 def _way_out_of(folder: Path) -> str:
-    """What to do about a folder of the user's without a model file."""
+    """Return advice for a user's folder without a model file."""
     exported = sorted(path.parent for path in folder.glob(f"*/{onnx_file(FP32)}"))
     others = exported or sorted(folder.glob("*.onnx"))
     if others:
@@ -77,7 +77,7 @@ def _way_out_of(folder: Path) -> str:
 
 
 def _no_model(name: str, path: Path) -> str:
-    """The message for what is neither the name of a model, a folder, nor called an .onnx file."""
+    """Return the message for a name that is neither a model, a folder, nor an .onnx file."""
     if path.suffix == CHECKPOINT_SUFFIX:
         return f"{path}: is a training checkpoint; export it with cxr-export and give its model.onnx"
     if path.exists():
@@ -89,7 +89,7 @@ def _no_model(name: str, path: Path) -> str:
 
 @dataclass(frozen=True)
 class InstalledModel:
-    """One shipped model file as it lies on the disk; `intact` says whether it matches the SHA-256 of its card."""
+    """A shipped model file on disk; `intact` says whether it matches the SHA-256 of its card."""
 
     name: str
     precision: str
@@ -101,7 +101,7 @@ class InstalledModel:
 
 
 def installed_models() -> list[InstalledModel]:
-    """The shipped model files. Raises ModelError where one that every model has, or a card, is missing."""
+    """List the shipped model files. Raises ModelError if the float32 file or the card of a model is missing."""
     models = []
     for name in MODEL_NAMES:
         plain = model_path(name, FP32)
@@ -116,9 +116,9 @@ def installed_models() -> list[InstalledModel]:
 
 
 def noise_estimate() -> InstalledModel | None:
-    """The file that finds the noise level, which models are told; None where the manifest has none.
+    """Return the file that computes the noise level told to models; None if the manifest has none.
 
-    It has no card: `intact` says whether it matches the manifest. Raises ModelError where the manifest cannot be used.
+    It has no card: `intact` says whether it matches the manifest. Raises ModelError if the manifest is unusable.
     """
     entry = read_noise_estimate(weights_directory())
     if entry is None:
@@ -129,5 +129,5 @@ def noise_estimate() -> InstalledModel | None:
 
 
 def is_intact(path: Path, digest: str) -> bool:
-    """Whether a shipped file with this hex SHA-256 is what its card says. Raises ModelError where the card is bad."""
+    """Whether a shipped file with this hex SHA-256 matches its card. Raises ModelError if the card is unusable."""
     return bool(read_card_file(card_path(path)).get("sha256") == digest)

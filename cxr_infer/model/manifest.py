@@ -1,6 +1,6 @@
-"""`weights/manifest.json`: every shipped file as data for programs in any language, written by `cxr-export`.
+"""Read `weights/manifest.json`: every shipped file as data for programs in any language, written by `cxr-export`.
 
-Here is what this package reads of it: hashes and test tensors. `manifest.schema.json` beside it describes all of it.
+This package reads only hashes and test tensors; `manifest.schema.json` beside it describes everything.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MANIFEST, SCHEMA = "manifest.json", "manifest.schema.json"
 
 @dataclass(frozen=True)
 class ImageCase:
-    """A whole image and what it must become.
+    """A whole image and its expected result.
 
-    noisy, denoised: (H, W) float32 in [0, 1]. settings: with windows where the model has them.
+    noisy, denoised: (H, W) float32 in [0, 1]. settings: include windows if the model has them.
     """
 
     noisy: Float32Array
@@ -36,10 +36,10 @@ class ImageCase:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What the manifest says of one model file.
+    """The manifest's entry for a model file.
 
-    path: of the file. tolerance: largest difference on [0, 1] pixels that is no fault. folder: of the manifest. test:
-    its model's test tensors, by their files.
+    path: of the file. tolerance: largest acceptable difference on [0, 1] pixels. folder: of the manifest. test: its
+    model's test tensors, as file names.
     """
 
     name: str
@@ -51,14 +51,14 @@ class FileEntry:
     test: Mapping[str, Any]
 
     def tensors(self) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
-        """The inputs of the graph and the outputs they must give, by name. Raises ModelError where one is missing."""
+        """Return the graph's test inputs and expected outputs, by name. Raises ModelError if one is missing."""
         inputs, expected = self.test["inputs"], self.test["expected"][self.precision]
         if NOISY not in inputs or DENOISED not in expected:
             raise ModelError(f"{self.folder / MANIFEST}: lacks test tensors of {self.path.name}; reinstall cxr-infer")
         return self._loaded(inputs), self._loaded(expected)
 
     def image_case(self) -> ImageCase:
-        """The case of a whole image. Raises ModelError where it is missing."""
+        """Return the whole-image test case. Raises ModelError if it is missing."""
         image = self.test["image"]
         arrays = self._loaded({"noisy": image["noisy"], "denoised": image["expected"][self.precision]})
         settings = Settings(window=image["window"], overlap=image["overlap"])
@@ -70,10 +70,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class NoiseEntry:
-    """What the manifest says of the file that estimates the noise.
+    """The manifest's entry for the file that estimates the noise.
 
-    tolerance: largest difference that is no fault, as a share of the level. expected: test images, by their files, and
-    the noise levels that must be found in them.
+    tolerance: largest acceptable difference as a fraction of the level. expected: files of test images and their
+    expected noise levels.
     """
 
     path: Path
@@ -82,7 +82,7 @@ class NoiseEntry:
     expected: tuple[tuple[Path, float], ...]
 
     def cases(self) -> list[tuple[Float32Array, float]]:
-        """Images (H, W) in [0, 1] and their levels. Raises ModelError where there is none."""
+        """Return images (H, W) in [0, 1] and their levels. Raises ModelError if there are none."""
         if not self.expected:
             raise ModelError(
                 f"{self.path.parent / MANIFEST}: lacks test images of {self.path.name}; reinstall cxr-infer"
@@ -91,7 +91,7 @@ class NoiseEntry:
 
 
 def _load(path: Path) -> Float32Array:
-    """A test tensor. Raises ModelError where it is missing or damaged."""
+    """Load a test tensor. Raises ModelError if it is missing or damaged."""
     try:
         with open_plain(path) as file:
             return np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
@@ -100,7 +100,7 @@ def _load(path: Path) -> Float32Array:
 
 
 def read_noise_estimate(folder: Path) -> NoiseEntry | None:
-    """The file that estimates the noise; None where the manifest has none. Raises ModelError as `read_manifest`."""
+    """Return the entry of the noise estimate; None if the manifest has none. Raises ModelError like `read_manifest`."""
     with _reading(folder) as content:
         file = content.get("noise_estimate")
         if file is None:
@@ -113,14 +113,14 @@ def read_noise_estimate(folder: Path) -> NoiseEntry | None:
 
 
 def read_manifest(folder: Path) -> list[FileEntry]:
-    """The model files that the manifest of a weights directory lists. Raises ModelError where it cannot be used."""
+    """Return the entries of all model files in a weights folder's manifest. Raises ModelError if it is unusable."""
     with _reading(folder) as content:
         return [entry for name, model in content["models"].items() for entry in _entries(folder, name, model)]
 
 
 @contextlib.contextmanager
 def _reading(folder: Path) -> Iterator[dict[str, Any]]:
-    """The manifest of a weights directory. Raises ModelError where it, or what is looked for in it, is not there."""
+    """Read the manifest of a weights folder. Raises ModelError if it is missing, or lacks what the caller looks up."""
     path = folder / MANIFEST
     try:
         yield read_object(path)

@@ -1,21 +1,22 @@
-"""The wire format of an ONNX file, walked without a protobuf library: does it keep values in other files?
+"""Walk the wire format of an ONNX file without a protobuf library: does it store values in other files?
 
-onnxruntime reads what a file names as the place of its weights, and a model can show what it read as pixels; so nothing
-that names one may be loaded. The format: https://protobuf.dev/programming-guides/encoding/, the fields: onnx.proto.
+onnxruntime reads any file that a model names as the place of its weights, and the model can output the content as
+pixels. No model that names one may therefore be loaded. Encoding: https://protobuf.dev/programming-guides/encoding/,
+fields: onnx.proto.
 """
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
-MOST_DEPTH = 64  # messages within each other; a subgraph in a node takes three
-MOST_FIELDS = 1_000_000  # of one file, some seconds of walking; the shipped ones have up to 5,000
-VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types; those of groups, 3 and 4, are in no ONNX file
+MOST_DEPTH = 64  # nested messages; a subgraph in a node takes three
+MOST_FIELDS = 1_000_000  # per file, walked in some seconds; the shipped ones have up to 5,000
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types; ONNX does not use groups, 3 and 4
 MOST_TAG_BYTES, MOST_VARINT_BYTES = 5, 10
 
 
 class MessageType(Enum):
-    """Messages below which a tensor can be."""
+    """Messages that can contain a tensor."""
 
     MODEL = auto()
     GRAPH = auto()
@@ -27,7 +28,7 @@ class MessageType(Enum):
     FUNCTION = auto()
 
 
-# of each message the fields, by number, that are such messages
+# for each message, its fields (by number) that are such messages
 WITHIN: dict[MessageType, dict[int, MessageType]] = {
     MessageType.MODEL: {7: MessageType.GRAPH, 20: MessageType.TRAINING, 25: MessageType.FUNCTION},
     MessageType.GRAPH: {1: MessageType.NODE, 5: MessageType.TENSOR, 15: MessageType.SPARSE},
@@ -45,18 +46,18 @@ WITHIN: dict[MessageType, dict[int, MessageType]] = {
     MessageType.TRAINING: {1: MessageType.GRAPH, 2: MessageType.GRAPH},
     MessageType.FUNCTION: {7: MessageType.NODE, 11: MessageType.ATTRIBUTE},
 }
-EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor: where its values are, and 1 where not in it
+EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor: where its values are, and 1 if they are elsewhere
 
 
 class WireError(ValueError):
-    """A file that is no ONNX file, or one without bounds. The message is a clause: `is cut short`."""
+    """The file is not ONNX, or exceeds a limit. The message is a clause: `is cut short`."""
 
 
 def keeps_values_elsewhere(content: bytes) -> bool:
-    """Whether any tensor of an ONNX file names another place for its values, wherever in the file it is.
+    """Whether any tensor of an ONNX file, at any depth, stores its values outside the file.
 
-    Stricter than protobuf: what that would overlook or repair raises WireError, and so do more than MOST_FIELDS fields
-    or more than MOST_DEPTH messages within each other.
+    Stricter than protobuf: raises WireError for anything that protobuf would ignore or repair, for more than
+    MOST_FIELDS fields, and for messages nested deeper than MOST_DEPTH.
     """
     view = memoryview(content)
     waiting = [(0, len(view), MessageType.MODEL, 1)]
@@ -84,7 +85,7 @@ def keeps_values_elsewhere(content: bytes) -> bool:
 
 
 def _tag(view: memoryview, at: int, end: int) -> tuple[int, int, int]:
-    """Number and wire type of the field that begins at a place, and where its value begins."""
+    """Read the number and wire type of the field at a position; return them and where its value begins."""
     tag, at = _varint(view, at, end, MOST_TAG_BYTES)
     if tag >> 3 == 0:
         raise WireError("has a field without a number")
@@ -92,7 +93,7 @@ def _tag(view: memoryview, at: int, end: int) -> tuple[int, int, int]:
 
 
 def _value(view: memoryview, at: int, end: int, wire_type: int) -> tuple[int, int, int]:
-    """The value where it is an integer, else 0; where what it holds begins, and where it ends."""
+    """Return the value if it is an integer, else 0, and where its content begins and ends."""
     if wire_type == VARINT:
         value, after = _varint(view, at, end, MOST_VARINT_BYTES)
         return value, at, after
@@ -108,7 +109,7 @@ def _value(view: memoryview, at: int, end: int, wire_type: int) -> tuple[int, in
 
 
 def _varint(view: memoryview, at: int, end: int, most_bytes: int) -> tuple[int, int]:
-    """Seven bits a byte, the lowest first, and where the next value begins."""
+    """Read a variable-length integer, seven bits per byte, lowest first; return it and where the next value begins."""
     value = 0
     for index in range(most_bytes):
         if at >= end:

@@ -1,4 +1,4 @@
-"""An ONNX file -> an onnxruntime session and the card that goes with it. Files may come from anybody."""
+"""Open an ONNX file as an onnxruntime session, with its card. Files are untrusted."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from cxr_infer.model.card import DENOISED, METADATA_KEY, NOISE_LEVEL, NOISY, Mod
 from cxr_infer.model.onnx_wire import WireError, keeps_values_elsewhere
 from cxr_infer.untrusted_json import parse_object
 
-FOREIGN_MULTIPLE = 16  # px, assumed of a model with free height and width that carries no card
+FOREIGN_MULTIPLE = 16  # px, assumed for a model with free height and width and without a card
 FLOAT = "tensor(float)"
-TRIAL_SIZE, TRIAL_LEVEL = 64, 0.06  # px, and a noise level of 70 photons at white
-TRIAL_SECONDS = 30.0  # a model that takes longer for 64x64 px is of no use on this machine
-LOAD_SECONDS = 60.0  # likewise: the largest files load in a few
-MOST_BYTES = 1 << 31  # of a file, as protobuf has it
-NO_FOLDER = os.devnull  # in which onnxruntime is to look for what a model keeps elsewhere: nothing can be in it
+TRIAL_SIZE, TRIAL_LEVEL = 64, 0.06  # px, and the noise level of 70 photons at white
+TRIAL_SECONDS = 30.0  # for 64x64 px; a slower model is of no use on this machine
+LOAD_SECONDS = 60.0  # the largest files load in a few
+MOST_BYTES = 1 << 31  # per file, the limit of protobuf
+NO_FOLDER = os.devnull  # where onnxruntime looks for external weights; no file can be in it
 
 
 def read_model(path: Path) -> bytes:
-    """The bytes of a model file.
+    """Read the bytes of a model file.
 
-    Raises ModelError where it cannot be read, is no plain file, is no ONNX file, or has a tensor whose values are in
-    another file.
+    Raises ModelError if it cannot be read, is not a plain file or not an ONNX file, or stores a tensor in another file.
     """
     try:
         content = read_content(path, MOST_BYTES, f"is over {MOST_BYTES >> 30} GB, the most that an .onnx file can hold")
@@ -48,10 +47,10 @@ def read_model(path: Path) -> bytes:
 
 
 def open_session(content: bytes, path: Path, threads: int) -> Any:
-    """An onnxruntime.InferenceSession on the CPU. path: for messages. Raises ModelError where it cannot be loaded.
+    """Return an onnxruntime.InferenceSession on the CPU. path: for messages. Raises ModelError if it cannot be loaded.
 
-    What a model keeps in other files `read_model` has refused; onnxruntime is told besides to look where nothing is, or
-    it would look in the current directory.
+    `read_model` has already refused models that store values in other files. As a second guard, onnxruntime is told to
+    look for them where no file can be; by default it looks in the current directory.
     """
     import onnxruntime  # takes longer to import than everything else together
 
@@ -59,14 +58,14 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # spinning threads burn the CPU time that a container's quota counts; measured faster without
+    # spinning threads use up a container's CPU quota; measured faster without
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format was not looked into
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # onnxruntime's own format was not checked
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)
-    # planned memory for each new shape of input is kept for good; without, a window takes half as much, no slower
+    # planned memory is kept forever for each new input shape; without it a window needs half as much, and no more time
     options.enable_mem_pattern = False
     try:
-        # constants are computed as a file is loaded, and a file may ask for as many as it likes
+        # loading folds constants, and an untrusted file may have any number of them
         return attempt(
             lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
             seconds=LOAD_SECONDS,
@@ -82,12 +81,12 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """What onnxruntime says, short enough for a message."""
+    """Return the first line of onnxruntime's error, short enough for a message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def card_of(session: Any, path: Path) -> ModelCard:
-    """The card inside the file; for a file without one, what its inputs and outputs tell. Raises ModelError."""
+    """Return the card in the file, or one derived from its inputs and outputs. Raises ModelError if that fails."""
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name: node for node in session.get_outputs()}
     told = NOISE_LEVEL in inputs
@@ -119,22 +118,22 @@ def card_of(session: Any, path: Path) -> ModelCard:
 
 
 def run(session: Any, feed: Mapping[str, NDArray[np.float32]], seconds: float | None = None) -> Any:
-    """What a session makes of `ModelCard.feed`. Ctrl-C ends it, and so does a time, with a TimeoutError.
+    """Run a session on the inputs of `ModelCard.feed`. Ctrl-C ends it; so does a time limit, with a TimeoutError.
 
-    Raises what onnxruntime does otherwise: a dozen unrelated types.
+    Other exceptions are onnxruntime's: a dozen unrelated types.
     """
     import onnxruntime
 
     options = onnxruntime.RunOptions()
 
     def end() -> None:
-        options.terminate = True  # it ends after the operator at hand
+        options.terminate = True  # ends after the current operator
 
     return attempt(lambda: session.run([DENOISED], feed, options)[0], seconds=seconds, end=end)
 
 
 def try_on_small_image(session: Any, card: ModelCard, path: Path, seconds: float = TRIAL_SECONDS) -> None:
-    """Raises ModelError where the model fails on a small image, takes too long, or returns what is no image."""
+    """Raise ModelError if the model fails on a small image, takes too long, or does not return an image."""
     side = card.size or -(-TRIAL_SIZE // card.multiple) * card.multiple
     image = np.linspace(0, 1, side * side, dtype=np.float32).reshape(1, 1, side, side)
     try:
@@ -151,7 +150,7 @@ def try_on_small_image(session: Any, card: ModelCard, path: Path, seconds: float
 
 
 def check_result(result: NDArray[Any], shape: tuple[int, ...], path: Path) -> None:
-    """Raises ModelError where a model at this path made of windows of a shape what are no windows."""
+    """Raise ModelError if a model's result differs from the windows' shape or is not finite."""
     if result.shape != shape or not np.isfinite(result).all():
         raise ModelError(
             f"{path}: returned shape {result.shape} for input {shape}, or non-finite values; not a denoising model?"

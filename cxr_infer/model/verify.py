@@ -1,4 +1,4 @@
-"""Are the installed models whole, and do they compute here what they computed where they were made?"""
+"""Check that the installed models are intact and compute the expected results on this machine."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ONE = np.ones(1, np.float32)
 
 @dataclass(frozen=True)
 class Verified:
-    """One installed file and what was found.
+    """The check of one installed file.
 
-    tensors: largest difference from the expected output of the bare graph; image: the same of a whole image, through
-    windows or a resize. Both on [0, 1] pixels, None where it was not run; of the noise estimate, `image` is a share of
-    the level. problem: a sentence, empty where all is well.
+    tensors: largest difference from the expected output of the bare graph; image: the same for a whole image, through
+    windows or a resize. Both on [0, 1] pixels, None if not run; for the noise estimate, `image` is a fraction of the
+    level. problem: a sentence, empty if all is well.
     """
 
     installed: InstalledModel
@@ -38,7 +38,7 @@ class Verified:
 def verify_models() -> list[Verified]:
     """Check the hash of every installed model and run its test tensors, the noise estimate last.
 
-    Raises ModelError where files are missing.
+    Raises ModelError if the manifest or a file is missing.
     """
     listed = {entry.path: entry for entry in read_manifest(weights_directory())}
     found = [_verify(installed, listed.get(installed.path)) for installed in installed_models()]
@@ -78,7 +78,7 @@ def _verify_noise(installed: InstalledModel, entry: NoiseEntry) -> Verified:
 
 
 def _level(session: Any, image: Float32Array, installed: InstalledModel) -> Float32Array:
-    """The level that the file finds in an image (H, W). Raises ModelError where it cannot."""
+    """Return the level that the file computes for an image (H, W). Raises ModelError if it fails."""
     try:
         return np.asarray(session.run([NOISE_LEVEL], {NOISY: image[None, None]})[0], dtype=np.float32)
     except Exception as error:  # onnxruntime raises a dozen unrelated types
@@ -88,7 +88,7 @@ def _level(session: Any, image: Float32Array, installed: InstalledModel) -> Floa
 
 
 def _too_far(installed: InstalledModel, difference: float, tolerance: float) -> str:
-    """The problem with such a difference, empty where it is none. It is never NaN: see `largest_difference`."""
+    """Return the problem with such a difference, or an empty text. It is never NaN: see `largest_difference`."""
     if difference <= tolerance:
         return ""
     return (

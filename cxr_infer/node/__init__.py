@@ -1,1 +1,3 @@
-"""A DICOM node between modality and PACS: it receives, denoises, and sends on; the original stays untouched."""
+"""A DICOM node between modality and PACS: it receives images, denoises them and sends both on; originals stay
+untouched.
+"""

@@ -1,4 +1,4 @@
-"""What an operator does with a spool: look at it, try again what failed, remove what is no longer wanted."""
+"""Maintain a spool: show its state, retry what failed, remove what is no longer wanted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MOST_SHOWN = 1000
 
 
 def sweep(spool: Spool) -> int:
-    """Remove files that no row needs: of arrivals that were never acknowledged, and of what was sent.
+    """Remove files without a row: arrivals that were never acknowledged, and instances already sent.
 
-    To be called before anything arrives. Returns how many there were.
+    Call it before anything arrives. Returns the number of files removed.
     """
     with spool.transaction() as db:
         rows = db.execute("SELECT file FROM instances WHERE state != ? OR ?", (SENT, spool.keeps))
@@ -29,7 +29,7 @@ def sweep(spool: Spool) -> int:
 
 
 def expire(spool: Spool, remember: float, keep: float) -> None:
-    """Forget what was sent over `remember` seconds ago, and remove its files after `keep`; what is unsent stays."""
+    """Forget instances sent more than `remember` seconds ago, and remove their files after `keep`; unsent ones stay."""
     now = time.time()
     aged = "FROM instances WHERE state = ? AND finished < ?"
     with spool.transaction() as db:
@@ -41,7 +41,7 @@ def expire(spool: Spool, remember: float, keep: float) -> None:
 
 
 def counts(spool: Spool) -> dict[str, Any]:
-    """How many instances are in each state, what waits for whom, and how much that is."""
+    """Count instances by state and waiting files by destination, with the unsent bytes and the age of the oldest."""
     states = dict.fromkeys(STATES, 0) | dict(spool.query("SELECT state, count(*) FROM instances GROUP BY state"))
     waiting: dict[str, int] = dict(
         spool.query(
@@ -60,7 +60,7 @@ def counts(spool: Spool) -> dict[str, Any]:
 
 
 def problems(spool: Spool) -> list[dict[str, Any]]:
-    """What failed or waits for another attempt, and why; UIDs only."""
+    """List what failed or awaits another attempt, with reasons; UIDs only."""
     found = spool.query(
         "SELECT i.uid, i.state, coalesce(d.destination, ''), coalesce(d.kind, ''), max(coalesce(d.attempts, 0),"
         " i.attempts), CASE WHEN coalesce(d.reason, '') = '' THEN i.reason ELSE d.reason END FROM instances i LEFT JOIN"
@@ -73,13 +73,13 @@ def problems(spool: Spool) -> list[dict[str, Any]]:
 
 
 def not_taken(spool: Spool) -> list[dict[str, str]]:
-    """The files of the watched folder that were not taken or not moved, and why."""
+    """List the files of the watched folder that were not taken or not moved, with reasons."""
     found = spool.query("SELECT name, reason FROM folder_files WHERE reason != '' ORDER BY name LIMIT ?", (MOST_SHOWN,))
     return [{"file": os.fsdecode(name), "reason": reason} for name, reason in found]
 
 
 def retry(spool: Spool, uids: Sequence[str]) -> int:
-    """Take instances out of quarantine, all where none is named. Returns how many. Raises UsageError."""
+    """Take instances out of quarantine, all of them if none is named. Returns their number. Raises UsageError."""
     chosen = _chosen(spool, uids, (FAILED,), FAILED)
     for id in chosen:
         spool.retry(id)
@@ -87,9 +87,9 @@ def retry(spool: Spool, uids: Sequence[str]) -> int:
 
 
 def purge(spool: Spool, uids: Sequence[str]) -> int:
-    """Remove instances from quarantine by their UIDs; without any, forget what was sent. Returns how many.
+    """Remove instances from quarantine by their UIDs; without any, forget sent ones. Returns their number.
 
-    What is unsent, but did not fail, is never removed. Raises UsageError for a UID that is none of those.
+    Instances neither sent nor failed are never removed. Raises UsageError for the UID of any other instance.
     """
     chosen = _chosen(spool, uids, (FAILED, SENT), SENT)
     with spool.transaction() as db:
@@ -109,6 +109,6 @@ def _chosen(spool: Spool, uids: Sequence[str], allowed: Sequence[str], default: 
         fit = [id for id, state in rows if state in allowed]
         if not fit:
             state = f"is {rows[0][1]}" if rows else "is not in this spool"
-            raise UsageError(f"{uid}: {state}; `cxr-infer node status` lists what failed")
+            raise UsageError(f"{uid}: {state}; `cxr-infer node status` lists failed instances")
         found += fit
     return found

@@ -1,4 +1,4 @@
-"""How a node is set up: everything that its TOML file says, with the defaults."""
+"""The configuration of a node: everything in its TOML file, with the defaults."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cxr_infer.errors import UsageError
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, NONE
 from cxr_infer.version import __version__
 
-OTHER = "other"  # what is not denoised is passed through
-AUTO, NO = "auto", "no"  # of storage commitment: where the destination offers it, or never
+OTHER = "other"  # pass images that are not denoised
+AUTO, NO = "auto", "no"  # storage commitment: if the destination offers it, or never
 ORIGINAL, DERIVED = "original", "derived"
 LOOPBACK = "127.0.0.1"
 
@@ -19,7 +19,9 @@ Texts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Tls:
-    """Files of one side. ca: who signs the certificates of the other side. verify_host: a client checks the name."""
+    """TLS files of one side. ca: signs the other side's certificates. verify_host: whether a client checks the host
+    name.
+    """
 
     ca: str
     cert: str = ""
@@ -29,18 +31,18 @@ class Tls:
 
 @dataclass(frozen=True)
 class Stow:
-    """STOW-RS input (PS3.18 10.5). It has the limits and the addresses of Receive; AE titles have no meaning there."""
+    """STOW-RS input (PS3.18 10.5). The limits and addresses of Receive apply; AE titles do not."""
 
     address: str = LOOPBACK
     port: int = 11181
-    path: str = "/dicom-web"  # below which /studies is
-    token_env: str = ""  # variable that holds the bearer token which senders must show
-    tls: Tls | None = None  # without it, on loopback only
+    path: str = "/dicom-web"  # prefix of /studies
+    token_env: str = ""  # variable with the bearer token that senders must send
+    tls: Tls | None = None  # None: loopback only
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A watched folder. move_to: where files go that are in the spool; empty: they stay, and are remembered."""
+    """A watched folder. move_to: where files go once they are in the spool; empty: they stay and are remembered."""
 
     path: str
     move_to: str = ""
@@ -48,7 +50,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Receive:
-    """Who may send, and how much at once. Empty lists allow everybody."""
+    """Who may send, and how much at once. Empty lists allow anyone."""
 
     ae_title: str = "CXRINFER"
     address: str = LOOPBACK
@@ -59,21 +61,21 @@ class Receive:
     associations: int = 10
     max_pdu: int = 131072  # bytes
     instance_mb: int = 512
-    memory_mb: int = 1024  # that instances may take together while they arrive
-    timeout: int = 60  # s that a connection may stay silent
+    memory_mb: int = 1024  # for all instances while they arrive
+    timeout: int = 60  # s of silence on a connection
     tls: Tls | None = None
     stow: Stow | None = None
     folder: Folder | None = None
 
     @property
     def open_to_anybody(self) -> bool:
-        """Whether whoever reaches the port may send."""
+        """Whether anyone who reaches the port may send."""
         return self.address != LOOPBACK and not (self.addresses or self.calling or self.tls)
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where instances go: a DICOM node, or a DICOMweb store by its URL."""
+    """Where instances go: a DICOM node, or a DICOMweb store given by its URL."""
 
     name: str
     host: str = ""
@@ -81,28 +83,28 @@ class Destination:
     ae_title: str = "ANY-SCP"
     commitment: str = AUTO
     url: str = ""  # of STOW-RS, such as https://pacs/dicom-web/studies
-    token_env: str = ""  # variable that holds a bearer token
+    token_env: str = ""  # variable with a bearer token
     timeout: int = 60  # s
     tls: Tls | None = None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When the node stops taking, trying and keeping."""
+    """Limits for retrying, storing and keeping."""
 
-    attempts: int = 5  # of an instance that a destination refuses
-    give_up_days: float = 7.0  # after which an instance that could not be sent is quarantined
-    reserve_mb: int = 200  # of the disk, which stay free
-    spool_gb: float = 0.0  # that the spool may take; 0: as much as there is
-    remember_days: float = 7.0  # so long is an instance known that was sent
-    keep_hours: float = 0.0  # so long are its files kept as well
-    retry_seconds: float = 2.0  # before a destination that is down is tried again, doubled each time
+    attempts: int = 5  # for an instance refused by a destination
+    give_up_days: float = 7.0  # until an instance that cannot be sent is quarantined
+    reserve_mb: int = 200  # kept free on the disk
+    spool_gb: float = 0.0  # for unsent instances; 0: no limit
+    remember_days: float = 7.0  # how long a sent instance is remembered
+    keep_hours: float = 0.0  # how long its files are kept
+    retry_seconds: float = 2.0  # before retrying a destination that is down, doubled each time
     longest_wait: float = 300.0  # s
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Which instances it is for (empty: all), and what becomes of them. The first that fits counts."""
+    """Conditions (empty: any) and what happens to matching instances. The first matching rule applies."""
 
     name: str = "default"
     modality: Texts = ()
@@ -120,13 +122,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class Node:
-    """The node as a whole. http_port: of health and metrics on loopback; 0 any that is free, -1 none."""
+    """The node as a whole. http_port: health and metrics on loopback; 0 any free port, -1 none."""
 
     spool: str = "cxr-infer-spool"
     pass_: str = OTHER
     model: str = "window"
     precision: str = "auto"
-    threads: int = 0  # 0: what affinity and container quota allow
+    threads: int = 0  # 0: as many as affinity and container quota allow
     memory: int = DEFAULT_MEMORY  # MB
     max_pixels: int = MAX_PIXELS
     compress: str = NONE
@@ -135,7 +137,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a TOML file says."""
+    """The content of a TOML file."""
 
     node: Node = Node()
     receive: Receive = Receive()
@@ -152,7 +154,7 @@ class Config:
 
 
 def destination_of(text: str) -> Destination:
-    """`AE@HOST:PORT`, or the URL of a DICOMweb store. Raises UsageError."""
+    """Parse `AE@HOST:PORT`, or the URL of a DICOMweb store. Raises UsageError."""
     if "://" in text:
         return Destination(name=text, url=text)
     title, at, place = text.partition("@")

@@ -1,4 +1,4 @@
-"""The TOML file of a node, read and checked as a whole before anything starts."""
+"""Read a node's TOML file, checked as a whole before anything starts."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from cxr_infer.node.config import Config, Destination, Folder, Limits, Node, Rec
 from cxr_infer.node.config_checks import checked
 
 MOST_FILE = 1_000_000  # bytes of a TOML file
-MOST_NUMBER = 2**31 - 1  # more than any of them means
-TABLES = {"tls": Tls, "stow": Stow, "folder": Folder}  # within other tables
+MOST_NUMBER = 2**31 - 1  # larger than any sensible value
+TABLES = {"tls": Tls, "stow": Stow, "folder": Folder}  # tables inside other tables
 
 T = TypeVar("T")
 
 
 def read_config(path: Path) -> Config:
-    """What a TOML file says. Raises UsageError, which names the file and the key."""
+    """Read a TOML file. Raises UsageError, which names the file and the key."""
     try:
         with path.open("rb") as file:
             text = file.read(MOST_FILE + 1)
         if len(text) > MOST_FILE:
-            raise UsageError(f"{path}: is over {MOST_FILE / 1e6:.0f} MB; is it the right file?")
+            raise UsageError(f"{path}: larger than {MOST_FILE / 1e6:.0f} MB; is it the right file?")
         tables = tomllib.loads(text.decode())
     except RecursionError as error:
-        raise UsageError(f"{path}: is no TOML of a node: nested too deep; correct it") from error
+        raise UsageError(f"{path}: nested too deep for a node's configuration; correct it") from error
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check --config") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error}); check --config") from error
     except ValueError as error:
-        raise UsageError(f"{path}: is no TOML: {' '.join(str(error).split())}; correct it") from error
+        raise UsageError(f"{path}: not valid TOML ({' '.join(str(error).split())}); correct it") from error
     try:
         return checked(_config(tables))
     except UsageError as error:
@@ -42,11 +42,11 @@ def _config(tables: dict[str, Any]) -> Config:
     known = {"node", "receive", "limits", "destination", "rule"}
     unknown = sorted(set(tables) - known)
     if unknown:
-        raise UsageError(f"unknown table [{unknown[0]}]; there are {', '.join(sorted(known))}")
+        raise UsageError(f"unknown table [{unknown[0]}]; use {', '.join(sorted(known))}")
     lists = {name: tables.get(name, []) for name in ("destination", "rule")}
     for name, given in lists.items():
         if not isinstance(given, list):
-            raise UsageError(f"[{name}] is one of a list; write [[{name}]]")
+            raise UsageError(f"[{name}] must be a list of tables; write [[{name}]]")
     return Config(
         _built(Node, tables.get("node", {}), "[node]"),
         _built(Receive, tables.get("receive", {}), "[receive]"),
@@ -60,13 +60,13 @@ def _config(tables: dict[str, Any]) -> Config:
 
 
 def _built(kind: type[T], table: Any, where: str) -> T:
-    """A table as a dataclass. Raises UsageError for keys that it does not have and values of another type."""
+    """Convert a table to a dataclass. Raises UsageError for unknown keys and values of the wrong type."""
     if not isinstance(table, dict):
-        raise UsageError(f"{where} is no table; write it as {where}")
+        raise UsageError(f"{where} must be a table; write {where}")
     allowed = {each.name.rstrip("_"): each for each in fields(cast(Any, kind))}
     unknown = sorted(set(table) - set(allowed))
     if unknown:
-        raise UsageError(f"{where} has no {unknown[0]}; it has {', '.join(allowed)}")
+        raise UsageError(f"{where} unknown key {unknown[0]}; use {', '.join(allowed)}")
     given: dict[str, Any] = {}
     for key, value in table.items():
         given[allowed[key].name] = _value(value, allowed[key].default, f"{where} {key}", key)
@@ -82,16 +82,16 @@ def _value(value: Any, default: Any, where: str, key: str) -> Any:
     if isinstance(default, tuple):
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise UsageError(f"{where} must be a list of texts")
+            raise UsageError(f"{where} must be a list of strings")
         return tuple(texts)
     kind = str if default is MISSING else type(default)
     if type(value) is int and abs(value) > MOST_NUMBER:
         raise UsageError(f"{where} must be {MOST_NUMBER} or less")
     if isinstance(value, str) and "\0" in value:
-        raise UsageError(f"{where} holds a NUL character; remove it")
+        raise UsageError(f"{where} contains a NUL character; remove it")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
-        names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+        names = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
         raise UsageError(f"{where} must be {names[kind]}")
     return value

@@ -1,4 +1,4 @@
-"""A sender of phantoms, a node and a receiver, all on loopback: each instance's way and times."""
+"""Demonstrate a sender of phantoms, a node and a receiver on loopback, and trace each instance with its times."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEYWORDS = ["SOPInstanceUID", "SourceImageSequence"]
 
 @dataclass
 class Way:
-    """The way of one instance; times are time.monotonic()."""
+    """The path of one instance; times are time.monotonic() in s."""
 
     uid: str
     sent: float
@@ -44,10 +44,10 @@ class Way:
 
 
 class Archive:
-    """A small receiver that keeps nothing but UIDs and times."""
+    """A small receiver that keeps only UIDs and times."""
 
     def __init__(self) -> None:
-        self.arrived: dict[str, tuple[float, str]] = {}  # by UID: when, and the UID of what it was made from
+        self.arrived: dict[str, tuple[float, str]] = {}  # by UID: time, and the UID of its source
         self._lock = threading.Lock()
 
     def store(self, event: Any) -> int:
@@ -63,7 +63,7 @@ class Archive:
 
     @contextmanager
     def listening(self) -> Iterator[int]:
-        """The port on which it listens."""
+        """Listen while the context lasts; yields the port."""
         ae = AE("ARCHIVE")
         ae.supported_contexts = AllStoragePresentationContexts
         server: Any = ae.start_server((LOOPBACK, 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self.store)])
@@ -74,9 +74,9 @@ class Archive:
 
 
 def demonstrate(denoise: Denoise, say: Callable[[str], None], count: int = COUNT, side: int = SIDE) -> list[Way]:
-    """Send phantoms through a node. Raises ImageError where not everything arrives in time.
+    """Send phantoms through a node. Raises ImageError if not all arrive in time.
 
-    denoise: as `batch.one_file.denoise_one`. say: told each step.
+    denoise: as `batch.one_file.denoise_one`. say: called with a message for each step. count: phantoms. side: px.
     """
     archive = Archive()
     with archive.listening() as archive_port, tempfile.TemporaryDirectory() as folder:
@@ -94,23 +94,23 @@ def demonstrate(denoise: Denoise, say: Callable[[str], None], count: int = COUNT
             say(f"modality: {count} phantoms of {side} x {side} px sent and acknowledged")
             _wait(node, ways, archive)
     if not all(way.complete for way in ways):
-        raise ImageError(f"not every instance arrived within {PATIENCE:g} s; is this machine busy?")
+        raise ImageError(f"not all instances arrived within {PATIENCE:g} s; is this machine busy?")
     return ways
 
 
 def send_phantoms(port: int, instances: Sequence[tuple[str, bytes]]) -> list[Way]:
-    """Send them as a modality does. Raises ImageError where the node does not take them."""
+    """Send instances as a modality does. Raises ImageError if the node does not accept them."""
     ae = AE("MODALITY")
     ae.add_requested_context(ComputedRadiographyImageStorage)
     association = ae.associate(LOOPBACK, port, ae_title="CXRINFER")
     if not association.is_established:
-        raise ImageError("the node takes no association; is another program's firewall between them?")
+        raise ImageError("the node accepted no association; does a firewall block loopback?")
     ways = []
     for uid, content in instances:
         started = time.monotonic()
         status = association.send_c_store(dcmread(BytesIO(content)))
         if "Status" not in status or status.Status != 0:
-            raise ImageError(f"{uid}: was not acknowledged; is the disk full?")
+            raise ImageError(f"{uid}: not acknowledged; is the disk full?")
         ways.append(Way(uid, started, time.monotonic()))
     association.release()
     return ways

@@ -1,4 +1,4 @@
-"""Instances as files (PS3.10 section 7): the header that the spool writes, and what is taken from that of others."""
+"""Instances as files (PS3.10 section 7): the header written by the spool, and the parsing of senders' headers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cxr_infer.node.records import Arrival
 OUT_OF_RESOURCES, MISMATCH, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
 INVALID_INSTANCE, CLASS_NOT_SUPPORTED, SYNTAX_NOT_SUPPORTED = 0x0117, 0x0122, 0xC122
 
-# uncompressed first where a sender offers both, and as it sends it otherwise
+# uncompressed first, if a sender offers both; otherwise as the sender stores it
 SYNTAXES = [
     ExplicitVRLittleEndian,
     *(s for s in AllTransferSyntaxes if s.is_compressed and s != DeflatedExplicitVRLittleEndian),
@@ -40,14 +40,14 @@ SYNTAXES = [
 VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 MOST_UID = 64
 PREAMBLE = b"\0" * 128 + b"DICM"
-GROUP_LENGTH = b"\x02\0\0\0UL\x04\0"  # the first element of a header, whose value is 4 bytes long
+GROUP_LENGTH = b"\x02\0\0\0UL\x04\0"  # first element of a header; its value is 4 bytes long
 META_GROUP = b"\x02\0"
 HEADER_BEGIN = DICOM_HEAD + len(GROUP_LENGTH) + 4
 MOST_HEADER = 1 << 16  # bytes
 
 
 class NotTakenError(Exception):
-    """An instance that no spool takes. status: as DIMSE and STOW-RS tell it; UIDs as far as they are known."""
+    """An instance that the spool refuses. status: for DIMSE and STOW-RS. arrival: the UIDs, if known."""
 
     def __init__(self, status: int, reason: str, arrival: Arrival | None = None) -> None:
         super().__init__(reason)
@@ -59,13 +59,13 @@ def is_uid(text: str) -> bool:
 
 
 def storage_classes(node: Node) -> list[UID]:
-    """The SOP classes that a node takes: all that are stored, or those that it can denoise."""
+    """Return the SOP classes that a node accepts: all storage classes, or those it can denoise."""
     classes = [UID(str(context.abstract_syntax)) for context in AllStoragePresentationContexts]
     return [each for each in classes if node.pass_ == OTHER or each in SOP_CLASSES]
 
 
 def file_head(arrival: Arrival) -> bytes:
-    """Preamble and header of the file (PS3.10 section 7.1); what follows is the data set as it came."""
+    """Return preamble and header of the file (PS3.10 section 7.1); the data set follows as received."""
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     buffer.write(PREAMBLE)
@@ -77,16 +77,16 @@ def file_head(arrival: Arrival) -> bytes:
 
 
 def taken_apart(content: memoryview, classes: frozenset[str]) -> tuple[Arrival, memoryview]:
-    """What the header of a file says, and the data set behind it. Raises NotTakenError.
+    """Split a file into what its header says and its data set. Raises NotTakenError.
 
-    classes: the SOP classes that are taken. Nothing of the data set is decoded, which may be deflated.
+    classes: accepted SOP classes. The data set, which may be deflated, is not decoded.
     """
     head = bytes(content[:HEADER_BEGIN])
     if not has_preamble(head) or head[DICOM_HEAD:-4] != GROUP_LENGTH:
-        raise NotTakenError(CANNOT_UNDERSTAND, "is no DICOM file with a header (PS3.10)")
+        raise NotTakenError(CANNOT_UNDERSTAND, "not a DICOM file with a header (PS3.10)")
     end = HEADER_BEGIN + int.from_bytes(head[-4:], "little")
     if end > HEADER_BEGIN + MOST_HEADER or end >= len(content):
-        raise NotTakenError(CANNOT_UNDERSTAND, "is cut off within its header, or holds no data set")
+        raise NotTakenError(CANNOT_UNDERSTAND, "header cut off, or no data set")
     try:
         meta = read_dataset(BytesIO(content[HEADER_BEGIN:end]), is_implicit_VR=False, is_little_endian=True)
         uid, class_uid, syntax = (
@@ -94,14 +94,14 @@ def taken_apart(content: memoryview, classes: frozenset[str]) -> tuple[Arrival, 
             for keyword in ("MediaStorageSOPInstanceUID", "MediaStorageSOPClassUID", "TransferSyntaxUID")
         )
     except Exception as error:  # pydicom raises whatever it meets
-        raise NotTakenError(CANNOT_UNDERSTAND, "has a header that cannot be read") from error
+        raise NotTakenError(CANNOT_UNDERSTAND, "header cannot be read") from error
     if not all(map(is_uid, (uid, class_uid, syntax))):
-        raise NotTakenError(INVALID_INSTANCE, "has a header without the UIDs that it must have")
+        raise NotTakenError(INVALID_INSTANCE, "header lacks required UIDs")
     arrival = Arrival(uid, class_uid, syntax)
     if class_uid not in classes:
-        raise NotTakenError(CLASS_NOT_SUPPORTED, "is of a SOP class that is not taken", arrival)
+        raise NotTakenError(CLASS_NOT_SUPPORTED, "SOP class not accepted", arrival)
     if syntax not in SYNTAXES:
-        raise NotTakenError(SYNTAX_NOT_SUPPORTED, "is in a transfer syntax that is not taken", arrival)
+        raise NotTakenError(SYNTAX_NOT_SUPPORTED, "transfer syntax not accepted", arrival)
     if syntax != DeflatedExplicitVRLittleEndian and content[end : end + 2] == META_GROUP:
-        raise NotTakenError(CANNOT_UNDERSTAND, "has a header that is longer than it says", arrival)
+        raise NotTakenError(CANNOT_UNDERSTAND, "header is longer than declared", arrival)
     return arrival, content[end:]

@@ -1,4 +1,4 @@
-"""The C-STORE SCU, and storage commitment: files go out as they are, byte for byte, wherever that is accepted."""
+"""The C-STORE SCU, and storage commitment: files are sent byte for byte wherever the destination accepts them."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ from cxr_infer.node.records import Delivery
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.tls import client_context
 
-_config.STORE_SEND_CHUNKED_DATASET = True  # files are read as they are sent, and not taken apart
+_config.STORE_SEND_CHUNKED_DATASET = True  # stream files from disk instead of parsing them
 
 MOST_CONTEXTS = 120  # of 128 (PS3.8 9.3.2.2)
-COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")  # the one that everybody has (PS3.4 J.3.5)
+COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")  # well-known SOP instance (PS3.4 J.3.5)
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 DUPLICATE_INSTANCE = 0x0111
 REQUEST_COMMITMENT = 1  # action type (PS3.4 J.3.2)
 REFUSED_RESOURCES = 0xA7
-WARNINGS = frozenset({0x0001, 0x0107, 0x0116, 0xB000, 0xB006, 0xB007})  # stored all the same (PS3.4 B.2.3, PS3.7 C)
+WARNINGS = frozenset({0x0001, 0x0107, 0x0116, 0xB000, 0xB006, 0xB007})  # stored with a warning (PS3.4 B.2.3, PS3.7 C)
 
 
 class DownError(Exception):
-    """A destination cannot be reached, or does not answer."""
+    """A destination is unreachable, or does not answer."""
 
 
 @dataclass
 class OpenAssociation:
-    """An association to a destination, while it lasts."""
+    """An open association to a destination. commits: whether the destination offers storage commitment."""
 
     association: Association
     commits: bool
     fallback: set[str] = field(default_factory=set)
 
     def send(self, delivery: Delivery) -> Outcome:
-        """Send one file. A file that no accepted context fits goes with another uncompressed one, or is refused."""
+        """Send one file. If no accepted context fits, convert it to another uncompressed syntax, or count it as
+        refused.
+        """
         try:
             status = self.association.send_c_store(delivery.path)
         except ValueError:  # no context: nothing was sent
             try:
                 status = self._converted(delivery)
             except (ValueError, AttributeError, NotImplementedError) as error:
-                return Outcome(Fate.REFUSED, f"it takes no such transfer syntax ({type(error).__name__})")
+                return Outcome(Fate.REFUSED, f"transfer syntax not accepted ({type(error).__name__})")
         except (RuntimeError, OSError) as error:
             return Outcome(Fate.DOWN, f"the association ended ({type(error).__name__})")
         return _outcome(status)
@@ -61,11 +63,11 @@ class OpenAssociation:
     def _converted(self, delivery: Delivery) -> Dataset:
         dataset = dcmread(delivery.path)
         if UID(dataset.file_meta.TransferSyntaxUID).is_compressed:
-            raise ValueError("compressed, and so not accepted")
+            raise ValueError("compressed, so it cannot be converted")
         return self.association.send_c_store(dataset)
 
     def ask_to_commit(self, deliveries: Sequence[Delivery], transaction_uid: str) -> bool:
-        """Ask that they be kept for good (N-ACTION); the answer comes later. Returns whether it was taken on."""
+        """Request storage commitment (N-ACTION); the answer comes later. Returns whether the request was accepted."""
         request = Dataset()
         request.TransactionUID = transaction_uid
         request.ReferencedSOPSequence = [_reference(each) for each in deliveries]
@@ -84,9 +86,9 @@ def _reference(delivery: Delivery) -> Dataset:
 
 
 def _outcome(status: Dataset) -> Outcome:
-    """What the status of a C-STORE response means (PS3.4 B.2.3)."""
+    """Interpret the status of a C-STORE response (PS3.4 B.2.3)."""
     if "Status" not in status:
-        return Outcome(Fate.DOWN, "no answer to C-STORE, or the association was aborted")
+        return Outcome(Fate.DOWN, "no answer to C-STORE, or association aborted")
     code = int(status.Status)
     if code == 0 or code in WARNINGS or code == DUPLICATE_INSTANCE:
         return ACKNOWLEDGED
@@ -99,10 +101,10 @@ def _outcome(status: Dataset) -> Outcome:
 def line_to(
     destination: Destination, our_title: str, deliveries: Sequence[Delivery], spool: Spool, events: Events
 ) -> Iterator[OpenAssociation]:
-    """An association that accepts these files. Raises DownError where there is none, UsageError for wrong TLS files."""
+    """Open an association for these files. Raises DownError if that fails, UsageError for unusable TLS files."""
     ae = AE(our_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = destination.timeout
-    # each with one syntax, so that a destination accepts as many as it can
+    # one syntax per context, so that a destination can accept each of them
     contexts = [build_context(class_uid, syntax) for class_uid, syntax in contexts_of(deliveries)]
     if destination.commitment != NO:
         contexts.append(build_context(STORAGE_COMMITMENT))
@@ -120,7 +122,7 @@ def line_to(
     try:
         if not association.is_established:
             refused = association.is_rejected
-            raise DownError("it rejected the association; check AE titles" if refused else "it cannot be reached")
+            raise DownError("association rejected; check AE titles" if refused else "cannot be reached")
         accepted = {context.abstract_syntax for context in association.accepted_contexts}
         yield OpenAssociation(association, STORAGE_COMMITMENT in accepted)
     finally:
@@ -131,10 +133,10 @@ def line_to(
 
 
 def contexts_of(deliveries: Sequence[Delivery]) -> list[tuple[str, str]]:
-    """SOP class and transfer syntax of each file, and the uncompressed ones into which a file may be converted."""
+    """Return SOP class and transfer syntax of each file, and the uncompressed syntaxes it may be converted to."""
     found: dict[tuple[str, str], None] = {}
     for delivery in deliveries:
-        with contextlib.suppress(Exception):  # told when it is sent
+        with contextlib.suppress(Exception):  # reported when it is sent
             syntax = UID(read_file_meta_info(delivery.path).TransferSyntaxUID)
             found[delivery.class_uid, syntax] = None
             if not syntax.is_compressed:

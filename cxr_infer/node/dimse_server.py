@@ -1,7 +1,7 @@
-"""The server under the C-STORE SCP: connections of strangers, oversized PDUs and endless messages end here.
+"""The server below the C-STORE SCP: it stops strangers, oversized PDUs and endless messages.
 
-pynetdicom announces how long a PDU may be, but reads whatever length a peer claims. So every header is looked at before
-the rest is read, and what messages hold in memory is counted over all associations.
+pynetdicom announces a maximum PDU length, but reads whatever length a peer claims. Here every header is checked before
+the rest is read, and the memory of messages is counted over all associations.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from cxr_infer.node.intake import Budget
 
 HEADER = struct.Struct(">BBL")  # type, reserved, length (PS3.8 9.3.1)
 P_DATA = 0x04
-MOST_NEGOTIATION = 1 << 18  # bytes of any other PDU: 128 presentation contexts of 30 syntaxes take about half of that
+MOST_NEGOTIATION = 1 << 18  # bytes of any other PDU: 128 presentation contexts with 30 syntaxes need about half
 MOST_COMMAND = 1 << 16  # bytes of a command set
-MOST_QUEUED = 2  # messages that a peer may send before it has an answer
-NO_PDU = b"\xff\0\0\0\0\0"  # of an unknown type, upon which pynetdicom aborts the association
-CONNECTIONS = 4  # times as many as associations: those that never ask for one
+MOST_QUEUED = 2  # messages that a peer may send before it gets an answer
+NO_PDU = b"\xff\0\0\0\0\0"  # unknown type, so that pynetdicom aborts the association
+CONNECTIONS = 4  # ratio to associations: connections may never ask for one
 
 
 class BoundedSocket(AssociationSocket):
-    """Reads no PDU that is longer than was agreed, and no message that takes more memory than there is for it."""
+    """Refuses PDUs longer than agreed, and messages that exceed the memory budget."""
 
     def __init__(self, assoc: Association, client_socket: socket.socket, receive: Receive, budget: Budget, tell: Tell):
         super().__init__(assoc, client_socket=client_socket)
@@ -41,7 +41,7 @@ class BoundedSocket(AssociationSocket):
 
     def recv(self, nr_bytes: int) -> bytearray:
         if self._refused:
-            return bytearray()  # the connection counts as closed
+            return bytearray()  # treated as a closed connection
         found = super().recv(nr_bytes)
         if self._in_body or len(found) < HEADER.size:
             self._in_body = False
@@ -59,18 +59,22 @@ class BoundedSocket(AssociationSocket):
         if kind != P_DATA:
             return f"a PDU of {length} bytes" if length > MOST_NEGOTIATION else ""
         if length > self._receive.max_pdu:
-            return f"a PDU of {length} bytes, {self._receive.max_pdu} were agreed"
+            return f"a PDU of {length} bytes; {self._receive.max_pdu} were agreed"
         dimse = self.assoc.dimse
         message = dimse.message
         if dimse.msg_queue.qsize() > MOST_QUEUED:
-            return "more messages than were answered"
+            return "too many unanswered messages"
         if message is None:
             self._budget.hold(id(self), 0)
             return ""
         if message.encoded_command_set.tell() > MOST_COMMAND:
             return "an endless command"
         size = (message.data_set.tell() if message.data_set is not None else 0) + length
-        return "" if self._budget.hold(id(self), size) else f"an instance of over {size >> 20} MB; see instance_mb"
+        return (
+            ""
+            if self._budget.hold(id(self), size)
+            else f"an instance of more than {size >> 20} MB; see instance_mb and memory_mb"
+        )
 
     def close(self) -> None:
         self._budget.hold(id(self), 0)
@@ -83,7 +87,7 @@ def _address(assoc: Association) -> str:
 
 
 class NodeServer(ThreadedAssociationServer):
-    """Accepts TCP connections, from addresses that are allowed; a TLS handshake never keeps others waiting."""
+    """Accepts TCP connections from allowed addresses; a slow TLS handshake does not delay others."""
 
     daemon_threads = True
     receive: Receive
@@ -97,7 +101,7 @@ class NodeServer(ThreadedAssociationServer):
         self.receive, self.budget, self.tell = receive, budget, tell
         self._open, self._count_lock = 0, threading.Lock()
         super().__init__(ae, address, title, contexts, tls, evt_handlers, _Handler)
-        # the base class would do the handshake in the thread that accepts connections
+        # the base class would do the handshake in the accepting thread
         self._door, self.ssl_context = Door(receive, self.ssl_context, tell), None
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -106,7 +110,7 @@ class NodeServer(ThreadedAssociationServer):
         return found, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether somebody may connect at all."""
+        """Whether this peer may connect."""
         if not self._door.lets_in(client_address):
             return False
         if len(self.active_associations) + self._open > CONNECTIONS * self.receive.associations:
@@ -116,7 +120,7 @@ class NodeServer(ThreadedAssociationServer):
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
-        """While a connection is not yet an association."""
+        """Count a connection until it becomes an association."""
         with self._count_lock:
             self._open += 1
         try:
@@ -134,11 +138,11 @@ class NodeServer(ThreadedAssociationServer):
                 super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that ends before it is one is no fault of ours."""
-        self.tell("refused", reason="its connection failed", address=str(client_address[0]))
+        """Record a connection that failed early; that is not an error of the node."""
+        self.tell("refused", reason="connection failed", address=str(client_address[0]))
 
     def server_bind(self) -> None:
-        self.allow_reuse_address = os.name == "posix"  # on Windows it would let two servers have one port
+        self.allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share a port
         super().server_bind()
 
 
@@ -147,7 +151,7 @@ class _Handler(RequestHandler):
 
     def _create_association(self) -> Association:
         assoc = super()._create_association()
-        assoc.dul.event_queue.get_nowait()  # "connected", which the other socket says again
+        assoc.dul.event_queue.get_nowait()  # "connected"; the new socket reports it again
         server = self.server
         assoc.dul.socket = BoundedSocket(assoc, self.request, server.receive, server.budget, server.tell)
         return assoc

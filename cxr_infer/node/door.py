@@ -1,4 +1,4 @@
-"""Who may connect: addresses that are allowed, and a TLS handshake that keeps nobody else waiting."""
+"""Control who may connect: allowed addresses, and a TLS handshake that does not delay others."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ Tell = Callable[..., None]
 
 
 class Door:
-    """For the servers of both protocols. tls: done in the connection's own thread, see `secured`."""
+    """Shared by the servers of both protocols. tls: handshakes run in the connection's own thread, see `secured`."""
 
     def __init__(self, receive: Receive, tls: ssl.SSLContext | None, tell: Tell) -> None:
         self._networks = [ipaddress.ip_network(each) for each in receive.addresses]
         self._tls, self._tell = tls, tell
 
     def lets_in(self, client_address: Any) -> bool:
-        """Whether somebody may connect at all."""
+        """Whether this peer may connect."""
         address = ipaddress.ip_address(client_address[0])
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
         if self._networks and not any(address in network for network in self._networks):
-            self._tell("stranger", reason="its address is not allowed", address=str(address))
+            self._tell("stranger", reason="address not allowed", address=str(address))
             return False
         return True
 
     def secured(self, request: socket.socket, client_address: Any) -> socket.socket | None:
-        """The connection after its handshake; None where that fails, and the connection is to be closed."""
+        """Return the connection after its handshake; None if that failed and the connection must be closed."""
         if self._tls is None:
             return request
         try:

@@ -1,4 +1,4 @@
-"""What the rules would do with files: nothing is received, denoised or sent."""
+"""Show what the rules would do with files, without receiving, denoising or sending anything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DENOISE, PASS, SET_ASIDE = "denoise", "pass", "quarantine"
 
 @dataclass(frozen=True)
 class Planned:
-    """What would become of one file. deliveries: pairs of `original` or `derived` and a destination."""
+    """What would happen to one file. deliveries: pairs of `original` or `derived` and a destination."""
 
     name: str
     rule: str
@@ -35,10 +35,10 @@ class Planned:
 
 
 def planned(config: Config, paths: Iterable[Path]) -> list[Planned]:
-    """The plan for each DICOM file, directories with all that is in them. Raises UsageError where there is none."""
+    """Plan each DICOM file; directories include everything in them. Raises UsageError if there is none."""
     found = [_plan(config, path) for path in _files(paths)]
     if not found:
-        raise UsageError("there is no DICOM file; name others")
+        raise UsageError("no DICOM file found; give other files or folders")
     return found
 
 
@@ -54,7 +54,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _plan(config: Config, path: Path) -> Planned:
-    # a file says nothing of an association: it counts as sent to the node's own title, by nobody in particular
+    # a file has no association: assume it was sent to the node's own title, without a calling title
     rule = rule_for(config.rules, facts_of(path, config.receive.ae_title, ""))
     problem = _why_not(config, rule, path)
     if not problem:
@@ -65,7 +65,7 @@ def _plan(config: Config, path: Path) -> Planned:
 
 
 def _why_not(config: Config, rule: Rule, path: Path) -> str:
-    """Why a file would not be denoised; empty where it would."""
+    """Return why a file would not be denoised; empty if it would."""
     if not rule.denoise or DERIVED not in rule.send:
         return f"{rule.name}: passed through"
     _, reading = settings_of(config, rule)

@@ -1,4 +1,4 @@
-"""Files that survive a loss of power, and locks that end with their process."""
+"""Files that survive a power loss, and locks that end with their process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cxr_infer.storage.locks import locked
 
 
 def write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a file that is there as a whole, or not at all. Raises OSError."""
+    """Write a file completely or not at all, synced to disk. Raises OSError."""
     temporary = path.with_suffix(".part")
     try:
         with temporary.open("wb") as file:
@@ -29,7 +29,7 @@ def write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # which opens no directories
+    if os.name == "nt":  # Windows cannot open directories
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -40,11 +40,11 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def held(folder: Path, name: str, wait: float = 0.0) -> Iterator[None]:
-    """Be the only one of that name at work on a spool. Raises UsageError where another is after `wait` s."""
+    """Hold the named lock of a spool. Raises UsageError if another process still holds it after `wait` s."""
     end = time.monotonic() + wait
     with (folder / f"{name}.lock").open("ab") as file:
         while not locked(file.fileno()):
             if time.monotonic() >= end:
-                raise UsageError(f"{folder}: another node is at work on this spool; stop it or give another --spool")
+                raise UsageError(f"{folder}: in use by another node; stop it or give another --spool")
             time.sleep(0.1)
         yield

@@ -1,4 +1,4 @@
-"""What happens to instances, told to whoever keeps count: the audit file, the log and the metrics. UIDs only."""
+"""Record what happens to instances in the audit file, the log and the metrics. UIDs only."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pathlib import Path
 LOG = logging.getLogger(__name__)
 
 SECONDS_AN_HOUR = 3600.0
-AUDIT_BYTES, AUDIT_FILES = 10_000_000, 10  # of a file, and how many older ones stay
+AUDIT_BYTES, AUDIT_FILES = 10_000_000, 10  # per file, and number of older files kept
 TROUBLE = frozenset({"refused", "stranger", "full", "quarantined", "put off", "worker ended"})
 
 
 class Events:
-    """An audit line a hop, in JSON, and counters. Any thread may tell of something."""
+    """Writes an audit line in JSON for each step, and counts. Safe to call from any thread."""
 
     def __init__(self, audit: Path | None) -> None:
-        self.counters: Counter[tuple[str, str]] = Counter()  # by event and destination
-        self.seconds = 0.0  # that denoising took
+        self.counters: Counter[tuple[str, str]] = Counter()  # (event, destination)
+        self.seconds = 0.0  # spent denoising
         self._lock = threading.Lock()
         self._audit: RotatingFileHandler | None = None
         if audit is not None:
             self._audit = RotatingFileHandler(audit, maxBytes=AUDIT_BYTES, backupCount=AUDIT_FILES, encoding="utf-8")
             self._audit.setFormatter(logging.Formatter("%(message)s"))
-            self._audit.handleError = _passed_over  # type: ignore[method-assign]  # a full disk stops no instance
+            self._audit.handleError = _passed_over  # type: ignore[method-assign]  # a full disk must not stop instances
 
     def tell(self, event: str, *, destination: str = "", milliseconds: float | None = None, **facts: object) -> None:
         """Record an event. facts: UIDs, states and reasons, never attributes of a patient."""
@@ -47,7 +47,7 @@ class Events:
 
     @property
     def denoised_per_hour(self) -> float:
-        """How many instances this machine denoises in an hour, by those of this run; 0 before the first."""
+        """Instances per hour that this machine can denoise, measured in this run; 0 before the first."""
         count = self.counters["denoised", ""]
         return round(SECONDS_AN_HOUR * count / self.seconds, 1) if self.seconds else 0.0
 
@@ -62,4 +62,4 @@ def _now() -> str:
 
 
 def _passed_over(record: logging.LogRecord) -> None:
-    """Nothing: what becomes of the audit decides nothing."""
+    """Do nothing: a failing audit must not affect instances."""

@@ -1,7 +1,7 @@
-"""A watched folder as input: a file is moved, or remembered, only once the spool has it on disk.
+"""Watch a folder as input: a file is moved, or remembered, only after the spool has it on disk.
 
-The audit tells UIDs alone, because names of files may be those of patients; `cxr-infer node status` names the files
-that are not taken.
+The audit contains only UIDs, because file names may be those of patients; `cxr-infer node status` names the files that
+were not taken.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from cxr_infer.node.spool import Spool
 from cxr_infer.storage.directory import Directory
 
 WAY = "folder"  # in the audit
-FULL_PAUSE = 10.0  # s until a full spool or a lack of memory is tried again
+FULL_PAUSE = 10.0  # s before retrying after a full spool or a lack of memory
 
 Stamp = tuple[int, int, int]  # bytes, ns of the last change, inode
-NEVER: Stamp = (-1, -1, -1)  # of no file: it is tried again
+NEVER: Stamp = (-1, -1, -1)  # matches no file, so it will be retried
 
 
 class FolderWatch:
-    """Takes what arrives in a folder until it is stopped; the file at hand is finished."""
+    """Takes files that arrive in a folder until stopped; the current file is finished."""
 
     def __init__(self, folder: Folder, intake: Intake, spool: Spool, events: Events) -> None:
         self._root, self._move_to = Path(folder.path), Path(folder.move_to) if folder.move_to else None
         self._intake, self._spool, self._events = intake, spool, events
         self._most = min(intake.budget.each, intake.budget.together)
-        self._trouble = ""  # the last one, which is told once
-        self._unreadable: set[str] = set()  # at the last look; they may be readable later without a change
+        self._trouble = ""  # the last one; reported once
+        self._unreadable: set[str] = set()  # at the last look; may become readable without a change
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -70,17 +70,17 @@ class FolderWatch:
                     forget_gone(self._spool, self._root)
                 arrivals.forget(self._unreadable)
             except UsageError:
-                trouble, took = "the watched folder is not there", 0.0
-            except Exception as error:  # of the disk: the files are still there
+                trouble, took = "watched folder not found", 0.0
+            except Exception as error:  # such as a failing disk; the files are still there
                 trouble, took = fault_line(error), 0.0
-                arrivals = Arrivals(Directory(self._root))  # which takes them for new
+                arrivals = Arrivals(Directory(self._root))  # so that all files count as new
             if trouble and trouble != self._trouble:
                 self._events.tell("put off", reason=trouble, way=WAY)
             self._trouble = trouble
             self._stopping.wait(max(LOOK_EVERY, took / SHARE))
 
     def _take(self, name: str) -> None:
-        """Take a file that is complete. Waits where there is no room."""
+        """Take a complete file; wait if there is no room."""
         path = self._root / name
         stamp = _stamp(path)
         if stamp is None or self._stopping.is_set() or remembered(self._spool, name) == stamp:
@@ -89,25 +89,25 @@ class FolderWatch:
             uid = self._stored(path)
         except (ImageError, NotTakenError) as error:
             reason = str(error).removeprefix(f"{path}: ")
-            if isinstance(error.__cause__, OSError):  # of permissions or the network, which change no stamp
+            if isinstance(error.__cause__, OSError):  # permissions or the network, which do not change the stamp
                 self._unreadable.add(name)
                 stamp = NEVER
             self._not_taken(name, stamp, reason)
             return
         if not uid or _stamp(path) != stamp:
-            return  # stopped, or changed meanwhile, and so told as new again
+            return  # stopped; or changed meanwhile, and will be reported as new again
         if self._move_to is None:
             remember(self._spool, name, stamp, "")
             return
         try:
             move(path, self._move_to / name)
         except OSError as error:
-            reason = f"was taken, but cannot be moved: {error.strerror or type(error).__name__}"
+            reason = f"taken, but cannot be moved ({error.strerror or type(error).__name__})"
             self._events.tell("put off", uid=uid, reason=reason, way=WAY)
             remember(self._spool, name, stamp, reason)
 
     def _problem(self, name: str, reason: str) -> None:
-        """What a look says of something that is no file to be taken, or cannot be read; links are never followed."""
+        """Record an entry that is not a file or cannot be read; links are never followed."""
         path = self._root / name
         if path.is_symlink() or not path.is_dir():
             self._not_taken(name, NEVER, reason)
@@ -115,18 +115,19 @@ class FolderWatch:
             self._unreadable.add(name)
 
     def _not_taken(self, name: str, stamp: Stamp, reason: str) -> None:
-        """Name it to the operator, and tell of it once."""
+        """List a file for the operator, and record the event once."""
         if remembered(self._spool, name) == stamp == NEVER:
             return
         self._events.tell("refused", reason=f"a file: {reason}; `cxr-infer node status` names it", way=WAY)
         remember(self._spool, name, stamp, reason)
 
     def _stored(self, path: Path) -> str:
-        """The UID of a file that is in the spool now; empty where the node stops before there is room for it.
+        """Store a file in the spool and return its UID; empty if the node stops before there is room.
 
-        Raises ImageError and NotTakenError for what is not taken."""
+        Raises ImageError and NotTakenError if it cannot be taken.
+        """
         budget = self._intake.budget
-        content = read_content(path, self._most, "is over instance_mb or memory_mb")
+        content = read_content(path, self._most, "larger than instance_mb or memory_mb")
         try:
             while not budget.hold(id(self), len(content)):
                 if self._stopping.wait(FULL_PAUSE):
@@ -141,7 +142,7 @@ class FolderWatch:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """By which it is known whether a file was changed; None where it is gone."""
+    """Return what identifies the state of a file; None if it is gone."""
     with contextlib.suppress(OSError):
         found = path.stat()
         return found.st_size, found.st_mtime_ns, found.st_ino
@@ -149,7 +150,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def move(path: Path, to: Path) -> None:
-    """Move a file, beside what has its name there already. Raises OSError."""
+    """Move a file; if the name exists, add a number. Raises OSError."""
     to.parent.mkdir(parents=True, exist_ok=True)
     free, number = to, 1
     while free.exists() or free.is_symlink():
@@ -157,20 +158,20 @@ def move(path: Path, to: Path) -> None:
     try:
         shutil.move(path, free)
     except OSError:
-        if path.exists():  # what was copied to another file system may be half of it
+        if path.exists():  # a copy to another file system may be incomplete
             with contextlib.suppress(OSError):
                 free.unlink()
         raise
 
 
 def remembered(spool: Spool, name: str) -> Stamp | None:
-    """What is known of a file in the folder."""
+    """Return the remembered stamp of a file in the folder."""
     rows = spool.query("SELECT bytes, changed, inode FROM folder_files WHERE name = ?", (_key(name),))
     return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
 def remember(spool: Spool, name: str, stamp: Stamp, reason: str) -> None:
-    """Do not take a file again until it is changed. reason: why it was not taken; empty where it was."""
+    """Do not take a file again until it changes. reason: why it was not taken; empty if it was."""
     with spool.transaction() as db:
         db.execute("INSERT OR REPLACE INTO folder_files VALUES (?, ?, ?, ?, ?)", (_key(name), *stamp, reason))
 
@@ -185,7 +186,7 @@ def forget_gone(spool: Spool, root: Path) -> None:
 
 
 def _key(name: str) -> str | bytes:
-    """A name as the queue holds it: bytes where it is no UTF-8; `os.fsdecode` turns it back."""
+    """Return a name for the queue: bytes if it is not UTF-8; `os.fsdecode` converts it back."""
     try:
         name.encode()
     except UnicodeEncodeError:

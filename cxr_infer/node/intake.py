@@ -1,4 +1,4 @@
-"""Into the spool, by whichever way an instance came: memory, room and rules are looked at here alone."""
+"""Take instances into the spool, however they arrive; memory, room and rules are checked only here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cxr_infer.node.spool import Spool
 
 
 class Budget:
-    """Bytes of messages that are arriving, over all connections."""
+    """Limits the bytes of messages being received, over all connections."""
 
     def __init__(self, each: int, together: int) -> None:
         self.each, self.together = each, together
@@ -28,7 +28,7 @@ class Budget:
         self._lock = threading.Lock()
 
     def hold(self, who: int, size: int) -> bool:
-        """Whether `who` may hold so many bytes; 0 gives back all."""
+        """Whether `who` may hold so many bytes; 0 releases all."""
         with self._lock:
             self._held[who] = size
             allowed = size <= self.each and sum(self._held.values()) <= self.together
@@ -38,7 +38,7 @@ class Budget:
 
 
 class Intake:
-    """arrived: told of every instance that is safe. rules: those that count now."""
+    """The way into the spool. arrived: called after each stored instance. rules: returns the current rules."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Intake:
         self._arrived, self._rules = arrived, rules
 
     def take(self, arrival: Arrival, parts: Sequence[bytes | memoryview], way: str = "") -> Receipt | None:
-        """What became of an instance that is on disk now, and survives whatever happens.
+        """Store an instance on disk and return its receipt; from then on it survives any crash.
 
-        None where the spool has no room for it, or the disk fails; nothing of it is left then. parts: of its file, the
-        data set last. way: for the audit, where it is not DIMSE.
+        None if the spool has no room or the disk fails; nothing of the instance is kept then. parts: of its file, the
+        data set last. way: for the audit, if it is not DIMSE.
         """
         problem = self._no_room(len(parts[-1]))
         if not problem:
@@ -74,7 +74,7 @@ class Intake:
         return None
 
     def _at_once(self, arrival: Arrival, path: Path) -> list[tuple[str, str]]:
-        """Where it goes before it is denoised. What would have to be inflated for that waits for the other process."""
+        """Return where it goes before it is denoised. Deflated data are left to the denoising process."""
         if arrival.syntax == DeflatedExplicitVRLittleEndian:
             return []
         rule = rule_for(self._rules(), facts_of(path, arrival.called, arrival.calling))
@@ -83,7 +83,7 @@ class Intake:
     def _no_room(self, size: int) -> str:
         limits = self._config.limits
         if shutil.disk_usage(self._spool.folder).free < size + limits.reserve_mb * 1e6:
-            return f"less than {limits.reserve_mb} MB of the disk are free"
+            return f"less than {limits.reserve_mb} MB free on the disk"
         if limits.spool_gb and self._spool.unsent_bytes() + size > limits.spool_gb * 1e9:
-            return f"the spool holds {limits.spool_gb:g} GB that are not sent"
+            return f"more than {limits.spool_gb:g} GB unsent in the spool"
         return ""

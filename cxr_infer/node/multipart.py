@@ -1,4 +1,4 @@
-"""The body of a STOW-RS request: by its length or in chunks, and in it one part after the other, in bounded memory."""
+"""Read the body of a STOW-RS request, sized or chunked, part by part in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 BLOCK = 1 << 16  # bytes
-MOST_LINE = 256  # bytes, of the size of a chunk and of a trailer
+MOST_LINE = 256  # bytes, of a chunk's size line and of a trailer
 MOST_TRAILERS = 16
 CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,12}")
 
 
 class HttpError(Exception):
-    """A request that ends with that status. headers: that the answer needs."""
+    """A request that ends with this status. headers: extra headers of the response."""
 
     def __init__(self, status: HTTPStatus, reason: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(reason)
@@ -28,7 +28,7 @@ class HttpError(Exception):
 
 @dataclass(frozen=True)
 class MediaType:
-    """name: in lower case. boundary, type: parameters of multipart/related; empty where they are missing."""
+    """name: in lower case. boundary, type: parameters of multipart/related; empty if missing."""
 
     name: str
     boundary: str
@@ -36,19 +36,19 @@ class MediaType:
 
 
 def media_type(text: str) -> MediaType:
-    """A header Content-Type (RFC 9110 8.3.1); all is empty where it makes no sense."""
+    """Parse a Content-Type header (RFC 9110 8.3.1); all fields are empty if it is invalid."""
     message = Message()
     message["Content-Type"] = text
     try:
         inner = message.get_param("type", "")
-        boundary = message.get_boundary("").encode("latin-1").decode("latin-1")  # which the parser takes
+        boundary = message.get_boundary("").encode("latin-1").decode("latin-1")  # the parser accepts latin-1
     except (TypeError, ValueError):  # parameters that contradict each other (RFC 2231), or cannot be in a body
         return MediaType("", "", "")
     return MediaType(message.get_content_type(), boundary, str(inner).lower())
 
 
 def sized_blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """A body of so many bytes. Raises HttpError where the connection ends before that."""
+    """Yield a body of `size` bytes. Raises HttpError if the connection ends early."""
     while size:
         block = file.read(min(size, BLOCK))
         if not block:
@@ -58,11 +58,11 @@ def sized_blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def chunked_blocks(file: BinaryIO) -> Iterator[bytes]:
-    """A body in chunks (RFC 9112 7.1). Raises HttpError where it is none."""
+    """Yield a chunked body (RFC 9112 7.1). Raises HttpError if it is malformed."""
     while size := _chunk_size(file):
         yield from sized_blocks(file, size)
         if file.read(2) != b"\r\n":
-            raise HttpError(HTTPStatus.BAD_REQUEST, "a chunk is longer than it says")
+            raise HttpError(HTTPStatus.BAD_REQUEST, "a chunk is longer than declared")
     for _ in range(MOST_TRAILERS):
         if file.readline(MOST_LINE) in (b"\r\n", b"\n", b""):
             return
@@ -73,20 +73,20 @@ def _chunk_size(file: BinaryIO) -> int:
     line = file.readline(MOST_LINE)
     size, _, _ = line.partition(b";")
     if not line.endswith(b"\n") or not CHUNK_SIZE.fullmatch(size.strip()):
-        raise HttpError(HTTPStatus.BAD_REQUEST, "a chunk does not say how long it is, or the body is cut off")
+        raise HttpError(HTTPStatus.BAD_REQUEST, "a chunk has no length, or the body is cut off")
     return int(size, 16)
 
 
 @dataclass
 class Part:
-    """kind: its Content-Type, empty where it names none."""
+    """A part of the body. kind: its Content-Type, empty if not given."""
 
     kind: str
     content: bytearray
 
 
 class _Parts:
-    """What the parser has found so far. hold: told how many bytes the part takes that is arriving."""
+    """Collects what the parser finds. hold: called with the bytes needed by the current part."""
 
     def __init__(self, hold: Callable[[int], None]) -> None:
         self._hold = hold
@@ -123,9 +123,9 @@ class _Parts:
 
 
 def parts(blocks: Iterable[bytes], boundary: str, hold: Callable[[int], None]) -> Iterator[Part]:
-    """Each part once it is complete (RFC 2046 5.1). Raises HttpError where it is no multipart, or cut off.
+    """Yield each complete part (RFC 2046 5.1). Raises HttpError if the body is malformed or cut off.
 
-    hold: told how many bytes the part at hand takes, before they are kept; it raises where that is too much.
+    hold: called with the bytes that the current part needs, before they are stored; it raises if they are too many.
     """
     found = _Parts(hold)
     names = [name for name in dir(found) if name.startswith("on_")]
@@ -136,6 +136,6 @@ def parts(blocks: Iterable[bytes], boundary: str, hold: Callable[[int], None]) -
             yield from found.complete
             found.complete.clear()
     except FormParserError as error:
-        raise HttpError(HTTPStatus.BAD_REQUEST, "is no multipart body with that boundary") from error
+        raise HttpError(HTTPStatus.BAD_REQUEST, "not a multipart body with this boundary") from error
     if not found.ended:
         raise HttpError(HTTPStatus.BAD_REQUEST, "the last part is cut off")

@@ -1,4 +1,4 @@
-"""What became of an attempt to send."""
+"""The outcome of an attempt to send."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from enum import Enum, auto
 
 
 class Fate(Enum):
-    """What an attempt means for an instance and for its destination."""
+    """What an attempt means for the instance and its destination."""
 
     ACKNOWLEDGED = auto()
-    REFUSED = auto()  # this one; others may go
-    DOWN = auto()  # the destination, or the way to it; every other would fail as well
+    REFUSED = auto()  # only this instance; others may succeed
+    DOWN = auto()  # the destination or the connection; every other instance would fail too
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """fate, and the reason in words where it is not the good one."""
+    """The fate, and a reason if it is not success."""
 
     fate: Fate
     reason: str = ""

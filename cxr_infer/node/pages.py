@@ -1,4 +1,4 @@
-"""Health and metrics on loopback: numbers and names of destinations, nothing of any instance."""
+"""Serve health and metrics on loopback: numbers and names of destinations, nothing about instances."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Facts = dict[str, Any]
 
 
 class Pages(ThreadingHTTPServer):
-    """`/health` and `/metrics`. Raises UsageError where the port is taken."""
+    """Serves `/health` and `/metrics`. Raises UsageError if the port is taken."""
 
     daemon_threads = True
 
@@ -28,10 +28,10 @@ class Pages(ThreadingHTTPServer):
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except OSError as error:
-            raise UsageError(f"port {port}: cannot be used: {error.strerror}; choose another http_port") from error
+            raise UsageError(f"port {port}: cannot be used ({error.strerror}); choose another http_port") from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that ends before its answer is no fault of ours."""
+        """Ignore connections that end early; that is not an error of the node."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -47,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/metrics":
             self._send(HTTPStatus.OK, "".join(_metrics(facts)), TEXT)
         else:
-            self._send(HTTPStatus.NOT_FOUND, "There are /health and /metrics.\n", "text/plain")
+            self._send(HTTPStatus.NOT_FOUND, "Not found; use /health or /metrics.\n", "text/plain")
 
     def _send(self, status: HTTPStatus, text: str, kind: str) -> None:
         content = text.encode()
@@ -58,18 +58,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: who asks is of no interest."""
+        """Log nothing: who asks is of no interest."""
 
 
 def _metrics(facts: Facts) -> Iterator[str]:
     yield from _metric("instances", "gauge", "Instances by state.", "state", facts["instances"])
-    yield from _metric("waiting", "gauge", "Files that wait for a destination.", "destination", facts["waiting"])
+    yield from _metric("waiting", "gauge", "Files waiting for a destination.", "destination", facts["waiting"])
     down = {name: float(bool(reason)) for name, reason in facts["destinations"].items()}
     yield from _metric("destination_down", "gauge", "Whether a destination fails.", "destination", down)
     for name, meaning in (
-        ("unsent_bytes", "Bytes of instances that are not sent."),
-        ("oldest_unsent_seconds", "Age of the oldest instance that is not sent."),
-        ("denoised_per_hour", "Instances that this machine denoises in an hour."),
+        ("unsent_bytes", "Bytes of unsent instances."),
+        ("oldest_unsent_seconds", "Age of the oldest unsent instance."),
+        ("denoised_per_hour", "Instances that this machine can denoise per hour."),
         ("disk_free_bytes", "Free space of the spool's disk."),
     ):
         yield from _metric(name, "gauge", meaning, "", {"": facts[name]})

@@ -1,4 +1,4 @@
-"""Chest phantoms as CR instances, for a demonstration, for measuring, and for trying a route."""
+"""Chest phantoms as CR instances, for demonstrations, measurements and tests of a route."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BITS = 12
 
 
 def phantom_instance(seed: int, height: int = 512, width: int = 0) -> tuple[str, bytes]:
-    """SOPInstanceUID and file of a noisy phantom; the same for the same seed and size.
+    """Return SOPInstanceUID and file of a noisy phantom; the same for the same seed and size.
 
-    seed: of anatomy and mottle. height, width: px; a width of 0 stands for a square.
+    seed: of anatomy and mottle. height, width: px; a width of 0 means square.
     """
     width = width or height
     clean = render_phantom(seed, max(height, width))[:height, :width]
@@ -38,7 +38,7 @@ def phantom_instance(seed: int, height: int = 512, width: int = 0) -> tuple[str,
 
 
 def renamed(content: bytes, uid: str) -> tuple[str, bytes]:
-    """The same file as another instance; UID and file."""
+    """Return the file as another instance: UID and file."""
     dataset = dcmread(BytesIO(content))
     dataset.SOPInstanceUID = uid
     buffer = BytesIO()
@@ -47,7 +47,7 @@ def renamed(content: bytes, uid: str) -> tuple[str, bytes]:
 
 
 def _described(name: str) -> Dataset:
-    """Everything but the pixels of a CR image (PS3.3 A.2)."""
+    """Return a CR image (PS3.3 A.2) without pixels."""
     dataset = Dataset()
     dataset.SOPClassUID = ComputedRadiographyImageStorage
     for level in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
@@ -66,5 +66,5 @@ def _described(name: str) -> Dataset:
 
 
 def _uid(name: str) -> UID:
-    """A name-based UID below the root that is everyone's (PS3.5 B.2)."""
+    """Return a name-based UID under the root for UUIDs (PS3.5 B.2)."""
     return UID(f"2.25.{int.from_bytes(hashlib.sha256(name.encode()).digest()[:15])}")

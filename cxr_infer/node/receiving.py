@@ -1,4 +1,4 @@
-"""The C-STORE and C-ECHO SCP: an instance is acknowledged once the spool has it on disk."""
+"""The C-STORE and C-ECHO SCP: an instance is acknowledged after the spool has it on disk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STOP_WITHIN = 0.2  # s
 
 
 class Receiver:
-    """Takes instances from the network into the spool. `start` binds the port, `stop` finishes what has begun."""
+    """Stores instances from the network in the spool. `start` binds the port, `stop` finishes what has begun."""
 
     def __init__(self, config: Config, spool: Spool, events: Events, intake: Intake) -> None:
         self._config, self._spool, self._events, self._intake = config, spool, events, intake
@@ -46,7 +46,7 @@ class Receiver:
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Raises UsageError where the address or the certificates cannot be used."""
+        """Raises UsageError if the address or the certificates cannot be used."""
         receive = self._config.receive
         ae = AE(receive.ae_title)
         ae.maximum_pdu_size, ae.maximum_associations = receive.max_pdu, receive.associations
@@ -76,14 +76,14 @@ class Receiver:
             )
         except OSError as error:
             place = f"{receive.address}:{receive.port}"
-            raise UsageError(f"{place}: cannot be listened on: {error.strerror}; choose another port") from error
+            raise UsageError(f"{place}: cannot listen ({error.strerror}); choose another port") from error
         assert isinstance(server, NodeServer)
-        ae._servers.append(server)  # from which `shutdown` removes it
+        ae._servers.append(server)  # `shutdown` removes it from there
         self._server = server
         threading.Thread(target=server.serve_forever, args=(STOP_WITHIN,), name="receive", daemon=True).start()
 
     def stop(self, seconds: float) -> None:
-        """Take no more connections; let the associations at work end within that time, then abort them."""
+        """Accept no more connections; give open associations that time to end, then abort them."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -95,7 +95,7 @@ class Receiver:
                 association.abort()
 
     def _requested(self, event: Any) -> None:
-        """Before an association is negotiated: one of several names may have been called."""
+        """Before the negotiation: accept any of several called AE titles."""
         association = event.assoc
         called = str(association.requestor.primitive.called_ae_title).strip()
         if called in self._config.receive.called:
@@ -107,18 +107,18 @@ class Receiver:
         primitive = event.assoc.requestor.primitive
         self._events.tell(
             "stranger",
-            reason="its association was rejected: an AE title that is not allowed, or too many at once",
+            reason="association rejected: AE title not allowed, or too many associations",
             address=event.assoc.requestor.address_info.address,
             calling=str(primitive.calling_ae_title).strip(),
             called=str(primitive.called_ae_title).strip(),
         )
 
     def _store(self, event: Any) -> int:
-        """The handler of C-STORE. Returns its status; 0x0000 means that the instance is safe."""
+        """Handle C-STORE. Returns the status; 0x0000 means that the instance is safe on disk."""
         request, context = event.request, event.context
         uid = str(request.AffectedSOPInstanceUID or "")
         if not is_uid(uid):
-            self._events.tell("refused", reason="its SOPInstanceUID is none")
+            self._events.tell("refused", reason="invalid SOPInstanceUID")
             return INVALID_INSTANCE
         requestor = event.assoc.requestor
         arrival = Arrival(
@@ -129,7 +129,7 @@ class Receiver:
             str(requestor.primitive.called_ae_title).strip(),
         )
         if request.DataSet is None or not request.DataSet.getbuffer().nbytes:
-            self._events.tell("refused", uid=uid, reason="holds no data set")
+            self._events.tell("refused", uid=uid, reason="no data set")
             return CANNOT_UNDERSTAND
         content = request.DataSet.getbuffer()
         told = self._intake.take(arrival, (file_head(arrival), content))
@@ -137,8 +137,8 @@ class Receiver:
 
 
 def reported(event: Any, spool: Spool, events: Events) -> tuple[int, None]:
-    """The handler of N-EVENT-REPORT: a destination says what it has committed itself to (PS3.4 J.3.3)."""
-    with contextlib.suppress(Exception):  # of what somebody else wrote, whatever it is
+    """Handle N-EVENT-REPORT: a destination reports what it has committed to store (PS3.4 J.3.3)."""
+    with contextlib.suppress(Exception):  # the report comes from outside and may contain anything
         report = event.event_information
         transaction = str(report.TransactionUID)
         committed = {str(item.ReferencedSOPInstanceUID) for item in report.get("ReferencedSOPSequence") or ()}

@@ -1,4 +1,4 @@
-"""What a spool holds: instances in their states, and what goes where."""
+"""The records of a spool: instances with their states, and their deliveries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 RECEIVED, DENOISED, SENT, FAILED = "received", "denoised", "sent", "failed"
-WAITING, STORED = "waiting", "stored"  # of a delivery; stored: acknowledged, but not yet committed
+WAITING, STORED = "waiting", "stored"  # states of a delivery; stored: acknowledged, but not yet committed
 STATES = (RECEIVED, DENOISED, SENT, FAILED)
 
 SCHEMA = """
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS folder_files (
 
 
 class Receipt(Enum):
-    """What became of an instance that arrived."""
+    """The result of storing an arrived instance."""
 
     NEW = "received"
     DUPLICATE = "duplicate"
@@ -40,7 +40,7 @@ class Receipt(Enum):
 
 @dataclass(frozen=True)
 class Arrival:
-    """What a sender says of an instance. Titles are AE titles."""
+    """What a sender says about an instance. calling, called: AE titles."""
 
     uid: str
     class_uid: str
@@ -51,7 +51,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Work:
-    """An instance to be denoised. attempts: begun so far, this one included."""
+    """An instance to be denoised. attempts: including this one."""
 
     id: int
     uid: str
@@ -65,7 +65,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One file to one destination. kind: `original` or `derived`. uid: of what is sent; source: of the original."""
+    """One file for one destination. kind: `original` or `derived`. uid: of the file; source: of the original."""
 
     id: int
     uid: str

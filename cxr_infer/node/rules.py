@@ -1,4 +1,4 @@
-"""Which rule an instance falls under, and what then becomes of it."""
+"""Find the rule for an instance, and what follows from it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from cxr_infer.node.config import DERIVED, ORIGINAL, OTHER, Config, Rule
 
-# what rules look at; none of it names a patient
+# attributes that rules use; none of them identifies a patient
 KEYWORDS = ("Modality", "BodyPartExamined", "ViewPosition", "Manufacturer")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What rules look at."""
+    """The values that rules compare."""
 
     modality: str = ""
     body_part: str = ""
@@ -26,7 +26,7 @@ class Facts:
 
 
 def facts_of(path: Path, called: str, calling: str) -> Facts:
-    """The facts of a DICOM file; what cannot be read is empty. Needs pydicom."""
+    """Return the facts of a DICOM file; unreadable ones are empty. Needs pydicom."""
     from pydicom import dcmread
     from pydicom.dataset import Dataset
 
@@ -35,13 +35,13 @@ def facts_of(path: Path, called: str, calling: str) -> Facts:
     try:
         dataset: Dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(KEYWORDS))
         modality, body_part, view, manufacturer = (text(dataset, keyword) for keyword in KEYWORDS)
-    except Exception:  # pydicom raises whatever it meets; reading it as an image will tell the reason
+    except Exception:  # pydicom raises any exception; reading the image will report the reason
         return Facts(called=called, calling=calling)
     return Facts(modality, body_part, view, manufacturer, called, calling)
 
 
 def rule_for(rules: Iterable[Rule], facts: Facts) -> Rule:
-    """The first rule that fits, or the one for all: denoised as it is, original and result to every destination."""
+    """Return the first matching rule, or the default: denoise at full strength, send original and result everywhere."""
     return next((rule for rule in rules if _fits(rule, facts)), Rule())
 
 
@@ -51,21 +51,21 @@ def _fits(rule: Rule, facts: Facts) -> bool:
 
 
 def _one_of(patterns: tuple[str, ...], value: str) -> bool:
-    """Whether a value is one of those, in which * stands for anything; upper and lower case are the same."""
+    """Whether a value matches one of the patterns; * stands for anything, case is ignored."""
     return not patterns or any(fnmatchcase(value.upper(), pattern.upper()) for pattern in patterns)
 
 
 def at_once(config: Config, rule: Rule) -> list[tuple[str, str]]:
-    """Where an original goes before its result is made: nowhere if it goes only with a result, or instead of one."""
+    """Return where an original goes before its result exists: nowhere if it goes only with or instead of a result."""
     if config.node.pass_ == OTHER and (ORIGINAL in rule.send or not rule.denoise):
         return deliveries(config, rule, has_result=False)
     return []
 
 
 def deliveries(config: Config, rule: Rule, *, has_result: bool) -> list[tuple[str, str]]:
-    """What goes where: pairs of `original` or `derived` and a destination's name.
+    """Return pairs of `original` or `derived` and a destination's name.
 
-    Where there is no result, the original goes instead of it, so that nothing is lost between modality and archive.
+    Without a result, the original is sent instead, so that nothing is lost between modality and archive.
     """
     names = rule.to or tuple(each.name for each in config.destinations)
     kinds = rule.send if has_result else (ORIGINAL,)

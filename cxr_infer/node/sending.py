@@ -1,4 +1,4 @@
-"""A thread a destination: what waits for it is sent, in order, and tried again until it is acknowledged."""
+"""One thread per destination: it sends waiting files in order, and retries until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from cxr_infer.node.records import Delivery
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.stow import post
 
-MOST = 100  # files of one association
-POLL = 1.0  # s, after which a thread looks by itself
-LINGER = 1.0  # s that an association stays open for an answer to a request for commitment
-ASK_AGAIN = 600.0  # s until a destination that took an instance is asked again for its commitment
+MOST = 100  # files per association
+POLL = 1.0  # s between looks without being woken
+LINGER = 1.0  # s that an association stays open for the answer to a commitment request
+ASK_AGAIN = 600.0  # s before asking again for the commitment of a stored instance
 SECONDS_A_DAY = 86400.0
 
 
 class Sender:
-    """Sends to one destination until it is stopped; the instance at hand is finished."""
+    """Sends to one destination until stopped; the current instance is finished."""
 
     def __init__(self, config: Config, destination: Destination, spool: Spool, events: Events) -> None:
         self.destination = destination
         self.wake = threading.Event()
-        self.down = ""  # why the destination cannot be reached, for the health page
+        self.down = ""  # why the destination is unreachable, for the health page
         self._config, self._spool, self._events = config, spool, events
         self._stopping = threading.Event()
         self._failures = 0
@@ -61,20 +61,20 @@ class Sender:
                 self._failures, self.down = 0, ""
             except (DownError, UsageError) as error:
                 wait = self._backed_off(str(error))
-            except Exception as error:  # of a library or the disk: the files are still there
+            except Exception as error:  # of a library or the disk; the files are still there
                 wait = self._backed_off(fault_line(error))
             if wait:
                 self._sleep(wait)
 
     def _sleep(self, seconds: float) -> None:
-        """Until then, or until there is something new; a destination that is down is left alone."""
+        """Wait that long, or until something new arrives; a destination that is down is left alone."""
         if self.down:
             self._stopping.wait(seconds)
         else:
             self.wake.wait(seconds)
 
     def _backed_off(self, reason: str) -> float:
-        """How long to wait, after failures in a row: doubled each time, by chance a little more or less."""
+        """Return the time to wait after failures in a row, s: doubled each time, with 20% jitter."""
         limits = self._config.limits
         wait = min(limits.retry_seconds * 2.0 ** min(self._failures, 30), limits.longest_wait)
         self._failures += 1
@@ -85,12 +85,12 @@ class Sender:
         return wait * random.uniform(0.8, 1.2)
 
     def _give_up(self, reason: str) -> None:
-        """Quarantine what waits for too long."""
+        """Quarantine instances that have waited too long."""
         oldest = time.time() - self._config.limits.give_up_days * SECONDS_A_DAY
         waiting = self._spool.due(self.destination.name, MOST, ahead=self._config.limits.longest_wait)
         late = [each for each in waiting if each.received < oldest]
         if late:
-            self._refuse(late, f"could not be sent in {self._config.limits.give_up_days:g} days: {reason}")
+            self._refuse(late, f"not sent within {self._config.limits.give_up_days:g} days: {reason}")
 
     def _refuse(self, deliveries: Sequence[Delivery], reason: str) -> None:
         told = f"{self.destination.name}: {reason}"
@@ -110,14 +110,14 @@ class Sender:
         )
 
     def _send(self, due: Sequence[Delivery], unconfirmed: Sequence[Delivery]) -> None:
-        """Raises DownError where the destination is, once what went before it is recorded."""
+        """Send what is due. Raises DownError if the destination is down, after recording what was sent before."""
         with self._line(due or unconfirmed) as (send, line):
             taken = []
             for delivery in due:
                 if self._stopping.is_set():
                     break
-                if not delivery.path.exists():  # somebody else removed it
-                    self._refuse([delivery], "its file is gone from the spool")
+                if not delivery.path.exists():  # removed by someone else
+                    self._refuse([delivery], "file missing from the spool")
                     continue
                 started = time.perf_counter()
                 outcome = send(delivery)
@@ -144,7 +144,7 @@ class Sender:
             yield line.send, line
 
     def _failed(self, delivery: Delivery, outcome: Outcome) -> None:
-        """To be tried again; a destination that is down takes no attempt away, one that refuses does."""
+        """Schedule another attempt; a refusal counts as an attempt, a destination that is down does not."""
         limits = self._config.limits
         refused = outcome.fate is Fate.REFUSED
         if refused and delivery.attempts + 1 >= limits.attempts:
@@ -155,15 +155,15 @@ class Sender:
         self._tell("put off", delivery, reason=outcome.reason)
 
     def _commit(self, line: OpenAssociation, taken: Sequence[Delivery], unconfirmed: Sequence[Delivery]) -> None:
-        """Have what was taken committed to, before it counts as sent (PS3.4 Annex J)."""
+        """Request commitment for stored instances before they count as sent (PS3.4 Annex J)."""
         late = [each for each in unconfirmed if each.attempts < self._config.limits.attempts]
         given_up = [each for each in unconfirmed if each not in late]
         if given_up:
-            self._refuse(given_up, "took it, but did not commit itself to keeping it")
+            self._refuse(given_up, "stored it, but did not commit to keeping it")
         asked = [*taken, *late]
         if not asked:
             return
-        if not line.commits:  # not any more
+        if not line.commits:  # no longer offered
             self._spool.sent(asked)
             return
         transaction = new_transaction()

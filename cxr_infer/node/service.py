@@ -1,4 +1,4 @@
-"""The node as a whole: receiver, worker and senders around one spool, until it is told to stop."""
+"""The whole node: receiver, worker and senders around one spool, until it is stopped."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ LOG = logging.getLogger(__name__)
 AUDIT = "audit.jsonl"  # in the spool
 TICK = 0.2  # s
 CARE_EVERY = 30.0  # s
-GRACE = 30.0  # s that associations, and as much that the instance at hand, may take to end
+GRACE = 30.0  # s for open associations to end, and as much for the current instance
 RESEARCH = "research use only: not for diagnosis or any clinical decision"
 
 
 class RunningNode:
-    """Use `running`; then `tick` again and again."""
+    """A node at work. Use `running`, then call `tick` repeatedly."""
 
     def __init__(self, config: Config, denoise: Denoise, spool: Spool, reload_from: Path | None = None) -> None:
         self.config, self.spool = config, spool
@@ -61,7 +61,7 @@ class RunningNode:
         self._cared = time.monotonic()
 
     def start(self) -> None:
-        """Raises UsageError where a port or a certificate cannot be used."""
+        """Raises UsageError if a port or a certificate cannot be used."""
         loose = care.sweep(self.spool)
         self.events.tell("start", software=SOFTWARE, use=RESEARCH, removed=loose)
         if self.config.node.http_port >= 0:
@@ -76,7 +76,7 @@ class RunningNode:
                 way.start()
 
     def tick(self) -> None:
-        """Attend to everything once. Raises what keeps the node from working, such as a model that is missing."""
+        """Do all pending work once. Raises what keeps the node from working, such as a missing model."""
         self.worker.attend(TICK)
         if self.reload_wanted.is_set() or _stamp(self._reload_from) != self._stamp:
             self.reload_wanted.clear()
@@ -87,7 +87,7 @@ class RunningNode:
             care.expire(self.spool, limits.remember_days * SECONDS_A_DAY, limits.keep_hours * 3600)
 
     def stop(self) -> None:
-        """Take nothing more, finish and acknowledge what has begun; the rest stays in the spool."""
+        """Accept nothing more, finish and acknowledge what has begun; the rest stays in the spool."""
         self.events.tell("stop")
         if self.folder is not None:
             self.folder.stop()
@@ -108,7 +108,7 @@ class RunningNode:
         self.events.close()
 
     def facts(self) -> dict[str, Any]:
-        """What the pages show."""
+        """Return what the pages show."""
         destinations = {sender.destination.name: sender.down for sender in self.senders}
         return {
             "healthy": bool(self.worker.model),
@@ -132,7 +132,7 @@ class RunningNode:
             sender.wake.set()
 
     def _reload(self) -> None:
-        """Take the rules of the file as it is now; one that is wrong changes nothing."""
+        """Take the rules from the changed file; a file with mistakes changes nothing."""
         self._stamp = _stamp(self._reload_from)
         if self._reload_from is None:
             return
@@ -141,23 +141,23 @@ class RunningNode:
             ours = {each.name for each in self.config.destinations}
             unknown = {name for rule in new.rules for name in rule.to} - ours
             if unknown:
-                raise UsageError(f"destination {min(unknown)} is new; start the node again for that")
+                raise UsageError(f"new destination {min(unknown)}; restart the node to use it")
         except UsageError as error:
             self.events.tell("rules kept", reason=str(error))
-            LOG.warning("the former rules go on: %s", error)
+            LOG.warning("rules unchanged: %s", error)
             return
         self.rules = new.rules
         self.worker.use(new.rules)
         self.events.tell("rules taken", rules=len(new.rules))
         if replace(new, rules=self.config.rules) != self.config:
-            LOG.warning("%s: only rules were taken; start the node again for the rest", self._reload_from)
+            LOG.warning("%s: only the rules were reloaded; restart the node for the rest", self._reload_from)
 
 
 @contextlib.contextmanager
 def running(config: Config, denoise: Denoise, reload_from: Path | None = None) -> Iterator[RunningNode]:
-    """A node at work, alone on its spool, which is stopped at the end. Raises UsageError where it cannot start.
+    """Run a node, alone on its spool, until the context ends. Raises UsageError if it cannot start.
 
-    denoise: as `batch.one_file.denoise_one`. reload_from: the file whose rules are taken anew when it changes.
+    denoise: as `batch.one_file.denoise_one`. reload_from: file whose rules are reloaded when it changes.
     """
     with Spool(config.spool, keeps=config.limits.keep_hours > 0) as spool, held(config.spool, "node"):
         node = RunningNode(config, denoise, spool, reload_from)
@@ -175,7 +175,7 @@ def serve(
     announce: Callable[[RunningNode], None],
     stopped: Callable[[], bool],
 ) -> None:
-    """Run a node until it is stopped. announce: called once it takes connections."""
+    """Run a node until `stopped` returns True. announce: called once the node accepts connections."""
     LOG.warning("%s node, %s", SOFTWARE, RESEARCH)
     with running(config, denoise, reload_from) as node:
         announce(node)
@@ -184,7 +184,7 @@ def serve(
 
 
 def _stow_server(config: Config, intake: Intake, events: Events) -> StowServer:
-    """Raises UsageError where a port, a package, a token or a certificate is missing."""
+    """Raises UsageError if a port, a package, a token or a certificate is missing."""
     stow = config.receive.stow
     assert stow is not None
     try:

@@ -1,8 +1,8 @@
 """One durable queue in one directory: an instance stays on disk until every destination has acknowledged it.
 
 `queue.sqlite` in WAL mode holds the states, `files/` the instances. A file is synced, then renamed into place, then its
-row is committed with synchronous=FULL; only then may somebody be told that it is safe. So a row always has its file; a
-file without a row was never acknowledged, and `sweep` removes it.
+row is committed with synchronous=FULL; only then is it acknowledged. So every row has its file; a file without a row
+was never acknowledged, and `sweep` removes it.
 
     received ──> denoised ──> sent
         └──────────┴──> failed (quarantine, with the reason)
@@ -46,12 +46,13 @@ def _nowhere(path: Path) -> list[tuple[str, str]]:
 
 
 class Spool:
-    """The queue. Any thread and any process may use it at once; one node alone may work on it, see `held`."""
+    """The queue. Threads and processes may use it concurrently; only one node may work on it, see `held`."""
 
     def __init__(self, folder: Path, *, keeps: bool = False) -> None:
         """keeps: whether files stay after they were sent, until `expire`.
 
-        Raises UsageError where the directory cannot be used."""
+        Raises UsageError if the directory cannot be used.
+        """
         self.folder, self.files, self.keeps = folder, folder / "files", keeps
         self._lock = threading.RLock()
         try:
@@ -65,7 +66,7 @@ class Spool:
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"{folder}: cannot be the spool: {reason}; give --spool another directory") from error
+            raise UsageError(f"{folder}: cannot be used as spool ({reason}); give another --spool") from error
 
     def close(self) -> None:
         with self._lock:
@@ -80,10 +81,10 @@ class Spool:
     # in
 
     def add(self, arrival: Arrival, parts: Sequence[bytes | memoryview], at_once: Route = _nowhere) -> Receipt:
-        """Take an instance in. Once this returns, it survives whatever becomes of this process and machine.
+        """Store an instance. Once this returns, it survives a crash of process and machine.
 
-        parts: of its file, the data set last. at_once: where the original may go before its result is made, by its
-        file. Raises OSError or sqlite3.Error where it could not be made safe.
+        parts: of its file, the data set last. at_once: returns where the original may go before its result exists,
+        given its file. Raises OSError or sqlite3.Error if it could not be stored safely.
         """
         digest = hashlib.sha256(parts[-1]).digest()
         told = self._known(arrival, digest, parts)
@@ -102,7 +103,7 @@ class Spool:
                     (*row, time.time(), RECEIVED),
                 )
                 _deliver(db, cursor.lastrowid, deliveries)
-        except sqlite3.IntegrityError:  # the same came over another association at the same time
+        except sqlite3.IntegrityError:  # the same instance arrived over another association
             path.unlink()
             return Receipt.DUPLICATE
         except BaseException:
@@ -118,7 +119,9 @@ class Spool:
             if found is None:
                 return None
             path = self.files / found[2]
-            if found[1] != SENT and not path.exists():  # lost by a disk or a person: what is acknowledged must be there
+            if (
+                found[1] != SENT and not path.exists()
+            ):  # lost by the disk or a person; an acknowledged instance must exist
                 write_synced(path, parts)
             if found[1] != FAILED:
                 return Receipt.DUPLICATE
@@ -128,7 +131,9 @@ class Spool:
     # work
 
     def begin(self) -> Work | None:
-        """The next instance to be denoised. That it was begun is on disk before this returns: it may end us."""
+        """Return the next instance to denoise. The attempt is recorded on disk first, because it may crash this
+        process.
+        """
         with self.transaction() as db:
             found = db.execute(
                 "SELECT id, uid, calling, called, received, attempts, file FROM instances"
@@ -143,7 +148,7 @@ class Spool:
         return Work(id, uid, calling, called, received, attempts + 1, path, derived)
 
     def put_off(self, work: Work, reason: str, seconds: float, *, counts: bool = True) -> None:
-        """To be tried again later. counts: whether that was an attempt of the instance's own."""
+        """Schedule another attempt. counts: whether this one counts against the instance."""
         with self.transaction() as db:
             db.execute(
                 "UPDATE instances SET reason = ?, next_at = ?, attempts = attempts - ? WHERE id = ?",
@@ -157,10 +162,10 @@ class Spool:
     def denoised(
         self, work: Work, result: tuple[str, bytes] | None, deliveries: Iterable[tuple[str, str]], reason: str
     ) -> None:
-        """Record what was made of an instance, and what goes where.
+        """Record the result of an instance and its deliveries.
 
-        result: UID and content of the derived instance, None where there is none. reason: why not, or what to know.
-        Raises OSError where the result cannot be written.
+        result: UID and content of the derived instance, or None. reason: why there is none, or a note.
+        Raises OSError if the result cannot be written.
         """
         if result is not None:
             write_synced(work.derived_path, (result[1],))
@@ -176,11 +181,11 @@ class Spool:
     # out
 
     def due(self, destination: str, most: int, ahead: float = 0.0) -> list[Delivery]:
-        """What is to be sent to a destination by now, or `ahead` seconds later, in the order in which it arrived."""
+        """Return what is due for a destination now, or in `ahead` seconds, in order of arrival."""
         return self._deliveries("d.state = ? AND d.next_at <= ?", (WAITING, time.time() + ahead), destination, most)
 
     def unconfirmed(self, destination: str, most: int) -> list[Delivery]:
-        """What a destination took, but has not committed itself to in time."""
+        """Return what a destination stored but has not committed to in time."""
         return self._deliveries("d.state = ? AND d.next_at <= ?", (STORED, time.time()), destination, most)
 
     def _deliveries(self, where: str, values: tuple[Any, ...], destination: str, most: int) -> list[Delivery]:
@@ -200,7 +205,7 @@ class Spool:
         ]  # fmt: skip
 
     def stored(self, deliveries: Iterable[Delivery], transaction_uid: str, seconds: float) -> None:
-        """A destination took them; they count as sent once it has committed itself. seconds: until it is asked."""
+        """A destination stored them; they count as sent once it commits. seconds: until it is asked again."""
         with self.transaction() as db:
             db.executemany(
                 "UPDATE deliveries SET state = ?, transaction_uid = ?, next_at = ?, attempts = attempts + 1"
@@ -209,11 +214,11 @@ class Spool:
             )
 
     def sent(self, deliveries: Iterable[Delivery], reason: str = "") -> None:
-        """A destination has acknowledged them. What went everywhere leaves the spool."""
+        """A destination has acknowledged them. Instances sent everywhere leave the spool."""
         self._settle([each.id for each in deliveries], SENT, reason)
 
     def refuse(self, deliveries: Iterable[Delivery], reason: str) -> None:
-        """No more attempts: into quarantine."""
+        """Make no more attempts; quarantine them."""
         self._settle([each.id for each in deliveries], FAILED, reason)
 
     def put_off_delivery(self, delivery: Delivery, reason: str, seconds: float, *, counts: bool = True) -> None:
@@ -224,7 +229,7 @@ class Spool:
             )
 
     def report(self, transaction_uid: str, committed: set[str], refused: set[str]) -> int:
-        """What a destination says of a transaction (N-EVENT-REPORT). Returns how many deliveries that ends."""
+        """Apply a destination's report on a transaction (N-EVENT-REPORT). Returns the number of deliveries it ends."""
         with self.transaction() as db:
             found = db.execute(
                 "SELECT d.id, CASE d.kind WHEN 'derived' THEN i.derived_uid ELSE i.uid END FROM deliveries d"
@@ -233,7 +238,7 @@ class Spool:
             ).fetchall()
             again = [id for id, uid in found if uid in refused]
             db.executemany(
-                "UPDATE deliveries SET state = ?, reason = 'storage was not committed; sent again', next_at = 0"
+                "UPDATE deliveries SET state = ?, reason = 'storage not committed; sent again', next_at = 0"
                 " WHERE id = ?",
                 [(WAITING, id) for id in again],
             )
@@ -242,12 +247,12 @@ class Spool:
         return len(done)
 
     def is_open(self, transaction_uid: str) -> bool:
-        """Whether a destination has not yet said of a transaction whether it commits itself."""
+        """Whether a destination has not yet reported on a transaction."""
         sql = "SELECT 1 FROM deliveries WHERE transaction_uid = ? AND state = ? LIMIT 1"
         return bool(self.query(sql, (transaction_uid, STORED)))
 
     def _settle(self, ids: list[int], state: str, reason: str) -> None:
-        """End deliveries, and the instances that have no others to wait for; only then go their files."""
+        """End deliveries, and the instances without other pending ones; only then remove their files."""
         gone: list[str] = []
         with self.transaction() as db:
             for id in ids:
@@ -257,7 +262,7 @@ class Spool:
         self.remove(gone)
 
     def _end(self, db: sqlite3.Connection, instance: int) -> list[str]:
-        """End an instance that is denoised and waits for no delivery. Returns the file that may be removed then."""
+        """End an instance that is denoised and has no pending delivery. Returns the files that may be removed."""
         file, state = db.execute("SELECT file, state FROM instances WHERE id = ?", (instance,)).fetchone()
         states = dict(
             db.execute("SELECT state, max(reason) FROM deliveries WHERE instance = ? GROUP BY state", (instance,))
@@ -289,7 +294,7 @@ class Spool:
                 raise
 
     def unsent_bytes(self) -> int:
-        """Of instances that some destination still lacks."""
+        """Bytes of instances not yet sent to all destinations."""
         states = "SELECT coalesce(sum(bytes), 0) FROM instances WHERE state IN (?, ?)"
         return int(self.query(states, (RECEIVED, DENOISED))[0][0])
 
@@ -304,7 +309,7 @@ class Spool:
 
 
 def _deliver(db: sqlite3.Connection, instance: int | None, deliveries: Iterable[tuple[str, str]]) -> None:
-    """Have files of an instance sent; what is on its way already stays so."""
+    """Add deliveries of an instance; existing ones stay unchanged."""
     db.executemany(
         "INSERT OR IGNORE INTO deliveries (instance, kind, destination, state) VALUES (?, ?, ?, ?)",
         [(instance, kind, destination, WAITING) for kind, destination in deliveries],
@@ -312,7 +317,7 @@ def _deliver(db: sqlite3.Connection, instance: int | None, deliveries: Iterable[
 
 
 def take_again(db: sqlite3.Connection, instance: int) -> None:
-    """Out of quarantine: what was not delivered is sent again, or the instance denoised again."""
+    """Take out of quarantine: send undelivered files again, or denoise the instance again."""
     waits = db.execute(
         "UPDATE deliveries SET state = ?, attempts = 0, next_at = 0 WHERE instance = ? AND state = ?",
         (WAITING, instance, FAILED),
@@ -324,5 +329,5 @@ def take_again(db: sqlite3.Connection, instance: int) -> None:
 
 
 def derived_name(file: str) -> str:
-    """The name of a result beside its original."""
+    """Return the file name of a result, next to its original."""
     return file.removesuffix(".dcm") + ".derived.dcm"

@@ -1,4 +1,4 @@
-"""STOW-RS out: a file a request, streamed from the disk (PS3.18 10.5). Redirects are not followed."""
+"""STOW-RS output: one file per request, streamed from disk (PS3.18 10.5). Redirects are not followed."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from cxr_infer.node.tls import client_context
 BLOCK = 1 << 18  # bytes
 MOST_ANSWER = 1 << 20
 STORED = (200, 202)
-# of a store that would refuse every other instance too: no right to, too much at once
+# statuses that would apply to every other instance too, such as no permission or too many requests
 OF_ALL = frozenset({401, 403, 404, 405, 407, 408, 429})
 FAILED_SEQUENCE = "00081198"
 
 
 def token_of(destination: Destination) -> str:
-    """The bearer token, from the environment. Raises UsageError where that has none."""
+    """Return the bearer token from the environment. Raises UsageError if it is not set."""
     if not destination.token_env:
         return ""
     token = os.environ.get(destination.token_env, "").strip()
     if not token:
-        raise UsageError(f"{destination.name}: no token in the environment; set {destination.token_env}")
+        raise UsageError(f"{destination.name}: no token in the environment; set the variable {destination.token_env}")
     return token
 
 
 def post(destination: Destination, delivery: Delivery) -> Outcome:
-    """Send one file. Raises UsageError where the token or the TLS files are missing."""
+    """Send one file. Raises UsageError if the token or the TLS files are missing."""
     parts = urlsplit(destination.url)
     boundary = uuid.uuid4().hex
     size = delivery.path.stat().st_size
@@ -79,7 +79,7 @@ def _body(head: bytes, path: Path, tail: bytes) -> Iterator[bytes]:
 
 
 def _outcome(status: int, answer: bytes) -> Outcome:
-    """What an answer means (PS3.18 10.5.3): 200 stored, 202 some failed, 409 none stored."""
+    """Interpret a response (PS3.18 10.5.3): 200 stored, 202 some failed, 409 none stored."""
     if status in STORED and not _failures(answer):
         return ACKNOWLEDGED
     if status in STORED or (400 <= status < 500 and status not in OF_ALL):
@@ -88,7 +88,7 @@ def _outcome(status: int, answer: bytes) -> Outcome:
 
 
 def _failures(answer: bytes) -> bool:
-    """Whether the answer names an instance that failed. What is no DICOM JSON, such as XML, is not read."""
+    """Whether the response names a failed instance. Formats other than DICOM JSON, such as XML, are not parsed."""
     try:
         found: Any = json.loads(answer)
     except ValueError:

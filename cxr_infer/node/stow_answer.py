@@ -1,4 +1,4 @@
-"""What a STOW-RS server answers: the Store Instances Response Module (PS3.18 annex I) as DICOM JSON (annex F)."""
+"""The response of a STOW-RS server: the Store Instances Response Module (PS3.18 annex I) as DICOM JSON (annex F)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FAILED, REFERENCED, OTHER_FAILURES = "00081198", "00081199", "0008119A"  # seque
 
 @dataclass(frozen=True)
 class Stored:
-    """What became of a part. arrival: None where it names no instance. reason: of a failure; 0 where it is stored."""
+    """The outcome for one part. arrival: None if it names no instance. reason: of a failure; 0 if stored."""
 
     arrival: Arrival | None
     reason: int
 
 
 def answer(found: Sequence[Stored]) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Status and body. 503 where there was no room for anything, so that the sender tries again."""
+    """Return status and body. 503 if there was no room for anything, so that the sender tries again."""
     failed = [each for each in found if each.reason]
     body: dict[str, Any] = {RETRIEVE_URL: {"vr": "UR"}}  # empty: nothing can be retrieved here
     sequences = {

@@ -1,6 +1,6 @@
-"""STOW-RS in (PS3.18 10.5): the answer says that an instance is stored once the spool has it on disk.
+"""STOW-RS input (PS3.18 10.5): the response reports an instance as stored after the spool has it on disk.
 
-What it takes, from whom, how much at once, and what becomes of it is as for C-STORE.
+Accepted instances, senders, limits and rules are those of C-STORE.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ from cxr_infer.node.tls import server_context
 
 DICOM = "application/dicom"
 WAY = "STOW-RS"  # in the audit
-MOST_PARTS = 10_000  # of a request: its answer names them all
-DRAINED, DRAIN_SECONDS = 1 << 23, 2.0  # bytes of a refused request, so that its sender reads the answer
+MOST_PARTS = 10_000  # per request; the response names them all
+DRAINED, DRAIN_SECONDS = 1 << 23, 2.0  # bytes and s of a refused request to read, so that the sender sees the response
 STOP_WITHIN = 0.2  # s
 LENGTH = re.compile(r"[0-9]{1,18}")
 RETRY_AFTER = {"Retry-After": "10"}  # s
 
 
 def token_of(stow: Stow) -> str:
-    """The token that senders must show; empty where none is asked for. Raises UsageError where it is not there."""
+    """Return the token that senders must send; empty if none is required. Raises UsageError if it is not set."""
     if not stow.token_env:
         return ""
     token = os.environ.get(stow.token_env, "").strip()
     if not token:
-        raise UsageError(f"[receive.stow]: no token in the environment; set {stow.token_env}")
+        raise UsageError(f"[receive.stow]: no token in the environment; set the variable {stow.token_env}")
     return token
 
 
 class StowServer(ThreadingHTTPServer):
-    """Raises UsageError where the port, the token or the certificates cannot be used."""
+    """The STOW-RS server. Raises UsageError if the port, the token or the certificates cannot be used."""
 
     daemon_threads = True
 
@@ -75,7 +75,7 @@ class StowServer(ThreadingHTTPServer):
             super().__init__((stow.address, stow.port), _Handler)
         except OSError as error:
             place = f"{stow.address}:{stow.port}"
-            raise UsageError(f"{place}: cannot be listened on: {error.strerror}; choose another port") from error
+            raise UsageError(f"{place}: cannot listen ({error.strerror}); choose another port") from error
 
         host = f"[{stow.address}]" if ":" in stow.address else stow.address
         scheme = "http" if stow.tls is None else "https"
@@ -85,7 +85,7 @@ class StowServer(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(STOP_WITHIN,), name="stow", daemon=True).start()
 
     def stop(self, seconds: float) -> None:
-        """Take no more connections; let the requests at work end within that time."""
+        """Accept no more connections; give running requests that time to end."""
         end = time.monotonic() + seconds
         self.shutdown()
         self.server_close()
@@ -128,24 +128,24 @@ class StowServer(ThreadingHTTPServer):
             self.shutdown_request(secured)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that ends before its answer is no fault of ours."""
-        self.tell("refused", reason="its connection failed", address=str(client_address[0]))
+        """Record a connection that ended early; that is not an error of the node."""
+        self.tell("refused", reason="connection failed", address=str(client_address[0]))
 
 
 class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # for chunks and 100 Continue; a connection is for one request all the same
+    protocol_version = "HTTP/1.1"  # for chunks and 100 Continue; still one request per connection
     server_version, sys_version = SOFTWARE.replace(" ", "/"), ""
 
     def parse_request(self) -> bool:
         try:
             return super().parse_request()
-        except TypeError:  # of the standard library, for a boundary that contradicts itself (RFC 2231)
+        except TypeError:  # raised by the standard library for a contradictory boundary (RFC 2231)
             self.close_connection = True
-            self._send(HTTPStatus.BAD_REQUEST, {"error": "has headers that cannot be read"}, {})
+            self._send(HTTPStatus.BAD_REQUEST, {"error": "unreadable headers"}, {})
             return False
 
     def handle_expect_100(self) -> bool:
-        """Nothing yet: 100 Continue is said once it is clear that the body is wanted."""
+        """Delay 100 Continue until it is clear that the body is wanted."""
         return True
 
     def do_POST(self) -> None:
@@ -164,10 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.close_connection = True
-        self._send(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "this node only stores; use POST"}, {"Allow": "POST"})
+        self._send(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "only POST is supported"}, {"Allow": "POST"})
 
     def _stored(self, server: StowServer) -> tuple[HTTPStatus, dict[str, Any]]:
-        """Store every part. Raises HttpError where the request as a whole cannot be taken."""
+        """Store every part. Raises HttpError if the request as a whole is refused."""
         study = self._study(server)
         kind = media_type(self.headers.get("Content-Type", ""))
         if kind.name != "multipart/related" or kind.type not in ("", DICOM) or not kind.boundary:
@@ -184,11 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
                 raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MOST_PARTS} instances in a request")
             found.append(self._store(server, part, study))
         if not found:
-            raise HttpError(HTTPStatus.BAD_REQUEST, "holds no instance")
+            raise HttpError(HTTPStatus.BAD_REQUEST, "no instance in the request")
         return answer(found)
 
     def _study(self, server: StowServer) -> str:
-        """The study to which the address limits the request; empty where it does not."""
+        """Return the study UID in the URL; empty if there is none."""
         if server.token:
             scheme, _, given = self.headers.get("Authorization", "").partition(" ")
             same = hmac.compare_digest(given.strip().encode(), server.token.encode())
@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == server.store:
             return ""
         if study == path or not is_uid(study):
-            raise HttpError(HTTPStatus.NOT_FOUND, f"there is {server.store} only")
+            raise HttpError(HTTPStatus.NOT_FOUND, f"not found; use {server.store}")
         return study
 
     def _blocks(self) -> Iterator[bytes]:
@@ -209,31 +209,33 @@ class _Handler(BaseHTTPRequestHandler):
             return chunked_blocks(file)
         if coding is None and length is not None and LENGTH.fullmatch(length):
             return sized_blocks(file, int(length))
-        raise HttpError(HTTPStatus.LENGTH_REQUIRED, "needs either a Content-Length or chunks")
+        raise HttpError(HTTPStatus.LENGTH_REQUIRED, "send either Content-Length or chunks")
 
     def _only(self, name: str) -> str | None:
-        """A header that must not contradict itself, or a proxy before us could take another body for the same."""
+        """Return a header that may occur only once; otherwise a proxy in front could see another body (request
+        smuggling).
+        """
         found = self.headers.get_all(name, [])
         if len(found) > 1:
-            raise HttpError(HTTPStatus.BAD_REQUEST, f"has more than one {name}")
+            raise HttpError(HTTPStatus.BAD_REQUEST, f"more than one {name}")
         return found[0] if found else None
 
     def _hold(self, size: int) -> None:
         budget = cast(StowServer, self.server).intake.budget
         if size > budget.each:
-            reason = f"an instance of over {budget.each >> 20} MB; see instance_mb"
+            reason = f"an instance of more than {budget.each >> 20} MB; see instance_mb"
             raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
         if not budget.hold(id(self), size):
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "too much arrives at once; see memory_mb", RETRY_AFTER)
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "too much data at once; see memory_mb", RETRY_AFTER)
 
     def _store(self, server: StowServer, part: Part, study: str) -> Stored:
-        """Into the spool. Nothing but UIDs is told of it."""
+        """Store one part. Only UIDs are recorded about it."""
         try:
             if media_type(part.kind or DICOM).name != DICOM:
-                raise NotTakenError(CANNOT_UNDERSTAND, f"is no part of type {DICOM}")
+                raise NotTakenError(CANNOT_UNDERSTAND, f"not a part of type {DICOM}")
             arrival, dataset = taken_apart(memoryview(part.content), server.intake.classes)
             if study and study != _study_of(arrival, part.content):
-                raise NotTakenError(MISMATCH, "is of another study than the address", arrival)
+                raise NotTakenError(MISMATCH, "belongs to another study than the URL", arrival)
             told = server.intake.take(arrival, (file_head(arrival), dataset), way=WAY)
             return Stored(arrival, 0 if told is not None else OUT_OF_RESOURCES)
         except NotTakenError as error:
@@ -243,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, body: dict[str, Any], headers: dict[str, str]) -> None:
         content = json.dumps(body).encode()
-        with contextlib.suppress(OSError):  # who does not read the answer sends again
+        with contextlib.suppress(OSError):  # a sender that does not read the response sends again
             self.send_response(status)
             self.send_header("Content-Type", "application/json" if "error" in body else "application/dicom+json")
             self.send_header("Content-Length", str(len(content)))
@@ -254,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def _drain(self) -> None:
-        """Read on for a moment: a connection that is closed with bytes unread takes the answer with it."""
+        """Keep reading for a moment: closing a connection with unread bytes would discard the response."""
         left, end = DRAINED, time.monotonic() + DRAIN_SECONDS
         with contextlib.suppress(OSError):
             self.connection.settimeout(DRAIN_SECONDS)
@@ -265,14 +267,14 @@ class _Handler(BaseHTTPRequestHandler):
                 left -= len(block)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: the audit has it, without what a request may say of a patient."""
+        """Log nothing: the audit has it, without patient data in the request."""
 
 
 def _study_of(arrival: Arrival, content: bytearray) -> str:
-    """The study of a file; empty where it cannot be read without inflating it."""
+    """Return the study UID of a file; empty if reading it would require inflating."""
     if arrival.syntax == DeflatedExplicitVRLittleEndian:
         return ""
-    with contextlib.suppress(Exception):  # pydicom raises whatever it meets
+    with contextlib.suppress(Exception):  # pydicom raises any exception
         dataset = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
         return str(dataset.get("StudyInstanceUID", ""))
     return ""

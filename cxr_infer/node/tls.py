@@ -9,7 +9,7 @@ from cxr_infer.node.config import Tls
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """Asks for a certificate of the other side, and checks it. Raises UsageError."""
+    """Require and verify a certificate of the client. Raises UsageError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
@@ -17,7 +17,7 @@ def server_context(tls: Tls) -> ssl.SSLContext:
 
 
 def client_context(tls: Tls | None) -> ssl.SSLContext:
-    """Checks who answers; shows a certificate where there is one. Raises UsageError."""
+    """Verify the server; send a certificate if there is one. Raises UsageError."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls is None:
@@ -29,12 +29,12 @@ def client_context(tls: Tls | None) -> ssl.SSLContext:
 
 
 def _loaded(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
-    """The same with the files of `tls`. Raises UsageError where they cannot be used."""
+    """Load the files of `tls` into the context. Raises UsageError if they cannot be used."""
     try:
         context.load_verify_locations(tls.ca)
         if tls.cert:
             context.load_cert_chain(tls.cert, tls.key or None)
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(filter(None, (tls.ca, tls.cert, tls.key)))
-        raise UsageError(f"{files}: cannot be used for TLS: {error.strerror or error}; check these files") from error
+        raise UsageError(f"{files}: cannot be used for TLS ({error.strerror or error}); check these files") from error
     return context

@@ -1,7 +1,7 @@
-"""The process that denoises: whatever a file does to it, the node goes on receiving and sending.
+"""The denoising process: whatever a file does to it, the node keeps receiving and sending.
 
-It takes what was received from the spool and puts there what `cxr-infer dir` would make of it. It ends with the node,
-however that ends: its end of the pipe is closed then.
+It takes received instances from the spool and stores the results of `cxr-infer dir` there. It ends with the node,
+however the node ends, because its end of the pipe closes.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from cxr_infer.node.spool import Spool
 from cxr_infer.report.results import DONE, FAILED, FileResult
 from cxr_infer.settings import ReadOptions, Settings
 
-LOOK_EVERY = 1.0  # s, where nobody says that something has arrived
-BELL = 4096  # bytes: all that was rung
-ANOTHER = 60.0  # s that the worker of a node that was killed may take to end
-PAUSE = 10.0  # s, before a full disk or a lack of memory is tried again
-BEGUN = 3  # times that an instance may be begun: a file that ends the process each time is given up then
+LOOK_EVERY = 1.0  # s between looks without a signal
+BELL = 4096  # bytes to read: all pending signals
+ANOTHER = 60.0  # s for the worker of a killed node to end
+PAUSE = 10.0  # s before retrying after a full disk or a lack of memory
+BEGUN = 3  # attempts per instance; a file that crashes the process each time is then given up
 
 
-# name, file, model, settings, reading -> content of the result, None where there is none, and its record. It comes from
-# above, so that the node knows nothing of runs over directories; another process must find it by its name.
+# name, file, model, settings, reading -> content of the result, or None, and its record. Injected, because the node
+# does not depend on runs over directories; it must be picklable by name.
 Denoise = Callable[..., tuple[bytes | None, FileResult]]
 
 
 @dataclass(frozen=True)
 class AuditEvent:
-    """What became of an instance, for the audit. event: `denoised`, `passed`, `quarantined` or `put off`."""
+    """An entry for the audit. event: `denoised`, `passed`, `quarantined` or `put off`."""
 
     event: str
     uid: str
@@ -53,20 +53,22 @@ class AuditEvent:
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker has its model."""
+    """The worker has loaded its model."""
 
     model: str
     sha256: str
 
 
 def work(channel: Connection, bell: socket.socket, config: Config, denoise: Denoise) -> None:
-    """The whole life of the process.
+    """Run the denoising process until it is told to end.
 
-    channel: new rules come by it, None for the end; Ready and AuditEvent go back. bell: rung when something has
-        arrived.
-    denoise: makes the result of a file.
+    channel: receives new rules, or None to end; sends Ready and AuditEvent. bell: rings when something has arrived.
+    denoise: computes the result of a file.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to all; the node says when to end
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a terminal sends them to all processes; the node decides when to end
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -99,8 +101,8 @@ def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool
 
 
 def process(work: Work, config: Config, spool: Spool, denoise: Denoise) -> AuditEvent:
-    """Denoise one instance, or let it pass, as the rules say."""
-    # what ends this process may do so as its header is read
+    """Denoise one instance, or pass it on, as the rules say."""
+    # even reading the header may crash this process
     facts = facts_of(work.path, work.called, work.calling) if work.attempts <= BEGUN else Facts()
     rule = rule_for(config.rules, facts)
     content, result = _result(work, config, rule, denoise)
@@ -126,18 +128,18 @@ def process(work: Work, config: Config, spool: Spool, denoise: Denoise) -> Audit
 
 
 def settings_of(config: Config, rule: Rule) -> tuple[Settings, ReadOptions]:
-    """How instances of a rule are read and denoised: as by `cxr-infer dir` with the same options."""
+    """Return the settings for instances of a rule: those of `cxr-infer dir` with the same options."""
     node = config.node
     settings = Settings(rule.strength, memory=node.memory, compress=node.compress)
     return settings, ReadOptions(node.max_pixels)
 
 
 def _result(work: Work, config: Config, rule: Rule, denoise: Denoise) -> tuple[bytes | None, FileResult]:
-    """The derived instance and its record; None, and why, where there is none to be sent."""
+    """Return the derived instance and its record; None, with the reason, if there is nothing to send."""
     if not rule.denoise or DERIVED not in rule.send:
         return None, FileResult(work.uid, DONE, f"{rule.name}: passed through")
     if work.attempts > BEGUN:
-        return None, FileResult(work.uid, FAILED, f"ended the process that denoises {BEGUN} times")
+        return None, FileResult(work.uid, FAILED, f"crashed the denoising process {BEGUN} times")
     settings, reading = settings_of(config, rule)
     content, result = denoise(work.uid, work.path, settings=settings, reading=reading)
     if content is None:

@@ -1,4 +1,4 @@
-"""The node's side of the process that denoises: it is started, told, and started again when it ends."""
+"""The node's side of the denoising process: start it, talk to it, restart it when it ends."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cxr_infer.node.config import Config, Rule
 from cxr_infer.node.events import Events
 from cxr_infer.node.work import AuditEvent, Denoise, Ready, work
 
-AGAIN = 5.0  # s at least between two starts
+AGAIN = 5.0  # minimum s between two starts
 
 
 class Worker:
-    """To be used by one thread, which calls `attend` again and again."""
+    """For use by one thread, which calls `attend` repeatedly."""
 
     def __init__(self, config: Config, denoise: Denoise, events: Events, done: Callable[[], None]) -> None:
-        self.model = ""  # once it is loaded
+        self.model = ""  # set once it is loaded
         self._config, self._denoise, self._events, self._done = config, denoise, events, done
         self._rules = config.rules
         self._process: SpawnProcess | None = None
@@ -39,14 +39,14 @@ class Worker:
             target=work, args=(theirs, ear, self._config, self._denoise), name="denoise", daemon=True
         )
         self._process.start()
-        for end in (theirs, ear):  # so that the process hears of our end
+        for end in (theirs, ear):  # so that the process notices when this side closes
             end.close()
         self._bell, self._channel, self._started = bell, ours, time.monotonic()
         if self._rules is not self._config.rules:
             self._send(self._rules)
 
     def attend(self, seconds: float) -> None:
-        """Wait so long for news, and tell them. Raises what kept the worker from working, such as ModelError."""
+        """Wait that long for news, and report them. Raises what keeps the worker from working, such as ModelError."""
         if self._channel is None or self._process is None:
             time.sleep(seconds)
             if time.monotonic() - self._started > AGAIN:
@@ -57,7 +57,7 @@ class Worker:
                 self._heard(self._channel.recv())
         except (EOFError, ConnectionResetError):
             status = self._ended()
-            self._events.tell("worker ended", reason=f"exit status {status}; it is started again")
+            self._events.tell("worker ended", reason=f"exit status {status}; restarting it")
 
     def _heard(self, message: object) -> None:
         if isinstance(message, CxrError):
@@ -77,8 +77,8 @@ class Worker:
             self._done()
 
     def wake(self) -> None:
-        """Something has arrived. Any thread may say so; nobody waits for the worker."""
-        with contextlib.suppress(OSError, AttributeError):  # it has not heard of the last one yet, or is not there
+        """Signal that something has arrived. Callable from any thread; never blocks."""
+        with contextlib.suppress(OSError, AttributeError):  # earlier signals are still pending, or there is no process
             self._bell.send(b"!")  # type: ignore[union-attr]
 
     def use(self, rules: tuple[Rule, ...]) -> None:
@@ -86,7 +86,9 @@ class Worker:
         self._send(rules)
 
     def stop(self, seconds: float) -> None:
-        """Let it finish the instance at hand; after so long it is ended, and the instance is begun again next time."""
+        """Let it finish the current instance; after that time kill it, and the instance is retried at the next
+        start.
+        """
         end = time.monotonic() + seconds
         self._send(None)
         self.wake()
@@ -102,7 +104,7 @@ class Worker:
             self._process.kill()
 
     def _ended(self) -> int | None:
-        """Its exit status; what belonged to it is closed."""
+        """Close everything that belonged to the process; return its exit status."""
         process, channel, bell = self._process, self._channel, self._bell
         self._process = self._channel = self._bell = None
         for each in (channel, bell):
@@ -115,5 +117,5 @@ class Worker:
 
     def _send(self, message: object) -> None:
         if self._channel is not None:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # told when it is attended to
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `attend` reports it
                 self._channel.send(message)

@@ -1,1 +1,1 @@
-"""What is told of a run."""
+"""Reports of a run: tables, JSON, CSV and HTML."""

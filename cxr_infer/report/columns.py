@@ -1,6 +1,6 @@
-"""The figures of one file, each told once: table, JSON, CSV and page read its heading, unit, digits and mean from here.
+"""The measurements of a file: heading, unit, format and mean of each, for table, JSON, CSV and HTML report.
 
-A new figure is a field of `Figures`, a row of `COLUMNS`, and its value in `cxr_infer.batch.pipeline`.
+To add one, add a field to `Figures`, a row to `COLUMNS`, and its value in `cxr_infer.batch.pipeline`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Wording = Callable[[float | None], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What was measured of one file; None where it does not apply. `COLUMNS` says what each figure means."""
+    """The measurements of a file; None if they do not apply. `COLUMNS` defines each of them."""
 
     mottle_before: float | None = None
     mottle_after: float | None = None
@@ -41,26 +41,26 @@ class Figures:
 
     @property
     def mottle_removed(self) -> float | None:
-        """Before minus after, both standard deviations; None where they are a guess."""
+        """Standard deviation before minus after, in gray levels; None if they are unsure."""
         if self.unsure or self.mottle_before is None or self.mottle_after is None:
             return None
         return self.mottle_before - self.mottle_after
 
     @property
     def correlation(self) -> float | None:
-        """Of neighbouring pixels' noise, in the direction where it is larger."""
+        """Correlation of the noise of neighbouring pixels, in the direction where it is larger."""
         if self.correlation_across is None or self.correlation_down is None:
             return None
         return max(self.correlation_across, self.correlation_down)
 
     @property
     def unsure(self) -> bool:
-        """Whether the figures of its noise are a guess."""
+        """Whether the noise estimates are unsure."""
         return self.mottle_left == UNSURE
 
 
 def fixed(digits: int) -> Wording:
-    """Format a figure with so many digits after the point."""
+    """Return a formatter with this number of decimal places."""
 
     def words(value: float | None) -> str:
         return NO_FIGURE if value is None else f"{value:z.{digits}f}"
@@ -72,7 +72,7 @@ ONE_DIGIT = fixed(1)
 
 
 def small_figure(value: float | None) -> str:
-    """Format a figure with two digits, whatever its power of ten: 3.2e-4."""
+    """Format a number with two significant digits, such as 3.2e-4."""
     if not value:
         return fixed(0)(value)
     mantissa, exponent = f"{value:.1e}".split("e")
@@ -81,11 +81,10 @@ def small_figure(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Mean:
-    """How a run sums a figure up.
+    """How a measurement is averaged over a run.
 
-    some: a note for a table whose mean is of `{}` files, not all. sure: leave out files whose noise figures are a
-    guess. in_json: whether the mean is a part of the JSON summary. needs_reference: whether only a run with references
-    has the figure.
+    some: note of the table if the mean is over `{}` files, not all. sure: leave out files with unsure noise estimates.
+    in_json: whether the JSON summary has the mean. needs_reference: whether it is only measured with references.
     """
 
     some: str
@@ -94,22 +93,21 @@ class Mean:
     needs_reference: bool = False
 
 
-NOISE = Mean("mean mottle: of the {} files where it is sure", sure=True)
-QUALITY = Mean("mean PSNR, SSIM and MSE: of the {} files that were measured against a reference", needs_reference=True)
-SPEED = Mean("mean ms and MP/s: of the {} files denoised in this run", in_json=False)
+NOISE = Mean("mean mottle: over the {} files with a sure estimate", sure=True)
+QUALITY = Mean("mean PSNR, SSIM and MSE: over the {} files with a reference", needs_reference=True)
+SPEED = Mean("mean ms and MP/s: over the {} files denoised in this run", in_json=False)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One figure, and where it is shown.
+    """A measurement and how it is shown.
 
-    key: field or property of `Figures`. meaning: for the reference, of fields only. heading, unit: of tables; short: in
-    the terminal's, where the heading alone is too long. words: format of a value. mean: how it is averaged, if it is.
-    rank: in the terminal's table, where columns with the highest rank are left out first and those with 0 never; None
-    for not there. then: key of the figure after denoising, to be shown behind it on the terminal. page, card, csv:
-    whether the table of the page, its viewers and `--csv` have it. optional: left out of a viewer where it is None.
-    guess: whether it is shown where it is a guess. cell, terminal_cell: the words where the figure alone would mislead.
-    note: a line below the terminal's table.
+    key: field or property of `Figures`. meaning: description for the reference (fields only). heading, unit: in tables.
+    short: heading in the terminal, if shorter. words: format. mean: how it is averaged; None for no mean. rank: in the
+    terminal's table, columns with the highest rank are dropped first, rank 0 never; None: not shown there. then: key of
+    the value after denoising, shown after it in the terminal. page, card, csv: whether the report's table, its viewers
+    and `--csv` have it. optional: omitted from a viewer if None. guess: whether to show it if unsure. cell,
+    terminal_cell: text to show instead if the number would mislead. note: line below the terminal's table.
     """
 
     key: str
@@ -131,7 +129,7 @@ class Column:
     note: str = ""
 
     def titled(self, between: str = ", ") -> str:
-        """The heading with its unit."""
+        """Return the heading with its unit."""
         return between.join(filter(None, (self.heading, self.unit)))
 
     @property
@@ -139,20 +137,20 @@ class Column:
         return self.short or self.titled(" ")
 
     def value(self, figures: Figures) -> float | None:
-        """The figure, where it is to be shown."""
+        """Return the value, None if it is not to be shown."""
         value: float | None = getattr(figures, self.key)
         return value if self.guess or not figures.unsure else None
 
     def averaged(self, figures: Figures) -> float | None:
-        """The figure, where it belongs into the mean."""
+        """Return the value, None if it is not part of the mean."""
         return None if self.mean is not None and self.mean.sure and figures.unsure else self.value(figures)
 
     def shown(self, figures: Figures) -> str:
-        """The figure in words."""
+        """Return the formatted value."""
         return self.cell(figures) or self.words(self.value(figures))
 
     def on_terminal(self, figures: Figures) -> str:
-        """The cell of the terminal's table."""
+        """Return the cell of the terminal's table."""
         return self.terminal_cell(figures) or (self._pair(figures) if self.then else self.shown(figures))
 
     def _pair(self, figures: Figures) -> str:
@@ -163,7 +161,7 @@ class Column:
         )
 
     def pair(self, value_of: Callable[[str], float | None]) -> str:
-        """Words for the figure, and for that after denoising where the table has both in one column."""
+        """Format the value, and that after denoising if the column shows both."""
         return " → ".join(self.words(value_of(key)) for key in (self.key, self.then) if key)
 
 
@@ -188,7 +186,7 @@ def _why_no_photons(figures: Figures) -> str | None:
     return f"corr {correlation:.2f}" if correlation is not None and correlation >= CORRELATED else None
 
 
-# in the order in which they are shown
+# in display order
 COLUMNS = (
     Column(
         "mottle_before",
@@ -207,7 +205,7 @@ COLUMNS = (
     ),
     Column(
         "mottle_after",
-        "The same after denoising.",
+        "Standard deviation of the noise after denoising, in gray levels of an 8-bit image.",
         "after",
         mean=NOISE,
         page=True,
@@ -220,21 +218,21 @@ COLUMNS = (
     Column("mottle_error", "Relative standard error of `mottle_before`, 0 to 1."),
     Column(
         "mottle_kind",
-        "`none`, `unknown`, `white`, `sharpened`, `enlarged`, or `correlated over N px`, with `across` or `down` where "
-        "one direction dominates.",
+        "Kind of noise: `none`, `unknown`, `white`, `sharpened`, `enlarged`, or `correlated over N px`, with "
+        "`across` or `down` if one direction dominates.",
         "noise",
         card=True,
         cell=lambda figures: figures.mottle_kind or NO_FIGURE,
     ),
     Column(
         "mottle_left",
-        "Where before and after say little: `faint` (too faint for the model), `left` (correlated from pixel to pixel, "
-        "and most of it stays) or `unsure` (noise and structure could not be told apart).",
+        "Why before and after are hard to compare: `faint` (too faint for the model), `left` (correlated from pixel to "
+        "pixel, and mostly left in the image) or `unsure` (noise could not be separated from structure).",
         csv=True,
     ),
     Column(
         "photons_at_white",
-        "Behind pixel value 1, where the noise is that of counted photons.",
+        "Photons per pixel at white, if the noise is quantum noise.",
         "photons at white",
         words=lambda value: photons(value) or NO_FIGURE,
         short="photons",
@@ -244,21 +242,21 @@ COLUMNS = (
         csv=True,
         optional=True,
         terminal_cell=_why_no_photons,
-        note="photons: at white, to two digits; corr: how neighbouring pixels correlate",
+        note="photons: per pixel at white, two digits; corr: correlation of the noise of neighbouring pixels",
     ),
     Column("correlation", heading="correlation", words=fixed(2), page=True),
     Column(
         "correlation_across",
-        "Of a pixel's noise with that of its neighbour in the row, -1 to 1, where that is sure.",
+        "Correlation of the noise of neighbouring pixels in a row, -1 to 1, if it is sure.",
     ),
     Column(
         "correlation_down",
-        "Of a pixel's noise with that of its neighbour in the column, -1 to 1, where that is sure.",
+        "Correlation of the noise of neighbouring pixels in a column, -1 to 1, if it is sure.",
     ),
-    Column("psnr_before", "Of the image as it was, against the reference, dB.", mean=QUALITY, csv=True),
+    Column("psnr_before", "PSNR of the original against the reference, dB.", mean=QUALITY, csv=True),
     Column(
         "psnr",
-        "Of the result, against the reference, dB.",
+        "PSNR of the result against the reference, dB.",
         "PSNR",
         "dB",
         fixed(2),
@@ -269,10 +267,10 @@ COLUMNS = (
         csv=True,
         optional=True,
     ),
-    Column("ssim_before", "Structural similarity of the image as it was with the reference.", mean=QUALITY, csv=True),
+    Column("ssim_before", "Structural similarity of the original to the reference, at most 1.", mean=QUALITY, csv=True),
     Column(
         "ssim",
-        "Structural similarity of the result with the reference, at most 1.",
+        "Structural similarity of the result to the reference, at most 1.",
         "SSIM",
         words=fixed(4),
         mean=QUALITY,
@@ -282,7 +280,12 @@ COLUMNS = (
         csv=True,
         optional=True,
     ),
-    Column("mse_before", "Mean squared error of the image as it was, pixels in [0, 1].", mean=QUALITY, csv=True),
+    Column(
+        "mse_before",
+        "Mean squared error of the original against the reference, pixels in [0, 1].",
+        mean=QUALITY,
+        csv=True,
+    ),
     Column(
         "mse",
         "Mean squared error of the result against the reference, pixels in [0, 1].",
@@ -293,10 +296,10 @@ COLUMNS = (
         csv=True,
     ),
     Column("inverted", "Whether low stored values were taken as white."),
-    Column("outside_window", "Fraction of the pixels that the file's own window shows black or white."),
+    Column("outside_window", "Fraction of the pixels that the file's window shows as black or white."),
     Column(
         "milliseconds",
-        "Reading, denoising and writing, waiting left out.",
+        "Time of reading, denoising and writing, without waiting.",
         "time",
         "ms",
         fixed(0),
@@ -307,12 +310,19 @@ COLUMNS = (
         card=True,
         csv=True,
     ),
-    Column("megapixels_per_second", "The same as a rate.", "MP/s", words=fixed(2), mean=SPEED, rank=6),
+    Column(
+        "megapixels_per_second",
+        "Image size divided by `milliseconds`, in megapixels per second.",
+        "MP/s",
+        words=fixed(2),
+        mean=SPEED,
+        rank=6,
+    ),
 )
 AVERAGED = tuple(column for column in COLUMNS if column.mean is not None)
 BY_KEY = {column.key: column for column in COLUMNS}
 
 
 def on_page(with_reference: bool) -> tuple[Column, ...]:
-    """The columns of the page's table."""
+    """Return the columns of the HTML report's table."""
     return tuple(c for c in COLUMNS if c.page and (with_reference or c.mean is None or not c.mean.needs_reference))

@@ -1,4 +1,4 @@
-"""The figures of a run as a table for statistics programs: a row for each file, then mean, SD and n of each folder."""
+"""The CSV report: a row per file, then mean, SD and n per folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FIGURES = tuple(column for column in COLUMNS if column.csv)
 WORDS = ("row", "folder", "file", "status", "message")
 HEADINGS = (*WORDS, *(column.key for column in FIGURES))
 FILE, MEAN, SD, N = "file", "mean", "SD", "n"  # kinds of rows
-ALL, TOP = "*", "."  # folders: of the whole run, and IN itself
-FORMULA = ("=", "+", "-", "@")  # how a cell begins that a spreadsheet would compute
+ALL, TOP = "*", "."  # folders: the whole run, and IN itself
+FORMULA = ("=", "+", "-", "@")  # first characters of cells that a spreadsheet would evaluate
 
 
 @dataclass
 class Spread:
-    """Mean and sample standard deviation of figures as they come (Welford 1962)."""
+    """Running mean and sample standard deviation (Welford, Technometrics 4(3), 1962)."""
 
     count: int = 0
     mean: float = 0.0
@@ -39,7 +39,7 @@ class Spread:
         self.squares += distance * (value - self.mean)
 
     def figure(self, kind: str) -> float | int | None:
-        """MEAN, SD or N; None where too few figures say it."""
+        """Return MEAN, SD or N; None if there are too few values."""
         if kind == N:
             return self.count or None
         if kind == MEAN:
@@ -48,15 +48,15 @@ class Spread:
 
 
 class CsvReport(JsonReport):
-    """Collects records as `JsonReport` does; `write` makes the table of them."""
+    """Collects records on disk as `JsonReport` does, and writes them as CSV."""
 
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
-        """The whole table, under its name only once it is complete. Raises ImageError where it cannot be written."""
+        """Write the table atomically. Raises ImageError on failure."""
         write_bytes(path, (csv_line(cells).encode() for cells in rows(self.results())))
 
 
 def rows(results: Iterable[FileResult]) -> Iterator[list[object]]:
-    """The headings, a row for each file, and the summaries of each folder and of all."""
+    """Yield the headings, a row per file, and the summary rows of each folder and of the whole run."""
     yield list(HEADINGS)
     folders: dict[str, list[Spread]] = {}
     whole = [Spread() for _ in FIGURES]
@@ -74,14 +74,14 @@ def rows(results: Iterable[FileResult]) -> Iterator[list[object]]:
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """A row of the table, with its line break."""
+    """Format a row, with its line break."""
     written = io.StringIO()
     csv.writer(written, lineterminator="\n").writerow([_cell(cell) for cell in cells])
     return written.getvalue()
 
 
 def _cell(content: object) -> str:
-    """Six digits of a figure; text on one line, which no spreadsheet computes, whatever a file is called."""
+    """Format a cell: numbers with six digits; text on one line, and escaped so that spreadsheets do not evaluate it."""
     if isinstance(content, float):
         return f"{content:.6g}"
     shown = "" if content is None else printable(str(content))

@@ -1,6 +1,6 @@
-"""The JSON report of a run: one record a file, kept on disk while the run goes on, so that memory stays flat.
+"""The JSON report of a run: one record per file, collected on disk, so that memory stays constant.
 
-A report whose name ends in .jsonl is a stream: the records as they come, a line each, then one line with the rest.
+A .jsonl report is written during the run: one line per record, then a final line with the rest.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cxr_infer.scratch import DiskList
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.version import __version__
 
-FORMAT = 1  # of the records; it rises when a key changes its meaning or goes
-JSON_LINES = ".jsonl"  # a report that is written as the run goes on
-PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # whose versions can change a pixel
+FORMAT = 1  # version of the report; increased when a key changes its meaning or is removed
+JSON_LINES = ".jsonl"  # suffix of reports that are written during the run
+PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # their versions can affect pixels
 
 
 class JsonReport:
-    """Collects records on disk; `write` makes the report of them."""
+    """Collects records on disk, and writes them as a JSON report."""
 
     def __init__(self) -> None:
         self._records = DiskList[dict[str, Any]](what="the report", error=ImageError)
@@ -47,15 +47,15 @@ class JsonReport:
         self._records.close()
 
     def add(self, result: FileResult) -> None:
-        """Raises ImageError where the disk is full."""
+        """Add a record. Raises ImageError if it cannot be stored, for example on a full disk."""
         self._records.append(result.to_dict())
 
     def results(self) -> Iterator[FileResult]:
-        """All that were added, in order, read back one at a time."""
+        """Yield all records in order, read back one at a time."""
         return (FileResult(**record) for record in self._records)
 
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
-        """The whole report, under its name only once it is complete. Raises ImageError where it cannot be written."""
+        """Write the report atomically. Raises ImageError on failure."""
         ending = {"interrupted": interrupted, "summary": summary.to_dict()}
         opened, closed = json.dumps(head, indent=1)[:-2], json.dumps(ending, indent=1)[2:]
         first, last = f'{opened},\n "files": ['.encode(), f"],\n{closed}\n".encode()
@@ -67,11 +67,10 @@ class JsonReport:
 
 
 class JsonLines(JsonReport):
-    """The report as a stream: each record is in the file when `add` returns; the last line, which `write` adds, is the
-    head, whether the run was interrupted, and the summary.
+    """A report written during the run: `add` writes a record, and `write` the final line with head and summary.
 
-    A new file, which takes the place of what is there with the first record, when the run is sure to happen.
-    Raises UsageError where it cannot be made.
+    An existing file is replaced at the first record, when the run has certainly begun. Raises UsageError if the file
+    cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,17 +93,17 @@ class JsonLines(JsonReport):
         self._opened.close()
 
     def add(self, result: FileResult) -> None:
-        """Raises ImageError where the file cannot grow."""
+        """Write a record. Raises ImageError on failure."""
         self._append(result.to_dict())
         self._count += 1
 
     def results(self) -> Iterator[FileResult]:
-        """All that were added, read back from the report; then none can be added any more."""
+        """Yield all records, read back from the file. No record can be added afterwards."""
         self._stream.seek(0)
         return (FileResult(**json.loads(line)) for line in islice(self._stream, self._count))
 
     def write(self, path: Path, head: dict[str, Any], summary: Summary, *, interrupted: bool) -> None:
-        """The last line. Raises ImageError where it cannot be written."""
+        """Write the final line. Raises ImageError on failure."""
         self._append({**head, "interrupted": interrupted, "summary": summary.to_dict()})
         try:
             self._file.sync()
@@ -123,7 +122,7 @@ class JsonLines(JsonReport):
 
 
 def open_report(path: Path | None) -> JsonReport:
-    """What collects the records of a run for `--json`, of the kind that the name asks for."""
+    """Return the collector for a `--json` file, by its suffix."""
     return JsonLines(path) if path is not None and path.suffix.lower() == JSON_LINES else JsonReport()
 
 
@@ -136,7 +135,10 @@ def describe_run(
     command: Sequence[str],
     began: datetime,
 ) -> dict[str, Any]:
-    """The head of the report: what made these results. command: line by which the run was started, without secrets."""
+    """Return the head of the report: model, settings, machine and versions.
+
+    command: words of the command line, without secrets. began: start of the run.
+    """
     return {
         "model": {
             "name": model.card.name,

@@ -1,4 +1,4 @@
-"""What a report says of the noise of one file: its figures, and why little of it was removed where that is so."""
+"""The noise measurements of a file, and the reason if little noise was removed."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 
 from cxr_infer.imaging.mottle import GRAY_LEVELS, Mottle
 
-FAINT, LEFT, UNSURE = "faint", "left", "unsure"  # why before and after say little; see NOTES
+FAINT, LEFT, UNSURE = "faint", "left", "unsure"  # why before and after are hard to compare; see NOTES
 NOTES = {
-    FAINT: "its noise is too faint for the model, and most of it stays",
-    LEFT: "its noise is correlated from pixel to pixel, and most of it stays",
-    UNSURE: "noise and structure could not be told apart, so the noise figures are unsure",
+    FAINT: "its noise is too faint for the model, and most of it is left",
+    LEFT: "its noise is correlated from pixel to pixel, and most of it is left",
+    UNSURE: "noise could not be separated from structure, so the noise estimates are unsure",
 }
 NO_NOISE_FOUND = "no noise was found in it, so there is nothing to remove"
 TOO_SMALL = "too small for its noise to be measured"
 ENDINGS = {
-    FAINT: "most of the noise stays in {}: too faint for the model",
-    LEFT: "most of the noise stays in {}: correlated from pixel to pixel",
-    UNSURE: "noise and structure could not be told apart in {}",
+    FAINT: "most of the noise is left in {}: too faint for the model",
+    LEFT: "most of the noise is left in {}: correlated from pixel to pixel",
+    UNSURE: "noise could not be separated from structure in {}",
 }
-LITTLE = 0.2  # of the noise found, which must be removed at full strength if before and after are to say something
-UNRESOLVED = 0.25  # of the variance before: less cannot be told from a difference; of faint noise that much was left
-FAINT_LEVELS = 1.5  # gray levels, up to which the shipped model takes noise for texture
+LITTLE = 0.2  # least fraction of the noise removed at full strength for a meaningful comparison
+UNRESOLVED = 0.25  # fraction of the variance before; a difference resolves no less, and as much is left of faint noise
+FAINT_LEVELS = 1.5  # gray levels; the shipped model takes fainter noise for texture
 
 
 def why_left(before: Mottle, after: Mottle, strength: float) -> str | None:
-    """FAINT, LEFT or UNSURE where before and after say little; None where noise was removed, or none was there.
+    """Return FAINT, LEFT or UNSURE if before and after are hard to compare; None if noise was removed or absent.
 
-    strength: share of the noise found that was to be removed, 0 to 1.
+    strength: of denoising, 0 to 1.
     """
     if before.kind == "none":
         return None
@@ -60,16 +60,16 @@ def _files(count: int) -> str:
 
 
 def photons(at_white: float | None) -> str | None:
-    """As text, to the two digits that an estimate is good for."""
+    """Format a number of photons with two digits, the accuracy of the estimate."""
     return None if at_white is None else f"{round(at_white, 1 - math.floor(math.log10(at_white))):.0f}"
 
 
 def _remaining(before: Mottle, after: Mottle) -> float:
-    """Standard deviation of what is left of the noise, [0, 1].
+    """Return the standard deviation of the remaining noise, in [0, 1].
 
-    Where the result is too clean for the estimate, what the high-pass lost on the way tells how much was removed, as
-    anatomy is in it before and after. Where less is left than such a difference resolves, that bounds it, and so does
-    what the high-pass still sees. No guess says that there is more noise than before.
+    If the result is too clean for an estimate, use the decrease of the high-pass variance, in which anatomy cancels. If
+    less is left than this difference resolves, the resolution and the high-pass of the result are upper limits. The
+    result never exceeds the noise before.
     """
     if after.sure:
         return after.sd
@@ -79,7 +79,7 @@ def _remaining(before: Mottle, after: Mottle) -> float:
 
 
 def noise_figures(before: Mottle, after: Mottle, strength: float, stretch: float = 1.0) -> dict[str, Any]:
-    """The fields of a `FileResult` that tell of noise. stretch: see `Radiograph.stretch`."""
+    """Return the noise fields of a `FileResult`. strength: of denoising. stretch: see `Radiograph.stretch`."""
     if not before.known:
         return {"mottle_kind": before.kind}
     across, down = before.correlation if before.sure else (None, None)

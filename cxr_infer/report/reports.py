@@ -1,4 +1,4 @@
-"""What is written of a run beside its results. None of it ends the run: what fails is said in one line and given up."""
+"""The reports of a run. A report that fails is abandoned with a message, and the run continues."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where reports are to go; None where one is not asked for."""
+    """Paths of the reports; None for those not wanted."""
 
     json: Path | None = None
     page: Path | None = None
@@ -34,10 +34,10 @@ class ReportFiles:
 
 
 class Reports:
-    """`--json`, `--csv` and `--report`, where they are asked for. To be used in a `with` statement.
+    """The reports of `--json`, `--csv` and `--report`, for use in a `with` statement.
 
-    limit, planned: of the page, see `HtmlReport`. say: what to do with the line of a failure.
-    Raises UsageError where the request makes no sense or a report cannot be begun.
+    limit, planned: see `HtmlReport`. say: called with the message of a failure. Raises UsageError if an argument is
+    invalid or a report cannot be created.
     """
 
     def __init__(self, files: ReportFiles, limit: int, planned: int, say: Callable[[str], None]) -> None:
@@ -54,7 +54,7 @@ class Reports:
                 self._tables[files.json] = opened.enter_context(open_report(files.json))
             if files.csv is not None:
                 self._tables[files.csv] = opened.enter_context(CsvReport())
-            self._rows = opened.enter_context(JsonReport())  # of the page, which can so do without the other reports
+            self._rows = opened.enter_context(JsonReport())  # for the HTML report, independent of the others
             self._opened = opened.pop_all()
 
     def _begin_page(self, opened: contextlib.ExitStack, limit: int, planned: int) -> None:
@@ -72,16 +72,16 @@ class Reports:
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is still to be written."""
+        """Whether any report is still to be written."""
         return not {*self._tables, self._html_file} <= {*self._given_up, None}
 
     def show(self, result: FileResult, pairs: Pairs) -> None:
-        """Keep the pictures of an image."""
+        """Add the pictures of an image to the HTML report."""
         if self._html_file is not None and self._page is not None:
             self._tried(self._html_file, partial(self._page.show, result, pairs))
 
     def add(self, result: FileResult) -> None:
-        """Keep the record of a file."""
+        """Add the record of a file to all reports."""
         for file, table in self._tables.items():
             self._tried(file, partial(table.add, result))
         if self._html_file is not None:
@@ -90,7 +90,10 @@ class Reports:
     def write(
         self, head: dict[str, Any], folders: tuple[str, ...], summary: Summary, *, measured: bool, interrupted: bool
     ) -> None:
-        """The end of the run. folders: not to be named on the page. measured: whether there were references."""
+        """Write the reports at the end of the run.
+
+        folders: paths or URLs to remove from messages in the HTML report. measured: whether there were references.
+        """
         for file, table in self._tables.items():
             self._tried(file, partial(table.write, file, head, summary, interrupted=interrupted))
         if self._html_file is not None and self._page is not None:
@@ -100,14 +103,14 @@ class Reports:
             self._tried(path, lambda: page.write(path, run, summary, self._rows))
 
     def _tried(self, file: Path, step: Callable[[], None]) -> None:
-        """A step towards a report, unless that was given up before."""
+        """Run a step of a report, unless the report was abandoned before."""
         if file in self._given_up:
             return
         try:
             step()
-        except UsageError:  # of the request, and so before anything is computed
+        except UsageError:  # an invalid argument, before anything is computed
             raise
-        except Exception as error:  # of any kind: hours of work on results are worth more than a report of them
+        except Exception as error:  # a failing report must not lose hours of denoising
             self._given_up.add(file)
             self.failed = True
             foreseen = isinstance(error, CxrError | OSError)

@@ -1,4 +1,4 @@
-"""What became of each file of a run, and the totals."""
+"""The result of each file of a run, and their totals."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 from cxr_infer.report.columns import AVERAGED, Figures
 
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
-IGNORED = "ignored"  # no X-ray
+IGNORED = "ignored"  # not an X-ray
 PENDING = "pending"  # not begun when the run was stopped
 
-FINISHED = "finished in an earlier run; --overwrite does it again"  # what follows it is about its figures
+FINISHED = "finished in an earlier run; --overwrite denoises it again"  # may be followed by notes
 
-IN_THE_WAY = "the output exists but cxr-infer did not write it, or it was changed since; --overwrite replaces it"
-CUT_SHORT = "done again, because the result of an earlier run was truncated or blanked"
+IN_THE_WAY = "output exists but was not written by cxr-infer, or was changed since; --overwrite replaces it"
+CUT_SHORT = "denoised again, because the result of an earlier run was truncated or blanked"
 
 
 @dataclass(frozen=True)
 class FileResult(Figures):
-    """What became of one file, with its figures, which are None where they do not apply: see `--json`.
+    """The result of a file, with its measurements; those that do not apply are None. See `--json`.
 
     Attributes:
         name: Path below IN, with `/`.
-        status: `done`, `failed`, `skipped`, `ignored` (no X-ray) or `pending` (not begun when the run was stopped).
-        message: Why it is not done, or what to know about it.
+        status: `done`, `failed`, `skipped`, `ignored` (not an X-ray) or `pending` (not begun when the run was stopped).
+        message: Reason if it is not done, otherwise notes.
         output: Path or URL of the result.
-        width: Of the image, px.
-        height: Of the image, px.
-        bits: Of a stored pixel.
-        traceback: Where an exception that nobody foresaw was raised, for a report of the fault.
+        width: Width of the image, px.
+        height: Height of the image, px.
+        bits: Stored bits per pixel.
+        traceback: Traceback of an unexpected exception, for bug reports.
     """
 
     name: str
@@ -45,47 +45,47 @@ class FileResult(Figures):
 
     @property
     def in_the_way(self) -> bool:
-        """Whether it was skipped for a file that is not its result."""
+        """Whether it was skipped because a foreign file has the path of its result."""
         return self.status == SKIPPED and self.message == IN_THE_WAY
 
     @property
     def finished(self) -> bool:
-        """Whether it was skipped for having its result since an earlier run."""
+        """Whether it was skipped because an earlier run finished it."""
         return self.status == SKIPPED and self.message.startswith(FINISHED)
 
     @property
     def is_result(self) -> bool:
-        """Whether it was skipped for being a result already."""
+        """Whether it was skipped because it is itself a result."""
         return self.status == SKIPPED and not (self.finished or self.in_the_way)
 
     @property
     def notes(self) -> list[str]:
-        """What to know about the result that it has, be it from an earlier run."""
+        """Notes on its result, even if that is from an earlier run."""
         said = self.message.removeprefix(FINISHED) if self.finished else self.message if self.status == DONE else ""
         return [note for note in said.split("; ") if note]
 
     def to_dict(self) -> dict[str, Any]:
-        """The record of `--json`, the figures last."""
+        """Return the record of `--json`, with the measurements last."""
         return {one.name: getattr(self, one.name) for one in sorted(fields(self), key=lambda one: bool(one.kw_only))}
 
 
 @dataclass
 class Summary:
-    """Totals and means over the results of a run, added up as they come; memory does not grow with the files.
+    """Totals and means over the results of a run, in constant memory.
 
-    Results of an earlier run that were measured again are in the means, but not in the totals of this run's work.
+    Results of earlier runs that were measured again count in the means, but not in the totals.
 
     Attributes:
-        done: Number of files that were denoised.
-        failed: Number that could not be.
-        skipped: Number left as they are: finished before, results themselves, or with another file in the way.
-        ignored: Number that are no X-rays.
-        pending: Number not begun when the run was stopped.
-        megapixels: Of all images denoised.
-        seconds: From the first file to the last; files are read and written side by side.
-        megapixels_per_second: `megapixels` over `seconds`, no mean of the files' rates; None where none was denoised.
-        means: Of mottle, PSNR, SSIM and MSE, before and after, each over the files that have it; of mottle, over those
-            that are not `unsure`.
+        done: Number of files denoised.
+        failed: Number of files that failed.
+        skipped: Number of files skipped: finished before, already results, or not replaced.
+        ignored: Number of files that are not X-rays.
+        pending: Number of images not begun when the run was stopped.
+        megapixels: Total size of the images denoised.
+        seconds: Wall-clock time of the run.
+        megapixels_per_second: `megapixels` divided by `seconds`; None if no image was denoised.
+        means: Means of mottle, PSNR, SSIM and MSE before and after, each over the files that have it; of mottle, over
+            the files with a sure estimate.
     """
 
     done: int = 0
@@ -102,7 +102,7 @@ class Summary:
     started: float = field(default_factory=time.perf_counter)
 
     def add(self, result: FileResult) -> None:
-        """Take in what became of one file."""
+        """Add the result of a file."""
         setattr(self, result.status, getattr(self, result.status) + 1)
         self.in_the_way += result.in_the_way
         self.results_themselves += result.is_result
@@ -119,25 +119,25 @@ class Summary:
                 total[1] += 1
 
     def mean(self, name: str) -> float | None:
-        """Mean of a figure, by its name in `FileResult`, over the files that have it; of mottle, where it is no guess.
+        """Return the mean of a measurement over the files that have it; of mottle, if the estimate is sure.
 
-        None where no file has it, or where a figure has no mean.
+        name: field of `FileResult`. None if no file has it or it is not averaged.
         """
         total = self.sums.get(name)
         return total[0] / total[1] if total else None
 
     def count(self, name: str) -> int:
-        """How many files such a mean is of."""
+        """Return the number of files in a mean."""
         total = self.sums.get(name)
         return int(total[1]) if total else 0
 
     @property
     def megapixels_per_second(self) -> float | None:
-        """Of the whole run, whose images are read, denoised and written side by side; no mean of theirs."""
+        """Throughput of the whole run, in which steps overlap; not the mean of the images' rates."""
         return self.megapixels / self.seconds if self.done and self.seconds else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary of `--json`."""
+        """Return the summary of `--json`."""
         means = {one.key: self.mean(one.key) for one in AVERAGED if one.mean is not None and one.mean.in_json}
         return {
             "done": self.done,

@@ -1,6 +1,6 @@
-"""What `--json` writes, as a JSON Schema (2020-12), made of the classes whose fields it is.
+"""The JSON Schema (2020-12) of `--json`, derived from the classes whose fields it contains.
 
-`python docs/make_reference.py` writes it to weights/report.schema.json and makes the page of the reference from it.
+`python docs/make_reference.py` writes it to weights/report.schema.json and generates the reference page from it.
 """
 
 from __future__ import annotations
@@ -23,39 +23,42 @@ STATUSES = (DONE, FAILED, SKIPPED, IGNORED, PENDING)
 
 
 def report_schema() -> JsonObject:
-    """A report; the last line of a .jsonl is one without `files`, each other line a `#/$defs/record`."""
+    """Return the schema of a report. In a .jsonl, the last line is a report without `files`, others are records."""
     parts = {
         "model": _object(
             {
                 "name": _text("`window`, `original`, `new`, or the name in the card of another file"),
                 "precision": _text("`fp32` or `int8`"),
                 "file": _text("path of the .onnx file"),
-                "sha256": _text("hash of that file, hexadecimal"),
+                "sha256": _text("SHA-256 of that file, hexadecimal"),
             },
-            "what made the results",
+            "the model used",
         ),
-        "format": {"const": FORMAT, "description": "version of this format; it rises when a key changes its meaning"},
-        "date": _text("when the run began, ISO 8601 with the offset from UTC"),
+        "format": {
+            "const": FORMAT,
+            "description": "version of this format; increased when a key changes its meaning or is removed",
+        },
+        "date": _text("start of the run, ISO 8601 with UTC offset"),
         "command": {"type": "array", "items": {"type": "string"}, "description": "words of the command line"},
-        "cpu": _text("name of the processor of the machine that started the run"),
-        "threads": {"type": "integer", "description": "with which the model computed there"},
+        "cpu": _text("CPU of the machine that started the run"),
+        "threads": {"type": "integer", "description": "number of threads of the model on that machine"},
         "settings": {"$ref": "#/$defs/settings", "description": "how images were read and denoised"},
         "versions": {
             "type": "object",
             "additionalProperties": {"type": "string"},
             "required": ["cxr-infer", "python", *PACKAGES],
-            "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}",
+            "description": f"versions of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}",
         },
-        "input": _text("IN, as it was given"),
+        "input": _text("IN as given"),
         "output": _text("OUT"),
-        "files": {"type": "array", "items": {"$ref": "#/$defs/record"}, "description": "one for each file under IN"},
-        "interrupted": {"type": "boolean", "description": "whether the run was stopped before its end"},
+        "files": {"type": "array", "items": {"$ref": "#/$defs/record"}, "description": "one record per file under IN"},
+        "interrupted": {"type": "boolean", "description": "whether the run was stopped early"},
         "summary": {"$ref": "#/$defs/summary", "description": "counts, totals and means"},
     }
     return {
         "$schema": DRAFT,
         "title": "Report of cxr-infer dir --json",
-        **_object(parts, "Keys may be added within a format.", optional=("files",)),
+        **_object(parts, "Keys may be added without a new format version.", optional=("files",)),
         "$defs": {"record": _record(), "summary": _summary(), "settings": _settings()},
     }
 
@@ -64,7 +67,7 @@ def _record() -> JsonObject:
     meanings = {**attributes(FileResult), **{column.key: column.meaning for column in COLUMNS if column.meaning}}
     record = _of_class(FileResult, meanings)
     record["properties"]["status"]["enum"] = list(STATUSES)
-    return {**record, "description": "One for every file under IN, whatever became of it."}
+    return {**record, "description": "One for every file under IN, whatever its status."}
 
 
 def _summary() -> JsonObject:
@@ -106,7 +109,7 @@ def _object(properties: JsonObject, description: str = "", optional: tuple[str, 
 
 
 def attributes(documented: type) -> dict[str, str]:
-    """Name and meaning of each entry in the section `Attributes` of a docstring in Google style."""
+    """Parse the section `Attributes` of a Google-style docstring: name -> meaning."""
     section = re.search(r"^Attributes:\n((?:[ \n].*\n?)*)", inspect.cleandoc(documented.__doc__ or ""), re.MULTILINE)
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}

@@ -1,7 +1,6 @@
-"""Tables that fit the terminal: no cell is ever broken over lines.
+"""Tables that fit the terminal without wrapping cells.
 
-Where a terminal is too narrow, columns go, those of least use first, and what is left of long names is their end, which
-tells them apart.
+On a narrow terminal, the least useful columns are dropped, and long names keep their end, which distinguishes them.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from rich.table import Table
 
 from cxr_infer.report.text import printable
 
-GAP = 2  # columns of a terminal between two of a table
-NAME_ROOM = 20  # columns that names keep before another column of the table goes
+GAP = 2  # characters between columns
+NAME_ROOM = 20  # characters that names keep before another column is dropped
 ELLIPSIS = "…"
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One column. cells: its texts, a row each.
+    """A column. cells: one text per row.
 
-    rank: those with the highest are left out first, those with 0 never. name: whether its texts may be shortened, at
-    their beginning; others are not. left: whether they begin at the left, as names do. notes: lines below the table.
+    rank: columns with the highest rank are dropped first, rank 0 never. name: whether cells may be shortened at their
+    start. left: align left; names always are. notes: lines below the table.
     """
 
     heading: str
@@ -47,7 +46,7 @@ class TableColumn:
 
 
 def shortened(text: str, width: int) -> str:
-    """A text that takes at most so many columns: its end, after an ellipsis, where it is longer."""
+    """Shorten a text to a width in terminal columns; an ellipsis replaces its start."""
     if cell_len(text) <= width:
         return text
     room, start = max(width, 1) - 1, len(text)
@@ -57,7 +56,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def fitted(columns: Sequence[TableColumn], width: int | None) -> list[TableColumn]:
-    """The columns that fit into a width, with their names shortened as they must be; all for None."""
+    """Return the columns that fit into a width, with names shortened as needed; all for None."""
     kept = list(columns)
     if width is None:
         return kept
@@ -81,9 +80,9 @@ def _width(widths: Iterable[int]) -> int:
 
 
 def print_columns(console: Console, title: str, columns: Sequence[TableColumn], *, about_all: int = 0) -> None:
-    """Print a table; where that is no terminal, it is as wide as its content.
+    """Print a table, as wide as its content if the console is not a terminal.
 
-    about_all: how many of its last rows are about all others.
+    about_all: number of summary rows at the end.
     """
     clean = [replace(column, cells=[printable(cell) for cell in column.cells]) for column in columns]
     shown = fitted(clean, console.width if console.is_terminal else None)

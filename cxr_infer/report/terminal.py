@@ -1,4 +1,4 @@
-"""What the command line shows of results: tables on stdout. Drawing only; nothing is computed here."""
+"""Print results as tables on stdout. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleDimensions
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report import columns
 from cxr_infer.report.columns import NO_FIGURE, fixed
-from cxr_infer.report.columns import small_figure as small_figure  # other programs' tables have it from here
+from cxr_infer.report.columns import small_figure as small_figure  # re-exported for other programs
 from cxr_infer.report.noise_words import left_in
 from cxr_infer.report.results import CUT_SHORT, DONE, FileResult, Summary
 from cxr_infer.report.table import TableColumn, print_columns
@@ -22,10 +22,10 @@ from cxr_infer.report.text import printable
 if TYPE_CHECKING:
     from cxr_infer.model.verify import Verified
 
-FULL_TABLE = 24  # files; longer runs show the summary and the worst
+FULL_TABLE = 24  # files; longer runs show only the worst and a summary
 WORST = 5  # files
-NAMED = 10  # files in one line at the end
-PLAIN_WIDTH = 140  # columns of prose where stdout is no terminal
+NAMED = 10  # most files in one line
+PLAIN_WIDTH = 140  # columns, if stdout is not a terminal
 
 
 def stdout_console() -> Console:
@@ -40,7 +40,7 @@ def stderr_console() -> Console:
 
 
 class _Console(Console):
-    """One that asks its own stream for its size, whatever stdin and the others are: any may lead elsewhere."""
+    """A console that gets its size from its own stream, as the other streams may be redirected."""
 
     @property
     def size(self) -> ConsoleDimensions:
@@ -57,12 +57,12 @@ class _Console(Console):
 
 
 def _is_terminal(stream: TextIO) -> bool | None:
-    """NO_COLOR wins over FORCE_COLOR, which would make rich draw as on a terminal; None lets rich decide."""
+    """Let NO_COLOR override FORCE_COLOR, which makes rich assume a terminal. None lets rich decide."""
     return stream.isatty() if os.environ.get("NO_COLOR") else None
 
 
 class Named:
-    """Files to be named at the end: how many, and the first."""
+    """Counts files and keeps the first names, for a line at the end."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -82,10 +82,7 @@ class Named:
 
 
 class ShownResults:
-    """The results that the table shows: all of a short run, the worst of a long one. Never more than a screenful.
-
-    Those of an earlier run are among them.
-    """
+    """The results in the table: all of a short run, the worst of a long one; results of earlier runs included."""
 
     def __init__(self) -> None:
         self.in_the_way = Named()
@@ -111,14 +108,14 @@ class ShownResults:
 
     @property
     def worst(self) -> list[FileResult]:
-        """The files with the lowest PSNR; without references, those with the most mottle left."""
+        """The files with the lowest PSNR; without references, those with the most remaining mottle."""
         return self._lowest_psnr or self._most_mottle
 
 
 def print_results(results: ShownResults, summary: Summary, title: str, *, rate: bool = True) -> None:
-    """The metrics table: every file of a short run, the worst of a long one, and means; totals are below it.
+    """Print the table: every file of a short run, the worst of a long one, and the means; then the totals.
 
-    rate: whether the time of the run says anything, as it does not where it waited for files.
+    rate: whether to print the speed, which is meaningless if the run waited for files.
     """
     console = stdout_console()
     if results.listed:
@@ -144,9 +141,7 @@ def print_results(results: ShownResults, summary: Summary, title: str, *, rate: 
 
 
 def _table(files: Sequence[FileResult], summary: Summary, listed: int) -> list[TableColumn]:
-    """The metrics table: a row for each file, and one for the means of all that are listed in this run, where several
-    are.
-    """
+    """Return the columns of the table: a row per file and, if there are several, a row of means."""
     several = listed > 1
     names = TableColumn(
         "file", [*(file.name for file in files), *([f"mean of {listed}"] if several else [])], name=True
@@ -181,9 +176,9 @@ def print_table(
     dropped: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> None:
-    """A plain table of texts on stdout.
+    """Print a plain table of texts.
 
-    dropped: headings of what is left out where there is no room, in this order. names: of what is shortened.
+    dropped: headings of columns to drop on narrow terminals, in this order. names: headings of columns to shorten.
     """
     columns = [
         TableColumn(
@@ -199,7 +194,7 @@ def print_table(
 
 
 def print_verified(found: Sequence[Verified]) -> None:
-    """What `models --verify` found, a row for each file."""
+    """Print the result of `models --verify`, a row per file."""
     rows = [
         [
             one.installed.name,
@@ -220,10 +215,10 @@ def print_verified(found: Sequence[Verified]) -> None:
 
 
 def print_note(text: str) -> None:
-    """One line on stderr."""
+    """Print one line to stderr."""
     sys.stderr.write(printable(text) + "\n")
 
 
 def print_line(text: str) -> None:
-    """One line on stdout, never wrapped."""
+    """Print one line to stdout, without wrapping."""
     sys.stdout.write(printable(text) + "\n")

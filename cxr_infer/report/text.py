@@ -1,4 +1,4 @@
-"""Text that came from a file or its name, made fit for a terminal, and the line that tells an error."""
+"""Make untrusted text, such as file names, safe for a terminal, and print errors."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import typer
 
 from cxr_infer.faults import LOG, ON_STDERR_ANYWAY
 
-# control characters move the cursor and colour the screen; format characters reverse what is read; surrogates are bytes
-# of a name that is no text
+# control characters move the cursor and change colours, format characters reverse the reading direction, and surrogates
+# are bytes of names that are not valid text
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    """The same on one line, with every character that is not seen as itself escaped as in Python: `\\n`, `\\x1b`."""
+    """Return a text on one line, with unprintable characters escaped as in Python: `\\n`, `\\x1b`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -24,6 +24,6 @@ def printable(text: str) -> str:
 
 
 def print_error(text: str) -> None:
-    """One line on stderr, whatever line breaks the text has. It is in the log as well."""
+    """Print an error as one line to stderr, and log it."""
     LOG.error("%s", text, extra={ON_STDERR_ANYWAY: True})
     typer.echo("error: " + printable(" ".join(text.split())), err=True)

@@ -1,4 +1,4 @@
-"""X-rays as a display shows them, made small enough to be looked at in a page: 8 bit and upright."""
+"""X-rays as displayed, upright and scaled down to 8-bit pictures for the HTML report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cxr_infer.formats.radiograph import Radiograph
 from cxr_infer.imaging.figure import most_detailed
 from cxr_infer.imaging.pixels import FloatImage, to_bytes
 
-SIDE = 1024  # px, of the longer side of a whole image at most
-DETAIL = 512  # px, side of the part that is shown as it is where the whole is made smaller
-SEARCHED = 256  # px, side at which that part is chosen: averaging leaves little of the grain
+SIDE = 1024  # px, longest side of a whole image
+DETAIL = 512  # px, side of the detail at full resolution, if the whole is scaled down
+SEARCHED = 256  # px, size at which the detail is chosen: averaging removes most of the grain
 
 DisplayImage = NDArray[np.uint8]  # (H, W), air black, bone white
 
-# EXIF's numbers for how a viewer turns stored pixels (EXIF 2.32, table 6)
+# EXIF orientation -> transformation to upright (EXIF 2.32, table 6)
 TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: np.fliplr,
     3: lambda pixels: np.rot90(pixels, 2),
@@ -34,7 +34,7 @@ TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 @dataclass(frozen=True)
 class View:
-    """One image. detail: a part at full resolution where the whole is not; place: its first stored row and column."""
+    """Pictures of an image. detail: part at full resolution if `whole` is scaled. place: its first row and column."""
 
     whole: DisplayImage
     detail: DisplayImage | None = None
@@ -43,7 +43,7 @@ class View:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """The same before and after, and clean where there is a reference; all of one shape."""
+    """Pictures before and after, and of the reference if there is one; all of the same shape."""
 
     before: DisplayImage
     after: DisplayImage
@@ -52,14 +52,14 @@ class BeforeAfter:
 
 @dataclass(frozen=True)
 class Pairs:
-    """What there is to see of one image."""
+    """All pictures of an image."""
 
     whole: BeforeAfter
     detail: BeforeAfter | None = None
 
 
 def paired(before: View, after: View, clean: View | None = None) -> Pairs:
-    """Views of one image, all at the place of the first. clean: of its reference."""
+    """Combine views of the same image, all with the detail at the same place. clean: of its reference."""
     whole = BeforeAfter(before.whole, after.whole, clean.whole if clean is not None else None)
     if before.detail is None or after.detail is None:
         return Pairs(whole)
@@ -67,10 +67,10 @@ def paired(before: View, after: View, clean: View | None = None) -> Pairs:
 
 
 def view(radiograph: Radiograph, place: tuple[int, int] | None = None, orientation: int | None = None) -> View:
-    """An image as a display shows it. What is larger than SIDE px is made smaller by averaging, never enlarged.
+    """Render an image as displayed. Images larger than SIDE px are scaled down by averaging.
 
-    place: of the detail, by default where the image has most of it. orientation: EXIF's number by which it is turned,
-    by default its own.
+    place: first row and column of the detail; default: where the image has the most detail. orientation: EXIF
+    orientation to apply; default: the image's own.
     """
     image = radiograph.shown()
     upright = TURNED.get(orientation or radiograph.orientation, np.asarray)
@@ -93,7 +93,7 @@ def _shrunk(image: FloatImage, side: int) -> FloatImage:
 
 
 def _most_detailed(small: FloatImage, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Row and column at which a detail of an image of that shape begins."""
+    """Choose the first row and column of the detail. shape: of the full image."""
     searched = _shrunk(small, SEARCHED)
     centre = most_detailed(searched)
     corner = [

@@ -1,1 +1,1 @@
-"""Where files come from and go to, and what an output knows of its results."""
+"""Storage of originals and results, and the records of what made each result."""

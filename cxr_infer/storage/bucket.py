@@ -1,8 +1,8 @@
-"""A bucket, or a prefix in it, as the place where X-rays are read or results go: S3 and whatever else fsspec knows.
+"""A bucket, or a prefix in it, as source of X-rays or place for results: S3 and other stores of fsspec.
 
-Object stores guarantee that an object appears whole or not at all. Each result has a record object, by which later runs
-know it; it is written first, so that a run may be killed at any moment. Nothing is locked: if two runs write the same
-result, one of them wins, whole.
+Objects appear atomically. Each result has a record object, by which later runs recognise it; the record is written
+first, so that a run can be killed at any moment. Nothing is locked: if two runs write the same result, one of
+them wins.
 """
 
 from __future__ import annotations
@@ -26,48 +26,49 @@ from cxr_infer.storage.protocols import State
 from cxr_infer.storage.shard import Shard
 from cxr_infer.storage.urls import refuse_secrets, without_secrets
 
-# packages that a kind of URL needs besides the extra `cloud`
+# URL scheme -> packages needed in addition to the extra `cloud`
 PACKAGES: dict[str, tuple[str, ...]] = {
     "s3": (),
     "gs": ("gcsfs",),
     "az": ("adlfs",),
-    "memory": (),  # of this process; for tests
+    "memory": (),  # in this process, for tests
 }
-RECORDS_FOLDER = ".cxr-infer"  # the folder of records in an output
+RECORDS_FOLDER = ".cxr-infer"  # folder of the record objects in an output
 MARK = f"{RECORDS_FOLDER}/output.json"
 CHECK = "check the URL and the credentials in the environment or the store's own files"
-FLAT = ("gs", "az")  # kinds with a `find` that gives keys as they are; S3 has a way of its own
-PAGE = 1000  # names, the most that S3 gives at once
+FLAT = ("gs", "az")  # schemes whose `find` returns keys unchanged; S3 is handled separately
+PAGE = 1000  # names per request, the limit of S3
 
 T = TypeVar("T")
 
 
 def open_bucket(url: str, scheme: str) -> Bucket:
-    """Open a bucket. Raises UsageError for an unknown kind of URL, credentials in it, or a missing package."""
+    """Open a bucket. Raises UsageError for an unsupported scheme, credentials in the URL, or a missing package."""
     refuse_secrets(url)
     if scheme not in PACKAGES:
-        raise UsageError(f"{url}: unknown kind of URL; use s3://, gs://, az://, file:// or a path")
+        raise UsageError(f"{url}: unsupported URL scheme; use s3://, gs://, az://, file:// or a path")
     try:
         from fsspec.core import url_to_fs
 
         files, root = _tried(lambda: url_to_fs(url, use_listings_cache=False), UsageError, url, "cannot be used")
     except ImportError as error:
-        raise UsageError(f"{url}: needs {install_command('cloud', *PACKAGES[scheme])}") from error
+        command = install_command("cloud", *PACKAGES[scheme])
+        raise UsageError(f"{url}: object storage needs more packages; run: {command}") from error
     if not root.strip("/") or url.lower().startswith(f"{scheme}:///"):
         raise UsageError(f"{url}: names no bucket; give {scheme}://BUCKET/PREFIX")
-    root = root.rstrip("/") + "/" * (len(url) - len(url.rstrip("/")) - 1)  # of `in//`, `in/`: a folder without a name
+    root = root.rstrip("/") + "/" * (len(url) - len(url.rstrip("/")) - 1)  # further slashes are folders without a name
     return Bucket(files, root, url.rstrip("/"), scheme)
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A `Storage` under a prefix of an object store. Paths of its files are relative to that.
+    """A `Storage` under a prefix of an object store. Paths are relative to the prefix.
 
-    Names are keys without the prefix, unchanged: `a//b.png`, `/a/b.png` and `a/b.png` are three objects, though their
-    results have the same path.
+    Names are keys without the prefix, otherwise unchanged: `a//b.png`, `/a/b.png` and `a/b.png` are different objects,
+    although their results have the same path.
     """
 
-    files: Any  # fsspec.AbstractFileSystem, which carries no types
+    files: Any  # fsspec.AbstractFileSystem, which is untyped
     root: str  # bucket and prefix, as fsspec names them
     shown: str
     scheme: str
@@ -87,13 +88,13 @@ class Bucket:
                 inside = _hidden_part(name)
                 if inside is None:
                     visible.append(name)
-                elif inside != hidden:  # what lies in a hidden folder comes in a row
+                elif inside != hidden:  # objects of a hidden folder are consecutive
                     listing.ignore(inside, "hidden")
                     hidden = inside
             self._sort_in([name for name in visible if listing.holds(name)], listing)
 
     def _sort_in(self, names: list[str], listing: Listing) -> None:
-        """Add names to the listing. Objects without a telling name are read, all of a page at once."""
+        """Add names to the listing. The heads of objects without a known suffix are read, a page at a time."""
         unknown = [name for name in names if not named_image(name)]
         paths = [self._key(name) for name in unknown]
         heads = self.files.cat_ranges(paths, 0, SIGNATURE_LENGTH, on_error="return") if paths else []
@@ -102,13 +103,13 @@ class Bucket:
             listing.file(name, partial(xrays.__contains__, name))
 
     def _pages(self) -> Iterator[list[str]]:
-        """Yield names: a page of the store at a time, or a folder if its interface has no pages."""
+        """Yield names in pages of the store, or by folder if it has no pages."""
         pages = self._s3_pages() if hasattr(self.files, "call_s3") else self._keys() if self.flat else self._folders()
         while True:
             page = _tried(lambda: next(pages, None), UsageError, self.shown, "cannot be listed", f"; {CHECK}")
             if page is None:
                 return
-            # what follows the first slash is the name, with all further ones: other keys, other objects
+            # the name is everything after the first slash, further slashes included
             start = f"{self.root}/"
             yield [key[len(start) :] for key in page if key.startswith(start) and not key.endswith("/")]
 
@@ -124,10 +125,7 @@ class Bucket:
 
     @property
     def flat(self) -> bool:
-        """Whether `find` returns all keys under a prefix, unchanged.
-
-        A walk would miss keys with empty parts, as such stores have no folders.
-        """
+        """Whether `find` returns all keys under a prefix unchanged. A walk would miss keys with empty parts."""
         return self.scheme in FLAT
 
     def _keys(self) -> Iterator[list[str]]:
@@ -137,14 +135,14 @@ class Bucket:
 
     def _folders(self) -> Iterator[list[str]]:
         for _, folders, files in self.files.walk(self.root, detail=True, on_error="raise"):
-            for name in sorted(folders):  # entered in this order
+            for name in sorted(folders):  # the walk follows this order
                 folders[name] = folders.pop(name)
             yield sorted(info["name"] for info in files.values())
 
     def read(self, name: str, most: int) -> bytes:
         content = self._read(name, lambda: self._content(name, most + 1))
         if len(content) > most:
-            raise ImageError(f"{name}: over {most / 1e6:.0f} MB is too much for one image; see --max-pixels")
+            raise ImageError(f"{name}: over {most / 1e6:.0f} MB is too large for one image; see --max-pixels")
         if not content:
             raise ImageError(f"{name}: the file is empty")
         return content
@@ -153,7 +151,7 @@ class Bucket:
         return bool(self._read(name, lambda: self.files.isfile(self._key(name))))
 
     def find(self, name: str) -> bytes | None:
-        """Return an object's content, None if it does not exist. Raises ImageError if the store does not answer."""
+        """Return an object's content, None if it does not exist. Raises ImageError if the store fails."""
 
         def found() -> bytes | None:
             try:
@@ -164,7 +162,7 @@ class Bucket:
         return self._read(name, found)
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object. Raises OutputLostError if the store refuses it, after several attempts."""
+        """Write an object. Raises OutputLostError if the store fails, after its own retries."""
         shown = f"{self.shown}/{name}"
         _tried(lambda: self.files.pipe_file(self._key(name), content), OutputLostError, shown, "cannot be written")
 
@@ -175,16 +173,16 @@ class Bucket:
         return BucketOutput(self, made_by, run)
 
     def _content(self, name: str, end: int | None = None) -> bytes:
-        """Return the bytes up to `end` in one request, so that they come from one version of the object.
+        """Return the bytes up to `end` in a single request, so that they come from one version of the object.
 
-        Without a range, s3fs first requests the size and, if nothing is there, a folder of that name.
+        Without a range, s3fs would first request the size and, if the object is missing, list a folder of that name.
         """
         key = self._key(name)
         try:
             return bytes(self.files.cat_file(key, start=0, end=end))
         except FileNotFoundError:
             raise
-        except Exception:  # no range of an object without bytes can be had
+        except Exception:  # an empty object has no valid range
             if self.files.info(key)["size"]:
                 raise
             return b""
@@ -199,8 +197,8 @@ class Bucket:
 class BucketOutput:
     """An `Output` in a bucket. Only the records of results in progress are in memory.
 
-    run: the run of which this is a worker, if it is one. Its records name the run, because an image comes again if a
-    worker dies before it reports.
+    run: name of the run if this is for one of its workers. Records then name the run: if a worker dies before it
+    reports an image, another gets it again and must recognise the result.
     """
 
     def __init__(self, bucket: Bucket, made_by: bytes, run: str | None = None) -> None:
@@ -231,7 +229,7 @@ class BucketOutput:
         return self._bucket.place / target.parent.as_posix()
 
     def claim(self, name: str, target: Path) -> None:
-        """Claim a result. A worker need not: only its run knows all names."""
+        """Claim a result. Workers skip this: only the run knows all names."""
         other = self._claims.claim(target.as_posix(), name) if self._run is None else name
         if other != name:
             raise ImageError(f"{name}: its result would replace that of {other}; rename one of them")
@@ -268,14 +266,14 @@ class BucketOutput:
         """Write record, then result. The record keeps the old entry until the new result has replaced the old one."""
         before = self._known.pop(name, None)
         new = Entry.of(source, self._made_by, content)
-        if before is None:  # nobody asked for its state
+        if before is None:  # `state` was not called
             before = _entries(name, self._bucket.find(_record_of(name)) or b"")
         lines = [entry.line(name) for entry in (*before[-1:], new)]
         self._bucket.put(_record_of(name), b"".join(lines) + _run_line(self._run))
         self._bucket.put(target.as_posix(), content)
 
     def known(self, name: str) -> list[Entry]:
-        """Return nothing: every process finds the records in the bucket."""
+        """Return nothing: every process reads the records from the bucket."""
         return []
 
     def learn(self, name: str, entries: list[Entry]) -> None: ...
@@ -304,11 +302,11 @@ def _hidden_part(name: str) -> str | None:
 
 
 def _tried(ask: Callable[[], T], kind: type[CxrError], shown: str, problem: str, way_out: str = "") -> T:
-    """Return what a store answers. Whatever it raises becomes `kind`, without the credentials it may contain."""
+    """Call `ask`, and turn any exception into `kind` without the credentials that it may contain."""
     try:
         return ask()
     except ImportError:
         raise
-    except Exception as error:  # stores raise what the libraries below fsspec raise: dozens of unrelated types
+    except Exception as error:  # the libraries below fsspec raise dozens of unrelated types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise kind(f"{shown}: {problem}: {without_secrets(reason).rstrip('.')}{way_out}") from None

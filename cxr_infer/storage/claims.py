@@ -1,4 +1,4 @@
-"""Which input each result belongs to, so that two inputs never silently share one output file."""
+"""Record which input each result belongs to, so that two inputs never silently share an output file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Claims(ScratchTable):
         super().__init__("the list of results", "(thing BLOB PRIMARY KEY, name BLOB) WITHOUT ROWID")
 
     def claim(self, thing: str, name: str) -> str:
-        """Return the first input that claimed `thing`, possibly this one."""
+        """Claim `thing` for an input, and return the input that claimed it first."""
         with self._table() as table:
             if table.execute("INSERT OR IGNORE INTO entries VALUES (?, ?)", (as_key(thing), as_key(name))).rowcount:
                 return name
         return self.holder(thing) or name
 
     def give(self, thing: str, name: str) -> None:
-        """Assign `thing` to this input, whoever held it before."""
+        """Assign `thing` to an input, even if another held it."""
         with self._table() as table:
             table.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (as_key(thing), as_key(name)))
 
@@ -37,23 +37,23 @@ class Claims(ScratchTable):
 
 
 def folded(name: str) -> str:
-    """Return a key that is equal for names that some disk treats as one file.
+    """Return a key that is equal for names that some file systems treat as the same file.
 
-    Such disks ignore case, Unicode composition and trailing dots and spaces.
+    They ignore case, Unicode composition, and trailing dots and spaces.
     """
     parts = (part.rstrip(" .") or part for part in name.split("/"))
     return unicodedata.normalize("NFC", "/".join(parts)).casefold()
 
 
 def folds_names(folder: Folder, label: str) -> bool:
-    """Whether the disk treats names that differ only in case or Unicode composition as one file, by a probe file.
+    """Probe whether the file system treats names that differ only in case or Unicode composition as the same file.
 
-    label: the part of this run's temporary names that tells its shard.
+    label: prefix of this shard's temporary names.
     """
     probe = f"{TEMPORARY_PREFIX}{label}{secrets.token_hex(8)}-{COMPOSED}{TEMPORARY_SUFFIX}"
     try:
         os.close(folder.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-    except OSError:  # a full disk, or one that takes no such letters; what was written is looked at as well
+    except OSError:  # disk full, or such letters not allowed; written files are checked again anyway
         return False
     others = (probe.upper(), probe.replace(COMPOSED, DECOMPOSED))
     folds = any(folder.look(other) is not None for other in others)

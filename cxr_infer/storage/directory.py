@@ -1,4 +1,4 @@
-"""A directory as the source of X-rays or the place for results."""
+"""A directory as source of X-rays or place for results."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cxr_infer.storage.worker_output import WorkerOutput
 
 @dataclass(frozen=True)
 class Directory:
-    """A `Storage` on a disk.
+    """A `Storage` in a local directory.
 
-    Links to directories in it are never followed, so that no loop can form. Links to files are followed if they stay
-    within the directory, or all of them with `follow_links`.
+    Links to directories are never followed, so that there are no loops. Links to files are followed if the files are
+    inside the directory, or always with `follow_links`.
     """
 
     root: Path
@@ -58,7 +58,7 @@ class Directory:
 
 
 def _list_tree(source: Path, root: Path, follow_links: bool, listing: Listing) -> None:
-    """List a directory's files in order, then its subdirectories, each in turn."""
+    """List the files of a directory in order, then its subdirectories recursively."""
     waiting = [source]
     while waiting:
         folder = waiting.pop()
@@ -82,7 +82,7 @@ def _list_tree(source: Path, root: Path, follow_links: bool, listing: Listing) -
 
 
 def _contents(folder: Path) -> tuple[Iterator[str], list[str]]:
-    """Return the sorted names of files, never all in memory, and of subdirectories."""
+    """Return the sorted names of files, as an iterator that spills to disk, and of subdirectories."""
     subfolders: list[str] = []
 
     def files() -> Iterator[str]:
@@ -105,7 +105,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _enters(path: Path, name: str, listing: Listing) -> bool:
-    """Whether to list a subdirectory. Adds it to the listing if not."""
+    """Whether to enter a subdirectory; if not, list it as ignored or a problem."""
     if path.name.startswith("."):
         listing.ignore(name, "hidden")
         return False
@@ -118,7 +118,7 @@ def _enters(path: Path, name: str, listing: Listing) -> bool:
 
 
 def _list_file(path: Path, name: str, root: Path, follow_links: bool, listing: Listing) -> None:
-    """Add one file to the list where it belongs."""
+    """Add a file to the list that it belongs to."""
     if path.name.startswith("."):
         listing.ignored.append((name, "hidden"))
         return
@@ -136,11 +136,11 @@ def _list_file(path: Path, name: str, root: Path, follow_links: bool, listing: L
             listing.file(name, lambda: _holds_xray(path))
         except (OSError, ImageError) as error:
             reason = getattr(error, "strerror", None) or error
-            listing.problems.append((name, f"cannot be read to see if it is an X-ray: {reason}"))
+            listing.problems.append((name, f"cannot be read to check whether it is an X-ray: {reason}"))
 
 
 def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
-    """Return why a link is not followed; None if it is."""
+    """Say why a link is not followed; None if it is."""
     try:
         destination = path.resolve(strict=True)
     except (OSError, RuntimeError):  # Python 3.12 and before raise RuntimeError for loops
@@ -151,6 +151,6 @@ def _link_problem(path: Path, root: Path, follow_links: bool) -> str | None:
 
 
 def _holds_xray(path: Path) -> bool:
-    """Whether a plain file holds an X-ray, by content: names on media have no suffix. Raises OSError."""
+    """Whether a plain file is an X-ray by content, as names on DICOM media have no suffix. Raises OSError."""
     with open_plain(path) as file:
         return is_xray(file.read(SIGNATURE_LENGTH))

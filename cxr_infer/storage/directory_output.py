@@ -1,9 +1,9 @@
-"""An output directory, written by one run at a time, or by the shards of one. Later runs find what is finished.
+"""An output directory, written by one run at a time, or by the shards of one run. Later runs find finished results.
 
-`.cxr-infer.jsonl` has a line for each result: digests of its source, of what made it, and of the result. The line is
-written before the result appears, so that a run may be killed at any moment: the next run trusts a line only if the
-result matches it. Each shard locks a record file of its own; all are read. Every access goes through `Folder`, so that
-no link in the directory is followed.
+`.cxr-infer.jsonl` has a line per result: digests of its source, of model and settings, and of the result. The line is
+written before the result, so that a run can be killed at any moment; the next run trusts a line only if the result
+matches it. Each shard locks its own record file, and reads all of them. All access is through `Folder`, so links in the
+directory are not followed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from cxr_infer.storage.shard import Shard, is_sibling
 
 
 class OutputDirectory:
-    """An `Output` on a disk, for a `with` statement, during which only other shards of the same run can enter it.
+    """An `Output` in a local directory, locked during its `with` statement for all but other shards of the same run.
 
-    made_by: `digest` of the model's hash and all settings. Entering raises UsageError if the directory cannot be made
-    or written to, another run is writing there, or its record files are not plain files.
+    made_by: `digest` of the model's hash and all settings. Entering raises UsageError if the directory cannot be
+    created or written, another run is writing there, or its record files are not plain files.
     """
 
     def __init__(self, path: Path, made_by: bytes, shard: Shard | None = None) -> None:
@@ -40,11 +40,11 @@ class OutputDirectory:
         self._made_by = made_by
         self._shard = shard
         self._file = record_file(shard)
-        self._label = "" if shard is None else f"{shard.label}-"  # in temporary names, which other shards leave alone
+        self._label = "" if shard is None else f"{shard.label}-"  # prefix of temporary names, which other shards spare
         self._cleaned: set[Path] = set()
         self._claims = Claims()
         self.folds_names = False  # see `claims.folds_names`
-        self._taken_in: list[str] = []  # record files whose lines this run's own takes over
+        self._taken_in: list[str] = []  # record files that are merged into this run's own
         self._directory: int | None = None
         self._ledger: BinaryIO | None = None
         self._records = Records()
@@ -63,7 +63,7 @@ class OutputDirectory:
                 self._ledger.flush()
         except BaseException as error:
             self._close()
-            if isinstance(error, ImageError):  # a link, a FIFO or the like under a name of ours
+            if isinstance(error, ImageError):  # a link, FIFO or the like in place of our file
                 raise UsageError(str(error)) from error
             if not isinstance(error, OSError):
                 raise
@@ -76,7 +76,7 @@ class OutputDirectory:
 
     @contextlib.contextmanager
     def _root(self) -> Iterator[Folder]:
-        """Open the directory that was entered. Raises OutputLostError if it was replaced, and OSError."""
+        """Open the output directory. Raises OutputLostError if it was replaced, and OSError."""
         with Folder.opened(self.path) as root:
             if not root.is_same(self._directory):
                 raise OutputLostError(f"{self.path}: cannot be written: the output directory was replaced")
@@ -93,7 +93,7 @@ class OutputDirectory:
             yield folder
 
     def _lock(self, root: Folder) -> BinaryIO:
-        """Open and lock the record file. Raises UsageError if another run is at work."""
+        """Open and lock the record file. Raises UsageError if another run is active."""
         free = locked(self._directory, shared=self._shard is not None)
         ledger = open_locked(root, self._file) if free else None
         try:
@@ -110,27 +110,27 @@ class OutputDirectory:
         return [name for name in root.names(lambda name: fnmatchcase(name, RECORD_FILES)) if name != self._file]
 
     def _rivals(self, root: Folder) -> list[str]:
-        """Return the names of record files whose runs must not be at work now."""
+        """Return the names of record files of runs that must not be active at the same time."""
         return [name for name in self._others(root) if not is_sibling(name, self._shard)]
 
     def _read_records(self, root: Folder) -> None:
-        """Read all record files; a shard keeps its share. The run's own file comes last and decides."""
+        """Read all record files; a shard keeps only its share. The run's own file is read last and takes precedence."""
         shard = self._shard
         for file in (*self._others(root), self._file):
             lines = self._lines(root, file)
             entries = (entry for entry in lines if shard is None or shard.holds(entry[0]))
-            workers = file.startswith(f".cxr-infer.{self._label}")  # of a run like this one that was killed
+            workers = file.startswith(f".cxr-infer.{self._label}")  # left by workers of a killed run
             self._records.add(entries, own=workers or file == self._file)
             if workers and file != self._file:
                 self._taken_in.append(file)
 
     def _lines(self, root: Folder, file: str) -> Iterator[tuple[str, Entry]]:
-        """Yield the entries of a record file, none if it is gone."""
+        """Yield the entries of a record file, nothing if it does not exist."""
         with contextlib.suppress(FileNotFoundError), root.reader(file, single=True) as lines:
             yield from read_lines(lines, self.path / file)
 
     def _spares(self, name: str) -> bool:
-        """Whether a temporary file may belong to another shard at work."""
+        """Whether a temporary file may belong to another active shard."""
         return is_sibling(name, self._shard)
 
     def __exit__(
@@ -142,12 +142,12 @@ class OutputDirectory:
             if kind is None and not self._lost():
                 self._compact()
         except (OSError, CxrError):
-            pass  # a full disk has been reported by then, and the lines that are there serve the next run
+            pass  # a full disk has already been reported, and the uncompacted records are valid too
         finally:
             self._close()
 
     def _close(self) -> None:
-        with contextlib.suppress(OSError):  # lines are flushed one by one; what is left has failed before
+        with contextlib.suppress(OSError):  # lines are flushed one by one, so failures were reported
             if self._ledger is not None:
                 self._ledger.close()
         if self._directory is not None:
@@ -157,7 +157,7 @@ class OutputDirectory:
         self._claims.close()
 
     def _compact(self) -> None:
-        """Rewrite the record file, one line per result. A run without shards takes over the shards' record files."""
+        """Rewrite the record file with one line per result, and remove merged record files."""
         with self._root() as root:
             root.write(self._file, self._records.own_lines(), self._label)
             for file in self._taken_in:
@@ -165,7 +165,7 @@ class OutputDirectory:
                     root.remove(file)
 
     def check(self, target: Path) -> None:
-        """Raise ImageError if no result can be written there, for example because a link leads there."""
+        """Raise ImageError if a result cannot be written there, for example because of a link in its path."""
         try:
             with self._folder(target) as folder:
                 _looked_at(folder, target)
@@ -175,7 +175,7 @@ class OutputDirectory:
             raise cannot_write(target, error) from error
 
     def state(self, name: str, target: Path) -> State:
-        """Return what is at the target. FINISHED means that model and settings agree; for the source see `made_of`.
+        """Return the state of the target. FINISHED means that model and settings match; for the source see `made_of`.
 
         Raises ImageError as `check` does, and if the target cannot be examined, e.g. because its name is too long.
         """
@@ -185,7 +185,7 @@ class OutputDirectory:
                 if found is None:
                     return State.ABSENT
                 known = self._records.of(name)
-                if not known or not stat.S_ISREG(found.st_mode):  # a FIFO in its place would be waited for
+                if not known or not stat.S_ISREG(found.st_mode):  # opening a FIFO would block
                     return State.FOREIGN
                 with folder.reader(target.name) as file:
                     return self._state_of(name, known, file)
@@ -195,7 +195,7 @@ class OutputDirectory:
             raise cannot_write(target, error) from error
 
     def _state_of(self, name: str, known: list[Entry], file: BinaryIO) -> State:
-        """Compare a file with its records: by size first, which needs no reading."""
+        """Compare a file with its records, by size first to avoid reading it."""
         size = os.fstat(file.fileno()).st_size
         likely = [entry for entry in known if entry.may_be(size)]
         result = digest_of(file) if likely else b""
@@ -213,18 +213,18 @@ class OutputDirectory:
         """Return the real directory of a result, links resolved."""
         try:
             return target.parent.resolve()
-        except ValueError:  # not a valid folder name, which `check` reports
+        except ValueError:  # not a valid folder name; reported by `check`
             return self.path
 
     def claim(self, name: str, target: Path) -> None:
-        """Claim the file of a result; once for each. Raises ImageError if another input has the same file."""
+        """Claim the file of a result, once per input. Raises ImageError if another input has claimed it."""
         path = target.as_posix()
         other = self._claims.claim(folded(path) if self.folds_names else path, name)
         if other != name:
             raise ImageError(f"{name}: its result would replace that of {other} on this disk; rename one of them")
 
     def made_of(self, name: str, source: bytes) -> bool:
-        """Whether the recorded result of this name was made from content with this digest."""
+        """Whether the result recorded for this name was made from a source with this digest."""
         return any(entry.source == source for entry in self._records.of(name))
 
     def read(self, target: Path, most: int) -> bytes:
@@ -235,7 +235,7 @@ class OutputDirectory:
         except OSError as error:
             raise ImageError(f"{target}: cannot be read: {error.strerror or error}") from error
         if len(content) > most:
-            raise ImageError(f"{target}: over {most / 1e6:.0f} MB is too much for one image; see --max-pixels")
+            raise ImageError(f"{target}: over {most / 1e6:.0f} MB is too large for one image; see --max-pixels")
         return content
 
     def known(self, name: str) -> list[Entry]:
@@ -251,7 +251,7 @@ class OutputDirectory:
                 self._taken_in.append(file)
 
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
-        """Record and write one result. Raises ImageError; OutputLostError if no further result can be written."""
+        """Record and write a result. Raises ImageError; OutputLostError if no further result can be written."""
         if self._lost():
             raise OutputLostError(f"{target}: cannot be written: the output directory was moved or removed")
         entry = Entry.of(source, self._made_by, content)
@@ -273,21 +273,21 @@ class OutputDirectory:
         self._records.keep_only(name, entry.result)
 
     def _require_own(self, name: str, folder: Folder, target: Path) -> None:
-        """Raise ImageError if the file there is what this run wrote for another input, under whatever name."""
+        """Raise ImageError if this run wrote the existing file for another input, even under another name."""
         found = folder.look(target.name)
         other = self._claims.holder(_file(found.st_dev, found.st_ino)) if found is not None else None
         if other not in (None, name):
             raise ImageError(f"{name}: its result would replace that of {other} on this disk; rename one of them")
 
     def _announce(self, line: bytes) -> None:
-        """Append a line and sync it: not even a power cut may leave a result without its line."""
+        """Append a line and sync it, so that even a power cut cannot leave a result without its line."""
         assert self._ledger is not None, "used in a with statement"
         self._ledger.write(line)
         self._ledger.flush()
         os.fsync(self._ledger.fileno())
 
     def _lost(self) -> bool:
-        """Whether the path no longer leads to the directory that was entered."""
+        """Whether the output directory was moved, removed or replaced."""
         try:
             with self._root():
                 return False
@@ -296,18 +296,18 @@ class OutputDirectory:
 
 
 def open_directory(path: Path) -> int | None:
-    """Open a directory to lock and recognise it. None on Windows, which cannot open directories."""
+    """Open a directory, to lock it and to recognise it later. None on Windows, which cannot open directories."""
     return os.open(path, OF_FOLDERS) if HELD else None
 
 
 def _looked_at(folder: Folder, target: Path) -> os.stat_result | None:
-    """Return what is at a target. Raises ImageError if it cannot be replaced."""
+    """Return the stat of a target, None if it does not exist. Raises ImageError if it cannot be replaced."""
     found = folder.look(target.name)
     if found is not None and stat.S_ISDIR(found.st_mode):
-        raise ImageError(f"{target}: is a directory in the place of a result; move it elsewhere")
+        raise ImageError(f"{target}: is a directory, but a result goes there; move it elsewhere")
     return found
 
 
 def _file(device: int, inode: int) -> str:
-    """Return the claim on a file that was written; no path looks like it."""
+    """Return the claim key of a written file, which is not a valid path."""
     return f"\0{device}/{inode}"

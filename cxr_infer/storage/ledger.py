@@ -1,4 +1,4 @@
-"""Records of what made each result: lines in files of the output folder, looked up in a table on disk."""
+"""Records of how each result was made: JSON lines in the output, loaded into a table on disk."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from cxr_infer.errors import UsageError
 from cxr_infer.scratch import ScratchTable, as_key, from_key
 from cxr_infer.untrusted_json import parse_object
 
-DIGEST = 16  # bytes kept of each SHA-256; there may be a million
+DIGEST = 16  # bytes kept of each SHA-256; a run may have a million
 SPACING, LONGEST_START = 8, 8**9  # bytes: checksums cover a result's first 1, 8, 64, ...
 CRC = 4  # bytes
 AT_ONCE = 1 << 20  # bytes
-LONGEST_LINE = 1 << 17  # bytes: a path of 4096 characters, each escaped in 12, and as much again twice
+LONGEST_LINE = 1 << 17  # bytes: a path of 4096 characters, each escaped in 12, times two and more
 
 
 def digest(content: bytes) -> bytes:
-    """Return the first half of the SHA-256 of some content, which identifies it in records."""
+    """Return the first half of the SHA-256 of a content, its key in records."""
     return sha256(content).digest()[:DIGEST]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a record file: digests of the source, of what made the result, and of the result (see `digest`).
+    """A line of a record file.
 
-    size: bytes of the result. starts: CRC-32 of its first 1, 8, 64, ... bytes, concatenated. Records of the first
-    versions have neither.
+    source: `digest` of the source. made_by: `digest` of model and settings. result: `digest` of the result. size: of
+    the result, bytes. starts: CRC-32 of its first 1, 8, 64, ... bytes, concatenated. Early versions recorded neither
+    size nor starts.
     """
 
     source: bytes
@@ -44,12 +45,12 @@ class Entry:
 
     @staticmethod
     def of(source: bytes, made_by: bytes, content: bytes) -> Entry:
-        """content: of the result."""
+        """Return the entry of a result. source: `digest` of the source. content: of the result."""
         return Entry(source, made_by, digest(content), len(content), starts_of(io.BytesIO(content)))
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> Entry:
-        """Reverse `to_dict`. Raises ValueError, KeyError or TypeError for anything else."""
+        """Invert `to_dict`. Raises ValueError, KeyError or TypeError for invalid content."""
         size = content.get("size")
         if not (size is None or (type(size) is int and 0 <= size < 1 << 63)):
             raise ValueError("size")
@@ -64,14 +65,14 @@ class Entry:
         return json.dumps({"name": name, **self.to_dict()}).encode() + b"\n"
 
     def may_be(self, size: int) -> bool:
-        """Whether a file of `size` bytes can be this result."""
+        """Whether a file of this size, in bytes, can be this result."""
         return self.size is None or self.size == size
 
     def leaves(self, remains: Remains) -> bool:
-        """Whether a file is the damaged result: truncated, or zeros from some point on.
+        """Whether a file is this result, truncated or with zeros from some point on.
 
-        Interrupted copies and failing disks leave such files; nobody's own work is in them. Bytes after the longest
-        known beginning count as damage only if they are zeros.
+        Interrupted copies and failing disks leave such files, and replacing them loses no one's work. After the longest
+        matching start, only zeros count as damage.
         """
         if self.size is None or remains.size > self.size:
             return False
@@ -84,7 +85,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Remains:
-    """What may be left of a result. size: bytes. starts: see `starts_of`. written: bytes up to the last nonzero one."""
+    """A possibly damaged result. size: bytes. starts: see `starts_of`. written: bytes up to the last nonzero one."""
 
     size: int
     starts: bytes
@@ -92,7 +93,7 @@ class Remains:
 
     @staticmethod
     def of(file: BinaryIO) -> Remains:
-        """Examine a whole file, from its beginning."""
+        """Examine a file from its start."""
         file.seek(0)
         starts = starts_of(file)
         file.seek(0)
@@ -119,7 +120,7 @@ def starts_of(file: BinaryIO) -> bytes:
 
 
 def digest_of(file: BinaryIO) -> bytes:
-    """Return the `digest` of the rest of a file, however long."""
+    """Return the `digest` of a file from its current position."""
     summed = sha256()
     while block := file.read(AT_ONCE):
         summed.update(block)
@@ -138,7 +139,7 @@ def parse_line(line: bytes) -> tuple[str, Entry] | None:
 def read_lines(file: BinaryIO, path: Path) -> Iterator[tuple[str, Entry]]:
     """Yield the entries of a record file in file order. path: for messages.
 
-    Raises UsageError for a line longer than any that cxr-infer writes, such as gigabytes of zeros.
+    Raises UsageError for a line longer than any written by cxr-infer, such as gigabytes of zeros.
     """
     while line := file.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
@@ -149,10 +150,10 @@ def read_lines(file: BinaryIO, path: Path) -> Iterator[tuple[str, Entry]]:
 
 
 class Records(ScratchTable):
-    """Entries by name, possibly several for one name.
+    """Entries by name, possibly several per name.
 
-    A line is written before its result, so a killed run leaves a line too many; and two record files may name the same
-    result. `keep_only` drops those that turned out wrong.
+    A line is written before its result, so a killed run may leave a line without result, and several record files may
+    name the same result. `keep_only` drops wrong entries.
     """
 
     def __init__(self) -> None:
@@ -183,12 +184,12 @@ class Records(ScratchTable):
         self.add([(name, entry) for entry in entries], own=True)
 
     def keep_only(self, name: str, result: bytes) -> None:
-        """Drop all entries of a name but that of this result."""
+        """Drop all entries of a name except that of this result."""
         with self._table() as table:
             table.execute("DELETE FROM entries WHERE name = ? AND result <> ?", (as_key(name), result))
 
     def own_lines(self) -> Iterator[bytes]:
-        """Yield the lines of this run's record file, sorted by name, so that equal records give equal bytes."""
+        """Yield the lines of this run's record file, sorted, so that equal records give equal bytes."""
         question = "SELECT name, source, made_by, result, size, starts FROM entries WHERE own ORDER BY name, result"
         for name, *facts in self._rows(question):
             yield Entry(*facts).line(from_key(name))

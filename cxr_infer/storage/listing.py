@@ -1,4 +1,4 @@
-"""Files under a directory or prefix, sorted into X-rays, files that only look like X-rays, and the rest."""
+"""List the files under a directory or prefix: X-rays, unreadable files named like X-rays, and the rest."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ PACKED = "packed; unpack it first if it holds X-rays"
 
 @dataclass
 class Listing:
-    """The lists while they are filled. Names are paths with `/`; with a shard, only those of its share."""
+    """The lists of a storage. Names are paths with `/`; with a shard, only those of its share.
+
+    problems, ignored: (name, reason).
+    """
 
     shard: Shard | None = None
     names: DiskList[str] = field(default_factory=DiskList)
     problems: DiskList[tuple[str, str]] = field(default_factory=DiskList)
     ignored: DiskList[tuple[str, str]] = field(default_factory=DiskList)
-    passed_over: int = 0  # of other shards
+    passed_over: int = 0  # files of other shards
 
     def holds(self, name: str) -> bool:
-        """Whether to look at a file. Files of other shards are counted."""
+        """Whether a file belongs to this share. Counts the others."""
         if self.shard is None or self.shard.holds(name):
             return True
         self.passed_over += 1
@@ -40,7 +43,7 @@ class Listing:
             self.ignored.append((name, reason))
 
     def file(self, name: str, holds_xray: Callable[[], bool]) -> None:
-        """Add a readable file of this share. holds_xray: asked if the name does not say what it is."""
+        """Add a readable file of this share. holds_xray: called if its name has no known suffix."""
         path = PurePosixPath(name)
         if (format_name := index_of(path.name)) is not None:
             self.ignored.append((name, f"the index of {format_name} media"))
@@ -53,5 +56,5 @@ class Listing:
 
 
 def named_image(name: str) -> bool:
-    """Whether a file is named like an X-ray."""
+    """Whether a name has the suffix of a supported format."""
     return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES

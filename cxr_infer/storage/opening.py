@@ -1,4 +1,4 @@
-"""Open the place that a user names: a directory, or a bucket that fsspec knows."""
+"""Open a directory or bucket given by the user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_storage(location: str, *, follow_links: bool = False) -> Storage:
 
 
 def default_output(source: str) -> str:
-    """Return `IN-denoised`, next to IN. Raises UsageError if that is a link, which must be named to be followed."""
+    """Return `IN-denoised`, next to IN. Raises UsageError if that is a link; only explicit links are followed."""
     scheme = scheme_of(source)
     if scheme not in (None, "file"):
         return f"{source.rstrip('/')}-denoised"

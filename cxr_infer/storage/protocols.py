@@ -1,4 +1,4 @@
-"""Where X-rays come from and results go: a directory, or a bucket that fsspec knows. Engines see only this."""
+"""The interfaces of storage and output, which directories and buckets implement and engines use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """What is in the place of a result."""
+    """State of the file at the path of a result."""
 
     ABSENT = "nothing"
     FINISHED = "the same result, from the same content by the same model and settings"
     OUTDATED = "a result of cxr-infer from other content, or by another model or settings"
     DAMAGED = "a result of cxr-infer, truncated or blanked"
-    FOREIGN = "a file that is not a result of cxr-infer, or was changed since"
+    FOREIGN = "a file that was not written by cxr-infer, or was changed since"
 
 
 class Storage(Protocol):
@@ -28,11 +28,11 @@ class Storage(Protocol):
 
     @property
     def shown(self) -> str:
-        """Its name in tables, reports and messages, never with credentials."""
+        """Its name in tables, reports and messages, without credentials."""
 
     @property
     def place(self) -> PurePath:
-        """Its location, for comparison with others."""
+        """Its location, for comparison with other places."""
 
     def path(self, name: str) -> Path:
         """Return the path of a file, for messages."""
@@ -47,10 +47,10 @@ class Storage(Protocol):
         """Whether a file of this name exists."""
 
     def output(self, made_by: bytes, shard: Shard | None) -> Output:
-        """Return this place as an output. made_by: `digest` of the model's hash and all settings."""
+        """Return an output here. made_by: `digest` of the model's hash and all settings."""
 
     def worker_output(self, made_by: bytes, shard: Shard | None, run: str) -> Output:
-        """Return the output for a worker of a run that has entered `output` elsewhere. run: its name, hexadecimal."""
+        """Return the output for a worker of a run that has entered `output` in another process. run: its hex name."""
 
 
 class Output(Protocol):
@@ -63,37 +63,37 @@ class Output(Protocol):
     ) -> None: ...
 
     def shown(self, target: Path) -> str:
-        """Return the name of a result in reports."""
+        """Return the path or URL of a result, for reports."""
 
     def landing(self, target: Path) -> PurePath:
         """Return the real directory of a result, links resolved."""
 
     def check(self, target: Path) -> None:
-        """Raise ImageError if no result can be written there; called before it is computed."""
+        """Raise ImageError if a result cannot be written there; called before it is computed."""
 
     def claim(self, name: str, target: Path) -> None:
-        """Claim the file of a result; once for each. Raises ImageError if another input has the same file."""
+        """Claim the file of a result, once per input. Raises ImageError if another input has claimed it."""
 
     def state(self, name: str, target: Path) -> State:
-        """Return what is at the target. FINISHED means that model and settings agree; for the source see `made_of`.
+        """Return the state of the target. FINISHED means that model and settings match; for the source see `made_of`.
 
         Raises ImageError as `check` does.
         """
 
     def made_of(self, name: str, source: bytes) -> bool:
-        """Whether the recorded result of this name was made from content with this digest."""
+        """Whether the result recorded for this name was made from a source with this digest."""
 
     def read(self, target: Path, most: int) -> bytes:
         """Return a result's content. Raises ImageError if it is unreadable or larger than `most` bytes."""
 
     def write(self, name: str, target: Path, source: bytes, content: bytes) -> None:
-        """Record and write one result. Raises ImageError; OutputLostError if no further result can be written."""
+        """Record and write a result. Raises ImageError; OutputLostError if no further result can be written."""
 
     def known(self, name: str) -> list[Entry]:
         """Return the records of a name, for another process to `learn`."""
 
     def learn(self, name: str, entries: list[Entry]) -> None:
-        """Adopt the records of a name that another process knew."""
+        """Adopt the records of a name from another process."""
 
     def take_in(self, run: str) -> None:
-        """Adopt the records of a run's workers, all of which must have ended."""
+        """Adopt the records of a run's workers, which must have ended."""

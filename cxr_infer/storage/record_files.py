@@ -11,7 +11,7 @@ RECORD_FILES = ".cxr-infer*.jsonl"
 
 
 def is_record_file(name: str) -> bool:
-    """Whether a file of this name is a record file, on disks that ignore case too."""
+    """Whether this is the name of a record file, ignoring case as some file systems do."""
     return fnmatchcase(name.casefold(), RECORD_FILES)
 
 

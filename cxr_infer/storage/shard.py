@@ -1,4 +1,4 @@
-"""One share of a directory's images, for a batch scheduler that starts the same command N times."""
+"""A share of the images of a run, for batch schedulers that start the same command N times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxr_infer.formats.registry import result_name
 from cxr_infer.storage.claims import folded
 
 WRITTEN = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
-LABEL = re.compile(r"([0-9]+)-of-([0-9]+)")  # as names of files hold it
+LABEL = re.compile(r"([0-9]+)-of-([0-9]+)")  # in file names
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Shard:
         return f"{self.index}-of-{self.count}"
 
     def holds(self, name: str) -> bool:
-        """Whether a file belongs to this share. Its name alone decides, so that other files change nothing.
+        """Whether a file belongs to this share. It depends only on the name, so other files have no influence.
 
-        Names whose results would be one file on some disk fall into the same share, where the clash is noticed.
+        Names whose results are the same file on some file systems fall into the same share, which reports the clash.
         """
         result = folded(result_name(name)).encode("utf-8", "surrogatepass")
         return int.from_bytes(sha256(result).digest()[:8], "big") % self.count == self.index - 1
@@ -50,6 +50,6 @@ def parse_shard(text: str) -> Shard:
 
 
 def is_sibling(name: str, shard: Shard | None) -> bool:
-    """Whether a file name carries the label of another shard of the same run, which may be at work now."""
+    """Whether a file name has the label of another shard of the same run, which may be active."""
     found = LABEL.search(name)
     return bool(shard and found and int(found[2]) == shard.count and int(found[1]) != shard.index)

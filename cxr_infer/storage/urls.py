@@ -1,4 +1,4 @@
-"""Places as URLs: of what kind, and without the credentials that they may hold."""
+"""Schemes of URLs, and removal of credentials from URLs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ QUERY = re.compile(r"(://[^\s?\"']*)\?[^\s\"']*")
 
 
 def scheme_of(location: str) -> str | None:
-    """`s3`, `file`, ...; None of a plain path."""
+    """Return the scheme of a URL, such as `s3`, in lower case; None for a plain path."""
     found = URL.match(location)
     return found[1].lower() if found else None
 
 
 def without_secrets(text: str) -> str:
-    """A text whose URLs have lost what may be a credential: users, passwords and queries."""
+    """Remove possible credentials from all URLs in a text: users, passwords and queries."""
     return QUERY.sub(r"\1", USER.sub(r"\1", text))
 
 
 def refuse_secrets(location: str) -> None:
-    """Raises UsageError for a URL that holds credentials, which other users of a machine can see."""
+    """Raise UsageError for a URL with credentials, which other users of the machine could see."""
     if without_secrets(location) != location:
         raise UsageError(
             f"{without_secrets(location)}: a URL must not hold credentials or a query; "

@@ -1,4 +1,4 @@
-"""The output directory as a worker of a run sees it, on whatever machine: the run itself has locked it elsewhere."""
+"""The output directory for workers of a run, on any machine; the run itself holds the lock."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from cxr_infer.storage.shard import Shard
 
 
 class WorkerOutput(OutputDirectory):
-    """An output that records results in a file of its own, which the run takes in at its end.
+    """An output with its own record file, which the run merges at its end.
 
-    The file is locked while the `with` statement lasts. Records of earlier results must be learnt from the run first.
-    An image comes again if a worker dies before it reports: a result that a worker of the same run left is replaced.
+    The file is locked during the `with` statement. Records of earlier results must first be passed to `learn`. If a
+    worker dies before it reports an image, another gets it again, and replaces the result that the first one left.
     """
 
     def __init__(self, path: Path, made_by: bytes, shard: Shard | None, run: str) -> None:
@@ -32,7 +32,7 @@ class WorkerOutput(OutputDirectory):
 
     def __enter__(self) -> WorkerOutput:
         try:
-            if self._directory is None:  # kept for the life of the worker, so that it is known again
+            if self._directory is None:  # kept open for the life of the worker, to notice a replaced directory
                 self._directory = open_directory(self.path)
             with self._root() as root:
                 self._ledger = open_locked(root, self._file)
@@ -51,7 +51,7 @@ class WorkerOutput(OutputDirectory):
         self._records.close()
 
     def claim(self, name: str, target: Path) -> None:
-        """Do nothing: the run has claimed it, as only the run knows all names."""
+        """Do nothing: the run claims results, as only it knows all names."""
 
     def state(self, name: str, target: Path) -> State:
         state = super().state(name, target)

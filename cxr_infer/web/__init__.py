@@ -1,1 +1,1 @@
-"""The page that denoises in a browser, and the server that hands it out."""
+"""The page that denoises in a browser, and its server."""

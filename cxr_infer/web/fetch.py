@@ -1,4 +1,4 @@
-"""The runtime of the page from npm's registry, for who has no npm. Nothing is fetched unless that is asked for."""
+"""Fetch the page's runtime from npm's registry, for users without npm, and only on request."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cxr_infer.web.server import Runtime, read_archive
 
 REGISTRY = "https://registry.npmjs.org"
 REGISTRY_VARIABLE = "npm_config_registry"  # npm's own, for mirrors
-TIMEOUT = 60.0  # s without an answer
-MOST_ARCHIVE = 100_000_000  # bytes; it has 33 million
+TIMEOUT = 60.0  # s to wait for data
+MOST_ARCHIVE = 100_000_000  # bytes; the archive has 33 million
 
 
 def archive_url(runtime: Runtime) -> str:
-    """Where npm's registry has the archive that `npm pack` would fetch. Raises UsageError where no URL is set."""
+    """Return the URL that `npm pack` would fetch. Raises UsageError if the registry variable is not a URL."""
     registry = os.environ.get(REGISTRY_VARIABLE, REGISTRY).rstrip("/")
     if not registry.startswith(("https://", "http://")):
         raise UsageError(
@@ -29,9 +29,9 @@ def archive_url(runtime: Runtime) -> str:
 
 
 def fetch_runtime(runtime: Runtime, here: Path) -> Path:
-    """Fetch npm's archive into a directory, where `npm pack` leaves it, once its files have the hashes that they must.
+    """Fetch npm's archive into a folder, under the name `npm pack` uses, once its files match their hashes.
 
-    Raises UsageError where it cannot be had, is not that, or cannot be written.
+    Raises UsageError if it cannot be fetched, is not the right package, or cannot be written.
     """
     url, path = archive_url(runtime), here / runtime.archive
     try:
@@ -40,12 +40,12 @@ def fetch_runtime(runtime: Runtime, here: Path) -> Path:
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason: object = error
         if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it is the answer too, with its socket
+            error.close()  # it is also the response and holds its socket
         elif isinstance(error, urllib.error.URLError):
             reason = error.reason
-        raise UsageError(f"{url}: cannot be fetched: {reason}; check the network, or use `npm pack`") from error
+        raise UsageError(f"{url}: cannot be fetched ({reason}); check the network, or use `npm pack`") from error
     if len(content) > MOST_ARCHIVE:
-        raise UsageError(f"{url}: is more than {MOST_ARCHIVE} bytes, which no {runtime.package} is")
+        raise UsageError(f"{url}: more than {MOST_ARCHIVE} bytes, too large for {runtime.package}; use `npm pack`")
     read_archive(content, runtime, url)
     try:
         write_bytes(path, (content,))

@@ -1,8 +1,8 @@
-"""The page of `examples/web`, served to a browser on this machine and to nobody else.
+"""Serve the page of `examples/web` to browsers on this machine only.
 
-The page travels with this package, the models are the installed ones, and onnxruntime's WebAssembly build, three times
-as large as everything else together, is taken from npm's package, once fetched. What can be asked for is a closed list
-of files, so there is no path to escape by; other sites' pages are kept out by the Host header.
+The page is part of this package and the models are the installed ones. onnxruntime's WebAssembly build, three times as
+large as everything else together, comes from npm's package. Requests are answered from a fixed list of files, so no
+path can escape; pages of other sites are kept out by the Host header.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from cxr_infer.version import __version__
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).resolve().parent / "page"
-RUNTIME_FACTS = "runtime.json"  # in PAGE: which package the page was built with, and the files it loads of it
+RUNTIME_FACTS = "runtime.json"  # in PAGE: the runtime package the page was built with, and the files it loads from it
 MODEL = "window"
 
 TYPES = {
@@ -52,7 +52,7 @@ TYPES = {
 }
 HEADERS = {
     "Cache-Control": "no-cache",
-    # isolation, which browsers ask for before a page may share memory between threads
+    # browsers require isolation before a page may share memory between threads
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -63,9 +63,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-# the process, or the machine, has no more of what a connection takes
+# errors that say that the process or the machine has run out of a resource
 SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-PAUSE = 0.2  # s, before it is tried again
+PAUSE = 0.2  # s before the next try
 MOST_RUNTIME = 100_000_000  # bytes of one file of the runtime
 
 LOG = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ Content = bytes | Path
 
 @dataclass(frozen=True)
 class Runtime:
-    """npm's package of the runtime: its name and version, and of its files that the page loads the hex SHA-256."""
+    """npm's package of the runtime: name, version, and the hex SHA-256 of the files that the page loads."""
 
     package: str
     version: str
@@ -83,19 +83,19 @@ class Runtime:
 
     @property
     def archive(self) -> str:
-        """What `npm pack` calls it."""
+        """File name given by `npm pack`."""
         return f"{self.package}-{self.version}.tgz"
 
     @property
     def way_out(self) -> str:
         return (
-            f"`cxr-infer web --fetch` or `npm pack {self.package}@{self.version}` fetches it; "
-            "then run this here again, or give --wasm its path"
+            f"run `cxr-infer web --fetch`, or `npm pack {self.package}@{self.version}` here and then this command "
+            "again, or give --wasm its path"
         )
 
 
 def needed_runtime() -> Runtime:
-    """What the page was built with. Raises UsageError where there is no page."""
+    """Return the runtime the page was built with. Raises UsageError if the page is missing or damaged."""
     path = PAGE / RUNTIME_FACTS
     try:
         facts = read_object(path)
@@ -105,14 +105,14 @@ def needed_runtime() -> Runtime:
 
 
 def read_runtime(runtime: Runtime, place: Path | None, here: Path) -> dict[str, bytes]:
-    """The files of the runtime, by name. Raises UsageError where they are missing or of another version.
+    """Return the runtime's files by name. Raises UsageError if they are missing or of another version.
 
-    place: npm's archive or a folder with the files; None for what npm left in `here`, as an archive or installed.
+    place: npm's archive or a folder with the files; None for what npm left in `here`, packed or installed.
     """
     candidates = (here / runtime.archive, here / "node_modules" / runtime.package / "dist")
     found = place if place is not None else next((path for path in candidates if path.exists()), None)
     if found is None:
-        raise UsageError(f"{runtime.package} {runtime.version} was not found; {runtime.way_out}")
+        raise UsageError(f"{runtime.package} {runtime.version}: not found; {runtime.way_out}")
     if not found.is_dir():
         try:
             content = read_content(found, MOST_RUNTIME, "is too much for the runtime")
@@ -126,7 +126,7 @@ def read_runtime(runtime: Runtime, place: Path | None, here: Path) -> dict[str, 
 
 
 def read_archive(content: bytes, runtime: Runtime, source: Path | str) -> dict[str, bytes]:
-    """The files of the runtime in npm's archive. Raises UsageError naming `source` where they are not those."""
+    """Return the runtime's files from npm's archive. Raises UsageError naming `source` if it lacks them."""
     try:
         files = dict(_packed(content, runtime))
     except (OSError, tarfile.TarError, zlib.error, KeyError, EOFError) as error:
@@ -137,12 +137,14 @@ def read_archive(content: bytes, runtime: Runtime, source: Path | str) -> dict[s
 def _checked(files: dict[str, bytes], runtime: Runtime, source: Path | str) -> dict[str, bytes]:
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != runtime.files[name]:
-            raise UsageError(f"{source}: its {name} is not that of {runtime.version}; {runtime.way_out}")
+            raise UsageError(
+                f"{source}: its {name} does not match the hash for version {runtime.version}; {runtime.way_out}"
+            )
     return files
 
 
 def _other(source: Path | str, runtime: Runtime) -> UsageError:
-    return UsageError(f"{source}: holds no {runtime.package} {runtime.version}; {runtime.way_out}")
+    return UsageError(f"{source}: does not contain {runtime.package} {runtime.version}; {runtime.way_out}")
 
 
 def _packed(archive: bytes, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
@@ -151,7 +153,7 @@ def _packed(archive: bytes, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
             member = packed.extractfile(f"package/dist/{name}")
             if member is None:
                 raise KeyError(name)
-            yield name, member.read(MOST_RUNTIME)  # a longer one, be it of nothing but zeros, has another sum
+            yield name, member.read(MOST_RUNTIME)  # a longer file fails its hash
 
 
 def _laid_out(folder: Path, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
@@ -160,7 +162,7 @@ def _laid_out(folder: Path, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
 
 
 def served_files(runtime_files: Mapping[str, bytes]) -> dict[str, Content]:
-    """Everything that can be asked for, by its path in URLs. Raises ModelError where a model is missing."""
+    """Return all files the server offers, by URL path. Raises ModelError if a model is missing."""
     page = {f"/{path.relative_to(PAGE).as_posix()}": path for path in PAGE.rglob("*") if path.suffix in TYPES}
     manifest = weights_directory() / MANIFEST
     if not manifest.is_file():
@@ -176,10 +178,10 @@ def served_files(runtime_files: Mapping[str, bytes]) -> dict[str, Content]:
 
 
 class PageServer(ThreadingHTTPServer):
-    """Answers on this machine's loopback only. Raises UsageError where the port is taken."""
+    """An HTTP server on the loopback address only. Raises UsageError if the port is taken."""
 
     daemon_threads = True
-    allow_reuse_address = os.name == "posix"  # on Windows it would let two servers have one port
+    allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share a port
 
     def __init__(self, files: Mapping[str, Content], port: int = WEB_PORT) -> None:
         self.files = files
@@ -197,11 +199,11 @@ class PageServer(ThreadingHTTPServer):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """What a browser on this machine calls it. A page of another site that resolves to it comes by another name."""
+        """The Host headers of browsers on this machine. Another site's page that resolves to it sends its own name."""
         return (f"{HOST}:{self.server_port}", f"localhost:{self.server_port}")
 
     def get_request(self) -> tuple[Any, Any]:
-        """The next connection. Where there is no room for it, it stays waiting, and would be asked for without end."""
+        """Accept the next connection. Out of resources, pause: the waiting connection would be polled endlessly."""
         try:
             return super().get_request()
         except OSError as error:
@@ -210,17 +212,17 @@ class PageServer(ThreadingHTTPServer):
             raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that closes a connection midway is no fault; anything else is one of ours, or a lack of threads."""
+        """Ignore browsers that close a connection midway; report anything else, a bug here or a lack of threads."""
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, ConnectionError | TimeoutError):
-            print_error(f"a request was not answered: {fault_line(error)}")
+            print_error(f"a request failed: {fault_line(error)}")
             LOG.error("%s", traceback_of(error))
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = f"cxr-infer/{__version__}", ""
-    default_request_version = "HTTP/1.0"  # of requests that are none: the answer to them has headers too
+    default_request_version = "HTTP/1.0"  # for malformed requests, so that their responses have headers too
     timeout = 60.0  # seconds that a connection may stay silent
 
     def do_GET(self) -> None:
@@ -232,23 +234,23 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         server = cast(PageServer, self.server)
         if self.headers.get("Host") not in server.hosts:
-            self._send(HTTPStatus.MISDIRECTED_REQUEST, b"This server answers to its own address only.\n", with_body)
+            self._send(HTTPStatus.MISDIRECTED_REQUEST, b"This server answers only to its own address.\n", with_body)
             return
         try:
             path = urlsplit(self.path).path
-        except ValueError:  # as of `http://[::1`
-            self._send(HTTPStatus.BAD_REQUEST, b"This is no address.\n", with_body)
+        except ValueError:  # such as `http://[::1`
+            self._send(HTTPStatus.BAD_REQUEST, b"Invalid address.\n", with_body)
             return
         file = server.files.get(path)
         try:
             content = file.read_bytes() if isinstance(file, Path) else file
         except OSError as error:  # removed or replaced since the start
             if error.errno in SHORT_OF:
-                self._send(HTTPStatus.SERVICE_UNAVAILABLE, b"Too much at once; try again.\n", with_body)
+                self._send(HTTPStatus.SERVICE_UNAVAILABLE, b"Too many requests; try again.\n", with_body)
                 return
             content = None
         if content is None:
-            self._send(HTTPStatus.NOT_FOUND, b"There is no such file.\n", with_body)
+            self._send(HTTPStatus.NOT_FOUND, b"No such file.\n", with_body)
         else:
             kind = TYPES[Path("index.html" if path == "/" else path).suffix]
             self._send(HTTPStatus.OK, content, with_body, kind)
@@ -264,22 +266,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def end_headers(self) -> None:
-        """With what every answer says, those of the base class to requests that are none as well."""
+        """Add the common headers, also to the base class's responses to malformed requests."""
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: what a browser asks for is of no interest."""
+        """Log nothing: requests of the page are of no interest."""
 
 
 def has_display() -> bool:
-    """Whether a browser that is opened would be seen."""
+    """Whether an opened browser would be visible."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def serve(server: PageServer, announce: Callable[[str], None], *, open_browser: bool) -> None:
-    """Tell the address, then answer until Ctrl-C, which from here on is no error."""
+    """Announce the address, then serve until Ctrl-C, which is not an error."""
     try:
         announce(server.url)
         if open_browser and has_display():

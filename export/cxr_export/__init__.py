@@ -1,1 +1,1 @@
-"""Turn trained checkpoints into self-describing ONNX files, proved before they replace the old ones."""
+"""Export trained checkpoints as self-describing ONNX files, verified before they replace the old ones."""

@@ -1,4 +1,4 @@
-"""weights/<model>/rdf.yaml: the model as the BioImage.IO collection describes models (format 0.5), with a cover."""
+"""Write weights/<model>/rdf.yaml: the model in the format of the BioImage.IO collection (0.5), with a cover."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ REPOSITORY_AUTHORS = [{"name": "the cxr-infer authors"}]
 CITATION_DOI = "10.1109/CVPR.2017.369"  # of ModelCard.citation
 TAGS = ["chest-x-ray", "radiography", "denoising", "quantum-mottle", "image-restoration", "2d", "onnx"]
 COVER_SIDE, COVER_SEED, COVER_DOSE = 256, 5, 71.0  # px, photons at white
-LONGEST_DESCRIPTION = 128  # characters, of a tensor
+LONGEST_DESCRIPTION = 128  # characters, of a tensor's description
 
 
 def write_bioimageio(folder: Path, model: Model, entry: JsonObject) -> None:
-    """Write rdf.yaml and the cover of a model. folder: weights/<model>. entry: of the model in the manifest."""
+    """Write rdf.yaml and the cover of a model. folder: weights/<model>. entry: the model's entry in the manifest."""
     write_bytes(folder / COVER, _cover(model))
     text = yaml.safe_dump(_description(folder, model.card, entry), sort_keys=False, allow_unicode=True, width=120)
     write_bytes(folder / RDF, text.encode())
@@ -80,7 +80,7 @@ def _config(card: ModelCard) -> JsonObject:
 
 
 def _tensor(folder: Path, tensor: JsonObject, arrays: JsonObject, like: str | None = None) -> JsonObject:
-    """like: the input whose free sides an output has."""
+    """like: the input that an output's free sides match."""
     path = folder.parent / arrays[tensor["name"]]["npy"]
     low, high = tensor["range"]
     return {
@@ -105,7 +105,7 @@ def _axis(axis: JsonObject, like: str | None) -> JsonObject:
 
 
 def _cover(model: Model) -> bytes:
-    """A phantom: its left half with mottle beside its right half without, so that one chest is whole."""
+    """Draw a phantom: the left half with mottle, the right half denoised, forming one chest."""
     clean = render_phantom(COVER_SEED, COVER_SIDE)
     noisy = np.minimum(poisson_mottle(clean, COVER_DOSE, np.random.default_rng(COVER_SEED)), 1)
     half = np.concatenate(

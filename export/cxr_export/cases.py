@@ -1,7 +1,7 @@
-"""weights/<model>/test/: what goes into a graph and what must come out, for programs in any language.
+"""Write weights/<model>/test/: inputs of a graph and their expected outputs, for programs in any language.
 
-Every array is there as `.npy`, and small ones also as `.bin`, their values alone: float32, little endian, in C order.
-Those of a large one are read from its `.npy`, where they begin at the manifest's `raw_offset`.
+Every array is stored as `.npy`, and small ones also as `.bin`: values only, float32, little endian, C order. The values
+of a large one are read from its `.npy`, where they begin at the manifest's `raw_offset`.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from cxr_infer.settings import Settings
 from cxr_infer.untrusted_json import JsonObject
 
 FOLDER, IMAGE = "test", "image"
-SEED = 11  # of phantoms and mottle
-DOSES = (71.0, 200.0)  # photons at white, one for each image of the batch; the first is the published one
+SEED = 11  # for phantoms and mottle
+DOSES = (71.0, 200.0)  # photons at white, one per image of the batch; the first is the published dose
 HEIGHT, WIDTH = 64, 96  # px, of the tensors of a model with free height and width
-IMAGE_HEIGHT, IMAGE_WIDTH = 118, 150  # px: no multiples of anything, three by four windows
+IMAGE_HEIGHT, IMAGE_WIDTH = 118, 150  # px: not multiples of any window or padding; three by four windows
 IMAGE_WINDOW, IMAGE_OVERLAP = 32, 32  # px
-RAW_MOST = 1 << 16  # bytes of values up to which an array is there as `.bin` too: all models may take 60 MB together
+RAW_MOST = 1 << 16  # bytes of values up to which an array is also stored as `.bin`: all models together may take 60 MB
 
 
 class Arrays:
-    """Writes arrays below a weights directory."""
+    """Writes arrays into a weights directory."""
 
     def __init__(self, weights: Path) -> None:
         self._weights = weights
 
     def write(self, place: str, array: NDArray[np.floating]) -> JsonObject:
-        """Returns the manifest's entry. place: path below the directory, without suffix.
+        """Write an array and return its manifest entry. place: path below the directory, without suffix.
 
-        Raises ModelError where a value is not finite: no program could be held against it.
+        Raises ModelError if a value is not finite, because no program could be compared with it.
         """
         if not np.isfinite(array).all():
             raise ModelError(f"{self._weights / place}: the model returns non-finite values; train it again")
@@ -59,9 +59,9 @@ class Arrays:
 
 
 def write_inputs(arrays: Arrays, folder: Path, card: ModelCard) -> dict[str, Any]:
-    """Begin the test folder of a model anew, with the inputs of its graph and the whole image.
+    """Recreate the test folder of a model with the graph's inputs and the whole image.
 
-    folder: weights/<model>. Returns its entry in the manifest, still without what must come out.
+    folder: weights/<model>. Returns its manifest entry, without expected outputs.
     """
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
     place = f"{folder.name}/{FOLDER}"
@@ -79,7 +79,7 @@ def write_inputs(arrays: Arrays, folder: Path, card: ModelCard) -> dict[str, Any
 
 
 def add_expected(test: dict[str, Any], arrays: Arrays, folder: Path, model: Model) -> None:
-    """Write what a model file makes of the inputs, and enter it into the manifest's entry of its model."""
+    """Write the results of a model file for the inputs, and add them to the model's manifest entry."""
     card, place = model.card, f"{folder.name}/{FOLDER}"
     infix = "" if card.precision == FP32 else f".{card.precision}"
     (denoised,) = model.session.run([DENOISED], _inputs(card))
@@ -90,12 +90,12 @@ def add_expected(test: dict[str, Any], arrays: Arrays, folder: Path, model: Mode
 
 
 def image_of_case() -> Float32Array:
-    """The whole image, (H, W) float32 in [0, 1]: no sides of it are multiples of anything."""
+    """Return the whole image, (H, W) float32 in [0, 1], whose sides are not multiples of any window or padding."""
     return _noisy(IMAGE_HEIGHT, IMAGE_WIDTH, DOSES[1])
 
 
 def _inputs(card: ModelCard) -> dict[str, Float32Array]:
-    """Two windows of different noise, or one whole image where that is large."""
+    """Return two windows with different noise, or one whole image if it is large."""
     doses = DOSES if card.size is None else DOSES[:1]
     height, width = (HEIGHT, WIDTH) if card.size is None else (card.size, card.size)
     noisy = np.stack([_noisy(height, width, dose) for dose in doses])[:, None]
@@ -103,7 +103,7 @@ def _inputs(card: ModelCard) -> dict[str, Float32Array]:
 
 
 def _noisy(height: int, width: int, dose: float) -> Float32Array:
-    """The middle of a phantom with mottle as an 8-bit file holds it: (height, width) float32 in [0, 1]."""
+    """Return the middle of a noisy phantom, rounded as in an 8-bit file: (height, width) float32 in [0, 1]."""
     side = 2 * max(height, width) if max(height, width) < 256 else max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
     clean = render_phantom(SEED, side)[top : top + height, left : left + width]

@@ -46,17 +46,17 @@ def export(
     if describe_only and (names or every or data is not None):
         raise UsageError("--describe covers all exported models; use it alone or with --weights")
     chosen = [] if describe_only else _chosen(names or [], every)
-    from cxr_export.describe import describe  # loads what nobody should wait for to hear of a wrong option
+    from cxr_export.describe import describe  # slow to import; report wrong options first
 
     failed = _export_all(chosen, folder, data) if chosen else 0
     with waiting(stderr_console(), "describing what was exported"):
-        described = describe(folder)  # after a failure too: an int8 file that could not be proved is gone
+        described = describe(folder)  # also after a failure, which may have removed an int8 file
     if described:
         print_line(f"described in {folder / MANIFEST}: {', '.join(described)}")
         if (folder / NOISE_LEVEL_FILE).is_file():
             print_line(f"noise estimate: {folder / NOISE_LEVEL_FILE}")
     elif describe_only:
-        raise UsageError(f"{folder}: holds no exported model; run cxr-export --all")
+        raise UsageError(f"{folder}: no exported model in it; run cxr-export --all")
     if failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -71,7 +71,7 @@ def _chosen(names: list[str], every: bool) -> list[str]:
 
 
 def _export_all(names: list[str], weights: Path, data: Path | None) -> int:
-    """Export each model, print the table, return how many failed."""
+    """Export each model, print the table, return the number of failures."""
     from cxr_export.export import export_int8, export_model
 
     rows, failed = [], 0

@@ -1,4 +1,4 @@
-"""What the card file of a model says to other programs beyond the card itself: tensors, and the steps around them."""
+"""The part of a card file for other programs: tensors, and the steps before and after the network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from cxr_infer.untrusted_json import JsonObject
 
 
 def contract(card: ModelCard) -> JsonObject:
-    """Names, axes and types of the tensors, every step before and after the network, and a noise level to be found."""
+    """Return names, axes and types of the tensors, all steps before and after the network, and a noise level to
+    reproduce.
+    """
     told = {"noise_level_example": _example()} if card.told_noise_level else {}
     return {
         "inputs": inputs(card),
@@ -22,13 +24,13 @@ def contract(card: ModelCard) -> JsonObject:
 
 
 def _example() -> JsonObject:
-    """image: path from the card. noise_level_file: likewise, an ONNX file that finds it."""
+    """image: path relative to the card. noise_level_file: the same for the ONNX file that estimates the level."""
     level = recipe_level(image_of_case())
     return {"image": f"{FOLDER}/{IMAGE}.npy", "noise_level": level, "noise_level_file": f"../{NOISE_LEVEL_FILE}"}
 
 
 def inputs(card: ModelCard) -> list[JsonObject]:
-    """The inputs of the graph, in its order."""
+    """Return the inputs of the graph, in order."""
     found = [_image(card, NOISY, "gray X-rays, black 0, bone white 1; windows of one image or several images")]
     return [*found, noise_level()] if card.told_noise_level else found
 
@@ -52,7 +54,7 @@ def tensor(name: str, meaning: str, axes: list[JsonObject], value_range: tuple[f
 
 
 def axis(name: str, size: int | None = None, multiple: int = 1, minimum: int | None = None) -> JsonObject:
-    """size: None where it is free: any multiple of `multiple` from `minimum`, by default one times it, up."""
+    """size: None if free: any multiple of `multiple` from `minimum` (by default `multiple`) up."""
     if size is not None:
         return {"name": name, "size": size}
     return {"name": name, "size": None, "multiple_of": multiple, "minimum": minimum or multiple}

@@ -1,4 +1,4 @@
-"""What lies beside the ONNX files for other programs: the noise estimate, test tensors, BioImage.IO, the manifest."""
+"""Write everything for other programs beside the ONNX files: noise estimate, test tensors, BioImage.IO, manifest."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from cxr_infer.model.session import read_model
 
 
 def describe(weights: Path) -> list[str]:
-    """Write all that is made from the ONNX files of a weights directory and their cards; neither of them is changed.
+    """Write all files derived from the ONNX files of a weights directory and their cards, which stay unchanged.
 
-    Returns the names of the models described; nothing is written where there is none. Raises ModelError where a file
-    and its card do not belong together.
+    Returns the names of the models described; without any, nothing is written. Raises ModelError if a file and its card
+    do not match.
     """
     folders = [weights / name for name in MODEL_NAMES if (weights / name / onnx_file(FP32)).is_file()]
     models = {folder.name: _describe(folder, Arrays(weights)) for folder in folders}
@@ -45,7 +45,7 @@ def describe(weights: Path) -> list[str]:
 
 
 def _noise_level(weights: Path, models: Mapping[str, Any]) -> Path | None:
-    """Write the estimate of the noise, if a model is told it."""
+    """Write the noise estimate if any model is told the noise level."""
     path = weights / NOISE_LEVEL_FILE
     if not any(tensor["name"] == NOISE_LEVEL for model in models.values() for tensor in model["inputs"]):
         path.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ def _noise_level(weights: Path, models: Mapping[str, Any]) -> Path | None:
 
 
 def _describe(folder: Path, arrays: Arrays) -> dict[str, Any]:
-    """Write what belongs to one model. Returns its entry in the manifest."""
+    """Write the files of one model. Returns its manifest entry."""
     plain = _opened(folder / onnx_file(FP32))
     test = write_inputs(arrays, folder, plain.card)
     files = {}

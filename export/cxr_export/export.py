@@ -1,4 +1,4 @@
-"""weights/<model>/checkpoint.safetensors -> the ONNX files and cards beside it, each replaced only once proved."""
+"""Export weights/<model>/checkpoint.safetensors as ONNX files with cards, each replaced only after verification."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cxr_train.quantise import calibrated
 
 @dataclass(frozen=True)
 class Exported:
-    """One exported file: what it is, its opset, and what was proved of it."""
+    """An exported file, its opset, and the result of its verification."""
 
     name: str
     precision: str
@@ -34,8 +34,8 @@ class Exported:
 def export_model(name: str, weights: Path) -> Exported:
     """Export a model of a weights directory in float32.
 
-    Raises ModelError where the checkpoint is missing or damaged, is another model's, or where torch and onnxruntime
-    disagree; the old ONNX file then stays.
+    Raises ModelError if the checkpoint is missing, damaged or of another model, or if torch and onnxruntime disagree;
+    the old ONNX file is kept.
     """
     model, info = _load(name, weights)
     exported, card = to_onnx(model, info)
@@ -47,11 +47,11 @@ def export_model(name: str, weights: Path) -> Exported:
 
 
 def export_int8(name: str, weights: Path, data: Path | None = None) -> Exported | None:
-    """Export a model, whose float32 file is there already, in 8-bit integers; None for a model that has no such grids.
+    """Export a model, whose float32 file exists, in 8-bit integers; None if the model has no 8-bit grids.
 
-    data: directory of X-rays on whose validation split the loss against float32 is measured; without it on phantoms.
-    Raises ModelError where the loss is too great or the grids were never calibrated. Then there is no int8 file: an
-    older one would belong to other weights.
+    data: directory of X-rays on whose validation split the loss against float32 is measured; None for phantoms. Raises
+    ModelError if the loss is too large or the grids are not calibrated. The int8 file is then removed, because an old
+    one would belong to other weights.
     """
     model, info = _load(name, weights)
     folder = weights / name
@@ -61,7 +61,7 @@ def export_int8(name: str, weights: Path, data: Path | None = None) -> Exported 
         return None
     try:
         if not ready:
-            raise ModelError(f"{name}: no int8 file: its 8-bit grids were never calibrated; train it with cxr-train")
+            raise ModelError(f"{name}: no int8 file: 8-bit grids not calibrated; train it with cxr-train")
         exported, card = to_int8_onnx(model, info)
         loss: Loss = measure_loss((folder / onnx_file(FP32)).read_bytes(), exported.SerializeToString(), data)
         if not loss.holds:

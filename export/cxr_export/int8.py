@@ -1,4 +1,4 @@
-"""The 8-bit weights of an ONNX graph whose activations are on 8-bit grids already."""
+"""Store the weights of an ONNX graph as 8-bit integers where its activations are on 8-bit grids."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cxr_train.quantise import weight_steps
 
 
 def store_integers(graph: onnx.GraphProto) -> int:
-    """Give every convolution between integers its weights as int8 and its bias as int32, as QDQ graphs do.
+    """Give every convolution between integers int8 weights and an int32 bias, as in QDQ graphs.
 
-    Weights have one step per output channel, a bias has the step of its sums: that of the input times that of the
-    weights. Changes the graph in place; returns how many convolutions it changed.
+    Weights have one step per output channel; the step of a bias is that of the input times that of the weights. Changes
+    the graph in place; returns the number of convolutions changed.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     producers = {output: node for node in graph.node for output in node.output}
@@ -28,7 +28,7 @@ def store_integers(graph: onnx.GraphProto) -> int:
             weight = numpy_helper.to_array(constants[node.input[1]])
             steps = weight_steps(torch.tensor(weight)).numpy()
             parts = [(np.rint(weight / steps[:, None, None, None]).astype(np.int8), steps)]
-            if len(node.input) > 2:  # the exporter leaves out a bias of zeros
+            if len(node.input) > 2:  # the exporter omits a zero bias
                 bias = numpy_helper.to_array(constants[node.input[2]])
                 parts.append((np.rint(bias / (step_in * steps)).astype(np.int32), step_in * steps))
             for index, (integers, step) in enumerate(parts, start=1):
@@ -48,7 +48,7 @@ def store_integers(graph: onnx.GraphProto) -> int:
 def _between_integers(
     node: onnx.NodeProto, producers: dict[str, onnx.NodeProto], readers: dict[str, onnx.NodeProto]
 ) -> bool:
-    """Whether a convolution reads integers and what comes of it, behind a ReLU or not, is stored as integers."""
+    """Whether a convolution reads integers and its result, after an optional ReLU, is stored as integers."""
     before, after = producers.get(node.input[0]), readers.get(node.output[0])
     if after is not None and after.op_type == "Relu":
         after = readers.get(after.output[0])
@@ -59,9 +59,9 @@ def _between_integers(
 def _dequantised(
     graph: onnx.GraphProto, name: str, integers: NDArray[np.signedinteger], steps: NDArray[np.float32]
 ) -> onnx.NodeProto:
-    """Store the integers of a constant in the graph. Returns the node that gives the constant back from them."""
+    """Store a constant as integers in the graph. Returns the node that converts it back."""
     taken = {tensor.name for tensor in graph.initializer}
-    while f"{name}.integers" in taken:  # equal constants, such as zeros, may be one in the graph
+    while f"{name}.integers" in taken:  # equal constants, such as zeros, may share a name
         name += "'"
     stored = {f"{name}.integers": integers, f"{name}.steps": np.asarray(steps, dtype=np.float32)}
     graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in stored.items())

@@ -1,4 +1,4 @@
-"""What 8-bit integers cost: PSNR of the int8 file against that of the float32 file, on the same noisy images."""
+"""Measure the loss of int8: its PSNR against that of the float32 file, on the same noisy images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cxr_train.data import XrayImages, find_xrays
 from cxr_train.tasks import noisy_validation
 
 MOST_LOSS = 0.1  # dB, at every dose
-LEAST_CLEAN = 44.0  # dB: how close a clean image must come back
+LEAST_CLEAN = 44.0  # dB, minimum PSNR of a clean image
 IMAGES = 16  # validation X-rays
 PHANTOMS = 4
 SIDE = 512  # px
@@ -28,7 +28,7 @@ SIDE = 512  # px
 
 @dataclass(frozen=True)
 class Loss:
-    """dB lost at each of VALIDATION_DOSES, the PSNR of a clean image put through int8, and on what."""
+    """PSNR lost at each of VALIDATION_DOSES, dB; PSNR of a clean image through int8, dB; and the images used."""
 
     dose_loss: tuple[float, ...]
     clean: float
@@ -46,9 +46,9 @@ class Loss:
 
 
 def measure_loss(float32: bytes, int8: bytes, data: Path | None) -> Loss:
-    """Compare two ONNX files of `window` on X-rays of the validation split, or on phantoms for None.
+    """Compare two ONNX files of `window` on X-rays of the validation split, or on phantoms if `data` is None.
 
-    Raises DataError where the directory holds no such split.
+    Raises DataError if the directory has no such split.
     """
     if data is None:
         clean = [render_phantom(seed, SIDE) for seed in range(PHANTOMS)]
@@ -69,7 +69,7 @@ def measure_loss(float32: bytes, int8: bytes, data: Path | None) -> Loss:
 
 
 def _psnr(model: Model, clean: Sequence[FloatImage], noisy: Sequence[FloatImage]) -> float:
-    """Mean PSNR in dB of denoised images (H, W)."""
+    """Return the mean PSNR in dB of denoised images (H, W)."""
     figures = []
     for truth, image in zip(clean, noisy, strict=True):
         denoised = model.run(image[None, None], estimate_mottle(image).level)

@@ -1,4 +1,4 @@
-"""weights/manifest.json: the cards of all models, with all that a program in another language must know, as data."""
+"""Build weights/manifest.json: the cards of all models and everything a program in another language needs, as data."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ SHARED = ("purpose", "parameters", "training", "data", "metrics", "citation", "l
 
 
 def manifest(models: Mapping[str, JsonObject], noise_level: Path | None) -> JsonObject:
-    """The whole manifest of models by name. Paths in it start where it lies. noise_level: its ONNX file, if any."""
+    """Return the manifest of models by name. Its paths are relative to it. noise_level: its ONNX file, if any."""
     estimate = {} if noise_level is None else {"noise_estimate": noise_estimate_entry(noise_level)}
     return {"$schema": SCHEMA, "format": FORMAT, "limits": RESEARCH_USE, **estimate, "models": dict(models)}
 
 
 def model_entry(card: ModelCard, files: Mapping[str, JsonObject], test: JsonObject) -> JsonObject:
-    """One model. card: of its float32 file. files: by precision, see `file_entry`. test: see `cxr_export.cases`."""
+    """Return the entry of a model. card: of its float32 file. files: by precision, see `file_entry`. test: see
+    `cases`.
+    """
     return {
         **{key: getattr(card, key) for key in SHARED},
         "files": dict(files),
@@ -37,7 +39,7 @@ def model_entry(card: ModelCard, files: Mapping[str, JsonObject], test: JsonObje
 
 
 def file_entry(card: ModelCard, path: Path) -> JsonObject:
-    """One ONNX file."""
+    """Return the entry of an ONNX file."""
     return {
         "file": f"{path.parent.name}/{path.name}",
         "card": f"{path.parent.name}/{card_path(path).name}",
@@ -50,7 +52,7 @@ def file_entry(card: ModelCard, path: Path) -> JsonObject:
 
 
 def noise_estimate_entry(path: Path) -> JsonObject:
-    """The ONNX file that estimates the noise."""
+    """Return the entry of the ONNX file that estimates the noise."""
     sides = [axis(side, minimum=BLOCK) for side in ("height", "width")]
     image = "one whole image or several of one size, before padding"
     return {

@@ -1,4 +1,4 @@
-"""The JSON Schema (2020-12) of weights/manifest.json. Objects are closed: a key that it does not name is a mistake.
+"""Build the JSON Schema (2020-12) of weights/manifest.json. Objects are closed: an unknown key is an error.
 
 Every key has a description, from `manifest_words`.
 """
@@ -15,7 +15,7 @@ TEXT: JsonObject = {"type": "string", "minLength": 1}
 COUNT: JsonObject = {"type": "integer", "minimum": 1}
 PX: JsonObject = COUNT  # pixels
 NUMBER: JsonObject = {"type": "number"}
-FREE: JsonObject = {"type": "object"}  # as training left it; the keys may change
+FREE: JsonObject = {"type": "object"}  # written by training; the keys may change
 PRECISION: JsonObject = {"enum": list(TOLERANCES)}
 RANGE: JsonObject = {"type": "array", "prefixItems": [NUMBER, NUMBER], "minItems": 2, "maxItems": 2}
 

@@ -1,4 +1,4 @@
-"""The meaning of every key of weights/manifest.json, by the part of the schema it belongs to; parts within by a dot."""
+"""Descriptions of all keys of weights/manifest.json, by part of the schema; nested parts are joined by a dot."""
 
 from __future__ import annotations
 

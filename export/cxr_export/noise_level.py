@@ -1,6 +1,6 @@
-"""weights/noise_level.onnx: the estimate of the noise as a small ONNX file, by the recipe that the cards give in words.
+"""Build weights/noise_level.onnx: the noise estimate as a small ONNX file, by the recipe of the cards.
 
-With it two calls lead from pixels to pixels in any runtime. It holds no trained number, only those of the recipe.
+With it, two calls lead from pixels to pixels in any runtime. It contains no trained values, only those of the recipe.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from cxr_infer.imaging.phantom import SMALLEST, render_phantom
 from cxr_infer.model.card import NOISE_LEVEL, NOISE_LEVEL_FILE, NOISE_LEVEL_RECIPE, NOISY, RESEARCH_USE
 from cxr_infer.model.session import open_session
 
-# Largest difference from the recipe in NumPy, as a share of the level, or of LEAST_LEVEL where it is below that. Sums
+# Largest difference from the recipe in NumPy, as a fraction of the level or of LEAST_LEVEL if that is larger. Sums
 # are rounded in another order, and the bins' edges are brightnesses that blocks of 8-bit pixels can have exactly: such
 # a block falls to either side. Elsewhere the two are within 1e-5. A level 5% off costs the denoiser 0.02 dB.
 TOLERANCE, LEAST_LEVEL = 2e-3, 1e-3
-SIDES = ((8, 8), (64, 96), (118, 150), (256, 256), (333, 511))  # px, of the phantoms on which it is proved
+SIDES = ((8, 8), (64, 96), (118, 150), (256, 256), (333, 511))  # px, of the phantoms used for verification
 DOSES = (12.0, 71.0, 600.0)  # photons at white
 SEED = 17
-TINY = 1e-12  # below every brightness that is divided by
+TINY = 1e-12  # lower bound of divisors
 
 # N images, H x W px, B blocks, R rows of blocks: one for each bin of brightness, and one of all blocks for images that
 # fill no bin. Blocks are sorted by their variance once, so that the median of a row is where half of it is counted.
@@ -124,7 +124,9 @@ noise_level (float[batch, 1, height, width] noisy) => (float[batch] noise_level)
 
 
 def noise_level_graph() -> onnx.ModelProto:
-    """The estimate as an ONNX model: `noisy` (N, 1, H, W) float32 in [0, 1], 8 px a side or more -> (N,) float32."""
+    """Return the estimate as an ONNX model: `noisy` (N, 1, H, W) float32 in [0, 1], at least 8 px a side -> (N,)
+    float32.
+    """
     spacing, block = mottle.TAP_SPACING, mottle.BLOCK
     model = onnx.parser.parse_model(GRAPH.format(opset=OPSET, spacing=spacing, block=block))
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _constants().items())
@@ -166,9 +168,9 @@ def _constants() -> dict[str, NDArray[np.generic]]:
 
 
 def bin_edges() -> NDArray[np.float32]:
-    """The least float32 brightness of each bin, and the least beyond the last, (BINS + 1,).
+    """Return the smallest float32 brightness of each bin, and the smallest above the last, (BINS + 1,).
 
-    NumPy's estimate sorts blocks in float64: an edge rounded to float32 would take in what lies just below it.
+    NumPy's estimate sorts blocks in float64: an edge rounded to float32 would include values just below it.
     """
     low, high = mottle.BIN_RANGE
 
@@ -184,7 +186,7 @@ def bin_edges() -> NDArray[np.float32]:
 
 
 def prove_noise_level(model: onnx.ModelProto) -> Parity:
-    """Hold the graph against `mottle.recipe_level` on phantoms, on black, gray and white, one by one and in a batch."""
+    """Compare the graph with `mottle.recipe_level` on phantoms, on black, gray and white, one by one and as a batch."""
     session = open_session(model.SerializeToString(), Path(NOISE_LEVEL_FILE), threads=1)
     rng = np.random.default_rng(SEED)
     largest, cases = 0.0, 0
@@ -203,7 +205,9 @@ def prove_noise_level(model: onnx.ModelProto) -> Parity:
 
 
 def export_noise_level(weights: Path) -> Parity:
-    """Write the file into a weights directory. Raises ModelError where it is not the recipe; then the old one stays."""
+    """Write the file into a weights directory. Raises ModelError if it differs from the recipe; the old file is
+    kept.
+    """
     model = noise_level_graph()
     proof = prove_noise_level(model)
     if not proof.holds:

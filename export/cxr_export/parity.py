@@ -1,4 +1,4 @@
-"""Torch against onnxruntime on several batch sizes and shapes: the proof that an export computes the same."""
+"""Compare torch with onnxruntime on several batch sizes and shapes, to verify an export."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ DOSES = (20.0, 71.0, 600.0)  # photons at white
 
 @dataclass(frozen=True)
 class Parity:
-    """The outcome: largest difference, infinite where a value is not finite, and the number of cases.
+    """The result: largest difference, infinite if a value is not finite, and number of cases.
 
-    tolerance: the largest difference with which it holds; both absolute, or both shares of the value.
+    tolerance: largest acceptable difference; both absolute, or both relative to the value.
     """
 
     largest: float

@@ -1,6 +1,6 @@
-"""Everything before and after the network as data: the steps, in order, with the numbers that this package itself uses.
+"""All steps before and after the network as data, in order, with the numbers used by this package.
 
-A step has a name, `step`, under which the manifest's schema says what belongs to it. Formulas are written as in Python.
+A step is identified by `step`; the manifest's schema defines its other keys. Formulas use Python syntax.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CUBIC_COEFFICIENT = -0.75  # OpenCV's
 
 
 def before(card: ModelCard) -> list[JsonObject]:
-    """From the stored pixels of a file to the inputs of the graph."""
+    """Return the steps from the stored pixels of a file to the inputs of the graph."""
     steps: list[JsonObject] = [
         {
             "step": "gray",
@@ -41,7 +41,7 @@ def before(card: ModelCard) -> list[JsonObject]:
 
 
 def after(card: ModelCard) -> list[JsonObject]:
-    """From the output of the graph to stored pixels."""
+    """Return the steps from the output of the graph to stored pixels."""
     low, high = card.pixel_range
     steps: list[JsonObject] = [_resize_back() if card.size is not None else _blend()]
     if card.size is None:

@@ -1,4 +1,6 @@
-"""Checkpoint -> ONNX model in memory: opset 18, one file, free batch, no trace of the machine that exported it."""
+"""Convert a checkpoint to an ONNX model in memory: opset 18, one file, free batch, no traces of the exporting
+machine.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ from cxr_train.quantise import quantised
 from cxr_train.specs import SPECS
 
 OPSET = 18
-EXAMPLE_SIDE = 64  # px, of the window with which the graph is traced; height and width stay free
+EXAMPLE_SIDE = 64  # px, of the traced window; height and width stay free
 
 # Windows of this many px on a side plus the overlap: what fits goes through the network whole. The least overlap was
 # chosen by the difference to whole-image inference at 20 photons: in float32 0.5 gray levels of 255 at most with 128
@@ -48,7 +50,7 @@ def to_onnx(model: nn.Module, info: CheckpointInfo) -> tuple[onnx.ModelProto, Mo
 
 
 def to_int8_onnx(model: nn.Module, info: CheckpointInfo) -> tuple[onnx.ModelProto, ModelCard]:
-    """The same on the model's 8-bit grids, as pairs of QuantizeLinear and DequantizeLinear (QDQ)."""
+    """Export on the model's 8-bit grids, as pairs of QuantizeLinear and DequantizeLinear (QDQ)."""
     with quantised(model):
         exported = _trace(model)
     store_integers(exported.graph)
@@ -57,7 +59,7 @@ def to_int8_onnx(model: nn.Module, info: CheckpointInfo) -> tuple[onnx.ModelProt
 
 
 def _carrying(card: ModelCard, exported: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph without notes of the exporter and with its card in the metadata."""
+    """Remove the exporter's notes from the graph and add the card to its metadata."""
     _scrub(exported)
     entry = exported.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_metadata()
@@ -97,7 +99,7 @@ def _trace(model: nn.Module) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """The exporter reports its own progress and torch its own deprecations; neither is news to the user."""
+    """Silence the exporter's progress and torch's deprecation warnings, which do not concern the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -110,7 +112,7 @@ def _quiet() -> Any:
 
 
 def _scrub(exported: onnx.ModelProto) -> None:
-    """Remove stack traces and other notes of the exporter: they hold absolute paths and differ between runs."""
+    """Remove stack traces and other notes of the exporter, which contain absolute paths and differ between runs."""
     graph = exported.graph
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")

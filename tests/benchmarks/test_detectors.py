@@ -125,7 +125,7 @@ def test_figures_are_replaced_between_their_marks() -> None:
     assert replace_figures(once, "| a |", COMMAND) == once
     assert "\n\n| a |\n\n" in once
     assert once.partition("<!--")[0] == page.partition("<!--")[0]
-    with pytest.raises(DataError, match="no text between"):
+    with pytest.raises(DataError, match="the page has no lines"):
         replace_figures(page, "", "another command")
 
 
@@ -192,7 +192,7 @@ def test_the_command_writes_its_tables_and_fails_where_a_pair_gets_worse(
     before, after = report["pair"]["window"]["line pairs"]
     assert after < before - 5
     said = " ".join(done.stderr.split())
-    assert "further from the truth than it went in: " in said
+    assert "worse than before denoising: " in said
     assert "window, line pairs" in said
     assert "window, plain part" not in said
 
@@ -207,9 +207,9 @@ def test_an_untouched_frame_is_no_further_from_the_truth(pair: Path) -> None:
     ("arguments", "problem"),
     [
         (["--data", "none"], "no such directory"),
-        (["--data", ".", "--split", "tests"], "--split 'tests' is none of train, val, test"),
-        (["--data", ".", "--protocol", "pink"], "protocol 'pink' is none of white"),
-        (["--data", ".", "--page", REPOSITORY / "README.md"], "no text between"),
+        (["--data", ".", "--split", "tests"], "unknown --split 'tests'; use train, val, test"),
+        (["--data", ".", "--protocol", "pink"], "unknown protocol 'pink'; use white"),
+        (["--data", ".", "--page", REPOSITORY / "README.md"], "the page has no lines"),
         (["--data", ".", "--page", "none.md"], "none.md: cannot be read"),
     ],
 )

@@ -46,7 +46,7 @@ def test_every_table_says_when_it_was_measured() -> None:
 def test_a_page_without_marks_is_found_before_anything_is_measured(tmp_path: Path) -> None:
     assert read_page(None, "a command") == ""
     (tmp_path / "page.md").write_text("no marks")
-    with pytest.raises(DataError, match="no text between"):
+    with pytest.raises(DataError, match="the page has no lines"):
         read_page(tmp_path / "page.md", "a command")
     with pytest.raises(DataError, match="cannot be read"):
         read_page(tmp_path / "none.md", "a command")

@@ -74,7 +74,7 @@ def test_the_command_writes_tables_figures_and_a_plot(tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         (["--data", "none"], "no such directory"),
-        (["--data", ".", "--split", "tests"], "--split 'tests' is none of train, val, test"),
+        (["--data", ".", "--split", "tests"], "unknown --split 'tests'; use train, val, test"),
         (["--data", "train", "--only", "magic"], "no images found"),
     ],
 )
@@ -86,7 +86,7 @@ def test_wrong_input_is_one_line(arguments: list[str], problem: str) -> None:
 
 
 def test_an_unknown_method_is_named() -> None:
-    with pytest.raises(UsageError, match="'magic' is none of the methods: noisy, Gaussian"):
+    with pytest.raises(UsageError, match="unknown --only 'magic'; use noisy, Gaussian"):
         choose_methods("window", ["magic"])
     assert list(choose_methods("window", ["Gaussian"])) == ["Gaussian", "window"]
 

@@ -75,5 +75,5 @@ def test_networks_of_the_size_of_others_run(name: str, layers: int, image: NDArr
 def test_a_run_that_fails_says_so(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"no image")
-    with pytest.raises(CxrError, match="cxr-infer ended with 1; run it by hand"):
+    with pytest.raises(CxrError, match="cxr-infer failed with exit status 1; run it manually"):
         speed.run_cli(tmp_path / "in", tmp_path / "out", 1)

@@ -119,7 +119,7 @@ def test_wrong_usage_is_one_line(s3: S3, originals: str, arguments: list[str], p
     [
         ("s3://", "names no bucket"),
         ("s3:///in", "s3:///in: names no bucket; give s3://BUCKET/PREFIX"),
-        ("ftp://host/in", "ftp://host/in: unknown kind of URL; use s3://, gs://, az://, file:// or a path"),
+        ("ftp://host/in", "ftp://host/in: unsupported URL scheme; use s3://, gs://, az://, file:// or a path"),
         ("s3://bucket/in?X-Amz-Signature=hunter2", "must not hold credentials"),
     ],
 )
@@ -217,9 +217,9 @@ def test_rivals_and_sizes(memory: Any, many: Path, model: Model) -> None:
         memory.pipe_file(f"/in/{name}", image)
     results = list(denoise_files(make_plan(open_storage("memory://in"), open_storage("memory://out")), model))
     assert [result.status for result in results] == ["done", "failed"]
-    assert results[1].message == "a.jpg.png: a.jpg becomes a.jpg.png as well; rename one of them"
+    assert results[1].message == "a.jpg.png: the result of a.jpg would be named a.jpg.png too; rename one of them"
     assert results[0].output == "memory://out/a.jpg.png"
-    with pytest.raises(ImageError, match=r"a\.jpg: .* too much for one image"):
+    with pytest.raises(ImageError, match=r"a\.jpg: .* too large for one image"):
         open_storage("memory://in").read("a.jpg", 10)
 
 

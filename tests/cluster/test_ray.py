@@ -27,8 +27,8 @@ from tests.conftest import COMMAND, Run
 from tests.ports import reserved_port
 
 RAY = str(Path(sys.executable).with_name("ray"))
-# of images as small as these the estimate of noise is unsure, which is said once
-UNSURE_NOTE = re.compile(r"^note: \S+: noise and structure could not be told apart.*\(said once\)\n", re.MULTILINE)
+# of images as small as these the estimate of noise is unsure, which is noted once
+UNSURE_NOTE = re.compile(r"^note: \S+: noise could not be separated from structure.*\(shown once\)\n", re.MULTILINE)
 PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|ignored .*)\n")  # and what else the local engine says
 KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # whose actors are killed every time, and once
 # actors of which only the first that is asked has anything to tell
@@ -239,7 +239,7 @@ def test_an_image_that_ends_its_actor_every_time_fails_alone(bereft: dict[str, A
     status, message = results.pop(KILLED_ALWAYS)
     assert (status, message) == (
         "failed",
-        f"{few / KILLED_ALWAYS}: its worker ended each time; is the image too large for its memory?",
+        f"{few / KILLED_ALWAYS}: its worker died every time; is the image too large for the memory of a worker?",
     )
     assert {status for status, _ in results.values()} == {"done"}
     found = contents(bereft["place"] / "always")

@@ -169,4 +169,4 @@ def test_describe_alone_exports_nothing(run: Run, tmp_path: Path) -> None:
     assert run("cxr-export", "--describe", "window").returncode == 2
     empty = run("cxr-export", "--describe", "--weights", tmp_path)
     assert empty.returncode == 2
-    assert "holds no exported model" in empty.stderr
+    assert "no exported model in it" in empty.stderr

@@ -105,7 +105,9 @@ def test_weights_that_are_not_finite_replace_no_good_file(
     save_checkpoint(tmp_path / name / "checkpoint.safetensors", state, info)
     (tmp_path / name / "model.onnx").write_bytes(b"good")
     for export in (export_model, export_int8):
-        with pytest.raises(ModelError, match=f"safetensors: {tensor} contains non-finite values; train it again"):
+        with pytest.raises(
+            ModelError, match=f"safetensors: {tensor} contains non-finite values; train the model again"
+        ):
             export(name, tmp_path)
     assert (tmp_path / name / "model.onnx").read_bytes() == b"good"
 

@@ -308,7 +308,7 @@ def test_a_file_without_a_suffix_that_cannot_be_opened_is_not_taken_for_no_xray(
     tracing += ["-e", "trace=openat", "-e", "inject=openat:error=EACCES"]
     done = subprocess.run([*tracing, *COMMAND, "dir", tmp_path / "x"], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "failed: IM0001: cannot be read to see if it is an X-ray: Permission denied" in done.stderr
+    assert "failed: IM0001: cannot be read to check whether it is an X-ray: Permission denied" in done.stderr
     assert results(tmp_path / "x-denoised") == 1
 
 

@@ -62,7 +62,7 @@ FILLED: list[tuple[Callable[[], object], str]] = [
 
 @pytest.mark.parametrize(("fill", "what"), FILLED, ids=["list", "order", "store", "claims", "records"])
 def test_no_room_on_the_disk_is_one_line(fill: Callable[[], object], what: str) -> None:
-    with full_disk(), pytest.raises(UsageError, match=rf"^cannot keep {what}: .*; set TMPDIR to a directory with"):
+    with full_disk(), pytest.raises(UsageError, match=rf"^cannot store {what}: .*; set TMPDIR to a directory"):
         fill()
 
 

@@ -108,7 +108,7 @@ def test_hostile_cards_and_manifests_are_one_line_about_their_file(tmp_path: Pat
 def test_a_card_beyond_all_bounds_is_refused_by_name(wrong: dict[str, object]) -> None:
     good = {"name": "x", "purpose": "a test"}
     ModelCard.from_mapping(good, "x.onnx")
-    with pytest.raises(ModelError, match=rf"^x\.onnx: its card gives an impossible {next(iter(wrong))}; export it"):
+    with pytest.raises(ModelError, match=rf"^x\.onnx: its card has an invalid {next(iter(wrong))}; export it"):
         ModelCard.from_mapping(good | wrong, "x.onnx")
 
 

@@ -84,7 +84,7 @@ test("it opens without an error, every picture is decoded, and names do nothing"
     }
     assert.match(await page.title(), /^xrays denoised/);
     assert.ok(await page.getByText(HOSTILE, { exact: true }).isVisible());
-    assert.ok(await page.getByText("a text, not a supported kind").isVisible());
+    assert.ok(await page.getByText("is a text file, not an image").isVisible());
     assert.equal(await page.locator("svg rect.bar").count() > 1, true);
   }));
 
@@ -133,7 +133,7 @@ test("the table is filtered by text and by outcome", () =>
     await page.getByLabel("Find").fill("dose-71");
     assert.equal((await column(page, 1)).length, 2);
     assert.equal(await count.innerText(), "2 of 7 files");
-    await page.getByLabel("Find").fill("despite its name");
+    await page.getByLabel("Find").fill("in a supported format");
     assert.equal((await column(page, 1)).length, 1, "reasons are searched as well");
     await page.getByLabel("Find").fill("");
     await page.getByRole("button", { name: "ignored 1" }).click();

@@ -71,7 +71,7 @@ def test_all_models_are_asked_for_in_one_word(run: Run) -> None:
 def test_a_device_is_there_or_not() -> None:
     assert computing_device("cpu") == torch.device("cpu")
     assert computing_device().type in ("cpu", "cuda")
-    with pytest.raises(UsageError, match=r"--device cuda:99: torch .* finds no such GPU; leave --device out"):
+    with pytest.raises(UsageError, match=r"--device cuda:99: torch .* finds no such GPU; omit --device"):
         computing_device("cuda:99")
     done = CliRunner().invoke(app, ["window", "--data", ".", "--device", "gpu"])
     assert (done.exit_code, done.stderr) == (2, "error: unknown device 'gpu'; use cpu, cuda or cuda:N\n")
@@ -85,11 +85,14 @@ def test_a_device_is_there_or_not() -> None:
         (["window", "--widths", "32,64,96,many"], "--widths '32,64,96,many': use 4 whole numbers"),
         (["window", "--encoder-blocks", "1,2,2,65"], "--encoder-blocks '1,2,2,65': use 4 whole numbers from 0 to 64"),
         (["window", "--decoder-blocks", "1,2,2,1"], "--decoder-blocks '1,2,2,1': use 3 whole numbers from 0 to 64"),
-        (["window", "--validate-every", "0"], "--validate-every 0 must be above 0"),
-        (["window", "--validate-images", "-1"], "--validate-images -1 must be above 0"),
-        (["new", "--widths", "8,8,8,8"], "--widths is for `window`; leave it out for new"),
-        (["original", "--crop", "64"], "--crop is for `window`; leave it out for original"),
-        (["--all", "--start", "window"], "--start takes one model at a time; use cxr-train window --start window"),
+        (["window", "--validate-every", "0"], "--validate-every 0 is invalid; use a finite number above 0"),
+        (["window", "--validate-images", "-1"], "--validate-images -1 is invalid; use a finite number above 0"),
+        (["new", "--widths", "8,8,8,8"], "--widths applies to `window` only; omit it for new"),
+        (["original", "--crop", "64"], "--crop applies to `window` only; omit it for original"),
+        (
+            ["--all", "--start", "window"],
+            "--start works for one model at a time, such as cxr-train window --start",
+        ),
         (["evaluate", "--model", "windows"], "unknown model 'windows'; use original, new, window"),
         (["evaluate", "--weights", ".", "--model", "new"], "new/checkpoint.safetensors: no such checkpoint; train it"),
     ],
@@ -120,4 +123,4 @@ def test_a_network_does_not_change_while_it_is_trained(
     out = ["--out", str(tmp_path / "runs")]
     done = CliRunner().invoke(app, ["window", "--data", str(files.root), *out, "--resume", "--widths", "8,8,8,16"])
     assert done.exit_code == 2
-    assert done.stderr.endswith("the network of a run cannot change; start a new run in another --out\n")
+    assert done.stderr.endswith("a resumed run keeps its network; start a new run with another --out\n")

@@ -135,11 +135,17 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
         (["window", "--data", "nowhere"], "nowhere: no such directory"),
         (["window", "--data", "."], "no images found"),
         (["window", "--data", ".", "--resume"], "nothing to resume"),
-        (["window", "--data", ".", "--steps", "0"], "must be above 0"),
-        (["window", "--data", ".", "--learning-rate", "-1"], "--learning-rate -1.0 must be above 0"),
-        (["window", "--data", ".", "--learning-rate", "nan"], "--learning-rate nan must be above 0"),
-        (["window", "--data", ".", "--minutes", "inf"], "--minutes inf must be above 0 and finite"),
-        (["window", "--data", ".", "--crop", "16"], "--crop 16 px leaves no room"),
+        (["window", "--data", ".", "--steps", "0"], "--steps 0 is invalid; use a finite number"),
+        (
+            ["window", "--data", ".", "--learning-rate", "-1"],
+            "--learning-rate -1.0 is invalid; use a finite number above 0",
+        ),
+        (
+            ["window", "--data", ".", "--learning-rate", "nan"],
+            "--learning-rate nan is invalid; use a finite number above 0",
+        ),
+        (["window", "--data", ".", "--minutes", "inf"], "--minutes inf is invalid; use a finite number"),
+        (["window", "--data", ".", "--crop", "16"], "--crop 16 px is too small"),
         (["evaluate", "--data", ".", "--weights", "."], "no MODEL/checkpoint.safetensors"),
         (["window", "--data", ".", "--seed", "-1"], "--seed -1 is negative"),
         (["window", "--data", ".", "--workers", "-1"], "--workers -1 is negative"),
@@ -195,7 +201,7 @@ def test_a_training_that_diverges_ends_and_says_how_to_go_on(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level, shape: level.mean() * float("nan"))
-    with pytest.raises(ModelError, match=r"diverged by step 1, the loss is nan; .*--learning-rate below 0\.001"):
+    with pytest.raises(ModelError, match=r"diverged at step 1 \(the loss is nan\); .*--learning-rate below 0\.001"):
         train(small_config, files, tmp_path)
 
 
@@ -206,7 +212,9 @@ def test_a_validation_that_is_no_number_ends_the_training(
     """A score of NaN is below no other, and one of -inf below all that follow."""
     figures = {"psnr_clean": 40.0, "score": wrong}
     monkeypatch.setattr("cxr_train.tasks.WindowTask.validate", lambda *given: figures)
-    with pytest.raises(ModelError, match=r"diverged by step \d+, validation's score is -?(nan|inf); .*--learning-rate"):
+    with pytest.raises(
+        ModelError, match=r"diverged at step \d+ \(validation's score is -?(nan|inf)\); .*--learning-rate"
+    ):
         train(replace(small_config, validate_every=1), files, tmp_path)
     assert not (tmp_path / CHECKPOINT).exists()
 
@@ -215,7 +223,7 @@ def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level, shape: level.mean() * float("inf"))
-    with pytest.raises(ModelError, match="no gradient reaches the weights at step 1; train with another release of"):
+    with pytest.raises(ModelError, match="no gradient reached the weights at step 1; train with another release of"):
         train(replace(small_config, ssim_weight=0.0, map_weight=0.0, line_weight=0.0, pairs=0), files, tmp_path)
 
 
@@ -248,5 +256,5 @@ def test_too_large_a_batch_for_the_memory_is_one_line(data_directory: Path, tmp_
     command = [sys.executable, "-c", code, "window", "--data", data_directory, "--out", tmp_path, "--batch", "3000"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: window: too little memory for a --batch of 3000; give a smaller one"
+    assert done.stderr.splitlines()[-1] == "error: window: not enough memory for --batch 3000; use a smaller one"
     assert "Traceback" not in done.stderr

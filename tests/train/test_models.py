@@ -115,7 +115,7 @@ def test_a_trained_window_grows_by_blocks_that_change_nothing_yet(tmp_path: Path
     x, level = torch.rand(2, 1, 32, 32), torch.full((2,), 0.05)
     torch.testing.assert_close(grown.eval()(x, level), trained.eval()(x, level))
     with pytest.raises(
-        ModelError, match=r"c\.safetensors: its \S+ does not fit the network; start from weights of the same widths"
+        ModelError, match=r"c\.safetensors: its \S+ does not fit the network; start from weights with the same --widths"
     ):
         start_from(build_model("window"), path)
 

@@ -1,4 +1,4 @@
-"""Checkpoints are safetensors: weights, and in the header everything needed to rebuild the model. No pickle."""
+"""Read and write checkpoints: safetensors with everything needed to rebuild the model in the header. No pickle."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from cxr_train.specs import SPECS
 
 FORMAT = "cxr-infer checkpoint 1"
 HEADER_KEY = "cxr_infer"
-MOST_ARGUMENT = 4096  # of a model: channels of a layer, blocks of a stage
+MOST_ARGUMENT = 4096  # largest argument of a model, such as channels of a layer or blocks of a stage
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself."""
+    """The header of a checkpoint."""
 
     model: str
     arguments: dict[str, Any]  # of the model's constructor
@@ -41,16 +41,16 @@ class CheckpointInfo:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write named tensors and a JSON header to one safetensors file, whole or not at all."""
+    """Write named tensors and a JSON header to a safetensors file, completely or not at all."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, save(contiguous, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a file by name, and its header.
+    """Return the tensors of a file by name, and its header.
 
-    Raises ModelError where the file is missing, damaged, carries no header of this project, or holds a value that is
-    not finite: what is computed with such weights proves nothing.
+    Raises ModelError if the file is missing or damaged, has no header of this project, or contains non-finite values,
+    which would make every later comparison meaningless.
     """
     if path.is_dir():
         raise ModelError(f"{path}: is a directory; give the checkpoint in it")
@@ -61,12 +61,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = parse_object((opened.metadata() or {})[HEADER_KEY])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ModelError(f"{path}: damaged, or not a checkpoint of cxr-train; train it again or restore it") from error
-    # as float32, which is what models compute with: a larger number of another type is infinite there
+        raise ModelError(
+            f"{path}: damaged, or not a checkpoint of cxr-train; train the model again or restore the file"
+        ) from error
+    # as float32, in which models compute: large values of other types become infinite there
     floats = {name: tensor.float() for name, tensor in tensors.items() if tensor.is_floating_point()}
     wrong = next((name for name, tensor in floats.items() if not torch.isfinite(tensor).all()), None)
     if wrong is not None:
-        raise ModelError(f"{path}: {wrong} contains non-finite values; train it again or restore it")
+        raise ModelError(f"{path}: {wrong} contains non-finite values; train the model again or restore the file")
     return tensors, header
 
 
@@ -75,43 +77,45 @@ def save_checkpoint(path: Path, weights: Mapping[str, Tensor], info: CheckpointI
 
 
 def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
-    """The model in evaluation mode, rebuilt from its file alone. Raises ModelError."""
+    """Rebuild the model of a file, in evaluation mode. Raises ModelError."""
     weights, header = read_tensors(path)
     try:
         info = CheckpointInfo(**header)
         if info.format != FORMAT or info.model not in SPECS:
             raise ModelError(
-                f"{path}: {info.format!r} of model {info.model!r} is not known to this version; train it again"
+                f"{path}: unknown format {info.format!r} or model {info.model!r}; train it with this version"
             )
         model = _built(info, weights)
     except (TypeError, RuntimeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{path}: its weights do not fit the model it names; train it again or restore it") from error
+        raise ModelError(
+            f"{path}: weights do not fit the model it names; train the model again or restore the file"
+        ) from error
     return model.eval(), info
 
 
 def _built(info: CheckpointInfo, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The model that a header describes, with its weights. Raises ValueError or TypeError where they do not fit it.
+    """Build the model described by a header, with its weights. Raises ValueError or TypeError if they do not fit.
 
-    What the header asks for is made without memory first: no more of it is taken than the weights take.
+    The model is first built without memory, so that an untrusted header cannot allocate more than the weights need.
     """
     texts, facts = (info.model, info.code_version), (info.arguments, info.training, info.data, info.metrics)
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(fact, dict) for fact in facts):
-        raise TypeError("a header of other types")
+        raise TypeError("wrong types in the header")
     if not all(map(math.isfinite, info.metrics.values())) or _largest_number(info.arguments) > MOST_ARGUMENT:
-        raise ValueError("numbers that cannot be")
+        raise ValueError("impossible numbers in the header")
     with torch.device("meta"):
         sketch = build_model(info.model, info.arguments).state_dict()
     if {name: tensor.shape for name, tensor in sketch.items()} != {name: each.shape for name, each in weights.items()}:
-        raise ValueError("weights of other names or shapes")
+        raise ValueError("wrong names or shapes of weights")
     model = build_model(info.model, info.arguments)
     model.load_state_dict(weights)
     return model
 
 
 def _largest_number(content: object) -> float:
-    """Of all numbers in the arguments of a model, and of the lengths of their lists."""
+    """Return the largest number among a model's arguments and the lengths of their lists."""
     if isinstance(content, dict | list):
         parts = content.values() if isinstance(content, dict) else content
         return max((len(content), *map(_largest_number, parts)))
@@ -119,7 +123,7 @@ def _largest_number(content: object) -> float:
 
 
 def start_file(start: str) -> Path:
-    """The checkpoint to start from: of a shipped model by its name, in the folder of a run, or the file itself."""
+    """Return the checkpoint to start from: of a shipped model by name, in the folder of a run, or the file itself."""
     if start in SPECS:
         return weights_directory() / start / CHECKPOINT
     path = Path(start)
@@ -127,12 +131,12 @@ def start_file(start: str) -> Path:
 
 
 def start_from(model: nn.Module, path: Path) -> None:
-    """Give a fresh model the weights of a trained one. Residual blocks that it has beyond them start as identity.
+    """Load the weights of a trained model into a fresh one. Additional residual blocks start as identity.
 
-    Raises ModelError where the file is no checkpoint or holds a weight that the model has no place for.
+    Raises ModelError if the file is not a checkpoint, or has a weight that does not fit the model.
     """
     weights, _ = read_tensors(path)
     fresh = model.state_dict()
     if unfit := [name for name, weight in weights.items() if name not in fresh or fresh[name].shape != weight.shape]:
-        raise ModelError(f"{path}: its {unfit[0]} does not fit the network; start from weights of the same widths")
+        raise ModelError(f"{path}: its {unfit[0]} does not fit the network; start from weights with the same --widths")
     model.load_state_dict(fresh | weights)

@@ -1,6 +1,6 @@
 """The command line of the training stage: `cxr-train MODEL --data DIR`, `cxr-train evaluate --data DIR`."""
 
-# Annotations are no texts here, but made where a command is: the help of its options holds the defaults of its model.
+# No `from __future__ import annotations`: annotations are evaluated per command, with the defaults of its model.
 
 import dataclasses
 import importlib.util
@@ -29,10 +29,10 @@ from cxr_train.options import NETWORK, comma_separated, with_options
 from cxr_train.specs import SPECS
 
 LEAST_CROP = 32  # px
-LEAST_AND_MOST = ((0, 64), (1, 4096))  # residual blocks of a stage; channels of one
+LEAST_AND_MOST = ((0, 64), (1, 4096))  # residual blocks and channels of a stage
 DEVICES = re.compile(r"cpu|cuda(:\d+)?")
-OF_WINDOW = ("size", "crop", "teacher", *NETWORK)  # options that the other models have no use for
-NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")  # as torch says it
+OF_WINDOW = ("size", "crop", "teacher", *NETWORK)  # options that apply to `window` only
+NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")  # parts of torch's messages
 
 EXAMPLES = """Examples:
 
@@ -44,7 +44,7 @@ cxr-train --all --data ./clean  [dim]# all three models[/dim]"""
 
 
 class TrainGroup(TyperGroup):
-    """Commands, of which `--all` is one, so that it reads like `cxr-export --all`."""
+    """Command group that accepts `--all` as a command, as `cxr-export` does."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = [word for word in args if word != "--all"]
@@ -59,7 +59,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train the models on a directory of clean chest X-rays, and compare them.\n\n"
     "cxr-train window --help lists all options with their defaults, such as --minutes, --resume and --device; those "
-    "marked `window` are for that model alone.",
+    "marked `window` apply to that model only.",
     epilog=EXAMPLES,
     rich_markup_mode="rich",
 )
@@ -71,11 +71,11 @@ def options(
         bool, typer.Option("--all", help="Train all three models; cxr-train all --help lists the options.")
     ] = False,
 ) -> None:
-    """Options in front of a command."""
+    """Accept options before a command."""
 
 
 def _training_command(name: str | None) -> Callable[..., None]:
-    """The command that trains one model, or all three for None."""
+    """Return the command that trains one model, or all three for None."""
     names = tuple(SPECS) if name is None else (name,)
 
     def command(
@@ -96,21 +96,21 @@ def _training_command(name: str | None) -> Callable[..., None]:
 
 
 def _changes(given: dict[str, Any], models: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the options given change in the configuration of each model. Raises UsageError."""
+    """Return the changes of the given options to each model's configuration. Raises UsageError."""
     if given.get("start") is not None and len(models) > 1:
-        raise UsageError("--start takes one model at a time; use cxr-train window --start window")
+        raise UsageError("--start works for one model at a time, such as cxr-train window --start window")
     changes = {}
     for model in models:
         fits = {option: value for option, value in given.items() if SPECS[model].in_windows or option not in OF_WINDOW}
         if len(models) == 1 and (unfit := next((option for option in given if option not in fits), None)):
-            raise UsageError(f"--{unfit.replace('_', '-')} is for `window`; leave it out for {model}")
+            raise UsageError(f"--{unfit.replace('_', '-')} applies to `window` only; omit it for {model}")
         network = {option: _numbers(option, fits.pop(option)) for option in NETWORK if option in fits}
         changes[model] = {**fits, **({"arguments": network} if network else {})}
     return changes
 
 
 def _numbers(option: str, text: str) -> list[int]:
-    """The numbers of `--widths` and the like. Raises UsageError."""
+    """Parse the numbers of `--widths` and similar options. Raises UsageError."""
     example = NETWORK[option]
     least, most = LEAST_AND_MOST[option == "widths"]
     words = text.split(",")
@@ -137,26 +137,26 @@ def train_one(
     resume: bool = False,
     device: str | None = None,
 ) -> None:
-    """Train one model with a live display. Raises CxrError; typer.Exit(130 or 143) where it was stopped early."""
+    """Train one model with a live display. Raises CxrError; typer.Exit(130 or 143) if stopped early."""
     from cxr_train.data import find_xrays
 
     began = time.monotonic()
     base = _begun(directory) if resume else SPECS[model].defaults
     if resume and "arguments" in changes:
-        raise UsageError(f"{directory}: the network of a run cannot change; start a new run in another --out")
+        raise UsageError(f"{directory}: a resumed run keeps its network; start a new run with another --out")
     config = dataclasses.replace(base, **changes)
     _check(config)
     if device is not None and not DEVICES.fullmatch(device):
         raise UsageError(f"unknown device {device!r}; use cpu, cuda or cuda:N")
     files = find_xrays(data)
-    # these load torch, for which nobody should wait to hear of a wrong option
+    # these load torch, which takes seconds; report wrong options first
     from cxr_train.display import display
     from cxr_train.loop import computing_device, prepare, proceed
 
     computes_on = computing_device(device)
     counts = ", ".join(f"{len(paths)} {split}" for split, paths in files.files.items())
     stderr_console().print(f"{model}: {counts} images ({files.layout}); checking them before the first step")
-    # Ctrl-C and SIGTERM end it at once: there is nothing to be kept yet
+    # Ctrl-C and SIGTERM end it at once: there is nothing to save yet
     with waiting(stderr_console(), "reading images"), _telling_lack_of_memory(config):
         run, task = prepare(config, files, directory, resume=resume, device=computes_on, began=began)
     with stop_on_signals() as stopped, display(config) as show, _telling_lack_of_memory(config):
@@ -171,19 +171,19 @@ def train_one(
 
 @contextmanager
 def _telling_lack_of_memory(config: TrainConfig) -> Iterator[None]:
-    """Raises UsageError where Python or torch finds no more, on the CPU or the GPU."""
+    """Raise UsageError if Python or torch runs out of memory, on the CPU or the GPU."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in NO_MEMORY):
             raise UsageError(
-                f"{config.model}: too little memory for a --batch of {config.batch}; give a smaller one"
+                f"{config.model}: not enough memory for --batch {config.batch}; use a smaller one"
             ) from error
         raise
 
 
 def _begun(directory: Path) -> TrainConfig:
-    """The configuration of the run that is to be resumed."""
+    """Return the configuration of the run to resume."""
     from cxr_train.loop import saved_config
 
     return saved_config(directory)
@@ -199,9 +199,9 @@ def _check(config: TrainConfig) -> None:
     ):
         value = getattr(config, name)
         if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"--{name.replace('_', '-')} {value} must be above 0 and finite")
+            raise UsageError(f"--{name.replace('_', '-')} {value} is invalid; use a finite number above 0")
     if config.crop < LEAST_CROP:
-        raise UsageError(f"--crop {config.crop} px leaves no room for markers and lines; use {LEAST_CROP} or more")
+        raise UsageError(f"--crop {config.crop} px is too small for markers and lines; use {LEAST_CROP} or more")
 
 
 app.command("evaluate")(evaluate_command)

@@ -1,7 +1,7 @@
-"""Noise x methods -> MSE, PSNR and SSIM: the one comparison of `cxr-train evaluate` and of the benchmarks.
+"""Compare methods under several noises by MSE, PSNR and SSIM; used by `cxr-train evaluate` and the benchmarks.
 
-A method maps a noisy image, (H, W) float32 in [0, 1], and the photons at white to an image of the same kind. Classical
-methods are told the true dose, which a model has to find by itself.
+A method maps a noisy image, (H, W) float32 in [0, 1], and the photons at white to a denoised image of the same kind.
+Classical methods are told the true dose, which a model has to estimate.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ Told = TypeVar("Told")
 Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
 
 NOISY, GAUSSIAN, NLM = "noisy", "Gaussian", "OpenCV NLM"
-MEAN_BRIGHTNESS = 0.5  # of a chest X-ray: where plain non-local means is told the mottle's standard deviation
+MEAN_BRIGHTNESS = 0.5  # of a chest X-ray; the mottle's sd at this brightness is given to non-local means
 DARK = 0.05  # [0, 1]
 
 
 @dataclass(frozen=True)
 class NoiseKind:
-    """A kind of noise: clean (H, W) in [0, 1] and a generator -> noisy. steps: of the file's pixels, 255 for 8 bit."""
+    """A kind of noise. add: clean (H, W) in [0, 1] and a generator -> noisy. steps: of the file's pixels, 255 for 8
+    bit.
+    """
 
     add: Callable[[FloatImage, np.random.Generator], FloatImage]
     steps: int = 255
@@ -40,7 +42,7 @@ class NoiseKind:
 
 @dataclass(frozen=True)
 class Score:
-    """Means over the images. mse on [0, 1] pixels, rounded as in a file; psnr in dB, the mean of the images' PSNR."""
+    """Means over the images. mse: [0, 1] pixels, rounded as in a file; psnr: dB, mean of the images' PSNR."""
 
     noise: str
     method: str
@@ -50,9 +52,9 @@ class Score:
 
 
 class ImagesByName(Mapping[str, FloatImage]):
-    """The first `limit` images of a split, (H, W) float32 in [0, 1], by file name, or by path where two share a name.
+    """The first `limit` images of a split, (H, W) float32 in [0, 1], by file name, or by path if two share a name.
 
-    They are read when they are asked for: a large split does not fit into memory.
+    Images are read on access, because a large split does not fit into memory.
     """
 
     def __init__(self, images: XrayImages, limit: int | None = None) -> None:
@@ -72,24 +74,24 @@ class ImagesByName(Mapping[str, FloatImage]):
 
 
 def photon_noise(dose: float) -> NoiseKind:
-    """Saturating Poisson mottle. dose: photons at white."""
+    """Return saturating Poisson mottle. dose: photons at white."""
     return NoiseKind(lambda clean, rng: saturating_mottle(clean, dose, rng))
 
 
 def noise_generator(name: str, key: str) -> np.random.Generator:
-    """Draws the noise `key` of the file `name`: the same at every run, whatever else is measured."""
+    """Return the generator for the noise `key` of the file `name`: the same in every run, whatever else is measured."""
     return np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))
 
 
 def add_noise(noise: NoiseKind, name: str, key: str, clean: FloatImage) -> FloatImage:
-    """The noisy image of one file."""
+    """Return the noisy image of one file."""
     return round_to_steps(noise.add(clean, noise_generator(name, key)), noise.steps)
 
 
 def equivalent_dose(clean: FloatImage, noisy: FloatImage) -> float:
-    """Photons at white of plain mottle as strong as the noise; what the classical methods are told.
+    """Return the dose of plain mottle as strong as the noise, photons at white; classical methods are told it.
 
-    By the variance that the roots of pixels have which are neither dark nor saturated.
+    It is the variance of square roots over pixels that are neither dark nor saturated.
     """
     inside = (clean > DARK) & (noisy < 1)
     variance = float(np.mean((noisy - clean)[inside] ** 2 / (4 * clean[inside]))) if inside.any() else DARK**2
@@ -97,22 +99,20 @@ def equivalent_dose(clean: FloatImage, noisy: FloatImage) -> float:
 
 
 def run(method: Callable[[FloatImage, Told], FloatImage], noisy: FloatImage, told: Told) -> FloatImage:
-    """What a method makes of an image, told something of its noise. Raises ModelError where that is no image.
+    """Apply a method to an image, told something of its noise. Raises ModelError if the result is not an image.
 
-    A NaN is no line, no grain and no error to most comparisons, and would be a method's best result.
+    Most comparisons treat NaN as no error, so it would count as a method's best result.
     """
     denoised = method(noisy, told)
     if denoised.shape != noisy.shape or not np.isfinite(denoised).all():
-        raise ModelError(
-            f"a method returned shape {denoised.shape} for {noisy.shape}, or non-finite values; leave it out"
-        )
+        raise ModelError(f"a method returned shape {denoised.shape} for {noisy.shape}, or non-finite values; omit it")
     return denoised
 
 
 def compare(
     clean_images: Mapping[str, FloatImage], noises: Mapping[str, NoiseKind], methods: Mapping[str, Method]
 ) -> Iterator[Score]:
-    """Every noise x every method. clean_images: file name -> (H, W) float32 in [0, 1]."""
+    """Yield the scores of every noise and method. clean_images: file name -> (H, W) float32 in [0, 1]."""
     for key, noise in noises.items():
         sums = {method: np.zeros(3) for method in methods}
         for name, clean in clean_images.items():
@@ -127,11 +127,11 @@ def compare(
 
 
 def non_local_means(noisy: FloatImage, white: float) -> FloatImage:
-    """OpenCV's, on the 8-bit image as most programs call it. Tuned on validation images at 20 and 200 photons."""
+    """Apply OpenCV's non-local means to the 8-bit image. Tuned on validation images at 20 and 200 photons."""
     sd = 255 * np.sqrt(MEAN_BRIGHTNESS / white)
     return to_unit(np.asarray(cv2.fastNlMeansDenoising(to_bytes(noisy), None, 1.4 * sd, 5, 21)))
 
 
 def simple_methods() -> dict[str, Method]:
-    """What a user would otherwise do with OpenCV alone: nothing, a Gaussian blur, non-local means."""
+    """Return what a user could do with OpenCV alone: nothing, a Gaussian blur, non-local means."""
     return {NOISY: lambda noisy, white: noisy, GAUSSIAN: gaussian_blur, NLM: non_local_means}

@@ -1,4 +1,4 @@
-"""A training as a picture: the loss above, what validations found below, over the steps."""
+"""Draw a training as a picture: the loss above, validation results below, over the steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-LogRow = dict[str, float]  # of log.csv: figures by column
+LogRow = dict[str, float]  # a row of log.csv: values by column
 Points = list[tuple[float, float]]
 
 WIDTH, PANEL = 900, 320  # px
@@ -16,14 +16,14 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 150, 34, 40  # px around the axes of a panel
 SIZE = 14  # px, of the text
 PAPER, INK, GRID = "#ffffff", "#333333", "#dddddd"
 COLOURS = ("#1b6ca8", "#c0392b", "#1e8449", "#8e5aa5", "#b9770e", "#5d6d7e")
-TICKS = 5  # lines along an axis at most
+TICKS = 5  # maximum number of grid lines per axis
 LABEL_SPACING = 16  # px between the names of curves
 
 
 def draw_curve(rows: Sequence[LogRow]) -> bytes:
-    """A PNG of two panels: the loss, on a logarithmic axis, and the PSNR in dB of each float32 validation.
+    """Return a PNG with two panels: the loss on a logarithmic axis, and the PSNR in dB of each float32 validation.
 
-    rows: of log.csv, in the order of their steps. What is not finite is left out, and so is a panel without points.
+    rows: of log.csv, in the order of their steps. Non-finite values and panels without points are left out.
     """
     psnr = [name for name in _names(rows) if name.startswith("psnr") and not name.endswith(("_int8", "_clean"))]
     losses = [(step, math.log10(loss)) for step, loss in _points(rows, "loss") if loss > 0]
@@ -52,12 +52,12 @@ def _points(rows: Iterable[LogRow], name: str) -> Points:
 def _panel(
     pen: ImageDraw.ImageDraw, top: int, title: str, curves: dict[str, Points], last: float, *, logarithmic: bool
 ) -> None:
-    """One panel from `top` px down. last: the step at its right edge."""
+    """Draw one panel, `top` px from the top. last: the step at its right edge."""
     font = ImageFont.load_default(SIZE)
     pen.text((LEFT, top + 8), title, INK, font)
     values = [value for points in curves.values() for _, value in points]
     if not values:
-        pen.text((LEFT, top + PANEL // 2), "no figure yet", INK, font)
+        pen.text((LEFT, top + PANEL // 2), "no data yet", INK, font)
         return
     low, high = min(values), max(values)
     if high - low < 1e-9:
@@ -88,7 +88,7 @@ def _panel(
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, at most TICKS and one of them, 1, 2 or 5 times a power of ten apart."""
+    """Return round numbers from low to high: multiples of 1, 2 or 5 times a power of ten, at most TICKS + 1."""
     rough = (high - low) / TICKS
     if rough <= 0:
         return [low]
@@ -98,7 +98,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Logarithms from low to high of 1, 2 and 5 times powers of ten; of powers alone where those are many."""
+    """Return logarithms from low to high of 1, 2 and 5 times powers of ten; of powers only if there are many."""
     powers = range(math.floor(low), math.ceil(high) + 1)
     factors = (1, 2, 5) if len(powers) <= TICKS else (1,)
     found = [math.log10(factor) + power for power in powers for factor in factors]

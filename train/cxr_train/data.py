@@ -1,14 +1,14 @@
-"""A directory of clean X-rays -> training, validation and test images, split by patient.
+"""Find clean X-rays in a directory and split them by patient into training, validation and test.
 
-Three layouts are understood, in this order:
+Three layouts are recognised, in this order:
 
-1. `split.csv` (columns file, split, and patient if the names do not tell) up to one folder up or down;
-2. the NIH release (`Data_Entry_2017*.csv`; `train_val_list.txt` and `test_list.txt` if present; images in any number
-   of folders): the official test patients stay test, the rest is split by patient;
+1. `split.csv` (columns file, split, and patient unless names tell) in the directory, one level up or one level down;
+2. the NIH release (`Data_Entry_2017*.csv`; `train_val_list.txt` and `test_list.txt` if present; images in any number of
+   folders): the official test patients stay test, the rest is split by patient;
 3. any directory of images: split by patient, 60 / 20 / 20.
 
-A patient is the first eight characters of the file name, as in the NIH release; the split hashes it, so that adding
-images never moves a patient from one split to another.
+The patient is the first eight characters of the file name, as in the NIH release. The split hashes it, so that adding
+images never moves a patient to another split.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ PATIENT_CHARACTERS = 8
 SPLITS = ("train", "val", "test")
 SHARES = (0.6, 0.2, 0.2)
 BY_PATIENT = "split by patient, the first eight characters of the file name"
-MOST_OF_A_LIST = 1 << 28  # bytes; that of all 112,120 X-rays of the NIH release has 8 MB
-CACHE_BYTES = 4 << 30  # images are kept decoded up to this much memory, then read again from disk
+MOST_OF_A_LIST = 1 << 28  # bytes; the list of all 112,120 X-rays of the NIH release has 8 MB
+CACHE_BYTES = 4 << 30  # bytes of decoded images kept in memory; further ones are read from disk each time
 
 
 def patient_of(path: Path) -> str:
-    """The patient's number: the first eight characters of the file name."""
+    """Return the patient's number: the first eight characters of the file name."""
     return path.stem[:PATIENT_CHARACTERS]
 
 
 def split_of_patient(patient: str, shares: Sequence[float] = SHARES) -> str:
-    """`train`, `val` or `test` for a patient, by the SHA-256 of its number: stable when images are added."""
+    """Return `train`, `val` or `test` for a patient, by the SHA-256 of its number: stable when images are added."""
     position = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") / 2**64 * sum(shares)
     for split, share in zip(SPLITS, shares, strict=True):
         if position < share:
@@ -56,14 +56,14 @@ def split_of_patient(patient: str, shares: Sequence[float] = SHARES) -> str:
 
 @dataclass(frozen=True)
 class XrayFiles:
-    """The image files of a data directory by split, sorted by name, and where the split came from."""
+    """Image files of a data directory by split, sorted by name, and the origin of the split."""
 
     root: Path
     files: dict[str, tuple[Path, ...]]
     layout: str
 
     def fingerprint(self) -> str:
-        """SHA-256 over the split, name and byte size of every file: changes when the data does."""
+        """Return a SHA-256 over split, name and byte size of every file, which changes with the data."""
         digest = hashlib.sha256()
         for split in SPLITS:
             for path in self.files[split]:
@@ -71,7 +71,7 @@ class XrayFiles:
         return digest.hexdigest()
 
     def require(self, split: str) -> tuple[Path, ...]:
-        """The files of a split. Raises DataError where it has none."""
+        """Return the files of a split. Raises DataError if it is empty."""
         if not self.files[split]:
             raise DataError(
                 f"{self.root}: no {split} images ({self.layout}); each split needs a few patients; name files so that "
@@ -81,10 +81,9 @@ class XrayFiles:
 
 
 def find_xrays(root: Path | str) -> XrayFiles:
-    """List the X-rays under a directory and split them by patient.
+    """List the X-rays in a directory and split them by patient.
 
-    Raises UsageError where there is no such directory, DataError where it holds no image or its lists do not fit its
-    files.
+    Raises UsageError if the directory does not exist, DataError if it has no images or its lists do not fit its files.
     """
     root = Path(root)
     require_directory(root, "give --data a directory of clean chest X-rays")
@@ -99,35 +98,35 @@ def find_xrays(root: Path | str) -> XrayFiles:
         if any(root.rglob("Data_Entry_2017*.csv")):
             return _nih_release(root, images)
     except (OSError, ImageError, UnicodeError, csv.Error) as error:
-        raise DataError(f"{root}: a list of images cannot be read: {error}; fix or remove it") from error
+        raise DataError(f"{root}: a list of images cannot be read ({error}); fix or remove it") from error
     return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], BY_PATIENT)
 
 
 def _find_images(root: Path) -> list[Path]:
-    """Images under a directory by name; hidden files, as macOS leaves them beside its own, are not looked at."""
+    """List images in a directory by name, without hidden files such as those of macOS."""
     try:
         found = [p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
     except OSError as error:
-        raise DataError(f"{root}: cannot be listed: {error.strerror or error}; check its permissions") from error
+        raise DataError(f"{root}: cannot be listed ({error.strerror or error}); check its permissions") from error
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
 
 
 def _read_csv(path: Path) -> tuple[list[dict[str, str]], set[str]]:
-    """Rows and column names; a byte-order mark, as spreadsheets write it, is skipped."""
+    """Return rows and column names, skipping a spreadsheet's byte-order mark."""
     reader = csv.DictReader(io.StringIO(_text(path), newline=""))
     return list(reader), set(reader.fieldnames or ())
 
 
 def _text(path: Path) -> str:
-    """Of a plain file; a FIFO in its place would be waited for. Raises ImageError."""
-    return read_content(path, MOST_OF_A_LIST, "is too much for a list of images").decode("utf-8-sig")
+    """Return the text of a plain file; opening a FIFO would block. Raises ImageError."""
+    return read_content(path, MOST_OF_A_LIST, "too large for a list of images").decode("utf-8-sig")
 
 
 def _listed(root: Path, images: list[Path], path: Path) -> XrayFiles:
-    """The split of a list with the columns file and split; a column patient replaces the eight-character rule."""
+    """Return the split of a list with columns file and split; a column patient replaces the eight-character rule."""
     rows, columns = _read_csv(path)
     if not {"file", "split"} <= columns:
-        raise DataError(f"{path}: the columns file and split are missing; fix or remove it")
+        raise DataError(f"{path}: columns file and split are required; fix or remove it")
     by_name = {row["file"]: row for row in rows}
     unknown = {row["split"] for row in rows} - set(SPLITS)
     if unknown:
@@ -140,7 +139,7 @@ def _listed(root: Path, images: list[Path], path: Path) -> XrayFiles:
 
 
 def _nih_release(root: Path, images: list[Path]) -> XrayFiles:
-    """Official lists where they are: their test patients are test, the others split 3:1 into train and val."""
+    """Use the official lists, if present: their test patients are test, the others are split 3:1 into train and val."""
     entries = next(iter(sorted(root.rglob("Data_Entry_2017*.csv"))))
     released = {row.get("Image Index", "") for row in _read_csv(entries)[0]}
     images = [p for p in images if p.name in released]
@@ -171,13 +170,13 @@ def _grouped(
 
 
 class XrayImages:
-    """The decoded images of one split: (H, W) uint8, cached up to a memory budget, resized if a size is given."""
+    """Decoded images of one split, (H, W) uint8, cached up to a memory budget and resized if a size is given."""
 
     def __init__(self, files: Sequence[Path], size: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
-        """files: images. size: side in px to resize to, as inference does it (`resized`); None for native resolution.
+        """files: images. size: side in px to resize to, as in inference (`resized`); None for native resolution.
 
-        With a size, only one file per name is kept, that of the size asked for before any other, so that a data
-        directory that holds the same X-rays at two resolutions counts each once.
+        With a size, only one file per name is used, preferably the one of that size, so that a directory with the same
+        X-rays at two resolutions counts each once.
         """
         self.size = size
         self.files = list(files) if size is None else _one_per_name(files, size)
@@ -185,7 +184,7 @@ class XrayImages:
         self._room = cache_bytes
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the decoded images: another process reads its own."""
+        """Pickle without decoded images; another process reads its own."""
         cached = sum(image.nbytes for image in self._cache.values())
         return self.__dict__ | {"_cache": {}, "_room": self._room + cached}
 
@@ -203,9 +202,9 @@ class XrayImages:
         return image
 
     def check(self, limit: int | None = None) -> None:
-        """Read every image once, or `limit` evenly spaced ones.
+        """Read all images once, or `limit` evenly spaced ones.
 
-        Raises one DataError that counts and names those that cannot be used.
+        Raises a single DataError that counts the unusable ones and quotes the first problem.
         """
         count = len(self) if limit is None else min(limit, len(self))
         problems = []
@@ -218,13 +217,13 @@ class XrayImages:
             raise DataError(f"{len(problems)} of {count} images cannot be used; first: {problems[0]}")
 
     def stack(self, limit: int | None = None) -> NDArray[np.float32]:
-        """The first `limit` images as (N, 1, H, W) float32 in [0, 1]; all of one size."""
+        """Return the first `limit` images as (N, 1, H, W) float32 in [0, 1]; all must have one size."""
         count = len(self) if limit is None else min(limit, len(self))
         return np.stack([to_unit(self[i])[None] for i in range(count)])
 
 
 def read_xray(path: Path, size: int | None = None) -> NDArray[np.uint8]:
-    """One clean X-ray as (H, W) uint8. Raises DataError naming the file where it is no gray image."""
+    """Read one clean X-ray as (H, W) uint8. Raises DataError naming the file if it is not a gray image."""
     try:
         image = to_unit(read_gray(path))
     except ImageError as error:
@@ -233,7 +232,9 @@ def read_xray(path: Path, size: int | None = None) -> NDArray[np.uint8]:
 
 
 def _one_per_name(files: Sequence[Path], size: int) -> list[Path]:
-    """Of paths that differ only in folders named by a resolution, such as 512 and 1024, the one nearest to `size`."""
+    """Keep one of the paths that differ only in a folder named by resolution, such as 512, preferably that of
+    `size`.
+    """
     chosen: dict[tuple[str, ...], Path] = {}
     for path in files:
         identity = tuple(part for part in path.parts if not part.isdigit())

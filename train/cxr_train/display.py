@@ -1,4 +1,4 @@
-"""What `cxr-train` says while it works: bars on a terminal, plain lines elsewhere, what each validation found."""
+"""Show the progress of `cxr-train`: bars on a terminal, plain lines elsewhere, and the result of each validation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cxr_infer.report.terminal import stderr_console
 from cxr_train.config import TrainConfig
 from cxr_train.run import Progress
 
-PLAIN_INTERVAL = 10.0  # s between progress lines where stderr is no terminal
+PLAIN_INTERVAL = 10.0  # s between progress lines if stderr is not a terminal
 
 
 @contextmanager
 def display(config: TrainConfig) -> Iterator[Callable[[Progress], None]]:
-    """Yields a function to call as the training goes on, after each step and between the images of a validation."""
+    """Yield a function to call after each step and between the images of a validation."""
     console = stderr_console()
     if not console.is_terminal:
         yield _plain_display(console, config)
@@ -66,7 +66,7 @@ def _share(progress: Progress) -> str:
 
 
 class _Validations:
-    """Says what each validation found, once."""
+    """Prints the result of each validation once."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

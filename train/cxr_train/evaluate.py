@@ -16,12 +16,12 @@ from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
 from cxr_train.noise import published_mottle
 from cxr_train.quantise import calibrated, quantised
 
-PUBLISHED = "published"  # how the names of the published noise begin
-DOSES = (20, 200, 600)  # photons at white, beside the published noise of 71
+PUBLISHED = "published"  # prefix of the published noise's names
+DOSES = (20, 200, 600)  # photons at white, in addition to the published 71
 
 
 def noises() -> Mapping[str, NoiseKind]:
-    """The noises of the comparison, in 8-bit steps."""
+    """Return the noises of the comparison, in 8-bit steps."""
 
     def published(clean: FloatImage, rng: np.random.Generator, *, wrap: bool) -> FloatImage:
         return to_unit(published_mottle(to_bytes(clean), rng, wrap=wrap))
@@ -37,7 +37,7 @@ def noises() -> Mapping[str, NoiseKind]:
 
 
 def model_methods(name: str, model: nn.Module) -> dict[str, Method]:
-    """A trained model in float32, and on its 8-bit grids, as its int8 file computes, where it has them."""
+    """Return a trained model in float32 and, if it has 8-bit grids, as its int8 file computes."""
     methods: dict[str, Method] = {name: _as_method(model)}
     if calibrated(model):
         methods[f"{name}, int8"] = _as_method(model, on_grids=True)
@@ -57,10 +57,10 @@ def _as_method(model: nn.Module, *, on_grids: bool = False) -> Method:
 
 
 def evaluate(files: XrayFiles, methods: Mapping[str, Method], limit: int | None = None) -> Iterator[Score]:
-    """Yield every score of the comparison at 512x512, as it is known.
+    """Yield the scores of the comparison at 512x512, one by one.
 
-    limit: number of test images, None for all. The noise of an image depends on its name and the noise's alone.
-    Raises DataError where there are no test images.
+    limit: number of test images, None for all. The noise of an image depends only on its name and the noise's name.
+    Raises DataError if there are no test images.
     """
     images = XrayImages(files.require("test"), WHOLE_IMAGE_SIDE)
     yield from compare(ImagesByName(images, limit), noises(), methods)

@@ -1,6 +1,6 @@
 """`cxr-train evaluate`: the published comparison as a table, and as JSON or CSV."""
 
-# Annotations are no texts here: `reports_errors` reads them where typer looks for them.
+# No `from __future__ import annotations`: typer reads the annotations through `reports_errors`.
 
 import csv
 import dataclasses
@@ -37,9 +37,7 @@ def evaluate_command(
             "-m", "--model", help="Only this model, without the simple methods: window, original or new; repeatable."
         ),
     ] = None,
-    images: Annotated[
-        int | None, typer.Option("-n", "--images", help="Use only the first so many test images.")
-    ] = None,
+    images: Annotated[int | None, typer.Option("-n", "--images", help="Use only the first N test images.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this JSON file.")] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="Write all figures to this CSV file, one row per noise and method.")
@@ -75,7 +73,7 @@ def evaluate_command(
 
 
 def _chosen(weights: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The checkpoints of the models named, or of all that are there. Raises UsageError."""
+    """Return the checkpoints of the named models, or of all available ones. Raises UsageError."""
     if unknown := next((name for name in names if name not in SPECS), None):
         raise UsageError(f"unknown model {unknown!r}; use {', '.join(SPECS)}")
     paths = {name: weights / name / CHECKPOINT for name in SPECS if not names or name in names}
@@ -88,7 +86,7 @@ def _chosen(weights: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def _published(score: "Score") -> float | None:
-    """The published MSE of a model, under the published noise."""
+    """Return the published MSE of a model, if the score is under the published noise."""
     from cxr_train.evaluate import PUBLISHED
 
     return SPECS[score.method].published_mse if score.noise.startswith(PUBLISHED) and score.method in SPECS else None

@@ -1,7 +1,7 @@
-"""Draw small things into clean crops: markers, letters, tubes, wires, clips, lines, nodules.
+"""Draw small objects into clean crops: markers, letters, tubes, wires, clips, lines, nodules.
 
-Crops of soft tissue hold too few sharp bright things, and a network that never saw them erases them (measured: 65% of
-a lead marker's contrast kept). Drawn before the noise, they are part of what the network must give back.
+Crops of soft tissue contain too few sharp bright objects, and a network that never saw them erases them (measured: 65%
+of a lead marker's contrast kept). They are drawn before the noise, so the network must reproduce them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ def _fixed(points: NDArray[np.floating]) -> NDArray[np.int32]:
 
 
 def _curve(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A smooth quadratic Bezier across the crop, (40, 2) in px."""
+    """Return a smooth quadratic Bezier curve across the crop, (40, 2) in px."""
     a, b, c = rng.uniform(-0.1 * side, 1.1 * side, (3, 2))
     t = np.linspace(0, 1, 40)[:, None]
     return (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
 
 
 def _draw_text(side: int, text: str, origin: tuple[int, int], font: int, scale: float, stroke: int) -> FloatImage:
-    """Text with its lower left corner at origin (x, y) in px; stroke: px. Returns a mask (side, side) in [0, 1]."""
+    """Draw text with its lower left corner at origin (x, y) in px; stroke: px. Returns a mask (side, side) in [0,
+    1].
+    """
     mask = np.zeros((side, side), np.uint8)
     cv2.putText(mask, text, origin, font, scale, 255, stroke, cv2.LINE_AA)
     return _unit(mask)
@@ -51,7 +53,7 @@ def _text(side: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _marker(side: int, rng: np.random.Generator) -> FloatImage:
-    """A lead letter, often inside a ring or a plate."""
+    """Draw a lead letter, often inside a ring."""
     mask = np.zeros((side, side), np.uint8)
     centre = rng.integers(side // 5, side - side // 5, 2)
     height = int(rng.integers(12, 40))
@@ -65,14 +67,14 @@ def _marker(side: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _small_letter(side: int, rng: np.random.Generator) -> FloatImage:
-    """A letter of 8 to 16 px with strokes of a pixel or two, as on small lead markers."""
+    """Draw a letter of 8 to 16 px with strokes of 1 or 2 px, as on small lead markers."""
     origin = (int(rng.integers(0, side - 12)), int(rng.integers(16, side)))
     letter, font = str(rng.choice(list(LETTERS))), FONTS[rng.integers(len(FONTS))]
     return _draw_text(side, letter, origin, font, rng.uniform(0.4, 0.8), int(rng.integers(1, 3)))
 
 
 def _tube(side: int, rng: np.random.Generator) -> FloatImage:
-    """A catheter: two walls, or one wall and a faint lumen."""
+    """Draw a catheter: two walls, or one wall and a faint lumen."""
     curve = _curve(side, rng)
     width = rng.integers(3, 9)
     outer, inner = (np.zeros((side, side), np.uint8) for _ in range(2))
@@ -93,7 +95,7 @@ def _clips(side: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _segment(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A straight or slightly bent stretch of 12 px up to the crop's side, (20, 2) in px."""
+    """Return a straight or slightly bent segment, 12 px up to the crop's side long, (20, 2) in px."""
     start = rng.uniform(0, side, 2)
     angle, length, bend = rng.uniform(0, 2 * np.pi), rng.uniform(12, side), rng.normal(0, 0.15)
     t = np.linspace(0, 1, 20)[:, None]
@@ -102,7 +104,7 @@ def _segment(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _thin_line(side: int, rng: np.random.Generator) -> FloatImage:
-    """A fissure, vessel wall or wire of 0.7 to 3 px, drawn at four times the size and averaged down."""
+    """Draw a fissure, vessel wall or wire of 0.7 to 3 px, at four times the resolution and averaged."""
     fine = 4
     points = _curve(side, rng) if rng.random() < 0.4 else _segment(side, rng)
     mask = np.zeros((side * fine, side * fine), np.uint8)
@@ -128,7 +130,9 @@ def _nodules(side: int, rng: np.random.Generator) -> FloatImage:
 
 @dataclass(frozen=True)
 class Kind:
-    """draw: (side, rng) -> mask. Contrast in [0, 1] units, log-uniform. dark: share darker than its surroundings."""
+    """A kind of insert. draw: (side, rng) -> mask. weakest, strongest: contrast in [0, 1] units, drawn log-uniformly.
+    dark: fraction darker than the surroundings. share: relative frequency.
+    """
 
     draw: Callable[[int, np.random.Generator], FloatImage]
     weakest: float
@@ -137,7 +141,7 @@ class Kind:
     share: float
 
 
-# faint thin lines are the hardest to keep, nodules come next: they are drawn most
+# faint thin lines are hardest to preserve, nodules come next: they are drawn most often
 KINDS = (
     Kind(_text, 0.10, 0.90, dark=0.25, share=0.09),
     Kind(_marker, 0.15, 0.90, dark=0.3, share=0.11),
@@ -146,7 +150,7 @@ KINDS = (
     Kind(_thin_line, 0.03, 0.25, dark=0.5, share=0.38),
     Kind(_nodules, 0.03, 0.20, dark=0.25, share=0.22),
 )
-# faint, but with enough photons behind them to be seen: their contrast must be kept, not traded for noise
+# faint but visible at the doses used: their contrast must be preserved
 FAINT = (
     Kind(_thin_line, 0.05, 0.12, dark=0.5, share=0.45),
     Kind(_nodules, 0.04, 0.10, dark=0.25, share=0.35),
@@ -157,7 +161,7 @@ FAINT = (
 def draw_insert(
     crop: FloatImage, rng: np.random.Generator, kinds: Sequence[Kind] = KINDS
 ) -> tuple[FloatImage, FloatImage]:
-    """Add one thing of a random kind to a square crop.
+    """Add one object of a random kind to a square crop.
 
     crop: (S, S) float32 in [0, 1]. Returns the crop with the insert, clipped to [0, 1], and the insert's mask.
     """

@@ -1,4 +1,4 @@
-"""What a training leaves to look at: log.csv and curve.png in the run's directory, and TensorBoard where installed."""
+"""Log a training: log.csv and curve.png in the run's directory, and TensorBoard if installed."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ LOG_COLUMNS = ("step", "minutes", "learning_rate", "loss", "images_per_second", 
 
 
 class TrainingLog:
-    """The rows of a run's log, written whole each time, so that no interruption leaves half of one.
+    """The rows of a run's log; the file is rewritten as a whole, so that an interruption cannot truncate it.
 
-    A row for every LOG_EVERY steps and for every validation; the figures of a validation are in the columns after
-    LOG_COLUMNS, which are empty in other rows. `loss` is a running mean.
+    There is a row for every LOG_EVERY steps and for every validation, whose figures are in the columns after
+    LOG_COLUMNS. `loss` is a running mean.
     """
 
     def __init__(self, directory: Path, step: int) -> None:
-        """step: from which the run goes on; later rows of its log are dropped, since their steps are done again.
+        """step: at which the run continues; later rows of its log are dropped, because their steps are repeated.
 
-        Raises ModelError where a log is there that is none.
+        Raises ModelError if the existing log is damaged.
         """
         self._directory = directory
         self._rows = [row for row in _read(directory / LOG) if row["step"] <= step] if step else []
         self._metrics: dict[str, float] | None = None
-        self._is_written = True  # what the rows say
+        self._is_written = True  # whether the file has all rows
         self._board = _tensorboard(directory / TENSORBOARD, step)
 
     def note(self, progress: Progress, learning_rate: float) -> None:
-        """Take up where a run stands, after each of its steps."""
+        """Record the state of a run after each step."""
         validated = progress.metrics is not self._metrics and progress.metrics is not None
         self._metrics = progress.metrics
         if not validated and progress.step % LOG_EVERY:
@@ -66,7 +66,7 @@ class TrainingLog:
             self.write()
 
     def write(self) -> None:
-        """Write log.csv and curve.png, if there is anything new to show."""
+        """Write log.csv and curve.png if there is anything new."""
         if self._is_written:
             return
         self._is_written = True
@@ -87,7 +87,7 @@ class TrainingLog:
 
 
 def _cell(value: float) -> str:
-    """Six digits, as many as tell two trainings apart; counts as they are."""
+    """Format with six digits, enough to compare two trainings; counts as they are."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -95,7 +95,7 @@ def _read(path: Path) -> list[LogRow]:
     if not path.exists():
         return []
     try:
-        rows = csv.DictReader(io.StringIO(read_content(path, MOST_OF_A_LOG, "is too much for a log").decode()))
+        rows = csv.DictReader(io.StringIO(read_content(path, MOST_OF_A_LOG, "too large for a log").decode()))
         read = [{name: _number(name, cell) for name, cell in row.items() if cell} for row in rows]
         if "step" not in (rows.fieldnames or ()) or any("step" not in row for row in read):
             raise ValueError("no steps")
@@ -109,7 +109,7 @@ def _number(name: str, cell: str) -> float:
 
 
 def _tensorboard(directory: Path, step: int) -> Any:
-    """A writer for TensorBoard, or None where that is not installed."""
+    """Return a TensorBoard writer, or None if it is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter

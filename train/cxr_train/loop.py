@@ -1,4 +1,4 @@
-"""Train one model: AdamW, warm-up and cosine, averaged weights, best by validation, resumable to the step."""
+"""Train one model: AdamW, warm-up and cosine, averaged weights, best by validation, resumable exactly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["CHECKPOINT", "STATE", "Progress", "prepare", "proceed", "saved_confi
 
 
 def saved_config(directory: Path) -> TrainConfig:
-    """The configuration of the run in a directory. Raises ModelError where it holds none."""
+    """Return the configuration of the run in a directory. Raises ModelError if there is none."""
     path = directory / STATE
     if not path.is_file():
         raise ModelError(f"{path}: nothing to resume; start without --resume")
@@ -41,7 +41,7 @@ def saved_config(directory: Path) -> TrainConfig:
 
 
 def _require_types(config: TrainConfig | NoiseConfig) -> None:
-    """Raises TypeError where a field of a configuration holds what its annotation does not name."""
+    """Raise TypeError if a field of a configuration has a type other than its annotation."""
     kinds = {"int": int, "float": int | float, "str": str, "None": type(None), "NoiseConfig": NoiseConfig}
     for one in fields(config):
         named = [kinds.get(name.split("[")[0], dict) for name in str(one.type).split(" | ")]
@@ -51,12 +51,12 @@ def _require_types(config: TrainConfig | NoiseConfig) -> None:
 
 
 def computing_device(name: str | None = None) -> torch.device:
-    """What computes: the named one, else a GPU where torch finds one. Raises UsageError where it is not there."""
+    """Return the named device, else a GPU if torch finds one, else the CPU. Raises UsageError if it does not exist."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: torch {torch.__version__} finds no such GPU; leave --device out")
+        raise UsageError(f"--device {name}: torch {torch.__version__} finds no such GPU; omit --device")
     return device
 
 
@@ -69,16 +69,16 @@ def prepare(
     device: torch.device | None = None,
     began: float | None = None,
 ) -> tuple[Run, Task]:
-    """All that comes before the first step: the images are read, the model is built and gets its start or its state.
+    """Do everything before the first step: read the images, build the model, load its start or its saved state.
 
-    device: what computes, see `computing_device`. began: `time.monotonic` at which the time of this
-    run is to begin, by default now. Raises DataError, UsageError or ModelError.
+    device: see `computing_device`. began: `time.monotonic` at which the run's time begins, by default now. Raises
+    DataError, UsageError or ModelError.
     """
     run = Run(config, files, directory, device or computing_device(), time.monotonic() if began is None else began)
     if resume:
         run.load_state()
     elif (directory / STATE).exists() or (directory / CHECKPOINT).exists():
-        raise UsageError(f"{directory}: already holds trained weights; use --resume or another --out")
+        raise UsageError(f"{directory}: already has trained weights; use --resume or another --out")
     task = make_task(files, config)
     if not resume:
         if config.start is None:
@@ -99,12 +99,11 @@ def proceed(
     on_step: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train what `prepare` made, into its directory: checkpoint.safetensors (the best), state.safetensors (to resume),
-    log.csv and curve.png.
+    """Run a prepared training. Writes checkpoint.safetensors (the best), state.safetensors (to resume), log.csv,
+    curve.png.
 
-    on_step is called after every step and between the images of a validation, and so is stopped. Returns whether the
-    training came to its end; where `stopped` ended it early, resuming it continues exactly. Raises UsageError or
-    ModelError, the latter also where the training diverges.
+    on_step and stopped are called after every step and between the images of a validation. Returns whether the training
+    finished; one that `stopped` ended can be resumed exactly. Raises UsageError or ModelError, also if it diverges.
     """
     with closing(TrainingLog(run.directory, run.progress.step)) as log:
         return _proceed(run, task, log, on_step, stopped)
@@ -116,7 +115,7 @@ def _proceed(
     progress = run.progress
     last_saved = time.monotonic()
     going_on = True
-    if progress.step and run.is_time_to_validate():  # the one that was stopped
+    if progress.step and run.is_time_to_validate():  # a validation that was interrupted
         going_on = run.validate(task, on_step, stopped)
         log.note(progress, run.learning_rate())
     coming = batches(task.samples, progress.step, run.config.workers, pinned=run.on_gpu)
@@ -152,6 +151,6 @@ def train(
     on_step: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Both: `prepare`, then `proceed`."""
+    """Call `prepare`, then `proceed`."""
     run, task = prepare(config, files, directory, resume=resume)
     return proceed(run, task, on_step=on_step, stopped=stopped)

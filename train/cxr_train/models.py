@@ -13,7 +13,7 @@ from cxr_train.noise_maps import NoiseMaps, level_in
 from cxr_train.quantise import MIDDLE, STEPS, QuantisedConv, Quantiser, exporting
 from cxr_train.specs import SPECS
 
-WHOLE_IMAGE_SIDE = 512  # px, the side to which `original` and `new` see every image
+WHOLE_IMAGE_SIDE = 512  # px, side of the images seen by `original` and `new`
 
 
 class Encoder(nn.Module):
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One fully-connected layer, four transposed convolutions with stride 2, a sigmoid, bilinear to 512."""
+    """One fully-connected layer, four transposed convolutions with stride 2, a sigmoid, bilinear resize to 512."""
 
     def __init__(self, widths: Sequence[int], latent: int, side: int) -> None:
         super().__init__()
@@ -92,7 +92,9 @@ class NewDenoisingAutoencoder(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), both 3x3. A fresh block gives x, so that a trained network can grow by blocks."""
+    """x + conv(relu(conv(x))), both 3x3. A fresh block is the identity, so that a trained network can grow by
+    blocks.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -128,7 +130,7 @@ class WindowEncoder(nn.Module):
         )
 
     def forward(self, seen: Sequence[Tensor], told: Tensor) -> list[Tensor]:
-        """seen: what enters, side by side in channels, each (N, C, H / 2, W / 2). told: (N, TOLD, H / 4, W / 4).
+        """seen: inputs to concatenate, each (N, C, H / 2, W / 2). told: (N, TOLD, H / 4, W / 4).
 
         Returns each stage's features, finest first: [(N, widths[i], H / 2^(i+1), W / 2^(i+1))].
         """
@@ -139,26 +141,26 @@ class WindowEncoder(nn.Module):
         return features
 
     def _entering(self, seen: Sequence[Tensor], told: Tensor) -> Tensor:
-        """All of it on one grid, (N, C, H / 2, W / 2)."""
+        """Concatenate everything on one grid, (N, C, H / 2, W / 2)."""
         if not (self.entering.on and exporting()):
             told = F.interpolate(told, scale_factor=2, mode="nearest")
             return self.entering(torch.cat([*seen, told], dim=1))
-        # enlarged and brought together as integers, a quarter of the bytes
+        # enlarge and concatenate as integers, a quarter of the bytes
         told = F.interpolate(self.entering(told), scale_factor=2, mode="nearest")
         x = self.entering(torch.cat([self.entering(part) for part in (*seen, told)], dim=1))
-        # Said to pass through memory with channels last, it stays so in onnxruntime's int8, which else turns it forth
-        # and back around each sum at this resolution, a twentieth of its time. On its grid between the two turns, or
-        # OpenVINO, given fixed shapes, makes nothing of both and crashes while compiling
+        # The two transposes make onnxruntime's int8 keep this tensor channels-last; otherwise it transposes around
+        # each sum at this resolution, a twentieth of its time. It is on the grid in between, or OpenVINO, given fixed
+        # shapes, removes both transposes and crashes while compiling
         rows = self.entering(x.permute(0, 2, 3, 1))
         return self.entering(rows.permute(0, 3, 1, 2))
 
 
 class Upsample(nn.Module):
-    """Twice the height and width: a 1x1 convolution whose channels are dealt out to 2x2 pixels.
+    """Double height and width: a 1x1 convolution whose channels are distributed to 2x2 pixels.
 
-    It computes what a transposed convolution with kernel and stride 2 does. The convolution's channels are those of the
-    upper left pixel, then of the upper right, the lower left and the lower right one, so that in memory, channels last,
-    whole rows of channels move; as `DepthToSpace` it took onnxruntime's int8 an eighth longer in all.
+    It computes the same as a transposed convolution with kernel and stride 2. Channels are ordered upper left, upper
+    right, lower left, lower right pixel, so that with channels last, whole rows of channels move in memory. As
+    `DepthToSpace`, int8 in onnxruntime took an eighth longer in total.
     """
 
     def __init__(self, channels: int, out_channels: int) -> None:
@@ -171,12 +173,12 @@ class Upsample(nn.Module):
         n, height, width, _ = dealt.shape
         dealt = dealt.reshape(n, height, width, 2, 2, -1).transpose(2, 3).reshape(n, 2 * height, 2 * width, -1)
         x = dealt.permute(0, 3, 1, 2)
-        # dealt out, the values are still on the grid; an ONNX file has to say so for the sum to be one of integers
+        # the values are still on the grid; the ONNX file must say so, or the sum is not computed in integers
         return self.enlarged(x) if exporting() else x
 
 
 class WindowDecoder(nn.Module):
-    """Back up to 1/2 of the resolution; each stage adds the encoder's detail."""
+    """Back up to 1/2 of the resolution; each stage adds the encoder's features."""
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
@@ -193,28 +195,28 @@ class WindowDecoder(nn.Module):
 
 
 def _functions(level: Tensor) -> tuple[Tensor, Tensor]:
-    """A level of any shape as a network sees it: its size among strong and among faint ones."""
+    """Return two functions of a level of any shape, one for strong noise and one for faint noise."""
     return level * 10, torch.log(level + 0.003) / 3 + 1
 
 
 class WindowDenoisingAutoencoder(nn.Module):
-    """`window`: predicts the mottle to take away, at native resolution, for windows of any size.
+    """`window`: predicts the mottle to subtract, at native resolution, for windows of any size.
 
-    Works in the square-root domain, where Poisson mottle is equally strong at every brightness, and is told how strong
-    it is in the whole image: denoised = (sqrt(noisy) - noise_level * mottle)^2, where `mottle` is what the network
-    draws, in units of the level. Beside the pixels it sees what sets each apart from its surround, in units of the
-    level too, so that faint mottle of a high dose looks to it as strong as that of a low one. A small network within,
-    `NoiseMaps`, says place by place how strong the noise is and what its spectrum is like. In ONNX pixel-unshuffle is
-    made of slices; its inverse of a fixed convolution in float32 and of `DepthToSpace` in int8, where that is faster.
+    It works in the square-root domain, where Poisson mottle is equally strong at every brightness, and is told its
+    strength in the whole image: denoised = (sqrt(noisy) - noise_level * mottle)^2, where `mottle` is the network's
+    output in units of the level. Besides the pixels it sees the difference of each pixel from its surround, also in
+    units of the level, so that faint mottle of a high dose looks as strong as that of a low dose. A small network
+    inside, `NoiseMaps`, estimates the local strength and spectrum of the noise. In ONNX, pixel-unshuffle is built from
+    slices; its inverse from a fixed convolution in float32 and from `DepthToSpace` in int8, where that is faster.
     """
 
     STRIDE = 16  # height and width of a window are multiples of it
     SURROUND = 2  # radius of the surround at half of the resolution: 10x10 px
-    LEAST_LEVEL = 0.004  # a clean image has no mottle to measure its detail by
-    FINE, COARSE = 2.0, 2.0  # detail is told up to FINE levels, and what goes beyond in units of COARSE levels
-    FINELY_DRAWN = 3.1  # levels of mottle, to either side of 0, that the finer of two grids covers
-    WIDER = 2.0  # how many times as coarse, and as wide, the other is
-    TOLD = 8  # channels that tell the noise
+    LEAST_LEVEL = 0.004  # lower bound of the unit, for clean images
+    FINE, COARSE = 2.0, 2.0  # detail is given up to FINE levels, and the rest in units of COARSE levels
+    FINELY_DRAWN = 3.1  # range of the finer of two grids, +- levels of mottle
+    WIDER = 2.0  # step and range of the other grid relative to the finer
+    TOLD = 8  # channels that describe the noise
 
     def __init__(
         self,
@@ -222,7 +224,9 @@ class WindowDenoisingAutoencoder(nn.Module):
         encoder_blocks: Sequence[int] = (1, 2, 2, 0),
         decoder_blocks: Sequence[int] = (2, 2, 1),
     ) -> None:
-        """widths: channels of each stage. encoder_blocks, decoder_blocks: residual blocks of each, finest first."""
+        """widths: channels of each stage. encoder_blocks, decoder_blocks: residual blocks of each stage, finest
+        first.
+        """
         super().__init__()
         self.arguments = {
             "widths": list(widths),
@@ -241,8 +245,8 @@ class WindowDenoisingAutoencoder(nn.Module):
     def forward(self, noisy: Tensor, noise_level: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """noisy: (N, 1, H, W) in [0, 1]. noise_level: (N,), sd of sqrt(pixel) in the whole image.
 
-        Returns (N, 1, H, W) in [0, 1]; while training also the maps of the noise, (N, MAPS, H / 8, W / 8). While
-        exporting, H and W are multiples of 16 by contract; otherwise the window is padded to them here.
+        Returns (N, 1, H, W) in [0, 1]; in training also the maps of the noise, (N, MAPS, H / 8, W / 8). In an export, H
+        and W are multiples of 16 by contract; otherwise the window is padded here.
         """
         height, width = noisy.shape[-2:]
         if not exporting():
@@ -252,8 +256,8 @@ class WindowDenoisingAutoencoder(nn.Module):
         pixels = torch.cat([root[..., y::2, x::2] for y in (0, 1) for x in (0, 1)], dim=1)
         half = F.avg_pool2d(root, 2)
         maps = self.noise(pixels, half)
-        told = self._told(maps.detach(), level)  # what the network makes of the maps teaches them nothing
-        # these two may run in bfloat16
+        told = self._told(maps.detach(), level)  # the denoising loss does not train the maps
+        # encoder and decoder may run in bfloat16
         features = self.decoder(self.encoder(self._seen(pixels, half, level), told)).float()
         clean_root = root - level * self._mottle(features)
         if self.training:  # unclipped, so that a pixel beyond black or white still has a gradient
@@ -263,23 +267,23 @@ class WindowDenoisingAutoencoder(nn.Module):
         return denoised if exporting() else denoised[..., :height, :width]
 
     def _told(self, maps: Tensor, level: Tensor) -> Tensor:
-        """maps: (N, MAPS, H / 8, W / 8), level: (N, 1, 1, 1). Returns functions of both, as large as was learned,
-        (N, TOLD, H / 4, W / 4) in [-2, 2], smooth across cells.
+        """maps: (N, MAPS, H / 8, W / 8), level: (N, 1, 1, 1). Returns learned functions of both, (N, TOLD, H / 4, W /
+        4) in [-2, 2], smooth across cells.
         """
         here = level_in(maps)
-        # the level is everywhere the same by a sum, whose sides every ONNX runtime makes equal
+        # broadcast the level by a sum, which every ONNX runtime supports
         everywhere = torch.cat([here * 0 + known for known in _functions(level)], dim=1)
         told = self.noise_stem(torch.cat([*_functions(here), maps[:, 1:], everywhere], dim=1))
         return F.interpolate(told, scale_factor=2, mode="bilinear", align_corners=False).clamp(-2.0, 2.0)
 
     def _seen(self, pixels: Tensor, half: Tensor, level: Tensor) -> list[Tensor]:
-        """What the encoder sees of the image, 3 x (N, 4, H / 2, W / 2) in [-2, 2].
+        """Return the encoder's view of the image, 3 x (N, 4, H / 2, W / 2) in [-2, 2].
 
         pixels: (N, 4, H / 2, W / 2), half: (N, 1, H / 2, W / 2), level: (N, 1, 1, 1).
 
-        Of every 2x2 pixels the pixels and what sets each apart from the mean of its surround in units of the level, in
-        two parts that add up. The network gives the mottle of a pixel back almost as it sees it, so that what the grid
-        rounds away there is lost: the first part is as fine as 256 steps allow.
+        For every 2x2 pixels: the pixels, and their differences from the mean of the surround in units of the level,
+        split into two parts that add up. The network reproduces a pixel's mottle almost as it sees it, so that rounding
+        by the grid is lost: the first part is as fine as 256 steps allow.
         """
         padded = F.pad(half, (self.SURROUND,) * 4, mode="replicate")
         surround = torch.cat([F.avg_pool2d(padded, 2 * self.SURROUND + 1, stride=1)] * 4, dim=1)
@@ -291,13 +295,13 @@ class WindowDenoisingAutoencoder(nn.Module):
     def _mottle(self, features: Tensor) -> Tensor:
         """features: (N, widths[0], H / 2, W / 2). Returns the mottle in units of the level, (N, 1, H, W).
 
-        It is drawn twice, for one 8-bit grid to be fine where most of it lies and the other wide enough for white
-        strokes; in float32 the two add up to it.
+        It is computed on two 8-bit grids, one fine where most values lie, one wide enough for white strokes; in float32
+        the two add up to it.
         """
         if not exporting():
             drawn = self.head(features)
             return F.pixel_shuffle(self._joined(self.drawn(drawn), self.drawn(drawn / self.WIDER)), 2)
-        # onnxruntime computes 16 channels where 4 are asked for; so 2x2 places are drawn at once, with the same result
+        # onnxruntime computes 16 channels even if 4 are needed; so compute 2x2 places at once, with the same result
         weight, bias = (self.head.get_parameter(name) for name in ("weight", "bias"))
         # (row and column of the place, 4 pixels of it, channels, 4, 4)
         shifted = torch.stack([F.pad(weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)])
@@ -309,13 +313,13 @@ class WindowDenoisingAutoencoder(nn.Module):
         return F.pixel_shuffle(mottle, 4) if self.drawn.on else F.conv_transpose2d(mottle, self.shuffle_by_4, stride=4)
 
     def _joined(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """The mottle of both grids: of the finer as far as it reaches, beyond that of the coarser."""
+        """Combine the mottle of both grids: the finer within its range, the coarser beyond."""
         coarse = coarse * self.WIDER
         most = self.FINELY_DRAWN
         return fine.clamp(-most, most) + coarse - coarse.clamp(-most, most)
 
 
 def build_model(name: str, arguments: Mapping[str, object] | None = None) -> nn.Module:
-    """A fresh model of one of the three names; `arguments` are those that its checkpoint carries."""
+    """Build a fresh model by name; `arguments`: those stored in its checkpoint."""
     network: type[nn.Module] = globals()[SPECS[name].network]
     return network(**(arguments or {}))

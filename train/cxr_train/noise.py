@@ -1,8 +1,8 @@
-"""Clean -> noisy, seeded. Every function draws from the generator it is given and from nothing else.
+"""Add noise to clean images. Every function draws only from the generator it is given.
 
-Sources: the published work's notebook (`published_mottle`); Poisson counting statistics of photons; the detector
-model of Beer-Lambert log display with correlated quantum noise and electronic noise (see Foi et al., IEEE TIP 17(10),
-2008, for Poisson-Gaussian sensors).
+Sources: the published work's notebook (`published_mottle`); Poisson statistics of photon counts; a detector with
+Beer-Lambert log display, correlated quantum noise and electronic noise (Foi et al., IEEE TIP 17(10), 2008, for
+Poisson-Gaussian sensors).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PUBLISHED_PHOTONS_AT_WHITE = 255 * 250 / 900  # 70.83
 
 
 def published_mottle(clean: ByteImage, rng: np.random.Generator, *, wrap: bool) -> ByteImage:
-    """The published mottle, poisson(v / 900 * 250) / 250 * 900 on 8-bit pixels v, reproducible to the bit.
+    """Add the published mottle, poisson(v / 900 * 250) / 250 * 900 on 8-bit pixels v, reproducible to the bit.
 
     clean: uint8 of any shape. wrap=True casts to uint8 as published, so that values above 255 wrap to near black;
-    wrap=False rounds and saturates at 255, as a detector does. Never train `window` on wrapped pixels: measured, it
-    then learns to erase lead markers, tube lines and clips. Returns uint8 of the same shape.
+    wrap=False rounds and saturates at 255, as a detector does. Never train `window` on wrapped pixels: it then learns
+    to erase lead markers, tube lines and clips (measured). Returns uint8 of the same shape.
     """
     noisy = rng.poisson(clean / 900.0 * 250) / 250.0 * 900.0
     if wrap:
@@ -33,26 +33,26 @@ def published_mottle(clean: ByteImage, rng: np.random.Generator, *, wrap: bool) 
 
 
 def saturating_mottle(clean: FloatImage, white: ArrayLike, rng: np.random.Generator) -> FloatImage:
-    """Poisson mottle at `white` photons per full scale, saturated at 1 as a detector does.
+    """Add Poisson mottle that saturates at 1, as in a detector.
 
-    clean: any shape, [0, 1]. white: photons, broadcast against `clean`. Returns float32 in [0, 1].
+    clean: any shape, [0, 1]. white: photons at pixel value 1, broadcast against `clean`. Returns float32 in [0, 1].
     """
     return np.minimum(poisson_mottle(clean, white, rng), np.float32(1.0))
 
 
 def round_to_steps(image: FloatImage, steps: int = 255) -> FloatImage:
-    """Round [0, 1] pixels to the steps that an integer file stores (255 for 8 bit)."""
+    """Round pixels in [0, 1] to the steps of an integer file (255 for 8 bit)."""
     return np.rint(np.clip(image, 0, 1) * np.float32(steps)) / np.float32(steps)
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A digital detector behind a logarithmic display, in which bone is bright and bright means few photons.
+    """A digital detector with a logarithmic display, in which bone is bright and bright means few photons.
 
     density: optical density range D of the display; photons = exposure * exp(-D * pixel).
-    exposure: photons N0 behind a black pixel.
-    blur: standard deviation in px of the scintillator's spread of quanta.
-    electronic: standard deviation in photons of the read-out noise.
+    exposure: photons N0 at a black pixel.
+    blur: standard deviation in px of the spread of quanta in the scintillator.
+    electronic: standard deviation of the read-out noise, photons.
     """
 
     density: float
@@ -62,7 +62,7 @@ class Detector:
 
     @staticmethod
     def draw(rng: np.random.Generator) -> Detector:
-        """A random detector: density 2.5 to 4.6, exposure 200 to 20 000, blur up to 1.3 px, electronic 1 to 5."""
+        """Draw a random detector: density 2.5 to 4.6, exposure 200 to 20 000, blur up to 1.3 px, electronic 1 to 5."""
         return Detector(
             density=rng.uniform(2.5, 4.6),
             exposure=float(np.exp(rng.uniform(np.log(200), np.log(20000)))),
@@ -71,16 +71,16 @@ class Detector:
         )
 
     def sd(self, clean: FloatImage) -> FloatImage:
-        """Standard deviation of what `expose` makes, (H, W) like `clean`, as far as the logarithm is straight."""
+        """Return the standard deviation of the noise of `expose`, (H, W) like `clean`, linearising the logarithm."""
         photons = self.exposure * np.exp(-self.density * clean.astype(np.float64))
         return np.asarray(np.sqrt(photons + self.electronic**2) / (photons * self.density), dtype=np.float32)
 
     def expose(
         self, clean: FloatImage, rng: np.random.Generator, quanta: NDArray[np.float64] | None = None
     ) -> FloatImage:
-        """One exposure of a clean display image.
+        """Expose a clean display image once.
 
-        clean: (H, W) float32 in [0, 1]. quanta: standard normal noise (H, W) to use in place of what `blur` says.
+        clean: (H, W) float32 in [0, 1]. quanta: standard normal noise (H, W) to use instead of `blur`.
         Returns (H, W) float32 in [0, 1], saturated at both ends:
 
             I  = exposure * exp(-density * clean)
@@ -95,7 +95,7 @@ class Detector:
 
 
 def correlated_mottle(clean: FloatImage, white: float, blur: float, rng: np.random.Generator) -> FloatImage:
-    """Quantum mottle whose quanta spread by a Gaussian of `blur` px: variance clean / white, correlated, saturated.
+    """Add quantum mottle spread by a Gaussian of `blur` px: variance clean / white, correlated, saturated.
 
     clean: (H, W) float32 in [0, 1]. white: photons at pixel value 1. Returns the same shape and range.
     """
@@ -104,7 +104,7 @@ def correlated_mottle(clean: FloatImage, white: float, blur: float, rng: np.rand
 
 
 def correlated_normal(shape: tuple[int, ...], blur: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Standard normal noise of shape (H, W), spread by a Gaussian of `blur` px that keeps its variance at 1."""
+    """Return standard normal noise of shape (H, W), spread by a Gaussian of `blur` px that keeps its variance at 1."""
     white = rng.standard_normal(shape)
     if blur <= 0:
         return white

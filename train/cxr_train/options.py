@@ -1,4 +1,4 @@
-"""The options of the commands that train, each with its type, its help and its default, once."""
+"""Options of the training commands, each with type, help and default, defined once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cxr_train.specs import SPECS
 WINDOW = SPECS["window"].defaults
 NETWORK = {name: value for name, value in SPECS["window"].arguments.items() if isinstance(value, tuple)}
 
-# type and help; {} stands for the default of the models at hand
+# type and help; {} stands for the default of the command's models
 OPTIONS: dict[str, tuple[Any, str]] = {
     "steps": (int, "Number of training steps. {}"),
     "minutes": (float, "Train for this long instead, per model, validations included."),
@@ -37,7 +37,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
 
 
 def with_options(command: Callable[..., None], models: Sequence[str]) -> Callable[..., None]:
-    """Give a command that takes them by name the options of a training of these models, as typer reads them."""
+    """Give a command that takes keyword arguments the training options of these models, in typer's form."""
     path = Annotated[Path, typer.Option(help="Write each run to OUT/MODEL.")]
     resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT/MODEL where it stopped.")]
     parameters = [
@@ -58,7 +58,7 @@ def _parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> 
 
 
 def _default(option: str, models: Iterable[str]) -> str:
-    """The default of an option in a sentence, for each of these models where they differ; nothing where it has none."""
+    """Return a sentence with an option's default, per model if they differ; empty if there is none."""
     if option in NETWORK:
         return f"Default: {comma_separated(NETWORK[option])}."
     values: dict[str, list[str]] = {}

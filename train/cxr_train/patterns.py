@@ -1,6 +1,6 @@
-"""What is no noise though it is fine and regular: line pairs, meshes, halftones, pages of text, compressed pictures.
+"""Draw fine, regular structure that is not noise: line pairs, meshes, halftones, pages of text, compressed pictures.
 
-A network that saw chests alone takes them for noise and erases them, or takes their strength for that of the noise.
+A network trained on chests alone takes them for noise and erases them, or includes them in its estimate of the noise.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ def _waves(side: int, rng: np.random.Generator, angle: float, period: float) -> 
 
 
 def _angle(rng: np.random.Generator) -> float:
-    """Mostly along an axis or a diagonal, as test objects and grids are laid."""
+    """Draw an angle, mostly along an axis or a diagonal, as test objects and grids are placed."""
     return float(rng.integers(4) * np.pi / 4 if rng.random() < 0.6 else rng.uniform(0, np.pi))
 
 
 def _period(rng: np.random.Generator, angle: float = 0.0, longest: float = 24) -> float:
-    """px, from the finest that pixels can hold at that angle."""
+    """Draw a period in px, from the finest that pixels can represent at that angle."""
     finest = 2.05 * max(abs(np.cos(angle)), abs(np.sin(angle)))
     return float(np.exp(rng.uniform(np.log(finest), np.log(longest))))
 
 
 def _line_pairs(side: int, rng: np.random.Generator) -> FloatImage:
-    """Bars with soft edges, all of one period or a fan of several groups."""
+    """Draw bars with soft edges, all of one period or a fan of several groups."""
     angle, mask = _angle(rng), np.zeros((side, side), np.float32)
     groups = int(rng.integers(1, 5))
     for group in range(groups):
@@ -44,7 +44,7 @@ def _line_pairs(side: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _test_object(side: int, rng: np.random.Generator) -> FloatImage:
-    """Many small groups of bars of their own periods and a few discs, as an image quality phantom has them."""
+    """Draw many small groups of bars with different periods and a few discs, as in an image quality phantom."""
     mask = np.zeros((side, side), np.float32)
     for _ in range(int(rng.integers(0, 4))):
         centre = [int(value) for value in rng.integers(0, side * 16, 2)]
@@ -74,7 +74,7 @@ def _halftone(side: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _page(side: int, rng: np.random.Generator) -> FloatImage:
-    """Lines of text, as of a dose report or a requisition."""
+    """Draw lines of text, as in a dose report or a requisition."""
     page, font, scale = np.zeros((side, side), np.uint8), int(FONTS[rng.integers(len(FONTS))]), rng.uniform(0.25, 0.9)
     weight = int(rng.integers(1, 3))
     kind = cv2.LINE_AA if rng.random() < 0.5 else cv2.LINE_8
@@ -92,7 +92,7 @@ def _star(side: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _discs(side: int, rng: np.random.Generator) -> FloatImage:
-    """An array of discs that grow along one axis and fade along the other, as contrast-detail phantoms have them."""
+    """Draw an array of discs that grow along one axis and fade along the other, as in contrast-detail phantoms."""
     mask, step = np.zeros((side, side), np.float32), int(rng.integers(16, 40))
     for row in range(step // 2, side, step):
         for column in range(step // 2, side, step):
@@ -113,10 +113,10 @@ PATTERNS: tuple[Draw, ...] = (
 
 
 def draw_pattern(crop: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """A crop (S, S) float32 in [0, 1] with a pattern: all of it, a part of it, or nothing of the crop left."""
+    """Return a crop (S, S) float32 in [0, 1] with a pattern over all of it, over a part, or on a plain background."""
     side = crop.shape[0]
     mask = PATTERNS[rng.integers(len(PATTERNS))](side, rng)
-    if rng.random() < 0.4:  # on a plain ground
+    if rng.random() < 0.4:  # on a plain background
         low, high = sorted(rng.uniform(0, 1, 2)) if rng.random() < 0.8 else (0.0, 1.0)
         ground = _plain(side, rng)
         drawn = low + (high - low) * (mask if rng.random() < 0.7 else 1 - mask) + 0.1 * (ground - 0.5)
@@ -138,7 +138,7 @@ def _plain(side: int, rng: np.random.Generator) -> FloatImage:
 
 
 def draw_processed(crop: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """A crop as others left it: compressed as JPEG, already denoised, enlarged, or with flat black borders."""
+    """Return a crop after other processing: JPEG compression, smoothing, or a flat border."""
     kind = rng.random()
     if kind < 0.35:
         stored = np.rint(crop * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Batches drawn while the training computes: in a thread, or in processes where a GPU would wait for one."""
+"""Draw batches while the training computes: in a thread, or in processes if a GPU would otherwise wait."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from cxr_train.samples import Batch, SampleSource
 
 
 def batches(samples: SampleSource, first: int, workers: int, *, pinned: bool = False) -> Generator[Batch]:
-    """The batches of step `first` and all that follow, drawn ahead: in a thread, or in so many processes.
+    """Yield the batches from step `first` on, drawn ahead in a thread or in `workers` processes.
 
-    They are the same in either case. pinned: for a GPU, see `Batch.pin_memory`. Raises UsageError where one of the
-    processes is ended by something else, and whatever `samples` raises.
+    They are the same in both cases. pinned: for a GPU, see `Batch.pin_memory`. Raises UsageError if a process is
+    killed, and whatever `samples` raises.
     """
-    # made before a signal is held back, which making its locks would end
+    # created before signals are blocked, because creating its locks would unblock them
     pool = _processes(samples, workers) if workers else ThreadPoolExecutor(1)
     draw = _draw if workers else samples.batch
     coming: deque[Future[Batch]] = deque()
 
     def draw_ahead(step: int) -> None:
-        with _ctrl_c_waits():  # any of these may start a process
+        with _ctrl_c_waits():  # submitting may start a process
             coming.append(pool.submit(draw, step))
 
     steps = count(first)
@@ -50,13 +50,13 @@ def batches(samples: SampleSource, first: int, workers: int, *, pinned: bool = F
 
 
 def _processes(samples: SampleSource, workers: int) -> ProcessPoolExecutor:
-    # spawned: a fork of a process with threads, OpenCV's among them, can hang; torch shares the memory of tensors
+    # spawned, because forking a process with threads (OpenCV's) can hang; torch shares the memory of tensors
     return ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (samples,))
 
 
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
-    """For processes started meanwhile it waits on, where the system can: until `_start_worker` it would end them."""
+    """Block SIGINT for processes started in this context, where supported: it would end them before `_start_worker`."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -67,7 +67,7 @@ def _ctrl_c_waits() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_drawn_here: SampleSource | None = None  # in a process that draws: its images stay decoded from one batch to the next
+_drawn_here: SampleSource | None = None  # in a drawing process: keeps decoded images between batches
 
 
 def _draw(step: int) -> Batch:
@@ -76,7 +76,9 @@ def _draw(step: int) -> Batch:
 
 
 def _start_worker(samples: SampleSource) -> None:
-    """A process among as many as there are cores computes on one of them, and is ended by the training alone."""
+    """Initialise a drawing process: one thread, because there are as many processes as cores; only the training ends
+    it.
+    """
     global _drawn_here
     _drawn_here = samples
     cv2.setNumThreads(1)
@@ -87,7 +89,7 @@ def _start_worker(samples: SampleSource) -> None:
 
 
 def _end_with_the_training() -> None:
-    """Where the training is killed nobody asks for batches, nor says that there is no need to wait."""
+    """Exit when the training is killed; nobody else would end this process."""
     training = parent_process()
     assert training is not None
     training.join()

@@ -1,7 +1,7 @@
-"""8-bit integers while training and exporting: every activation on a grid of 256 steps, every weight on 255.
+"""8-bit integers in training and export: every activation on a grid of 256 steps, every weight on 255.
 
 The step of an activation's grid is learned with the weights (Esser et al., Learned Step Size Quantization, ICLR 2020).
-Steps of training with and without the grids alternate, so that one set of weights serves both precisions.
+Training steps with and without the grids alternate, so that one set of weights serves both precisions.
 """
 
 from __future__ import annotations
@@ -16,32 +16,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STEPS = 255  # of an unsigned 8-bit activation
-MIDDLE = 128  # the one that stands for 0 where values are of either sign
-MOST_WEIGHT = 127  # steps of a signed 8-bit weight to either side, and of two neighbours together
-CLIP_CANDIDATES = tuple(0.9**power for power in range(24))  # of the largest value, for the first guess of a grid
-LEAST_RANGE = 0.1  # of a first guess: a fresh block changes nothing yet
-SAMPLE = 1 << 16  # values that the first guess is made from
+MIDDLE = 128  # stands for 0 if values have either sign
+MOST_WEIGHT = 127  # largest signed 8-bit weight, and largest sum of two neighbours
+CLIP_CANDIDATES = tuple(
+    0.9**power for power in range(24)
+)  # fractions of the largest value, for the first guess of a grid
+LEAST_RANGE = 0.1  # minimum range of a first guess, because a fresh block outputs 0
+SAMPLE = 1 << 16  # values used for the first guess
 
 
 def exporting() -> bool:
-    """Whether a graph is being traced for an ONNX file. torch.compile of torch 2.11 says that it exports, too."""
+    """Whether a graph is being traced for an ONNX file; torch.compile of torch 2.11 also claims to export."""
     return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
 
 
 def on_grid(x: Tensor, step: float, zero: int) -> Tensor:
-    """Each value at its nearest place on the grid step * (0 - zero ... STEPS - zero); the shape stays."""
+    """Round each value to the grid step * (0 - zero ... STEPS - zero); the shape is kept."""
     return (x / step).round_().clamp_(-zero, STEPS - zero).mul_(step)
 
 
 class _OnGrid(torch.autograd.Function):
-    """Round to the grid. Gradients: straight through inside it, and of the logarithm of its step."""
+    """Round to the grid. Gradients: straight-through inside it, and of the logarithm of its step."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_step: Tensor, zero: int) -> Tensor:
         if x.is_cuda or torch.compiler.is_compiling():
-            # A number read from a GPU waits for all that it was asked before; beside a tensor x must be float32.
-            # Compiled by torch 2.11, a tensor changed in place or cast to the type it has loses every gradient, without
-            # a word (pytorch issue 180642): there is neither here
+            # Reading a number from a GPU waits for all queued work; combined with a tensor, x must be float32.
+            # Compiled by torch 2.11, a tensor changed in place or cast to its own type silently loses its gradient
+            # (pytorch issue 180642), so this branch does neither
             step = torch.exp(log_step)
             values = torch.clamp(torch.round(x.float() / step), -zero, STEPS - zero) * step
             if x.dtype != values.dtype:
@@ -64,10 +66,10 @@ class _OnGrid(torch.autograd.Function):
 
 
 class Quantiser(nn.Module):
-    """A place where activations lie on the grid of unsigned 8-bit integers, while that is switched on.
+    """Rounds activations to a grid of unsigned 8-bit integers while switched on.
 
     zero: the integer that stands for 0; MIDDLE for values of either sign, 0 for values after a ReLU. step: of the grid,
-    where it is not to be calibrated and learned.
+    if it is fixed instead of calibrated and learned.
     """
 
     def __init__(self, zero: int = MIDDLE, step: float | None = None) -> None:
@@ -101,7 +103,7 @@ class Quantiser(nn.Module):
 
 
 class QuantisedConv(nn.Conv2d):
-    """A convolution whose weights lie on a grid of signed 8-bit integers per output channel, while switched on."""
+    """A convolution whose weights lie on a grid of signed 8-bit integers per output channel while switched on."""
 
     on = False
 
@@ -113,11 +115,11 @@ class QuantisedConv(nn.Conv2d):
 
 
 def weight_steps(weight: Tensor) -> Tensor:
-    """The step of each output channel's grid. weight: (O, I, H, W). Returns (O,).
+    """Return the step of each output channel's grid, (O,). weight: (O, I, H, W).
 
-    Two weights of one sign on neighbouring input channels have MOST_WEIGHT steps together. x86 CPUs without VNNI add
-    their products in 16 bits (`vpmaddubsw`), which overflow where activations of 255 meet weights of more than 128 in
-    all; one step is left for rounding. On the shipped weights such grids are 1.3 times coarser and cost 0.002 dB.
+    Two weights of one sign on neighbouring input channels add up to at most MOST_WEIGHT steps. x86 CPUs without VNNI
+    add their products in 16 bits (`vpmaddubsw`), which overflow if activations of 255 meet weights that add up to more
+    than 128; one step is left for rounding. On the shipped weights such grids are 1.3 times coarser and cost 0.002 dB.
     """
     neighbours = F.pad(weight.permute(0, 2, 3, 1).flatten(1), (0, weight[0].numel() % 2)).unflatten(1, (-1, 2))
     either_sign = torch.stack([neighbours, -neighbours]).clamp(min=0)
@@ -125,7 +127,7 @@ def weight_steps(weight: Tensor) -> Tensor:
 
 
 def weights_on_grid(weight: Tensor) -> Tensor:
-    """Each weight at its nearest place on the grid; the shape stays."""
+    """Round each weight to its grid; the shape is kept."""
     step = weight_steps(weight)[:, None, None, None]
     return torch.round(weight / step) * step
 
@@ -135,14 +137,14 @@ def quantisers(model: nn.Module) -> list[Quantiser]:
 
 
 def calibrated(model: nn.Module) -> bool | None:
-    """Whether every activation's grid has its step; None for a model without grids."""
+    """Whether every activation's grid has a step; None for a model without grids."""
     grids = quantisers(model)
     return all(bool(grid.log_step) for grid in grids) if grids else None
 
 
 @contextmanager
 def quantised(model: nn.Module, *, on: bool = True) -> Iterator[None]:
-    """Within it the model computes on its 8-bit grids."""
+    """Compute on the model's 8-bit grids while the context lasts."""
     modules = [module for module in model.modules() if isinstance(module, Quantiser | QuantisedConv)]
     for module in modules:
         module.on = on
@@ -154,7 +156,7 @@ def quantised(model: nn.Module, *, on: bool = True) -> Iterator[None]:
 
 
 def calibrate(model: nn.Module, *inputs: Tensor) -> None:
-    """Set the step of every activation's grid that has none yet, by one pass over inputs such as it will see."""
+    """Set missing steps of activation grids by one pass over typical inputs."""
     for quantiser in quantisers(model):
         quantiser.calibrating = True
     try:

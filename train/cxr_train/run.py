@@ -1,4 +1,4 @@
-"""One training run: its model, averaged weights, optimizer, time and files. `cxr_train.loop` drives it."""
+"""One training run: its model, averaged weights, optimizer, time and files. Driven by `cxr_train.loop`."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from cxr_train.models import build_model
 from cxr_train.tasks import Task
 from cxr_train.validation import Stopped, affordable_images, evenly_spaced, validation_seconds
 
-# what is raised where a state is not one of this version
+# exceptions raised by a state of another version
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
 NOT_OURS = "damaged, or written by another version; start a new run in another --out"
-LOSS_MEMORY = 0.98  # decay of the running mean of the loss that is shown
-LOSS_EVERY = 10  # steps of a GPU between looks at the loss, for which it has to be waited
+LOSS_MEMORY = 0.98  # decay of the running mean of the displayed loss
+LOSS_EVERY = 10  # steps between reads of the loss from a GPU, which block
 
 
 @dataclass
 class Progress:
-    """Where a run stands; changed in place as it goes on."""
+    """The state of a run; updated in place."""
 
     step: int = 0
     seconds: float = 0.0
     loss: float = math.nan  # running mean
     best: float = math.inf  # best validation score so far, smaller is better
     metrics: dict[str, float] | None = None  # of the last validation
-    validating: float | None = None  # share that is done of the validation at hand, if one is
-    validation_images: int = 0  # how many one takes
+    validating: float | None = None  # fraction done of the running validation, if any
+    validation_images: int = 0  # images per validation
     images_per_second: float = 0.0
     fraction: float = 0.0  # of the whole training
 
 
 class Run:
-    """One training run in a directory of its own; `train` drives it. began: `time.monotonic` of its first moment."""
+    """A training run in its own directory, driven by `train`. began: `time.monotonic` at its start."""
 
     def __init__(
         self, config: TrainConfig, files: XrayFiles, directory: Path, device: torch.device, began: float
@@ -57,16 +57,16 @@ class Run:
         torch.manual_seed(config.seed)
         self.model = build_model(config.model, config.arguments).to(self.device)
         for parameter in self.model.parameters():
-            if parameter.ndim == 4:  # convolutions run faster on weights in this order
+            if parameter.ndim == 4:  # convolutions are faster in this memory order
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.arguments: dict[str, Any] = self.model.arguments  # type: ignore[assignment]
         self.average = build_model(config.model, config.arguments).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
         use_bfloat16(self.model, self.device)
         self.on_gpu = self.device.type == "cuda"
-        torch.backends.cudnn.allow_tf32 = False  # its ten bits lose the mottle of a high dose
+        torch.backends.cudnn.allow_tf32 = False  # TF32's ten bits lose the mottle of a high dose
         self.fast_model: nn.Module = self.model
-        if self.on_gpu:  # a minute of compiling, after which it is no longer short of orders; on CPUs it was slower
+        if self.on_gpu:  # takes a minute, then keeps a GPU busy; slower on CPUs
             self.fast_model = cast(nn.Module, torch.compile(self.model, dynamic=False))
         self.loss: Tensor | None = None  # running mean
         self.optimizer = torch.optim.AdamW(
@@ -74,25 +74,25 @@ class Run:
         )
         self.progress = Progress()
         self.validated = 0  # the step at which the last validation was made
-        self.validation_seconds = 0.0  # that it takes, where `minutes` have to be shared out
+        self.validation_seconds = 0.0  # duration of a validation, if `minutes` are given
         self._lap_began = began
 
     def lap(self) -> float:
-        """Add the seconds since the last call, or since the run began, to its time, and return them."""
+        """Add the seconds since the last call, or since the start, to the run's time, and return them."""
         now = time.monotonic()
         seconds, self._lap_began = now - self._lap_began, now
         self.progress.seconds += seconds
         return seconds
 
     def fraction(self) -> float:
-        """Share of the training that is done, by steps or by minutes, of which the last validation takes some."""
+        """Return the fraction of the training that is done, by steps or by minutes; the last validation is reserved."""
         if self.config.minutes is None:
             return min(self.progress.step / self.config.steps, 1.0)
         for_steps = 60 * self.config.minutes - self.validation_seconds
         return min(self.progress.seconds / for_steps, 1.0) if for_steps > 0 else 1.0
 
     def share_out_time(self, task: Task) -> None:
-        """Find out how long a validation takes, and let it take so many images only that `minutes` can be kept."""
+        """Measure the duration of a validation, and limit its images so that `minutes` can be kept."""
         images = len(task.validation)
         if self.config.minutes is not None:
             seconds = validation_seconds(task, self.average, self.device)
@@ -103,14 +103,14 @@ class Run:
         task.validation = evenly_spaced(task.validation, self.progress.validation_images)
 
     def is_time_to_validate(self) -> bool:
-        """Whether a validation is due, and would leave time for the one at the end of the minutes."""
+        """Whether a validation is due and leaves time for the final one."""
         if self.progress.step % self.config.validate_every or self.validated == self.progress.step:
             return False
         minutes = self.config.minutes
         return minutes is None or self.progress.seconds + 2 * self.validation_seconds < 60 * minutes
 
     def learning_rate(self) -> float:
-        """Linear warm-up, then a cosine from the first to the final rate."""
+        """Return the learning rate: linear warm-up, then a cosine from the first to the final rate."""
         c = self.config
         cosine = 0.5 * (1 + math.cos(math.pi * self.fraction()))
         rate = c.final_learning_rate + (c.learning_rate - c.final_learning_rate) * cosine
@@ -125,7 +125,7 @@ class Run:
         loss.backward()
         gradient = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         self.optimizer.step()
-        # the average follows quickly at first, so that early validations mean something
+        # the average follows quickly at first, so that early validations are meaningful
         decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
@@ -136,24 +136,23 @@ class Run:
             self.progress.loss = self.loss.item()
             if not math.isfinite(self.progress.loss):
                 raise self._diverged(f"the loss is {self.progress.loss}")
-            if not gradient:  # what a fault of a compiler looks like; the weights would stay as they are, or nearly so
+            if not gradient:  # sign of a compiler bug; the weights would hardly change
                 raise ModelError(
-                    f"{self.directory}: no gradient reaches the weights at step {self.progress.step}; train with "
+                    f"{self.directory}: no gradient reached the weights at step {self.progress.step}; train with "
                     f"another release of torch than {torch.__version__}"
                 )
 
     def _diverged(self, how: str) -> ModelError:
         return ModelError(
-            f"{self.directory}: diverged by step {self.progress.step}, {how}; start a new run in another --out with a "
-            f"--learning-rate below {self.config.learning_rate:g}"
+            f"{self.directory}: training diverged at step {self.progress.step} ({how}); start a new run in "
+            f"another --out with a --learning-rate below {self.config.learning_rate:g}"
         )
 
     def validate(self, task: Task, on_step: Callable[[Progress], None], stopped: Callable[[], bool]) -> bool:
-        """Validate the averaged weights; keep them as the checkpoint where they are the best so far.
+        """Validate the averaged weights; save them as the checkpoint if they are the best so far.
 
-        What would be lost is written first. on_step and stopped are called between images. Returns whether it came to
-        its end. Raises ModelError where a figure is not finite: no comparison with it would be true, and nothing ever
-        kept.
+        The state is saved first. on_step and stopped are called between images. Returns whether the validation
+        finished. Raises ModelError if a figure is not finite, because no later result could be compared with it.
         """
         began = time.monotonic()
         self.save()
@@ -185,7 +184,7 @@ class Run:
         return True
 
     def save(self) -> None:
-        """Write the state, and as long as no weights were validated, a checkpoint of those that there are."""
+        """Save the state and, until weights have been validated, a checkpoint of the current ones."""
         self.save_state()
         if self._is_unproven() and self.progress.step:
             self._save_checkpoint({})
@@ -203,7 +202,7 @@ class Run:
             training={
                 **asdict(self.config),
                 "validate_images": self.progress.validation_images,
-                # a checkpoint is shared, a path is not
+                # names only: checkpoints are shared, paths are private
                 "start": self.config.start and Path(self.config.start).name,
                 "teacher": self.config.teacher and Path(self.config.teacher).name,
                 "steps_done": self.progress.step,
@@ -237,10 +236,10 @@ class Run:
         write_tensors(self.directory / STATE, tensors, header)
 
     def load_state(self) -> None:
-        """Raises ModelError where there is no state or it does not fit, UsageError where the data is another."""
+        """Raises ModelError if there is no state or it does not fit, UsageError if the data differ."""
         tensors, header = read_tensors(self.directory / STATE)
         if header.get("data") != self.fingerprint:
-            raise UsageError(f"{self.directory / STATE}: was trained on other data; resume with the same --data")
+            raise UsageError(f"{self.directory / STATE}: trained on other data; resume with the same --data")
         try:
             self._restore(tensors, header)
         except DAMAGE as error:
@@ -254,7 +253,7 @@ class Run:
         for name, tensor in _below("adamw", tensors).items():
             index, key = name.split(".")
             parameter = parameters[int(index)]
-            # the fused optimizer pairs elements by their place in memory: a moment must lie as its parameter does
+            # the fused optimizer pairs elements by memory order: a moment must be laid out like its parameter
             laid_out = torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
             moments.setdefault(int(index), {})[key] = laid_out
         groups = self.optimizer.state_dict()["param_groups"]
@@ -266,18 +265,18 @@ class Run:
             loss=math.nan if loss is None else float(loss),
             best=math.inf if header["best"] is None else float(header["best"]),
         )
-        before = {"step": self.progress.step, "images": 0}  # a state of a version that knew of neither
+        before = {"step": self.progress.step, "images": 0}  # states of older versions lack both
         validation = header.get("validation", before)
         self.validated = operator.index(validation["step"])
         self.progress.validation_images = operator.index(validation["images"])
         if min(step, seconds, self.validated, self.progress.validation_images) < 0:
-            raise ValueError("less than nothing was done")
+            raise ValueError("negative progress")
         if self.progress.step:
             self.loss = torch.tensor(self.progress.loss, device=self.device)
 
 
 def _finite(value: float) -> float | None:
-    """A number as JSON has it."""
+    """Return a number as JSON can represent it."""
     return value if math.isfinite(value) else None
 
 
@@ -286,11 +285,11 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def use_bfloat16(model: nn.Module, device: torch.device) -> None:
-    """Let encoder and decoder compute in bfloat16 where the hardware has it: twice as fast on such a CPU.
+    """Let encoder and decoder compute in bfloat16 if the hardware supports it: twice as fast on such a CPU.
 
-    What enters, before the first convolution, the last convolution and the loss stay float32.
+    Everything before the first convolution, the last convolution and the loss stay float32.
     """
-    # torch has no public name for this question, so an older or newer torch may not know it
+    # a private function of torch, which other versions may lack
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     if device.type == "cpu" and not supported():
         return

@@ -1,4 +1,6 @@
-"""What one training step sees. Batch `step` depends on (seed, step) alone, so that a resumed run draws the same."""
+"""Draw the samples of a training step. Batch `step` depends only on (seed, step), so that a resumed run is
+identical.
+"""
 
 from __future__ import annotations
 
@@ -27,40 +29,40 @@ from cxr_train.models import WindowDenoisingAutoencoder
 from cxr_train.noise import PUBLISHED_PHOTONS_AT_WHITE, Detector, round_to_steps, saturating_mottle
 from cxr_train.patterns import draw_pattern, draw_processed
 
-# noisy, clean and weight, (S, S) each, then level, shape and told level of the noise, see Batch
+# noisy, clean and weight, (S, S) each; level, shape and told level of the noise, see Batch
 Crop = tuple[FloatImage, FloatImage, FloatImage, FloatImage, FloatImage, float]
 
-PAIR_DOSES = (40.0, 1200.0)  # photons at white: below it a faint line is no longer there to be kept
-MOST_PAIR_SD = 14 / 255  # root mean square, of noise of other kinds: likewise
-MOST_LOGARITHMIC_SD = 0.3  # [0, 1], where hardly a photon is left
+PAIR_DOSES = (40.0, 1200.0)  # photons at white; below, a faint line can no longer be recovered
+MOST_PAIR_SD = 14 / 255  # root mean square of other noise, for the same reason
+MOST_LOGARITHMIC_SD = 0.3  # [0, 1], maximum where hardly any photons remain
 WHITE = np.zeros(SHAPES, np.float32)  # the shape of white noise
-FAINT_BEHIND_PATTERNS, FAINT_SD = 0.6, 2.5  # share of crops with patterns whose noise is faint, gray levels
-TRULY_TOLD, LEAST_TOLD = 0.4, 0.003  # share of crops; square-root domain, what X-rays have of their own at least
-UNROUNDED_SHARE = 0.3  # crops kept at float precision, as 16-bit files have it
-SATURATED_SHARE = 0.2  # crops brightened, so that more of them are partly saturated
-SCALES = (0.45, 1.0)  # of crops that are shown smaller
-FAINT_SCALES, FAINT_SDS = (0.28, 0.52), (0.6, 3.0)  # of crops with faint noise; the latter in gray levels
-FAINT_WHITE_SHARE = 0.5  # of them those whose noise is white
-LOOKED_AT = 12  # images, for a large one among them
-FULL_SIZE = 768  # px: images at least this large are shown at random smaller scales more often
+FAINT_BEHIND_PATTERNS, FAINT_SD = 0.6, 2.5  # fraction of pattern crops with faint noise; its sd in gray levels
+TRULY_TOLD, LEAST_TOLD = 0.4, 0.003  # fraction of crops; minimum level of X-rays themselves, square-root domain
+UNROUNDED_SHARE = 0.3  # fraction of crops kept at float precision, as in 16-bit files
+SATURATED_SHARE = 0.2  # fraction of crops brightened, so that parts saturate
+SCALES = (0.45, 1.0)  # scales of reduced crops
+FAINT_SCALES, FAINT_SDS = (0.28, 0.52), (0.6, 3.0)  # scales and noise sd (gray levels) of crops with faint noise
+FAINT_WHITE_SHARE = 0.5  # fraction of those with white noise
+LOOKED_AT = 12  # images to search for a large one
+FULL_SIZE = 768  # px; images at least this large are reduced more often
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees. noisy, clean: (N, 1, S, S) float32 in [0, 1]. weight: (N, 1, S, S)."""
+    """The input of a training step. noisy, clean: (N, 1, S, S) float32 in [0, 1]. weight: (N, 1, S, S)."""
 
     noisy: Tensor
     clean: Tensor
     weight: Tensor
-    told: Tensor | None = None  # (N,), level of the noise in the whole image as the network is told it, a little off
-    level: Tensor | None = None  # (N, S / 8, S / 8), local level of the noise, see `detector_noise.Exposed`
-    shape: Tensor | None = None  # (N, SHAPES), likewise
-    quantised: bool = False  # whether the step computes on the 8-bit grids
-    pairs: int = 0  # the last 2 * pairs crops are pairs: one with faint inserts, then the same without, in equal noise
-    taught: Tensor | None = None  # what the teacher makes of the noisy crops, where there is one
+    told: Tensor | None = None  # (N,), noise level of the whole image as told to the network, with an error
+    level: Tensor | None = None  # (N, S / 8, S / 8), local noise level, see `detector_noise.Exposed`
+    shape: Tensor | None = None  # (N, SHAPES), see `detector_noise.Exposed`
+    quantised: bool = False  # whether the step computes on 8-bit grids
+    pairs: int = 0  # the last 2 * pairs crops are pairs: with faint inserts, then without, in equal noise
+    taught: Tensor | None = None  # the teacher's results for the noisy crops, if there is one
 
     def pin_memory(self) -> Batch:
-        """In memory from which a GPU fetches while the CPU goes on."""
+        """Return the batch in pinned memory, from which a GPU copies asynchronously."""
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def to(self, device: torch.device) -> Batch:
@@ -72,7 +74,7 @@ class Batch:
 
 
 class SampleSource(Protocol):
-    """Batches by the number of the training step."""
+    """Batches by number of the training step."""
 
     def batch(self, step: int) -> Batch: ...
 
@@ -83,19 +85,19 @@ class WindowSamples(SampleSource):
     def __init__(self, images: XrayImages, config: TrainConfig) -> None:
         self.images, self.config = images, config
         self._own_levels: dict[int, float] = {}
-        self._teacher: Any = None  # opened by the process that draws: a session cannot be copied into another
+        self._teacher: Any = None  # opened in the drawing process, because a session cannot be pickled
         if config.crop % CELL:
             raise UsageError(f"--crop {config.crop} px is not a multiple of {CELL}; use one that is")
         if config.teacher is not None:
             path = Path(config.teacher)
             if not card_of(_open_teacher(path), path).told_noise_level:
-                raise ModelError(f"{path}: not a model like `window`, told the noise level; give --teacher one that is")
+                raise ModelError(f"{path}: not told the noise level as `window` is; give --teacher such a model")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_teacher": None}
 
     def own_level(self, index: int) -> float:
-        """The mottle that a released image carries itself, which the estimate at inference will see as well."""
+        """Return the level of the mottle in a released image itself, which the estimate at inference sees too."""
         if index not in self._own_levels:
             self._own_levels[index] = recipe_level(to_unit(self.images[index]))
         return self._own_levels[index]
@@ -113,7 +115,7 @@ class WindowSamples(SampleSource):
         return Batch(noisy[:, None], clean[:, None], weight[:, None], told, level, shape, quantised, pairs, taught)
 
     def _taught(self, teacher: Path, noisy: Tensor, told: Tensor) -> Tensor:
-        """What the teacher makes of crops (N, 1, S, S), told their levels (N,). Raises ModelError."""
+        """Return the teacher's results for crops (N, 1, S, S) with told levels (N,). Raises ModelError."""
         if self._teacher is None:
             self._teacher = _open_teacher(teacher)
         side = -self.config.crop % WindowDenoisingAutoencoder.STRIDE
@@ -122,7 +124,7 @@ class WindowSamples(SampleSource):
         return torch.from_numpy(taught[..., : self.config.crop, : self.config.crop])
 
     def _pair(self, rng: np.random.Generator) -> list[Crop]:
-        """A crop with faint inserts and the same crop without, under one and the same noise."""
+        """Return a crop with faint inserts and the same crop without, in identical noise."""
         index = int(rng.integers(len(self.images)))
         without = random_crop(self.images[index], self.config.crop, rng)
         marked = without
@@ -136,7 +138,7 @@ class WindowSamples(SampleSource):
             told = self._told_of_photons(index, white, rng)
         else:
             recipe = Recipe.draw(self.config.crop, rng)
-            # without the gamma, which would change the noise with the brightness
+            # without gamma, which would make the noise depend on brightness
             recipe = replace(recipe, sd=min(recipe.sd, MOST_PAIR_SD), gamma=1.0)
             pair = [recipe.expose(clean, without) for clean in (marked, without)]
             told = self._told_of_detector(pair[1], rng)
@@ -164,7 +166,7 @@ class WindowSamples(SampleSource):
         return exposed.noisy, exposed.clean, weight.astype(np.float32), exposed.level, exposed.shape, told
 
     def _faint(self, rng: np.random.Generator) -> Crop:
-        """Faint noise on a crop of a large image at half its size, which has little noise of its own."""
+        """Return a crop with faint noise, from a large image at half size, which has little noise of its own."""
         indices = rng.integers(len(self.images), size=LOOKED_AT)
         large = (int(i) for i in indices if min(self.images[int(i)].shape) >= FULL_SIZE)
         clean = random_crop(self.images[next(large, int(indices[0]))], self.config.crop, rng, FAINT_SCALES)
@@ -178,14 +180,15 @@ class WindowSamples(SampleSource):
         return exposed.noisy, exposed.clean, np.ones_like(clean), exposed.level, exposed.shape, told
 
     def _told_of_photons(self, index: int, white: float, rng: np.random.Generator) -> float:
-        """What is told of mottle of `white` photons: a little off, as the estimate of a whole image is."""
+        """Return the told level for mottle of `white` photons, with the error of a whole-image estimate."""
         level = np.hypot(to_square_root_level(white), self.own_level(index))
         return float(level * np.exp(self.config.noise.level_jitter * rng.standard_normal()))
 
     def _told_of_detector(self, exposed: Exposed, rng: np.random.Generator) -> float:
-        """What is told of other noise: the recipe of the cards, which takes structure for noise, or at times the truth.
+        """Return the told level for other noise: by the cards' recipe, which includes structure, or sometimes the
+        truth.
 
-        It is off by more than with photons, since the level varies over the image of which the crop is a part.
+        Its error is larger than for photons, since the level varies over the image that the crop belongs to.
         """
         told = recipe_level(exposed.noisy)
         if rng.random() < TRULY_TOLD:
@@ -200,7 +203,7 @@ def _open_teacher(path: Path) -> Any:
 def random_crop(
     image: NDArray[np.uint8], side: int, rng: np.random.Generator, scales: tuple[float, float] = SCALES
 ) -> FloatImage:
-    """A square of an image, often at a smaller scale, flipped, turned and with a random gamma."""
+    """Return a square of an image, often reduced, flipped, rotated and with a random gamma."""
     shrunk = scales != SCALES or rng.random() < (0.75 if min(image.shape) >= FULL_SIZE else 0.3)
     scale = rng.uniform(*scales) if shrunk else 1.0
     source = min(int(np.ceil(side / scale)), *image.shape)
@@ -219,10 +222,10 @@ def random_crop(
 
 
 def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) -> tuple[Exposed, float | None]:
-    """Noise of a random kind and strength on a crop (S, S) float32 in [0, 1], as float or 8-bit files hold it.
+    """Add noise of random kind and strength to a crop (S, S) float32 in [0, 1], rounded as in 8-bit files or not.
 
-    Beside the crop it returns the photons at white, None where the noise is of another kind or there is none. Where
-    there is none, the crop is at times one that others have processed already, which must stay as it is too.
+    Also returns the photons at white, or None for other noise or none. Without noise, the crop may be one that was
+    already processed and must stay unchanged.
     """
     kind = rng.random()
     if kind < config.clean_share:
@@ -242,13 +245,13 @@ def add_noise(clean: FloatImage, config: NoiseConfig, rng: np.random.Generator) 
 
 
 def behind_logarithm(clean: FloatImage, detector: Detector, rng: np.random.Generator) -> Exposed:
-    """A crop (S, S) as a detector with a logarithmic display shows it; few photons make its noise lopsided."""
+    """Expose a crop (S, S) with a detector and logarithmic display; with few photons its noise is skewed."""
     noisy, sd = detector.expose(clean, rng), np.minimum(detector.sd(clean), np.float32(MOST_LOGARITHMIC_SD))
     return Exposed(noisy, clean, cells(level_of(clean, sd)), shape_of(np.asarray((noisy - clean) / sd, np.float32)))
 
 
 def poisson_level(clean: FloatImage, white: float) -> FloatImage:
-    """The level of Poisson mottle in cells, see `Exposed`. clean: (H, W). white: photons at pixel value 1."""
+    """Return the level of Poisson mottle in cells, see `Exposed`. clean: (H, W). white: photons at pixel value 1."""
     return cells(level_of(clean, np.sqrt(clean / np.float32(white))))
 
 
@@ -279,7 +282,7 @@ class WholeImageSamples(SampleSource):
 
 
 def random_pose(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """The patient stands a little elsewhere: small shift, turn, zoom, mirror, and a change of brightness."""
+    """Vary the patient's position: small shift, rotation, zoom, mirror, and a change of brightness."""
     height, width = image.shape
     turn = np.array(
         cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 2.0), float(np.exp(rng.normal(0, 0.03)))),

@@ -1,6 +1,6 @@
-"""The three models, each in one place. A new one is a network in `models`, an entry here and a name in its card's list.
+"""The three models, each defined once. A new one is a class in `models`, an entry here and a name in `model.card`.
 
-Nothing here loads torch: the command line reads it before it knows whether there is anything to train.
+This module does not load torch, so that the command line can check its arguments first.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from cxr_train.config import TrainConfig
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model is.
+    """Definition of a model.
 
-    network: its class in `cxr_train.models`, by name because that module loads torch. purpose: as its card says it.
-    arguments: of its constructor, as they are by default.
-    published_mse: on 300 test pairs under the published noise, [0, 1] pixels squared. in_windows: whether it is trained
-    on crops and runs in windows; the others see whole images.
+    network: its class in `cxr_train.models`, by name because that module loads torch. purpose: text of its card.
+    arguments: default arguments of the constructor. published_mse: on 300 test pairs under the published noise, [0, 1]
+    pixels squared. in_windows: whether it is trained on crops and runs in windows; the others see whole images.
     """
 
     network: str

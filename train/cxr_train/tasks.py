@@ -1,4 +1,4 @@
-"""What differs between training `window` and training the whole-image models: samples, loss and validation."""
+"""The tasks `window` and whole image: their samples, loss and validation."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from cxr_train.samples import Batch, SampleSource, WholeImageSamples, WindowSamp
 from cxr_train.specs import SPECS
 from cxr_train.warm_start import warm_start
 
-CHECKED_IMAGES = 2000  # training images that are read before the first step; of more, evenly spaced ones
+CHECKED_IMAGES = 2000  # training images read before the first step, evenly spaced
 
-Seen = Callable[[float], None]  # told which share of a validation is done
+Seen = Callable[[float], None]  # called with the fraction of a validation that is done
 
 
 class Task(ABC):
-    """Samples, loss and validation of one kind of model. `score` of a validation is better when smaller."""
+    """Samples, loss and validation of one kind of model. The validation's `score` is better when smaller."""
 
     def __init__(self, files: XrayFiles, config: TrainConfig) -> None:
         self.config = config
@@ -41,7 +41,7 @@ class Task(ABC):
         self.train_images.check(CHECKED_IMAGES)
         validation = XrayImages(files.require("val"), WHOLE_IMAGE_SIDE)
         count = min(config.validate_images, len(validation))
-        # evenly spaced, because files sorted by name begin with a few patients of many images
+        # evenly spaced, because files sorted by name begin with a few patients with many images
         self.validation = [to_unit(validation[i * len(validation) // count]) for i in range(count)]
         self.samples = self._samples()
 
@@ -49,27 +49,29 @@ class Task(ABC):
     def _samples(self) -> SampleSource: ...
 
     def prepare(self, model: nn.Module) -> None:  # noqa: B027  most models start as they are
-        """Give a fresh model its start, before its first step."""
+        """Initialise a fresh model before its first step."""
 
     def calibrate(self, model: nn.Module) -> None:  # noqa: B027  most models have no 8-bit grids
-        """Set what 8-bit grids of the model are not set yet, before its first step."""
+        """Set missing steps of the model's 8-bit grids before its first step."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
     @abstractmethod
     def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
-        """Figures of the averaged weights. seen: called between images, with the share that is done."""
+        """Return the figures of the averaged weights. seen: called between images with the fraction done."""
 
 
 def noisy_validation(clean: np.ndarray, white: float, index: int) -> np.ndarray:
-    """Fixed mottle for a validation image: the same at every validation of every run."""
+    """Add fixed mottle to a validation image: the same in every validation of every run."""
     rng = np.random.default_rng(zlib.crc32(f"{index}/{white}".encode()))
     return round_to_steps(saturating_mottle(clean, white, rng))
 
 
 def validation_pair(image: FloatImage, name: str, index: int) -> tuple[FloatImage, FloatImage]:
-    """Noisy and clean of one of SCORED or CLEAN, the same at every validation. image: (S, S) float32 in [0, 1]."""
+    """Return noisy and clean for one of SCORED or CLEAN, the same in every validation. image: (S, S) float32 in [0,
+    1].
+    """
     if name == CLEAN:
         return image, image
     if name == DETECTOR:
@@ -79,28 +81,31 @@ def validation_pair(image: FloatImage, name: str, index: int) -> tuple[FloatImag
     return noisy_validation(image, SCORED[name], index), image
 
 
-CLEAN, DETECTOR = "psnr_clean", "psnr_detector"  # validated without noise, and with that of random detectors
+CLEAN, DETECTOR = "psnr_clean", "psnr_detector"  # validation without noise, and with random detector noise
 DETECTOR_SD = 8 / 255  # [0, 1], root mean square
 SCORED = {f"psnr_q{white:.0f}": white for white in VALIDATION_DOSES} | {DETECTOR: 0.0}  # photons at white
 CONTRAST = 2.0  # see `contrast_lost`
-SSIM_STRIDE = 4  # px between the windows of SSIM: neighbouring ones overlap enough, and the loss costs a tenth
-ERROR_EXPONENT = 0.7  # of the level, with which the error of plain mottle grows, measured
-SHAPELESS = 0.004  # square-root domain: of noise that faint the shape counts half
-LINE = 8 / 255  # contrast that makes a line
-LINE_LEVEL = 0.022  # square-root domain; of mottle of some 8 gray levels
-MADE_UP, MOST_MADE_UP = 2.5, 4.0  # times as bad as a line lost, where noise is as correlated as CORRELATED, or twice
-CORRELATED = 0.4  # of the shape over 4x4 px: noise that draws lines; white noise has 0
-WHITE_LINES = 0.3  # of the weight of lines, under white noise: it seldom draws any, and faint details are to be kept
-LINE_ANGLES, LINE_LENGTH, LINE_STRIDE = 12, 20, 2  # over 180 degrees; px; px between the places that are looked at
-LEAST_INSERT = 0.05  # energy over the crop; weaker ones, such as those clipped away on white, must not outweigh others
+SSIM_STRIDE = 4  # px between SSIM windows: they overlap enough, and the loss costs a tenth
+ERROR_EXPONENT = 0.7  # exponent of the error of plain mottle against the level, measured
+SHAPELESS = 0.004  # square-root domain; level at which the shape counts half
+LINE = 8 / 255  # [0, 1], contrast of a line
+LINE_LEVEL = 0.022  # square-root domain; mottle of some 8 gray levels
+MADE_UP, MOST_MADE_UP = (
+    2.5,
+    4.0,
+)  # weight of a false line relative to a lost one, at correlation CORRELATED and twice that
+CORRELATED = 0.4  # shape over 4x4 px of noise that creates lines; white noise has 0
+WHITE_LINES = 0.3  # relative weight of lines under white noise, which seldom creates any
+LINE_ANGLES, LINE_LENGTH, LINE_STRIDE = 12, 20, 2  # over 180 degrees; px; px between positions
+LEAST_INSERT = 0.05  # energy over the crop; keeps weak inserts, such as those clipped on white, from dominating
 
 
 def expected_error(level: Tensor, shape: Tensor) -> Tensor:
-    """Root mean square error in [0, 1] that a trained `window` leaves, (N, 1, 1, 1).
+    """Return the root mean square error in [0, 1] left by a trained `window`, (N, 1, 1, 1).
 
     level: (N, h, w), shape: (N, SHAPES), of `Batch`. Measured for white noise on validation images: 0.020 at 20
-    photons, 0.014 at 71, 0.010 at 200, 0.0076 at 600. Noise whose means over 4x4 px are stronger than those of white
-    noise leaves about as much as white noise that strong.
+    photons, 0.014 at 71, 0.010 at 200, 0.0076 at 600. Correlated noise leaves about as much as white noise with equally
+    strong means over 4x4 px.
     """
     coarse = shape[:, SHAPE_SCALES.index(4)].clamp(min=-0.5)
     as_white = torch.sqrt((level * level).mean(dim=(1, 2))) * torch.exp(coarse)
@@ -108,17 +113,17 @@ def expected_error(level: Tensor, shape: Tensor) -> Tensor:
 
 
 def map_error(maps: Tensor, level: Tensor, shape: Tensor) -> Tensor:
-    """How far maps (N, MAPS, h, w) are from the truth; the shape counts as far as there is noise to have one."""
+    """Return the error of maps (N, MAPS, h, w); the shape is weighted by the strength of the noise."""
     apart = F.smooth_l1_loss(maps, maps_of(level, shape), beta=0.1, reduction="none")
     noise = (level / (level + SHAPELESS))[:, None]
     return apart[:, :1].mean() + (noise * apart[:, 1:]).mean()
 
 
 def contrast_lost(denoised: Tensor, clean: Tensor) -> Tensor:
-    """How far the difference within pairs (with, without inserts; 2 P, 1, S, S) is from the inserts, by energy.
+    """Compare the difference within pairs (with, without inserts; 2 P, 1, S, S) with the inserts, by energy.
 
-    0 where an insert comes through as it is, 1 + CONTRAST where it vanishes: CONTRAST weighs the share of contrast
-    lost beside the change of shape. The noise is equal within a pair, so that it cancels.
+    0 if an insert is unchanged, 1 + CONTRAST if it vanishes: CONTRAST weights lost contrast against changes of shape.
+    The noise is identical within a pair, so that it cancels.
     """
     response, insert = denoised[0::2] - denoised[1::2], clean[0::2] - clean[1::2]
     energy = (insert**2).sum(dim=(1, 2, 3)).clamp(min=LEAST_INSERT)
@@ -129,7 +134,7 @@ def contrast_lost(denoised: Tensor, clean: Tensor) -> Tensor:
 
 
 def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-    """1 - mean SSIM of images (N, 1, H, W) in [0, 1]: `imaging.metrics.ssim` at every SSIM_STRIDE-th pixel."""
+    """Return 1 - mean SSIM of images (N, 1, H, W) in [0, 1]: `imaging.metrics.ssim` at every SSIM_STRIDE-th pixel."""
     x = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=a.dtype, device=a.device)
     taps = torch.exp(-0.5 * (x / SSIM_SIGMA) ** 2)
     taps = taps / taps.sum()
@@ -144,9 +149,10 @@ def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _line_kernels() -> Tensor:
-    """Matched filters of short straight lines, (LINE_ANGLES, 1, 21, 21): 1 px wide (Gaussian), LINE_LENGTH px long.
+    """Return matched filters of short straight lines, (LINE_ANGLES, 1, 21, 21): 1 px wide (Gaussian), LINE_LENGTH px
+    long.
 
-    Each gives the contrast of a line against what lies 3 to 6 px beside it, 0 for a plain or a slope.
+    Each gives the contrast of a line against the area 3 to 6 px beside it; 0 for a constant or a gradient.
     """
     y, x = torch.meshgrid(torch.arange(-10.0, 11.0), torch.arange(-10.0, 11.0), indexing="ij")
     kernels = []
@@ -162,12 +168,13 @@ def _line_kernels() -> Tensor:
 
 
 def lines_wrong(denoised: Tensor, clean: Tensor, level: Tensor, shape: Tensor) -> Tensor:
-    """Lines lost and made up between images (N, 1, S, S), by the square of their contrast beyond a quarter of LINE.
+    """Penalise lost and false lines between images (N, 1, S, S), by the square of their contrast beyond a quarter of
+    LINE.
 
-    level: (N, h, w), shape: (N, SHAPES), of `Batch`. Under noise stronger than LINE_LEVEL a line is one by as much more
-    contrast. Under correlated noise a line that is stronger than it was counts MADE_UP times as much as one that is
-    weaker, under noise twice as correlated MOST_MADE_UP times, under white noise as much, and both WHITE_LINES times as
-    much.
+    level: (N, h, w), shape: (N, SHAPES), of `Batch`. Under noise stronger than LINE_LEVEL the contrast of a line grows
+    in proportion. Relative to a weakened line, a strengthened one counts MADE_UP times under correlated noise,
+    MOST_MADE_UP times under noise twice as correlated, and once under white noise, where both are weighted by
+    WHITE_LINES.
     """
     kernels = _line_kernels().to(clean.device)
     found, true = (F.conv2d(image, kernels, stride=LINE_STRIDE) for image in (denoised, clean))
@@ -181,12 +188,11 @@ def lines_wrong(denoised: Tensor, clean: Tensor, level: Tensor, shape: Tensor) -
 
 
 class WindowTask(Task):
-    """Charbonnier loss in units of the error to be expected, so that every dose counts alike.
+    """Charbonnier loss in units of the expected error, so that all doses count equally.
 
-    It is quadratic up to three times that error and linear beyond. An absolute error (a median) would give up a faint
-    line that is more likely absent than present; the quadratic (a mean) keeps it in proportion. Beside it 1 - SSIM,
-    which counts what is wrong in faint texture.
-    Validated by PSNR at several doses and under noise of random detectors.
+    It is quadratic up to three times that error and linear beyond. An absolute error (a median) would drop a faint line
+    that is more likely absent than present; a quadratic one (a mean) keeps it in proportion. 1 - SSIM is added, which
+    penalises errors in faint texture. Validated by PSNR at several doses and with random detector noise.
     """
 
     BEND = 3.0
@@ -242,7 +248,7 @@ class WindowTask(Task):
 class WholeImageTask(Task):
     """Mean squared error, as published; validated at the published dose, saturating."""
 
-    CHUNK = 8  # images a forward pass
+    CHUNK = 8  # images per forward pass
 
     def _samples(self) -> WholeImageSamples:
         return WholeImageSamples(self.train_images, self.config)

@@ -1,4 +1,4 @@
-"""How long a validation takes, and on how many images it is affordable, so that the minutes of a run are kept."""
+"""Measure how long a validation takes, and choose how many images the minutes of a run allow."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from torch import nn
 
 from cxr_train.tasks import Task
 
-MOST = 0.05  # of the time of a run, for its last validation, so that one that is three times as slow is still in time
-ENOUGH = 3  # moments: the beginning, and the ends of two parts
+MOST = 0.05  # fraction of a run's time for its last validation; even one three times slower ends in time
+ENOUGH = 3  # times to note: the start, and the ends of two parts
 
 T = TypeVar("T")
 
 
-class Stopped(Exception):  # noqa: N818 - no error: it leads out of a validation
-    """A validation is not to go on."""
+class Stopped(Exception):  # noqa: N818 - not an error: it leaves a validation
+    """Raised to end a validation early."""
 
 
 def validation_seconds(task: Task, model: nn.Module, device: torch.device) -> float:
-    """Estimate how long a validation takes, from its second part, since the first warms up; where it has but one, from
-    that.
-    """
+    """Estimate the duration of a validation from its second part, since the first warms up, or from its only part."""
     seen: list[tuple[float, float]] = [(time.monotonic(), 0.0)]
 
     def note(share: float) -> None:
@@ -40,13 +38,13 @@ def validation_seconds(task: Task, model: nn.Module, device: torch.device) -> fl
 
 
 def affordable_images(images: int, seconds: float, available: float) -> int:
-    """The number of images, one or more, whose validation takes MOST of the available seconds at most.
+    """Return the number of images, at least one, whose validation takes at most MOST of the available seconds.
 
-    seconds: that a validation of all the images takes.
+    seconds: duration of a validation of all images.
     """
     return max(1, min(images, int(images * MOST * available / seconds)))
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """So many of the items, from the first on."""
+    """Return `count` evenly spaced items, starting with the first."""
     return [items[i * len(items) // count] for i in range(count)]

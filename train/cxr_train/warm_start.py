@@ -1,10 +1,10 @@
-"""Start the whole-image models from principal components instead of from chance.
+"""Initialise the whole-image models from principal components instead of at random.
 
-A whole-image autoencoder of a few hundred X-rays spends its training finding what a linear method has at once. So one
-channel of every layer is set up by hand: the encoder's passes local means down, its fully-connected layer is a ridge
+A whole-image autoencoder on a few hundred X-rays spends its training finding what a linear method computes at once. So
+one channel of every layer is set by hand: the encoder's passes local means down, its fully-connected layer is a ridge
 regression to the scores of the principal components of the clean images (at 64x64, in logits), the decoder's draws
-those components and its transposed convolutions enlarge them. Everything else keeps its random start, and all of it is
-trained on from there.
+these components, and its transposed convolutions enlarge them. Everything else keeps its random start, and training
+continues from there.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ from cxr_train.models import WHOLE_IMAGE_SIDE, Decoder, Encoder
 from cxr_train.samples import Batch, WholeImageSamples
 
 COMPONENT_SIDE = 64  # px, of the principal components
-MARGIN = 0.04  # pixels are moved this far from 0 and 1 before their logit is taken
-LOGIT_SPAN = 8.0  # a plane of the decoder holds logit / span + 1/2, which is positive and passes every ReLU
-RIDGE = 3e-3  # of the regression's mean squared feature
-FIRST_STEP = 1 << 40  # these batches are not those of the training steps
-OTHERS_SHARE = 0.1  # of their random start that the other channels keep at the last layer
-MOST_DRAWS = 2500  # bounds memory and time on large data sets
+MARGIN = 0.04  # pixels are kept this far from 0 and 1 before the logit
+LOGIT_SPAN = 8.0  # a plane of the decoder holds logit / span + 1/2, which is positive and passes any ReLU
+RIDGE = 3e-3  # relative to the regression's mean squared feature
+FIRST_STEP = 1 << 40  # so that these batches differ from those of training
+OTHERS_SHARE = 0.1  # factor on the random start of the other channels of the last layer
+MOST_DRAWS = 2500  # limits memory and time on large data sets
 BOX = 3  # px, side of the local mean
 
 
 def warm_start(encoder: nn.Module, decoder: nn.Module, samples: WholeImageSamples) -> None:
-    """Set the first channel of every layer, and the fully-connected layers, as described above; in place."""
+    """Set the first channel of every layer, and the fully-connected layers, in place. Raises TypeError for other
+    models.
+    """
     if not isinstance(encoder, Encoder) or not isinstance(decoder, Decoder):
         raise TypeError("only the whole-image models start from principal components")
     features, planes = _gather(samples, stages=len(encoder.convolutions))
@@ -49,7 +51,7 @@ def warm_start(encoder: nn.Module, decoder: nn.Module, samples: WholeImageSample
 
 @dataclass(frozen=True)
 class Fit:
-    """Linear maps between features, code and component planes; float32."""
+    """Linear maps between features, code and component planes, float32."""
 
     encode: NDArray[np.float32]  # (latent, features)
     encode_bias: NDArray[np.float32]  # (latent,)
@@ -58,7 +60,7 @@ class Fit:
 
 
 def _gather(samples: WholeImageSamples, stages: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the first channel of the encoder will see of noisy images, and the clean planes: (N, pixels) each."""
+    """Return what the encoder's first channel sees of noisy images, and the clean planes: (N, pixels) each."""
     features, planes = [], []
     draws = min(samples.config.warm_start_draws * len(samples.images), MOST_DRAWS)
     batches = -(-draws // samples.config.batch)
@@ -83,7 +85,7 @@ def _fit(features: NDArray[np.float64], planes: NDArray[np.float64], latent: int
     gram = centred.T @ centred
     gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) * len(gram) ** 0.5
     encode = np.linalg.solve(gram, centred.T @ scores).T
-    scale = scores.std(0).mean()  # a code of about unit size suits the optimizer
+    scale = scores.std(0).mean()  # a code of about unit variance suits the optimizer
     return Fit(
         (encode / scale).astype(np.float32),
         (-(encode @ mean_feature) / scale).astype(np.float32),
@@ -93,7 +95,7 @@ def _fit(features: NDArray[np.float64], planes: NDArray[np.float64], latent: int
 
 
 def _isolate(layer: nn.Conv2d | nn.ConvTranspose2d, outputs: int = 1) -> None:
-    """Zero all that leads into the first `outputs` channels of a layer."""
+    """Zero all weights that lead to the first `outputs` channels of a layer."""
     if isinstance(layer, nn.ConvTranspose2d):
         layer.weight[:, :outputs] = 0
     else:

@@ -1,6 +1,6 @@
-"""Attributes of a data set as the types that they should have, whatever a file holds in their place.
+"""Read attributes of a data set as the types they should have, even if a file stores something else.
 
-Nothing is changed by looking: an attribute that came as bytes stays so, and leaves as it came.
+Reading changes nothing: an attribute that was read as raw bytes is written back as those bytes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pydicom.dataset import Dataset
 
 from cxr_infer.errors import ImageError
 
-LARGEST = 1e15  # number that means something; what is computed from those up to it stays finite
+LARGEST = 1e15  # largest plausible number; results computed from smaller ones stay finite
 TEXT = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
-ONE_TEXT = frozenset({"LT", "ST", "UR", "UT"})  # in which a backslash separates nothing
-ANY_BYTE = "latin-1"  # every byte is a character of it, so that text comes and goes as bytes
+ONE_TEXT = frozenset({"LT", "ST", "UR", "UT"})  # a backslash does not separate values (PS3.5 section 6.2)
+ANY_BYTE = "latin-1"  # maps every byte to a character, so that text round-trips whatever its character set
 
 
 def values(dataset: Dataset, keyword: str) -> list[Any]:
-    """The values of an attribute, none where it is absent or empty; text as one character a byte, without padding."""
+    """Return the values of an attribute, [] if absent or empty; text has one character per byte and no padding."""
     element = dataset.get_item(tag_for_keyword(keyword) or 0)
     if isinstance(element, RawDataElement):
         if element.VR in TEXT:
@@ -37,28 +37,28 @@ def values(dataset: Dataset, keyword: str) -> list[Any]:
 
 
 def value(dataset: Dataset, keyword: str) -> Any:
-    """The value of an attribute, the first of several; None where it is absent or empty."""
+    """Return the first value of an attribute; None if it is absent or empty."""
     found = next(iter(values(dataset, keyword)), None)
     return None if found == "" else found
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """An attribute as text without blanks around it; empty where it is absent."""
+    """Return an attribute as text without padding; empty if it is absent."""
     found = value(dataset, keyword)
     return "" if found is None else str(found).strip(" \0")
 
 
 def as_number(found: Any) -> float | None:
-    """A value as a number, its decimal point written as a comma or not; None where it is none that means something."""
+    """Parse a value as a number, with a decimal point or comma; None if it is not a plausible number."""
     try:
         result = float(str(found).replace(",", "."))
     except ValueError:
         return None
-    return result if abs(result) <= LARGEST else None  # nor is NaN
+    return result if abs(result) <= LARGEST else None  # None for NaN too
 
 
 def is_number(found: Any) -> bool:
-    """Whether a value is a number at all, be it one that means nothing; NaN and infinity are none."""
+    """Whether a value is a finite number, plausible or not."""
     try:
         return math.isfinite(float(str(found).replace(",", ".")))
     except ValueError:
@@ -66,7 +66,7 @@ def is_number(found: Any) -> bool:
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """A number, or None. Raises ImageError where the attribute is none, or none that means something."""
+    """Return an attribute as a number; None if it is absent. Raises ImageError if it is not a plausible number."""
     found = value(dataset, keyword)
     if found is None:
         return None
@@ -77,17 +77,17 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    """A whole number. Raises ImageError where there is none and no default either."""
+    """Return an attribute as an integer. Raises ImageError if it is not one, or is absent without a default."""
     found = number(dataset, keyword)
     if found is None:
         found = default
     if found is None or found != int(found):
-        raise ImageError(f"lacks {keyword}, which is needed to read its pixels; export it again")
+        raise ImageError(f"lacks a valid {keyword}, which is needed to read its pixels; export it again")
     return int(found)
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """The items of a sequence, none where it is absent. Raises ImageError where it is no sequence."""
+    """Return the items of a sequence, [] if it is absent. Raises ImageError if it is not a sequence."""
     found = values(dataset, keyword)
     if not all(isinstance(item, Dataset) for item in found):
         raise ImageError(f"its {keyword} is not a sequence; export it again")

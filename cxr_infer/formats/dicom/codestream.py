@@ -1,7 +1,7 @@
-"""Compressed images: what they say of themselves, and their pixels, whatever transfer syntax a header names.
+"""Decode compressed pixel data according to the stream itself, whatever transfer syntax the header names.
 
-The stream decides how it is read, as in GDCM and DCMTK. Decoders fill up what is cut off and believe what they are
-told, so that size and end are checked first. Where decoders refuse what others read, the stream is mended for them.
+GDCM and DCMTK do the same. Decoders pad truncated streams and trust declared sizes, so size and end are checked first.
+Streams that our decoders refuse but others read are repaired before decoding.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.dicom.lossless_jpeg import DamagedJpegError, decode_lossless
 from cxr_infer.formats.dicom.run_lengths import DamagedRunsError, decode_runs
 
-MOST_TILES = 4096  # of a JPEG 2000 image: decoders take several kB for each before the first pixel
+MOST_TILES = 4096  # of a JPEG 2000 image: decoders allocate several kB per tile before the first pixel
 MOST_PRECISION = 16  # bits
 
-# markers that start a frame in JPEG without hierarchy (ITU-T T.81, table B.1) and in JPEG-LS (ITU-T T.87, C.1.1)
+# markers that start a frame in non-hierarchical JPEG (ITU-T T.81, table B.1) and in JPEG-LS (ITU-T T.87, C.1.1)
 SEQUENTIAL, LOSSLESS, JPEG_LS = frozenset({0xC0, 0xC1}), 0xC3, 0xF7
 FRAME_MARKERS = SEQUENTIAL | {0xC2, LOSSLESS, 0xC9, 0xCA, 0xCB, JPEG_LS}
-BASELINE = SEQUENTIAL | {0xC2}  # which Pillow decodes, progressive ones too
+BASELINE = SEQUENTIAL | {0xC2}  # decoded by Pillow; C2 is progressive
 LOSSY_MARKERS = BASELINE | {0xC9, 0xCA}
 SCAN_MARKER, HIERARCHY_MARKER, FILL_BYTE = 0xDA, 0xDE, 0xFF
 JPEG, JPEG_2000, JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
 END = b"\xff\xd9"  # of JPEG and JPEG 2000
 TILE_PART, CODING_STYLE = b"\xff\x90", b"\xff\x52"  # of JPEG 2000
-IRREVERSIBLE = 0  # wavelet of a JPEG 2000 image that loses something
+IRREVERSIBLE = 0  # wavelet transformation 9-7, which is lossy (ITU-T T.800, table A.20)
 CODESTREAM_BOX = b"jp2c"
 ITEM, ITEMS_END = 0xFFFEE000, 0xFFFEE0DD
 
-# names of methods that lose something (PS3.3 C.7.6.1.1.5.1)
+# Lossy Image Compression Method, defined terms (PS3.3 C.7.6.1.1.5.1)
 LOSSY_JPEG, LOSSY_JPEG_LS, LOSSY_JPEG_2000 = "ISO_10918_1", "ISO_14495_1", "ISO_15444_1"
 
 DAMAGED = "its compressed pixel data are damaged; export it again"
 CUT_OFF = "its compressed pixel data are truncated; export it again"
-OTHER_SIZE = "its compressed image and its header differ in size; export it again"
+OTHER_SIZE = "its compressed image and its header disagree about the size; export it again"
 UNKNOWN = "its transfer syntax cannot be decoded; convert it to Explicit VR Little Endian"
-MISSING = f"a compressed DICOM file; reading it needs {install_command('dicom')}"
-SE_ZERO = "its JPEG scan ends at coefficient 0; read to the last one, as intended"
-OFFSETS = "its offset table is not that of one frame; all fragments were read as one"
-PADDED_RUNS = "its RLE segments are longer than its pixels; the rest was ignored"
-NO_END = "its JPEG 2000 image lacks the end marker, though all its tiles are there"
-BOXES = "its JPEG 2000 image is a JP2 file; its codestream was read"
+MISSING = f"reading compressed DICOM needs more packages; run: {install_command('dicom')}"
+SE_ZERO = "its JPEG scan header does not name all 64 coefficients; all were decoded"
+OFFSETS = "its offset table is not that of a single frame; all fragments were read as one frame"
+PADDED_RUNS = "its RLE segments hold more bytes than pixels; the rest was ignored"
+NO_END = "its JPEG 2000 image lacks the end marker, but all its tiles are complete"
+BOXES = "its JPEG 2000 image is wrapped in a JP2 file; the codestream inside was read"
 
 DecodedPixels = NDArray[Any]  # (H, W) uint8, uint16, int8 or int16
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels of a compressed image. precision: bits of a pixel. lossy: name of the method, where it loses something."""
+    """Pixels of a compressed image. precision: bits per pixel. lossy: the compression method; None if lossless."""
 
     pixels: DecodedPixels
     precision: int
@@ -73,14 +73,14 @@ class _Header:
     columns: int
     components: int
     precision: int
-    scan: int  # where the first scan or tile part begins
+    scan: int  # offset of the first scan or tile part
     marker: int = 0  # of the JPEG frame
 
 
 def joined_fragments(pixel_data: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """The one compressed image of encapsulated pixel data: all fragments, whatever the offset table says of them.
+    """Join all fragments of encapsulated pixel data to one frame (PS3.5 A.4), and note a contradicting offset table.
 
-    And a note where it says something else. Raises ImageError where there is none.
+    Raises ImageError if the items are damaged or there are none.
     """
     fragments, at = [], 0
     while at + 8 <= len(pixel_data):
@@ -98,10 +98,10 @@ def joined_fragments(pixel_data: bytes) -> tuple[bytes, tuple[str, ...]]:
 
 
 def decode_frame(frame: bytes, syntax: UID, shape: tuple[int, int], word: int) -> Decoded:
-    """Decode a compressed image of one component.
+    """Decode a compressed single-component image.
 
-    syntax: decides where the frame does not show what it is. shape: rows and columns that the header promises. word:
-    bytes of a pixel in RLE. Raises ImageError where the frame is another image than promised, damaged or cut off.
+    syntax: transfer syntax, used only if the frame does not identify itself. shape: (rows, columns) by the header.
+    word: bytes per pixel in RLE. Raises ImageError if the frame is damaged or truncated, or differs from the header.
     """
     try:
         if frame.startswith(JPEG):
@@ -133,7 +133,7 @@ def _jpeg(frame: bytes, shape: tuple[int, int]) -> Decoded:
     lossy = LOSSY_JPEG if header.marker in LOSSY_MARKERS else None
     if header.marker == JPEG_LS and frame[header.scan + 7] > 0:  # NEAR (ITU-T T.87, C.2.3)
         lossy = LOSSY_JPEG_LS
-    by_pillow = header.marker in BASELINE and header.precision == 8  # to the bit what DCMTK and GDCM make of it
+    by_pillow = header.marker in BASELINE and header.precision == 8  # bit-identical to DCMTK and GDCM
     pixels = _decoded(LIBJPEG_TURBO if by_pillow else LIBJPEG, frame, header)
     return Decoded(pixels, header.precision, lossy, notes)
 
@@ -165,10 +165,10 @@ def _decoded(decoder: Decoder, frame: bytes, header: _Header) -> DecodedPixels:
     except ImportError as error:
         raise ImageError(MISSING) from error
     except DecoderLostError as error:
-        raise ImageError(f"its compressed pixel data are damaged or harmful: {error}") from error
+        raise ImageError(f"its compressed pixel data are damaged or malicious: {error}") from error
     except MemoryError:
         raise
-    except Exception as error:  # the packages raise what their C code says
+    except Exception as error:  # each package raises its own types
         raise ImageError(DAMAGED) from error
 
 
@@ -182,7 +182,7 @@ def _check(header: _Header, shape: tuple[int, int]) -> None:
 
 
 def _jpeg_header(frame: bytes) -> _Header:
-    """What a JPEG or JPEG-LS image says (ITU-T T.81, B.2.2). Raises where it says nothing."""
+    """Parse the frame header of a JPEG or JPEG-LS image (ITU-T T.81, B.2.2). Raises IndexError or struct.error."""
     position, found = 2, None
     while frame[position] == 0xFF:
         marker = frame[position + 1]
@@ -199,15 +199,15 @@ def _jpeg_header(frame: bytes) -> _Header:
 
 
 def _whole_spectrum(frame: bytes, scan: int) -> tuple[bytes, bool]:
-    """A sequential JPEG whose scan names all 64 coefficients, and whether it did not (ITU-T T.81, B.2.3)."""
+    """Make a sequential scan cover all 64 coefficients; also return whether it did not (ITU-T T.81, B.2.3)."""
     components = frame[scan + 4]
     at = scan + 5 + 2 * components
-    whole = b"\x00\x3f\x00"  # Ss, Se, Ah and Al: in sequential images, no other values are allowed
+    whole = b"\x00\x3f\x00"  # Ss, Se, Ah and Al: the only values allowed in sequential scans
     return frame[:at] + whole + frame[at + 3 :], frame[at : at + 3] != whole
 
 
 def _jpeg_2000_header(frame: bytes) -> _Header:
-    """What a JPEG 2000 codestream says (ITU-T T.800, A.5.1). Raises where it says nothing."""
+    """Parse the header of a JPEG 2000 codestream (ITU-T T.800, A.5.1). Raises IndexError or struct.error."""
     right, bottom, left, top, width, height, first_x, first_y, components = struct.unpack_from(">8IH", frame, 8)
     if not width or not height:
         raise IndexError
@@ -220,7 +220,7 @@ def _jpeg_2000_header(frame: bytes) -> _Header:
 
 
 def _end_of_tiles(frame: bytes, at: int) -> int | None:
-    """Where the last tile part ends, if a codestream without end marker has all of them (ITU-T T.800, A.4.2)."""
+    """Return where the last tile part ends; None if a codestream without end marker lacks some (ITU-T T.800, A.4.2)."""
     right, bottom, _, _, width, height, first_x, first_y = struct.unpack_from(">8I", frame, 8)
     missing = set(range(-(-(right - first_x) // width) * -(-(bottom - first_y) // height)))
     while frame[at : at + 2] == TILE_PART:
@@ -234,7 +234,7 @@ def _end_of_tiles(frame: bytes, at: int) -> int | None:
 
 
 def _codestream_of_boxes(content: bytes) -> bytes:
-    """The codestream in a JP2 file (ITU-T T.800, I.5). Raises IndexError or struct.error where there is none."""
+    """Return the codestream in a JP2 file (ITU-T T.800, I.5). Raises IndexError or struct.error if there is none."""
     at = 0
     while True:
         length, kind = struct.unpack_from(">I4s", content, at)

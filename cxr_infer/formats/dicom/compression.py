@@ -1,4 +1,4 @@
-"""Stored values -> pixel data of a result: native, or compressed without loss in the family of the source."""
+"""Encode stored values as pixel data: native, or compressed losslessly with the codec of the source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pydicom.uid import (
 from cxr_infer.formats.dicom.lossless_jpeg_encoder import encode_lossless
 from cxr_infer.formats.dicom.pixel_data import Stored, StoredPixels
 
-# from the transfer syntax of a source to the one of its family that loses nothing
+# transfer syntax of a source -> lossless transfer syntax of the same codec
 FAMILIES = {
     DeflatedExplicitVRLittleEndian: DeflatedExplicitVRLittleEndian,
     RLELossless: RLELossless,
@@ -40,7 +40,7 @@ NOT_KEPT = "{} cannot be written; the result is uncompressed"
 
 
 def kept_syntax(source: UID, pixels: StoredPixels) -> tuple[UID, tuple[str, ...]]:
-    """The transfer syntax of a result that is to be compressed as its source, and a note where that cannot be done."""
+    """Return the lossless transfer syntax for a result like its source; native with a note if it cannot be written."""
     kept = FAMILIES.get(source)
     if kept is not None and _can_write(kept, pixels):
         return kept, ()
@@ -48,17 +48,17 @@ def kept_syntax(source: UID, pixels: StoredPixels) -> tuple[UID, tuple[str, ...]
 
 
 def _can_write(syntax: UID, pixels: StoredPixels) -> bool:
-    """Whether there is an encoder, a place for what lies beside the values, and programs that read the result."""
+    """Whether an encoder is installed, the codec can hold any overlay bits, and other programs can read the result."""
     if syntax in (DeflatedExplicitVRLittleEndian, RLELossless):
         return True
     if syntax != JPEG2000Lossless and pixels.layout.stored <= 8 < pixels.layout.allocated:
-        return False  # of such streams decoders give bytes where words are promised: pydicom fails, and GDCM ends
+        return False  # decoders return bytes for such streams, not words: pydicom fails and GDCM aborts
     encoder = {JPEG2000Lossless: JPEG2000LosslessEncoder, JPEGLSLossless: JPEGLSLosslessEncoder}.get(syntax)
     return pixels.words is None and (encoder is None or bool(encoder.is_available))
 
 
 def add_pixel_data(dataset: Dataset, pixels: StoredPixels, values: Stored, syntax: UID) -> None:
-    """Give a data set its pixel data in a transfer syntax that `kept_syntax` names. values: (H, W), of these pixels."""
+    """Set the pixel data of a data set. values: (H, W), in the layout of `pixels`. syntax: from `kept_syntax`."""
     if syntax.is_encapsulated:
         dataset.add_new("PixelData", "OB", encapsulate([_frame(pixels, values, syntax)]))
         return
@@ -75,7 +75,7 @@ def _frame(pixels: StoredPixels, values: Stored, syntax: UID) -> bytes:
         "number_of_frames": 1,
         "bits_allocated": layout.allocated,
         "pixel_representation": int(layout.signed),
-        "photometric_interpretation": "MONOCHROME2",  # no family asks which of the two
+        "photometric_interpretation": "MONOCHROME2",  # no codec distinguishes it from MONOCHROME1
     }
     if syntax in (JPEGLossless, JPEGLosslessSV1):
         return encode_lossless(_without_sign(pixels, values), layout.stored)
@@ -84,14 +84,14 @@ def _frame(pixels: StoredPixels, values: Stored, syntax: UID) -> bytes:
         return JPEGLSLosslessEncoder.encode(
             _without_sign(pixels, values), bits_stored=layout.stored, encoding_plugin="pyjpegls", **unsigned
         )
-    if syntax == RLELossless:  # of whole words, with what lies beside the values
+    if syntax == RLELossless:  # encodes whole words, overlay bits included
         words = pixels.packed(values)
         return RLELosslessEncoder.encode(words, bits_stored=layout.allocated, encoding_plugin="pydicom", **facts)
     return JPEG2000LosslessEncoder.encode(values, bits_stored=layout.stored, encoding_plugin="pylibjpeg", **facts)
 
 
 def _without_sign(pixels: StoredPixels, values: Stored) -> NDArray[np.unsignedinteger[Any]]:
-    """The stored bits as numbers from 0 on: these families know no others, the header says how they are meant."""
+    """Return the stored bits as unsigned numbers: these codecs have no sign; PixelRepresentation states it."""
     word = pixels.layout.word
     bits: NDArray[np.unsignedinteger[Any]] = values.view(word) & word.type((1 << pixels.layout.stored) - 1)
     return bits

@@ -1,8 +1,8 @@
-"""The bytes of a DICOM file -> its attributes, as Explicit VR Little Endian, and its pixel data as they came.
+"""Parse a DICOM file: its attributes as Explicit VR Little Endian, and its pixel data unchanged.
 
-Attributes stay the bytes that they were: text that does not fit the character set, or numbers that are none, leave as
-they came unless a result changes them. Files are read as DCMTK, GDCM and pydicom read them, with or without preamble
-and header, and with what belongs to no data set before or after it.
+Attributes keep their bytes: text that does not fit the character set, or invalid numbers, are written back as they
+were unless the result changes them. Like DCMTK, GDCM and pydicom, this reads files with or without preamble and file
+meta information, and with extra bytes before or after the data set.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from cxr_infer.formats.dicom.attributes import TEXT, text, value
 from cxr_infer.formats.dicom.signature import DICOM_HEAD, META_GROUP, has_preamble
 from cxr_infer.settings import ReadOptions
 
-MOST_HEADER = 16_000_000  # bytes of a data set beside its pixels
-MOST_READS = 200_000  # of a file, 2 or 3 an attribute: each takes some hundred times the memory of its 8 bytes
+MOST_HEADER = 16_000_000  # bytes of a data set without its pixels
+MOST_READS = 200_000  # of a file, 2 or 3 per attribute: 8 bytes of attribute take several hundred bytes of memory
 BYTES_A_PIXEL = 2
 PIXEL_DATA, SOP_CLASS_UID = 0x7FE00010, 0x00080016
 COMMAND_GROUP, DELIMITER_GROUP = 0x0000, 0xFFFE
-Ended: TypeAlias = Callable[[BaseTag, str | None, int], bool]  # of the tag, representation and length that come next
+Ended: TypeAlias = Callable[[BaseTag, str | None, int], bool]  # given tag, VR and length of the next element
 
 ITEM_ENDS = (b"\xfe\xff\x0d\xe0", b"\xff\xfe\xe0\x0d")  # the tag in either byte order
 DELIMITER = 8  # bytes: the tag, and a length of 0
-UNDEFINED = 0xFFFFFFFF  # length of what ends with a delimiter
-# value representations whose bytes are words of so many
+UNDEFINED = 0xFFFFFFFF  # length of elements that end with a delimiter
+# value representation -> bytes per word
 WORD_BYTES = {"OW": 2, "US": 2, "SS": 2, "AT": 2, "OF": 4, "OL": 4, "UL": 4, "SL": 4, "FL": 4} | dict.fromkeys(
     ("OD", "OV", "FD", "SV", "UV"), 8
 )
@@ -51,18 +51,17 @@ WORD_BYTES = {"OW": 2, "US": 2, "SS": 2, "AT": 2, "OF": 4, "OL": 4, "UL": 4, "SL
 NO_HEADER = "no DICOM header; the transfer syntax was inferred from the first attribute"
 NO_PREAMBLE = "no DICOM preamble; the file begins with its header"
 TWO_HEADERS = "has two DICOM headers; the first was used"
-TRAILING = "bytes after its data set belong to no attribute; ignored"
+TRAILING = "has bytes after its data set; ignored"
 NO_CLASS = "its data set lacks SOPClassUID; that of the DICOM header was used"
 NO_SYNTAX = "its DICOM header names no transfer syntax; it was inferred from the first attribute"
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """What a file holds.
+    """A parsed file.
 
-    dataset: every attribute of the data set but the pixel data, Explicit VR Little Endian. pixel_data: as they came;
-    None where there are none. pixel_vr: their value representation. encapsulated: whether they are fragments of a
-    compressed image.
+    dataset: all attributes except the pixel data, Explicit VR Little Endian. pixel_data: as in the file; None if it
+    has none. pixel_vr: their value representation. encapsulated: whether they are fragments of a compressed image.
     """
 
     dataset: Dataset = field(repr=False)
@@ -74,10 +73,11 @@ class DicomFile:
 
 
 def read_file(content: bytes, reading: ReadOptions, check_class: Callable[[Dataset], None]) -> DicomFile:
-    """Take a file apart. check_class: called with what says which class it is, if possible before the rest is read.
+    """Parse a file.
 
-    Raises ImageError where the data set names no transfer syntax that can be read, consists of too many attributes, or
-    is deflated and grows beyond the largest image: pydicom would inflate it all.
+    check_class: called with the SOP class and the attributes before it, if possible before the rest is read.
+    Raises ImageError if the transfer syntax cannot be read, the data set has too many attributes, or it is deflated and
+    inflates beyond the largest image (pydicom would inflate all of it).
     """
     stream = _CountingStream(content)
     preamble = has_preamble(content)
@@ -103,7 +103,7 @@ def read_file(content: bytes, reading: ReadOptions, check_class: Callable[[Datas
     header = sum(len(e.value) for e in attributes.elements() if isinstance(e.value, bytes))
     if header > MOST_HEADER:
         raise ImageError(
-            f"has {header / 1e6:.0f} MB of attributes besides its pixels; at most {MOST_HEADER / 1e6:.0f} MB are read"
+            f"has {header / 1e6:.0f} MB of attributes besides its pixels; the limit is {MOST_HEADER / 1e6:.0f} MB"
         )
     signed = value(attributes, "PixelRepresentation") == 1
     dataset = _explicit(attributes, swapped=not syntax.is_little_endian, signed=signed)
@@ -113,7 +113,7 @@ def read_file(content: bytes, reading: ReadOptions, check_class: Callable[[Datas
 
 
 def _trails(stream: BytesIO) -> bool:
-    """Whether something follows, or was the end of an item that none began, at which pydicom stops behind it."""
+    """Whether bytes follow the data set, or pydicom stopped behind an item delimiter without an item."""
     at = stream.tell()
     stream.seek(max(at - DELIMITER, 0))
     last = stream.read(DELIMITER)
@@ -121,7 +121,7 @@ def _trails(stream: BytesIO) -> bool:
 
 
 def _meta(stream: BytesIO) -> tuple[Dataset, bool]:
-    """The group of the header, and whether a file has it twice; the first counts, the stream stands behind both."""
+    """Read the file meta information and leave the stream behind it; also return whether there was a second one."""
     seen: set[int] = set()
 
     def ended(tag: BaseTag, *_: object) -> bool:
@@ -135,7 +135,7 @@ def _meta(stream: BytesIO) -> tuple[Dataset, bool]:
 
 
 def _complete_class(attributes: Dataset, meta: Dataset) -> tuple[str, ...]:
-    """Take the SOP class from the header where the data set does not say it, as in a DICOMDIR; and a note."""
+    """Copy a missing SOP class from the file meta information; return a note if so."""
     given = text(meta, "MediaStorageSOPClassUID")
     if text(attributes, "SOPClassUID") or not given:
         return ()
@@ -144,30 +144,30 @@ def _complete_class(attributes: Dataset, meta: Dataset) -> tuple[str, ...]:
 
 
 def _attributes(stream: BytesIO, syntax: UID, ended: Ended) -> Dataset:
-    """The attributes up to one at which `ended`."""
+    """Read attributes up to the first for which `ended` is true."""
     try:
         return read_dataset(stream, bool(syntax.is_implicit_VR), bool(syntax.is_little_endian), stop_when=ended)
-    except OSError as error:  # into which pydicom turns whatever happens between the items of a sequence
+    except OSError as error:  # pydicom wraps any exception between the items of a sequence in it
         raise (error.__context__ if isinstance(error.__context__, ImageError) else error) from None
 
 
 def _syntax(meta: Dataset, stream: BytesIO) -> tuple[UID, tuple[str, ...]]:
-    """The transfer syntax that the header names, or else that of the first attribute; and a note."""
+    """Return the transfer syntax by the header, or else inferred from the first attribute with a note."""
     named = UID(text(meta, "TransferSyntaxUID"))
     if not named:
         tag_and_representation = stream.read(6)
         stream.seek(-len(tag_and_representation), 1)
         if len(tag_and_representation) < 6:
-            raise ImageError("names no transfer syntax and has no attributes; is it incomplete?")
+            raise ImageError("has no transfer syntax and no attributes; is it incomplete?")
         note = NO_SYNTAX if len(meta) else NO_HEADER
         return UID(_guessed(tag_and_representation)), (note,)
     if not named.is_transfer_syntax or named.is_private:
-        raise ImageError("names no standard transfer syntax; convert it to Explicit VR Little Endian")
+        raise ImageError("its transfer syntax is not a standard one; convert it to Explicit VR Little Endian")
     return named, ()
 
 
 def _guessed(first: bytes) -> str:
-    """The transfer syntax of a data set that begins with these six bytes."""
+    """Infer the transfer syntax of a data set from its first six bytes."""
     explicit = first[4:6].isalpha() and first[4:6].isupper()
     if explicit and first[0] == 0 and first[1] != 0:
         return ExplicitVRBigEndian
@@ -175,8 +175,8 @@ def _guessed(first: bytes) -> str:
 
 
 def _ended() -> Ended:
-    """Whether a tag is no longer one of the data set: zeros, erased memory, or the end of a sequence that none
-    began, after the pixel data.
+    """Return a function that tells where the data set ends: after the pixel data, zeros, erased memory (FFFF,FFFF) or
+    a delimiter without a sequence are trailing bytes.
     """
     behind_pixels = False
 
@@ -190,7 +190,7 @@ def _ended() -> Ended:
 
 
 class _CountingStream(BytesIO):
-    """A file in memory that is not read for ever, however many attributes it is made of."""
+    """A file in memory that can be read only MOST_READS times, which limits its attributes."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -199,27 +199,29 @@ class _CountingStream(BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > MOST_READS:
-            raise ImageError("has more attributes than any image; export it again")
+            raise ImageError("has too many attributes for an image; export it again")
         return super().read(size)
 
 
 def _inflated(deflated: bytes, most: int) -> bytes:
-    """A deflated data set (PS3.5 A.5). Raises ImageError where it is incomplete or larger than `most` bytes."""
+    """Inflate a data set (PS3.5 A.5). Raises ImageError if it is incomplete or inflates to more than `most` bytes."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(deflated, most)
     if not inflater.eof:
         full = len(data) == most
         raise ImageError(
-            f"inflates to more than {most / 1e6:.0f} MB; see --max-pixels" if full else "ends within its data set"
+            f"inflates to more than {most / 1e6:.0f} MB; see --max-pixels"
+            if full
+            else "ends within its data set; is it incomplete?"
         )
     return data
 
 
 def _explicit(source: Dataset, *, swapped: bool, signed: bool) -> Dataset:
-    """A data set as Explicit VR Little Endian, every value the bytes that it was, its words turned if `swapped`."""
+    """Convert a data set to Explicit VR Little Endian; values keep their bytes, words are swapped if `swapped`."""
     elements: dict[BaseTag, DataElement | RawDataElement] = {}
     for tag in source.keys():  # noqa: SIM118 - not its elements
-        element = source.get_item(tag, keep_deferred=True)  # else it would be taken apart if it is empty
+        element = source.get_item(tag, keep_deferred=True)  # otherwise pydicom would decode empty ones
         representation = _representation(tag, element.VR, source, signed)
         if representation == "SQ":
             nested = [_explicit(item, swapped=swapped, signed=signed) for item in source[tag].value or ()]
@@ -228,14 +230,14 @@ def _explicit(source: Dataset, *, swapped: bool, signed: bool) -> Dataset:
             undefined = element.length == UNDEFINED
             elements[tag] = _raw(tag, representation, element.value or b"", swapped, undefined)
         else:
-            elements[tag] = element  # a number that pydicom took apart, as it needs it
-    result = Dataset(elements)  # at once: to a data set that it knows, pydicom would add private text as text
+            elements[tag] = element  # a number that pydicom decoded for its own use
+    result = Dataset(elements)  # all at once: added one by one, private text would be decoded
     settle(result)
     return result
 
 
 def settle(dataset: Dataset) -> None:
-    """Let pydicom write bytes as they are, in a data set and all within it."""
+    """Make pydicom write raw bytes unchanged, in a data set and its nested items."""
     for tag in dataset.keys():  # noqa: SIM118 - not its elements
         element = dataset.get_item(tag)
         if isinstance(element, DataElement) and element.VR == "SQ":
@@ -245,7 +247,7 @@ def settle(dataset: Dataset) -> None:
 
 
 def _raw(tag: BaseTag, representation: str, content: bytes, swapped: bool, undefined: bool) -> RawDataElement:
-    """An element of whole words, of even length."""
+    """Return an element padded to even length, its words swapped if `swapped`."""
     size = WORD_BYTES.get(representation, 1)
     if swapped and size > 1:
         whole = len(content) // size * size
@@ -256,7 +258,7 @@ def _raw(tag: BaseTag, representation: str, content: bytes, swapped: bool, undef
 
 
 def _representation(tag: BaseTag, given: str | None, source: Dataset, signed: bool) -> str:
-    """The value representation of an element: what the file says, else what its tag allows."""
+    """Return the value representation of an element: that in the file, else that of its tag (PS3.6)."""
     if given is None and tag.element == 0:
         return "UL"
     if given is None and tag.is_private:

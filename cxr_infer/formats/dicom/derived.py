@@ -1,4 +1,4 @@
-"""The attributes of a denoised instance: what of its source it keeps, and what says how it came about.
+"""The attributes of a denoised instance: those kept from its source, and those that record the derivation.
 
 Sources: PS3.3 C.7.6.1 (General Image), C.12.1 (SOP Common), C.7.5.2 and C.12.1.1.5 (equipment); codes from PS3.16.
 """
@@ -28,9 +28,9 @@ from cxr_infer.formats.dicom.attributes import ANY_BYTE, as_number, items, text,
 from cxr_infer.formats.radiograph import METHOD, Provenance
 
 MANUFACTURER = MODEL_NAME = "cxr-infer"
-NAMESPACE = uuid.UUID("1f0dbe64-5b5c-4d0e-9c55-6ad1c3f1a6c7")  # of every UID that is made here
+NAMESPACE = uuid.UUID("1f0dbe64-5b5c-4d0e-9c55-6ad1c3f1a6c7")  # of all UIDs made here
 
-SERIES_OFFSET = 1000  # from a source's series number to its result's
+SERIES_OFFSET = 1000  # added to the source's SeriesNumber
 LARGEST_NUMBER = (1 << 31) - 1  # of value representation IS
 DESCRIPTION_LENGTH, TEXT_LENGTH = 64, 1024  # characters of value representations LO and ST
 DENOISED = "denoised"
@@ -43,7 +43,7 @@ SECONDARY_CAPTURES = frozenset(
         MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     }
 )
-# what describes the source's pixels or their encoding, signs them, or names what made the source file
+# attributes that describe or sign the source's pixels or their encoding, or name the creator of the source file
 OUTDATED = (
     "SmallestImagePixelValue",
     "LargestImagePixelValue",
@@ -60,16 +60,16 @@ OUTDATED = (
 
 
 def check_new(source: Dataset) -> None:
-    """Raises AlreadyDenoised where a data set is a result of cxr-infer, so that a loop of routers ends."""
+    """Raise AlreadyDenoised if a data set is a result of cxr-infer, so that routing loops end."""
     for item in items(source, "ContributingEquipmentSequence"):
         if (text(item, "Manufacturer"), text(item, "ManufacturerModelName")) == (MANUFACTURER, MODEL_NAME):
             raise AlreadyDenoised("is already a result of cxr-infer; give the original")
 
 
 def mark_lossy(source: Dataset, method: str, ratio: float) -> None:
-    """Say of a data set whose compression lost something that it did, once it is decoded: it stays so for good.
+    """Record that the pixels were once lossily compressed (PS3.3 C.7.6.1.1.5).
 
-    method: its name (PS3.3 C.7.6.1.1.5.1). ratio: bytes of its pixels by bytes of their compressed form.
+    method: Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1). ratio: uncompressed to compressed size of the pixels.
     """
     if text(source, "LossyImageCompression") != "01":
         source.LossyImageCompression = "01"
@@ -78,21 +78,21 @@ def mark_lossy(source: Dataset, method: str, ratio: float) -> None:
 
 
 def derived_uid(source_uid: str, provenance: Provenance, invert: bool) -> UID:
-    """The UID of what a source becomes; the same for the same source, model and settings, inversion among them.
+    """Return the UID of a result: the same for the same source, model, settings and inversion.
 
-    A name-based UUID (RFC 9562, version 5) below the root that is everyone's (PS3.5 B.2).
+    A name-based UUID (RFC 9562, version 5) under the root 2.25 (PS3.5 B.2).
     """
     settings = asdict(provenance.settings) | {"invert": invert, "method": METHOD}
-    del settings["compress"]  # which changes no pixel
+    del settings["compress"]  # changes no pixel
     made_by = (source_uid, provenance.sha256, json.dumps(settings, sort_keys=True))
     return UID(f"2.25.{uuid.uuid5(NAMESPACE, json.dumps(made_by)).int}")
 
 
 def derived_dataset(source: Dataset, provenance: Provenance, *, invert: bool = False) -> Dataset:
-    """The data set of a denoised instance, but for its pixel data; the source is left as it is.
+    """Return the data set of a denoised instance, without pixel data; `source` is not changed.
 
-    What is not mentioned here is carried over byte by byte, private and unknown attributes included. invert: whether
-    its sense was inverted for the model.
+    All other attributes are carried over byte by byte, private and unknown ones included. invert: whether black and
+    white were inverted on request (ReadOptions.invert).
     """
     derived = deepcopy(source)
     for keyword in OUTDATED:
@@ -107,7 +107,7 @@ def derived_dataset(source: Dataset, provenance: Provenance, *, invert: bool = F
 
 
 def _now(source: Dataset) -> datetime:
-    """The time, in the zone that the data set's other times are in (PS3.3 C.12.1.1.8); else local."""
+    """Return the time in the data set's time zone (Timezone Offset From UTC, PS3.3 C.12.1); local time without one."""
     offset = text(source, "TimezoneOffsetFromUTC")
     if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdecimal():
         ahead = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
@@ -117,10 +117,10 @@ def _now(source: Dataset) -> datetime:
 
 
 def _identify(derived: Dataset, source: Dataset, provenance: Provenance, now: datetime, invert: bool) -> None:
-    """A new instance in a new series of the same study."""
+    """Make it a new instance in a new series of the same study."""
     derived.SOPInstanceUID = derived_uid(text(source, "SOPInstanceUID"), provenance, invert)
     derived.SeriesInstanceUID = derived_uid(text(source, "SeriesInstanceUID"), provenance, invert)
-    # a number that is none, as "A1", counts as 0
+    # an invalid number such as "A1" counts as 0
     series_number = int(as_number(value(source, "SeriesNumber")) or 0) + SERIES_OFFSET
     derived.SeriesNumber = series_number if 0 <= series_number <= LARGEST_NUMBER else SERIES_OFFSET
     _append(derived, source, "SeriesDescription", DENOISED, " ({})", DESCRIPTION_LENGTH)
@@ -129,9 +129,9 @@ def _identify(derived: Dataset, source: Dataset, provenance: Provenance, now: da
 
 
 def _append(derived: Dataset, source: Dataset, keyword: str, ours: str, joined: str, most: int) -> None:
-    """Add ASCII text of ours to an attribute whose bytes stay as they are, of whatever character set.
+    """Append ASCII text to an attribute and keep its bytes, whatever their character set.
 
-    joined: how ours follows what is there. most: characters that the attribute may have.
+    ours: the text. joined: format of `ours` after existing text. most: maximum length of the attribute, characters.
     """
     earlier = "\\".join(map(str, values(source, keyword))).encode(ANY_BYTE)
     added = joined.format(ours).encode("ascii")
@@ -143,14 +143,14 @@ def _append(derived: Dataset, source: Dataset, keyword: str, ours: str, joined: 
 
 
 def _shortened(content: bytes, most: int) -> bytes:
-    """The beginning of a text; all or nothing where bytes may be half a character."""
+    """Shorten a text; drop it if it may be multi-byte, as a cut could split a character."""
     if len(content) <= most:
         return content
     return content[: max(most, 0)].rstrip() if content.isascii() and ESCAPE not in content else b""
 
 
 def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: datetime) -> None:
-    """What it was derived from, how, and by what."""
+    """Record the derivation: source image, method and software."""
     derived.ImageType = _image_type(source)
     strength = provenance.settings.strength
     how = (
@@ -160,7 +160,7 @@ def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: dat
     _append(derived, source, "DerivationDescription", how, "; {}", TEXT_LENGTH)
     derived.DerivationCodeSequence = [
         *items(derived, "DerivationCodeSequence"),
-        _code("113087", "Smoothing"),  # the nearest there is
+        _code("113087", "Smoothing"),  # the closest code in PS3.16
     ]
     derived.SourceImageSequence = [_source_image(source)]
     derived.ContributingEquipmentSequence = [
@@ -171,7 +171,7 @@ def _explain(derived: Dataset, source: Dataset, provenance: Provenance, now: dat
 
 
 def _image_type(source: Dataset) -> list[str]:
-    """DERIVED, and whether the source came of an examination directly, as it says (PS3.3 C.7.6.1.1.2)."""
+    """Return ImageType as DERIVED, with value 2 (PRIMARY or SECONDARY) from the source (PS3.3 C.7.6.1.1.2)."""
     given = [str(one) for one in values(source, "ImageType")]
     second = given[1] if len(given) > 1 else ""
     if not second:
@@ -180,7 +180,7 @@ def _image_type(source: Dataset) -> list[str]:
 
 
 def _code(value: str, meaning: str) -> Dataset:
-    """A code of DICOM's own scheme (PS3.16)."""
+    """Return a code of the DCM coding scheme (PS3.16)."""
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
     return code

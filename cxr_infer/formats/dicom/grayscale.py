@@ -1,17 +1,17 @@
-"""What the stored values of an image mean, and what a display or a detector makes of them.
+"""Gray values of stored values, as a display shows them or a detector means them.
 
 1. Modality: rescale slope and intercept, or the modality LUT (PS3.3 C.11.1).
-2. For presentation: the VOI LUT, else the window, the first of several (PS3.3 C.11.2). Where there is neither: the
-   whole range of the stored bits, as in pictures. Where window or range fit the pixels so badly that a model would see
-   next to nothing: the image's own range, and a note.
-3. For processing, or where no window but a PixelIntensityRelationship says that values are a detector's: the image's
-   own range, of the logarithm where values are LIN, proportional to X-ray intensity (PS3.3 C.8.11.3.1.2). Measured on
-   phantoms of 300 photons at most: 10 to 16 dB of mottle gone by the logarithm, 2 dB without.
+2. Images for presentation: the first VOI LUT, else the first window (PS3.3 C.11.2). Without either, the whole range of
+   the stored bits, as in pictures. If window or range show almost none of the pixels, the image's own range, with a
+   note.
+3. Images for processing, or without a window but with a PixelIntensityRelationship: the image's own range; of the
+   logarithm if the relationship is LIN, proportional to X-ray intensity (PS3.3 C.8.11.3.1.2). Measured on phantoms of
+   at most 300 photons: 10 to 16 dB of mottle removed with the logarithm, 2 dB without.
 
-Which end is bone: MONOCHROME1 means that the least value is white (PS3.3 C.7.6.3.1.2), and so does INVERSE as a
-PresentationLUTShape (C.8.11.3.1.1). For processing, PixelIntensityRelationshipSign says it.
+Polarity: low values are white for MONOCHROME1 (PS3.3 C.7.6.3.1.2) and for PresentationLUTShape INVERSE (C.8.11.3.1.1).
+Images for processing: by PixelIntensityRelationshipSign.
 
-An image's own range is from its least to its largest value that is not padding, without outliers such as dead pixels.
+An image's own range: least to largest value without padding and without outliers such as dead pixels.
 """
 
 from __future__ import annotations
@@ -32,35 +32,34 @@ FOR_PROCESSING = frozenset(UID(f"1.2.840.10008.5.1.4.1.1.{kind}.1") for kind in 
 RESCALE = ("RescaleSlope", "RescaleIntercept")
 DECIMALS = ("WindowCenter", "WindowWidth", *RESCALE)
 
-OUTLIERS = 0.001  # share of pixels at either end that may be dead, hot or drawn
-MARGIN = 0.1  # of the range without outliers, by which values beyond it still belong to the image
-LEAST_INSIDE = 0.1  # share of the pixels that a window must show neither black nor white
-LEAST_CONTRAST = 1e-3  # between the ends of what a window shows; less, and it is none
-LEAST_WIDTH = 1e-6  # of a window; a narrower one, or one that is no window, is a step
-LEAST_SPAN = 0.25  # share of the stored range that pixels must span to be shown in all of it
-ROUNDING = 1 / 64  # of a LUT, up to which entries may be equal by rounding
-DECADES = 3  # of X-ray intensity behind a chest, scatter included, that a logarithm keeps apart
+OUTLIERS = 0.001  # fraction of pixels at either end that may be dead, hot or burnt-in text
+MARGIN = 0.1  # fraction of the range without outliers by which the own range extends beyond it
+LEAST_INSIDE = 0.1  # fraction of the pixels that a window must show neither black nor white
+LEAST_CONTRAST = 1e-3  # least difference between the ends of a usable window, in [0, 1]
+LEAST_WIDTH = 1e-6  # of a window; narrower or invalid ones become a step
+LEAST_SPAN = 0.25  # fraction of the stored range that pixels must span for the whole range to be used
+ROUNDING = 1 / 64  # fraction of a LUT whose entries may be equal only because of rounding
+DECADES = 3  # dynamic range of X-ray intensity behind a chest, scatter included; lower values are clipped
 
-OWN_RANGE = "for processing: scaled by the image's own range"
-OWN_LOG_RANGE = "for processing, linear in X-ray intensity: its logarithm is denoised, scaled by the image's own range"
-BAD_WINDOW = "its window or VOI LUT shows almost none of the pixels; scaled by the image's own range instead"
-LOW_RANGE = "no window, and less than a quarter of the stored range in use; scaled by the image's own range"
+OWN_RANGE = "an image for processing; scaled to its own range"
+OWN_LOG_RANGE = "an image for processing, linear in X-ray intensity; its logarithm is denoised, scaled to its own range"
+BAD_WINDOW = "its window or VOI LUT shows almost none of the pixels; scaled to its own range instead"
+LOW_RANGE = "has no window and uses less than a quarter of its stored range; scaled to its own range"
 SLOPE_ZERO = "its RescaleSlope is 0; read as 1"
-COMMAS = "its window or rescale has decimal commas; read as points"
-NO_RESCALE = "its rescale is not a pair of numbers; ignored"
-NO_NUMBERS = "its window is not a pair of numbers; ignored"
-DEPTH = "its VOI LUT has entries of another depth than declared; the largest entry decided"
+COMMAS = "its window or rescale uses decimal commas; read as decimal points"
+NO_RESCALE = "its RescaleSlope or RescaleIntercept is not a number; both were ignored"
+NO_NUMBERS = "its WindowCenter or WindowWidth is not a number; the window was ignored"
+DEPTH = "its VOI LUT does not have the declared bit depth; that of its largest entry was used"
 CONTRADICTION = "its PresentationLUTShape contradicts its PhotometricInterpretation; low values taken as white"
-INVERTED = "black and white inverted, as --invert asks"
+INVERTED = "black and white inverted (--invert)"
 
 
 @dataclass(frozen=True)
 class Grayscale:
-    """What a display shows of each storable value, air black, bone white, as two monotone tables (storable values,).
+    """The gray of every storable value, air black, bone white, as two monotone tables (storable values,) float64.
 
-    shown: in [0, 1]. carried: the same where a window or VOI LUT tells values apart, and beyond it below 0 and above 1,
-    as steep as there; None where nothing is cut off. inverted: whether low values are white. notes: what a user should
-    know.
+    shown: in [0, 1], as displayed. carried: the same inside the window or VOI LUT, continued with its slope outside,
+    below 0 and above 1; None if no window is applied. inverted: whether low values are white. notes: for the user.
     """
 
     shown: Table
@@ -70,10 +69,10 @@ class Grayscale:
 
 
 def grayscale_of(dataset: Dataset, storable: NDArray[np.int64], counts: NDArray[np.int64], invert: bool) -> Grayscale:
-    """The gray of every storable value.
+    """Return the gray of every storable value.
 
-    counts: pixels that have each, without padding. invert: whether the file is wrong about which end is white.
-    Raises ImageError where its attributes contradict each other.
+    storable: (N,) all stored values, ascending. counts: (N,) number of pixels with each value, without padding. invert:
+    swap black and white, for files that have them swapped. Raises ImageError if attributes contradict each other.
     """
     meaning, notes = _modality(dataset, storable)
     if any("," in str(found) for keyword in DECIMALS for found in values(dataset, keyword)):
@@ -93,7 +92,7 @@ def grayscale_of(dataset: Dataset, storable: NDArray[np.int64], counts: NDArray[
 
 
 def _modality(dataset: Dataset, storable: NDArray[np.int64]) -> tuple[Table, tuple[str, ...]]:
-    """What stored values measure (PS3.3 C.11.1). Raises ImageError where different ones measure the same."""
+    """Apply the Modality LUT or rescale (PS3.3 C.11.1). Raises ImageError if it is not monotone or is constant."""
     table, notes = first_table(dataset, "ModalityLUTSequence")
     if table is not None:
         meaning = table(storable)
@@ -117,9 +116,9 @@ def _monotone(table: Table) -> bool:
 
 
 def _inverted(dataset: Dataset, processing: bool) -> tuple[bool, tuple[str, ...]]:
-    """Whether low values are white, and a note where the file says both.
+    """Whether low values are white, with a note if attributes contradict each other.
 
-    processing: then a positive PixelIntensityRelationshipSign says that low values mean little intensity, as of bone.
+    processing: use PixelIntensityRelationshipSign if present; positive means low values are low intensity, i.e. bone.
     """
     sign = integer(dataset, "PixelIntensityRelationshipSign", 0) if processing else 0
     if sign:
@@ -140,7 +139,7 @@ def _for_processing(dataset: Dataset) -> bool:
 def _presentation(
     dataset: Dataset, meaning: Table, counts: NDArray[np.int64]
 ) -> tuple[Table, Table | None, tuple[str, ...]]:
-    """What a display shows before inversion, in [0, 1]; that carried on beyond a window or VOI LUT; and notes."""
+    """Return `shown` and `carried` of `Grayscale` before inversion, and notes."""
     shown, carried, notes = _voi(dataset, meaning)
     if shown is None:
         least, largest = own_range(meaning, counts)
@@ -154,9 +153,9 @@ def _presentation(
 
 
 def _voi(dataset: Dataset, meaning: Table) -> tuple[Table | None, Table | None, tuple[str, ...]]:
-    """The values of interest in [0, 1], by the first VOI LUT or else the first window (PS3.3 C.11.2); that carried on.
+    """Apply the first VOI LUT, or else the first window (PS3.3 C.11.2): `shown`, `carried` and notes.
 
-    None, and None, where there is neither.
+    Both are None if there is neither.
     """
     table, notes = first_table(dataset, "VOILUTSequence")
     if table is not None:
@@ -172,7 +171,7 @@ def _voi(dataset: Dataset, meaning: Table) -> tuple[Table | None, Table | None, 
 
 
 def _carried_on(shown: Table) -> Table:
-    """A LUT's gray whose flat ends go on as steeply as it usually is; ends so short that they are rounding stay."""
+    """Continue the flat ends of a LUT with its mean slope, except ends so short that they come from rounding."""
     steps = np.abs(np.diff(shown))
     if not steps.any():
         return shown
@@ -188,9 +187,10 @@ def _carried_on(shown: Table) -> Table:
 
 
 def window(measured: Table, center: float, width: float, function: str = "LINEAR") -> Table:
-    """Values in [0, 1] by a window, of any shape (PS3.3 C.11.2.1.2.1, C.11.2.1.3.1 and C.11.2.1.3.2).
+    """Apply a window (PS3.3 C.11.2.1.2.1, C.11.2.1.3.1 and C.11.2.1.3.2).
 
-    A width that the standard forbids gives a step, which no image fits.
+    measured: values after the modality transformation, any shape. center, width: in the same unit. function:
+    VOILUTFunction. Returns values in [0, 1]; an invalid width gives a step.
     """
     position = _position(measured, center, width, function)
     if function == "SIGMOID":
@@ -199,8 +199,8 @@ def window(measured: Table, center: float, width: float, function: str = "LINEAR
 
 
 def _position(measured: Table, center: float, width: float, function: str) -> Table:
-    """Where in a window values lie, from -0.5 to 0.5 inside it."""
-    if function not in ("SIGMOID", "LINEAR_EXACT"):  # LINEAR, which is also meant where nothing is said
+    """Return the position of values relative to a window, -0.5 to 0.5 inside it."""
+    if function not in ("SIGMOID", "LINEAR_EXACT"):  # LINEAR, also the default
         center, width = center - 0.5, width - 1
     return np.asarray((measured - center) / max(width, LEAST_WIDTH))
 
@@ -215,7 +215,10 @@ def _shows_enough(shown: Table, counts: NDArray[np.int64]) -> bool:
 
 
 def own_range(measured: Table, counts: NDArray[np.int64]) -> tuple[float, float]:
-    """Least and largest of an image's values, outliers left out. measured: monotone; counts: pixels that have each."""
+    """Return least and largest value of an image without outliers.
+
+    measured: (N,) monotone values. counts: (N,) number of pixels with each.
+    """
     if measured[0] > measured[-1]:
         measured, counts = measured[::-1], counts[::-1]
     present = np.flatnonzero(counts)
@@ -235,7 +238,7 @@ def _between(measured: Table, least: float, largest: float) -> Table:
 def _processing(
     dataset: Dataset, meaning: Table, counts: NDArray[np.int64], low_is_bone: bool
 ) -> tuple[Table, tuple[str, ...]]:
-    """What a display would show of a detector's values, in [0, 1], bone white, and a note."""
+    """Map a detector's values to [0, 1], bone white; also return a note."""
     if text(dataset, "PixelIntensityRelationship") == "LIN":
         intensity = meaning if low_is_bone else meaning.max() - meaning
         _, brightest = own_range(intensity, counts)

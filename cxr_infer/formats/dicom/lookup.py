@@ -1,4 +1,4 @@
-"""Lookup tables of a data set: modality and VOI LUTs (PS3.3 C.11.1 and C.11.2)."""
+"""Lookup tables of a data set: Modality and VOI LUTs (PS3.3 C.11.1 and C.11.2)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pydicom.dataset import Dataset
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom.attributes import as_number, items, values
 
-Table = NDArray[np.float64]  # (storable values,), from the least up
+Table = NDArray[np.float64]  # (storable values,), ascending stored value
 
 EMPTY = "an item of its {} is empty; ignored"
 SHORT = "a LUT of its {} has fewer entries than declared; ignored"
-VOI = "VOILUTSequence"  # which tells only what a display shows at first
+VOI = "VOILUTSequence"  # affects the initial display only, so a bad table can be skipped
 
 
 @dataclass(frozen=True)
 class LookupTable:
-    """entries: (N,) uint8 or uint16. first: the value that the first entry is for. bits: of an entry, as declared."""
+    """entries: (N,) uint8 or uint16. first: input value of the first entry. bits: of an entry, as declared."""
 
     entries: NDArray[Any]
     first: int
@@ -31,22 +31,22 @@ class LookupTable:
 
     @property
     def depth(self) -> int:
-        """Bits that the largest entry needs: many a descriptor tells the size of the words instead."""
+        """Bits that the largest entry needs: many descriptors state the word size instead."""
         return max(int(self.entries.max()).bit_length(), 8)
 
     def __call__(self, measured: NDArray[Any]) -> Table:
-        """Entries for values, clipped to the table's ends (PS3.3 C.11.1.1.1)."""
+        """Look up values; those outside get the first or last entry (PS3.3 C.11.1.1.1)."""
         first = self.first
-        if first >= 1 << 15 and measured.min() < 0:  # a negative number that came as an unsigned one
+        if first >= 1 << 15 and measured.min() < 0:  # a negative number stored as unsigned
             first -= 1 << 16
         places = np.clip(np.rint(measured) - first, 0, len(self.entries) - 1).astype(np.int64)
         return np.asarray(self.entries[places], dtype=np.float64)
 
 
 def first_table(dataset: Dataset, keyword: str) -> tuple[LookupTable | None, tuple[str, ...]]:
-    """The first whole table of a sequence, None where there is none; and a note on what was passed over.
+    """Return the first complete table of a sequence, None if there is none, and a note on skipped ones.
 
-    Raises ImageError where a table that tells what values mean has fewer entries than it says.
+    Raises ImageError if a Modality LUT has fewer entries than declared.
     """
     notes: tuple[str, ...] = ()
     for item in items(dataset, keyword):
@@ -65,7 +65,7 @@ def first_table(dataset: Dataset, keyword: str) -> tuple[LookupTable | None, tup
 
 
 def _data(item: Dataset) -> bytes:
-    """The entries as little-endian bytes."""
+    """Return the entries as little-endian bytes."""
     element = item.get_item(tag_for_keyword("LUTData") or 0)
     if isinstance(element, RawDataElement):
         return element.value or b""
@@ -74,7 +74,7 @@ def _data(item: Dataset) -> bytes:
 
 
 def _table(descriptor: list[int], data: bytes) -> LookupTable | None:
-    """The table, None where it has fewer entries than its descriptor says."""
-    count = descriptor[0] & 0xFFFF or 1 << 16  # 0 means 65536, which has no room; it may come as a signed number
+    """Build a table (PS3.3 C.11.1.1.1); None if it has fewer entries than its descriptor declares."""
+    count = descriptor[0] & 0xFFFF or 1 << 16  # 0 means 65536; the count may be stored as signed
     entries = np.frombuffer(data[: len(data) // 2 * 2], "<u2") if len(data) >= 2 * count else np.frombuffer(data, "u1")
     return LookupTable(entries[:count], descriptor[1], descriptor[2]) if len(entries) >= count else None

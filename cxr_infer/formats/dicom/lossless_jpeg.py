@@ -1,11 +1,11 @@
-"""JPEG Lossless (ITU-T T.81, Annex H): the sequential Huffman process, one component, 2 to 16 bits, every predictor.
+"""Decode JPEG Lossless (ITU-T T.81, Annex H): sequential Huffman, one component, 2 to 16 bits, all predictors.
 
-Differences are added modulo 2^16 and samples kept modulo 2^P, so that streams decode whose encoder lets differences
-wrap (T.81, H.1.2.1), as some vendors' do; common libraries return garbage for them, without an error.
+Differences are added modulo 2^16 and samples kept modulo 2^P, so that streams with wrapped differences (T.81, H.1.2.1)
+decode correctly. Some vendors write such streams, and common libraries return garbage for them without an error.
 
-Huffman codes are found without a step of Python for each: the length of the code at every bit position comes from a
-table, all positions at once, and a walk hops over 16 codes at a time. Samples are rebuilt one anti-diagonal at a time,
-since a sample depends on its left, upper and upper left neighbours only.
+Two steps are vectorised for speed. The code length at every bit position of a chunk comes from a table, and the walk
+over the codes hops 16 at a time. Samples are rebuilt one anti-diagonal at a time, since each depends only on its left,
+upper and upper-left neighbours.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ START, LOSSLESS_FRAME, HUFFMAN_TABLES, SCAN, RESTART_INTERVAL = 0xD8, 0xC3, 0xC4
 MARKERS_WITHOUT_SEGMENT = frozenset({0x01, START, *range(0xD0, 0xD8)})
 END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in entropy-coded data, FF is followed by 00 or RSTn
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-FILL, STUFFED = b"\xff", b"\xff\x00"  # bytes before a marker, any number of them; FF among the data
+FILL, STUFFED = b"\xff", b"\xff\x00"  # fill bytes before a marker; FF within entropy-coded data
 LONGEST_CODE = 16  # bits
-WIDE = 16  # category of the one difference, 32768, that needs no further bits
-BYTES_AT_ONCE = 1 << 13  # whose tables stay in the processor's cache
-DOUBLINGS = 4  # of the distance in which the walk hops: 16 codes at once
-BROKEN_CODE = 255  # step of the walk where no code fits; longer than any code with its bits
+WIDE = 16  # category of the difference 32768, which has no additional bits
+BYTES_AT_ONCE = 1 << 13  # per chunk, so that its tables fit into the CPU cache
+DOUBLINGS = 4  # the walk hops 2^4 = 16 codes at a time
+BROKEN_CODE = 255  # step for invalid codes; longer than any code with its additional bits
 
 SampleValues = NDArray[np.uint16]
 
 
 class DamagedJpegError(ValueError):
-    """A stream is not what T.81 says, or ends too early."""
+    """A stream violates T.81 or is truncated."""
 
 
 @dataclass(frozen=True)
 class _Codes:
     """A Huffman table, looked up by the next 16 bits. Each (65536,) uint8.
 
-    lengths: bits of the code. categories: bits of the difference that follows, 16 for none. steps: both together.
+    lengths: bits of the code. categories: additional bits of the difference, 16 means none. steps: sum of both.
     """
 
     lengths: NDArray[np.uint8]
@@ -49,24 +49,24 @@ class _Codes:
 
 @dataclass
 class _Headers:
-    """What the segments before the scan's data say."""
+    """Contents of the segments before the entropy-coded data."""
 
     rows: int = 0
     columns: int = 0
     precision: int = 0
     components: int = 0
-    interval: int = 0  # samples between restart markers, 0 for none
+    interval: int = 0  # samples between restart markers, 0 without them
     tables: dict[int, _Codes] = field(default_factory=dict)
     predictor: int = 0
-    shift: int = 0  # the point transform: low bits that were dropped
+    shift: int = 0  # point transform: number of dropped low bits
     codes: _Codes | None = None
-    data: int = 0  # where the entropy-coded data begin
+    data: int = 0  # offset of the entropy-coded data
 
 
 def decode_lossless(frame: bytes) -> tuple[SampleValues, int]:
-    """Samples (H, W) uint16 of a stream, and their precision in bits.
+    """Decode a stream to (H, W) uint16 samples, and return their precision in bits.
 
-    Raises DamagedJpegError where it is damaged, cut off or of another process.
+    Raises DamagedJpegError if it is damaged, truncated, or not JPEG Lossless with one component.
     """
     try:
         headers = _headers(frame)
@@ -104,7 +104,7 @@ def _rows_between_restarts(headers: _Headers) -> int:
 
 
 def _headers(frame: bytes) -> _Headers:
-    """The segments up to the first scan (T.81, B.2). Raises struct.error or IndexError where they end too early."""
+    """Parse the segments up to the first scan (T.81, B.2). Raises struct.error or IndexError if they are truncated."""
     headers, at = _Headers(), 0
     while headers.codes is None:
         if frame[at] != 0xFF:
@@ -142,7 +142,7 @@ def _read_segment(headers: _Headers, marker: int, segment: bytes) -> None:
 
 
 def _codes(counts: bytes, values: bytes) -> _Codes:
-    """A table from the number of codes of each length and their categories (T.81, Annex C)."""
+    """Build a table from the number of codes of each length, and their categories (T.81, Annex C)."""
     lengths, categories = np.zeros(1 << 16, np.uint8), np.zeros(1 << 16, np.uint8)
     steps = np.full(1 << 16, BROKEN_CODE, np.uint8)
     first, remaining = 0, iter(values)
@@ -159,7 +159,7 @@ def _codes(counts: bytes, values: bytes) -> _Codes:
 
 
 def _differences(data: bytes, codes: _Codes, count: int) -> SampleValues:
-    """The first differences of entropy-coded data without stuffing, modulo 2^16. Raises where there are fewer."""
+    """Decode `count` differences modulo 2^16 from unstuffed data. Raises DamagedJpegError if there are fewer."""
     found = np.empty(count, np.uint16)
     padded = np.frombuffer(data + b"\xff" * 8, np.uint8)
     done, position = 0, 0  # differences, and the bit at which the next code begins
@@ -180,12 +180,15 @@ def _differences(data: bytes, codes: _Codes, count: int) -> SampleValues:
 
 
 def _walk(chunk: NDArray[np.uint8], codes: _Codes, position: int) -> tuple[NDArray[np.int64], int]:
-    """Bit positions of the codes that begin in a chunk, whose last two bytes belong to the next, and the one after."""
+    """Return the bit positions of the codes that begin in a chunk, and of the first code after it.
+
+    chunk: followed by the first two bytes of the next chunk. position: bit at which the first code begins.
+    """
     three = chunk[:-2].astype(np.intp) << 16 | chunk[1:-1].astype(np.intp) << 8 | chunk[2:]
     windows = three[:, None] >> np.arange(8, 0, -1) & 0xFFFF
     steps = codes.steps.take(windows).ravel()
     count = steps.size
-    after = np.arange(count + BROKEN_CODE + 1)  # where a code at each bit ends; behind the chunk, there
+    after = np.arange(count + BROKEN_CODE + 1)  # end of a code at each bit; beyond the chunk, the bit itself
     after[:count] += steps
     far = after
     for _ in range(DOUBLINGS):
@@ -203,7 +206,7 @@ def _walk(chunk: NDArray[np.uint8], codes: _Codes, position: int) -> tuple[NDArr
 
 
 def _values(data: NDArray[np.uint8], codes: _Codes, places: NDArray[np.int64]) -> tuple[SampleValues, int]:
-    """The differences whose codes begin at those bits (T.81, H.1.2.2), modulo 2^16, and the bit after the last."""
+    """Decode the differences at these bits (T.81, H.1.2.2), modulo 2^16, and return the bit after the last."""
     windows = _bits(data, places, np.uint32(16))
     categories = codes.categories[windows]
     if np.any(codes.steps[windows] == BROKEN_CODE):
@@ -219,7 +222,7 @@ def _values(data: NDArray[np.uint8], codes: _Codes, places: NDArray[np.int64]) -
 def _bits(
     data: NDArray[np.uint8], places: NDArray[np.int64], count: NDArray[np.uint32] | np.uint32
 ) -> NDArray[np.uint32]:
-    """So many bits, 16 at most, from each place on."""
+    """Read `count` bits, at most 16, at each bit position."""
     at = places >> 3
     three = data[at].astype(np.uint32) << 16 | data[at + 1].astype(np.uint32) << 8 | data[at + 2]
     shifted: NDArray[np.uint32] = three >> (np.uint32(24) - (places & 7).astype(np.uint32) - count)
@@ -227,7 +230,7 @@ def _bits(
 
 
 def _rebuilt(differences: SampleValues, predictor: int, bits: int) -> SampleValues:
-    """Samples (H, W) of so many bits from their differences (T.81, H.1.2.1)."""
+    """Reconstruct (H, W) samples of this many bits from their differences (T.81, H.1.2.1)."""
     mask = np.uint16((1 << bits) - 1)
     samples = differences.copy()
     samples[:1, :1] += np.uint16(1 << bits - 1)
@@ -249,7 +252,7 @@ def _rebuilt(differences: SampleValues, predictor: int, bits: int) -> SampleValu
 def _rebuild_diagonal(
     flat: NDArray[np.int32], diagonal: int, top: int, bottom: int, columns: int, predictor: int, mask: int
 ) -> None:
-    """Turn the differences of one anti-diagonal, from a top to a bottom row, into samples (T.81, table H.1)."""
+    """Reconstruct the samples of an anti-diagonal between two rows, in place (T.81, table H.1)."""
     step = columns - 1
     first, last = diagonal + top * step, diagonal + bottom * step
 

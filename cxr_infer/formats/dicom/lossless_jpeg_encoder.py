@@ -1,7 +1,7 @@
-"""Samples -> a JPEG Lossless stream (ITU-T T.81, Annex H): first-order prediction from the left, one table, one scan.
+"""Encode JPEG Lossless (ITU-T T.81, Annex H): first-order prediction (predictor 1), one Huffman table, one scan.
 
-No library that is kept up writes this process for Python. Every decoder of it reads what is written here: predictor 1
-is all that DICOM's most common lossless transfer syntax allows (PS3.5 A.4.2).
+No maintained Python library writes this process. Every decoder reads predictor 1, the only one that DICOM's most common
+lossless transfer syntax allows (PS3.5 A.4.2).
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from cxr_infer.formats.dicom.lossless_jpeg import LONGEST_CODE, WIDE
 from cxr_infer.imaging.pixels import row_strips
 
-CATEGORIES = 17  # of differences, by their bits, 0 to 16 (T.81, table H.2)
+CATEGORIES = 17  # of differences: 0 to 16 bits (T.81, table H.2)
 WORD = 32  # bits
 
 Differences: TypeAlias = NDArray[np.int64]
 
 
 def encode_lossless(samples: NDArray[np.unsignedinteger], precision: int) -> bytes:
-    """A stream of (H, W) samples of so many bits, 2 to 16, H and W at most 65535."""
+    """Encode samples.
+
+    samples: (H, W) uint8 or uint16, H and W at most 65535. precision: bits per sample, 2 to 16.
+    """
     height, width = samples.shape
     counts = np.zeros(CATEGORIES, np.int64)
     for strip in row_strips(height):
@@ -40,7 +43,7 @@ def encode_lossless(samples: NDArray[np.unsignedinteger], precision: int) -> byt
 
 
 def _differences(samples: NDArray[np.unsignedinteger], rows: slice, precision: int) -> Differences:
-    """What the predictor leaves of some rows, in -32767..32768 (T.81, H.1.2.1)."""
+    """Return the prediction differences of some rows, in -32767..32768 (T.81, H.1.2.1)."""
     part = samples[rows].astype(np.int64)
     predicted = np.empty_like(part)
     predicted[:, 1:] = part[:, :-1]
@@ -50,14 +53,14 @@ def _differences(samples: NDArray[np.unsignedinteger], rows: slice, precision: i
 
 
 def _categories(differences: Differences) -> Differences:
-    """Bits of each difference's magnitude."""
+    """Return the number of bits of each difference's magnitude."""
     return np.frexp(np.abs(differences).astype(np.float64))[1].astype(np.int64)
 
 
 def _code_lengths(counts: Differences) -> list[int]:
-    """Bits of the code of each category, 0 of those that do not occur; Huffman's, none above 16 (T.81, K.2).
+    """Return the Huffman code length of each category, at most 16 bits, 0 for unused ones (T.81, K.2).
 
-    One code more is counted, as rare as can be, so that no other consists of ones alone.
+    An extra symbol with count 1 reserves the code of all ones.
     """
     weights = [int(count) for count in counts] + [1]
     while True:
@@ -75,7 +78,7 @@ def _code_lengths(counts: Differences) -> list[int]:
 
 
 def _codes(order: list[tuple[int, int]]) -> Differences:
-    """The code of each category, from lengths and categories in ascending order (T.81, Annex C)."""
+    """Return the code of each category. order: (length, category), ascending (T.81, Annex C)."""
     codes = np.zeros(CATEGORIES, np.int64)
     code, last = 0, 0
     for length, category in order:
@@ -88,7 +91,7 @@ def _codes(order: list[tuple[int, int]]) -> Differences:
 def _entropy_coded(
     samples: NDArray[np.unsignedinteger], precision: int, codes: Differences, lengths: Differences, counts: Differences
 ) -> bytes:
-    """Codes and further bits, one after the other, the last byte filled with ones, zeros stuffed after each FF."""
+    """Concatenate codes and additional bits, pad the last byte with ones, and stuff a zero byte after each FF."""
     further = np.arange(CATEGORIES)
     further[WIDE] = 0
     total = int((counts * (lengths + further)).sum())
@@ -102,7 +105,7 @@ def _entropy_coded(
         ends = begin + np.cumsum(lengths[categories] + size)
         starts = np.concatenate(([begin], ends[:-1]))
         begin = int(ends[-1])
-        # each in a window of two words from that in which it begins; sums of what does not overlap are exact in floats
+        # place each code in the two words at its start; the bits do not overlap, so sums in floats are exact
         shifted = (codes[categories] << size | bits).astype(np.uint64) << (
             2 * WORD - ends + starts // WORD * WORD
         ).astype(np.uint64)

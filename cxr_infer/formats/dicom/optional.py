@@ -1,4 +1,4 @@
-"""Reading DICOM files where pydicom is installed (extra `dicom`), and a word where it is not."""
+"""Read DICOM files if pydicom is installed (extra `dicom`); otherwise raise an error that says how to install it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cxr_infer.settings import ReadOptions
 
 
 def read_dicom(path: Path, content: bytes, reading: ReadOptions) -> Radiograph:
-    """Decode a single grayscale X-ray: CR, DX, mammogram, intraoral, one frame of XA or RF, or Secondary Capture.
+    """Decode a single-frame grayscale X-ray: CR, DX, MG, IO, XA, RF or Secondary Capture.
 
-    path: for messages. content: the whole file. reading: how many pixels it may promise.
-    Raises ImageError where it is damaged, too large, or cannot be decoded for want of a package; NoRadiograph where it
-    is of another kind, such as a report or a CT slice; AlreadyDenoised where it is a result of cxr-infer itself.
+    path: for messages. content: the whole file. reading: size limit and inversion.
+    Raises ImageError if it is damaged, too large, or needs a package that is not installed; NoRadiograph if it is DICOM
+    of another type, such as a report or a CT slice; AlreadyDenoised if it is a result of cxr-infer.
     """
     with _pydicom_needed(path):
         from cxr_infer.formats.dicom.reader import read
@@ -29,9 +29,9 @@ def read_dicom(path: Path, content: bytes, reading: ReadOptions) -> Radiograph:
 
 
 def read_dicom_pixels(path: Path, content: bytes, reading: ReadOptions) -> NDArray[np.integer[Any]]:
-    """The stored values of a DICOM X-ray, (H, W), 8 or 16 bits, be it a result of cxr-infer or not.
+    """Return the stored values of a DICOM X-ray, (H, W) int8, uint8, int16 or uint16; results of cxr-infer included.
 
-    Raises ImageError as `read_dicom`.
+    Raises ImageError and NoRadiograph as `read_dicom` does.
     """
     with _pydicom_needed(path):
         from cxr_infer.formats.dicom.reader import read_pixels
@@ -43,4 +43,4 @@ def _pydicom_needed(path: Path) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ImageError(f"{path}: a DICOM file; reading it needs {install_command('dicom')}") from error
+        raise ImageError(f"{path}: reading DICOM needs more packages; run: {install_command('dicom')}") from error

@@ -1,4 +1,4 @@
-"""Pixel data <-> stored values: every transfer syntax, sign and bit layout, within the memory that a header may ask."""
+"""Convert between pixel data and stored values, for every transfer syntax, sign and bit layout."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from cxr_infer.formats.dicom.data_set import DicomFile
 from cxr_infer.settings import ReadOptions
 
 Stored = NDArray[np.integer[Any]]  # (H, W) int8, uint8, int16 or uint16
-Words = NDArray[np.unsignedinteger[Any]]  # (H, W) uint8 or uint16, with bits beside the stored values
+Words = NDArray[np.unsignedinteger[Any]]  # (H, W) uint8 or uint16, whole pixel cells
 
-FEWEST_BITS, MOST_BITS = 8, 16  # stored a pixel
+FEWEST_BITS, MOST_BITS = 8, 16  # BitsStored
 PHOTOMETRIC_INTERPRETATIONS = ("MONOCHROME1", "MONOCHROME2")
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 OVERLAY_BIT, OVERLAY_DATA = 0x0102, 0x3000  # elements of such a group
 
-ONE_FRAME = "its NumberOfFrames is invalid; read as one frame, the size of its pixel data"
-NO_HIGH_BIT = "its HighBit is {}, too low or too high for its bits; read as {}"
+ONE_FRAME = "its NumberOfFrames is invalid; read as a single frame"
+NO_HIGH_BIT = "its HighBit {} contradicts BitsStored or BitsAllocated; read as {}"
 NO_REPRESENTATION = "its PixelRepresentation is neither 0 nor 1; read as 0"
 ASSUMED = "lacks {}; read as {}"
-CLIPPED = "its compressed image holds values beyond BitsStored; they were clipped"
+CLIPPED = "its compressed image has values beyond BitsStored; they were clipped"
 
 
 @dataclass(frozen=True)
 class PixelCells:
-    """How an image's stored values lie in pixel cells of 8 or 16 bits (PS3.5 section 8.1.1)."""
+    """The layout of stored values in pixel cells of 8 or 16 bits (PS3.5 section 8.1.1)."""
 
     rows: int
     columns: int
@@ -44,17 +44,17 @@ class PixelCells:
 
     @property
     def lowest(self) -> int:
-        """The least value that can be stored."""
+        """Least storable value."""
         return -(1 << self.stored - 1) if self.signed else 0
 
     @property
     def highest(self) -> int:
-        """The largest value that can be stored."""
+        """Largest storable value."""
         return self.lowest + (1 << self.stored) - 1
 
     @property
     def shift(self) -> int:
-        """Bits of a cell below the value."""
+        """Unused bits of a cell below the value."""
         return self.high + 1 - self.stored
 
     @property
@@ -68,11 +68,11 @@ class PixelCells:
 
 @dataclass(frozen=True)
 class StoredPixels:
-    """Stored values, and what is needed to put others in their place.
+    """Stored values, and the data needed to write other values in their place.
 
-    values: (H, W) in the layout's range. words: as they came, where they hold more than the values, as overlays in
-    unused bits (retired in 2004) do; None where they are the values, sign-extended. lossy: name of the method of
-    compression that lost something, and its ratio. notes: on how they were read.
+    values: (H, W) in the layout's range. words: the pixel cells, if unused bits carry data such as overlays (retired in
+    2004); None if the cells are just the sign-extended values. lossy: method and ratio of lossy compression; None if
+    lossless. notes: on how the pixels were read.
     """
 
     layout: PixelCells
@@ -82,7 +82,7 @@ class StoredPixels:
     notes: tuple[str, ...] = ()
 
     def packed(self, values: Stored) -> bytes:
-        """Native little-endian pixel data of other values, (H, W) like these, every unused bit as it was."""
+        """Return native little-endian pixel data of other (H, W) values; unused bits keep their content."""
         if self.words is None:
             return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
         shift = self.layout.shift
@@ -93,7 +93,7 @@ class StoredPixels:
 
 
 def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple[str, ...]]:
-    """What the header promises, and notes on it. Raises ImageError where that is no gray image of bearable size."""
+    """Read the layout from the header, with notes. Raises ImageError if it is not a gray image of acceptable size."""
     notes = [*_check_frames(dataset)]
     samples, note = _or_default(dataset, "SamplesPerPixel", 1)
     notes += note
@@ -101,7 +101,7 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple
         raise ImageError("not a gray image (MONOCHROME1 or MONOCHROME2); convert it to gray first")
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     if rows < 1 or columns < 1:
-        raise ImageError(f"{columns}x{rows} pixels is no valid size; export it again")
+        raise ImageError(f"invalid image size {columns}x{rows}; export it again")
     if rows * columns > reading.max_pixels:
         raise ImageError(f"{columns}x{rows} pixels are more than the {reading.max_pixels} allowed; see --max-pixels")
     allocated = integer(dataset, "BitsAllocated")
@@ -110,7 +110,7 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple
     notes += note
     if allocated not in (8, 16) or not FEWEST_BITS <= stored <= min(MOST_BITS, allocated):
         raise ImageError(
-            f"stores {stored} of {allocated} bits per pixel; supported are 8 to 16 bits in words of 8 or 16"
+            f"stores {stored} of {allocated} bits per pixel; only 8 to 16 bits in words of 8 or 16 are supported"
         )
     if value(dataset, "HighBit") is None or not stored <= high + 1 <= allocated:
         notes += () if value(dataset, "HighBit") is None else (NO_HIGH_BIT.format(high, stored - 1),)
@@ -126,18 +126,18 @@ def _check_frames(dataset: Dataset) -> tuple[str, ...]:
     given = value(dataset, "NumberOfFrames")
     frames = 1.0 if given is None else as_number(given)
     if frames is not None and frames > 1:
-        raise ImageError(f"has {frames:g} frames; only single images are denoised")
+        raise ImageError(f"has {frames:g} frames; split it into one file per frame")
     return () if frames == 1 else (ONE_FRAME,)
 
 
 def _or_default(dataset: Dataset, keyword: str, default: int) -> tuple[int, tuple[str, ...]]:
-    """A whole number, and a note where the default had to stand in for it."""
+    """Return an integer, or the default and a note if it is absent."""
     absent = value(dataset, keyword) is None
     return integer(dataset, keyword, default), (ASSUMED.format(keyword, default),) if absent else ()
 
 
 def state_layout(dataset: Dataset, layout: PixelCells) -> None:
-    """Say in a data set what was assumed where it said nothing, or something else beside it."""
+    """Write the layout into a data set, in place of missing or contradictory attributes."""
     stated = {
         "Rows": layout.rows,
         "Columns": layout.columns,
@@ -155,7 +155,7 @@ def state_layout(dataset: Dataset, layout: PixelCells) -> None:
 
 
 def stored_pixels(file: DicomFile, layout: PixelCells) -> StoredPixels:
-    """Decode the pixel data. Raises ImageError where they are missing, too short, or not what the header says."""
+    """Decode the pixel data. Raises ImageError if they are missing or truncated, or contradict the header."""
     if not file.pixel_data:
         raise ImageError("contains no pixel data; export it with its image")
     if not file.encapsulated:
@@ -177,7 +177,7 @@ def _native(file: DicomFile, layout: PixelCells) -> Words:
     if len(data) < promised:
         raise ImageError(f"ends after {len(data)} of {promised} bytes of pixel data; is it incomplete?")
     swapped = not file.syntax.is_little_endian
-    if swapped and file.pixel_vr == "OW" and layout.allocated == 8:  # two pixels a word (PS3.5, A.3)
+    if swapped and file.pixel_vr == "OW" and layout.allocated == 8:  # two pixels per word (PS3.5 A.3)
         words = np.frombuffer(data + b"\0" * (len(data) % 2), ">u2").astype("<u2").view(np.uint8)[:count]
     else:
         words = np.frombuffer(data, layout.word.newbyteorder(">" if swapped else "<"), count)
@@ -185,15 +185,15 @@ def _native(file: DicomFile, layout: PixelCells) -> Words:
 
 
 def _of_words(words: Words, layout: PixelCells, notes: tuple[str, ...] = ()) -> StoredPixels:
-    """Values within words whose other bits are noise, or overlays."""
-    # to the left, so that bits above the value fall out, and back, which extends the sign
+    """Extract values from pixel cells whose other bits are arbitrary."""
+    # shift left to drop the bits above the value, then right to extend the sign
     values = (words << layout.word.type(layout.allocated - 1 - layout.high)).view(layout.number)
     values >>= layout.number.type(layout.allocated - layout.stored)
     return StoredPixels(layout, values, None if np.array_equal(values.view(layout.word), words) else words, None, notes)
 
 
 def _of_samples(decoded: Decoded, layout: PixelCells) -> tuple[Stored, tuple[str, ...]]:
-    """Values of a compressed image: all its bits are theirs, so that what BitsStored has no room for is clipped."""
+    """Convert the samples of a compressed image to stored values; clip those beyond BitsStored."""
     samples = decoded.pixels
     if layout.signed and not decoded.signed:
         samples = _with_sign(samples.astype(np.uint16), decoded.precision, layout.stored)
@@ -207,14 +207,14 @@ def _of_samples(decoded: Decoded, layout: PixelCells) -> tuple[Stored, tuple[str
 
 
 def _with_sign(samples: NDArray[np.uint16], precision: int, stored: int) -> NDArray[np.int16]:
-    """Two's complement in all the bits of a sample, or in those stored where no sample has any above them."""
+    """Interpret samples as two's complement: of `stored` bits if all fit in these, else of `precision` bits."""
     bits = stored if int(samples.max()) < 1 << stored else precision
     spare = 16 - bits
     return (samples << np.uint16(spare)).view(np.int16) >> np.int16(spare)
 
 
 def _has_overlays_in_words(dataset: Dataset) -> bool:
-    """Whether the header tells of overlays in bits beside the stored values (PS3.3 C.9.2, retired)."""
+    """Whether the header declares overlays in unused bits of the pixel cells (PS3.3 C.9.2, retired)."""
     return any(
         dataset.get_item(group << 16 | OVERLAY_BIT) is not None and dataset.get_item(group << 16 | OVERLAY_DATA) is None
         for group in OVERLAY_GROUPS

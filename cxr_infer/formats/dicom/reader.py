@@ -1,4 +1,4 @@
-"""DICOM files as radiographs. pydicom raises whatever it meets: here, and only here, that becomes an ImageError."""
+"""Read DICOM files as radiographs. pydicom raises arbitrary exceptions; only here do they become ImageErrors."""
 
 from __future__ import annotations
 
@@ -54,23 +54,23 @@ IDENTIFIERS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 HEADER_PROBLEM = "its DICOM header cannot be read; is it damaged or incomplete?"
 PIXELS_PROBLEM = "its pixel data cannot be decoded; are they damaged or incomplete?"
-NO_NUMBER = "its SeriesNumber is not a number; that of the result counts from 0"
-OTHER_MODALITY = "its Modality is {}, not that of an X-ray; denoised because of its SOP class"
-# terms for what makes no projections by X-rays (PS3.3 C.7.3.1.1.1), which files of our classes should not name; the
-# class decides (PS3.3 A.1), but who relies on the other is told
+NO_NUMBER = "its SeriesNumber is not a number; counted as 0 for that of the result"
+OTHER_MODALITY = "its Modality {} is not that of an X-ray; denoised because of its SOP class"
+# terms of modalities other than projection X-ray (PS3.3 C.7.3.1.1.1). The SOP class decides (PS3.3 A.1), but users who
+# rely on Modality are told about the contradiction
 OTHER_MODALITIES = frozenset(
     {"CT", "MR", "US", "NM", "PT", "OPT", "OCT", "OP", "ES", "GM", "SM", "XC", "TG", "IVUS", "BMD"}
 )
 GRAYSCALE_PROBLEM = "its window, LUT or padding cannot be read; correct those attributes"
 
-# pydicom tells by warnings what is unusual in a file, and quotes it. Files are read in one thread while others are
-# written in another, so the filter is added once, for good: `warnings.catch_warnings` is not made for threads.
+# pydicom warns about unusual files and quotes their content, which may be patient data. Files are read in one thread
+# while others are written in another, so the filter stays: `warnings.catch_warnings` is not thread-safe.
 PYDICOM = re.compile("pydicom|libjpeg|openjpeg")
 
 
 @contextmanager
 def _errors_of(path: Path, problem: str) -> Iterator[None]:
-    """Every failure inside as an ImageError that names the file, and no more of its content than our own words do."""
+    """Turn every exception into an ImageError with the file's name, but without content of the file."""
     if not any(module == PYDICOM for *_, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=PYDICOM.pattern)
     try:
@@ -85,14 +85,15 @@ def _errors_of(path: Path, problem: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class DicomRadiograph:
-    """A single grayscale X-ray. pixels: (H, W) stored values, signed or not, of 8 or 16 bits. syntax: of the source.
+    """A single grayscale X-ray.
 
-    invert: whether its sense was inverted because the user said that the file is wrong about it.
+    syntax: transfer syntax of the source. pixels: (H, W) stored values, int8, uint8, int16 or uint16. invert: whether
+    black and white were inverted on request (ReadOptions.invert).
     """
 
     path: Path
     syntax: UID
-    dataset: Dataset = field(repr=False)  # but for the pixel data; holds patient data
+    dataset: Dataset = field(repr=False)  # without the pixel data; holds patient data
     source: StoredPixels = field(repr=False)
     scale: Scale = field(repr=False)
     pixels: Stored
@@ -121,7 +122,7 @@ class DicomRadiograph:
 
     @property
     def pixel_spacing(self) -> float | None:
-        """Imager Pixel Spacing, which is that of the detector, else Pixel Spacing (PS3.3, 10.7.1)."""
+        """Imager Pixel Spacing (at the detector), else Pixel Spacing (PS3.3 10.7.1), mm; None if not square."""
         for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
             down, across = (*map(as_number, values(self.dataset, keyword)), None, None)[:2]
             if down is not None and across is not None and down > 0 and math.isclose(down, across, rel_tol=1e-3):
@@ -147,16 +148,16 @@ class DicomRadiograph:
         return self._syntax(settings)[1]
 
     def _syntax(self, settings: Settings) -> tuple[UID, tuple[str, ...]]:
-        """The transfer syntax of the result, and notes on it."""
+        """Return the transfer syntax of the result, and notes on it."""
         return kept_syntax(self.syntax, self.source) if settings.compress == KEEP else (ExplicitVRLittleEndian, ())
 
     def encode(self, provenance: Provenance) -> bytes:
-        """The derived instance: Explicit VR Little Endian, or compressed as the source where the settings keep that.
+        """Encode the derived instance: Explicit VR Little Endian, or compressed like the source with compress=`keep`.
 
-        Raises ImageError where an attribute cannot be written.
+        Raises ImageError if an attribute cannot be written.
         """
         syntax, _ = self._syntax(provenance.settings)
-        with _errors_of(self.path, "has attributes that cannot be written again; export it again"):
+        with _errors_of(self.path, "has attributes that cannot be written; export it again"):
             derived = derived_dataset(self.dataset, provenance, invert=self.invert)
             state_layout(derived, self.source.layout)
             derived.file_meta.TransferSyntaxUID = syntax
@@ -168,7 +169,7 @@ class DicomRadiograph:
 
 
 def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
-    """Decode the whole content of a DICOM file; see `read_dicom`, which this is once pydicom is there."""
+    """Decode a DICOM file; see `read_dicom`."""
     with _errors_of(path, HEADER_PROBLEM):
         file = read_file(content, reading, _check_class)
         _check_identity(file.dataset)
@@ -189,7 +190,7 @@ def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
 
 
 def read_pixels(path: Path, content: bytes, reading: ReadOptions) -> Stored:
-    """The stored values of a DICOM file alone, which may be a result of cxr-infer; see `read_dicom_pixels`."""
+    """Return only the stored values of a DICOM file; see `read_dicom_pixels`."""
     with _errors_of(path, HEADER_PROBLEM):
         file = read_file(content, reading, _check_class)
         layout, _ = layout_of(file.dataset, reading)
@@ -198,20 +199,20 @@ def read_pixels(path: Path, content: bytes, reading: ReadOptions) -> Stored:
 
 
 def _check_class(dataset: Dataset) -> None:
-    """Raises NoRadiograph where a file is no X-ray; ImageError where it does not say what it is."""
+    """Raise NoRadiograph if the SOP class is not that of an X-ray, ImageError if it is missing or invalid."""
     given = text(dataset, "SOPClassUID")
     if not given:
-        raise ImageError("lacks SOPClassUID, which says what it is; export it again")
+        raise ImageError("lacks SOPClassUID, so its type is unknown; export it again")
     if given in SOP_CLASSES:
         return
     if not UID(given).is_valid:
-        raise ImageError("not a CR, DX or Secondary Capture image: its SOPClassUID is invalid; is it damaged?")
+        raise ImageError("its SOPClassUID is invalid; is it damaged?")
     name = UID(given).name
-    kind = "of an unknown kind" if name == given else f"of the kind {name.removesuffix(' Storage')}"
-    raise NoRadiograph(f"{kind}, not a CR, DX or Secondary Capture image or another X-ray; left alone")
+    kind = "an unknown SOP class" if name == given else name.removesuffix(" Storage")
+    raise NoRadiograph(f"is DICOM but not an X-ray ({kind}); ignored")
 
 
 def _check_identity(dataset: Dataset) -> None:
     for keyword in IDENTIFIERS:
         if not text(dataset, keyword):
-            raise ImageError(f"lacks {keyword}, which every archive needs; export it again")
+            raise ImageError(f"lacks {keyword}, which archives require; export it again")

@@ -1,4 +1,4 @@
-"""RLE Lossless (PS3.5, Annex G): PackBits, one segment for every byte of a word, the most significant first."""
+"""Decode RLE Lossless (PS3.5, Annex G): PackBits, one segment per byte of a word, the most significant byte first."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-SEGMENTS = 15  # at most; their header has one word more
-LITERAL = 128  # run bytes below it announce bytes as they are, above it a repeated one
+SEGMENTS = 15  # at most; the header has one word more
+LITERAL = 128  # control bytes below it start a literal run, above it a replicate run
 
 
 class DamagedRunsError(ValueError):
-    """Runs end before the last pixel, or there is not one segment for every byte of a word."""
+    """Runs end before the last pixel, or the number of segments does not match the word size."""
 
 
 def decode_runs(frame: bytes, count: int, word: int) -> tuple[NDArray[np.uint8], bool]:
-    """Unpack (count, word) uint8, the bytes of little-endian words, and whether more follows than one byte of padding.
+    """Decode a frame to (count, word) uint8, the bytes of little-endian words; also return whether it was over-long.
 
-    count: pixels. word: bytes of each. Whatever follows the last pixel of a segment is padding, however long.
-    Raises DamagedRunsError.
+    count: number of pixels. word: bytes per pixel. Bytes after the last pixel of a segment are ignored; a segment is
+    over-long if there is more than one such byte. Raises DamagedRunsError.
     """
     try:
         segments, *starts = struct.unpack_from(f"<{1 + SEGMENTS}I", frame)
@@ -37,7 +37,7 @@ def decode_runs(frame: bytes, count: int, word: int) -> tuple[NDArray[np.uint8],
 
 
 def _unpacked(segment: bytes, count: int) -> tuple[bytes, int]:
-    """So many bytes of a segment, and how many of its own that took."""
+    """Unpack `count` bytes of a segment, and return the number of its bytes that were used."""
     unpacked, at = bytearray(), 0
     while len(unpacked) < count:
         if at + 1 >= len(segment):

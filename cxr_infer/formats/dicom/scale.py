@@ -1,14 +1,14 @@
-"""Stored values <-> [0, 1] with air black and bone white: one monotone table over all storable values.
+"""Map stored values to [0, 1], air black, bone white, and back: one monotone table over all storable values.
 
-The module `grayscale` tells what a display shows of them. A window is only what is looked at first: beyond it, the
-table goes on over the image's own range, so that values there are denoised as well. It goes on as steeply while that
-takes no more than MOST_BEYOND windows, and more gently otherwise. Measured on a phantom of 71 to 6000 photons, windows
-of 500 to 2400 of 4096 values: outside them the rms error falls to 0.15 to 0.45 times the mottle (it was 2 to 20 times
-the mottle without), inside it is no larger than without. With direct exposure 8 windows away, 600 photons, MONOCHROME1,
-the error inside falls from 7.2 gray levels to 2.5; a table as steep throughout left 7.0.
+The module `grayscale` computes the displayed gray. A window only sets the initial display, so the table continues
+beyond it over the image's own range, and values there are denoised too. It keeps the window's slope if that takes at
+most MOST_BEYOND windows, and is less steep otherwise. Measured on a phantom of 71 to 6000 photons with windows of 500
+to 2400 of 4096 values: outside the window, the rms error is 0.15 to 0.45 times the mottle (2 to 20 times without
+continuation); inside, it does not increase. With direct exposure 8 windows away, 600 photons and MONOCHROME1, the error
+inside falls from 7.2 to 2.5 gray levels, but only to 7.0 with the window's slope throughout.
 
-The way back adds to each stored value the change that denoising made, in stored values. Equal pixels thus stay equal
-to the bit, also where several stored values share one gray.
+On the way back, the change made by denoising is added to each stored value. Unchanged pixels thus keep their exact
+value, even if several stored values share one gray.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cxr_infer.formats.dicom.lookup import Table
 from cxr_infer.formats.dicom.pixel_data import PixelCells, Stored
 from cxr_infer.imaging.pixels import FloatImage, row_strips
 
-MOST_BEYOND = 2  # windows that what lies beyond one may take up beside it
-UNSEEN = 0.5 / 255  # gray from black or white that a display of 8 bits shows as black or white
+MOST_BEYOND = 2  # most room for values outside the window, in window widths
+UNSEEN = 0.5 / 255  # an 8-bit display shows grays this close to black or white as black or white
 
 
 @dataclass(frozen=True)
 class Padding:
-    """Stored values around an image that are no measurement, both ends included (PS3.3 C.7.5.1.1.2)."""
+    """Range of stored values used for padding around an image, ends included (PS3.3 C.7.5.1.1.2)."""
 
     low: int
     high: int
@@ -44,13 +44,13 @@ class Padding:
 
 @dataclass(frozen=True)
 class Scale:
-    """The table of an image, and the way back.
+    """The table of an image and its inverse.
 
-    grays: (storable values,) float32 in [0, 1]; padding is 0, as air. shown: the same as a display shows it. levels,
-    stored: `grays` as a curve from gray to stored value, levels rising; where a gray has several stored values, it has
-    their mean, and a flat end its edge. stretch: how much steeper than `grays` a display shows a window's inside.
-    outside: share of the pixels that it shows black or white; None where there is no window. inverted: whether low
-    stored values are white.
+    grays: (storable values,) float32 in [0, 1]; padding is 0, like air. shown: likewise, as displayed. levels, stored:
+    the inverse as a curve from gray to stored value, levels ascending; a gray of several stored values maps to their
+    mean, a flat end to its inner edge. stretch: contrast inside the window as displayed, relative to `grays`. outside:
+    fraction of pixels that the window shows black or white; None without a window. inverted: whether low stored values
+    are white.
     """
 
     layout: PixelCells
@@ -64,15 +64,15 @@ class Scale:
     inverted: bool
 
     def unit(self, values: Stored) -> FloatImage:
-        """(H, W) stored values -> float32 in [0, 1]."""
+        """Map (H, W) stored values to float32 in [0, 1]."""
         return self._looked_up(self.grays, values)
 
     def display(self, values: Stored) -> FloatImage:
-        """(H, W) stored values -> float32 in [0, 1], as a display shows them at first."""
+        """Map (H, W) stored values to float32 in [0, 1] as initially displayed."""
         return self._looked_up(self.shown, values)
 
     def restored(self, values: Stored, denoised: FloatImage) -> Stored:
-        """Stored values with the change from their `unit` to `denoised`; what is not storable saturates. All (H, W)."""
+        """Apply the change from `unit(values)` to `denoised` to stored values, clipped to their range. All (H, W)."""
         result = np.empty_like(values)
         before = np.interp(self.grays, self.levels, self.stored)
         for strip in row_strips(values.shape[0]):
@@ -90,7 +90,7 @@ class Scale:
 
 
 def _beside(padding: Padding, old: Stored, new: NDArray[Any]) -> NDArray[Any]:
-    """New values, but padding where it was and nowhere else: a value that would become padding stops before it."""
+    """Keep padding pixels, and stop other values before they become padding."""
     stopped = np.where(old > padding.high, np.maximum(new, padding.high + 1), np.minimum(new, padding.low - 1))
     beyond = np.where(old > padding.high, new < padding.low, new > padding.high)
     return np.where(padding.covers(old), old, np.where(beyond, new, stopped))
@@ -99,9 +99,10 @@ def _beside(padding: Padding, old: Stored, new: NDArray[Any]) -> NDArray[Any]:
 def scale_of(
     dataset: Dataset, layout: PixelCells, values: Stored, *, invert: bool = False
 ) -> tuple[Scale, tuple[str, ...]]:
-    """The scale of an image, and notes on it. invert: whether the file is wrong about which end is white.
+    """Return the scale of an image, and notes on it.
 
-    Raises ImageError where its attributes contradict each other.
+    values: (H, W) stored values. invert: swap black and white, for files that have them swapped.
+    Raises ImageError if attributes contradict each other.
     """
     padding = _padding(dataset, layout)
     storable = np.arange(layout.lowest, layout.highest + 1)
@@ -112,7 +113,7 @@ def scale_of(
     if padding is not None:
         counts[padding.covers(storable)] = 0
         if not counts.any():
-            raise ImageError("its PixelPaddingValue covers every pixel; correct that attribute, or its RangeLimit")
+            raise ImageError("its PixelPaddingValue covers every pixel; correct it or PixelPaddingRangeLimit")
     grayscale = grayscale_of(dataset, storable, counts, invert)
     whole, stretch, outside = grayscale.shown, 1.0, None
     if grayscale.carried is not None:
@@ -131,13 +132,13 @@ def _padding(dataset: Dataset, layout: PixelCells) -> Padding | None:
         return None
     ends = [integer(dataset, "PixelPaddingValue")]
     ends.append(integer(dataset, "PixelPaddingRangeLimit", ends[0]))
-    if layout.signed:  # files exist that give the bits of a negative number as an unsigned one
+    if layout.signed:  # some files store a negative number as unsigned
         ends = [end - (1 << layout.allocated) if end >= 1 << layout.allocated - 1 else end for end in ends]
     return Padding(min(ends), max(ends))
 
 
 def _over_own_range(carried: Table, counts: NDArray[np.int64]) -> tuple[Table, float]:
-    """What is carried on beyond a window, over the image's own range, in [0, 1]; and the range that this was."""
+    """Compress `carried` over the image's own range to [0, 1]; also return that range, in window widths."""
     ends = own_range(carried, counts)
     below, above = max(0.0, -min(ends)), max(0.0, max(ends) - 1.0)
     beyond = min(below + above, MOST_BEYOND)
@@ -151,7 +152,7 @@ def _share_outside(shown: Table, counts: NDArray[np.int64]) -> float:
 
 
 def _curve(grays: FloatImage, lowest: int) -> tuple[Table, Table]:
-    """Grays and their stored values, grays rising. grays: monotone."""
+    """Invert a monotone table: return ascending grays and their stored values."""
     levels, first, count = np.unique(grays, return_index=True, return_counts=True)
     last = first + count - 1
     stored = (first + last) / 2

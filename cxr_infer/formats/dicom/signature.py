@@ -1,4 +1,4 @@
-"""By what a DICOM file is known."""
+"""Recognise DICOM files by their first bytes."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import struct
 
 DICOM_HEAD = 132  # bytes: a preamble of 128 that may hold anything, then DICM (PS3.10 section 7.1)
 
-# a data set without a preamble begins with the group of the header or of identification, and an early element of it;
-# the next group is that of acquisition at the latest, which every image has
+# without a preamble, a file begins with an early element of group 0002 or 0008; the next group is at most 0018
+# (acquisition), which every image has
 META_GROUP, IDENTIFYING_GROUP, LAST_FIRST, LAST_GROUP = 0x0002, 0x0008, 0x0070, 0x0018
 LONG_REPRESENTATIONS = frozenset({b"OB", b"OW", b"SQ", b"UN", b"UT"})
-MOST_VALUE = 1024  # bytes, of one of those
-LEAST_ELEMENTS = 2  # that must follow each other
-ENCODINGS = (("<", True), ("<", False), (">", True))  # byte order, and whether value representations are named
+MOST_VALUE = 1024  # bytes per value
+LEAST_ELEMENTS = 2  # consecutive valid elements
+ENCODINGS = (("<", True), ("<", False), (">", True))  # byte order, and whether VRs are explicit
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether the first DICOM_HEAD bytes of a file are those of a DICOM file, with a preamble or a data set alone."""
+    """Whether a file is DICOM, with or without preamble. head: its first DICOM_HEAD bytes."""
     return has_preamble(head) or any(_is_data_set(head, *encoding) for encoding in ENCODINGS)
 
 
 def has_preamble(head: bytes) -> bool:
-    """Whether a file begins as PS3.10 says."""
+    """Whether a file has a preamble and the prefix DICM (PS3.10 section 7.1)."""
     return head[128:DICOM_HEAD] == b"DICM"
 
 
 def _is_data_set(head: bytes, order: str, explicit: bool) -> bool:
-    """Whether the first elements of a file are those of a header or data set, in ascending order."""
+    """Whether a file begins with elements of a DICOM header or data set, in ascending order."""
     at, last, count = 0, (0, -1), 0
     while at + 12 <= len(head):
         group, element = struct.unpack_from(f"{order}HH", head, at)

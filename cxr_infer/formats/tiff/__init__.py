@@ -1,1 +1,1 @@
-"""TIFF and BigTIFF in."""
+"""Read TIFF and BigTIFF; write TIFF."""

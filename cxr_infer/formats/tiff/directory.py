@@ -1,4 +1,4 @@
-"""Directories of a TIFF or BigTIFF, their tags, and which of them is the picture.
+"""Parse the directories of a TIFF or BigTIFF, and find that of the picture.
 
 TIFF 6.0, section 2, and the BigTIFF design of libtiff.
 """
@@ -28,15 +28,15 @@ NEW_SUBFILE_TYPE, SUBFILE_TYPE, IMAGE_WIDTH, IMAGE_LENGTH = 254, 255, 256, 257
 IMAGE_DESCRIPTION, STRIP_OFFSETS, SAMPLES_PER_PIXEL, SUB_DIRECTORIES, THUMBNAIL = 270, 273, 277, 330, 513
 IMAGE_DEPTH, TILE_DEPTH, STK_PLANES = 32997, 32998, 33629
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
-OLD_REDUCED = 2  # a value of SubfileType, which came before it
+OLD_REDUCED = 2  # value of SubfileType, the older tag
 
 MOST_ENTRIES = 4096  # of a directory; real ones have a few dozen
-MOST_DIRECTORIES = 1024  # of a file, copies of reduced size included
+MOST_DIRECTORIES = 1024  # of a file, reduced copies included
 
 
 @dataclass(frozen=True)
 class DirectoryEntry:
-    """One tag: type and number of its values, and their offset in the file."""
+    """A tag: type, number and file offset of its values."""
 
     tag: int
     kind: int
@@ -46,7 +46,7 @@ class DirectoryEntry:
 
 @dataclass(frozen=True)
 class ImageFileDirectory:
-    """One directory. order: of bytes, `<` or `>`. Its methods raise struct.error if the file is truncated."""
+    """A directory. order: byte order, `<` or `>`. Methods raise struct.error if the file is truncated."""
 
     path: Path  # for messages
     content: bytes = field(repr=False)
@@ -66,7 +66,7 @@ class ImageFileDirectory:
         return self.content[entry.at : entry.at + size]
 
     def numbers(self, tag: int) -> list[int]:
-        """Return the integers of a tag, none if it is missing or of another type."""
+        """Return the integers of a tag, [] if it is missing or has another type."""
         entry = self._entry(tag)
         if entry is None or entry.kind not in INTEGERS:
             return []
@@ -74,10 +74,10 @@ class ImageFileDirectory:
         return values
 
     def number(self, tag: int, default: int | None = None) -> int:
-        """Return the first integer of a tag. Raises ImageError if a tag without default is missing."""
+        """Return the first integer of a tag. Raises ImageError if it is missing and has no default."""
         value = next(iter(self.numbers(tag)), default)
         if value is None:
-            raise ImageError(f"{self.path}: a TIFF without tag {tag}; is it damaged?")
+            raise ImageError(f"{self.path}: lacks TIFF tag {tag}; is it damaged?")
         return value
 
     def count(self, tag: int) -> int:
@@ -86,7 +86,7 @@ class ImageFileDirectory:
         return 0 if entry is None else entry.number
 
     def data(self, tag: int) -> bytes:
-        """Return the bytes of a tag, none if it is missing or of another type."""
+        """Return the bytes of a tag, b"" if it is missing or has another type."""
         entry = self._entry(tag)
         return self._bytes(entry) if entry is not None and entry.kind in BYTES else b""
 
@@ -100,16 +100,16 @@ class ImageFileDirectory:
 
     @property
     def description(self) -> str:
-        """Return all its descriptions; some programs write two."""
+        """All ImageDescriptions, joined; some programs write two."""
         texts = (self._bytes(e) for e in self.entries if e.tag == IMAGE_DESCRIPTION and e.kind in BYTES)
         return "\n".join(text.decode("utf-8", "replace") for text in texts)
 
 
 def picture_directory(path: Path, content: bytes) -> tuple[ImageFileDirectory, ImageFileDirectory | None]:
-    """Return the directory of the file's one picture, and that of its transparency mask, if any.
+    """Return the directory of the file's only picture, and that of its transparency mask, if any.
 
-    Copies of reduced size (thumbnails, overviews, pyramids) are none. Raises ImageError where there are several
-    pictures, as directories or within one.
+    Reduced copies (thumbnails, overviews, pyramids) do not count as pictures. Raises ImageError if there are several
+    pictures, in several directories or in one.
     """
     pictures: list[ImageFileDirectory] = []
     copies: list[ImageFileDirectory] = []
@@ -117,13 +117,13 @@ def picture_directory(path: Path, content: bytes) -> tuple[ImageFileDirectory, I
     for directory in _directories(path, content):
         kind = directory.number(NEW_SUBFILE_TYPE, 0)
         reduced = kind & REDUCED or directory.number(SUBFILE_TYPE, 0) == OLD_REDUCED
-        if THUMBNAIL in directory and STRIP_OFFSETS not in directory:  # as EXIF has it
+        if THUMBNAIL in directory and STRIP_OFFSETS not in directory:  # an EXIF thumbnail
             continue
         (copies if reduced else masks if kind & MASK else pictures).append(directory)
         if len(pictures) > 1:
             raise ImageError(f"{path}: has several pages; split it into one file per page")
     if not pictures and len(copies) == 1:
-        pictures = copies  # whatever it was a copy of, it is all there is
+        pictures = copies  # the full-size picture is missing
     if len(pictures) != 1 or len(masks) > 1:
         raise ImageError(f"{path}: has several reduced copies but no full-size picture; export it again")
     _refuse_stack(pictures[0])
@@ -139,7 +139,7 @@ def _directories(path: Path, content: bytes) -> Iterator[ImageFileDirectory]:
     chains = [first]
     while chains:
         at, chain = chains.pop(0), set[int]()
-        while at and at not in seen - chain:  # chains below others may lead into each other
+        while at and at not in seen - chain:  # several chains may share directories
             if at in chain or len(seen) == MOST_DIRECTORIES:
                 raise ImageError(f"{path}: its directories form a loop or never end; is it damaged?")
             seen.add(at)
@@ -157,14 +157,14 @@ def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[Dire
     width = struct.calcsize(pointer)
     (number,) = struct.unpack_from(count, content, at)
     if number > MOST_ENTRIES:
-        raise struct.error("more tags than a directory has")
+        raise struct.error("too many tags in a directory")
     at += struct.calcsize(count)
     entries = []
     for _ in range(number):
         tag, kind = struct.unpack_from(f"{order}HH", content, at)
         (values,) = struct.unpack_from(pointer, content, at + 4)
         value_at = at + 4 + width
-        if values * SIZES.get(kind, 1) > width:  # then they lie elsewhere
+        if values * SIZES.get(kind, 1) > width:  # stored elsewhere, at this offset
             (value_at,) = struct.unpack_from(pointer, content, value_at)
         entries.append(DirectoryEntry(tag, kind, values, value_at))
         at += 4 + 2 * width
@@ -172,7 +172,7 @@ def _entries(content: bytes, at: int, order: str, big: bool) -> tuple[tuple[Dire
 
 
 def _refuse_stack(directory: ImageFileDirectory) -> None:
-    """Raise ImageError if one directory stands for several pictures, of which readers show the first."""
+    """Raise ImageError if a directory describes several pictures; most readers would show only the first."""
     depth = max(directory.number(IMAGE_DEPTH, 1), directory.number(TILE_DEPTH, 1))
     planes = max(depth, directory.count(STK_PLANES), _described_planes(directory))
     if planes > 1:
@@ -182,7 +182,7 @@ def _refuse_stack(directory: ImageFileDirectory) -> None:
 
 
 def _described_planes(directory: ImageFileDirectory) -> int:
-    """Return how many pictures one directory stands for, according to ImageJ or tifffile."""
+    """Return the number of pictures in a directory according to a description by ImageJ or tifffile."""
     text = directory.description
     planes = [1]
     if text.startswith("ImageJ="):
@@ -193,6 +193,6 @@ def _described_planes(directory: ImageFileDirectory) -> int:
     pixels = directory.number(IMAGE_WIDTH) * directory.number(IMAGE_LENGTH)
     for shape in re.findall(r'"shape": \[([0-9, ]{1,200})\]', text):
         extents = [int(extent) for extent in shape.split(",") if extent.strip()]
-        # samples of one pixel are no pictures of their own: those are looked at where they are decoded
+        # samples of a pixel are not separate pictures; `reader` checks them
         planes.append(math.prod(extents) // max(1, pixels * directory.number(SAMPLES_PER_PIXEL, 1)))
     return max(planes)

@@ -1,4 +1,4 @@
-"""Layout of the samples of a TIFF directory, or why it is not supported."""
+"""Read the sample layout of a TIFF directory, and refuse unsupported ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # of Predictor
 NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
 BY_LIBTIFF = frozenset({LZW, PACKBITS, ZSTD})
 INFLATED = frozenset({DEFLATE, OLD_DEFLATE, LZMA})
-PREDICTED = frozenset({LZW, ZSTD}) | INFLATED  # compressions with which Predictor means something
+PREDICTED = frozenset({LZW, ZSTD}) | INFLATED  # compressions that use Predictor
 OTHER_COMPRESSIONS = {
     2: "CCITT run lengths",
     3: "CCITT Group 3",
@@ -44,13 +44,13 @@ OTHER_COMPRESSIONS = {
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
-READ = {UNSIGNED: frozenset({1, 2, 4, *range(8, 17)}), FLOATING: frozenset({32})}  # bits a sample
-MOST_SAMPLES = 8  # of a pixel; more are no picture of anything seen
+READ = {UNSIGNED: frozenset({1, 2, 4, *range(8, 17)}), FLOATING: frozenset({32})}  # supported bits per sample
+MOST_SAMPLES = 8  # per pixel
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Layout of samples. A segment is a strip or tile; extents in pixels, `depth` in samples per pixel of it."""
+    """Layout of samples. A segment is a strip or tile. Widths and heights are in px; depth is samples per pixel."""
 
     width: int
     height: int
@@ -79,16 +79,16 @@ class Layout:
 
     @property
     def segments(self) -> int:
-        """Of one plane."""
+        """Number of segments of a plane."""
         return self.across * -(-self.height // self.segment_height)
 
     def rows(self, index: int) -> int:
-        """Return the number of image rows in a segment, counted within its plane."""
+        """Return the number of image rows in a segment. index: within its plane."""
         return min(self.segment_height, self.height - index // self.across * self.segment_height)
 
 
 def layout_of(directory: ImageFileDirectory) -> Layout:
-    """Return the layout of a directory. Raises ImageError if its kind of samples is not supported."""
+    """Return the layout of a directory. Raises ImageError if it is not supported."""
     path = directory.path
     width, height = directory.number(IMAGE_WIDTH), directory.number(IMAGE_LENGTH)
     samples = directory.number(SAMPLES_PER_PIXEL, 1)
@@ -115,7 +115,7 @@ def layout_of(directory: ImageFileDirectory) -> Layout:
         )
     predictor = directory.number(PREDICTOR, 1) if compression in PREDICTED else 1
     if predictor not in (1, DIFFERENCES, FLOAT_DIFFERENCES) or (predictor != 1 and bits[0] not in (8, 16, 32)):
-        raise ImageError(f"{path}: predictor {predictor} of {bits[0]}-bit pixels is not supported; save it without")
+        raise ImageError(f"{path}: predictor {predictor} with {bits[0]}-bit pixels is not supported; use none")
     if predictor == FLOAT_DIFFERENCES and directory.order == ">":  # libtiff writes the least significant bytes first
         raise ImageError(f"{path}: predictor 3 in a big-endian TIFF is ambiguous; save it little-endian")
     tiled = TILE_WIDTH in directory
@@ -124,11 +124,11 @@ def layout_of(directory: ImageFileDirectory) -> Layout:
         (directory.number(TILE_WIDTH), directory.number(TILE_LENGTH)) if tiled else (width, rows_per_strip or height)
     )
     if min(width, height, *segment) < 1:
-        raise ImageError(f"{path}: a TIFF of {width}x{height} pixels in parts of {segment}; is it damaged?")
+        raise ImageError(f"{path}: invalid TIFF size {width}x{height} or segment size {segment}; is it damaged?")
     planes = _in_planes(directory, samples)
     return Layout(width, height, samples, bits[0], formats[0], compression, predictor, planes, tiled, *segment)
 
 
 def _in_planes(directory: ImageFileDirectory, samples: int) -> bool:
-    """Whether samples are stored in planes. PlanarConfiguration is irrelevant for one sample (TIFF 6.0, page 38)."""
+    """Whether each sample has its own plane. PlanarConfiguration is irrelevant for one sample (TIFF 6.0, page 38)."""
     return samples > 1 and directory.number(PLANAR_CONFIGURATION, 1) == IN_PLANES

@@ -1,8 +1,8 @@
-"""Stored samples of a TIFF directory. The file is refused unless every strip or tile is proven complete.
+"""Decode the samples of a TIFF directory. A file is refused unless every strip and tile is complete.
 
-Libraries hide what goes wrong here: for a damaged strip or a compression that they do not know, they return zeros or
-what happened to be in memory. So the layout is read here, zlib, lzma and libjpeg decode single strips, and libtiff (in
-Pillow) is only given what it reports errors of.
+Libraries hide errors: for a damaged strip or an unknown compression they return zeros or uninitialised memory. So the
+layout is parsed here, zlib, lzma and libjpeg decode single strips, and libtiff (in Pillow) gets only data for which it
+reports errors.
 """
 
 from __future__ import annotations
@@ -46,11 +46,14 @@ from cxr_infer.imaging.pixels import row_strips
 BITS_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 NO_LZW = bytes(8)
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # the APP14 segment but for its last byte, the colour transform
+ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # APP14 segment without its last byte, the colour transform
 
 
 def stored_samples(directory: ImageFileDirectory, layout: Layout) -> NDArray[Any]:
-    """Return (H, W, samples) uint8, uint16 or float32, as stored. Raises if any strip or tile is incomplete."""
+    """Return the stored samples, (H, W, samples) uint8, uint16 or float32.
+
+    Raises ImageError, OSError, and the exceptions of decoders, if any strip or tile is damaged or incomplete.
+    """
     dtype = np.float32 if layout.format == FLOATING else np.uint8 if layout.bits <= 8 else np.uint16
     image = np.empty((layout.height, layout.width, layout.samples), dtype)
     for index, segment in enumerate(_decoded(directory, layout, _parts(directory, layout))):
@@ -72,14 +75,12 @@ def _parts(directory: ImageFileDirectory, layout: Layout) -> list[bytes]:
     if layout.compression == NONE and not counts:  # old files lack them
         counts = [layout.rows(index % layout.segments) * layout.row_bytes for index in range(len(offsets))]
     if len(offsets) != needed or len(counts) != needed:
-        raise ImageError(
-            f"{path}: has {len(offsets)} {name}s where its picture takes {needed}; is it damaged, or a stack?"
-        )
+        raise ImageError(f"{path}: has {len(offsets)} {name}s but needs {needed}; is it damaged, or a stack?")
     turned = layout.compression != JPEG and directory.number(FILL_ORDER, 1) == LEAST_BIT_FIRST
     parts = []
     for index, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
         if not offset or not count:
-            raise ImageError(f"{path}: its {name} {index + 1} is empty; is it damaged, or never written?")
+            raise ImageError(f"{path}: its {name} {index + 1} is empty; is it damaged or incomplete?")
         if offset + count > len(directory.content):
             raise ImageError(f"{path}: ends within its {name} {index + 1}; is it incomplete?")
         part = directory.content[offset : offset + count]
@@ -88,7 +89,7 @@ def _parts(directory: ImageFileDirectory, layout: Layout) -> list[bytes]:
 
 
 def _decoded(directory: ImageFileDirectory, layout: Layout, parts: list[bytes]) -> Iterator[NDArray[Any]]:
-    """Yield (rows, columns, depth) of each segment in turn."""
+    """Yield the samples of each segment, (rows, columns, depth)."""
     if layout.compression == LZW:
         parts = [_without_hole(part) for part in parts]
     if layout.compression in BY_LIBTIFF:
@@ -109,7 +110,7 @@ def _decoded(directory: ImageFileDirectory, layout: Layout, parts: list[bytes]) 
 
 
 def _exactly(directory: ImageFileDirectory, data: bytes, rows: int, layout: Layout) -> bytes:
-    """Return exactly this many rows of decompressed data; a last strip may be as long as the others."""
+    """Return exactly this many rows of decompressed data; some writers pad the last strip."""
     needed = rows * layout.row_bytes
     if len(data) < needed:
         raise ImageError(f"{directory.path}: a strip or tile has too few pixels; is it damaged?")
@@ -119,7 +120,7 @@ def _exactly(directory: ImageFileDirectory, data: bytes, rows: int, layout: Layo
 
 
 def _inflated(part: bytes, layout: Layout) -> bytes:
-    """Decompress Deflate or LZMA data of one segment, up to their checksum. Raises as zlib and lzma on damage."""
+    """Decompress a Deflate or LZMA segment and verify its checksum. Raises as zlib and lzma do, and OSError."""
     inflater = _lzma() if layout.compression == LZMA else zlib.decompressobj()
     data = inflater.decompress(part, 2 * layout.segment_height * layout.row_bytes + 1)
     if not inflater.eof:
@@ -128,15 +129,15 @@ def _inflated(part: bytes, layout: Layout) -> bytes:
 
 
 def _lzma() -> Any:
-    from lzma import LZMADecompressor  # which some builds of Python lack
+    from lzma import LZMADecompressor  # missing from some builds of Python
 
     return LZMADecompressor()
 
 
 def _without_hole(part: bytes) -> bytes:
-    """LZW data less what follows their end. Raises OSError where zeros were put in their place, which libtiff decodes.
+    """Strip padding after LZW data. Raises OSError if part of the data was zeroed, which libtiff would decode.
 
-    No encoder writes the code of a black pixel three times in a row, since it knows that run by then.
+    Valid data contain no 8 zero bytes: an encoder never repeats the code of a black pixel three times.
     """
     end = len(part.rstrip(b"\0"))
     if NO_LZW in part[:end]:
@@ -145,9 +146,9 @@ def _without_hole(part: bytes) -> bytes:
 
 
 def _by_libtiff(layout: Layout, parts: list[bytes]) -> memoryview:
-    """All segments, decompressed and one after the other, by Pillow's libtiff, which is told that they are bytes.
+    """Decompress all segments with Pillow's libtiff, and concatenate them. Raises OSError if one is damaged.
 
-    So it has neither bits, byte order, planes nor tiles to get wrong. Raises OSError where one is damaged.
+    libtiff gets them as plain bytes, so that it need not handle bits, byte order, planes and tiles.
     """
     rows = layout.segment_height * layout.segments if layout.tiled else layout.height
     planes = (parts[at : at + layout.segments] for at in range(0, len(parts), layout.segments))
@@ -155,7 +156,7 @@ def _by_libtiff(layout: Layout, parts: list[bytes]) -> memoryview:
 
 
 def _bytes_of(parts: list[bytes], layout: Layout, rows: int) -> memoryview:
-    """Build a TIFF of `rows` rows of bytes, compressed in segments of `segment_height` rows."""
+    """Decompress the segments of a plane, wrapped in a TIFF of one byte per pixel and `rows` rows."""
     longs = {256: [layout.row_bytes], 257: [rows], 258: [8], 259: [layout.compression], 262: [1], 277: [1]}
     longs |= {273: [0] * len(parts), 278: [layout.segment_height], 279: [len(part) for part in parts]}
     lists_at = 8 + 2 + 12 * len(longs) + 4
@@ -173,7 +174,7 @@ def _bytes_of(parts: list[bytes], layout: Layout, rows: int) -> memoryview:
 def _from_jpeg(part: bytes, tables: bytes, layout: Layout, rows: int, photometric: int) -> NDArray[Any]:
     """Decode one segment that is a JPEG with shared tables (TIFF Technical Note 2)."""
     if not (part.startswith(JPEG_START) and part.rstrip(b"\0\xff").endswith(JPEG_END)):
-        raise OSError("a strip or tile is no whole JPEG")
+        raise OSError("a strip or tile is not a complete JPEG")
     colour = ADOBE + bytes([photometric == YCBCR]) if layout.samples == 3 else b""
     stream = JPEG_START + colour + tables[2:].removesuffix(JPEG_END) + part[2:]
     with JpegImagePlugin.JpegImageFile(io.BytesIO(stream)) as image:  # reads the header only
@@ -184,7 +185,7 @@ def _from_jpeg(part: bytes, tables: bytes, layout: Layout, rows: int, photometri
 
 
 def _samples(rows: NDArray[np.uint8], layout: Layout, order: str) -> NDArray[Any]:
-    """Turn (rows, bytes) of a segment into (rows, columns, depth), predictors undone."""
+    """Convert (rows, bytes) of a segment to (rows, columns, depth) samples, and undo the predictor."""
     shape = (len(rows), layout.segment_width, layout.depth)
     if layout.bits not in (8, 16, 32):
         return _unpacked(rows, layout.bits, layout.segment_width * layout.depth).reshape(shape)
@@ -198,7 +199,7 @@ def _samples(rows: NDArray[np.uint8], layout: Layout, order: str) -> NDArray[Any
 
 
 def _unpacked(rows: NDArray[np.uint8], bits: int, number: int) -> NDArray[np.uint16]:
-    """Unpack `number` samples per row of at most 16 bits each, most significant bit first."""
+    """Unpack (rows, bytes) to (rows, number) samples of up to 16 bits, most significant bit first."""
     first = np.arange(number) * bits
     at, shift = first // 8, 24 - first % 8 - bits
     unpacked = np.empty((len(rows), number), np.uint16)
@@ -210,7 +211,7 @@ def _unpacked(rows: NDArray[np.uint8], bits: int, number: int) -> NDArray[np.uin
 
 
 def _float_differences(rows: NDArray[np.uint8], layout: Layout) -> NDArray[np.float32]:
-    """Undo predictor 3 (Adobe's TIFF Technical Note 3): byte planes, most significant first, as differences."""
+    """Undo predictor 3 (Adobe TIFF Technical Note 3): differences of byte planes, most significant first."""
     if layout.format != FLOATING:
         raise OSError("predictor 3 is for floating-point pixels")
     size = layout.bits // 8

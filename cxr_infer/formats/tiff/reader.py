@@ -1,4 +1,4 @@
-"""Read TIFF and BigTIFF: exactly one gray picture, or an error that says what the file is instead."""
+"""Read TIFF and BigTIFF files that hold exactly one gray picture, and refuse others with a reason."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from cxr_infer.settings import ReadOptions
 COLOR_MAP, EXTRA_SAMPLES = 320, 338
 CURVES = (291, 301)  # GrayResponseCurve, TransferFunction
 ALPHA = frozenset({1, 2})  # values of ExtraSamples: associated and unassociated
-UNSPECIFIED = 0  # another of them
+UNSPECIFIED = 0  # of ExtraSamples
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
-COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}  # samples beside alpha, by photometric
+COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}  # photometric -> samples without alpha
 OTHER_PHOTOMETRICS = {4: "a transparency mask", 5: "CMYK", 8: "CIELab", 32803: "raw colour filter", 34892: "linear raw"}
-LEAST_16_BIT_MAP = 256  # old programs wrote 8-bit values into the map of a palette
+LEAST_16_BIT_MAP = 256  # old programs wrote 8-bit values into the 16-bit colour map
 
 
 def open_tiff(path: Path, content: bytes, options: ReadOptions) -> Picture:
-    """Read TIFF 6.0 or BigTIFF: gray of 1 to 16 bits or float32, either photometric; colour if channels are equal.
+    """Read TIFF 6.0 or BigTIFF: gray of 1 to 16 bits or float32, and colour if all channels are equal.
 
-    options: how many pixels it may promise. Raises ImageError, and whatever decoders raise on damaged data.
+    Raises ImageError, and the exceptions of decoders on damaged data.
     """
     directory, mask = picture_directory(path, content)
     for one in filter(None, (directory, mask)):
         check_size(path, (one.number(IMAGE_WIDTH), one.number(IMAGE_LENGTH)), options)
-        check_size(path, (one.number(TILE_WIDTH, 0), one.number(TILE_LENGTH, 0)), options)  # one is decoded whole
+        check_size(path, (one.number(TILE_WIDTH, 0), one.number(TILE_LENGTH, 0)), options)  # decoded as a whole
     photometric = _photometric(directory)
     layout = layout_of(directory)
     samples = stored_samples(directory, layout)
@@ -81,7 +81,7 @@ def _photometric(directory: ImageFileDirectory) -> int:
 def _one_channel(
     directory: ImageFileDirectory, layout: Layout, photometric: int, samples: NDArray[Any]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return the gray channel (H, W) of (H, W, samples), and notes. Raises ImageError unless it is all there is."""
+    """Reduce (H, W, samples) to the gray channel (H, W), with notes. Raises ImageError if there is more."""
     path, number = directory.path, COLOURS[photometric]
     kind = f"{layout.samples} samples of {layout.bits} bits per pixel"
     extra = directory.numbers(EXTRA_SAMPLES) or [UNSPECIFIED] * (layout.samples - number)
@@ -103,23 +103,23 @@ def _one_channel(
 
 
 def _looked_up(directory: ImageFileDirectory, layout: Layout, indices: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return (H, W, 3): the colours of palette indices."""
+    """Look up palette indices: (H, W) -> (H, W, 3)."""
     colours = np.array(directory.numbers(COLOR_MAP))
     if layout.bits > 8 or len(colours) != 3 << layout.bits:
-        raise ImageError(f"{directory.path}: a palette of {len(colours)} values for {layout.bits} bits; is it damaged?")
+        raise ImageError(f"{directory.path}: its palette of {len(colours)} values does not fit {layout.bits} bits")
     eight_bit = colours if colours.max() < LEAST_16_BIT_MAP else colours >> 8
     table: NDArray[np.uint8] = eight_bit.reshape(3, -1).T.astype(np.uint8)
     return np.take(table, indices, axis=0)
 
 
 def _black_is_zero(gray: NDArray[Any], layout: Layout, photometric: int) -> tuple[NDArray[Any], int | None]:
-    """Return (H, W) uint8, uint16 or float32, black 0, and white if it is not the type's largest value."""
+    """Return (H, W) uint8, uint16 or float32 with black 0, and white unless it is the type's largest value."""
     if layout.format == FLOATING:
         return (1 - gray if photometric == WHITE_IS_ZERO else gray), None
     largest = 255 if photometric == PALETTE else (1 << layout.bits) - 1
     if photometric == WHITE_IS_ZERO:
         gray = largest - gray
-    if largest < 255:  # fewer bits than are written: 1, 2 and 4, of which 255 is a multiple
+    if largest < 255:  # 1, 2 or 4 bits; scale them to 8, as 255 is a multiple of their largest values
         return gray.astype(np.uint8) * np.uint8(255 // largest), None
     return gray, largest if 255 < largest < 65535 else None
 

@@ -10,7 +10,7 @@ from cxr_infer.formats.picture import ORIENTATION, RESOLUTION_UNIT, RESOLUTIONS,
 
 
 def carried(display: Display) -> Display:
-    """Return what a TIFF can hold of it."""
+    """Return the parts that a TIFF can hold."""
     return display.gray_profile()
 
 

@@ -1,7 +1,7 @@
-"""The report of a run as one page: summary, table, and before and after of the images that tell most.
+"""The HTML report of a run: summary, table, and pictures before and after denoising of selected images.
 
-The page needs nothing but itself, and says nothing of a file but its name below IN and what was measured. Pictures are
-kept on disk while the run goes on, so that memory stays flat and nothing is read twice.
+The page is self-contained, and discloses nothing about a file but its path below IN and its measurements. Pictures are
+stored on disk during the run, so that memory stays constant and no file is read twice.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from cxr_infer.settings import REPORT_LIMIT
 
 __all__ = ["HtmlReport", "RunFacts"]
 
-ROOM = 18_300_000  # bytes of JPEG for REPORT_LIMIT images: 24.4 MB of text, and the table needs some
-DETAIL_SHARE = 0.35  # of an image's room, for a quarter of the pixels: there grain is to be seen as it is
-FIRST, ROWS, IMAGES = "<!-- first -->\n", "<!-- rows -->\n", "<!-- images -->\n"  # where those go in the template
+ROOM = 18_300_000  # bytes of JPEG in total: 24.4 MB as base64, which leaves room for the table
+DETAIL_SHARE = 0.35  # of an image's bytes, for a quarter of the pixels, where grain must be visible
+FIRST, ROWS, IMAGES = "<!-- first -->\n", "<!-- rows -->\n", "<!-- images -->\n"  # places in the template
 MOST_FIRST = 4  # images above the table
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures that are kept, by their numbers."""
+    """Stored pictures. jpegs: name -> number in the store. gains: see `Pictures`. size: (width, height), px."""
 
     jpegs: dict[str, int]
     gains: dict[str, int]
@@ -45,7 +45,7 @@ class _Stored:
 
 @dataclass(frozen=True)
 class _Picked:
-    """An image that is to be shown, for now."""
+    """An image selected so far."""
 
     result: FileResult
     whole: _Stored
@@ -53,9 +53,9 @@ class _Picked:
 
 
 class HtmlReport:
-    """Collects pictures while the run goes on; `write` makes the page. To be used in a `with` statement.
+    """Collects pictures during a run, and writes the page. For use in a `with` statement.
 
-    limit: images to show at most. planned: images that the run may bring; the fewer are shown, the finer they are.
+    limit: most images to show. planned: number of images in the run; fewer images get better quality.
     Raises UsageError for a negative limit.
     """
 
@@ -75,7 +75,7 @@ class HtmlReport:
         self._store.close()
 
     def show(self, result: FileResult, pairs: Pairs) -> None:
-        """Keep the pictures of an image where it is to be shown. Raises ImageError where they cannot be kept."""
+        """Store the pictures of an image if it is selected. Raises ImageError on failure."""
         dropped = self._selection.offer(badness(result), lambda: self._picked(result, pairs))
         for stored in (dropped.whole, dropped.detail) if dropped else ():
             if stored is not None:
@@ -94,7 +94,7 @@ class HtmlReport:
         return _Stored({name: self._store.add(jpeg) for name, jpeg in made.jpegs.items()}, made.gains, made.size)
 
     def write(self, path: Path, run: RunFacts, summary: Summary, records: JsonReport) -> None:
-        """The whole page, under its name only once it is complete. Raises ImageError where it cannot be written."""
+        """Write the page atomically. Raises ImageError on failure."""
         write_bytes(path, (part.encode() for part in self._parts(run, summary, records)))
 
     def _parts(self, run: RunFacts, summary: Summary, records: JsonReport) -> Iterator[str]:
@@ -109,7 +109,7 @@ class HtmlReport:
         yield Template(opening).substitute(filled)
         yield from next(sections, ())
         yield Template(summarised).substitute(filled)
-        for last in (False, True):  # what is no X-ray goes to the end
+        for last in (False, True):  # ignored files come last
             results = (result for result in records.results() if (result.status == IGNORED) is last)
             yield from _rows(results, anchors, run)
         yield Template(between).substitute(filled)
@@ -117,7 +117,7 @@ class HtmlReport:
         yield Template(closing).substitute(filled)
 
     def _groups(self) -> list[tuple[str, list[_Picked]]]:
-        """Headings and the images to show under them, without empty ones. The first group goes above the table."""
+        """Return the non-empty groups of images with their headings. The first group is shown above the table."""
         selection = self._selection
         if selection.complete:
             ranked = sorted(selection.all(), key=lambda picked: badness(picked.result), reverse=True)
@@ -161,6 +161,6 @@ def _rows(results: Iterator[FileResult], anchors: dict[str, int], run: RunFacts)
     listed: Counter[str] = Counter()
     for result in results:
         listed[result.status] += 1
-        if listed[result.status] <= MOST_ROWS or result.name in anchors:  # every picture is found from the table
+        if listed[result.status] <= MOST_ROWS or result.name in anchors:  # keep the rows of all pictures
             message = without_folders(result.message, run.folders).removeprefix(f"{result.name}: ")
             yield row(result, message, anchors.get(result.name), run.with_reference)

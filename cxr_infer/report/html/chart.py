@@ -1,4 +1,4 @@
-"""The histogram of a report, as SVG without a style of its own."""
+"""The histogram of the report, as SVG styled by the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_TICKS = 6
 
 
 def chart(counted: Histogram, mean: float) -> str:
-    """Bars, axes with units, and the mean marked."""
+    """Draw bars, axes with units, and a mark at the mean."""
     start, width, bins = counted.start, counted.width, len(counted.counts)
     edges = [start + index * width for index in range(bins + 1)]
     most = max(counted.counts)

@@ -1,8 +1,9 @@
-"""Pictures for a page: JPEG that keeps grain as it is, as fine as the room allows.
+"""Encode pictures for the report: JPEG that preserves grain, at the best quality that fits the available bytes.
 
-Measured on X-rays and phantoms of 1024 px at 20 to 600 photons: JPEG's own tables take away high frequencies first, so
-that grain of 71 photons shows with 3/4 of its strength at 90 to 120 kB; one step for all but the lowest, whose rounding
-would show as blocks, keeps it within 10% there. WebP makes files of the same size and error in 6 times the time.
+Measured on X-rays and phantoms of 1024 px at 20 to 600 photons: the standard quantisation tables of JPEG suppress high
+frequencies, so that at 90 to 120 kB grain of 71 photons has 3/4 of its contrast. One step for all frequencies except
+the lowest, whose rounding would be visible as blocks, keeps it within 10%. WebP takes 6 times as long for the same size
+and error.
 """
 
 from __future__ import annotations
@@ -19,29 +20,29 @@ from PIL import Image
 
 from cxr_infer.report.views import BeforeAfter, DisplayImage
 
-STEPS = tuple(sorted({min(round(2 * 1.05**power), 255) for power in range(101)}))  # gray levels frequencies round to
-BLOCK = 8  # px, JPEG's
-SAMPLED = 8  # one strip of blocks in so many tells how large a picture will be
+STEPS = tuple(sorted({min(round(2 * 1.05**power), 255) for power in range(101)}))  # quantisation steps, gray levels
+BLOCK = 8  # px, of JPEG
+SAMPLED = 8  # every 8th strip of blocks is encoded to estimate the size of a picture
 BEFORE, AFTER, CLEAN, RESIDUAL, ERROR = "before", "after", "clean", "residual", "error"  # pictures of one image
-# of an image's room at most; before, which holds the grain, has the rest
+# largest fraction of an image's bytes; the rest is for `before`, which has the grain
 SHARES = {AFTER: 0.18, RESIDUAL: 0.18}
 SHARES_WITH_CLEAN = {AFTER: 0.15, CLEAN: 0.15, RESIDUAL: 0.15, ERROR: 0.1}
 
-COARSE_FROM = 3  # waves across a block twice over: from there on frequencies take the whole step, the mean a quarter
-FINENESS = np.clip(0.25 + 0.75 * np.hypot(*np.indices((BLOCK, BLOCK))) / COARSE_FROM, 0, 1)  # share of the step
+COARSE_FROM = 3  # half-cycles per block: from here on frequencies use the full step, the mean a quarter
+FINENESS = np.clip(0.25 + 0.75 * np.hypot(*np.indices((BLOCK, BLOCK))) / COARSE_FROM, 0, 1)  # fraction of the step
 
 NO_CHANGE = 128  # gray level of a residual of 0
 MOST_GAIN = 32
-SPREAD = 3.0  # standard deviations of the residual that must show without saturating
+SPREAD = 3.0  # standard deviations of the residual that must not saturate
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a page shows of one image.
+    """The encoded pictures of an image.
 
-    jpegs: by name BEFORE, AFTER and RESIDUAL, with a reference CLEAN and ERROR too. gains: of RESIDUAL and ERROR, which
-    are NO_CHANGE + gain * (before - after) and NO_CHANGE + gain * (after - clean), averaged over 2x2 px, so that shapes
-    stand out of the grain. size: (width, height) of the others, px.
+    jpegs: BEFORE, AFTER and RESIDUAL, with a reference also CLEAN and ERROR. gains: of RESIDUAL and ERROR, which are
+    NO_CHANGE + gain * (before - after) and NO_CHANGE + gain * (after - clean), averaged over 2x2 px to make shapes
+    visible in the grain. size: (width, height) of the others, px.
     """
 
     jpegs: dict[str, bytes]
@@ -50,7 +51,7 @@ class Pictures:
 
 
 def encode(pair: BeforeAfter, room: int) -> Pictures:
-    """The pictures and their differences, in at most so many bytes together."""
+    """Encode the pictures and their differences in at most `room` bytes altogether."""
     shown, differences = {AFTER: pair.after}, {RESIDUAL: amplified(pair.before, pair.after)}
     if pair.clean is not None:
         shown[CLEAN], differences[ERROR] = pair.clean, amplified(pair.after, pair.clean)
@@ -63,7 +64,7 @@ def encode(pair: BeforeAfter, room: int) -> Pictures:
 
 
 def amplified(first: DisplayImage, second: DisplayImage) -> tuple[DisplayImage, int]:
-    """First minus second at half the side, and its gain: the largest power of two that shows its spread."""
+    """Return first minus second at half size, amplified by a power of two that avoids saturation, and this gain."""
     small = _halved(first.astype(np.float32) - second)
     reach = max(SPREAD * float(small.std()), 1.0)
     gain = 1
@@ -74,7 +75,7 @@ def amplified(first: DisplayImage, second: DisplayImage) -> tuple[DisplayImage, 
 
 
 def fitted(picture: DisplayImage, room: int) -> bytes:
-    """A JPEG with the finest step that fits; where none does, as of noise alone, of half the side."""
+    """Encode with the finest step that fits into `room` bytes; at half size if none fits, as for pure noise."""
     sample = _strips(picture)
     share = sample.size / picture.size
     place = bisect_left(STEPS, True, key=lambda step: len(jpeg(sample, step)) <= share * room, hi=len(STEPS) - 1)
@@ -90,13 +91,13 @@ def fitted(picture: DisplayImage, room: int) -> bytes:
 
 
 def _halved(picture: NDArray[Any]) -> NDArray[Any]:
-    """(H, W) at half the side, by averaging."""
+    """Scale (H, W) to half size by averaging."""
     height, width = (max(1, side // 2) for side in picture.shape)
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _strips(picture: DisplayImage) -> NDArray[np.uint8]:
-    """Every eighth strip of whole blocks: what is encoded in the time of an eighth."""
+    """Return every 8th strip of whole blocks, which takes an eighth of the time to encode."""
     height, width = picture.shape
     if height < SAMPLED * BLOCK:
         return picture
@@ -105,7 +106,7 @@ def _strips(picture: DisplayImage) -> NDArray[np.uint8]:
 
 
 def jpeg(picture: DisplayImage, step: int) -> bytes:
-    """(H, W) uint8 as a gray JPEG, frequencies rounded to multiples of `step` gray levels, the lowest ones finer."""
+    """Encode (H, W) uint8 as gray JPEG. step: quantisation in gray levels, finer for the lowest frequencies."""
     table = np.maximum(np.rint(step * FINENESS), 1).astype(int).ravel().tolist()
     encoded = io.BytesIO()
     Image.fromarray(picture).save(encoded, "JPEG", qtables=[table], optimize=True)

@@ -1,4 +1,4 @@
-"""Pieces of the page as text: all that comes from files and their names is escaped here."""
+"""Build pieces of the page. All text from files and their names is escaped here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, Fi
 from cxr_infer.report.text import printable
 
 OUTCOMES = {DONE: "denoised", FAILED: "failed", SKIPPED: "skipped", IGNORED: "ignored", PENDING: "not begun"}
-ALTERNATIVES = {  # to the pictures of a card, in their order: the first one gives the viewer its height
+ALTERNATIVES = {  # alt texts of the pictures of a card, in order; the first picture sets the viewer's height
     AFTER: "after denoising",
     BEFORE: "before denoising",
     CLEAN: "clean reference",
@@ -25,17 +25,17 @@ ALTERNATIVES = {  # to the pictures of a card, in their order: the first one giv
 
 
 def text(content: object) -> str:
-    """Fit for the page, as text and as an attribute, whatever a file is called."""
+    """Escape content for HTML text and attributes."""
     return escape(printable(str(content)))
 
 
 def with_unit(shown: str, unit: str) -> str:
-    """A figure in words and its unit, where it has both."""
+    """Append the unit to a formatted value, unless there is no value."""
     return shown + (f'<span class="unit"> {unit}</span>' if unit and shown != NO_FIGURE else "")
 
 
 def without_folders(message: str, folders: Iterable[str]) -> str:
-    """A message whose paths begin below these folders, since where somebody keeps X-rays is nobody's business."""
+    """Make the paths in a message relative to these folders, as the page must not disclose where files are kept."""
     given = set(folders)
     paths = {str(path) for folder in map(Path, given) for path in (folder, folder.absolute(), folder.resolve())}
     for folder in sorted((given | paths) - {"."}, key=len, reverse=True):
@@ -44,13 +44,13 @@ def without_folders(message: str, folders: Iterable[str]) -> str:
 
 
 def tile(label: str, value: str, note: str = "", kind: str = "") -> str:
-    """One figure of the summary. value and note are markup."""
+    """Return a tile of the summary. value, note: markup."""
     note = f'<span class="note">{note}</span>' if note else ""
     return f'<div class="tile {kind}"><dt>{text(label)}</dt><dd>{value}{note}</dd></div>\n'
 
 
 def row(result: FileResult, message: str, anchor: int | None, with_reference: bool) -> str:
-    """A row of the table. Cells with figures carry them in full, for sorting."""
+    """Return a row of the table. Cells carry the full value, for sorting."""
     name = text(result.name)
     link = f"<span>{name}</span>" if anchor is None else f'<a href="#image-{anchor}">{name}</a>'
     reason = f'<span class="reason">{text(message)}</span>' if message else ""
@@ -71,7 +71,7 @@ def _cell(value: float | None, shown: str) -> str:
 def card(
     anchor: str, result: FileResult, pictures: Pictures, message: str, template: str, *, detail: bool = False
 ) -> str:
-    """The viewer of one image, or of a detail of it at full resolution, without the figures. template: is filled."""
+    """Fill the template with the viewer of an image, or of its detail at full resolution, which has no measurements."""
     width, height = pictures.size
     stored = f"{result.width} × {result.height} px"  # noqa: RUF001
     if detail:
@@ -82,7 +82,7 @@ def card(
         size = f"{stored}, {result.bits} bit" + (f", shown at {share:.0f} %" if share < 100 else "")
     return template.format(
         anchor=anchor,
-        name=text(result.name) + (", detail as it is" if detail else ""),
+        name=text(result.name) + (", detail at full resolution" if detail else ""),
         size=size,
         facts="" if detail else _facts(result),
         message=f'<p class="reason">{text(message)}</p>' if message else "",
@@ -91,7 +91,7 @@ def card(
 
 
 def _layer(name: str, pictures: Pictures) -> str:
-    """One picture of a viewer; a difference carries its gain."""
+    """Return a picture of a viewer; differences carry their gain."""
     width, height = pictures.size
     gain = f' data-gain="{pictures.gains[name]}"' if name in pictures.gains else ""
     return (

@@ -1,4 +1,4 @@
-"""What was done, as the methods section of a paper says it: version, model, precision, settings, numbers of images."""
+"""The methods paragraph for a paper: version, model, precision, settings and numbers of images."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SSIM_SOURCE = "Gaussian window of 1.5 px; Wang et al., IEEE Trans. Image Process
 
 
 def methods(head: dict[str, Any], summary: Summary, statistics: RunStatistics) -> list[str]:
-    """Paragraphs without markup. head: as `json_file.describe_run` gives it."""
+    """Return paragraphs without markup. head: from `json_file.describe_run`."""
     sentences = (_denoising(head), _images(summary), _noise(statistics), _quality(statistics), _tools(head))
     paragraphs = [" ".join(chain.from_iterable(sentences))]
     precision = head["model"]["precision"]
     if precision in WORDS:
         paragraphs.append(
-            f"To repeat this on any CPU, give --precision {precision}: without it, int8 is taken where the CPU is made "
-            "for it and fp32 elsewhere, and their results differ a little."
+            f"To reproduce this on any CPU, use --precision {precision}. By default, int8 is used if it is fast on the "
+            "CPU, and fp32 otherwise; their results differ slightly."
         )
     if head["model"]["name"] in MODEL_NAMES:
         paragraphs.append(f"The shipped models were trained on: {TRAINED_ON}.")
@@ -38,24 +38,24 @@ def _denoising(head: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Images were denoised with cxr-infer {head['versions'].get('cxr-infer', '')} (MIT licence), "
         f"model {model['name']} in {precision}, SHA-256 {model['sha256']}, "
-        f"at strength {settings['strength']:g} (1 removes all the noise found)."
+        f"at strength {settings['strength']:g} (1 removes all detected noise)."
     )
     if settings.get("window") is not None or settings.get("overlap") is not None:
         sides = [f"{name} {value} px" for name in ("window", "overlap") if (value := settings.get(name)) is not None]
         yield f"Windows: {', '.join(sides)}."
     if settings.get("repair_wrapped"):
-        yield "Values that had wrapped around were set to white first."
+        yield "Wrapped values were set to white first."
     if settings.get("white") is not None:
         yield f"The stored value {settings['white']} was taken as white."
     if settings.get("invert"):
-        yield "Black and white were swapped for the model."
+        yield "Black and white were swapped for denoising."
 
 
 def _images(summary: Summary) -> Iterator[str]:
     total = summary.done + summary.failed + summary.skipped + summary.pending
     rest = ((summary.skipped, "skipped"), (summary.failed, "failed"), (summary.pending, "not begun"))
     others = "".join(f", {count} {word}" for count, word in rest if count)
-    yield f"Images: {total}, of which {summary.done} denoised in this run{others}."
+    yield f"Images: {total} in total, {summary.done} denoised in this run{others}."
 
 
 def _noise(statistics: RunStatistics) -> Iterator[str]:
@@ -63,14 +63,14 @@ def _noise(statistics: RunStatistics) -> Iterator[str]:
     if not before:
         return
     yield (
-        "Noise was estimated from each image itself, as its standard deviation in gray levels of 0 to 255 "
+        "Noise was estimated from each image as its standard deviation in gray levels of 0 to 255 "
         f"as displayed: {_spread(BY_KEY['mottle_before'], before)} before and "
         f"{_spread(BY_KEY['mottle_after'], after)} after (mean, SD in brackets, n = {len(before)})."
     )
     if statistics.stays:
-        yield f"Images that keep most of their noise, which the model leaves, are included ({statistics.stays})."
+        yield f"This includes images in which most noise was left by the model ({statistics.stays})."
     if statistics.unsure:
-        yield f"Images whose noise could not be told from structure are not ({statistics.unsure})."
+        yield f"It excludes images whose noise could not be separated from structure ({statistics.unsure})."
 
 
 def _quality(statistics: RunStatistics) -> Iterator[str]:
@@ -83,7 +83,7 @@ def _quality(statistics: RunStatistics) -> Iterator[str]:
         for index, (column, values) in enumerate(told)
     ]
     yield (
-        f"Against clean references of the same names, {' and '.join(figures)} (mean, SD in brackets, n = {measured}; "
+        f"Against clean references, {' and '.join(figures)} (mean, SD in brackets, n = {measured}; "
         f"data range from black to white as displayed; SSIM: {SSIM_SOURCE})."
     )
 

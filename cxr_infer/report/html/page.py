@@ -1,4 +1,4 @@
-"""The parts of the page that tell of the whole run: tiles, chart, headings, and what made it."""
+"""The parts of the page about the whole run: tiles, chart, headings, methods and versions."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from cxr_infer.report.html.statistics import RunStatistics, deviation, histogram
 from cxr_infer.report.results import FAILED, Summary
 from cxr_infer.report.views import SIDE
 
-MOST_ROWS = 1000  # of the table, for each outcome
+MOST_ROWS = 1000  # of the table per outcome
 SHA256_SHOWN = 12  # hex digits
 
-SCRIPTS = ("table.js", "viewer.js", "reader.js")  # one script of the page, in this order
+SCRIPTS = ("table.js", "viewer.js", "reader.js")  # joined in this order
 FIXED_COLUMNS = ("file", "outcome", "size, px")
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a report says of a run beside its results.
+    """Facts about a run other than its results.
 
-    head: as `json_report.describe_run` gives it. folders: paths or URLs, which are left out of messages.
+    head: from `json_file.describe_run`. folders: paths or URLs to remove from messages.
     """
 
     head: dict[str, Any]
@@ -42,12 +42,12 @@ class RunFacts:
 
 
 def asset(name: str) -> str:
-    """The text of a file that lies beside this module."""
+    """Return the text of a file in this package."""
     return (files(__package__) / name).read_text("utf-8")
 
 
 def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[str, str]:
-    """What fills the template."""
+    """Return the fields of the template."""
     style, script = asset("report.css"), "".join(map(asset, SCRIPTS))
     source = Path(run.head["input"]).resolve().name or "X-rays"
     total = sum(statistics.statuses.values())
@@ -76,7 +76,7 @@ def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[s
 
 
 def hash_source(content: str) -> str:
-    """A content security policy's name for one inline style or script."""
+    """Return the source expression of an inline style or script for a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
@@ -120,7 +120,7 @@ def _tiles(run: RunFacts, summary: Summary, statistics: RunStatistics) -> str:
             with_unit(fixed(2)(summary.megapixels_per_second), "MP/s"),
             f"{_duration(summary.seconds)} for {summary.megapixels:.1f} MP",
         ),
-        tile("Strength", f"{settings['strength']:g}", "of the mottle found"),
+        tile("Strength", f"{settings['strength']:g}", "0 to 1"),
         tile("Model", text(model["name"]), f"{text(model['precision'])}, SHA-256 {model['sha256'][:SHA256_SHOWN]}"),
     ]
     return "".join(tiles)
@@ -132,18 +132,18 @@ def _mean(key: str, statistics: RunStatistics) -> str:
 
 
 def _mottle_note(statistics: RunStatistics) -> str:
-    """What the figure is, and which images it speaks of."""
+    """Describe the value and the images that it covers."""
     said = [f"gray levels, mean of {len(statistics.values['mottle_removed'])}"]
     said += [f"{_mean('mottle_before', statistics)} before, {_mean('mottle_after', statistics)} after"]
     if statistics.stays:
-        said.append(f"{statistics.stays} whose noise stays included")
+        said.append(f"{statistics.stays} with noise left included")
     if statistics.unsure:
-        said.append(f"{statistics.unsure} whose noise is unsure left out")
+        said.append(f"{statistics.unsure} with unsure noise excluded")
     return "; ".join(said)
 
 
 def _spread(column: Column, statistics: RunStatistics) -> str:
-    """What a mean is the mean of."""
+    """Describe a mean: number of values and SD."""
     values = statistics.values[column.key]
     return f"mean of {len(values)}; SD {column.words(deviation(values))}"
 
@@ -182,11 +182,11 @@ def _headings(with_reference: bool) -> str:
 def _bounded(statistics: RunStatistics) -> str:
     lines = [
         "Mottle: estimated standard deviation in gray levels of 0..255.",
-        "Correlation: of the noise of neighbouring pixels.",
+        "Correlation: between the noise of neighbouring pixels.",
     ]
     if max(statistics.statuses.values(), default=0) > MOST_ROWS:
         lines.append(
-            f"Of each outcome the first {MOST_ROWS} files are listed, and all with pictures; the JSON report names all."
+            f"Per outcome, the first {MOST_ROWS} files and all files with pictures are listed; --json lists all files."
         )
     return f'<p class="below">{" ".join(lines)}</p>'
 

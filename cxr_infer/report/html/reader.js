@@ -1,10 +1,10 @@
-// ---- the pictures one at a time: the next of the table from a card, or all of the screen for one
+// ---- full view: one picture on the whole screen, and stepping through the table
 
 const reader = document.getElementById("reader");
 const detail = reader.querySelector(".detail");
 let shown = null; // {fragment, viewer} of the full view
 
-/** The fragment of the picture that is so many rows further in the table, or null at its ends. */
+/** The fragment of the picture this many rows further in the table, or null at its ends. */
 function further(fragment, step) {
   const order = walked();
   return order[order.indexOf(fragment) + step] ?? null;
@@ -15,7 +15,7 @@ function markRow(fragment) {
   rowsOfPictures.get(fragment)?.setAttribute("aria-current", "true");
 }
 
-/** Land on a card and mark it, as a click on its link does, without a step in the browser's history. */
+/** Go to a card and mark it, as a click on its link does, without an entry in the browser's history. */
 function land(card) {
   location.replace(`#${card.id}`);
   card.querySelector(".stage").focus({ preventScroll: true });
@@ -66,7 +66,7 @@ detail.addEventListener("click", () => {
   openReader(shown.fragment, cards[shown.detail ? 0 : 1], { ...shown.viewer.look, zoom: 1 });
 });
 reader.addEventListener("keydown", (event) => {
-  const control = event.target.closest("button, input"); // which has its own use for these
+  const control = event.target.closest("button, input"); // they use these keys themselves
   if (event.key === "Escape" || (control && (event.key === " " || event.key === "Enter"))) return;
   if (control?.type === "range" && event.key.startsWith("Arrow")) return;
   if (event.key.toLowerCase() === "d" && !detail.hidden) detail.click();

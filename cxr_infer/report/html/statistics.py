@@ -1,4 +1,4 @@
-"""What a report says of a whole run: means, and the histogram of the mottle that was removed."""
+"""Statistics of a run: values for means, and the histogram of the mottle removed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from cxr_infer.report.columns import AVERAGED
 from cxr_infer.report.results import FileResult
 
 MOST_BINS = 24
-ROUND_STEPS = (1, 2, 5)  # times a power of ten: widths of bins that can be read on an axis
+ROUND_STEPS = (1, 2, 5)  # times a power of ten: bin widths
 
 
 @dataclass
 class RunStatistics:
-    """The figures of a run that have a mean, 8 bytes each an image, by their keys in `COLUMNS`."""
+    """The averaged measurements of a run, by their keys in `COLUMNS`. Each takes 8 bytes per image."""
 
     values: dict[str, array[float]] = field(default_factory=lambda: {one.key: array("d") for one in AVERAGED})
     statuses: Counter[str] = field(default_factory=Counter)
-    unsure: int = 0  # images whose noise is a guess, which is in no mean
-    stays: int = 0  # images that keep most of their noise, which is in the means
+    unsure: int = 0  # images with unsure noise estimates, which are not averaged
+    stays: int = 0  # images with most of their noise left, which are averaged
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """counts[i] values lie in [start + i * width, start + (i + 1) * width)."""
+    """A histogram: counts[i] values are in [start + i * width, start + (i + 1) * width)."""
 
     start: float
     width: float
@@ -52,12 +52,12 @@ def mean(values: array[float]) -> float | None:
 
 
 def deviation(values: array[float]) -> float | None:
-    """The sample standard deviation, from two values on."""
+    """Return the sample standard deviation; None for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def histogram(values: array[float]) -> Histogram:
-    """Bins of a round width, the narrowest of which few enough hold all values. values: at least one."""
+    """Bin at least one value, with the smallest round width that needs at most MOST_BINS bins."""
     low, high = min(values), max(values)
     width = _round_up(max((high - low) / (MOST_BINS - 1), 0.01))
     first = int(np.floor(low / width))

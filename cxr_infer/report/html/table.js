@@ -9,7 +9,7 @@ const find = document.getElementById("find");
 const outcomes = [...document.querySelectorAll(".outcomes button")];
 const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
-/** A cell's figure, its text, or null where it has none. */
+/** A cell's number, else its text, or null if it is empty. */
 function sortKey(row, column) {
   const cell = row.cells[column];
   if (column < 2) return cell.firstChild.textContent;
@@ -26,10 +26,10 @@ function sortBy(heading) {
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
   const keyed = rows.map((row) => ({ row, key: sortKey(row, heading.cellIndex) }));
   const present = keyed.filter(({ key }) => key !== null);
-  const missing = keyed.filter(({ key }) => key === null); // last, whichever way
+  const missing = keyed.filter(({ key }) => key === null); // last, in either direction
   present.sort((a, b) => (descending ? compare(b.key, a.key) : compare(a.key, b.key)));
   const body = table.tBodies[0];
-  body.remove(); // thousands of rows move faster where nobody looks
+  body.remove(); // thousands of rows move faster outside the document
   for (const { row } of [...present, ...missing]) body.append(row);
   table.append(body);
   arrange();
@@ -53,7 +53,7 @@ function choose(outcome) {
   filter();
 }
 
-/** Change the page so that an element stays where it is on the screen, whatever grows or shrinks above it. */
+/** Change the page but keep an element at its place on the screen. */
 function inPlace(element, change) {
   const before = element.getBoundingClientRect().top;
   change();
@@ -92,12 +92,12 @@ function fragmentOf(row) {
   return row.querySelector("th a")?.getAttribute("href");
 }
 
-/** The fragments of the pictures whose rows are shown, as the table has them. */
+/** The fragments of the pictures whose rows are shown, in the order of the table. */
 function walked() {
   return [...table.tBodies[0].rows].filter((row) => !row.hidden).map(fragmentOf).filter(Boolean);
 }
 
-/** What a heading of the table is called, with the way in which it sorts. */
+/** The heading by which the table is sorted, with its direction. */
 function sorting() {
   const heading = table.querySelector("thead [aria-sort]");
   return heading && `${heading.textContent}, ${heading.getAttribute("aria-sort")}`;

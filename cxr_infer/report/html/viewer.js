@@ -1,8 +1,8 @@
 // ---- a viewer: two pictures with a divider or a difference, zoom, window and level the same for all
 
-const STEP = 1.25; // of zoom, a notch of the wheel or a key
-const MOST = 8; // pixels of the page for one of the picture
-const NUDGE = 0.06; // of the stage's side that a key moves it
+const STEP = 1.25; // zoom factor per notch of the wheel or key press
+const MOST = 8; // most page pixels per picture pixel
+const NUDGE = 0.06; // fraction of the stage moved by a key press
 const WHITE = 255; // gray levels are those of the pictures
 const LEAST_WIDTH = 2, MOST_WIDTH = 2 * WHITE;
 const SPEED = 1.3; // of a drag from side to side, times the gray levels there are
@@ -134,7 +134,7 @@ class Viewer {
     [this.part(".left").textContent, this.part(".right").textContent] = [left, right];
   }
 
-  /** A window of gray levels by a filter, which only pictures that need one have. */
+  /** Apply window and level by an SVG filter, only if they are not the default. */
   drawWindow() {
     const { width, level, inverted } = this.look;
     const asItIs = width === FIRST_LOOK.width && level === FIRST_LOOK.level && !inverted;
@@ -162,14 +162,14 @@ class Viewer {
     return this.ownFilter;
   }
 
-  /** One of a pair alone, then the other, with each call. */
+  /** Show one picture of a pair alone, the other with the next call. */
   flicker() {
     if (PAIRS[this.look.mode]) this.change({ flicker: this.look.flicker === "left" ? "right" : "left" });
   }
 
   // -- zoom and place, in shares of the stage
 
-  /** The zoom at which a pixel of the picture is one of the page. */
+  /** The zoom at which a picture pixel is a page pixel. */
   get native() {
     return this.image.getAttribute("width") / this.stage.clientWidth;
   }
@@ -183,7 +183,7 @@ class Viewer {
     return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
   }
 
-  /** Zoom so that what lies at a point, by default the middle, stays there. */
+  /** Zoom around a point, by default the middle. */
   zoomTo(wanted, { x, y } = { x: 0.5, y: 0.5 }) {
     const { look } = this;
     const zoom = clamp(wanted, Math.min(1, this.native), Math.max(MOST * this.native, MOST));
@@ -203,7 +203,7 @@ class Viewer {
 
   // -- mouse, fingers, keys
 
-  /** A page of many pictures must stay scrollable: there the wheel zooms only the one that was clicked, or with Ctrl. */
+  /** Zoom by the wheel only after a click or with Ctrl, so that a page of many pictures stays scrollable. */
   wheel(event) {
     if (this.ways.open && document.activeElement !== this.stage && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
@@ -214,7 +214,7 @@ class Viewer {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { zoom, inverted } = this.look;
     const actions = {
-      " ": () => event.repeat || this.flicker(), // held down it would flash
+      " ": () => event.repeat || this.flicker(), // would flash while held down
       i: () => this.change({ inverted: !inverted }),
       "+": () => this.zoomTo(zoom * STEP),
       "=": () => this.zoomTo(zoom * STEP),
@@ -234,7 +234,7 @@ class Viewer {
     action();
   }
 
-  /** Moves what is zoomed, else the divider. */
+  /** Move the zoomed picture, else the divider. */
   nudge(right, down) {
     const { zoom, x, y, split } = this.look;
     if (zoom > 1) this.place({ x: x + NUDGE * right, y: y + NUDGE * down });
@@ -243,7 +243,7 @@ class Viewer {
 
   down(event) {
     if (event.button > 1) return;
-    if (event.button === 1) event.preventDefault(); // else the page scrolls by itself
+    if (event.button === 1) event.preventDefault(); // the page would autoscroll
     this.stage.focus({ preventScroll: true });
     this.stage.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, event);
@@ -251,7 +251,7 @@ class Viewer {
     if (this.drag === "split") this.splitAt(event);
   }
 
-  /** What dragging does: the divider is always what it looks like, Shift and the middle button do the other thing. */
+  /** The action of a drag: the divider always moves; Shift and the middle button select the alternative. */
   dragOf(event) {
     const { drag, mode, flicker, zoom } = this.look;
     if (event.target.closest(".divider")) return "split";

@@ -165,7 +165,7 @@ def test_what_still_arrives_as_it_stops_is_named_and_left_alone(place: Path, wat
         (["x", "--watch", "--engine", "ray"], "--watch works on this machine only; omit --engine"),
         (
             ["memory://bucket/x", "--watch", "--out", "out"],
-            "memory://bucket/x: cannot be watched; --watch needs a directory",
+            "memory://bucket/x: cannot be watched; --watch needs a local directory",
         ),
         (["nowhere", "--watch"], "nowhere: no such directory"),
         (["x", "--watch", "--out", "x/inside"], "must not be the input directory or inside it"),

@@ -65,7 +65,7 @@ def test_it_writes_a_result_and_says_where(lab: Lab, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     out = tmp_path / "lab-tiny"
     assert {"lab.csv", "lab.html", "lab.json", "plots", "units"} == {path.name for path in out.iterdir()}
-    assert "the result is in lab-tiny/lab.json, lab-tiny/lab.html, lab-tiny/lab.csv, lab-tiny/plots" in done.stdout
+    assert "result written to lab-tiny/lab.json, lab-tiny/lab.html, lab-tiny/lab.csv, lab-tiny/plots" in done.stdout
     assert "100% " in done.stderr
     said = json.loads((out / "lab.json").read_text())
     assert said["command"][1:3] == ["lab", str(tmp_path / "tiny.toml")]
@@ -171,17 +171,20 @@ def test_the_noise_of_an_image_is_measured_with(
     [
         (("quik",), "unknown protocol 'quik'; use quick or full, or the path of a .toml file"),
         (("none.toml",), "none.toml: cannot be read: No such file or directory; check the path"),
-        (("tiny.toml", "--method", "windo"), "method 'windo' is unknown"),
-        (("tiny.toml", "--spacing", "0.2"), "--spacing is of --images; add that, or leave it out"),
-        (("tiny.toml", "--images", ".", "--spacing", "inf"), "--spacing inf mm is no spacing; use 0.001 to 100"),
-        (("tiny.toml", "--frames", "a.png", "--noise-of", "a.png"), "--frames tell the noise better than --noise-of"),
+        (("tiny.toml", "--method", "windo"), "unknown method 'windo'"),
+        (("tiny.toml", "--spacing", "0.2"), "--spacing applies to --images; give both or neither"),
+        (("tiny.toml", "--images", ".", "--spacing", "inf"), "--spacing inf mm is out of range; use 0.001 to 100"),
+        (
+            ("tiny.toml", "--frames", "a.png", "--noise-of", "a.png"),
+            "--frames and --noise-of exclude each other",
+        ),
         (("tiny.toml", "--noise-of", "none.png"), "none.png: "),
         (("tiny.toml", "--noise-of", "tiny.toml"), "tiny.toml: "),
         (("tiny.toml", "--images", "none"), "none: no such directory; check the path"),
         (("tiny.toml", "--images", "."), "tiny.toml: "),
         (("tiny.toml", "--frames", "tiny.toml"), "tiny.toml: "),
-        (("tiny.toml", "-o", "."), ".: holds files, but no result of cxr-infer lab; give -o another directory"),
-        (("wrong.toml",), "wrong.toml: methods: method 'windo' is unknown"),
+        (("tiny.toml", "-o", "."), ".: has files but no result of cxr-infer lab; give -o another directory"),
+        (("wrong.toml",), "wrong.toml: methods: unknown method 'windo'"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

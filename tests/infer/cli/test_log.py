@@ -23,7 +23,7 @@ from cxr_infer.formats.readers import write_image
 from tests.conftest import Run, tree
 from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, stored
 
-WAY_OUT = "a bug in cxr-infer; please report it in the issues of its repository, with the log that --log FILE writes"
+WAY_OUT = "this is a bug in cxr-infer; please report it to its issue tracker, with the log written by --log FILE"
 MAINS = {"cxr-infer": "cxr_infer.__main__", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}
 
 
@@ -53,7 +53,7 @@ def test_verbose_says_on_stderr_what_is_done(run: Run, xrays: Path, tmp_path: Pa
     assert re.search(r"3 images in .*x, results in .*once", once.stderr)
     assert re.search(r"model window \((int8|fp32)\), SHA-256 [0-9a-f]{64}, Settings\(strength=1.0", once.stderr)
     assert "a.png" not in once.stderr
-    for told in ("a.png: is read", "a.png: is denoised, 64 x 64 px of 8 bits", "a.png: is written", "c.png: done"):
+    for told in ("a.png: reading", "a.png: denoising, 64 x 64 px of 8 bits", "a.png: writing", "c.png: done"):
         assert f"DEBUG cxr_infer.batch.pipeline: {told}" in twice.stderr
     assert tree(tmp_path / "quiet") == tree(tmp_path / "once") == tree(tmp_path / "twice")
 
@@ -80,8 +80,8 @@ def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_pat
     [
         ("notes.log", "mine", "notes.log: exists and is not a log of cxr-infer; give --log another name"),
         ("notes.txt", None, "notes.txt: give --log a name that ends in .log"),
-        ("x/run.log", None, "x/run.log: lies inside the input directory; give --log another place"),
-        ("x/a.png/run.log", None, "x/a.png/run.log: lies inside the input directory"),
+        ("x/run.log", None, "x/run.log: is inside the input directory; give --log another place"),
+        ("x/a.png/run.log", None, "x/a.png/run.log: is inside the input directory"),
         ("b.log/run.log", None, "b.log/run.log: cannot be written: "),
         ("", None, "give --log a name that ends in .log"),
     ],
@@ -116,7 +116,7 @@ def test_no_name_writes_lines_of_its_own(run: Run, tmp_path: Path, noisy_bytes: 
     text = (tmp_path / "run.log").read_text()
     assert "\x1b" not in text
     assert not re.search("^2026 ERROR", text, re.MULTILINE)
-    assert r"ok\n2026 ERROR forged\x1b[31m.png: is read" in text
+    assert r"ok\n2026 ERROR forged\x1b[31m.png: reading" in text
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback(
     done = broken(tmp_path, changes, "dir", "x", "--json", "r.jsonl", "--log", "run.log", "--quiet")
     assert done.returncode == 1
     where = r"\(broken\.py:6, called from cxr_infer/batch/pipeline\.py:\d+\)"
-    line = rf"x/a\.png: {re.escape(told)} {where}, {re.escape(WAY_OUT)}"
+    line = rf"x/a\.png: {re.escape(told)} {where}; {re.escape(WAY_OUT)}"
     assert re.fullmatch(f"failed: {line}\n", done.stderr), done.stderr
     *records, _ = map(json.loads, (tmp_path / "r.jsonl").read_text().splitlines())
     failed, *others = sorted(records, key=lambda record: record["name"])
@@ -175,7 +175,7 @@ def test_a_command_that_breaks_says_where(
     done = broken(tmp_path, changes, *arguments, "--log", "run.log", command=command)
     assert done.returncode == 1, done.stderr
     where = r"\(broken\.py:3, called from cxr_(infer|train|export)/[a-z_/]+\.py:\d+\)"
-    assert re.fullmatch(rf"error: LookupError: a fault {where}, {re.escape(WAY_OUT)}\n", done.stderr), done.stderr
+    assert re.fullmatch(rf"error: LookupError: a fault {where}; {re.escape(WAY_OUT)}\n", done.stderr), done.stderr
     log_text = (tmp_path / "run.log").read_text()
     assert "    LookupError: a fault" in log_text
     assert log_text.count("Traceback") == 1
@@ -205,7 +205,7 @@ def test_a_damaged_installation_is_one_line(
     done = broken(tmp_path, f"import sys; sys.modules[{package!r}] = None\n", *arguments)
     assert done.returncode == 1
     place = r"\(\S+\.py:\d+(, called from cxr_infer/\S+\.py:\d+)?\)"
-    line = rf"error: ModuleNotFoundError: .*{package}.* {place}, a package .* reinstall cxr-infer\n"
+    line = rf"error: ModuleNotFoundError: .*{package}.* {place}; a package .* reinstall cxr-infer\n"
     assert re.fullmatch(line, done.stderr), done.stderr
 
 

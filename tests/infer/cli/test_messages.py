@@ -35,7 +35,7 @@ CONTENTS = {
     b"\0\0\0\x0cjP  \r\n\x87\n": "a JPEG 2000 picture",
     b"version https://git-lfs.github.com/spec/v1\n": "a Git LFS pointer by its content, not DICOM; fetch the image",
     b"<!DOCTYPE html><html>": "a web page",
-    "Röntgenbild von gestern".encode(): "a text by its content, not DICOM; is it the right file?",
+    "Röntgenbild von gestern".encode(): "a text file by its content, not DICOM; is it the right file?",
     bytes(400): "not a DICOM file (no DICM after the first 128 bytes); is it damaged?",
 }
 
@@ -123,7 +123,7 @@ def test_a_png_called_dicom_is_called_a_png(here: Path) -> None:
 def test_a_picture_of_another_kind_is_called_what_it_is(here: Path) -> None:
     Path("y.png").write_bytes(b"%PDF-1.7\n")
     assert (
-        "y.png: a PDF, not a supported kind, despite its name; convert it to PNG" in said("file", "y.png", "out.png")[1]
+        "y.png: is a PDF, not an image in a supported format; convert it to PNG" in said("file", "y.png", "out.png")[1]
     )
 
 
@@ -132,7 +132,7 @@ def test_references_that_fit_no_image_are_a_failure(here: Path) -> None:
     status, error = said("dir", "x", "--reference", "small")
     assert status == 1
     assert "note: a.png: the reference is 16x16, the image 64x64" in error
-    assert "error: small: no result could be compared with it" in error
+    assert "error: small: no result could be compared with a reference" in error
     assert (here / "x-denoised" / "a.png").is_file()
     assert said("dir", "x", "--reference", "clean")[0] == 0, "one of two is enough"
 

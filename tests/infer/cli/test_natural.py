@@ -74,7 +74,7 @@ def test_a_directory_is_done_however_that_is_said(here: Path, arguments: str) ->
     "arguments", ["file one.png out.png", "one.png out.png", "-o out.png one.png", "one.png -o out.png"]
 )
 def test_a_file_is_done_however_that_is_said(here: Path, arguments: str) -> None:
-    assert "the result is out.png" in done(*arguments.split())
+    assert "result written to out.png" in done(*arguments.split())
     assert read_gray(here / "out.png").shape == (64, 64)
 
 
@@ -90,7 +90,7 @@ def test_names_of_results_that_nobody_gave(here: Path) -> None:
         ("scan.jpg", "scan-denoised.jpg"),
     ):
         before = tree(here)
-        assert f"the result is {result}" in done(source)
+        assert f"result written to {result}" in done(source)
         assert tree(here).keys() - before.keys() == {result}
         again = cxr_infer(source)
         assert (again.exit_code, again.stderr) == (2, f"error: {result}: exists; use --overwrite or another name\n")

@@ -69,7 +69,7 @@ def test_gray_in_colour_channels_is_gray(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"", "empty"), (b"not an image at all", "a text, not a supported kind"), (None, "cannot be read")],
+    [(b"", "empty"), (b"not an image at all", "is a text file, not an image"), (None, "cannot be read")],
 )
 def test_unreadable_files_are_named(tmp_path: Path, content: bytes | None, problem: str) -> None:
     path = tmp_path / "bad.png"

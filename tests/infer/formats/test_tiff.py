@@ -102,7 +102,7 @@ def test_few_bits_are_stretched_as_in_png(bits: int) -> None:
         (by_tifffile_in_turn((RAMP[::4, ::4], 0), (RAMP, 0)), "several pages"),
         (by_tifffile_in_turn((RAMP[::2, ::2], 1), (RAMP[::4, ::4], 1)), "no full-size picture"),
         (raw_tiff(GRAY.tobytes() * 3, 8), "pixels of several pictures"),
-        (raw_tiff(GRAY.tobytes(), 8, t278=10), "1 strips where its picture takes 4"),
+        (raw_tiff(GRAY.tobytes(), 8, t278=10), "has 1 strips but needs 4"),
         (raw_tiff(GRAY.tobytes(), 8, photometric=8), "CIELab"),
         (raw_tiff(GRAY.tobytes(), 8, photometric=32803), "raw colour filter"),
         (raw_tiff(GRAY.tobytes(), 5), "5-bit unsigned integer"),

@@ -62,7 +62,7 @@ def test_lists_tensors_and_gray_pillow_images_are_arrays(model: Model, image: ND
     ("given", "problem"),
     [
         ([[1, 2], [3, 4]], "type int64"),
-        ([[0.1, 0.2], [0.3]], "a list that is no array"),
+        ([[0.1, 0.2], [0.3]], "cannot convert a list to an array"),
         ([], "shape"),
         (None, "shape"),
         ("x.png", "shape"),
@@ -76,7 +76,10 @@ def test_lists_tensors_and_gray_pillow_images_are_arrays(model: Model, image: ND
         (Image.new("P", (4, 4)), "mode P"),
         (Image.new("RGB", (4, 4)), "mode RGB"),
         (Image.new("1", (4, 4)), "mode 1"),
-        (Tensor(np.zeros((4, 4), np.uint8), "cuda"), r"a Tensor that is no array \(.*Use Tensor.cpu\(\) first\)"),
+        (
+            Tensor(np.zeros((4, 4), np.uint8), "cuda"),
+            r"cannot convert a Tensor to an array \(.*Use Tensor.cpu\(\) first\)",
+        ),
     ],
 )
 def test_what_is_no_gray_array_is_refused_in_one_line(model: Model, given: Any, problem: str) -> None:

@@ -96,7 +96,7 @@ def test_every_place_holds_every_signal_in_turn(phantom: dict[str, FloatImage]) 
 def test_an_image_without_a_place_is_named_before_anything_is_measured(flat: dict[str, FloatImage]) -> None:
     work = Notebook()
     images = {**flat, "black": np.zeros((160, 160), np.float32)}
-    with pytest.raises(UsageError, match=r"image black: signal 'nodule.*': no place for it .*; leave it out, or ask"):
+    with pytest.raises(UsageError, match=r"image black: signal 'nodule.*': no place for it .*; omit it, or use"):
         study(setting(images, IDENTITY), work)
     assert not work.done
     (finding,) = study(setting(flat, IDENTITY, signals=(Signal("nodule", 9.0, 9.0), Signal("edge", 1.0, 9.0))), work)

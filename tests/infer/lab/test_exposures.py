@@ -75,12 +75,12 @@ def other_frames(truth: FloatImage) -> dict[str, list[FloatImage]]:
     breath[160:, 200:] = moved(truth, 0.6)[160:, 200:]
     shaded = truth + np.linspace(-0.012, 0.012, 320, dtype=np.float32)
     return {
-        "two frames or more": [first],
+        "at least two frames": [first],
         "but 0.png has": [first, second[1:]],
-        "give frames with noise of their own": [first, first],
+        "identical images; give separate exposures": [first, first],
         "something moved": [first, expose(moved(truth, 0.5), "white", 4000.0, np.random.default_rng(2))[0]],
         "something moved near row 2": [first, expose(breath, "white", 4000.0, np.random.default_rng(3))[0]],
-        "in the brightness of broad parts": [first, expose(shaded, "white", 4000.0, np.random.default_rng(4))[0]],
+        "in the brightness of broad areas": [first, expose(shaded, "white", 4000.0, np.random.default_rng(4))[0]],
         "differs in brightness by more than 5%": [first, second * np.float32(0.8)],
         "give frames of one object": [first, exposures(render_phantom(9, 320), dose=4000.0)[0]],
         "too small": [first[:40, :40], second[:40, :40]],
@@ -109,13 +109,13 @@ def test_flat_fields_are_frames_and_tell_their_noise(side: int) -> None:
 def test_one_frame_twice_is_told_as_that(truth: FloatImage) -> None:
     for dose in (300.0, 4000.0, 1e5):
         one = exposures(truth, dose=dose)[0]
-        with pytest.raises(UsageError, match="are one image; give frames with noise of their own"):
+        with pytest.raises(UsageError, match="identical images; give separate exposures"):
             registered([one[37:260, 11:211], one[37:260, 11:211].copy()])
 
 
 def test_frames_with_too_little_of_each_brightness_are_not_called_saturated() -> None:
     ramp = np.tile(np.linspace(0.1, 0.9, 100, dtype=np.float32), (100, 1))
-    with pytest.raises(ImageError, match="too few to measure noise in; give larger frames"):
+    with pytest.raises(ImageError, match=r"too few blocks to measure noise: .*; give larger or other frames"):
         noise_curve(Frames(np.stack(exposures(ramp, dose=4000.0)), ("0.png", "1.png")))
 
 

@@ -68,14 +68,14 @@ def test_files_that_agree_say_mm_a_pixel(
 
 
 def test_what_is_no_folder_of_clean_images_is_refused(tmp_path: Path, clean: NDArray[np.float32]) -> None:
-    with pytest.raises(UsageError, match="holds no files; give --images"):
+    with pytest.raises(UsageError, match="no files; give --images"):
         clean_images(tmp_path, 96, ReadOptions())
     write(tmp_path / "small.png", clean[:40, :80])
-    with pytest.raises(CxrError, match=r"small\.png: has fewer than 64 px on a side"):
+    with pytest.raises(CxrError, match=r"small\.png: less than 64 px a side"):
         clean_images(tmp_path, 96, ReadOptions())
     for number in range(MOST_IMAGES):
         (tmp_path / f"{number}.png").write_bytes(b"")
-    with pytest.raises(UsageError, match=f"holds 101 files; copy at most {MOST_IMAGES}"):
+    with pytest.raises(UsageError, match=f"101 files; copy at most {MOST_IMAGES}"):
         clean_images(tmp_path, 96, ReadOptions())
 
 
@@ -115,7 +115,7 @@ def test_frames_of_one_name_in_two_directories_are_two(exposures: Path, tmp_path
 
 def test_a_single_frame_is_refused(exposures: Path) -> None:
     assert repeated_frames([], ReadOptions()) is None
-    with pytest.raises(UsageError, match="two frames or more"):
+    with pytest.raises(UsageError, match="at least two frames"):
         repeated_frames([exposures / "0.png"], ReadOptions())
 
 

@@ -50,9 +50,9 @@ def test_a_model_is_named_by_its_file(identity_onnx: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("no-such-program {in} {out}", "no-such-program cannot be run: No such file"),
-        (f"'{sys.executable}' -c 'print(0)' {{in}} {{out}}", "ended well but wrote no {out}"),
-        (f"'{sys.executable}' -c 'raise SystemExit(\"no GPU\")' {{in}} {{out}}", "ended with exit status 1: no GPU"),
+        ("no-such-program {in} {out}", "cannot run no-such-program (No such file"),
+        (f"'{sys.executable}' -c 'print(0)' {{in}} {{out}}", "succeeded but wrote no {out}"),
+        (f"'{sys.executable}' -c 'raise SystemExit(\"no GPU\")' {{in}} {{out}}", "failed with exit status 1: no GPU"),
         (f"'{sys.executable}' -c 'import time; time.sleep(60)' {{in}} {{out}}", "took more than 0.5 s for one image"),
         (
             f"'{sys.executable}' -c 'import sys; open(sys.argv[2], \"w\").write(\"text\")' {{in}} {{out}}",
@@ -71,8 +71,8 @@ def test_a_program_that_fails_is_one_line(command: str, message: str, noisy: Flo
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("windows", "method 'windows' is unknown; use noisy, gaussian"),
-        ("prog {in}", "says nowhere {out}"),
+        ("windows", "unknown method 'windows'; use noisy, gaussian"),
+        ("prog {in}", "lacks {out}"),
         ("prog 'x {in} {out}", "No closing quotation"),
     ],
 )

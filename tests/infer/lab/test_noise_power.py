@@ -67,5 +67,5 @@ def test_regions_fit_the_image() -> None:
     assert region_side((300, 200)) == 128
     with pytest.raises(ImageError, match="12x12 px is too small"):
         region_side((12, 12))
-    with pytest.raises(ImageError, match="holds no region"):
+    with pytest.raises(ImageError, match="is smaller than a region"):
         noise_power([np.zeros((20, 20))], 32)

@@ -50,11 +50,11 @@ def test_each_task_is_told_with_its_dose_and_its_price() -> None:
     search = curves(f"search/{NODULE}", (40.0, 80.0), (41.0, 82.0))
     reading = read_off(result_of(known, search, WORTH, KEPT))
     assert (
-        "nodule, 5 mm, +8, white noise: after window at 200 photons as detectable as before at 180 (160 to 200) "
-        "photons; it keeps 75 (70 to 80) % of its contrast."
+        "nodule, 5 mm, +8, white noise: after window at 200 photons it is as detectable as before at 180 (160 to "
+        "200) photons; 75 (70 to 80) % of its contrast is left."
     ) in reading.sentences
     tasks = reading.tables[0]
-    assert tasks.title == "After window at N photons as detectable as before at M photons"
+    assert tasks.title == "After window at N photons, as detectable as before at M photons"
     assert [row[:3] for row in tasks.rows] == [
         ["nodule, 5 mm, +8; white", "50", "60 (55 to 65)"],
         ["nodule, 5 mm, +8; white", "200", "180 (160 to 200)"],
@@ -63,14 +63,14 @@ def test_each_task_is_told_with_its_dose_and_its_price() -> None:
     assert row["d' before"] == "2 (1.9 to 2.1)"
     assert row["d' after"] == "1.95 (1.85 to 2.05)"
     assert row["after, %"] == "82 (81.9 to 82.1)"
-    assert row["contrast kept, %"] == "75 (70 to 80)"
+    assert row["contrast left, %"] == "75 (70 to 80)"
     assert tasks.rows[0][-1] == "–"  # noqa: RUF001
     assert reading.against == ()
 
 
 def test_it_is_said_plainly_that_nothing_is_gained() -> None:
     (line,) = read_off(result_of(curves(f"detectability/{NODULE}", (1.0, 2.0), (1.0, 2.0)))).sentences
-    assert line.startswith("window: no signal at a known place is more detectable after denoising than before")
+    assert line.startswith("window: no signal at a known place is more detectable after denoising (d' ")
     assert "better in 0 of 2 points" in line
     assert "it buys no dose" in line
     (line,) = read_off(result_of(curves(f"detectability/{NODULE}", (1.0, 2.0), (1.0, 3.0)))).sentences
@@ -83,14 +83,14 @@ def test_it_is_said_plainly_that_nothing_is_gained() -> None:
         (f"detectability/{NODULE}", True, "d' at a known place (1 of 2 points)"),
         (f"search/{NODULE}", True, "signals found in a search (1 of 2 points)"),
         ("lines/lost", False, "lines lost (1 of 2 points)"),
-        ("lines/made-up", False, "lines made up (1 of 2 points)"),
+        ("lines/made-up", False, "false lines (1 of 2 points)"),
         ("bias/structure-from-noise", False, "structure made from pure noise (1 of 2 points)"),
     ],
 )
 def test_what_speaks_against_a_method_is_said(key: str, higher: bool, said: str) -> None:
     worse = (0.5, 2.0) if higher else (1.5, 2.0)
     (line,) = read_off(result_of(curves(key, (1.0, 2.0), worse, higher=higher))).against
-    assert line == f"Against window: beyond the uncertainty of both, it is worse than the image as it is in {said}."
+    assert line == f"Against window: it is worse than the noisy image, beyond the uncertainty of both, in {said}."
     assert read_off(result_of(curves(key, worse, (1.0, 2.0), higher=higher))).against == ()
 
 
@@ -99,7 +99,9 @@ def test_draws_that_are_compared_one_by_one_count_instead() -> None:
     kept = curves(f"detectability-kept/{NODULE}", (1.0, 1.0), (0.5, 0.7))
     reading = read_off(result_of(unsure, kept))
     (line,) = reading.against
-    assert line.endswith("worse than the image as it is in d' at a known place (2 of 2 points).")
+    assert line.endswith(
+        "worse than the noisy image, beyond the uncertainty of both, in d' at a known place (2 of 2 points)."
+    )
     assert "better in 0 of 2 points" in reading.sentences[0]
     change = curves(f"search-change/{NODULE}", (0.0, 0.0), (-5.0, 5.0))
     (line,) = read_off(result_of(curves(f"search/{NODULE}", (50.0, 60.0), (40.0, 50.0)), change)).against
@@ -118,8 +120,8 @@ def test_costs_stand_side_by_side() -> None:
     costs = next(table for table in read_off(result_of(lost)).tables if table.title == "What window costs")
     row = dict(zip(costs.headings, costs.rows[0], strict=True))
     assert row["noise and dose"] == "white, 50 photons"
-    assert row["lines lost a megapixel, before"] == "1 (0.9 to 1.1)"
-    assert row["lines lost a megapixel, after"] == "3 (2.9 to 3.1)"
+    assert row["lines lost per megapixel, before"] == "1 (0.9 to 1.1)"
+    assert row["lines lost per megapixel, after"] == "3 (2.9 to 3.1)"
     assert row["bias, RMS gray levels, after"] == "–"  # noqa: RUF001
 
 

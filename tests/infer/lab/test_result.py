@@ -107,9 +107,9 @@ def test_it_comes_back_as_it_was_stored(result: LabResult, tmp_path: Path) -> No
     ("content", "told"),
     [
         ("", "cannot be read"),
-        ("[]", "is no result of format 1"),
-        ('{"lab": 9}', "is no result of format 1"),
-        ('{"lab": 1}', "is damaged"),
+        ("[]", "not a result of format 1"),
+        ('{"lab": 9}', "not a result of format 1"),
+        ('{"lab": 1}', "damaged"),
         ("nothing", "cannot be read"),
     ],
 )
@@ -147,9 +147,9 @@ def test_a_folder_of_somebody_else_is_left_alone(result: LabResult, tmp_path: Pa
     require_own_folder(tmp_path / "new")
     require_own_folder(tmp_path)
     (tmp_path / "other.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds files, but no result of cxr-infer lab; give -o another directory"):
+    with pytest.raises(UsageError, match="has files but no result of cxr-infer lab; give -o another directory"):
         require_own_folder(tmp_path)
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(UsageError, match="not a directory"):
         require_own_folder(tmp_path / "other.txt")
     write_result(result, tmp_path)
     require_own_folder(tmp_path)

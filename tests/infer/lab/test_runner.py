@@ -146,10 +146,10 @@ def test_a_program_that_ctrl_c_ended_too_is_a_stop_and_no_failure(setting: Setti
 
     def interrupted(setting: Setting, work: Work) -> list[Finding]:
         asked.set()
-        raise ModelError("method 'prog': ended with exit status -2")
+        raise ModelError("method 'prog': failed with exit status -2")
 
     def alone(setting: Setting, work: Work) -> list[Finding]:
-        raise ModelError("method 'prog': ended with exit status 1")
+        raise ModelError("method 'prog': failed with exit status 1")
 
     with pytest.raises(Stopped):
         run(setting, tmp_path, {"interrupted": interrupted}, stopped=asked.is_set)

@@ -117,12 +117,12 @@ def test_a_contrast_detail_array_has_two_equal_discs_in_every_square() -> None:
         assert square.sum() == pytest.approx(2 * np.pi * radius**2 * cell.signal.contrast / 255, rel=0.01)
         for centre in (cell.middle, cell.corner):
             assert 255 * array[round(centre[0]), round(centre[1])] == pytest.approx(cell.signal.contrast)
-    with pytest.raises(UsageError, match="no room for discs of 8 px; use 25"):
+    with pytest.raises(UsageError, match="no room for discs of 8 px; use 25 or more"):
         contrast_detail((8.0,), (10.0,), np.random.default_rng(0), side=20)
 
 
 def test_unknown_signals_are_named() -> None:
-    with pytest.raises(UsageError, match="signal 'square' is unknown; use disc, nodule"):
+    with pytest.raises(UsageError, match="unknown signal 'square'; use disc, nodule"):
         draw(Signal("square", 5.0, 10.0), SHAPE, (40, 40))
     with pytest.raises(UsageError, match="has no size"):
         draw(Signal("disc", 0.0, 10.0), SHAPE, (40, 40))

@@ -205,5 +205,5 @@ def test_a_pickled_model_is_the_same_model(tmp_path: Path, noisy: NDArray[np.flo
     with pytest.raises(ModelError, match=r"mine\.onnx: cannot be read"):
         pickle.dumps(model)
     shutil.copy(model_path("window", "int8"), path)
-    with pytest.raises(ModelError, match=r"mine\.onnx: was changed since it was loaded; load it again"):
+    with pytest.raises(ModelError, match=r"mine\.onnx: changed since it was loaded; load it again"):
         copy.deepcopy(model)

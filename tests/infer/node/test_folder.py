@@ -124,7 +124,7 @@ def test_what_is_taken_but_cannot_be_moved_stays_and_is_not_sent_again(place: Pa
     with watching(place, move_to=str(place / "done")) as watched:
         until(lambda: care.not_taken(watched.spool))
         (found,) = care.not_taken(watched.spool)
-        assert "was taken, but cannot be moved" in found["reason"]
+        assert "taken, but cannot be moved" in found["reason"]
         assert watched.told("received") == 1
     with watching(place, move_to=str(place / "done")) as watched:
         (place / "in" / "later.dcm").write_bytes(renamed(FILE, "1.2.1"))
@@ -140,8 +140,8 @@ def test_what_is_no_dicom_is_named_to_the_operator_and_not_in_the_audit(place: P
         until(lambda: len(care.not_taken(watched.spool)) == 2)
         until(lambda: watched.count == 1)
         found = {each["file"]: each["reason"] for each in care.not_taken(watched.spool)}
-        assert "is no DICOM file with a header" in found["Doe^Jane.dcm"]
-        assert "is over instance_mb" in found["large.dcm"]
+        assert "not a DICOM file with a header" in found["Doe^Jane.dcm"]
+        assert "larger than instance_mb" in found["large.dcm"]
         until(lambda: watched.told("refused") == 2)
         (place / "in" / "Doe^Jane.dcm").write_bytes(renamed(FILE, "1.2.2"))  # mended
         until(lambda: watched.count == 2)

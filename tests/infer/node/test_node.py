@@ -228,7 +228,7 @@ def test_a_second_node_on_a_spool_is_one_line(tmp_path: Path) -> None:
         to = f"ARCHIVE@{HOST}:{archive.port}"
         done = asked(tmp_path, "run", "--to", to, "--port", "0", "--http-port", "-1")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "another node is at work" in done.stderr
+        assert "in use by another node" in done.stderr
         assert node.process is not None
         node.process.send_signal(signal.SIGHUP)
         assert send(node.port, [FILE]) == [0], "a hang-up is a wish for new rules, and no end"
@@ -253,7 +253,7 @@ def test_a_folder_is_emptied_through_kills_and_nothing_comes_twice(tmp_path: Pat
         until(lambda: json.loads(asked(tmp_path, "status", "--json").stdout)["not_taken"])
         shown = asked(tmp_path, "status").stdout
         assert "notes.dcm" in shown
-        assert "is no DICOM file" in shown
+        assert "not a DICOM file" in shown
         assert node.stop()[0] == 0
         assert "notes" not in node.audit()
     for uid, content in files.items():

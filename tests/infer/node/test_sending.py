@@ -113,7 +113,7 @@ def test_what_cannot_be_sent_for_too_long_is_quarantined(tmp_path: Path) -> None
     with sending(tmp_path, Destination("pacs", HOST, reserved_port()), limits=limits) as outgoing:
         until(lambda: outgoing.states == {"failed": 1})
         (problem,) = care.problems(outgoing.spool)
-        assert "could not be sent in 0 days: it cannot be reached" in problem["reason"]
+        assert "not sent within 0 days: cannot be reached" in problem["reason"]
         assert len(list(outgoing.spool.files.iterdir())) == 1
 
 

@@ -75,7 +75,7 @@ def test_what_comes_again_after_its_file_was_lost_is_on_disk_once_it_is_acknowle
         assert spool.add(arrival(), parts) is Receipt.DUPLICATE
         assert delivery.path.read_bytes() == b"head1.2.3"
         delivery.path.unlink()
-        spool.refuse([delivery], "its file is gone from the spool")
+        spool.refuse([delivery], "file missing from the spool")
         spool.sent([*spool.due("pacs", 10), *spool.due("research", 10)])
         assert care.counts(spool)["instances"]["failed"] == 1
         assert spool.add(arrival(), parts) is Receipt.AGAIN
@@ -191,7 +191,7 @@ def test_one_node_at_a_time(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_one_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be the spool"):
+    with pytest.raises(UsageError, match="cannot be used as spool"):
         Spool(tmp_path / "file")
 
 

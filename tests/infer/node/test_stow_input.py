@@ -178,7 +178,7 @@ def test_only_the_token_opens(
 ) -> None:
     stow = Stow(port=0, token_env="NODE_TOKEN")
     monkeypatch.delenv("NODE_TOKEN", raising=False)
-    with pytest.raises(UsageError, match="set NODE_TOKEN"), listening(tmp_path, stow):
+    with pytest.raises(UsageError, match="set the variable NODE_TOKEN"), listening(tmp_path, stow):
         pass
     monkeypatch.setenv("NODE_TOKEN", "secret")
     with listening(tmp_path, stow) as web:

@@ -41,6 +41,6 @@ def test_what_ends_the_process_is_not_begun_for_ever(
             assert begun is not None
             told = work.process(begun, config, spool, never)
         assert (told.event, told.uid) == (event, uid)
-        assert "ended the process" in told.reason
+        assert "crashed the denoising process" in told.reason
         assert spool.begin() is None
         assert [each.kind for each in spool.due("pacs", 10)] == (["original"] if event == "passed" else [])

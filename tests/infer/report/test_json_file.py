@@ -31,7 +31,7 @@ def test_a_report_holds_every_record_in_order(tmp_path: Path, count: int) -> Non
 
 
 def test_no_room_for_records_is_one_line() -> None:
-    message = r"^cannot keep the report: .*; set TMPDIR to a directory with space$"
+    message = r"^cannot store the report: .*; set TMPDIR to a directory with free space$"
     with JsonReport() as records, full_disk(), pytest.raises(ImageError, match=message):
         records.add(FileResult("a.png", DONE, "x" * 2 * IN_MEMORY))
 

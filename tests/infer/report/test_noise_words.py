@@ -106,7 +106,7 @@ def test_the_end_of_a_run_counts_the_files_whose_noise_stays(capsys: pytest.Capt
     print_results(shown, summary, "title")
     said = capsys.readouterr().out
     sentence = (
-        "most of the noise stays in 3 files: too faint for the model; noise and structure could not be told apart in"
+        "most of the noise is left in 3 files: too faint for the model; noise could not be separated from structure in"
     )
     assert f"{sentence} 1 file\n" in said
 
@@ -169,7 +169,7 @@ def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.Capture
         for message in ("", "dim; so look", "dim; so look; wide", "wide", "far; wide"):
             advance(FileResult("a.png", DONE, message))
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
-    assert said == [f"note: a.png: {note} (said once)" for note in ("dim; so look", "wide", "far")]
+    assert said == [f"note: a.png: {note} (shown once)" for note in ("dim; so look", "wide", "far")]
 
 
 @pytest.mark.parametrize("width", [100, 80, 60])
@@ -205,7 +205,7 @@ def test_a_run_tells_the_kind_of_noise_of_every_file(run: Run, tmp_path: Path) -
     assert files["clean.png"]["mottle_left"] == UNSURE
     assert files["clean.png"]["message"] == NOTES[UNSURE]
     assert done.stderr.count(NOTES[UNSURE]) == 1
-    assert "noise and structure could not be told apart in 1 file" in done.stdout
+    assert "noise could not be separated from structure in 1 file" in done.stdout
     assert "correlated over" in (tmp_path / "r.html").read_text()
 
 

@@ -91,7 +91,7 @@ def test_a_truncated_result_is_done_again_and_said(run: Run, xrays: Path) -> Non
     kept = run("cxr-infer", "dir", xrays)
     assert kept.returncode == 1
     assert kept.stderr.splitlines()[-1] == (
-        f"error: not replaced in {out}, because cxr-infer did not write them or they were changed since: "
+        f"error: not replaced in {out}, because they were not written by cxr-infer, or were changed since: "
         "a.png, sub/b.png; --overwrite replaces them"
     )
     assert (out / "sub" / "b.png").read_bytes() == b"not ours"

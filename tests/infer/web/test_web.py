@@ -125,7 +125,7 @@ def test_every_answer_isolates_the_page_and_binds_it_to_its_origin(server: web.P
 def test_nothing_else_can_be_asked_for(server: web.PageServer, path: str) -> None:
     status, _, content = ask(server, path)
     assert status == 404
-    assert content == b"There is no such file.\n"
+    assert content == b"No such file.\n"
 
 
 @pytest.mark.parametrize(
@@ -234,10 +234,12 @@ def test_a_runtime_of_another_kind_is_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for place in (tmp_path / "broken.tgz", empty, tmp_path / "missing", archive(empty, {"runtime.mjs": b""})):
-        with pytest.raises(UsageError, match=r"holds no some-runtime 1\.2\.3; .*`npm pack some-runtime@1\.2\.3`"):
+        with pytest.raises(
+            UsageError, match=r"does not contain some-runtime 1\.2\.3; .*`npm pack some-runtime@1\.2\.3`"
+        ):
             web.read_runtime(RUNTIME, place, tmp_path)
     changed = archive(tmp_path, {**CONTENT, "runtime.wasm": b"other"})
-    with pytest.raises(UsageError, match=r"its runtime\.wasm is not that of 1\.2\.3"):
+    with pytest.raises(UsageError, match=r"its runtime\.wasm does not match the hash for version 1\.2\.3"):
         web.read_runtime(RUNTIME, changed, tmp_path)
 
 
@@ -247,8 +249,8 @@ def test_without_the_runtime_one_line_says_how_to_get_it(run: Run) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        f"error: {needed.package} {needed.version} was not found; `cxr-infer web --fetch` or "
-        f"`npm pack {needed.package}@{needed.version}` fetches it; then run this here again, or give --wasm its path\n"
+        f"error: {needed.package} {needed.version}: not found; run `cxr-infer web --fetch`, or "
+        f"`npm pack {needed.package}@{needed.version}` here and then this command again, or give --wasm its path\n"
     )
 
 

@@ -66,7 +66,7 @@ def test_single_frames_of_other_x_rays_keep_their_class(kind: str) -> None:
         ("1.2.840.10008.5.1.4.1.1.88.59", "Key Object Selection Document"),
         ("1.2.840.10008.5.1.4.1.1.2", "CT Image"),
         ("1.2.840.10008.5.1.4.1.1.104.1", "Encapsulated PDF"),
-        ("1.2.3.4.5", "an unknown kind"),
+        ("1.2.3.4.5", "an unknown SOP class"),
     ],
 )
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian])
@@ -96,7 +96,7 @@ def test_the_class_decides_what_an_image_is_and_a_modality_that_differs_is_said(
     pixels = stored(RAMP, 8)
     for modality in ("CT", "MR", "US"):
         radiograph = read_set(make(pixels, 8, Modality=modality))
-        assert [note for note in radiograph.notes if f"Modality is {modality}," in note]
+        assert [note for note in radiograph.notes if f"its Modality {modality} is not" in note]
         assert result(radiograph).Modality == modality
     for modality in ("CR", "DX", "OT", "RG", "", "Secret^Name"):
         assert not [note for note in read_set(make(pixels, 8, Modality=modality)).notes if "Modality" in note]

@@ -61,14 +61,14 @@ def codestream_of(rows: int, columns: int, tile: int) -> bytes:
 @pytest.mark.parametrize(
     ("attributes", "problem"),
     [
-        ({"SOPClassUID": CTImageStorage}, "not a CR, DX or Secondary Capture"),
+        ({"SOPClassUID": CTImageStorage}, "is DICOM but not an X-ray (CT Image)"),
         ({"NumberOfFrames": 2}, "has 2 frames"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "not a gray image"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "not a gray image"),
         ({"PhotometricInterpretation": None}, "not a gray image"),
         ({"PixelData": None}, "contains no pixel data"),
-        ({"Rows": None}, "lacks Rows"),
-        ({"Rows": 0}, "no valid size"),
+        ({"Rows": None}, "lacks a valid Rows"),
+        ({"Rows": 0}, "invalid image size"),
         ({"Rows": 60000, "Columns": 60000}, "60000x60000 pixels are more than the 100000000 allowed"),
         ({"Rows": 400}, "ends after 1440 of 14400 bytes"),
         ({"BitsAllocated": 32}, "of 32 bits"),
@@ -94,9 +94,9 @@ def test_what_cannot_be_denoised_is_told_in_a_line(attributes: dict[str, Any], p
 def test_what_cannot_be_decoded_is_told() -> None:
     content = encoded(secondary(stored(RAMP, 8), 8))
     for old, new, problem in (
-        (ExplicitVRLittleEndian, "1.2.3.4", "names no standard transfer syntax"),
-        (ExplicitVRLittleEndian, "\x1b[31m", "names no standard transfer syntax"),
-        (SecondaryCaptureImageStorage, "\x1b[31m", "not a CR, DX"),
+        (ExplicitVRLittleEndian, "1.2.3.4", "its transfer syntax is not a standard one"),
+        (ExplicitVRLittleEndian, "\x1b[31m", "its transfer syntax is not a standard one"),
+        (SecondaryCaptureImageStorage, "\x1b[31m", "its SOPClassUID is invalid"),
         ("MONOCHROME2", "\x1b[31m", "not a gray image"),
     ):
         assert problem in refusal(content.replace(old.encode(), new.encode().ljust(len(old), b"\0")))
@@ -107,13 +107,13 @@ def test_what_cannot_be_decoded_is_told() -> None:
 @pytest.mark.parametrize(
     ("syntax", "frame", "problem"),
     [
-        (JPEGBaseline8Bit, frame_of(60000, 60000), "its header differ in size"),
+        (JPEGBaseline8Bit, frame_of(60000, 60000), "its header disagree about the size"),
         (JPEGBaseline8Bit, frame_of(40, 36).replace(b"\xff\xda", b""), "damaged"),
         (JPEGBaseline8Bit, frame_of(40, 36)[:-2], "truncated"),
         (JPEGBaseline8Bit, b"nonsense\xff\xd9", "damaged"),
         (JPEGBaseline8Bit, b"\xff\xd8" + b"\xff" * 50000 + b"\xd9", "damaged"),
         (JPEG2000Lossless, b"\xff\x4f\xff\x51" + bytes(60) + b"\xff\xd9", "damaged"),
-        (JPEG2000Lossless, codestream_of(60000, 60000, 60000), "its header differ in size"),
+        (JPEG2000Lossless, codestream_of(60000, 60000, 60000), "its header disagree about the size"),
         (JPEG2000Lossless, codestream_of(40, 36, 0), "damaged"),
         (JPEG2000Lossless, codestream_of(40, 36, 40), "damaged"),
         (RLELossless, bytes(64), "damaged"),
@@ -198,10 +198,10 @@ def test_files_made_of_millions_of_attributes_or_of_a_huge_one_are_refused() -> 
     many = np.zeros(1_000_000, np.dtype([("tag", "<u4"), ("vr", "S2"), ("length", "<u2")]))
     numbers = np.arange(many.size)
     many["tag"], many["vr"] = 0x7FE1 + 2 * (numbers >> 16) + ((numbers & 0xFFFF) << 16), b"LO"
-    assert "more attributes than any image" in refusal(content + many.tobytes())
+    assert "too many attributes for an image" in refusal(content + many.tobytes())
     item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
     sequence = struct.pack("<HH2sHI", 0x7FE1, 0x1010, b"SQ", 0, 0xFFFFFFFF)
-    assert "more attributes than any image" in refusal(content + sequence + item * 1_000_000)
+    assert "too many attributes for an image" in refusal(content + sequence + item * 1_000_000)
     blob = struct.pack("<HH2sHI", 0x7FE1, 0x1010, b"OB", 0, 20_000_000) + bytes(20_000_000)
     assert "has 20 MB of attributes" in refusal(content + blob)
 

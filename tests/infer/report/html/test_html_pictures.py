@@ -208,7 +208,7 @@ def test_memory_does_not_grow_with_the_images() -> None:
 
 
 def test_no_room_for_pictures_is_one_line() -> None:
-    message = r"^cannot keep the report: .*; set TMPDIR to a directory with space$"
+    message = r"^cannot store the report: .*; set TMPDIR to a directory with free space$"
     grain = np.random.default_rng(0).integers(0, 256, (1024, 1024)).astype(np.uint8)
     with HtmlReport(1, 1) as page, full_disk(), pytest.raises(ImageError, match=message):
         page.show(FileResult("a.png", DONE), Pairs(BeforeAfter(grain, grain[::-1])))

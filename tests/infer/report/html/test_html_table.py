@@ -44,7 +44,7 @@ def test_the_methods_say_what_a_paper_must(run: Run, xrays: Path, noisy_bytes: N
     (said,) = [p for p in page.contents["p"] if p.startswith("Images were denoised with")]
     assert f"cxr-infer {__version__} " in said
     assert f"model window in 32-bit floating point (fp32), SHA-256 {told['model']['sha256']}, at strength 0.5" in said
-    assert "Images: 4, of which 3 denoised in this run, 1 failed." in said
+    assert "Images: 4 in total, 3 denoised in this run, 1 failed." in said
     files = [file for file in told["files"] if file["status"] == "done"]
     for name, digits, unit in (("psnr", 2, " dB"), ("ssim", 4, "")):
         values = [file[name] for file in files if file[name] is not None]
