@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -10,15 +11,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 from cxr_infer.errors import UsageError
-from cxr_infer.node.config import LOOPBACK
+from cxr_infer.faults import fault_line, traceback_of
+from cxr_infer.node.config import LOOPBACK, SOFTWARE
+from cxr_infer.patient_server import PatientServer
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus' exposition format
 PREFIX = "cxr_infer_node_"
 
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+LOG = logging.getLogger(__name__)
+
 Facts = dict[str, Any]
 
 
-class Pages(ThreadingHTTPServer):
+class Pages(PatientServer, ThreadingHTTPServer):
     """`/health` and `/metrics`. Raises UsageError where the port is taken."""
 
     daemon_threads = True
@@ -32,11 +43,15 @@ class Pages(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that ends before its answer is no fault of ours."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            LOG.error("a page was not answered: %s", fault_line(error))
+            LOG.debug("%s", traceback_of(error))
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server_version, sys_version = SOFTWARE.replace(" ", "/"), ""
+    default_request_version = "HTTP/1.0"  # of requests that are none: the answer to them has headers too
     timeout = 10.0
 
     def do_GET(self) -> None:
@@ -56,6 +71,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def end_headers(self) -> None:
+        """With what every answer says, those of the base class to requests that are none as well."""
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing: who asks is of no interest."""

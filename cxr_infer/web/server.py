@@ -14,7 +14,6 @@ import logging
 import os
 import sys
 import tarfile
-import time
 import webbrowser
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,7 @@ from cxr_infer.files import read_content, read_object
 from cxr_infer.model.card import FP32, INT8, weights_directory
 from cxr_infer.model.installed import model_path
 from cxr_infer.model.manifest import MANIFEST
+from cxr_infer.patient_server import SHORT_OF, PatientServer
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import WEB_PORT
 from cxr_infer.version import __version__
@@ -63,9 +63,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-# the process, or the machine, has no more of what a connection takes
-SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-PAUSE = 0.2  # s, before it is tried again
 MOST_RUNTIME = 100_000_000  # bytes of one file of the runtime
 
 LOG = logging.getLogger(__name__)
@@ -175,7 +172,7 @@ def served_files(runtime_files: Mapping[str, bytes]) -> dict[str, Content]:
     }
 
 
-class PageServer(ThreadingHTTPServer):
+class PageServer(PatientServer, ThreadingHTTPServer):
     """Answers on this machine's loopback only. Raises UsageError where the port is taken."""
 
     daemon_threads = True
@@ -199,15 +196,6 @@ class PageServer(ThreadingHTTPServer):
     def hosts(self) -> tuple[str, ...]:
         """What a browser on this machine calls it. A page of another site that resolves to it comes by another name."""
         return (f"{HOST}:{self.server_port}", f"localhost:{self.server_port}")
-
-    def get_request(self) -> tuple[Any, Any]:
-        """The next connection. Where there is no room for it, it stays waiting, and would be asked for without end."""
-        try:
-            return super().get_request()
-        except OSError as error:
-            if error.errno in SHORT_OF:
-                time.sleep(PAUSE)
-            raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that closes a connection midway is no fault; anything else is one of ours, or a lack of threads."""
