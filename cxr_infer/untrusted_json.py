@@ -13,10 +13,13 @@ MOST_DEPTH = 32  # lists and objects within each other; ours have up to 9
 MOST_DIGITS = 19  # of an integer, sign included: it then fits into 64 bits
 
 
-def parse_json(text: str | bytes) -> Any:
-    """What a text says. Raises ValueError where it is no JSON of bearable size and depth with finite numbers."""
-    if len(text) > MOST_BYTES:
-        raise ValueError(f"longer than {MOST_BYTES} bytes")
+def parse_json(text: str | bytes, most: int = MOST_BYTES) -> Any:
+    """What a text says. most: bytes, or characters, that it may have.
+
+    Raises ValueError where it is no JSON of bearable size and depth with finite numbers.
+    """
+    if len(text) > most:
+        raise ValueError(f"longer than {most} bytes")
     if isinstance(text, bytes):
         text = text.decode()
     try:
@@ -29,9 +32,9 @@ def parse_json(text: str | bytes) -> Any:
     return content
 
 
-def parse_object(text: str | bytes) -> JsonObject:
+def parse_object(text: str | bytes, most: int = MOST_BYTES) -> JsonObject:
     """The same for a text that must be an object."""
-    content = parse_json(text)
+    content = parse_json(text, most)
     if not isinstance(content, dict):
         raise ValueError("not an object")
     return content

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cxr_infer.errors import UsageError
-from cxr_infer.files import write_bytes
+from cxr_infer.files import write_below
 from cxr_infer.folder import is_link_at
 from cxr_infer.lab.page import page
 from cxr_infer.lab.plots import plots
@@ -16,8 +16,17 @@ from cxr_infer.lab.table import csv_lines
 JSON_FILE, PAGE_FILE, CSV_FILE, PLOTS = "lab.json", "lab.html", "lab.csv", "plots"
 
 
+def default_folder(protocol: str) -> Path:
+    """The directory of a result, called after its protocol. Raises UsageError where it is a link, which is not followed
+    unless it is named."""
+    folder = Path(f"lab-{protocol}")
+    if is_link_at(folder):
+        raise UsageError(f"{folder}: is a link; give -o the directory of the result")
+    return folder
+
+
 def require_own_folder(out: Path) -> None:
-    """Raises UsageError where `out` is no directory, or one with files but none of the lab's."""
+    """Raises UsageError where `out` is no directory, one with files but none of the lab's, or has links among them."""
     other = "give -o another directory"
     if is_link_at(out) and not out.exists():
         raise UsageError(f"{out}: is a broken link; {other}")
@@ -28,6 +37,9 @@ def require_own_folder(out: Path) -> None:
     names = {path.name for path in out.iterdir()}
     if names and not names & {UNITS, JSON_FILE}:
         raise UsageError(f"{out}: holds files, but no result of cxr-infer lab; {other}")
+    for folder in (out / UNITS, out / PLOTS):
+        if is_link_at(folder):
+            raise UsageError(f"{folder}: is a link, which is not followed; remove it or {other}")
 
 
 def write_result(result: LabResult, out: Path, *, csv: bool = False, png: bool = False) -> list[Path]:
@@ -36,13 +48,13 @@ def write_result(result: LabResult, out: Path, *, csv: bool = False, png: bool =
     Raises ImageError where one cannot be written, UsageError where plots need a package.
     """
     written = [out / JSON_FILE, out / PAGE_FILE]
-    write_bytes(out / JSON_FILE, result.to_json().encode())
-    write_bytes(out / PAGE_FILE, page(result).encode())
+    write_below(out, PurePath(JSON_FILE), result.to_json().encode())
+    write_below(out, PurePath(PAGE_FILE), page(result).encode())
     if csv:
-        write_bytes(out / CSV_FILE, csv_lines(result.findings))
+        write_below(out, PurePath(CSV_FILE), csv_lines(result.findings))
         written.append(out / CSV_FILE)
     if png:
         for name, content in plots(result.findings):
-            write_bytes(out / PLOTS / name, content)
+            write_below(out, PurePath(PLOTS, name), content)
         written.append(out / PLOTS)
     return written
