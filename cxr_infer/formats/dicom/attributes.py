@@ -48,6 +48,11 @@ def text(dataset: Dataset, keyword: str) -> str:
     return "" if found is None else str(found).strip(" \0")
 
 
+def code(dataset: Dataset, keyword: str) -> str:
+    """A defined term as the standard writes it, in capitals, however the file does; empty where it is absent."""
+    return text(dataset, keyword).upper()
+
+
 def as_number(found: Any) -> float | None:
     """A value as a number, its decimal point written as a comma or not; None where it is none that means something."""
     try:
