@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,3 +127,10 @@ def test_a_result_tells_the_protocol_that_it_was_measured_with() -> None:
     said = LabResult(PROTOCOL, (), (), ()).to_dict()["protocol"]
     assert protocol_of(said["content"]) == PROTOCOL
     assert said["sha256"] == protocol_hash(PROTOCOL)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="FIFOs")
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(UsageError, match=r"^\S+x\.toml: is a FIFO, not a file; move it elsewhere$"):
+        read_protocol(str(tmp_path / "x.toml"), KNOWN)
