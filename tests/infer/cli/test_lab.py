@@ -94,7 +94,7 @@ def test_a_stopped_run_goes_on_to_the_same_figures(
     stopped.send_signal(number)
     _, said = stopped.communicate(timeout=120)
     assert stopped.returncode == status, said
-    assert "interrupted; what was measured is in stopped: run the same command to continue" in said
+    assert "interrupted; completed measurements are in stopped; run the same command to continue" in said
     assert not (tmp_path / "stopped" / "lab.json").exists()
     computed = {path: path.stat().st_mtime_ns for path in units.iterdir()}
     assert 10 <= len(computed) < 16
