@@ -19,6 +19,7 @@ MARK = 3.6  # px, half the size of a mark
 LOOKS = 8  # different ones; then they begin again
 CAP = 3.0  # px, half the width of the ends of an interval
 MOST_PLACES, LEAST_APART = 8, 34.0  # ticks at the points themselves, and px between two of them
+NO_DRAW = "exact"  # what n is where nothing was drawn
 MOST_MARKS = 24  # points of a curve; more are drawn without marks and intervals, as a band
 
 CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (  # of square, triangle and diamond, in halves of a mark
@@ -141,6 +142,12 @@ def _mark(x: float, y: float, look: int) -> str:
     corners = CORNERS[shape - 1]
     way = " ".join(f"{x + MARK * across:.1f},{y + MARK * down:.1f}" for across, down in corners)
     return f'<polygon class="{kind}" points="{way}"/>'
+
+
+def drawn_words(finding: Finding) -> str:
+    """On how many draws it rests: `36; bm3d 8`."""
+    fewer = {each.method: each.draws for each in finding.series if each.draws is not None}
+    return "; ".join([f"{finding.draws}" if finding.draws else NO_DRAW, *(f"{m} {n}" for m, n in fewer.items())])
 
 
 def shown_estimate(estimate: Estimate) -> str:

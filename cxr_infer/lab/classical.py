@@ -101,7 +101,8 @@ def wavelet_white(stable: NDArray[np.floating]) -> FloatImage:
 def bm3d_told(stable: Array, spectrum: Array) -> Array:
     """BM3D for stationary noise of that spectrum (Makinen, Azzari and Foi 2020). Its package is not for commercial use.
 
-    Raises UsageError where it is missing.
+    In one thread: in several its sums, and so its figures, differ from run to run. Raises UsageError where it is
+    missing.
     """
     try:
         import bm3d
@@ -109,7 +110,9 @@ def bm3d_told(stable: Array, spectrum: Array) -> Array:
         raise UsageError(missing_package("bm3d", install_command("lab", "bm3d"))) from error
     if not hasattr(np, "trapz"):
         vars(np)["trapz"] = np.trapezoid  # bm4d 4.2.5, on which bm3d is built, calls it; numpy 2.4 has it no more
-    return np.asarray(bm3d.bm3d(stable, spectrum * spectrum.size), dtype=np.float64)
+    profile = bm3d.BM3DProfile()
+    profile.num_threads = 1
+    return np.asarray(bm3d.bm3d(stable, spectrum * spectrum.size, profile), dtype=np.float64)
 
 
 def non_local_means(strength: float) -> Callable[[FloatImage, Told], FloatImage]:

@@ -33,13 +33,14 @@ class Axis:
 class Series:
     """One curve. method: what was measured, such as "window". condition: under what, such as "200 photons, white".
 
-    x and y have one length.
+    x and y have one length. draws: where it rests on fewer independent draws than the finding's other curves, how many.
     """
 
     method: str
     condition: str
     x: tuple[float, ...]
     y: tuple[Estimate, ...]
+    draws: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,7 @@ class Finding:
     source: str = ""
     higher_is_better: bool | None = None
     maps: tuple[NamedMap, ...] = field(default=())
+
+    def draws_of(self, series: Series) -> int:
+        """How many independent draws each point of one of its curves rests on."""
+        return self.draws if series.draws is None else series.draws

@@ -13,21 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from cxr_infer.errors import UsageError
-from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.protocol import NOISY, Protocol, Signal
 
 SHIPPED = ("quick", "full")
 MOST_FILE = 1_000_000  # bytes of a TOML file
 SIGNAL = "signal"  # the table of the file; one for each of `Protocol.signals`
 KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
 MOST_NAME = 60  # characters; the directory of a result is called after it
-OPTIONAL = ("spacing", "blur")
+OPTIONAL = ("spacing", "blur", "if_installed", "fewer_draws")
+OF_METHODS = ("methods", "if_installed", "fewer_draws")  # what the hash leaves out
 MOST_BLUR = 10.0  # px; a detector blurs less
 LEAST_SIDE, MOST_SIDE = 64, 4096  # px; below that the phantom draws no anatomy
 LEAST_SPACING, MOST_SPACING = 1e-3, 100.0  # mm a pixel
 MOST_SIZE = 1e4  # of a signal, px or mm
+LEAST_PIXELS, LEAST_PERIOD = 1.0, 2.0  # px, of a signal, and of a lattice: finer ones cannot be drawn
 LEAST_DOSE, MOST_DOSE = 1e-3, 1e12  # photons at white
 LEAST_DRAWS = 2  # of one draw nobody knows the uncertainty
 WHITE_LEVEL = 255.0  # gray levels
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,12 @@ def read_protocol(source: str, known: Known) -> Protocol:
 
 
 def protocol_hash(protocol: Protocol) -> str:
-    """SHA-256, hexadecimal, of all that a protocol says but the methods, which have hashes of their own.
+    """SHA-256, hexadecimal, of all that a protocol says but about methods, which have hashes of their own.
 
-    Two results of one hash were measured alike, whoever measured them and whichever methods.
+    Two results of one hash were measured alike, whoever measured them and whichever methods; on how many draws a figure
+    of a method rests stands with it.
     """
-    said = asdict(protocol)
-    del said["methods"]
+    said = {key: value for key, value in asdict(protocol).items() if key not in OF_METHODS}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -103,7 +106,15 @@ def _protocol(tables: Mapping[str, Any]) -> Protocol:
         draws=_value(tables, "draws", int),
         studies=_list(tables, "studies", str),
         blur=_value(tables, "blur", float) if "blur" in tables else 0.0,
+        if_installed=_list(tables, "if_installed", str) if "if_installed" in tables else (),
+        fewer_draws=_draws(tables["fewer_draws"]) if "fewer_draws" in tables else {},
     )
+
+
+def _draws(given: object) -> dict[str, int]:
+    if not isinstance(given, dict):
+        raise UsageError("fewer_draws is no table; write it such as [fewer_draws] and bm3d = 8")
+    return {name: _value(given, name, int, "fewer_draws: ") for name in given}
 
 
 def _signals(given: object) -> tuple[Signal, ...]:
@@ -178,8 +189,34 @@ def checked(protocol: Protocol, known: Known) -> Protocol:
         _require(_is_contrast(contrast), f"contrasts: {contrast:g} is none; use -255 to 255 gray levels, but not 0")
     for at, signal in enumerate(protocol.signals, 1):
         _check_signal(signal, f"[[{SIGNAL}]] {at}:")
+    require_drawable(protocol)
     _check_names(protocol, known)
+    _check_methods(protocol)
     return protocol
+
+
+def require_drawable(protocol: Protocol) -> None:
+    """Raises UsageError where a signal is finer than the pixels, and would be drawn as something else or not at all."""
+    for at, signal in enumerate(protocol.signals, 1):
+        least = LEAST_PERIOD if signal.kind == "lattice" else LEAST_PIXELS
+        smallest = least * (protocol.spacing or 1.0)
+        unit = "px" if protocol.spacing is None else f"mm at {protocol.spacing:g} mm a pixel"
+        _require(
+            signal.kind == "edge" or signal.size >= smallest * (1 - ROUNDING),
+            f"[[{SIGNAL}]] {at}: a {signal.kind} of {signal.size:g} {unit} is finer than the pixels can show; use "
+            f"{smallest:g} or more",
+        )
+
+
+def _check_methods(protocol: Protocol) -> None:
+    """What is said of methods beside their names."""
+    for name in protocol.if_installed:
+        _require(name not in protocol.methods, f"if_installed: {name!r} is among the methods too; remove one")
+    for name, draws in protocol.fewer_draws.items():
+        named = name in (*protocol.methods, *protocol.if_installed) and name != NOISY
+        _require(named, f"fewer_draws: {name!r} is no denoiser among methods and if_installed; remove it, or add it")
+        within = LEAST_DRAWS <= draws <= protocol.draws
+        _require(within, f"fewer_draws: {name} {draws} is outside {LEAST_DRAWS}..{protocol.draws}; choose one within")
 
 
 def _shown(value: str | float | Signal) -> str:

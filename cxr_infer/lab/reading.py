@@ -13,10 +13,9 @@ from cxr_infer.lab.axes import shown_number
 from cxr_infer.lab.chart import shown_estimate
 from cxr_infer.lab.comparison import BETTER, SAME, WORSE, pairs
 from cxr_infer.lab.findings import Estimate, Finding
-from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.protocol import NOISY, Protocol, Signal
 from cxr_infer.lab.result import LabResult
 
-NOISY = "noisy"
 NO_FIGURE = "–"  # noqa: RUF001 - as in the tables of the report
 REPEATED = "repeated"  # study
 KNOWN, SEARCH, WORTH, KEPT = "detectability", "search", "dose-equivalence", "contrast-kept"  # keys up to the slash
@@ -112,7 +111,11 @@ def read_off(result: LabResult) -> Reading:
     )
     return Reading(
         tuple(line for method in methods for line in _against(result.findings, method)),
-        (*_no_gain(result.findings, methods), *_sentences(result.protocol, figures, subject)),
+        (
+            *_no_gain(result.findings, methods),
+            *_sentences(result.protocol, figures, subject),
+            *(f"{name} was left out: it is not installed." for name in result.left_out),
+        ),
         tuple(table for table in tables if table.rows),
     )
 

@@ -1,7 +1,8 @@
 """Runs the studies of a protocol: each unit of work is stored at once, so that a stopped run goes on where it was.
 
 Studies are independent of each other and run side by side, one a core; units of one study run in turn. A stored unit
-belongs to one protocol, one set of images and one set of methods, by their hashes: a changed network computes anew.
+belongs to one protocol and one set of images by their hashes, and by its key to one method (`Setting.key_of`): a
+changed network computes anew, and of a further method nothing but its own units.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,14 @@ from numpy.typing import NDArray
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.files import open_plain, write_bytes
 from cxr_infer.lab.findings import Finding
+from cxr_infer.lab.stopping import Stopped as Stopped
+from cxr_infer.lab.stopping import until
 from cxr_infer.lab.studies import Arrays, Setting, Study
 from cxr_infer.model.attempts import attempt
 
 UNITS = "units"  # folder of a result that holds them
 LABEL = "unit"  # array of a stored unit that says what it is
-FORMAT = 1  # of stored units and what they are keyed by; it rises when a study means something else by one
-
-
-class Stopped(Exception):  # noqa: N818 - a stop that was asked for is no error
-    """The run was asked to stop; what was computed is stored."""
+FORMAT = 2  # of stored units and what they are keyed by; it rises when a study means something else by one
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Progress:
 
 
 def identity(facts: Mapping[str, object]) -> str:
-    """SHA-256, hexadecimal, of all that a stored unit depends on: protocol, images, methods, version of the lab."""
+    """SHA-256, hexadecimal, of what a stored unit depends on beside its method: protocol, images, version of the lab."""
     return hashlib.sha256(json.dumps({**facts, "format": FORMAT}, sort_keys=True).encode()).hexdigest()
 
 
@@ -139,11 +138,12 @@ def run_studies(
     """The findings of all studies, in their order.
 
     out: folder of the result; units are stored below it. belongs_to: `identity` of what they depend on. stopped: asked
-    between units. seen: told of progress, by one thread at a time. workers: studies at a time.
+    between units and before each image. seen: told of progress, by one thread at a time. workers: studies at a time.
     Raises Stopped, CxrError as the studies do, ValueError where two findings have one key.
     """
     halt = threading.Event()  # one study failed, or nobody waits any more
     shares = _Shares(len(studies), seen)
+    setting = replace(setting, methods=until(lambda: stopped() or halt.is_set(), setting.methods))
 
     def work(name: str, study: Study) -> list[Finding]:
         units = StoredUnits(out / UNITS, name, belongs_to, lambda: stopped() or halt.is_set(), shares.advanced)

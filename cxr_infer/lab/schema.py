@@ -25,7 +25,8 @@ def lab_schema() -> Schema:
             "type": "object",
             "additionalProperties": {"type": "string"},
             "required": ["cxr-infer", "python", *PACKAGES],
-            "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}",
+            "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}, and of packages that "
+            "methods need",
         },
         "protocol": _object(_protocol_facts(), "what was asked for"),
         "seed": _of("integer", "from which every draw of noise and every place is derived"),
@@ -56,7 +57,7 @@ def _protocol_facts() -> Schema:
     return {
         "name": _of("string", "`quick`, `full`, or the name in another file"),
         "version": _of("integer", "of that protocol"),
-        "sha256": _of("string", "of all that it says but the methods: results of one hash were measured alike"),
+        "sha256": _of("string", "of all that it says but about methods: results of one hash were measured alike"),
         "changed": _texts("what the command line changed of the file"),
         "content": {"$ref": "#/$defs/protocol", "description": "all that it says"},
     }
@@ -78,6 +79,12 @@ def _content() -> Schema:
         "draws": _of("integer", "independent draws of noise for each point"),
         "studies": _texts("which studies were run"),
         "blur": _of("number", "px, standard deviation of the Gaussian by which the detector blurs signals"),
+        "if_installed": _texts("further methods, left out where their packages are missing"),
+        "fewer_draws": {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "of methods that take long: how many of the draws they are measured with",
+        },
     }
 
 
@@ -114,7 +121,9 @@ def _finding() -> Schema:
         "on": _of("string", "on what"),
         "caution": _of("string", "what it does not mean"),
         "source": _of("string", "where the formula is from"),
-        "draws": _of("integer", "independent draws, images or frames that each point rests on"),
+        "draws": _of(
+            "integer", "independent draws, images or frames that its points rest on, if its series says no other"
+        ),
         "seed": _of("integer", "of those draws"),
         "higher_is_better": _of(["boolean", "null"], "null where neither is"),
         "x": {"$ref": "#/$defs/axis", "description": "of the figure"},
@@ -136,6 +145,7 @@ def _series() -> Schema:
     return {
         "method": _of("string", "what was measured"),
         "condition": _of("string", "under what, such as a noise and a dose"),
+        "draws": _of("integer", "independent draws, images or frames that each of its points rests on"),
         "x": {"type": "array", "items": {"type": ["number", "null"]}, "description": "places on the x axis"},
         "y": _list("estimate", "values there"),
     }

@@ -52,3 +52,12 @@ class Setting:
     def noise(self, name: str) -> str | Detector:
         """What `noise.expose` takes for one of the protocol's noises."""
         return self.detectors.get(name, name)
+
+    def draws_of(self, method: Method) -> int:
+        """How many draws a method is measured with."""
+        return self.protocol.draws_of(method.name)
+
+    def key_of(self, method: Method) -> str:
+        """A method in the key of a unit: what it is, and on how many draws the unit rests."""
+        model = getattr(method, "sha256", "")
+        return f"{method.name}, {self.draws_of(method)} draws{f', {model}' if model else ''}"

@@ -108,7 +108,7 @@ def test_d_prime_before_denoising_is_that_of_theory(setting: Setting) -> None:
         assert measured.value == pytest.approx(expected, rel=0.08)
 
 
-def test_every_task_is_told_of_each_compact_signal(setting: Setting, detected: dict[str, Finding]) -> None:
+def test_every_task_is_told_of_each_signal(setting: Setting, detected: dict[str, Finding]) -> None:
     kinds = (
         "detectability",
         "auc",
@@ -118,7 +118,9 @@ def test_every_task_is_told_of_each_compact_signal(setting: Setting, detected: d
         "search-change",
         "dose-equivalence",
     )
-    assert set(detected) == {f"{kind}/{signal}" for kind in kinds for signal in ("nodule-8-+10", "disc-5-+10")}
+    of_lines = {f"{kind}/line-2-+10" for kind in kinds if not kind.startswith("search")}
+    compact = {f"{kind}/{signal}" for kind in kinds for signal in ("nodule-8-+10", "disc-5-+10")}
+    assert set(detected) == compact | of_lines
     assert "no better than before" in detected["detectability/nodule-8-+10"].caution
     for one, other in pairwise(values(detected["detectability/disc-5-+10"], "noisy")):
         assert other.value > one.value
