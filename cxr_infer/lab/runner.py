@@ -45,7 +45,7 @@ class Progress:
 
 
 def identity(facts: Mapping[str, object]) -> str:
-    """SHA-256, hexadecimal, of what a stored unit depends on beside its method: protocol, images, version of the lab."""
+    """SHA-256, hexadecimal, of what units depend on beside their method: protocol, images, version of the lab."""
     return hashlib.sha256(json.dumps({**facts, "format": FORMAT}, sort_keys=True).encode()).hexdigest()
 
 
