@@ -19,10 +19,11 @@ from cxr_infer.lab.result import LabResult
 NO_FIGURE = "–"  # noqa: RUF001 - as in the tables of the report
 REPEATED = "repeated"  # study
 KNOWN, SEARCH, WORTH, KEPT = "detectability", "search", "dose-equivalence", "contrast-kept"  # keys up to the slash
+KEPT_D_PRIME = "detectability-kept"
 # keys, or keys up to the slash, of what must not be worse than in the image as it is, and how that is called
 HARMS = {
     KNOWN: "d' at a known place",
-    "detectability-kept": "d' at a known place",
+    KEPT_D_PRIME: "d' at a known place",
     "detectability-eye": "d' to an eye with noise of its own",
     SEARCH: "signals found in a search",
     "search-change": "signals found in a search",
@@ -32,7 +33,7 @@ HARMS = {
     "bias/structure-from-noise": "structure made from pure noise",
 }
 # where before and after are compared draw by draw, that says more than two intervals
-DRAW_BY_DRAW = {KNOWN: "detectability-kept", SEARCH: "search-change"}
+DRAW_BY_DRAW = {KNOWN: KEPT_D_PRIME, SEARCH: "search-change"}
 # what denoising costs, by noise and dose: heading and key of the finding
 COSTS = (
     ("bias, RMS gray levels", "bias/size"),
@@ -105,6 +106,7 @@ def read_off(result: LabResult) -> Reading:
     counts = {method: against_noisy(result.findings, method) for method in methods}
     tables = (
         _tasks(result.protocol, figures, subject),
+        _side_by_side(result.protocol, figures, methods),
         _costs(result.protocol, figures, subject),
         _frames(result.findings, subject),
         _counted(result.findings, counts),
@@ -224,6 +226,24 @@ def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
         "alone; no examination's dose may be lowered by it."
     )
     return Table(f"After {subject} at N photons as detectable as before at M photons", headings, rows, note)
+
+
+def _side_by_side(protocol: Protocol, figures: Figures, methods: Sequence[str]) -> Table:
+    """A row for each signal, noise and dose, a column for each method; none where there is one method only."""
+    rows = []
+    for signal in protocol.signals if len(methods) > 1 else ():
+        for noise in protocol.noises:
+            for dose in protocol.doses:
+                found = [figures.of_task(KEPT_D_PRIME, signal, method, noise, dose) for method in methods]
+                if any(each is not None for each in found):
+                    rows.append([f"{figures.shown(signal)}; {noise}", shown_number(dose), *map(_shown, found)])
+    fewer = [f"{name} {protocol.draws_of(name)}" for name in methods if protocol.fewer(name) is not None]
+    drawn = f" n: {protocol.draws} draws; {'; '.join(fewer)}." if fewer else ""
+    note = (
+        "1 is no loss. Each method is compared with the noisy image of the same draws. Left out: signals that cannot be "
+        f"told from noise before denoising.{drawn}"
+    )
+    return Table("d' after denoising over d' before, method by method", ("signal and noise", "N", *methods), rows, note)
 
 
 def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
