@@ -128,7 +128,7 @@ def _measured(
     detectors = {} if asked.own is None else {OWN: asked.own}
     run = replace(protocol, studies=asked.only or protocol.studies)  # studies share draws with those that are run
     packages = package_versions([method.name for method in methods])
-    setting = Setting(run, images, _remembered(protocol, methods, out, packages), detectors, asked.frames)
+    setting = Setting(run, images, _remembered(protocol, methods, out), detectors, asked.frames)
     shown, methods_told = described(images), facts_of(methods)
     frames = described(frames_by_name(asked.frames))
     belongs_to = identity(
@@ -162,11 +162,11 @@ def _measured(
     )
 
 
-def _remembered(protocol: Protocol, methods: Sequence[Method], out: Path, packages: Mapping[str, str]) -> list[Method]:
-    """The methods; those that take long denoise no image twice. packages: versions of what they need."""
+def _remembered(protocol: Protocol, methods: Sequence[Method], out: Path) -> list[Method]:
+    """The methods; those that take long denoise no image twice."""
     return [
         method
         if protocol.fewer(method.name) is None
-        else Remembered(method, out / UNITS / DENOISED, str(sorted(packages.items())))
+        else Remembered(method, out / UNITS / DENOISED, str(package_versions([method.name])))
         for method in methods
     ]

@@ -240,8 +240,8 @@ def _side_by_side(protocol: Protocol, figures: Figures, methods: Sequence[str]) 
     fewer = [f"{name} {protocol.draws_of(name)}" for name in methods if protocol.fewer(name) is not None]
     drawn = f" n: {protocol.draws} draws; {'; '.join(fewer)}." if fewer else ""
     note = (
-        "1 is no loss. Each method is compared with the noisy image of the same draws. Left out: signals that cannot be "
-        f"told from noise before denoising.{drawn}"
+        "1 is no loss. Each method is compared with the noisy image of the same draws. Left out: signals that cannot "
+        f"be told from noise before denoising.{drawn}"
     )
     return Table("d' after denoising over d' before, method by method", ("signal and noise", "N", *methods), rows, note)
 
