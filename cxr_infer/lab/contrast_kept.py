@@ -71,7 +71,8 @@ def _series(protocol: Protocol, signal: Signal, method: str, condition: str, par
     values = np.where(here[..., None], np.stack([kept, given], axis=-1)[:, :, None], 0)
     found = estimates(values, share_kept, seed=protocol.seed, axes=(0, 1))
     known = [(abs(one.contrast), point) for one, point in zip(signals, found, strict=True) if np.isfinite(point.value)]
-    return Series(method, condition, tuple(x for x, _ in known), tuple(point for _, point in known))
+    where, points = tuple(x for x, _ in known), tuple(point for _, point in known)
+    return Series(method, condition, where, points, protocol.fewer(method))
 
 
 def share_kept(values: Array) -> Array:

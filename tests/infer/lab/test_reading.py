@@ -68,6 +68,19 @@ def test_each_task_is_told_with_its_dose_and_its_price() -> None:
     assert reading.against == ()
 
 
+def test_methods_stand_side_by_side_with_their_draws() -> None:
+    both = (("window", 0.9), ("nlm", 0.8))
+    series = (Series(method, "white", DOSES, (near(value), near(value))) for method, value in both)
+    result = result_of(finding(f"detectability-kept/{NODULE}", *series), methods=("noisy", "window", "nlm"))
+    slow = replace(result, protocol=replace(result.protocol, fewer_draws={"nlm": 2}))
+    (table,) = (table for table in read_off(slow).tables if table.title.endswith("method by method"))
+    assert table.headings == ("signal and noise", "N", "window", "nlm")
+    assert table.rows[0] == ["nodule, 5 mm, +8; white", "50", "0.9 (0.8 to 1)", "0.8 (0.7 to 0.9)"]
+    assert "n: 4 draws; nlm 2." in table.note
+    alone = read_off(result_of(finding(f"detectability-kept/{NODULE}")))
+    assert not any(table.title.endswith("method by method") for table in alone.tables)
+
+
 def test_it_is_said_plainly_that_nothing_is_gained() -> None:
     (line,) = read_off(result_of(curves(f"detectability/{NODULE}", (1.0, 2.0), (1.0, 2.0)))).sentences
     assert line.startswith("window: no signal at a known place is more detectable after denoising (d' ")

@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from cxr_infer.errors import UsageError
 from cxr_infer.lab.output import require_own_folder, write_result
+from cxr_infer.lab.page import page
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult, points, read_result
 from cxr_infer.lab.schema import lab_schema
@@ -131,6 +133,33 @@ def test_the_table_has_a_row_for_every_point(result: LabResult) -> None:
         assert float(row["x"]) == pytest.approx(x)
         assert float(row["low"]) == pytest.approx(y.low, rel=1e-5, nan_ok=True)
         assert (int(row["draws"]), int(row["seed"])) == (finding.draws, finding.seed)
+
+
+def test_a_curve_of_fewer_draws_says_so_everywhere(result: LabResult, tmp_path: Path) -> None:
+    finding = result.findings[0]
+    first, other = finding.series
+    few = replace(result, findings=(replace(finding, series=(first, replace(other, draws=2))),))
+    path = tmp_path / "lab.json"
+    path.write_text(few.to_json())
+    assert [each["draws"] for each in json.loads(path.read_text())["findings"][0]["series"]] == [4, 2]
+    assert [each.draws for each in read_result(path).findings[0].series] == [None, 2]
+    rows = csv.DictReader(io.StringIO(b"".join(csv_lines(few.findings)).decode()))
+    assert [int(row["draws"]) for row in rows] == [4, 4, 2, 2]
+    assert f"<dt>n</dt><dd>4; {other.method} 2</dd>" in page(few)
+
+
+def test_a_result_of_before_has_the_draws_of_its_findings(result: LabResult, tmp_path: Path) -> None:
+    content = json.loads(result.to_json())
+    for finding in content["findings"]:
+        for series in finding["series"]:
+            del series["draws"]
+    for key in ("if_installed", "fewer_draws"):
+        del content["protocol"]["content"][key]
+    path = tmp_path / "lab.json"
+    path.write_text(json.dumps(content))
+    again = read_result(path)
+    assert {series.draws for finding in again.findings for series in finding.series} == {None}
+    assert again.protocol == result.protocol
 
 
 def test_files_are_written_side_by_side(result: LabResult, tmp_path: Path) -> None:
