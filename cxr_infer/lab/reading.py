@@ -13,6 +13,7 @@ from cxr_infer.lab.axes import shown_number
 from cxr_infer.lab.chart import shown_estimate
 from cxr_infer.lab.comparison import BETTER, SAME, WORSE, pairs
 from cxr_infer.lab.findings import Estimate, Finding
+from cxr_infer.lab.methods import CLASSICAL
 from cxr_infer.lab.protocol import NOISY, Protocol, Signal
 from cxr_infer.lab.result import LabResult
 
@@ -116,6 +117,7 @@ def read_off(result: LabResult) -> Reading:
         (
             *_no_gain(result.findings, methods),
             *_sentences(result.protocol, figures, subject),
+            *_told(methods),
             *(f"{name} was left out: it is not installed." for name in result.left_out),
         ),
         tuple(table for table in tables if table.rows),
@@ -177,6 +179,17 @@ def _no_gain(findings: Sequence[Finding], methods: Sequence[str]) -> Iterator[st
         if method not in without:
             better = known[method]
             yield f"{method}: d' at a known place is better in {better[BETTER]} of {better.total()} points."
+
+
+def _told(methods: Sequence[str]) -> Iterator[str]:
+    """Who knew what about the noise."""
+    told = [name for name in methods if name in CLASSICAL]
+    if told:
+        others = "; the others have to find it in the image" if len(told) < len(methods) else ""
+        yield (
+            "Told the truth about the noise, its strength at each brightness and its spectrum: "
+            f"{', '.join(told)}{others}."
+        )
 
 
 def _worse(found: Counts, key: str) -> bool:

@@ -77,6 +77,9 @@ def test_methods_stand_side_by_side_with_their_draws() -> None:
     assert table.headings == ("signal and noise", "N", "window", "nlm")
     assert table.rows[0] == ["nodule, 5 mm, +8; white", "50", "0.9 (0.8 to 1)", "0.8 (0.7 to 0.9)"]
     assert "n: 4 draws; nlm 2." in table.note
+    told = [line for line in read_off(slow).sentences if line.startswith("Told the truth about the noise")]
+    assert told[0].endswith("and its spectrum: nlm; the others have to find it in the image.")
+    assert not any(line.startswith("Told") for line in read_off(result_of(WORTH)).sentences)
     alone = read_off(result_of(finding(f"detectability-kept/{NODULE}")))
     assert not any(table.title.endswith("method by method") for table in alone.tables)
 
