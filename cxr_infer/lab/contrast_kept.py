@@ -46,7 +46,7 @@ def _finding(setting: Setting, table: Table, signal: Signal) -> Finding:
         ),
         measured="The difference that the signal makes after denoising, over the difference that it made before, both "
         "projected on the signal.",
-        on=f"As many places as there is room for in each of {len(setting.images)} images, exposed with and without "
+        on=f"As many places as there is room for in each image ({len(setting.images)}), exposed with and without "
         "signals in equal noise; each place holds every signal at every contrast in turn.",
         caution="Keeping contrast is not detecting it: noise that stays may hide what is kept. It holds for this size, "
         "contrast and dose, and for surroundings as flat as these.",

@@ -1,6 +1,6 @@
 """What a result says in one minute: the dose that each task is worth, what it cost, what speaks against a method.
 
-Nothing is computed here but counts of points, and ratios of doses written as doses.
+Nothing is computed here but counts of points, ratios of doses written as doses, and doses between those measured.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from cxr_infer.lab.axes import shown_number
 from cxr_infer.lab.chart import shown_estimate
 from cxr_infer.lab.comparison import BETTER, SAME, WORSE, pairs
 from cxr_infer.lab.findings import Estimate, Finding
+from cxr_infer.lab.full_dose import dose_needed
 from cxr_infer.lab.methods import CLASSICAL
 from cxr_infer.lab.protocol import NOISY, Protocol, Signal
 from cxr_infer.lab.result import LabResult
@@ -106,6 +107,7 @@ def read_off(result: LabResult) -> Reading:
     methods = [one.name for one in result.methods if one.name != NOISY]
     counts = {method: against_noisy(result.findings, method) for method in methods}
     tables = (
+        _full_dose(result.protocol, figures, subject),
         _tasks(result.protocol, figures, subject),
         _side_by_side(result.protocol, figures, methods),
         _costs(result.protocol, figures, subject),
@@ -211,6 +213,24 @@ def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[s
                 f"{figures.shown(signal)}, {noise} noise: after {subject} at {shown_number(dose)} photons as "
                 f"detectable as before at {shown_estimate(scaled(worth[dose], dose))} photons{cost}."
             )
+
+
+def _full_dose(protocol: Protocol, figures: Figures, subject: str) -> Table:
+    """A row for each signal, a column for each noise."""
+    full, rows = max(protocol.doses), []
+    for signal in protocol.signals:
+        cells = []
+        for noise in protocol.noises:
+            known = {dose: figures.of_task(WORTH, signal, subject, noise, dose) for dose in protocol.doses}
+            cells.append(dose_needed({dose: worth for dose, worth in known.items() if worth is not None}, full))
+        if any(cells):
+            rows.append([figures.shown(signal), *(cell or NO_FIGURE for cell in cells)])
+    title = f"Photons at which {subject} shows a signal as well as the noisy image at full dose ({shown_number(full)} photons)"
+    note = (
+        f"At a known place. Below {shown_number(full)}: a gain; >{shown_number(full)}: a loss, no dose measured is "
+        f"enough. An interval that holds {shown_number(full)} or ends above it tells neither."
+    )
+    return Table(title, ("signal", *protocol.noises), rows, note)
 
 
 def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
