@@ -225,10 +225,11 @@ def _full_dose(protocol: Protocol, figures: Figures, subject: str) -> Table:
             cells.append(dose_needed({dose: worth for dose, worth in known.items() if worth is not None}, full))
         if any(cells):
             rows.append([figures.shown(signal), *(cell or NO_FIGURE for cell in cells)])
-    title = f"Photons at which {subject} shows a signal as well as the noisy image at full dose ({shown_number(full)} photons)"
+    shown = shown_number(full)
+    title = f"Photons at which {subject} shows a signal as well as the noisy image at full dose ({shown} photons)"
     note = (
-        f"At a known place. Below {shown_number(full)}: a gain; >{shown_number(full)}: a loss, no dose measured is "
-        f"enough. An interval that holds {shown_number(full)} or ends above it tells neither."
+        f"At a known place. Below {shown}: a gain. >{shown}: no dose measured is enough, a loss. An interval that holds "
+        f"{shown} or ends above it tells neither."
     )
     return Table(title, ("signal", *protocol.noises), rows, note)
 
