@@ -228,8 +228,8 @@ def _full_dose(protocol: Protocol, figures: Figures, subject: str) -> Table:
     shown = shown_number(full)
     title = f"Photons at which {subject} shows a signal as well as the noisy image at full dose ({shown} photons)"
     note = (
-        f"At a known place. Below {shown}: a gain. >{shown}: no dose measured is enough, a loss. An interval that holds "
-        f"{shown} or ends above it tells neither."
+        f"At a known place. Below {shown}: a gain. >{shown}: no dose measured is enough, a loss. An interval that ends "
+        "above it tells neither."
     )
     return Table(title, ("signal", *protocol.noises), rows, note)
 
