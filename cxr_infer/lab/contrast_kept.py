@@ -48,7 +48,7 @@ def _finding(setting: Setting, table: Table, signal: Signal) -> Finding:
         ),
         measured="Difference made by the signal after denoising, divided by the difference before, both projected on "
         "the signal.",
-        on=f"As many places as fit in each of {len(setting.images)} images, exposed with and without signals in equal "
+        on=f"As many places as fit in each image ({len(setting.images)}), exposed with and without signals in equal "
         "noise; each place holds every signal at every contrast in turn.",
         caution="Preserving contrast is not detecting it: remaining noise may hide what is preserved. It holds for "
         "this size, contrast and dose, and for equally flat surroundings.",
