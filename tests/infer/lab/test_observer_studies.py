@@ -111,16 +111,20 @@ def test_d_prime_before_denoising_is_that_of_theory(setting: Setting) -> None:
 def test_d_prime_of_a_line_before_denoising_is_that_of_theory(setting: Setting) -> None:
     flat = {"flat": np.full((256, 256), 0.5, np.float32)}
     line = Signal("dark-line", 2, 8)
-    protocol = replace(setting.protocol, draws=60, doses=(200.0,), studies=("detectability",), signals=(line,))
-    on_flat = replace(setting, images=flat, protocol=protocol, methods=[])
-    findings, scene = found(detectability_study, on_flat), scene_of(on_flat, [line], ALONG)
+    found_at_seeds = []
+    for seed in range(4):
+        protocol = replace(
+            setting.protocol, seed=seed, draws=40, doses=(200.0,), studies=("detectability",), signals=(line,)
+        )
+        on_flat = replace(setting, images=flat, protocol=protocol, methods=[])
+        finding = found(detectability_study, on_flat)[f"detectability/{slug(line)}"]
+        assert "in a known direction" in finding.measured
+        found_at_seeds += values(finding, "noisy")
+    scene = scene_of(on_flat, [line], ALONG)
     drawn = draw(line, (scene.side, scene.side), (scene.side // 2, scene.side // 2)).astype(np.float64)
     expected = analytic_d_prime(drawn, scene.channels, np.sqrt(0.5 / 200))
-    assert expected > 2
-    (measured,) = values(findings[f"detectability/{slug(line)}"], "noisy")
-    assert measured.low < expected < measured.high
-    assert measured.value == pytest.approx(expected, rel=0.08)
-    assert "in a known direction" in findings[f"detectability/{slug(line)}"].measured
+    assert np.mean([each.value for each in found_at_seeds]) == pytest.approx(expected, rel=0.05)
+    assert sum(each.low < expected < each.high for each in found_at_seeds) >= 3
 
 
 def test_a_method_with_fewer_draws_is_compared_with_the_same_ones(setting: Setting) -> None:
