@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from cxr_infer.errors import DataError
 from cxr_infer.lab.axes import shown_number
 from cxr_infer.lab.chart import shown_estimate
 from cxr_infer.lab.comparison import SAME, WORSE, Pair, values_of
-from cxr_infer.lab.findings import Estimate
+from cxr_infer.lab.findings import Estimate, Finding
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult
 
@@ -27,7 +27,9 @@ GUARDED = ("contrast-kept", "transfer", "lines", "detectability", "search", "con
 
 @dataclass(frozen=True)
 class Comparison:
-    """pairs: stored before, measured after. missing: stored points that were not measured, in words."""
+    """pairs: stored before, measured after. missing: stored points that were not measured or are no longer finite, in
+    words.
+    """
 
     pairs: tuple[Pair, ...]
     missing: tuple[str, ...]
@@ -85,6 +87,7 @@ def compare(
     if [one.sha256 for one in stored.images] != [one.sha256 for one in measured.images]:
         raise DataError("the stored result has other images; measure and store it again")
     of_stored, of_measured = values_of(stored.findings, before), values_of(measured.findings, after)
+    gone = {place for place, (_, value) in of_stored.items() if not _still_told(value, of_measured.get(place))}
     kept = {place: found for place, found in of_stored.items() if found[0].study in guarded}
     if not kept:
         raise DataError(f"the stored result has no figures of {before} in {', '.join(guarded)}; measure it again")
@@ -92,13 +95,17 @@ def compare(
         tuple(
             Pair(finding, place[1], place[2], value, of_measured[place][1])
             for place, (finding, value) in kept.items()
-            if place in of_measured
+            if place not in gone
         ),
-        tuple(
-            f"{key}, {condition}, {shown_number(x)}"
-            for key, condition, x in kept
-            if (key, condition, x) not in of_measured
-        ),
+        tuple(f"{key}, {condition}, {shown_number(x)}" for key, condition, x in kept if (key, condition, x) in gone),
+    )
+
+
+def _still_told(stored: Estimate, found: tuple[Finding, Estimate] | None) -> bool:
+    """Whether a point was measured, and is finite where the stored one is: nothing is worse than what is no number."""
+    return found is not None and all(
+        math.isfinite(after) or not math.isfinite(before)
+        for before, after in zip(astuple(stored), astuple(found[1]), strict=True)
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tomllib
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from cxr_infer.errors import CxrError, ImageError, OutputLostError, UsageError
-from cxr_infer.folder import Folder, is_link_at, not_plain
+from cxr_infer.folder import Folder, folder_below, is_link_at, not_plain
 from cxr_infer.untrusted_json import MOST_BYTES, parse_object
 
 # errors that every further file would meet too: no space, no quota, a read-only or failing disk
@@ -35,6 +36,28 @@ def read_object(path: Path) -> dict[str, Any]:
     """Parse a plain JSON file of at most MOST_BYTES. Raises OSError and ValueError."""
     with open_plain(path) as file:
         return parse_object(file.read(MOST_BYTES + 1))
+
+
+def read_toml(path: Path, kind: str, way_out: str) -> dict[str, Any]:
+    """Parse a plain TOML file of at most MOST_BYTES.
+
+    kind: what it is of, for messages. way_out: where it cannot be read. Raises UsageError.
+    """
+    try:
+        with open_plain(path) as file:
+            content = file.read(MOST_BYTES + 1)
+    except ImageError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}; {way_out}") from error
+    if len(content) > MOST_BYTES:
+        raise UsageError(f"{path}: is over {MOST_BYTES / 1e6:.0f} MB; is it the right file?")
+    try:
+        return tomllib.loads(content.decode())
+    except RecursionError as error:
+        raise UsageError(f"{path}: not valid TOML for a {kind}: nested too deep; correct it") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not valid TOML: {' '.join(str(error).split())}; correct it") from error
 
 
 def read_content(path: Path, most: int, too_much: str = "is too large for one image; see --max-pixels") -> bytes:
@@ -97,12 +120,26 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
     An existing file or link is replaced, never written through. content: the bytes, or parts of them, so that they need
     not be in memory at once. Raises ImageError on failure; OutputLostError if further files would fail too.
     """
+    write_below(path.parent, PurePath(path.name), content)
+
+
+def write_below(root: Path, place: PurePath, content: bytes | Iterable[bytes]) -> None:
+    """Write a whole file in a directory of ours. place: of the file below it; no link on the way there is followed.
+
+    Raises as `write_bytes`, and ImageError for a link.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with Folder.opened(path.parent) as folder:
-            folder.write(path.name, (content,) if isinstance(content, bytes) else content)
+        root.mkdir(parents=True, exist_ok=True)
+        with Folder.opened(root) as opened, folder_below(opened, place.parent.parts, make=True) as folder:
+            folder.write(place.name, (content,) if isinstance(content, bytes) else content)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(root / place, error) from error
+
+
+def open_below(root: Path, place: PurePath) -> BinaryIO:
+    """Open a plain file in a directory of ours to read, as `write_below`. Raises ImageError for a link, and OSError."""
+    with Folder.opened(root) as opened, folder_below(opened, place.parent.parts) as folder:
+        return folder.reader(place.name)
 
 
 def cannot_write(path: Path, error: OSError) -> CxrError:

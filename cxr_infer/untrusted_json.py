@@ -13,10 +13,13 @@ MOST_DEPTH = 32  # nested lists and objects; ours have up to 9 levels
 MOST_DIGITS = 19  # of an integer, sign included, so that it fits into 64 bits
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Parse JSON. Raises ValueError if it is invalid, too large or too deep, or has non-finite numbers."""
-    if len(text) > MOST_BYTES:
-        raise ValueError(f"longer than {MOST_BYTES} bytes")
+def parse_json(text: str | bytes, most: int = MOST_BYTES) -> Any:
+    """Parse JSON of at most `most` bytes or characters.
+
+    Raises ValueError if it is invalid, too large or too deep, or has non-finite numbers.
+    """
+    if len(text) > most:
+        raise ValueError(f"longer than {most} bytes")
     if isinstance(text, bytes):
         text = text.decode()
     try:
@@ -29,9 +32,9 @@ def parse_json(text: str | bytes) -> Any:
     return content
 
 
-def parse_object(text: str | bytes) -> JsonObject:
+def parse_object(text: str | bytes, most: int = MOST_BYTES) -> JsonObject:
     """Parse a JSON object. Raises ValueError as `parse_json` does, and for other types."""
-    content = parse_json(text)
+    content = parse_json(text, most)
     if not isinstance(content, dict):
         raise ValueError("not an object")
     return content

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Build and run every example against the test tensors, and print what they found as one table.
+"""Build and run every example on the test tensors, and print the results as one table.
 
 Needs cmake, g++, nlohmann-json3-dev and npm, and a Python with onnxruntime and OpenCV. Everything else goes to build/.
---write puts the table into README.md. Exit status 1 where an example fails.
+--write puts the table into README.md. Exit status 1 if an example fails.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ OPENVINO = "openvino==2026.4.1"
 
 
 def call(*command: str | Path, cwd: Path = HERE) -> None:
-    """Run a step of preparation; its output is shown only where it fails."""
+    """Run a preparation step; show its output only if it fails."""
     done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}")
 
 
 def with_openvino() -> Path:
-    """A Python that has OpenVINO."""
+    """Return a Python with OpenVINO."""
     folder = BUILD / "openvino"
     if not (folder / "bin" / "python").exists():
         call(sys.executable, "-m", "venv", folder)
@@ -47,7 +47,7 @@ def with_openvino() -> Path:
 
 
 def node_folder() -> Path:
-    """Where npm put onnxruntime-node; what it brings is enough for the CPU, so it need not download CUDA."""
+    """Return the folder with onnxruntime-node, installed by npm without the download of CUDA."""
     folder = BUILD / "node-onnxruntime"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "denoise.mjs", "png.mjs"):
@@ -58,13 +58,13 @@ def node_folder() -> Path:
 
 
 def web_program() -> Path:
-    """The page's own steps, and onnxruntime-web beside them; they lie together so that node finds it."""
+    """Return the page's own steps, in the folder where npm installs onnxruntime-web."""
     call("npm", "ci", "--no-audit", "--no-fund", cwd=HERE / "web")
     return HERE / "web" / "denoise.mjs"
 
 
 def built(name: str, *definitions: str) -> Path:
-    """The program of a C++ example."""
+    """Build a C++ example and return its program."""
     folder = BUILD / name
     call("cmake", "-S", HERE / name, "-B", folder, "-D", "CMAKE_BUILD_TYPE=Release", *definitions)
     call("cmake", "--build", folder)
@@ -78,7 +78,7 @@ def cpp_openvino() -> Path:
 
 
 def cpp_onnxruntime() -> Path:
-    """With the system's onnxruntime, else with Debian 13's headers and the library that npm brings."""
+    """Build with the system's onnxruntime, else with Debian 13's headers and the library from npm."""
     if Path("/usr/include/onnxruntime").is_dir():
         return built("cpp-onnxruntime")
     headers = BUILD / "onnxruntime-headers"
@@ -101,18 +101,18 @@ EXAMPLES = {
     "web": lambda: ["node", web_program()],
 }
 
-# from a PNG to a PNG, in a folder that holds noisy.png and weights/
+# from a PNG to a PNG, in a folder with noisy.png and weights/
 PNG_PROGRAMS = {
     "python-onnxruntime": lambda: [sys.executable, HERE / "python-onnxruntime" / "png.py"],
     "node-onnxruntime": lambda: ["node", node_folder() / "png.mjs"],
 }
 
-# it has no shapes but those of the inputs that it was given
+# always uses the shapes of its inputs
 ALWAYS_FIXED = {"python-opencv"}
 
 
 def run(name: str) -> tuple[dict[str, str], bool]:
-    """The largest differences that an example printed, by column, and whether it failed."""
+    """Run an example; return its largest differences by column, and whether it failed."""
     done = subprocess.run([*EXAMPLES[name](), WEIGHTS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     print(f"== {name}\n{done.stdout}", end="", flush=True)
     found: dict[str, str] = {}
@@ -121,14 +121,14 @@ def run(name: str) -> tuple[dict[str, str], bool]:
     for model, precision, case, difference, most in LINE.findall(done.stdout):
         column = f"{'whole image' if case == ' image' else model} {precision}"
         fixed |= {column} if case == " fixed" else set()
-        wrong |= not float(difference) <= float(most)  # also true for NaN, whatever the example thought of it
+        wrong |= not float(difference) <= float(most)  # also true for NaN, whatever the example's own check says
         found[column] = max(found.get(column, "0"), difference, key=size)
     wrong |= NOISE_ESTIMATE not in found
     return found, wrong or not set(COLUMNS[:4]) <= (found.keys() if name in ALWAYS_FIXED else fixed)
 
 
 def png_programs_differ() -> bool:
-    """Whether two programs make PNGs of the test image that are more than one gray level apart, or fail."""
+    """Whether the PNG programs fail, or differ by more than one gray level on the test image."""
     import cv2
     import numpy as np
 
@@ -150,7 +150,7 @@ def png_programs_differ() -> bool:
 
 
 def size(difference: str) -> float:
-    """A difference as a number that can be compared: no number at all is the largest."""
+    """Return a difference as a comparable number; NaN is the largest."""
     return math.inf if math.isnan(float(difference)) else float(difference)
 
 

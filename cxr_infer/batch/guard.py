@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import cv2
 
-from cxr_infer.address_space import lacks_memory
+from cxr_infer.address_space import LACK, is_limited, lacks_memory
 from cxr_infer.batch.jobs import Job
 from cxr_infer.errors import AlreadyDenoised, CxrError, NoRadiograph
 from cxr_infer.faults import fault_line, traceback_of
@@ -39,5 +39,5 @@ def result_of(job: Job, error: Exception) -> FileResult:
         message = str(error) if isinstance(error, CxrError) else str(error.strerror or error)
         return FileResult(job.name, FAILED, message if str(job.source) in message else f"{job.source}: {message}")
     if lacks_memory(error) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
-        return FileResult(job.name, FAILED, f"{job.source}: {TOO_LARGE}")
+        return FileResult(job.name, FAILED, f"{job.source}: {LACK if is_limited() else TOO_LARGE}")
     return FileResult(job.name, FAILED, f"{job.source}: {fault_line(error)}", traceback=traceback_of(error))

@@ -146,12 +146,13 @@ def lab_command(
     if any(find_spec(package) is None for package in PACKAGES):
         raise UsageError(f"the lab needs more packages; run: {install_command('lab')}")
     from cxr_infer.lab.laboratory import asked_for
+    from cxr_infer.lab.output import default_folder
     from cxr_infer.settings import ReadOptions
 
     reading = ReadOptions(max_pixels, white, invert)
     asked = _with_noise(asked_for(protocol, method or []), frames or [], noise_of, reading)
     asked = _with_images(asked, images, spacing, reading)
-    folder = out or Path(f"lab-{asked.protocol.name}")
+    folder = out or default_folder(asked.protocol.name)
     result = _measured(asked, folder, workers, quiet=quiet or as_json)
     _write(result, folder, csv=csv, png=png, as_json=as_json, quiet=quiet)
 

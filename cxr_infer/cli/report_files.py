@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from cxr_infer.batch.jobs import Plan, in_place_of
 from cxr_infer.errors import ImageError, UsageError
@@ -17,6 +15,7 @@ from cxr_infer.report.json_file import JSON_LINES
 from cxr_infer.report.reports import ReportFiles
 from cxr_infer.storage.claims import folded
 from cxr_infer.storage.record_files import is_record_file
+from cxr_infer.untrusted_json import parse_object
 
 JSON_SUFFIXES, CSV_SUFFIXES, PAGE_SUFFIXES = (".json", JSON_LINES), (".csv",), (".html",)
 LOOKED_AT = 1 << 16  # bytes read to recognise a report
@@ -91,7 +90,7 @@ def _is_report(path: Path) -> bool:
 def _is_record(line: str) -> bool:
     """Whether a line is the first of a .jsonl: a record, or the final line of a run without files."""
     try:
-        content: Any = json.loads(line)
-    except (ValueError, RecursionError):
+        content = parse_object(line)
+    except ValueError:
         return line.startswith(HEAD)  # a line longer than LOOKED_AT
-    return isinstance(content, dict) and (content.keys() >= OF_RECORDS or line.startswith(HEAD))
+    return content.keys() >= OF_RECORDS or line.startswith(HEAD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cxr_infer.errors import UsageError
 from cxr_infer.imaging.pixels import FloatImage
@@ -166,6 +166,6 @@ def _remembered(protocol: Protocol, methods: Sequence[Method], out: Path) -> lis
     return [
         method
         if protocol.fewer(method.name) is None
-        else Remembered(method, out / UNITS / DENOISED, str(package_versions([method.name])))
+        else Remembered(method, out, PurePath(UNITS, DENOISED), str(package_versions([method.name])))
         for method in methods
     ]

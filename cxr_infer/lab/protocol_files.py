@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from cxr_infer.errors import UsageError
+from cxr_infer.files import read_toml
 from cxr_infer.lab.protocol import NOISY, Protocol, Signal
 
 SHIPPED = ("quick", "full")
-MOST_FILE = 1_000_000  # bytes of a TOML file
 SIGNAL = "signal"  # table name in the file, one per entry of `Protocol.signals`
 KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
 MOST_NAME = 60  # characters; it becomes part of a result's directory name
@@ -43,11 +43,7 @@ class Known:
 
 def read_protocol(source: str, known: Known) -> Protocol:
     """Read a shipped protocol by name, or a TOML file. Raises UsageError, which names the file and the key."""
-    content = _content(source)
-    try:
-        tables = tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{source}: not valid TOML ({' '.join(str(error).split())}); correct it") from error
+    tables = _tables(source)
     try:
         return checked(_protocol(tables), known)
     except UsageError as error:
@@ -69,20 +65,13 @@ def protocol_of(said: Mapping[str, Any]) -> Protocol:
     return _protocol({SIGNAL if key == "signals" else key: value for key, value in said.items() if value is not None})
 
 
-def _content(source: str) -> bytes:
+def _tables(source: str) -> dict[str, Any]:
     if source in SHIPPED:
-        return (files(__package__) / "protocols" / f"{source}.toml").read_bytes()
+        return tomllib.loads((files(__package__) / "protocols" / f"{source}.toml").read_text("utf-8"))
     path = Path(source)
     if path.suffix.lower() != ".toml":
         raise UsageError(f"unknown protocol {source!r}; use {' or '.join(SHIPPED)}, or the path of a .toml file")
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_FILE + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    if len(content) > MOST_FILE:
-        raise UsageError(f"{path}: larger than {MOST_FILE / 1e6:.0f} MB; is it the right file?")
-    return content
+    return read_toml(path, "protocol", "check the path")
 
 
 def _protocol(tables: Mapping[str, Any]) -> Protocol:
@@ -218,7 +207,7 @@ def _check_methods(protocol: Protocol) -> None:
             named, f"fewer_draws: {name!r} is not a denoiser in methods or if_installed; remove it, or add it there"
         )
         within = LEAST_DRAWS <= draws <= protocol.draws
-        _require(within, f"fewer_draws: {name} {draws} is outside {LEAST_DRAWS}..{protocol.draws}; choose one within")
+        _require(within, f"fewer_draws: {name} {draws} is outside {LEAST_DRAWS}..{protocol.draws}; use one inside")
 
 
 def _shown(value: str | float | Signal) -> str:

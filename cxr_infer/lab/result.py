@@ -20,6 +20,7 @@ from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.protocol_files import protocol_hash, protocol_of
 from cxr_infer.model.hardware import cpu_name
+from cxr_infer.untrusted_json import parse_object
 from cxr_infer.version import __version__
 
 FORMAT = 1  # of lab.json; raised when a key changes its meaning or is removed
@@ -157,11 +158,11 @@ def read_result(path: Path) -> LabResult:
     """Read a stored lab.json, without its maps. Raises UsageError if this version cannot read it."""
     other = "give a lab.json that cxr-infer lab wrote"
     try:
-        content = json.loads(read_content(path, MOST_FILE, "is too large for a result"))
-    except (ImageError, ValueError, RecursionError) as error:
+        content = parse_object(read_content(path, MOST_FILE, "is too large for a result"), MOST_FILE)
+    except (ImageError, ValueError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise UsageError(f"{path}: cannot be read ({reason}); {other}") from error
-    if not isinstance(content, dict) or content.get("lab") != FORMAT:
+    if content.get("lab") != FORMAT:
         raise UsageError(f"{path}: not a result of format {FORMAT}; {other}")
     try:
         return _result(content)

@@ -15,14 +15,14 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import CxrError, ImageError
-from cxr_infer.files import open_plain, write_bytes
+from cxr_infer.files import open_below, write_below
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.stopping import Stopped as Stopped
 from cxr_infer.lab.stopping import until
@@ -54,20 +54,20 @@ def identity(facts: Mapping[str, object]) -> str:
 
 
 class StoredUnits:
-    """`Work` of one study: a unit is read from the folder, or computed and written there.
+    """`Work` of one study: a unit is read from the result's folder, or computed and written there.
 
     stopped: asked before each unit is computed. advanced: called after each. A key can be requested only once.
     """
 
     def __init__(
         self,
-        folder: Path,
+        out: Path,
         study: str,
         belongs_to: str,
         stopped: Callable[[], bool],
         advanced: Callable[[str, int, int], None],
     ) -> None:
-        self._folder, self._study, self._belongs_to = folder, study, belongs_to
+        self._out, self._study, self._belongs_to = out, study, belongs_to
         self._stopped, self._advanced = stopped, advanced
         self._units = self._done = 0
         self._keys: set[str] = set()
@@ -77,18 +77,19 @@ class StoredUnits:
         self._advanced(self._study, self._done, self._units)
 
     def unit(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
-        """Raises Stopped, ImageError if it cannot be stored, and ValueError for a repeated key."""
+        """Raises Stopped, ImageError if it cannot be stored or a link, FIFO or the like is in its place, and ValueError
+        for a repeated key."""
         if key in self._keys:
             raise ValueError(f"study {self._study} has two units {key!r}")
         self._keys.add(key)
         label = json.dumps([self._study, key, self._belongs_to])
-        path = self._folder / self._study / f"{hashlib.sha256(label.encode()).hexdigest()[:32]}.npz"
-        arrays = _stored(path, label)
+        place = PurePath(UNITS, self._study, f"{hashlib.sha256(label.encode()).hexdigest()[:32]}.npz")
+        arrays = _stored(self._out, place, label)
         if arrays is None:
             if self._stopped():
                 raise Stopped
             computed = {name: np.asarray(array) for name, array in compute().items()}
-            write_bytes(path, _encoded(computed, label))
+            write_below(self._out, place, _encoded(computed, label))
             arrays = computed
         self._done += 1
         self._units = max(self._units, self._done)
@@ -104,15 +105,29 @@ def _encoded(arrays: Mapping[str, NDArray[Any]], label: str) -> bytes:
     return stream.getvalue()
 
 
-def _stored(path: Path, label: str) -> dict[str, NDArray[Any]] | None:
-    """Return the arrays of a unit; None if it is missing or damaged and must be computed."""
+def _stored(out: Path, place: PurePath, label: str) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays of a unit; None if it is missing or damaged and must be computed. Raises ImageError."""
     try:
-        with open_plain(path) as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name]) for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ImageError):
+        with open_below(out, place) as file:
+            _require_plain_members(file)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: np.asarray(archive[name]) for name in archive.files}
+    except ImageError:  # a ValueError too
+        raise
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile):
         return None
     found = arrays.pop(LABEL, None)
     return arrays if found is not None and str(found) == label else None
+
+
+def _require_plain_members(file: BinaryIO) -> None:
+    """Raise ValueError unless the members of a ZIP file are uncompressed, as NumPy stores them (no ZIP bombs)."""
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            encrypted = member.flag_bits & 1
+            if encrypted or member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+                raise ValueError(f"{member.filename} is compressed")
+    file.seek(0)
 
 
 class _Shares:
@@ -150,7 +165,7 @@ def run_studies(
     setting = replace(setting, methods=until(lambda: stopped() or halt.is_set(), setting.methods))
 
     def work(name: str, study: Study) -> list[Finding]:
-        units = StoredUnits(out / UNITS, name, belongs_to, lambda: stopped() or halt.is_set(), shares.advanced)
+        units = StoredUnits(out, name, belongs_to, lambda: stopped() or halt.is_set(), shares.advanced)
         try:
             return study(setting, units)
         except BaseException as error:

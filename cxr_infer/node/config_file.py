@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from cxr_infer.errors import UsageError
+from cxr_infer.files import read_toml
 from cxr_infer.node.config import Config, Destination, Folder, Limits, Node, Receive, Rule, Stow, Tls
 from cxr_infer.node.config_checks import checked
 
-MOST_FILE = 1_000_000  # bytes of a TOML file
 MOST_NUMBER = 2**31 - 1  # larger than any sensible value
 TABLES = {"tls": Tls, "stow": Stow, "folder": Folder}  # tables inside other tables
 
@@ -20,18 +19,7 @@ T = TypeVar("T")
 
 def read_config(path: Path) -> Config:
     """Read a TOML file. Raises UsageError, which names the file and the key."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(MOST_FILE + 1)
-        if len(text) > MOST_FILE:
-            raise UsageError(f"{path}: larger than {MOST_FILE / 1e6:.0f} MB; is it the right file?")
-        tables = tomllib.loads(text.decode())
-    except RecursionError as error:
-        raise UsageError(f"{path}: nested too deep for a node's configuration; correct it") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error}); check --config") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: not valid TOML ({' '.join(str(error).split())}); correct it") from error
+    tables = read_toml(path, "node", "check --config")
     try:
         return checked(_config(tables))
     except UsageError as error:

@@ -21,6 +21,7 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 from cxr_infer.node.config import Receive
 from cxr_infer.node.door import Door, Tell
 from cxr_infer.node.intake import Budget
+from cxr_infer.patient_server import PatientServer
 
 HEADER = struct.Struct(">BBL")  # type, reserved, length (PS3.8 9.3.1)
 P_DATA = 0x04
@@ -86,7 +87,7 @@ def _address(assoc: Association) -> str:
     return "" if place is None else place.address
 
 
-class NodeServer(ThreadedAssociationServer):
+class NodeServer(PatientServer, ThreadedAssociationServer):
     """Accepts TCP connections from allowed addresses; a slow TLS handshake does not delay others."""
 
     daemon_threads = True

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_infer.errors import CxrError, UsageError
-from cxr_infer.files import read_content
+from cxr_infer.errors import CxrError, ImageError, UsageError
+from cxr_infer.files import open_plain, read_content
 from cxr_infer.formats.dicom.signature import is_dicom
 from cxr_infer.formats.readers import most_bytes, read_radiograph
 from cxr_infer.formats.registry import SIGNATURE_LENGTH
@@ -48,9 +48,19 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             raise UsageError(f"{path}: no such file or directory; check the path")
         inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
         for each in inside:
-            with each.open("rb") as file:
-                if is_dicom(file.read(SIGNATURE_LENGTH)):
-                    yield each
+            if is_dicom(_head(each)):
+                yield each
+
+
+def _head(path: Path) -> bytes:
+    """The beginning of a file. Raises UsageError where it is no plain one, or cannot be read."""
+    try:
+        with open_plain(path) as file:
+            return file.read(SIGNATURE_LENGTH)
+    except ImageError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from error
 
 
 def _plan(config: Config, path: Path) -> Planned:

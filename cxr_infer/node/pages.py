@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -10,15 +11,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 from cxr_infer.errors import UsageError
-from cxr_infer.node.config import LOOPBACK
+from cxr_infer.faults import fault_line, traceback_of
+from cxr_infer.node.config import LOOPBACK, SOFTWARE
+from cxr_infer.patient_server import PatientServer
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus' exposition format
 PREFIX = "cxr_infer_node_"
 
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+LOG = logging.getLogger(__name__)
+
 Facts = dict[str, Any]
 
 
-class Pages(ThreadingHTTPServer):
+class Pages(PatientServer, ThreadingHTTPServer):
     """Serves `/health` and `/metrics`. Raises UsageError if the port is taken."""
 
     daemon_threads = True
@@ -31,12 +42,16 @@ class Pages(ThreadingHTTPServer):
             raise UsageError(f"port {port}: cannot be used ({error.strerror}); choose another http_port") from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore connections that end early; that is not an error of the node."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
+        """Ignore connections that end early; log anything else."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            LOG.error("a request failed: %s", fault_line(error))
+            LOG.debug("%s", traceback_of(error))
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server_version, sys_version = SOFTWARE.replace(" ", "/"), ""
+    default_request_version = "HTTP/1.0"  # of requests that are none: the answer to them has headers too
     timeout = 10.0
 
     def do_GET(self) -> None:
@@ -56,6 +71,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def end_headers(self) -> None:
+        """Add the headers of every answer, including the base class's answers to malformed requests."""
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Log nothing: who asks is of no interest."""

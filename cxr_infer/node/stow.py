@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from cxr_infer.errors import UsageError
@@ -16,6 +14,7 @@ from cxr_infer.node.config import SOFTWARE, Destination
 from cxr_infer.node.outcome import ACKNOWLEDGED, Fate, Outcome
 from cxr_infer.node.records import Delivery
 from cxr_infer.node.tls import client_context
+from cxr_infer.untrusted_json import parse_object
 
 BLOCK = 1 << 18  # bytes
 MOST_ANSWER = 1 << 20
@@ -90,7 +89,7 @@ def _outcome(status: int, answer: bytes) -> Outcome:
 def _failures(answer: bytes) -> bool:
     """Whether the response names a failed instance. Formats other than DICOM JSON, such as XML, are not parsed."""
     try:
-        found: Any = json.loads(answer)
+        found = parse_object(answer).get(FAILED_SEQUENCE)
     except ValueError:
-        return b"FailedSOPSequence" in answer
-    return isinstance(found, dict) and bool((found.get(FAILED_SEQUENCE) or {}).get("Value"))
+        return b"FailedSOPSequence" in answer or FAILED_SEQUENCE.encode() in answer
+    return bool(found.get("Value") if isinstance(found, dict) else found)

@@ -39,6 +39,7 @@ from cxr_infer.node.multipart import HttpError, Part, chunked_blocks, media_type
 from cxr_infer.node.records import Arrival
 from cxr_infer.node.stow_answer import Stored, answer
 from cxr_infer.node.tls import server_context
+from cxr_infer.patient_server import PatientServer
 
 DICOM = "application/dicom"
 WAY = "STOW-RS"  # in the audit
@@ -59,7 +60,7 @@ def token_of(stow: Stow) -> str:
     return token
 
 
-class StowServer(ThreadingHTTPServer):
+class StowServer(PatientServer, ThreadingHTTPServer):
     """The STOW-RS server. Raises UsageError if the port, the token or the certificates cannot be used."""
 
     daemon_threads = True

@@ -14,7 +14,6 @@ import logging
 import os
 import sys
 import tarfile
-import time
 import webbrowser
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,7 @@ from cxr_infer.files import read_content, read_object
 from cxr_infer.model.card import FP32, INT8, weights_directory
 from cxr_infer.model.installed import model_path
 from cxr_infer.model.manifest import MANIFEST
+from cxr_infer.patient_server import SHORT_OF, PatientServer
 from cxr_infer.report.text import print_error
 from cxr_infer.settings import WEB_PORT
 from cxr_infer.version import __version__
@@ -63,9 +63,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-# errors that say that the process or the machine has run out of a resource
-SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-PAUSE = 0.2  # s before the next try
 MOST_RUNTIME = 100_000_000  # bytes of one file of the runtime
 
 LOG = logging.getLogger(__name__)
@@ -177,7 +174,7 @@ def served_files(runtime_files: Mapping[str, bytes]) -> dict[str, Content]:
     }
 
 
-class PageServer(ThreadingHTTPServer):
+class PageServer(PatientServer, ThreadingHTTPServer):
     """An HTTP server on the loopback address only. Raises UsageError if the port is taken."""
 
     daemon_threads = True
@@ -201,15 +198,6 @@ class PageServer(ThreadingHTTPServer):
     def hosts(self) -> tuple[str, ...]:
         """The Host headers of browsers on this machine. Another site's page that resolves to it sends its own name."""
         return (f"{HOST}:{self.server_port}", f"localhost:{self.server_port}")
-
-    def get_request(self) -> tuple[Any, Any]:
-        """Accept the next connection. Out of resources, pause: the waiting connection would be polled endlessly."""
-        try:
-            return super().get_request()
-        except OSError as error:
-            if error.errno in SHORT_OF:
-                time.sleep(PAUSE)
-            raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore browsers that close a connection midway; report anything else, a bug here or a lack of threads."""

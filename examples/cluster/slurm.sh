@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Slurm array job: 16 tasks, each denoises its share of IN into the one OUT. Submit: sbatch slurm.sh IN OUT
+# A Slurm array job: 16 tasks, each denoises its share of IN into the same OUT. Submit: sbatch slurm.sh IN OUT
 #SBATCH --job-name=cxr-infer
 #SBATCH --array=1-16
 #SBATCH --cpus-per-task=4
@@ -13,5 +13,5 @@ in=$1 out=$2
 share="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
 report="$out-report.${SLURM_ARRAY_TASK_ID}-of-${SLURM_ARRAY_TASK_COUNT}.jsonl"
 
-# the program becomes the process of this script, so that Slurm's SIGTERM reaches it: the image at hand becomes whole
+# exec, so that Slurm's SIGTERM reaches the program, which finishes the current image
 exec cxr-infer dir "$in" --out "$out" --shard "$share" --json "$report"

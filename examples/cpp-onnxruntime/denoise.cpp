@@ -1,4 +1,4 @@
-// The models in onnxruntime's C++ API, held against their test tensors: denoise WEIGHTS
+// Run the models in onnxruntime's C++ API on their test tensors: denoise WEIGHTS
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ struct Array {
     std::vector<float> values;
 };
 
-// An array of the manifest, read from where its raw float32 values begin.
+// Read an array of the manifest, from the start of its raw float32 values.
 Array load(const fs::path& weights, const Json& entry) {
     Array array{entry["shape"].get<std::vector<int64_t>>(), {}};
     size_t count = 1;
@@ -32,7 +32,7 @@ Array load(const fs::path& weights, const Json& entry) {
     return array;
 }
 
-// Infinite where shapes differ or a value is not finite.
+// Infinite if shapes differ or a value is not finite.
 float largest_difference(const Ort::Value& found, const Array& expected) {
     if (found.GetTensorTypeAndShapeInfo().GetShape() != expected.shape) return INFINITY;
     float largest = 0;
@@ -46,7 +46,7 @@ float largest_difference(const Ort::Value& found, const Array& expected) {
 
 std::vector<Ort::Value> run(Ort::Session& session, const fs::path& weights, const Json& inputs) {
     const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-    std::vector<Array> arrays;  // own the values that the tensors only point to
+    std::vector<Array> arrays;  // own the values that the tensors point to
     std::vector<std::string> keys;
     for (const auto& [key, entry] : inputs.items()) {
         keys.push_back(key);
@@ -63,7 +63,7 @@ std::vector<Ort::Value> run(Ort::Session& session, const fs::path& weights, cons
     return session.Run(Ort::RunOptions{}, names.data(), tensors.data(), tensors.size(), &output, 1);
 }
 
-// Options that give every free side of a model's inputs the size that it has in these arrays.
+// Options that fix every free side of a model's inputs to its size in these arrays.
 Ort::SessionOptions fixed_shapes(const Ort::Session& session, const Json& inputs) {
     Ort::SessionOptions options;
     Ort::AllocatorWithDefaultOptions allocator;
@@ -71,7 +71,7 @@ Ort::SessionOptions fixed_shapes(const Ort::Session& session, const Json& inputs
         const auto type = session.GetInputTypeInfo(i);
         const auto info = type.GetTensorTypeAndShapeInfo();
         std::vector<const char*> names(info.GetDimensionsCount());
-        info.GetSymbolicDimensions(names.data(), names.size());  // empty where a side is not free
+        info.GetSymbolicDimensions(names.data(), names.size());  // empty if a side is fixed
         const auto& shape = inputs[session.GetInputNameAllocated(i, allocator).get()]["shape"];
         for (size_t axis = 0; axis < names.size(); ++axis)
             if (*names[axis])
@@ -80,7 +80,7 @@ Ort::SessionOptions fixed_shapes(const Ort::Session& session, const Json& inputs
     return options;
 }
 
-// How far the noise estimate as an ONNX file is from the level that the manifest has, as a share of it.
+// Difference of the ONNX noise estimate from the level in the manifest, as a fraction of it.
 double estimate_difference(Ort::Env& environment, const fs::path& weights, const Json& file, const Json& image) {
     const fs::path path = weights / file["file"].get<std::string>();
     Ort::Session session(environment, path.c_str(), Ort::SessionOptions{});
@@ -103,7 +103,7 @@ int main(int argc, char** argv) try {
             const fs::path path = weights / file["file"].get<std::string>();
             const auto expected = load(weights, model["test"]["expected"][precision]["denoised"]);
             Ort::Session free(environment, path.c_str(), Ort::SessionOptions{});
-            // the same for images of one shape, as programs have it that know theirs
+            // fixed shapes, as in programs that know their image size
             Ort::Session fixed(environment, path.c_str(), fixed_shapes(free, model["test"]["inputs"]));
             for (Ort::Session* session : {&free, &fixed}) {
                 const auto found = run(*session, weights, model["test"]["inputs"]);

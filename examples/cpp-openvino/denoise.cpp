@@ -1,4 +1,4 @@
-// The models in OpenVINO's C++ API, held against their test tensors: denoise WEIGHTS
+// Run the models in OpenVINO's C++ API on their test tensors: denoise WEIGHTS
 #include <openvino/openvino.hpp>
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// An array of the manifest, read from where its raw float32 values begin.
+// Read an array of the manifest, from the start of its raw float32 values.
 ov::Tensor load(const fs::path& weights, const Json& array) {
     ov::Tensor tensor(ov::element::f32, array["shape"].get<ov::Shape>());
     std::ifstream file(weights / array["raw"].get<std::string>(), std::ios::binary);
@@ -23,7 +23,7 @@ ov::Tensor load(const fs::path& weights, const Json& array) {
     return tensor;
 }
 
-// Infinite where shapes differ or a value is not finite.
+// Infinite if shapes differ or a value is not finite.
 float largest_difference(const ov::Tensor& found, const ov::Tensor& expected) {
     if (found.get_shape() != expected.get_shape()) return INFINITY;
     float largest = 0;
@@ -41,7 +41,7 @@ std::map<std::string, ov::PartialShape> shapes(const Json& inputs) {
     return found;
 }
 
-// How far the noise estimate as an ONNX file is from the level that the manifest has, as a share of it.
+// Difference of the ONNX noise estimate from the level in the manifest, as a fraction of it.
 double estimate_difference(ov::Core& core, const fs::path& weights, const Json& file, const Json& image) {
     auto noisy = load(weights, image["noisy"]);
     const auto sides = noisy.get_shape();
@@ -62,11 +62,11 @@ int main(int argc, char** argv) try {
     for (const auto& [name, model] : manifest["models"].items()) {
         for (const auto& [precision, file] : model["files"].items()) {
             const auto expected = load(weights, model["test"]["expected"][precision]["denoised"]);
-            // shapes that are free, and the same as programs fix them that know their images
+            // free shapes, and fixed shapes as in programs that know their image size
             for (const bool fixed : {false, true}) {
                 const auto network = core.read_model((weights / file["file"].get<std::string>()).string());
                 if (fixed) network->reshape(shapes(model["test"]["inputs"]));
-                // without the hint, CPUs that have bfloat16 compute in it, and differ by a gray level or two of 255
+                // without the hint, CPUs with bfloat16 compute in it, and differ by one or two gray levels of 255
                 auto compiled = core.compile_model(network, "CPU", ov::hint::inference_precision(ov::element::f32));
                 auto request = compiled.create_infer_request();
                 for (const auto& [input, array] : model["test"]["inputs"].items())

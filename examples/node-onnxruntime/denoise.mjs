@@ -1,4 +1,4 @@
-// The models in onnxruntime-node, held against their test tensors: node denoise.mjs [WEIGHTS]
+// Run the models in onnxruntime-node on their test tensors: node denoise.mjs [WEIGHTS]
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,7 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 
 const weights = process.argv[2] ?? fileURLToPath(new URL("../../weights", import.meta.url));
 
-/** An array of the manifest, read from where its raw float32 values begin. */
+/** Read an array of the manifest, from the start of its raw float32 values. */
 async function load({ raw, raw_offset, shape }) {
   const bytes = (await readFile(path.join(weights, raw))).subarray(raw_offset);
   return new Tensor("float32", new Float32Array(Uint8Array.from(bytes).buffer), shape);
@@ -17,14 +17,14 @@ async function loadAll(arrays) {
   return Object.fromEntries(await Promise.all(entries));
 }
 
-/** Infinite where shapes differ or a value is none. */
+/** Infinite if shapes differ or a value is not finite. */
 function largestDifference(found, expected) {
   if (String(found.dims) !== String(expected.dims)) return Infinity;
   const largest = expected.data.reduce((most, value, i) => Math.max(most, Math.abs(value - found.data[i])), 0);
   return Number.isFinite(largest) ? largest : Infinity;
 }
 
-/** Options that give every free side of a model's inputs the size that it has in these arrays. */
+/** Options that fix every free side of a model's inputs to its size in these arrays. */
 function fixedShapes(session, inputs) {
   const freeDimensionOverrides = {};
   for (const { name, shape } of session.inputMetadata) {
@@ -35,7 +35,7 @@ function fixedShapes(session, inputs) {
   return { freeDimensionOverrides };
 }
 
-/** How far the noise estimate as an ONNX file is from the level that the manifest has, as a share of it. */
+/** Difference of the ONNX noise estimate from the level in the manifest, as a fraction of it. */
 async function estimateDifference({ file }, { noisy, noise_level }) {
   const session = await InferenceSession.create(path.join(weights, file));
   const image = (await load(noisy)).reshape([1, 1, ...noisy.shape]);
@@ -48,7 +48,7 @@ for (const [name, { files, test }] of Object.entries(manifest.models)) {
   for (const [precision, { file, tolerance }] of Object.entries(files)) {
     const expected = await load(test.expected[precision].denoised);
     const free = await InferenceSession.create(path.join(weights, file));
-    // the same for images of one shape, as programs have it that know theirs
+    // fixed shapes, as in programs that know their image size
     const fixed = await InferenceSession.create(path.join(weights, file), fixedShapes(free, test.inputs));
     for (const [suffix, session] of Object.entries({ "": free, " fixed": fixed })) {
       const { denoised } = await session.run(await loadAll(test.inputs));

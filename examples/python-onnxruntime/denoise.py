@@ -1,7 +1,7 @@
-"""The models in bare onnxruntime: the graph on its test tensors, then a whole image in windows.
+"""Run the models in onnxruntime: the graph on its test tensors, then a whole image in windows.
 
-Everything that is not in the graph is in the manifest, as data: how the noise level is estimated, how windows are laid
-and blended. This program is written from it alone.
+Everything outside the graph is specified in the manifest, as data: how to estimate the noise level, and how to lay and
+blend windows. This program uses nothing else.
 """
 
 import json
@@ -20,7 +20,7 @@ def load(array):
 
 
 def noise_level(image, step):
-    """One number for a whole image (H, W) in [0, 1], by the step `noise_level` of the manifest."""
+    """Return one number for a whole image (H, W) in [0, 1], by the step `noise_level` of the manifest."""
     (height, width), spacing, side = image.shape, step["high_pass"]["spacing"], step["block"]
     padded = np.pad(image, spacing, mode="reflect")
     high_pass = sum(
@@ -45,7 +45,7 @@ def noise_level(image, step):
 
 
 def window_starts(extent, side, overlap, multiple):
-    """Length of the windows along an axis, and where they start, by the step `window` of the manifest."""
+    """Return the length of the windows along an axis, and their starts, by the step `window` of the manifest."""
     cells, shared = math.ceil(extent / multiple), math.ceil(overlap / multiple)
     count = max(1, math.ceil((cells - shared) / math.ceil(side / multiple)))
     length = min(cells, math.ceil((cells + (count - 1) * shared) / count))
@@ -65,7 +65,9 @@ def blended(pieces, starts, length, blind_share):
 
 
 def denoise_in_windows(session, image, steps, side, overlap):
-    """A whole image (H, W) float32 in [0, 1] -> the same, with windows of `side` px beside their overlap."""
+    """Denoise a whole image (H, W) float32 in [0, 1], in windows of `side` px plus overlap; the result has the same
+    shape.
+    """
     multiple, blind_share = steps["pad"]["multiple"], steps["blend"]["blind_share"]
     level = np.array([noise_level(image, steps["noise_level"])], np.float32)
     height, tops = window_starts(image.shape[0], side, overlap, multiple)
@@ -82,7 +84,7 @@ def denoise_in_windows(session, image, steps, side, overlap):
 
 
 def with_fixed_shapes(session, path, inputs):
-    """The same model for images of one shape, as programs have it that know theirs."""
+    """Open the same model for images of one shape, as in programs that know their image size."""
     options = onnxruntime.SessionOptions()
     for node in session.get_inputs():
         for name, side in zip(node.shape, inputs[node.name].shape, strict=True):
@@ -92,7 +94,7 @@ def with_fixed_shapes(session, path, inputs):
 
 
 def estimate_differs(manifest):
-    """Whether the noise estimate as an ONNX file finds another level than the manifest has, as a share of it."""
+    """Whether the ONNX noise estimate differs from the level in the manifest by more than the tolerance."""
     file, image = manifest["noise_estimate"], manifest["models"]["window"]["test"]["image"]
     session = onnxruntime.InferenceSession(WEIGHTS / file["file"], providers=["CPUExecutionProvider"])
     (found,) = session.run(["noise_level"], {"noisy": load(image["noisy"])[None, None]})

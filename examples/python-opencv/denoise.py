@@ -1,4 +1,4 @@
-"""The models in OpenCV's own network module: the graph on its test tensors, then whole images that are resized."""
+"""Run the models in OpenCV's network module: the graph on its test tensors, then whole images that are resized."""
 
 import json
 import sys
@@ -15,20 +15,20 @@ def load(array):
 
 
 def run(network, inputs):
-    """inputs: by name, as the manifest describes them. Returns (N, 1, H, W) float32."""
+    """Run a network. inputs: by name, as described in the manifest. Returns (N, 1, H, W) float32."""
     for name, values in inputs.items():
         network.setInput(values, name)
     return network.forward("denoised").reshape(inputs["noisy"].shape)
 
 
 def resized(image, height, width):
-    """By the step `resize` of the manifest."""
+    """Resize by the step `resize` of the manifest."""
     fewer = height * width < image.size
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if fewer else cv2.INTER_CUBIC)
 
 
 def estimate_differs(manifest):
-    """Whether the noise estimate as an ONNX file finds another level than the manifest has, as a share of it."""
+    """Whether the ONNX noise estimate differs from the level in the manifest by more than the tolerance."""
     file, image = manifest["noise_estimate"], manifest["models"]["window"]["test"]["image"]
     network = cv2.dnn.readNetFromONNX(str(WEIGHTS / file["file"]))
     network.setInput(load(image["noisy"])[None, None], "noisy")

@@ -1,4 +1,4 @@
-"""The models in OpenVINO, held against their test tensors."""
+"""Run the models in OpenVINO on their test tensors."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from openvino import properties
 
 WEIGHTS = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "weights"
 
-# without this, CPUs that have bfloat16 compute in it, and differ by a gray level or two of 255
+# without this, CPUs with bfloat16 compute in it, and differ by one or two gray levels of 255
 EXACT = {properties.hint.inference_precision: openvino.Type.f32}
 
 
@@ -19,7 +19,7 @@ def load(array):
 
 
 def estimate_differs(core, manifest):
-    """Whether the noise estimate as an ONNX file finds another level than the manifest has, as a share of it."""
+    """Whether the ONNX noise estimate differs from the level in the manifest by more than the tolerance."""
     file, image = manifest["noise_estimate"], manifest["models"]["window"]["test"]["image"]
     network = core.compile_model(core.read_model(WEIGHTS / file["file"]), "CPU", EXACT)
     found = network({"noisy": load(image["noisy"])[None, None]})["noise_level"]
@@ -38,7 +38,7 @@ def main():
             for case in (
                 "",
                 " fixed",
-            ):  # shapes that are free, and the same as programs fix them that know their images
+            ):  # free shapes, and fixed shapes as in programs that know their image size
                 network = core.read_model(WEIGHTS / file["file"])
                 if case:
                     network.reshape({key: array.shape for key, array in inputs.items()})

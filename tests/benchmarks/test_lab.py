@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,3 +178,19 @@ def test_other_images_and_methods_are_not_compared(stored: Path) -> None:
 
 def test_the_guarded_studies_exist() -> None:
     assert set(GUARDED) <= set(STUDIES)
+
+
+@pytest.mark.parametrize("end", ["value", "low", "high"])
+def test_a_figure_that_is_no_number_any_more_fails_it(stored: Path, end: str) -> None:
+    before = read_result(stored / "lab.json")
+    lost, *others = (each for each in before.findings if each.study in GUARDED and each.higher_is_better is not None)
+
+    def unknown(y: Estimate) -> Estimate:
+        return replace(y, **{end: math.nan})
+
+    series = tuple(replace(each, y=tuple(map(unknown, each.y))) for each in lost.series)
+    after = replace(before, findings=(replace(lost, series=series), *others))
+    compared = compare(before, after, "window", "window")
+    assert not compared.passes
+    assert all(place.startswith(lost.key) for place in compared.missing)
+    assert compare(after, after, "window", "window").passes, "what was none before is none now"

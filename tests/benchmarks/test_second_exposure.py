@@ -57,5 +57,5 @@ def test_a_pair_of_another_kind_is_named(tmp_path: Path) -> None:
         read_pair(tmp_path)
     for name in NAMES:
         write_image(tmp_path / name, np.zeros((16, 16), np.uint16))
-    with pytest.raises(DataError, match=f"{NAMES[0]}: .*frame of"):
+    with pytest.raises(DataError, match=f"{NAMES[0]}: .*the measured regions need"):
         read_pair(tmp_path)

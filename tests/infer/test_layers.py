@@ -21,7 +21,7 @@ PACKAGES = {
 }
 # from below upwards; rooms in one line know nothing of each other
 LAYERS = (
-    ("version", "address_space", "errors", "extras", "faults", "untrusted_json"),
+    ("version", "address_space", "errors", "extras", "faults", "patient_server", "untrusted_json"),
     ("settings", "folder", "scratch"),
     ("files",),
     ("imaging",),

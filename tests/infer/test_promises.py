@@ -15,6 +15,7 @@ from cxr_infer.cli.commands import app as infer_app
 from cxr_infer.model.card import MODEL_NAMES
 from cxr_infer.settings import DEFAULT_MEMORY, MAX_PIXELS, REPORT_LIMIT, WEB_PORT, Settings
 from tests.conftest import REPOSITORY
+from tests.infer.promises import PROMISES
 
 DOCUMENTS = (
     "README.md",
@@ -23,142 +24,6 @@ DOCUMENTS = (
     *sorted(page.relative_to(REPOSITORY).as_posix() for page in (REPOSITORY / "docs").rglob("*.md")),
 )
 OTHERS_OPTIONS = {"--index-url"}  # pip's
-
-# beginnings of promises as they stand there, and the tests that fail where one is broken
-PROMISES = {
-    "docs/guide/files.md": {
-        "**Originals are only ever read.**": ["test_torture.py::test_only_results_are_written_and_originals"],
-        "links in the output are not followed.": ["test_paths.py::test_a_folder_that_is_a_link_is_not_followed"],
-        "**A result is complete or absent.**": [
-            "test_faults.py::test_killed_at_20_moments",
-            "test_faults.py::test_a_result_appears_once_it_and_its_line_are_on_the_disk",
-        ],
-        "If two inputs would have the same result": ["test_paths.py::test_two_inputs_for_one_result_are_an_error"],
-        "a result that was truncated, or blanked with zeros": [
-            "test_known_results.py::test_a_truncated_result_is_done_again_and_said"
-        ],
-        "A file that cxr-infer did not write": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
-        "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_whatever_its_name_led_to"],
-        "If a report cannot be written": ["test_reports.py::test_whatever_happens_to_a_report_is_one_line"],
-        "**Every skipped or failed file is reported.**": ["test_torture.py::test_each_failure_is_one_line"],
-        "or colour the terminal.": ["test_torture.py::test_no_name_reaches_the_terminal"],
-        "**Ctrl-C and SIGTERM**": ["test_environments.py::test_a_signal_ends_the_run_with_whole_files"],
-        "failing or gone ends the run": [
-            "test_faults.py::test_a_failing_disk_ends_the_run",
-            "test_faults.py::test_an_output_that_is_taken_away_ends_the_run",
-        ],
-        "**One run at a time** writes to an output": ["test_faults.py::test_two_runs_into_one_directory"],
-    },
-    "docs/guide/denoise.md": {
-        "it must load within 60 s": ["test_session.py::test_a_model_without_end_is_given_up"],
-    },
-    "docs/guide/dicom.md": {
-        "A result that is given to cxr-infer again is skipped": [
-            "test_dicom_derived.py::test_a_result_is_not_denoised_again"
-        ],
-        "those that a result does not change are copied byte for byte": ["test_dicom_text.py::test_bytes_are_carried"],
-        "differences that wrap, as some vendors write": [
-            "test_dicom_codestreams.py::test_differences_that_wrap_give_the_true_pixels"
-        ],
-        "checked against DCMTK and GDCM": ["test_dicom_decoders.py::test_what_dcmtk_encodes_is_what_gdcm_decodes"],
-        "Presentation states, reports, key objects and images of other classes": [
-            "test_dicom_directory.py::test_a_study_is_done_and_what_is_no_x_ray_is_left_alone"
-        ],
-        "The SOP class decides": ["test_dicom_classes.py::test_the_class_decides_what_an_image_is"],
-        "pixels outside it are denoised too": [
-            "test_dicom_window.py::test_what_a_window_does_not_show_is_denoised_too"
-        ],
-        "or a PresentationLUTShape of INVERSE": ["test_dicom_window.py::test_which_end_is_white"],
-        "at `--strength 0` they are identical to the bit": [
-            "test_dicom_window.py::test_strength_0_gives_every_pixel_back"
-        ],
-        "the result is compressed losslessly in the family of its source": [
-            "test_dicom_compression.py::test_the_family_is_kept_and_every_pixel"
-        ],
-        "which changes neither pixels nor UIDs": [
-            "test_dicom_compression.py::test_it_is_the_same_instance_however_it_is_compressed"
-        ],
-        "lossy JPEG 2000 become the lossless kind": [
-            "test_dicom_compression.py::test_lossy_jpeg_2000_becomes_lossless_and_stays_marked"
-        ],
-        "are uncompressed, with a note": [
-            "test_dicom_compression.py::test_other_families_are_left_uncompressed_with_a_note"
-        ],
-    },
-    "docs/guide/formats.md": {
-        "any of these under another name or without a suffix": [
-            "test_torture.py::test_each_becomes_what_it_must",
-        ],
-        "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_nothing"],
-        "with a tRNS value that no pixel has": ["test_torture.py::test_good_pixels_come_back_to_the_bit"],
-        "never cut to the first picture nor blended": [
-            "test_tiff.py::test_what_is_not_one_gray_picture_is_refused_by_what_it_is"
-        ],
-        "Thumbnails, overviews and pyramids do not count": [
-            "test_tiff.py::test_copies_below_a_picture_are_no_pages",
-            "test_tiff.py::test_a_picture_below_its_thumbnail_is_found",
-        ],
-        "with a missing or damaged strip": ["test_tiff.py::test_a_strip_of_zeros_is_no_strip"],
-        "PNG and TIFF keep resolution": ["test_pictures.py::test_resolution_goes_along"],
-        "A profile or gamma that cannot be kept is reported": [
-            "test_pictures.py::test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere"
-        ],
-    },
-    "docs/guide/node.md": {
-        "An image is acknowledged only after it is synced to disk.": [
-            "test_spool.py::test_whatever_was_acknowledged_survives_a_kill",
-            "test_receiving.py::test_a_disk_that_fills_up_loses_nothing",
-        ],
-        "whatever is killed or switched off in between": ["test_node.py::test_kills_at_random_moments"],
-        "They go on at once and byte for byte.": ["test_node_tools.py::test_from_storescu_to_storescp"],
-        "go on as they came": ["test_node.py::test_hostile_content_passes_and_others_go_on"],
-        "a file with a mistake changes nothing": ["test_node.py::test_rules_decide_and_are_taken_anew"],
-        "What is unsent is never removed": ["test_spool.py::test_nothing_unsent_is_ever_expired_swept_or_purged"],
-        "counts as sent only after the destination's N-EVENT-REPORT": [
-            "test_sending.py::test_what_is_committed_is_done_and_not_before",
-            "test_node_tools.py::test_to_orthanc_with_storage_commitment",
-        ],
-        "ends with status 0": ["test_node.py::test_an_instance_and_its_result_arrive"],
-    },
-    "SECURITY.md": {
-        "oversized PDUs and instances": [
-            "test_receiving.py::test_an_oversized_pdu_ends_the_connection_before_it_is_read",
-            "test_receiving.py::test_an_instance_that_is_too_large",
-        ],
-        "addresses and AE titles may be listed": [
-            "test_receiving.py::test_an_address_that_is_not_allowed",
-            "test_receiving.py::test_a_title_that_is_not_allowed",
-        ],
-        "TLS asks both sides for certificates": ["test_receiving.py::test_tls_takes_only_certificates_that_it_knows"],
-        "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
-        "refused before decoding where its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
-        "decoded in a process of its own with limits": [
-            "test_decoder_process.py::test_images_of_a_run_are_decoded_apart"
-        ],
-        "crashes, hangs or asks for more is one line": [
-            "test_decoder_process.py::test_what_a_decoder_does_is_one_line"
-        ],
-        "The child ends with its parent": ["test_decoder_process.py::test_a_decoder_at_work_ends_with_its_process"],
-        "nothing is believed but pixels": ["test_decoder_process.py::test_what_a_child_says_is_not_believed"],
-        "Where there can be no child": ["test_decoder_process.py::test_where_no_process_can_be_had_this_one_decodes"],
-        "single file only, values in other files are refused": [
-            "test_onnx_wire.py::test_values_kept_elsewhere_are_found_however_it_is_written",
-            "test_session.py::test_weights_in_another_file_are_not_fetched",
-        ],
-        "checks their SHA-256 and their output": ["test_verify.py::test_what_is_wrong_is_said_in_one_line"],
-        "a key cannot lead out of OUT": ["test_bucket.py::test_an_object_cannot_lead_out_of_a_directory"],
-        "and are never shown": ["test_bucket.py::test_what_may_be_secret_is_not_shown"],
-        "it listens on 127.0.0.1 only": ["test_web.py::test_only_loopback_listens"],
-        "answers its own host name only": ["test_web.py::test_another_host_is_refused"],
-        "serves a closed list of files": ["test_web.py::test_nothing_else_can_be_asked_for"],
-        "as the default, `IN-denoised`, it may not": ["test_paths.py::test_the_default_output_is_no_link"],
-        "A record file must be a plain file": ["test_paths.py::test_a_record_file_that_is_none_is_refused_by_name"],
-        "What was there is never written to": ["test_paths.py::test_files_that_the_user_names_are_new_ones"],
-        "is kept, named, and makes the exit status 1": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
-        "links and junctions are looked for before each use": ["test_paths.py::test_nothing_is_reached_through_a_link"],
-        "are fuzzed with damaged files": ["test_fuzz.py::test_no_mutated_file_gets_through_a_decoder_unseen"],
-    },
-}
 
 
 def text_of(name: str) -> str:
@@ -223,8 +88,8 @@ def test_defaults_are_those_of_the_program() -> None:
     denoise, report = text_of("docs/guide/denoise.md"), text_of("docs/guide/report.md")
     defaults = {parameter.name: parameter.default for parameter in commands()["cxr-infer"]["dir"].params}
     assert defaults["memory"] == Settings().memory == DEFAULT_MEMORY
-    assert f"MB that the network may take, {DEFAULT_MEMORY} by default" in denoise
-    assert f"with more pixels than that, {MAX_PIXELS // 10**6} million by default" in denoise
+    assert f"limits the memory of the network, in MB; the default is {DEFAULT_MEMORY}." in denoise
+    assert f"by default above {MAX_PIXELS // 10**6} million pixels" in denoise
     assert defaults["report_limit"] == REPORT_LIMIT
     assert f"Up to {REPORT_LIMIT} images" in report
     assert f"http://127.0.0.1:{WEB_PORT}/" in text_of("docs/guide/browser.md")
@@ -249,8 +114,14 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_every_promise_has_its_test(document: str, promise: str, test: str) -> None:
     assert promise in " ".join(text_of(document).split()), "a promise was worded anew: see that its test still fits"
     file, function = test.split("::")
-    path = next(path for path in _tests() if path.name == file)
-    assert re.search(rf"^def {function}\w*\(", path.read_text(), re.MULTILINE)
+    named = [path for path in _tests() if path.name == file]
+    assert any(re.search(rf"^def {function}\w*\(", path.read_text(), re.MULTILINE) for path in named), test
+
+
+def test_every_page_that_promises_something_is_looked_at() -> None:
+    guide = {page.relative_to(REPOSITORY).as_posix() for page in (REPOSITORY / "docs" / "guide").glob("*.md")}
+    assert {"README.md", "SECURITY.md", *guide} == PROMISES.keys()
+    assert all(PROMISES.values())
 
 
 def _tests() -> Iterator[Path]:

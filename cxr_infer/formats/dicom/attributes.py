@@ -48,6 +48,11 @@ def text(dataset: Dataset, keyword: str) -> str:
     return "" if found is None else str(found).strip(" \0")
 
 
+def code(dataset: Dataset, keyword: str) -> str:
+    """A defined term as the standard writes it, in capitals, however the file does; empty where it is absent."""
+    return text(dataset, keyword).upper()
+
+
 def as_number(found: Any) -> float | None:
     """Parse a value as a number, with a decimal point or comma; None if it is not a plausible number."""
     try:

@@ -24,7 +24,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom.attributes import as_number, integer, is_number, number, text, value, values
+from cxr_infer.formats.dicom.attributes import as_number, code, integer, is_number, number, text, value, values
 from cxr_infer.formats.dicom.lookup import Table, first_table
 
 FOR_PROCESSING = frozenset(UID(f"1.2.840.10008.5.1.4.1.1.{kind}.1") for kind in ("1.1", "1.2", "1.3"))  # DX, MG, IO
@@ -123,17 +123,17 @@ def _inverted(dataset: Dataset, processing: bool) -> tuple[bool, tuple[str, ...]
     sign = integer(dataset, "PixelIntensityRelationshipSign", 0) if processing else 0
     if sign:
         return sign > 0, ()
-    monochrome1 = text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
-    shape = text(dataset, "PresentationLUTShape")
+    monochrome1 = code(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+    shape = code(dataset, "PresentationLUTShape")
     contradicts = shape in ("INVERSE", "IDENTITY") and (shape == "INVERSE") != monochrome1
     return monochrome1 or shape == "INVERSE", (CONTRADICTION,) if contradicts else ()
 
 
 def _for_processing(dataset: Dataset) -> bool:
-    if text(dataset, "PresentationIntentType") == "FOR PROCESSING" or text(dataset, "SOPClassUID") in FOR_PROCESSING:
+    if code(dataset, "PresentationIntentType") == "FOR PROCESSING" or text(dataset, "SOPClassUID") in FOR_PROCESSING:
         return True
     windowed = first_table(dataset, "VOILUTSequence")[0] or value(dataset, "WindowWidth") is not None
-    return not windowed and text(dataset, "PixelIntensityRelationship") in ("LIN", "LOG")
+    return not windowed and code(dataset, "PixelIntensityRelationship") in ("LIN", "LOG")
 
 
 def _presentation(
@@ -165,7 +165,7 @@ def _voi(dataset: Dataset, meaning: Table) -> tuple[Table | None, Table | None, 
     for found in zip(centers, widths, strict=False):
         center, width = map(as_number, found)
         if center is not None and width is not None:
-            function = text(dataset, "VOILUTFunction")
+            function = code(dataset, "VOILUTFunction")
             return window(meaning, center, width, function), _position(meaning, center, width, function) + 0.5, notes
     return None, None, (*notes, NO_NUMBERS) if centers or widths else notes
 
@@ -239,7 +239,7 @@ def _processing(
     dataset: Dataset, meaning: Table, counts: NDArray[np.int64], low_is_bone: bool
 ) -> tuple[Table, tuple[str, ...]]:
     """Map a detector's values to [0, 1], bone white; also return a note."""
-    if text(dataset, "PixelIntensityRelationship") == "LIN":
+    if code(dataset, "PixelIntensityRelationship") == "LIN":
         intensity = meaning if low_is_bone else meaning.max() - meaning
         _, brightest = own_range(intensity, counts)
         faintest = max(brightest, 1.0) / 10**DECADES

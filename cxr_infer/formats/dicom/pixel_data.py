@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
 from cxr_infer.errors import ImageError
-from cxr_infer.formats.dicom.attributes import as_number, integer, text, value, values
+from cxr_infer.formats.dicom.attributes import as_number, code, integer, text, value, values
 from cxr_infer.formats.dicom.codestream import Decoded, decode_frame, joined_fragments
 from cxr_infer.formats.dicom.data_set import DicomFile
 from cxr_infer.settings import ReadOptions
@@ -20,6 +20,7 @@ Stored = NDArray[np.integer[Any]]  # (H, W) int8, uint8, int16 or uint16
 Words = NDArray[np.unsignedinteger[Any]]  # (H, W) uint8 or uint16, whole pixel cells
 
 FEWEST_BITS, MOST_BITS = 8, 16  # BitsStored
+PHOTOMETRIC = "PhotometricInterpretation"
 PHOTOMETRIC_INTERPRETATIONS = ("MONOCHROME1", "MONOCHROME2")
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 OVERLAY_BIT, OVERLAY_DATA = 0x0102, 0x3000  # elements of such a group
@@ -97,7 +98,10 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple
     notes = [*_check_frames(dataset)]
     samples, note = _or_default(dataset, "SamplesPerPixel", 1)
     notes += note
-    if samples != 1 or text(dataset, "PhotometricInterpretation") not in PHOTOMETRIC_INTERPRETATIONS:
+    photometric = code(dataset, PHOTOMETRIC)
+    if not photometric:
+        raise ImageError(f"lacks {PHOTOMETRIC}, which says which values are white; export it again")
+    if samples != 1 or photometric not in PHOTOMETRIC_INTERPRETATIONS:
         raise ImageError("not a gray image (MONOCHROME1 or MONOCHROME2); convert it to gray first")
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     if rows < 1 or columns < 1:
@@ -150,6 +154,8 @@ def state_layout(dataset: Dataset, layout: PixelCells) -> None:
     for keyword, number in stated.items():
         if values(dataset, keyword) != [number]:
             setattr(dataset, keyword, number)
+    if text(dataset, PHOTOMETRIC) != code(dataset, PHOTOMETRIC):
+        dataset.PhotometricInterpretation = code(dataset, PHOTOMETRIC)
     if value(dataset, "NumberOfFrames") is not None and _check_frames(dataset):
         dataset.NumberOfFrames = 1
 

@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from cxr_infer.errors import ImageError, NoRadiograph
-from cxr_infer.formats.dicom.attributes import as_number, text, value, values
+from cxr_infer.formats.dicom.attributes import as_number, code, text, value, values
 from cxr_infer.formats.dicom.compression import add_pixel_data, kept_syntax
 from cxr_infer.formats.dicom.data_set import read_file, settle
 from cxr_infer.formats.dicom.derived import SECONDARY_CAPTURES, check_new, derived_dataset, mark_lossy
@@ -177,7 +177,7 @@ def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
         layout, notes = layout_of(file.dataset, reading)
         series = value(file.dataset, "SeriesNumber")
         notes += () if series is None or as_number(series) is not None else (NO_NUMBER,)
-        modality = text(file.dataset, "Modality")
+        modality = code(file.dataset, "Modality")
         notes += (OTHER_MODALITY.format(modality),) if modality in OTHER_MODALITIES else ()
     with _errors_of(path, PIXELS_PROBLEM):
         source = stored_pixels(file, layout)

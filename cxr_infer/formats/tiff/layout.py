@@ -113,7 +113,10 @@ def layout_of(directory: ImageFileDirectory) -> Layout:
         raise ImageError(
             f"{path}: JPEG in TIFF with {samples} samples of {bits[0]} bits per pixel is not supported; use Deflate"
         )
-    predictor = directory.number(PREDICTOR, 1) if compression in PREDICTED else 1
+    stored = directory.number(PREDICTOR, 1)
+    if stored in (DIFFERENCES, FLOAT_DIFFERENCES) and compression in (NONE, PACKBITS):  # libtiff ignores it, others not
+        raise ImageError(f"{path}: predictor {stored} without LZW or Deflate is ambiguous; save it without")
+    predictor = stored if compression in PREDICTED else 1
     if predictor not in (1, DIFFERENCES, FLOAT_DIFFERENCES) or (predictor != 1 and bits[0] not in (8, 16, 32)):
         raise ImageError(f"{path}: predictor {predictor} with {bits[0]}-bit pixels is not supported; use none")
     if predictor == FLOAT_DIFFERENCES and directory.order == ">":  # libtiff writes the least significant bytes first

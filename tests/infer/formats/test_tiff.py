@@ -105,6 +105,7 @@ def test_few_bits_are_stretched_as_in_png(bits: int) -> None:
         (raw_tiff(GRAY.tobytes(), 8, t278=10), "has 1 strips but needs 4"),
         (raw_tiff(GRAY.tobytes(), 8, photometric=8), "CIELab"),
         (raw_tiff(GRAY.tobytes(), 8, photometric=32803), "raw colour filter"),
+        *((raw_tiff(GRAY.tobytes(), 8, t259=scheme, t317=2), "predictor 2 without LZW") for scheme in (1, 32773)),
         (raw_tiff(GRAY.tobytes(), 5), "5-bit unsigned integer"),
         (raw_tiff(GRAY.tobytes(), 8, t277=200), "200 samples per pixel"),
         (by_tifffile(np.dstack([RAMP, RAMP]), photometric="minisblack", planarconfig="contig"), "2 samples of 8 bits"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.errors import CxrError, ImageError, UsageError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.pixels import from_unit
@@ -199,6 +199,10 @@ def test_a_method_that_takes_long_denoises_no_image_twice(tmp_path: Path, monkey
     assert len(made) == 4
     measure(asked, [NamedMethod("slow", slow, "of another model")], tmp_path)
     assert len(made) == 7
+    kept[0].rename(tmp_path / "elsewhere")
+    kept[0].symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ImageError, match="link"):
+        measure(asked, [NamedMethod("slow", slow)], tmp_path)
 
 
 def test_what_a_study_cannot_do_names_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

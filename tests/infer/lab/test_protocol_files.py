@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def test_what_is_wrong_is_told_with_file_key_and_way_out(tmp_path: Path, said: s
 def test_what_is_no_protocol_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown protocol 'quik'; use quick or full, or the path of a \.toml file"):
         read_protocol("quik", KNOWN)
-    with pytest.raises(UsageError, match=r"cannot be read \(No such file"):
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
         read_protocol(str(tmp_path / "none.toml"), KNOWN)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not valid TOML"):
@@ -153,3 +154,10 @@ def test_a_result_tells_the_protocol_that_it_was_measured_with() -> None:
     slow = replace(PROTOCOL, if_installed=("bm3d",), fewer_draws={"bm3d": 2})
     assert protocol_of(LabResult(slow, (), (), ()).to_dict()["protocol"]["content"]) == slow
     assert said["sha256"] == protocol_hash(PROTOCOL)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="FIFOs")
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(UsageError, match=r"^\S+x\.toml: is a FIFO, not a file; move it elsewhere$"):
+        read_protocol(str(tmp_path / "x.toml"), KNOWN)

@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cxr_infer.errors import UsageError
-from cxr_infer.lab.output import require_own_folder, write_result
+from cxr_infer.errors import ImageError, UsageError
+from cxr_infer.lab.output import default_folder, require_own_folder, write_result
 from cxr_infer.lab.page import page
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult, points, read_result
@@ -109,7 +110,8 @@ def test_it_comes_back_as_it_was_stored(result: LabResult, tmp_path: Path) -> No
     ("content", "told"),
     [
         ("", "cannot be read"),
-        ("[]", "not a result of format 1"),
+        ("[]", r"cannot be read \(not an object\)"),
+        ('{"lab": 1, "findings": NaN}', "cannot be read"),
         ('{"lab": 9}', "not a result of format 1"),
         ('{"lab": 1}', "damaged"),
         ("nothing", "cannot be read"),
@@ -182,3 +184,30 @@ def test_a_folder_of_somebody_else_is_left_alone(result: LabResult, tmp_path: Pa
         require_own_folder(tmp_path / "other.txt")
     write_result(result, tmp_path)
     require_own_folder(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_no_link_in_the_place_of_a_result_is_followed(
+    result: LabResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "lab-tiny"
+    elsewhere.mkdir()
+    (elsewhere / "mine").write_text("precious")
+    monkeypatch.chdir(tmp_path)
+    assert default_folder("tiny") == Path("lab-tiny")
+    out.symlink_to(elsewhere)
+    with pytest.raises(UsageError, match=r"^lab-tiny: is a link; give -o the directory of the result$"):
+        default_folder("tiny")
+    out.unlink()
+    write_result(result, out)
+    (out / "plots").symlink_to(elsewhere)
+    for name in ("lab.json", "lab.html", "lab.csv"):
+        (out / name).unlink(missing_ok=True)
+        (out / name).symlink_to(elsewhere / "mine")
+    with pytest.raises(UsageError, match="plots: is a link; remove it or give -o another"):
+        require_own_folder(out)
+    with pytest.raises(ImageError, match=r"plots: is a link, which is not followed"):
+        write_result(result, out, csv=True, png=True)
+    assert read_result(out / "lab.json").findings
+    assert [path.name for path in elsewhere.iterdir()] == ["mine"]
+    assert (elsewhere / "mine").read_text() == "precious"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
+import shutil
 import threading
+import tracemalloc
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_infer.errors import ModelError
+from cxr_infer.errors import ImageError, ModelError
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.images import phantoms
 from cxr_infer.lab.methods import find_methods
@@ -213,3 +218,40 @@ def test_other_methods_change_only_their_own_figures(setting: Setting, tmp_path:
     alone = Setting(replace(PROTOCOL, methods=("noisy",)), setting.images, find_methods(["noisy"]))
     both, one = run(setting, tmp_path / "both"), run(alone, tmp_path / "one")
     assert repr(both[0].series[0]) == repr(one[0].series[0])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and FIFOs")
+@pytest.mark.parametrize("planted", ["units", "study", "unit", "FIFO"])
+def test_what_is_planted_in_the_result_is_refused_by_name(setting: Setting, tmp_path: Path, planted: str) -> None:
+    out, elsewhere, study = tmp_path / "out", tmp_path / "elsewhere", Counted(1)
+    elsewhere.mkdir()
+    run(setting, out, {"count": study})
+    path = {"units": out / UNITS, "study": out / UNITS / "count"}.get(planted, next((out / UNITS / "count").iterdir()))
+    shutil.move(path, tmp_path / "former")
+    if planted == "FIFO":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "former" if planted == "unit" else elsewhere)
+    with pytest.raises(ImageError, match=rf"^{path}: is a (link|FIFO), (which is not followed|not a file); [^\n]+$"):
+        run(setting, out, {"count": study})
+    assert study.computed == 1
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_packed_unit_takes_no_memory_and_is_computed_again(setting: Setting, tmp_path: Path) -> None:
+    study = Counted(1)
+    run(setting, tmp_path, {"count": study})
+    (name,) = stored(tmp_path)
+    with zipfile.ZipFile(tmp_path / name) as archive:
+        label = archive.read("unit.npy")
+    with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("unit.npy", label)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (300_000_000,)})
+        archive.writestr("value.npy", header.getvalue() + bytes(300_000_000))
+    tracemalloc.start()
+    run(setting, tmp_path, {"count": study})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert study.computed == 2
+    assert peak < 10_000_000

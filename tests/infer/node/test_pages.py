@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import logging
+import os
+import socket
+import subprocess
+import sys
 import threading
 from typing import Any
 
 import pytest
 
-from cxr_infer.node.pages import Pages
+from cxr_infer.node.pages import HEADERS, Pages
 from tests.infer.node.archives import HOST
 
 
 @pytest.mark.parametrize(("error", "told"), [(ConnectionResetError, False), (TimeoutError, False), (KeyError, True)])
-def test_only_a_mistake_of_ours_is_a_traceback(
-    error: type[Exception], told: bool, capsys: pytest.CaptureFixture[str]
+def test_only_a_mistake_of_ours_is_told_in_a_line(
+    error: type[Exception], told: bool, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     def facts() -> dict[str, Any]:
         raise error
@@ -27,4 +32,73 @@ def test_only_a_mistake_of_ours_is_a_traceback(
             connection.getresponse()
         connection.close()
         pages.shutdown()
-    assert ("Traceback" in capsys.readouterr().err) == told
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [line.startswith("a page was not answered: KeyError") for line in lines] == [True] * told
+    assert capsys.readouterr().err == "", "a traceback"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [("GET /elsewhere HTTP/1.1", 404), ("GET http://[::1 HTTP/1.1", 404), ("POST / HTTP/1.1", 501), ("nonsense", 400)],
+)
+def test_errors_are_answered_as_safely_as_the_pages(
+    request_line: str, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Pages(0, dict) as pages:
+        threading.Thread(target=pages.serve_forever, args=(0.05,), daemon=True).start()
+        with socket.create_connection((HOST, pages.server_port), timeout=60) as connection:
+            connection.sendall(f"{request_line}\r\nConnection: close\r\n\r\n".encode())
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == status
+            for name, value in HEADERS.items():
+                assert answer.headers.get_all(name) == [value]
+            answer.close()
+        pages.shutdown()
+    assert capfd.readouterr().err == ""
+
+
+OUT_OF_FILES = """
+import resource, socket, sys, threading, time
+from pynetdicom import AE
+from cxr_infer.node.config import Receive, Stow
+from cxr_infer.node.dimse_server import NodeServer
+from cxr_infer.node.intake import Budget
+from cxr_infer.node.pages import Pages
+from cxr_infer.node.stow_server import StowServer
+
+tell = lambda *_, **__: None
+dimse = AE("NODE")
+dimse.add_supported_context("1.2.840.10008.1.1")
+servers = {
+    "pages": lambda: Pages(0, dict),
+    "stow": lambda: StowServer(Receive(), Stow(port=0), None, tell),
+    "dimse": lambda: dimse.make_server(
+        ("127.0.0.1", 0), server_class=NodeServer, receive=Receive(), budget=Budget(1 << 20, 1 << 20), tell=tell
+    ),
+}
+server = servers[sys.argv[1]]()
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+threading.Thread(target=server.serve_forever, daemon=True).start()
+waiting = [socket.socket() for _ in range(12)]
+for one in waiting:
+    one.connect(server.server_address)
+held = []
+try:
+    while True:
+        held.append(open("/dev/null"))
+except OSError:
+    pass
+waiting.pop()
+before, started = time.process_time(), time.monotonic()
+time.sleep(2)
+print((time.process_time() - before) / (time.monotonic() - started))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process")
+@pytest.mark.parametrize("server", ["pages", "stow", "dimse"])
+def test_out_of_files_the_servers_wait_and_do_not_spin(server: str) -> None:
+    done = subprocess.run([sys.executable, "-c", OUT_OF_FILES, server], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.3, "of a CPU"

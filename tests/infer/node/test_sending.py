@@ -225,6 +225,7 @@ def test_dicomweb_gets_the_file_and_the_token(
 
 @pytest.mark.parametrize(("status", "answer"), [
     (409, b""), (202, b'{"00081198": {"vr": "SQ", "Value": [{}]}}'), (415, b"not json"),
+    (200, b'{"00081198": [{}]}'), (200, b'{"00081198": ' + 200_000 * b"[" + b"]"),
 ])  # fmt: skip
 def test_what_dicomweb_refuses_is_quarantined(
     tmp_path: Path, store: tuple[type[Store], str], status: int, answer: bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from dataclasses import replace
@@ -178,3 +179,13 @@ def test_wrong_usage_is_one_line(run: Run, arguments: tuple[str, ...], told: str
     assert done.returncode == 2
     assert told in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="FIFOs")
+def test_a_fifo_is_not_waited_for(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(UsageError, match=r"^\S+x\.toml: is a FIFO, not a file; move it elsewhere$"):
+        read_config(tmp_path / "x.toml")
+    os.mkfifo(tmp_path / "x.dcm")
+    done = checked_by_node(run, tmp_path / "x.dcm")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/x.dcm: is a FIFO, not a file; move it elsewhere\n")

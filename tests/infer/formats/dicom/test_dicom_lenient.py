@@ -309,3 +309,18 @@ def test_a_pixel_representation_that_is_none_means_no_sign() -> None:
     written = result(radiograph)
     assert written.PixelRepresentation == 0
     np.testing.assert_array_equal(written.pixel_array, pixels)
+
+
+@pytest.mark.parametrize("mono1", [False, True])
+def test_terms_in_small_letters_mean_what_they_do_in_capitals(mono1: bool) -> None:
+    """Value representation CS has capitals alone; some writers do not know."""
+    dataset = digital(PIXELS, 12, mono1, WindowCenter=1000, WindowWidth=900, VOILUTFunction="SIGMOID")
+    capitals = encoded(dataset)
+    small = capitals
+    for term in (dataset.PhotometricInterpretation, dataset.PresentationLUTShape, dataset.VOILUTFunction):
+        small = small.replace(term.encode(), term.lower().encode())
+    there, here = read(capitals), read(small)
+    assert small != capitals
+    assert (here.inverted, here.notes) == (mono1, there.notes)
+    np.testing.assert_array_equal(here.unit(), there.unit())
+    assert result(here).PhotometricInterpretation == dataset.PhotometricInterpretation

@@ -1,0 +1,320 @@
+"""Promises as they begin in README.md, SECURITY.md and the site, and the tests that fail where one is broken."""
+
+from __future__ import annotations
+
+PROMISES: dict[str, dict[str, list[str]]] = {
+    "README.md": {
+        "Results keep the folder tree and the names.": ["test_cli.py::test_a_directory_is_denoised_into_the_same_tree"],
+        "Originals are only ever read": ["test_torture.py::test_only_results_are_written_and_originals"],
+        "an interrupted run continues where it stopped": ["test_faults.py::test_killed_at_20_moments"],
+        "no torch, compiler or GPU": [
+            "test_house.py::test_every_module_of_every_room_imports_without_the_other_stages"
+        ],
+        "this installs the command, draws sample X-rays and denoises": [
+            "test_readme.py::test_the_first_command_is_there_word_for_word",
+            "test_house.py::test_ci_runs_the_readme_command",
+            "test_cli.py::test_sample_then_dir_then_compare",
+        ],
+        "PSNR in dB / SSIM on 24 real chest X-rays": [
+            "test_readme.py::test_the_table_has_the_figures_of_the_benchmark"
+        ],
+        "Colour, multi-frame, signed and 32-bit integer images are refused": [
+            "test_torture.py::test_each_becomes_what_it_must"
+        ],
+        "an array (H, W), dtype as stored": ["test_denoiser.py::test_the_pixel_type_stays"],
+        "`--strength 0.5` halves the effect": ["test_denoiser.py::test_strength_blends_the_residual"],
+    },
+    "docs/guide/report.md": {
+        "It opens from disk in any browser and loads nothing": [
+            "test_html_report.py::test_the_page_is_whole_and_needs_nothing_but_itself"
+        ],
+        "a table, to sort and to filter, with the reason": [
+            "test_html_report.py::test_failures_and_what_was_left_alone"
+        ],
+        "with `--reference`, the clean image beside the result": [
+            "test_html_report.py::test_a_reference_adds_its_picture"
+        ],
+        "at the end a paragraph for the methods section": [
+            "test_html_table.py::test_the_methods_say_what_a_paper_must"
+        ],
+        "Compression preserves the strength of the grain": [
+            "test_html_pictures.py::test_grain_is_shown_as_strong_as_it_is"
+        ],
+        "the file stays below 25 MB": ["test_html_pictures.py::test_100_images_with_references_and_details_stay_below"],
+        "those with the lowest PSNR": [
+            "test_html_pictures.py::test_the_worst_and_a_fair_sample_are_chosen",
+            "test_html_pictures.py::test_a_low_psnr_is_worse_than_mottle_left",
+        ],
+        "The table lists the first 1,000 files of each outcome": ["test_html_table.py::test_the_table_is_bounded"],
+        "never patient attributes or the folders above IN": [
+            "test_html_report.py::test_no_patient_attribute_appears",
+            "test_html_report.py::test_folders_are_left_out_of_messages",
+        ],
+        "An interrupted run writes it as well": ["test_html_report.py::test_an_interrupted_run_leaves_a_valid_page"],
+        "`--csv` writes one row for each file": ["test_columns.py::test_the_csv_has_a_row_a_file_and_then_each_folder"],
+    },
+    "docs/guide/browser.md": {
+        "keeps nothing unless both files have the SHA-256": [
+            "test_fetch.py::test_anything_else_leaves_nothing_behind",
+            "test_web.py::test_a_runtime_of_another_kind_is_refused",
+        ],
+        "without `--fetch` none is ever used": ["test_fetch.py::test_the_command_fetches_once_and_says_from_where"],
+        "the page may connect to its own address only": [
+            "test_web.py::test_every_answer_isolates_the_page_and_binds_it_to_its_origin"
+        ],
+        "for this machine only": ["test_web.py::test_only_loopback_listens"],
+    },
+    "docs/guide/cluster.md": {
+        "the whole is the same to the byte as one run": ["test_shards.py::test_two_shards_at_once_make_the_whole"],
+        "New files do not change the share of any file": ["test_shards.py::test_every_name_is_in_one_share"],
+        "continues where the shards are": ["test_shards.py::test_records_of_a_killed_shard_serve_a_run_of_another"],
+        "Results, records and reports are those of the local engine": ["test_ray.py::test_the_same_as_on_one_machine"],
+        "If an actor is lost, others do its images": [
+            "test_ray.py::test_what_a_killed_actor_had_is_done_by_others",
+            "test_ray.py::test_an_image_that_ends_its_actor_every_time_fails_alone",
+        ],
+        "never from the URL, and are never shown": [
+            "test_bucket.py::test_what_is_no_place_is_refused",
+            "test_bucket.py::test_what_may_be_secret_is_not_shown",
+        ],
+        "S3 is listed in pages": ["test_bucket.py::test_a_listing_takes_page_after_page"],
+        "of `gs://` and `az://` all names are in memory": [
+            "test_bucket.py::test_keys_with_empty_parts_are_listed_in_other_stores"
+        ],
+        "After a kill, the same command does the rest, also with": [
+            "test_bucket.py::test_killed_and_run_again_by_shards_the_rest_is_done"
+        ],
+        "Keys that differ only in empty parts": ["test_bucket.py::test_every_key_is_an_object_of_its_own"],
+    },
+    "docs/guide/python.md": {
+        "The examples work on the files of": ["test_guide.py::test_the_python_guide_runs_from_top_to_bottom"],
+        "of any byte order": ["test_arrays.py::test_byte_order_is_no_matter"],
+        "Lists, gray Pillow images and tensors": ["test_arrays.py::test_lists_tensors_and_gray_pillow_images"],
+        "Anything else is an `ImageError`": ["test_arrays.py::test_what_is_no_gray_array_is_refused_in_one_line"],
+        "is loaded at its first use and kept": ["test_library.py::test_a_model_that_is_named_is_loaded_once"],
+        "and `denoise` warns": ["test_library.py::test_a_low_range_is_warned_of_once"],
+        "This is [`cxr-infer dir`](denoise.md)": ["test_library.py::test_a_directory_is_denoised_as_the_command_does"],
+    },
+    "docs/guide/embedding.md": {
+        "(it has the hash of its card or manifest)": ["test_natural.py::test_the_models_as_json"],
+        "prints where the file is": ["test_natural.py::test_the_path_of_a_model_is_one_line"],
+        "Both programs read a gray": ["test_examples.py::test_twelve_lines_lead_from_a_png_to_the_png"],
+        "Each runs the models on their test tensors without cxr-infer": [
+            "test_examples.py::test_an_example_gives_the_expected_output",
+            "test_examples.py::test_no_example_leans_on_this_project",
+        ],
+        "exits with 1 if it is beyond the tolerance": [
+            "test_examples.py::test_an_example_fails_where_the_output_is_another"
+        ],
+    },
+    "docs/guide/install.md": {
+        "Extras add what not everybody needs": ["test_extras.py::test_the_packages_are_those_of_the_extra"],
+        "the hash of each model file and its output": [
+            "test_verify.py::test_the_shipped_models_compute_what_they_must"
+        ],
+    },
+    "docs/guide/lab.md": {
+        "Ctrl-C stops it; the same command continues": [
+            "test_lab.py::test_a_stopped_run_goes_on_to_the_same_figures",
+            "test_lab.py::test_a_killed_run_goes_on_to_the_same_figures",
+        ],
+        "Links in the directory of the result are not followed": [
+            "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name",
+            "test_result.py::test_no_link_in_the_place_of_a_result_is_followed",
+        ],
+        "One file, which loads nothing": ["test_page.py::test_it_is_whole_and_loads_nothing"],
+        "all figures with their intervals, the protocol, seeds": ["test_result.py::test_it_says_what_made_it"],
+        "one row for each point": ["test_result.py::test_the_table_has_a_row_for_every_point"],
+        "Each figure below says what was measured": ["test_page.py::test_every_figure_says_what_it_is"],
+        "without them it prints the command that installs them": ["test_extras.py::test_a_missing_package_is_one_line"],
+        "its curve and spectrum are measured from": ["test_exposures.py::test_a_detector_comes_back_from_its_frames"],
+        "cut to the middle `side` px": ["test_laboratory.py::test_clean_images_are_cut_to_the_middle"],
+        "DICOM files say mm a pixel": ["test_laboratory.py::test_files_that_agree_say_mm_a_pixel"],
+        "models are known by their hash": ["test_runner.py::test_units_belong_to_one_protocol_method_and_image"],
+        "is refused before anything is measured": [
+            "test_protocol_files.py::test_what_is_wrong_is_told_with_file_key_and_way_out"
+        ],
+        "results of one hash were measured alike": [
+            "test_protocol_files.py::test_the_hash_is_that_of_everything_but_the_methods"
+        ],
+        "version, protocol with its hash and seed": ["test_page.py::test_methods_text_is_complete"],
+    },
+    "docs/guide/files.md": {
+        "**Originals are never modified.**": ["test_torture.py::test_only_results_are_written_and_originals"],
+        "links in the output are not followed.": ["test_paths.py::test_a_folder_that_is_a_link_is_not_followed"],
+        "**A result is complete or absent.**": [
+            "test_faults.py::test_killed_at_20_moments",
+            "test_faults.py::test_a_result_appears_once_it_and_its_line_are_on_the_disk",
+        ],
+        "If two inputs would have the same result": ["test_paths.py::test_two_inputs_for_one_result_are_an_error"],
+        "a result that was truncated, or zeroed by a failing disk": [
+            "test_known_results.py::test_a_truncated_result_is_done_again_and_said"
+        ],
+        "A file that cxr-infer did not write": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
+        "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_whatever_its_name_led_to"],
+        "If a report cannot be written": ["test_reports.py::test_whatever_happens_to_a_report_is_one_line"],
+        "**Every skipped or failed file is reported.**": ["test_torture.py::test_each_failure_is_one_line"],
+        "or send control codes to the terminal.": ["test_torture.py::test_no_name_reaches_the_terminal"],
+        "**Ctrl-C and SIGTERM**": ["test_environments.py::test_a_signal_ends_the_run_with_whole_files"],
+        "failing or missing ends the run": [
+            "test_faults.py::test_a_failing_disk_ends_the_run",
+            "test_faults.py::test_an_output_that_is_taken_away_ends_the_run",
+        ],
+        "**Only one run at a time** may write to an output": ["test_faults.py::test_two_runs_into_one_directory"],
+    },
+    "docs/guide/denoise.md": {
+        "measured, shown and listed like the others": ["test_finished.py::test_the_second_run_measures_and_shows"],
+        "The output folder must be outside the input folder": [
+            "test_cli.py::test_a_link_in_the_output_never_leads_back_to_the_originals"
+        ],
+        "if none has one, the command ends with status 2": [
+            "test_messages.py::test_references_that_fit_no_image_are_a_failure"
+        ],
+        "file is complete when it stays the same": [
+            "test_watch.py::test_a_file_is_told_once_it_stays_as_it_is",
+            "test_watch.py::test_a_file_that_somebody_writes_to_is_not_complete",
+        ],
+        "`-` stands for standard input and output": ["test_natural.py::test_pipes"],
+        "At 0 the input comes back unchanged": ["test_cli.py::test_strength_0_gives_the_input_back"],
+        "tried on a small image first": ["test_session.py::test_a_trial_finds_what_is_no_denoiser"],
+        "without visible seams": ["test_denoiser.py::test_no_seams_whatever_the_windows"],
+        "that the network may take, 320 by default": [
+            "test_denoiser.py::test_memory_bounds_what_is_in_the_network_at_once"
+        ],
+        "defaults to what CPU affinity and container quota allow": [
+            "test_hardware.py::test_container_quota_of_both_cgroup_versions",
+            "test_hardware.py::test_affinity_is_respected",
+        ],
+        "It holds for references and for `compare` as well": ["test_cli.py::test_12_bit_data_in_a_16_bit_file"],
+        "and results are swapped as their sources are": ["test_dicom_window.py::test_a_picture_can_be_inverted"],
+        "it must load within 60 s": ["test_session.py::test_a_model_without_end_is_given_up"],
+    },
+    "docs/guide/dicom.md": {
+        "Results of cxr-infer are skipped as input": ["test_dicom_derived.py::test_a_result_is_not_denoised_again"],
+        "unchanged attributes are copied byte for byte": ["test_dicom_text.py::test_bytes_are_carried"],
+        "wrapping differences, as some vendors write": [
+            "test_dicom_codestreams.py::test_differences_that_wrap_give_the_true_pixels"
+        ],
+        "checked against DCMTK and GDCM": ["test_dicom_decoders.py::test_what_dcmtk_encodes_is_what_gdcm_decodes"],
+        "Presentation states, reports, key objects and images of other classes": [
+            "test_dicom_directory.py::test_a_study_is_done_and_what_is_no_x_ray_is_left_alone"
+        ],
+        "The SOP class decides": ["test_dicom_classes.py::test_the_class_decides_what_an_image_is"],
+        "pixels outside it are denoised too": [
+            "test_dicom_window.py::test_what_a_window_does_not_show_is_denoised_too"
+        ],
+        "or a PresentationLUTShape of INVERSE": ["test_dicom_window.py::test_which_end_is_white"],
+        "at `--strength 0` they are identical to the bit": [
+            "test_dicom_window.py::test_strength_0_gives_every_pixel_back"
+        ],
+        "the result is compressed losslessly in the same family as its source": [
+            "test_dicom_compression.py::test_the_family_is_kept_and_every_pixel"
+        ],
+        "which changes neither pixels nor UIDs": [
+            "test_dicom_compression.py::test_it_is_the_same_instance_however_it_is_compressed"
+        ],
+        "lossy JPEG 2000 become lossless": [
+            "test_dicom_compression.py::test_lossy_jpeg_2000_becomes_lossless_and_stays_marked"
+        ],
+        "are uncompressed, with a note": [
+            "test_dicom_compression.py::test_other_families_are_left_uncompressed_with_a_note"
+        ],
+    },
+    "docs/guide/formats.md": {
+        "any of these under another name or without a suffix": [
+            "test_torture.py::test_each_becomes_what_it_must",
+        ],
+        "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_nothing"],
+        "with a tRNS value that no pixel has": ["test_torture.py::test_good_pixels_come_back_to_the_bit"],
+        "never reduced to the first picture or blended": [
+            "test_tiff.py::test_what_is_not_one_gray_picture_is_refused_by_what_it_is"
+        ],
+        "Thumbnails, overviews and pyramids do not count": [
+            "test_tiff.py::test_copies_below_a_picture_are_no_pages",
+            "test_tiff.py::test_a_picture_below_its_thumbnail_is_found",
+        ],
+        "with a missing or damaged strip": ["test_tiff.py::test_a_strip_of_zeros_is_no_strip"],
+        "PNG and TIFF keep resolution": ["test_pictures.py::test_resolution_goes_along"],
+        "A profile or gamma that cannot be kept is reported": [
+            "test_pictures.py::test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere"
+        ],
+    },
+    "docs/guide/node.md": {
+        "Without `--bind` or `address`, the node listens on 127.0.0.1": [
+            "test_set_up.py::test_the_guide_is_read_and_gives_the_defaults"
+        ],
+        "The first rule that fits counts": ["test_set_up.py::test_the_first_rule_counts"],
+        "503 means that there is no room now": ["test_stow_input.py::test_no_room_is_told_and_can_be_tried_again"],
+        "A file is taken once it is complete": ["test_folder.py::test_a_file_that_somebody_writes_is_not_taken"],
+        "It is moved or remembered only after it is synced": [
+            "test_folder.py::test_a_file_is_moved_once_it_is_in_the_spool",
+            "test_folder.py::test_nothing_is_moved_or_remembered_while_the_spool_has_no_room",
+        ],
+        "the audit does not, because file names may be": [
+            "test_folder.py::test_what_is_no_dicom_is_named_to_the_operator_and_not_in_the_audit"
+        ],
+        "for each file what would happen, and does nothing": ["test_set_up.py::test_a_dry_run_says_what_would_happen"],
+        "It holds no attribute of a patient": ["test_stow_input.py::test_nothing_of_a_patient_is_told"],
+        "200 once the model is loaded": ["test_node.py::test_health_is_told_to_this_machine_only"],
+        "An image is acknowledged only after it is synced to disk.": [
+            "test_spool.py::test_whatever_was_acknowledged_survives_a_kill",
+            "test_receiving.py::test_a_disk_that_fills_up_loses_nothing",
+        ],
+        "whatever crashes or loses power in between": ["test_node.py::test_kills_at_random_moments"],
+        "They are forwarded at once, byte for byte.": ["test_node_tools.py::test_from_storescu_to_storescp"],
+        "are forwarded unchanged": ["test_node.py::test_hostile_content_passes_and_others_go_on"],
+        "a file with a mistake changes nothing": ["test_node.py::test_rules_decide_and_are_taken_anew"],
+        "Unsent images are never removed": ["test_spool.py::test_nothing_unsent_is_ever_expired_swept_or_purged"],
+        "counts as sent only after the destination's N-EVENT-REPORT": [
+            "test_sending.py::test_what_is_committed_is_done_and_not_before",
+            "test_node_tools.py::test_to_orthanc_with_storage_commitment",
+        ],
+        "ends with status 0": ["test_node.py::test_an_instance_and_its_result_arrive"],
+    },
+    "SECURITY.md": {
+        "no link in it is followed, plain files only": [
+            "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name"
+        ],
+        "stored arrays are read within the size": [
+            "test_runner.py::test_a_packed_unit_takes_no_memory_and_is_computed_again"
+        ],
+        "oversized PDUs and instances": [
+            "test_receiving.py::test_an_oversized_pdu_ends_the_connection_before_it_is_read",
+            "test_receiving.py::test_an_instance_that_is_too_large",
+        ],
+        "addresses and AE titles can be restricted": [
+            "test_receiving.py::test_an_address_that_is_not_allowed",
+            "test_receiving.py::test_a_title_that_is_not_allowed",
+        ],
+        "TLS requires certificates of both sides": [
+            "test_receiving.py::test_tls_takes_only_certificates_that_it_knows"
+        ],
+        "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
+        "refused before decoding if its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
+        "decoded in a separate process with limits": [
+            "test_decoder_process.py::test_images_of_a_run_are_decoded_apart"
+        ],
+        "crashes, hangs or exceeds a limit gives one line": [
+            "test_decoder_process.py::test_what_a_decoder_does_is_one_line"
+        ],
+        "The child ends with its parent": ["test_decoder_process.py::test_a_decoder_at_work_ends_with_its_process"],
+        "Only pixels are accepted from it": ["test_decoder_process.py::test_what_a_child_says_is_not_believed"],
+        "Where no child is possible": ["test_decoder_process.py::test_where_no_process_can_be_had_this_one_decodes"],
+        "single file only, values in other files are refused": [
+            "test_onnx_wire.py::test_values_kept_elsewhere_are_found_however_it_is_written",
+            "test_session.py::test_weights_in_another_file_are_not_fetched",
+        ],
+        "checks their SHA-256 and their output": ["test_verify.py::test_what_is_wrong_is_said_in_one_line"],
+        "a key cannot lead out of OUT": ["test_bucket.py::test_an_object_cannot_lead_out_of_a_directory"],
+        "and are never shown": ["test_bucket.py::test_what_may_be_secret_is_not_shown"],
+        "it listens on 127.0.0.1 only": ["test_web.py::test_only_loopback_listens"],
+        "answers only to its own host name": ["test_web.py::test_another_host_is_refused"],
+        "serves a fixed list of files": ["test_web.py::test_nothing_else_can_be_asked_for"],
+        "as the default, `IN-denoised`, it may not": ["test_paths.py::test_the_default_output_is_no_link"],
+        "A record file must be a plain file": ["test_paths.py::test_a_record_file_that_is_none_is_refused_by_name"],
+        "Existing files are never written to": ["test_paths.py::test_files_that_the_user_names_are_new_ones"],
+        "is kept and named, and the exit status is 1": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
+        "links and junctions are checked before each use": ["test_paths.py::test_nothing_is_reached_through_a_link"],
+        "are fuzzed with damaged files": ["test_fuzz.py::test_no_mutated_file_gets_through_a_decoder_unseen"],
+    },
+}
