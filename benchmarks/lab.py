@@ -69,12 +69,13 @@ def _asked(protocol: str | None, stored: LabResult | None, model: str) -> Asked:
         if model == WINDOW:
             return asked
         methods = tuple(model if name == WINDOW else name for name in asked.protocol.methods)
-        return replace(asked, protocol=replace(asked.protocol, methods=methods), changed=(f"{model} for {WINDOW}",))
+        changed = replace(asked.protocol, methods=methods)
+        return replace(asked, protocol=changed, changed=(f"{model} for {WINDOW}",), other_methods=True)
     if protocol is not None and protocol_hash(asked_for(protocol).protocol) != protocol_hash(stored.protocol):
         raise UsageError(f"{protocol}: not the protocol of --against; omit it, or store a result of it first")
-    changed = replace(stored.protocol, methods=(NOISY, model))
+    changed = replace(stored.protocol, methods=(NOISY, model), if_installed=())
     only = tuple(name for name in changed.studies if name in GUARDED)
-    return Asked(changed, "--against", changed=(f"methods: {NOISY}, {model}",), only=only)
+    return Asked(changed, "--against", changed=(f"methods: {NOISY}, {model}",), only=only, other_methods=True)
 
 
 def _say(seen: Progress) -> None:

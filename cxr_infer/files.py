@@ -55,9 +55,9 @@ def read_toml(path: Path, kind: str, way_out: str) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode())
     except RecursionError as error:
-        raise UsageError(f"{path}: is no TOML of a {kind}: nested too deep; correct it") from error
+        raise UsageError(f"{path}: not valid TOML for a {kind}: nested too deep; correct it") from error
     except ValueError as error:
-        raise UsageError(f"{path}: is no TOML: {' '.join(str(error).split())}; correct it") from error
+        raise UsageError(f"{path}: not valid TOML: {' '.join(str(error).split())}; correct it") from error
 
 
 def read_content(path: Path, most: int, too_much: str = "is too large for one image; see --max-pixels") -> bytes:

@@ -1,7 +1,7 @@
 """Generate the man page docs/cxr-infer.1 from the commands: `python docs/make_man_page.py`.
 
-It is derived from the options rather than the help text, so that it does not depend on the release of typer. A test
-checks that it is up to date, and the wheel installs it.
+The page is built from the options rather than from the help text, so it does not depend on the release of typer. A
+test checks that it is up to date; the wheel installs it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXIT_STATUS = {
 
 
 def man_page() -> str:
-    """The page in roff (man(7))."""
+    """Return the page as roff (man(7))."""
     return "\n".join(_lines()) + "\n"
 
 
@@ -64,7 +64,7 @@ def _command(command: CommandInfo) -> Iterator[str]:
 
 
 def _parameters(callback: Callable[..., Any]) -> Iterator[tuple[str, ArgumentInfo | OptionInfo, Any, Any]]:
-    """Name, what typer is told, type and default of each parameter: arguments first, then options by their panels."""
+    """Yield name, typer's info, type and default of each parameter: arguments first, then options grouped by panel."""
     found = []
     for parameter in inspect.signature(callback, eval_str=True).parameters.values():
         kind, info = get_args(parameter.annotation)
@@ -95,7 +95,7 @@ def _help(info: ArgumentInfo | OptionInfo, default: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text as roff takes it: no line of it is a request, and hyphens are those that are typed."""
+    """Escape text for roff: no line starts a request, and hyphens are literal."""
     return re.sub(r"^(?=[.'])", r"\\&", text.replace("\\", "\\e").replace("-", "\\-"))
 
 

@@ -1,7 +1,7 @@
-"""Draw the README's pictures, of the phantom alone: `python docs/make_pictures.py`.
+"""Draw the pictures of the docs, all from the phantom: `python docs/make_pictures.py`.
 
-With the package bm3d installed, and chromium for the picture of a report. `python docs/make_pictures.py report` draws
-that one alone, `python docs/make_pictures.py detectors` the one of measured noise.
+Needs the package bm3d, and chromium for the picture of the report. `python docs/make_pictures.py report` draws only
+that picture, `python docs/make_pictures.py detectors` only the one of measured detector noise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cxr_infer.model.denoiser import Model, load_model
 from cxr_infer.settings import Settings
 
 PICTURES = Path(__file__).parent / "pictures"
-SEED, SIZE, DOSE = 3, 512, 70.83  # phantom, px, photons at white: the published noise
+SEED, SIZE, DOSE = 3, 512, 70.83  # phantom, px, photons at white of the published noise
 CROP = 80  # px
 ZOOM, ZOOMED = 110, ("nodule and vessels", "catheter")  # px; which details
 DETECTOR_DETAIL = "nodule and vessels"
@@ -70,7 +70,7 @@ def draw_details(clean: Image, noisy: Image, denoised: Image, clean_through: Ima
 
 
 def draw_zoom(clean: Image, noisy: Image, denoised: Image) -> None:
-    """Noisy, best classical method, ours and clean, so large that a reader sees what each leaves."""
+    """Draw noisy, best classical method, ours and clean, enlarged."""
     methods = classical()
     best = BM3D if BM3D in methods else NLM_ANSCOMBE
     columns = {"noisy": noisy, best: methods[best](noisy, DOSE), "cxr-infer, window": denoised, "clean": clean}
@@ -79,7 +79,7 @@ def draw_zoom(clean: Image, noisy: Image, denoised: Image) -> None:
 
 
 def zoomed(columns: dict[str, Image], centre: tuple[int, int]) -> list[Panel]:
-    """A panel of each image around one place, with its figures; the image `clean` is what they are held against."""
+    """Return a panel of each image around one place, with its figures against the image `clean`."""
     row, column = centre
     half = ZOOM // 2
     return [
@@ -93,7 +93,7 @@ def zoomed(columns: dict[str, Image], centre: tuple[int, int]) -> list[Panel]:
 
 
 def draw_detectors(clean: Image, model: Model) -> None:
-    """Noise as two detectors made it: noisy, non-local means told the truth about it, ours and clean."""
+    """Draw measured noise of two detectors: noisy, non-local means given the true noise, ours and clean."""
     panels: list[Panel] = []
     for title, name in DETECTORS.items():
         shot = expose(clean, load_detectors()[name], "", DETECTOR_SD, np.random.default_rng(SEED))
@@ -109,7 +109,7 @@ def draw_detectors(clean: Image, model: Model) -> None:
 
 
 def draw_report() -> None:
-    """The page that `cxr-infer dir --report` makes of sample phantoms, as chromium shows it, made smaller."""
+    """Draw the page of `cxr-infer dir --report` for sample phantoms, rendered by chromium and reduced in size."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for arguments in (

@@ -1,7 +1,8 @@
-"""Write the generated pages of docs/reference: `python docs/make_reference.py`. A test holds them to the program.
+"""Generate the pages of docs/reference and two JSON Schemas: `python docs/make_reference.py`.
 
-cli.md comes from the commands themselves, json.md and weights/report.schema.json from what a report holds, lab.md and
-weights/lab.schema.json from what a result of the lab holds, manifest.md from the JSON Schema of the manifest.
+cli.md is built from the commands, json.md and weights/report.schema.json from the schema of reports, lab.md and
+weights/lab.schema.json from the schema of lab results, manifest.md from weights/manifest.schema.json. A test checks
+that all are up to date.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def cli_page() -> str:
     parts = [
         GENERATED,
         "# Command line",
-        "What `--help` says, for every command. [Denoise](../guide/denoise.md) and [Training](../training.md) explain "
-        "the choices.",
+        "The help of every command, as `--help` shows it. [Denoise](../guide/denoise.md) and "
+        "[Training](../training.md) explain the choices.",
     ]
     for program, app in PROGRAMS.items():
         command = typer.main.get_command(app)
@@ -50,7 +51,7 @@ def cli_page() -> str:
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
-    """What it does, its usage, its arguments and options. command: of typer, whose classes have no public types."""
+    """Yield purpose, usage, arguments and options of a command of typer, whose classes have no public types."""
     if command.help:
         yield inspect.cleandoc(command.help)
     context = typer.Context(command, info_name=name)
@@ -69,7 +70,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
 
 
 def help_of(parameter: Any) -> str:
-    """What `--help` says of an argument or option."""
+    """Return the help text of an argument or option, on one line."""
     return " ".join(str(parameter.help or "").split())
 
 
@@ -98,37 +99,37 @@ def _default(option: Any) -> str:
 
 
 def json_page() -> str:
-    """The page about the records that `--json` writes, from their schema."""
+    """Return the page about the records of `--json`, from their schema."""
     schema = report_schema()
     parts: list[str] = [
         GENERATED,
         "# JSON records",
-        "`cxr-infer dir --json FILE` writes every figure of a run. A `.json` file is one object, written at the end. A "
-        "`.jsonl` file is written as the run goes on: one [record](#record) on a line as each file is done, then one "
-        "last line with the rest of the object. Numbers are not rounded; a figure that does not apply is null. "
-        "`weights/report.schema.json` (JSON Schema 2020-12) describes both; this page is made from the same source. "
-        f"{schema['description']}",
+        "`cxr-infer dir --json FILE` writes every figure of a run. A `.json` file holds one object, written at the "
+        "end. A `.jsonl` file is written during the run: one [record](#record) per line as each file finishes, then "
+        "one last line with the rest of the object. Numbers are not rounded; figures that do not apply are null. "
+        "`weights/report.schema.json` (JSON Schema 2020-12) describes both; this page is generated from the same "
+        f"source. {schema['description']}",
         *_sections("Report", schema),
     ]
     return _page(parts)
 
 
 def lab_page() -> str:
-    """The page about lab.json, from its schema."""
+    """Return the page about lab.json, from its schema."""
     schema = lab_schema()
     parts = [
         GENERATED,
         "# Lab results",
-        "`cxr-infer lab` writes `lab.json`: every figure of its page with its uncertainty, and all that is needed to "
-        "measure it again. `weights/lab.schema.json` (JSON Schema 2020-12) describes it; this page is made from the "
-        f"same source. {schema['description']}",
+        "`cxr-infer lab` writes `lab.json`: every figure of its page with its uncertainty, and everything needed to "
+        "repeat the measurement. `weights/lab.schema.json` (JSON Schema 2020-12) describes it; this page is generated "
+        f"from the same source. {schema['description']}",
         *_sections("Result", schema),
     ]
     return _page(parts)
 
 
 def _sections(title: str, schema: dict[str, Any]) -> Iterator[str]:
-    """The whole, then each part that it refers to."""
+    """Yield a section for the whole schema, then one for each definition."""
     for name, content in ((title, schema), *schema["$defs"].items()):
         yield f"## {name.capitalize()}"
         if content is not schema and "description" in content:
@@ -137,19 +138,19 @@ def _sections(title: str, schema: dict[str, Any]) -> Iterator[str]:
 
 
 def schema_file(schema: dict[str, Any]) -> str:
-    """A file of weights/."""
+    """Return the content of a schema file in weights/."""
     return json.dumps(schema, indent=1) + "\n"
 
 
 def manifest_page() -> str:
-    """The page about weights/manifest.json, from its JSON Schema."""
+    """Return the page about weights/manifest.json, from its JSON Schema."""
     schema = json.loads(SCHEMA.read_text())
     parts = [
         GENERATED,
         "# Model manifest",
-        "`weights/manifest.json` is all that a program needs to run the models without cxr-infer, as data. "
-        "`weights/manifest.schema.json` (JSON Schema 2020-12) describes it; this page is made from that. Every key is "
-        f"required unless marked optional, and no other keys occur. {schema['description']}",
+        "`weights/manifest.json` contains everything a program needs to run the models without cxr-infer. "
+        "`weights/manifest.schema.json` (JSON Schema 2020-12) describes it; this page is generated from that schema. "
+        f"Every key is required unless marked optional, and no other keys occur. {schema['description']}",
         "## Manifest",
         _properties(schema),
     ]
@@ -174,7 +175,7 @@ def _properties(content: dict[str, Any]) -> str:
 
 
 def _rows(content: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
-    """A row for each key, those of an object within one too."""
+    """Yield a row for each key, including the keys of nested objects."""
     for name, part in content["properties"].items():
         optional = "" if name in content["required"] else "; optional"
         yield [f"`{prefix}{name}`", _schema_type(part) + optional, _cell(part["description"])]
@@ -183,7 +184,7 @@ def _rows(content: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
 
 
 def _schema_type(part: dict[str, Any]) -> str:
-    """The type of a part of a schema, in words."""
+    """Describe the type of a part of a schema in words."""
     if "$ref" in part:
         name = part["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{name})"

@@ -1,6 +1,6 @@
-"""Take the README's screenshots of the page: `python docs/make_web_pictures.py`, once `npm run build` was run there.
+"""Take the screenshots of the browser page for the docs: `python docs/make_web_pictures.py`, after `npm run build`.
 
-The browser test takes them on its way; here they become small enough for a README.
+The browser test takes them; this script shrinks them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS.parent / "examples" / "web"
 WIDTHS = {"web-before": 720, "web-after": 720, "web-error": 720, "web-phone": 270}  # px
-GRAYS = 48  # even steps, so that no shade of the X-ray takes a tint; a quarter of the bytes of all 256
+GRAYS = 48  # even steps, so that no shade of the X-ray is tinted; a quarter of the bytes of all 256
 SURFACES = ((12, 14, 17), (20, 24, 29), (43, 50, 58), (107, 118, 130), (165, 175, 185), (228, 232, 236))
 ACCENT, ALARM, ALARMED = (242, 180, 92), (255, 180, 166), (42, 21, 18)
 SHADES = (0.4, 0.6, 0.8, 1.0)  # of the accent and the alarm, where their edges are smoothed

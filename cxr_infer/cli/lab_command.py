@@ -179,7 +179,7 @@ def _with_noise(asked: Asked, frames: list[Path], noise_of: Path | None, reading
 def _with_images(asked: Asked, images: Path | None, spacing: float | None, reading: ReadOptions) -> Asked:
     """Add the user's images, with the pixel spacing given or that of their files."""
     from cxr_infer.lab.images import clean_images
-    from cxr_infer.lab.protocol_files import LEAST_SPACING, MOST_SPACING, is_spacing
+    from cxr_infer.lab.protocol_files import LEAST_SPACING, MOST_SPACING, is_spacing, require_drawable
 
     if images is None and spacing is not None:
         raise UsageError("--spacing applies to --images; give both or neither")
@@ -195,6 +195,10 @@ def _with_images(asked: Asked, images: Path | None, spacing: float | None, readi
         f"spacing: {'unknown' if spacing is None else f'{spacing:g} mm'}",
     )
     protocol = replace(asked.protocol, spacing=spacing)
+    try:
+        require_drawable(protocol)
+    except UsageError as error:
+        raise UsageError(f"{asked.source}: {error}") from error
     return replace(asked, protocol=protocol, images=given, changed=changed)
 
 

@@ -60,13 +60,10 @@ def node_command(
         ),
     ] = None,
     ae_title: Annotated[str | None, typer.Option("--ae", help="AE title of the node. Default: CXRINFER.")] = None,
-    bind: Annotated[
-        str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces. Default: 127.0.0.1.")
-    ] = None,
+    bind: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all. Default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any free port. Default: 11112.")] = None,
     http_port: Annotated[
-        int | None,
-        typer.Option(help="Loopback port of /health and /metrics; -1 for none. Default: 11180."),
+        int | None, typer.Option(help="Loopback port of /health and /metrics; -1 for none. Default: 11180.")
     ] = None,
     passing: Annotated[
         Pass | None,
@@ -78,9 +75,7 @@ def node_command(
         str | None,
         typer.Option("--model", "-m", help="As for dir. Default: window.", autocompletion=complete_model),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON; for status, retry, purge, check and demo.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: status, retry, purge, check and demo.")] = False,
 ) -> None:
     """Run a DICOM node between modality and PACS: receive, denoise, forward. Research use only."""
     if any(find_spec(package) is None for package in PACKAGES):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.bias import BY_CHANCE, FALSE_DISCOVERIES, Bias, Mask, marked, measure_bias
+from cxr_infer.lab.conditions import FLAT, Condition, exposures
 from cxr_infer.lab.contrast_detail import middle_dose
 from cxr_infer.lab.detectability import with_noisy
 from cxr_infer.lab.detectability_findings import DOSE
@@ -19,9 +20,10 @@ from cxr_infer.lab.exposures import blocks
 from cxr_infer.lab.false_structure import DIAMETERS, strongest_blobs
 from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
 from cxr_infer.lab.jackknife import mean_estimate, share_kept
-from cxr_infer.lab.methods import run
+from cxr_infer.lab.methods import NOISY, run
 from cxr_infer.lab.noise import Told, expose, generator
 from cxr_infer.lab.protocol import Protocol
+from cxr_infer.lab.search import binomial
 from cxr_infer.lab.setting import Method, Setting, Work
 
 NAME = "bias"
@@ -59,34 +61,40 @@ def study(setting: Setting, work: Work) -> list[Finding]:
     for noise in protocol.noises:
         for method in methods:
             for dose in protocol.doses:
-                found[noise, dose, method.name] = _measure(setting, work, image, noise, dose, method)
+                found[noise, dose, method.name] = _measure(setting, work, name, image, noise, dose, method)
             blobs[noise, method.name] = _false_blobs(setting, work, flat, noise, method)
     on = f"{_draws(protocol)} draws of the image {name}."
     return [_size(protocol, found, on), _share(protocol, found, on), _blobs(protocol, blobs, image.shape)]
 
 
-def _draws(protocol: Protocol) -> int:
-    return max(protocol.draws, LEAST_DRAWS)
+def _draws(protocol: Protocol, method: str = NOISY) -> int:
+    return max(protocol.draws_of(method), LEAST_DRAWS)
+
+
+def _fewer(protocol: Protocol, method: str) -> int | None:
+    """Return the method's number of draws if it is smaller than that of the others, else None."""
+    draws = _draws(protocol, method)
+    return draws if draws < _draws(protocol) else None
 
 
 def _results(
-    setting: Setting, clean: FloatImage, what: str, noise: str, dose: float, method: Method
+    setting: Setting, clean: FloatImage, name: str, condition: Condition, method: Method
 ) -> Iterator[FloatImage]:
     """Yield the method's result for each draw."""
-    for draw in range(_draws(setting.protocol)):
-        rng = generator(setting.protocol.seed, what, noise, str(dose), draw)
-        noisy, told = expose(clean, setting.noise(noise), dose, rng)
+    for noisy, told in exposures(setting, condition, name, clean, _draws(setting.protocol, method.name)):
         yield run(method, noisy, told)
 
 
-def _measure(setting: Setting, work: Work, image: FloatImage, noise: str, dose: float, method: Method) -> Found:
+def _measure(
+    setting: Setting, work: Work, name: str, image: FloatImage, noise: str, dose: float, method: Method
+) -> Found:
     def compute() -> Mapping[str, NDArray[np.generic]]:
-        results = _results(setting, image, "bias", noise, dose, method)
-        bias = measure_bias(image, results, _draws(setting.protocol))
+        results = _results(setting, image, name, Condition(noise, dose), method)
+        bias = measure_bias(image, results, _draws(setting.protocol, method.name))
         _, told = expose(image, setting.noise(noise), dose, generator(setting.protocol.seed))
         return _summary(bias, not_cut_off(image, told))
 
-    arrays = work.unit(f"{noise}, {dose:g} photons, {method.name}", compute)
+    arrays = work.unit(f"{noise}, {dose:g} photons, {setting.key_of(method)}", compute)
     size, beyond, share = (Estimate(*(float(end) for end in row)) for row in arrays["figures"])
     return Found(size, beyond, share, arrays["maps"].astype(np.float32))
 
@@ -96,10 +104,10 @@ def _false_blobs(setting: Setting, work: Work, flat: FloatImage, noise: str, met
     dose = middle_dose(setting.protocol)
 
     def compute() -> Mapping[str, NDArray[np.generic]]:
-        results = _results(setting, flat, "flat", noise, dose, method)
+        results = _results(setting, flat, FLAT, Condition(noise, dose), method)
         return {"blobs": np.concatenate([strongest_blobs([result]) for result in results]) * GRAY}
 
-    return work.unit(f"flat field, {noise}, {method.name}", compute)["blobs"].astype(np.float64)
+    return work.unit(f"flat field, {noise}, {setting.key_of(method)}", compute)["blobs"].astype(np.float64)
 
 
 def not_cut_off(image: FloatImage, told: Told) -> Mask:
@@ -131,11 +139,14 @@ def _summary(bias: Bias, counted: Mask) -> dict[str, NDArray[np.generic]]:
 
 
 def share_of(pixels: Mask, counted: Mask) -> Estimate:
-    """Return the fraction of the counted pixels in percent, with a jackknife interval over squares of BLOCK px."""
-    found = share_kept(
-        np.stack([blocks(each.astype(np.float64), BLOCK).ravel() for each in (pixels & counted, counted)])
-    )
-    return Estimate(100 * found.value, max(100 * found.low, 0.0), min(100 * found.high, 100.0))
+    """Return the fraction of the counted pixels in percent, with a jackknife interval over squares of BLOCK px.
+
+    If it is 0, the upper end is the exact limit for none of that many squares (Clopper and Pearson 1934).
+    """
+    squares = [blocks(each.astype(np.float64), BLOCK).ravel() for each in (pixels & counted, counted)]
+    found = share_kept(np.stack(squares))
+    high = found.high if found.value > 0 else binomial(0, int(np.count_nonzero(squares[1]))).high
+    return Estimate(100 * found.value, max(100 * found.low, 0.0), min(100 * high, 100.0))
 
 
 def _size(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
@@ -173,7 +184,7 @@ def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         "marked": "beyond chance (0% without bias)",
     }
     series = tuple(
-        Series(each.method, f"{each.condition}, {shown}", each.x, each.y)
+        Series(each.method, f"{each.condition}, {shown}", each.x, each.y, each.draws)
         for kind, shown in kinds.items()
         for each in _by_dose(protocol, found, kind)
     )
@@ -187,8 +198,8 @@ def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         measured="Percentage of pixels whose mean over the draws is outside its own 95% interval around the truth "
         f"({BY_CHANCE:.0%} are by chance), and the percentage after correction for testing many pixels.",
         on=on,
-        caution="It grows with the number of draws, which reveal ever smaller biases: compare methods of one run, and "
-        "see how large the bias is.",
+        caution="It grows with the number of draws, which reveal ever smaller biases: compare methods of one run with "
+        "equal n, and see how large the bias is.",
         draws=_draws(protocol),
         seed=protocol.seed,
         source="Benjamini and Yekutieli, Annals of Statistics 29(4), 2001",
@@ -204,6 +215,7 @@ def _by_dose(protocol: Protocol, found: Mapping[Key, Found], figure: str) -> tup
             noise,
             protocol.doses,
             tuple(getattr(found[noise, dose, method], figure) for dose in protocol.doses),
+            _fewer(protocol, method),
         )
         for noise in protocol.noises
         for method in methods
@@ -218,6 +230,7 @@ def _blobs(protocol: Protocol, found: Mapping[tuple[str, str], Array], shape: tu
             f"{dose:g} photons, {noise}",
             tuple(diameter * (spacing or 1.0) for diameter in DIAMETERS),
             tuple(mean_estimate(column) for column in blobs.T),
+            _fewer(protocol, method),
         )
         for (noise, method), blobs in found.items()
     )

@@ -51,7 +51,14 @@ def _series(setting: Setting, method: str, condition: str, errors: Array) -> Ser
     used = np.flatnonzero(number > LEAST_SHARE * number.sum())
     found: tuple[Estimate, ...] = estimates(errors[:, :, used], mean_error, seed=setting.protocol.seed, axes=(0, 1))
     known = [(MIDDLES[band], point) for band, point in zip(used, found, strict=True) if np.isfinite(point.low)]
-    return Series(method, condition, tuple(x for x, _ in known), tuple(point for _, point in known))
+    fewer = setting.protocol.fewer(method)
+    return Series(
+        method,
+        condition,
+        tuple(x for x, _ in known),
+        tuple(point for _, point in known),
+        fewer and fewer * len(setting.images),
+    )
 
 
 def mean_error(values: Array) -> Array:

@@ -19,6 +19,7 @@ MARK = 3.6  # px, half the size of a mark
 LOOKS = 8  # distinct styles, then they repeat
 CAP = 3.0  # px, half the width of an error bar's caps
 MOST_PLACES, LEAST_APART = 8, 34.0  # maximum number of ticks at data points, and minimum px between them
+NO_DRAW = "exact"  # shown as n if nothing was drawn
 MOST_MARKS = 24  # points per curve with markers and error bars; more are drawn as a band
 
 CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (  # of square, triangle and diamond, in halves of a mark
@@ -141,6 +142,12 @@ def _mark(x: float, y: float, look: int) -> str:
     corners = CORNERS[shape - 1]
     way = " ".join(f"{x + MARK * across:.1f},{y + MARK * down:.1f}" for across, down in corners)
     return f'<polygon class="{kind}" points="{way}"/>'
+
+
+def drawn_words(finding: Finding) -> str:
+    """Return the number of draws of a figure, such as `36; bm3d 8`."""
+    fewer = {each.method: each.draws for each in finding.series if each.draws is not None}
+    return "; ".join([f"{finding.draws}" if finding.draws else NO_DRAW, *(f"{m} {n}" for m, n in fewer.items())])
 
 
 def shown_estimate(estimate: Estimate) -> str:

@@ -106,7 +106,8 @@ def bm3d_told(stable: Array, spectrum: Array) -> Array:
     """Apply BM3D for stationary noise of a given spectrum (Makinen, Azzari and Foi 2020); its package is
     non-commercial.
 
-    Raises UsageError if it is missing.
+    Runs in one thread: with several, its sums, and so its figures, differ from run to run. Raises UsageError if it is
+    missing.
     """
     try:
         import bm3d
@@ -114,7 +115,9 @@ def bm3d_told(stable: Array, spectrum: Array) -> Array:
         raise UsageError(missing_package("bm3d", install_command("lab", "bm3d"))) from error
     if not hasattr(np, "trapz"):
         vars(np)["trapz"] = np.trapezoid  # called by bm4d 4.2.5, on which bm3d is built; removed in numpy 2.4
-    return np.asarray(bm3d.bm3d(stable, spectrum * spectrum.size), dtype=np.float64)
+    profile = bm3d.BM3DProfile()
+    profile.num_threads = 1
+    return np.asarray(bm3d.bm3d(stable, spectrum * spectrum.size, profile), dtype=np.float64)
 
 
 def non_local_means(strength: float) -> Callable[[FloatImage, Told], FloatImage]:

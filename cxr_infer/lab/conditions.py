@@ -12,6 +12,8 @@ from cxr_infer.lab.noise import Told, expose, generator
 from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.setting import Setting
 
+FLAT = "flat"  # name of the flat field in the seeds of its draws
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -31,12 +33,18 @@ def conditions(protocol: Protocol) -> list[Condition]:
 
 
 def exposures(
-    setting: Setting, condition: Condition, name: str, clean: FloatImage
+    setting: Setting, condition: Condition, name: str, clean: FloatImage, draws: int
 ) -> Iterator[tuple[FloatImage, Told]]:
-    """Yield the protocol's draws of noise on a clean image, the same for every method. name: of the image."""
-    for draw in range(setting.protocol.draws):
-        rng = generator(setting.protocol.seed, name, condition.noise, f"{condition.dose:g}", draw)
-        yield expose(clean, setting.noise(condition.noise), condition.dose, rng)
+    """Return the first draws of noise on a clean image, the same for every method and study. name: of the image."""
+    return (exposure(setting, condition, name, clean, draw) for draw in range(draws))
+
+
+def exposure(
+    setting: Setting, condition: Condition, name: str, clean: FloatImage, draw: int
+) -> tuple[FloatImage, Told]:
+    """Return one of these draws."""
+    rng = generator(setting.protocol.seed, name, condition.noise, f"{condition.dose:g}", draw)
+    return expose(clean, setting.noise(condition.noise), condition.dose, rng)
 
 
 def in_equal_noise(clean: FloatImage, noisy: FloatImage, other: FloatImage) -> FloatImage:

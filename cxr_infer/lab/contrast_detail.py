@@ -144,7 +144,8 @@ def _curves(
             if t.contrast is None
         ]
         if points:
-            series.append(Series(method, _condition(noise, dose), tuple(points), tuple(points.values())))
+            fewer = protocol.fewer(method)
+            series.append(Series(method, _condition(noise, dose), tuple(points), tuple(points.values()), fewer))
     outside = f" Outside the measured contrasts: {'; '.join(beyond)}." if beyond else ""
     return Finding(
         key=f"{NAME}/threshold",
@@ -177,7 +178,7 @@ def _figure(
         if value is None:
             missing.append(f"{method}, {noise}")
         else:
-            series.append(Series(method, noise, (dose,), (value,)))
+            series.append(Series(method, noise, (dose,), (value,), protocol.fewer(method)))
     left = f" Left out, because a size has no threshold within the contrasts: {'; '.join(missing)}." if missing else ""
     return Finding(
         key=f"{NAME}/figure",

@@ -48,7 +48,7 @@ def _finding(setting: Setting, table: Table, signal: Signal) -> Finding:
         ),
         measured="Difference made by the signal after denoising, divided by the difference before, both projected on "
         "the signal.",
-        on=f"As many places as fit in each of {len(setting.images)} images, exposed with and without signals in equal "
+        on=f"As many places as fit in each image ({len(setting.images)}), exposed with and without signals in equal "
         "noise; each place holds every signal at every contrast in turn.",
         caution="Preserving contrast is not detecting it: remaining noise may hide what is preserved. It holds for "
         "this size, contrast and dose, and for equally flat surroundings.",
@@ -71,7 +71,8 @@ def _series(protocol: Protocol, signal: Signal, method: str, condition: str, par
     values = np.where(here[..., None], np.stack([kept, given], axis=-1)[:, :, None], 0)
     found = estimates(values, share_kept, seed=protocol.seed, axes=(0, 1))
     known = [(abs(one.contrast), point) for one, point in zip(signals, found, strict=True) if np.isfinite(point.value)]
-    return Series(method, condition, tuple(x for x, _ in known), tuple(point for _, point in known))
+    where, points = tuple(x for x, _ in known), tuple(point for _, point in known)
+    return Series(method, condition, where, points, protocol.fewer(method))
 
 
 def share_kept(values: Array) -> Array:

@@ -3,6 +3,9 @@
 In white noise at a known place no method can improve the best observer, who could have disregarded what the method
 removes; the most to expect is a d' that is not worse. An improvement is possible only in a search, or for an observer
 that cannot disregard the noise.
+
+The observer sees discs and nodules through round channels, and lines through Gabor channels, knowing their direction as
+well; lines have no search.
 """
 
 from __future__ import annotations
@@ -14,17 +17,18 @@ from itertools import pairwise
 import numpy as np
 
 from cxr_infer.errors import UsageError
-from cxr_infer.lab.detectability_findings import EQUIVALENCE, EYE, KNOWN, SEARCH, Measured, OfSignal, Table
+from cxr_infer.lab.detectability_findings import EQUIVALENCE, EYE, KNOWN, SEARCH, Measured, OfSignal, Table, noisy_of
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.jackknife import groups_of
 from cxr_infer.lab.methods import CLASSICAL, NOISY, NamedMethod
 from cxr_infer.lab.noise import generator
-from cxr_infer.lab.observed import COMPACT, Scene, Seen, observe, scene_of
+from cxr_infer.lab.observed import ALONG, COMPACT, LINEAR, ROUND, Scene, Seen, observe, scene_of
 from cxr_infer.lab.observer import (
     detectability,
     median_d_prime,
     with_internal_noise,
 )
+from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.search import choices
 from cxr_infer.lab.setting import Method, Setting, Work
 
@@ -49,10 +53,13 @@ def _study(name: str, setting: Setting, work: Work) -> list[Finding]:
     asked = [each for each in (KNOWN, SEARCH, EQUIVALENCE) if each in (*setting.protocol.studies, name)]
     if name != asked[0]:
         return []
-    scene, methods = _scene(setting), with_noisy(setting.methods)
-    table = _measure(setting, work, scene, methods, finely=EQUIVALENCE in asked)
-    names = [method.name for method in methods]
-    about = [OfSignal(setting, scene, names, table, index) for index in range(len(scene.signals))]
+    scenes, methods = _scenes(setting, asked), with_noisy(setting.methods)
+    names, about = [method.name for method in methods], []
+    finely = EQUIVALENCE in asked
+    work.expect(len(scenes) * _units(setting.protocol, methods, finely))
+    for scene in scenes:
+        table = _measure(setting, work, scene, methods, finely)
+        about += [OfSignal(setting, scene, names, table, index) for index in range(len(scene.signals))]
     return [finding for study in asked for each in about for finding in each.findings(study)]
 
 
@@ -62,29 +69,44 @@ def with_noisy(methods: Sequence[Method]) -> list[Method]:
     return [*noisy, *(method for method in methods if method.name != NOISY)]
 
 
-def _scene(setting: Setting) -> Scene:
-    wanted = [signal for signal in setting.protocol.signals if signal.kind in COMPACT]
-    if not wanted:
+def _scenes(setting: Setting, asked: Sequence[str]) -> list[Scene]:
+    """Choose scenes for compact signals and for lines, which have no search. Raises UsageError if there are none."""
+    compact, lines = (
+        [signal for signal in setting.protocol.signals if signal.kind in kinds] for kinds in (COMPACT, LINEAR)
+    )
+    if not compact and (SEARCH in asked or not lines):
         raise UsageError(
             f"the observer's studies need a signal of kind {' or '.join(COMPACT)}; add one to the protocol"
         )
-    return scene_of(setting, wanted)
+    known = KNOWN in asked or EQUIVALENCE in asked
+    wanted = [(compact, ROUND), (lines, ALONG)] if known else [(compact, ROUND)]
+    return [scene_of(setting, signals, eyepiece) for signals, eyepiece in wanted if signals]
+
+
+def _doses(protocol: Protocol, method: Method, finely: bool) -> Sequence[float]:
+    """Return the doses to measure. finely: measure the undenoised image, which is cheap, at additional doses."""
+    return finer(protocol.doses) if finely and method.name == NOISY else protocol.doses
+
+
+def _units(protocol: Protocol, methods: Sequence[Method], finely: bool) -> int:
+    """Return the number of units of work per scene."""
+    return len(protocol.noises) * sum(len(_doses(protocol, method, finely)) for method in methods)
 
 
 def _measure(setting: Setting, work: Work, scene: Scene, methods: Sequence[Method], finely: bool) -> Table:
-    """finely: measure the undenoised image, which is cheap, at additional doses."""
-    protocol = setting.protocol
-    doses = {
-        method.name: finer(protocol.doses) if finely and method.name == NOISY else protocol.doses for method in methods
-    }
-    work.expect(len(protocol.noises) * sum(map(len, doses.values())))
-    table = {}
+    """The undenoised image is also measured with as few draws as any method has, for comparison with it."""
+    protocol, table = setting.protocol, {}
+    what = "lines, " if scene.eyepiece is ALONG else ""
     for noise in protocol.noises:
         for method in methods:
-            for dose in doses[method.name]:
-                seen = observe(setting, work, scene, noise, dose, method)
+            also = {protocol.draws_of(other.name) for other in methods if method.name == NOISY} - {protocol.draws}
+            for dose in _doses(protocol, method, finely):
+                seen = observe(setting, work, scene, noise, dose, method, what)
                 for index in range(len(scene.signals)):
                     table[noise, dose, method.name, index] = _measured(setting, seen, index)
+                    for draws in also:
+                        of_fewer = noisy_of(draws, protocol.draws)
+                        table[noise, dose, of_fewer, index] = _measured(setting, seen.first(draws), index)
     return table
 
 
@@ -103,4 +125,5 @@ def _measured(setting: Setting, seen: Seen, index: int) -> Measured:
     eye = [with_internal_noise(each, seen.scene.channels, EYE, rng) for each in (present, absent)]
     groups = int(groups_of(seen.scene.draws)[-1]) + 1
     left_out = np.array([median_d_prime(*seen.ratings(index, group)) for group in range(groups)])
-    return Measured(detectability(present, absent), left_out, detectability(*eye), choices(seen, index))
+    found = choices(seen, index) if seen.scene.eyepiece is ROUND else []
+    return Measured(detectability(present, absent), left_out, detectability(*eye), found)

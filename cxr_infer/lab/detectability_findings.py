@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from cxr_infer.lab.dose_equivalence import Equivalent, equivalence
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import jackknife
 from cxr_infer.lab.methods import NOISY
-from cxr_infer.lab.observed import GRAY, Scene
+from cxr_infer.lab.observed import GRAY, ROUND, Scene
 from cxr_infer.lab.observer import (
     Array,
     analytic_d_prime,
@@ -27,6 +27,9 @@ KNOWN, SEARCH, EQUIVALENCE = "detectability", "search", "dose-equivalence"  # st
 EYE = 4.0  # gray levels, sd per pixel of white noise equivalent to the eye's internal noise
 DOSE = Axis("dose", "photons at white", logarithmic=True)
 OBSERVER = "Barrett and Myers 2004, ch. 13; channels: Abbey and Barrett 2001; interval: Wunderlich et al. 2015"
+OBSERVER_OF_LINES = (
+    "Barrett and Myers 2004, ch. 13; channels: Wunderlich and Noo 2008; interval: Wunderlich et al. 2015"
+)
 EXPECTED = "In white noise at a known place, theory expects no method to improve d': look for losses, not for gains."
 ONE_TASK = "It holds only for this signal, contrast, size and these images, and for a model observer, not a reader."
 
@@ -36,7 +39,7 @@ class Measured:
     """Results for one signal, noise, dose and method.
 
     known: d'. left_out: d' without each group of draws. eye: d' of an observer with internal noise. right: for each
-    draw of a search, whether the signal was found at each of its places (`search.choices`).
+    draw of a search, whether the signal was found at each of its places (`search.choices`); empty for lines.
     """
 
     known: Estimate
@@ -46,6 +49,11 @@ class Measured:
 
 
 Table = Mapping[tuple[str, float, str, int], Measured]  # noise, dose, method, index of the signal
+
+
+def noisy_of(draws: int, of: int) -> str:
+    """Return the name in a `Table` of the undenoised image measured with the first `draws` of the protocol's draws."""
+    return NOISY if draws == of else f"{NOISY}, first {draws} draws"
 
 
 @dataclass(frozen=True)
@@ -67,13 +75,20 @@ class OfSignal:
         return described(self.signal, self.setting.protocol.spacing)
 
     def findings(self, study: str) -> list[Finding]:
-        if study == KNOWN:
-            return self.known()
-        return [self.search(), self.search_change()] if study == SEARCH else [self.equivalence()]
+        if study == SEARCH:
+            return [self.search(), self.search_change()] if self.scene.eyepiece is ROUND else []
+        return self.known() if study == KNOWN else [self.equivalence()]
+
+    @property
+    def place(self) -> str:
+        return "at a known place" if self.scene.eyepiece is ROUND else "at a known place and in a known direction"
 
     def known(self) -> list[Finding]:
-        task = f"a {self.label} at a known place of a known background"
-        observer = f"a channelised Hotelling observer, which in white noise has {self._efficiency():.0%} of the ideal"
+        task = f"a {self.label} {self.place} of a known background"
+        observer = (
+            f"a channelised Hotelling observer with {self.scene.eyepiece.said}, which in white noise has "
+            f"{self._efficiency():.0%} of the ideal"
+        )
         return [
             self._finding(
                 "detectability",
@@ -127,11 +142,14 @@ class OfSignal:
         series = []
         for one in self._series(lambda measured: percent_correct(measured.right)):
             pairs = (
-                (self.table[one.condition, dose, name, self.index].right for name in (NOISY, one.method))
+                (
+                    self.table[one.condition, dose, name, self.index].right
+                    for name in (self._noisy(one.method), one.method)
+                )
                 for dose in one.x
             )
             change = tuple(found_more(*pair) if one.method != NOISY else Estimate.exact(0.0) for pair in pairs)
-            series.append(Series(one.method, one.condition, one.x, change))
+            series.append(replace(one, y=change))
         return self._finding(
             "search-change",
             f"Search after denoising minus before: {self.label}",
@@ -158,6 +176,7 @@ class OfSignal:
                 noise,
                 protocol.doses,
                 tuple(value(self.table[noise, dose, method, self.index]) for dose in protocol.doses),
+                protocol.fewer(method),
             )
             for noise in protocol.noises
             for method in self.methods
@@ -165,14 +184,20 @@ class OfSignal:
 
     def _ratios(self) -> tuple[Series, ...]:
         """For every method; the undenoised image's ratio is 1, for comparison."""
-        found = []
-        for noise in self.setting.protocol.noises:
-            before = {dose: self.table[noise, dose, NOISY, self.index] for dose in self.setting.protocol.doses}
-            told = [dose for dose, row in before.items() if row.known.low > 0 and row.left_out.min() > 0]
-            for method in self.methods if told else ():
+        found, protocol = [], self.setting.protocol
+        for noise in protocol.noises:
+            for method in self.methods:
+                before = {dose: self.table[noise, dose, self._noisy(method), self.index] for dose in protocol.doses}
+                told = [dose for dose, row in before.items() if row.known.low > 0 and row.left_out.min() > 0]
                 ratios = (_ratio(before[dose], self.table[noise, dose, method, self.index]) for dose in told)
-                found.append(Series(method, noise, tuple(told), tuple(ratios)))
+                if told:
+                    found.append(Series(method, noise, tuple(told), tuple(ratios), protocol.fewer(method)))
         return tuple(found)
+
+    def _noisy(self, method: str) -> str:
+        """Return the name of the undenoised image measured with as many draws as the method."""
+        protocol = self.setting.protocol
+        return noisy_of(protocol.draws_of(method), protocol.draws)
 
     def equivalence(self) -> Finding:
         found, beyond, open_ends = [], [], []
@@ -187,14 +212,15 @@ class OfSignal:
                         points[dose] = each.ratio
                         open_ends += [at] if each.open_end else []
                 if points:
-                    found.append(Series(method, noise, tuple(points), tuple(points.values())))
+                    fewer = self.setting.protocol.fewer(method)
+                    found.append(Series(method, noise, tuple(points), tuple(points.values()), fewer))
         return self._finding(
             "dose-equivalence",
             f"Dose equivalence: {self.label}",
             Axis("equivalent dose / dose", logarithmic=True),
             tuple(found),
             "Dose at which the noisy image reaches the d' of the denoised one, relative to the given dose, for a "
-            f"{self.label} at a known place; 1: neither gain nor loss."
+            f"{self.label} {self.place}; 1: neither gain nor loss."
             + _listed(f"Outside the measured doses{self._range}", beyond),
             f"It does not justify a lower dose: it holds only for this task, contrast and size.{_open(open_ends)}",
             study=EQUIVALENCE,
@@ -207,7 +233,8 @@ class OfSignal:
 
     def _equivalents(self, noise: str, method: str) -> dict[float, Equivalent]:
         """For each dose of the protocol, using all doses at which the signal is detectable before denoising."""
-        measured = {d: row for (n, d, m, i), row in self.table.items() if (n, m, i) == (noise, NOISY, self.index)}
+        wanted = (noise, self._noisy(method), self.index)
+        measured = {d: row for (n, d, m, i), row in self.table.items() if (n, m, i) == wanted}
         rows = {dose: measured[dose] for dose in sorted(measured) if measured[dose].known.low > 0}
         doses, before = np.array(list(rows)), np.array([row.known.value for row in rows.values()])
         found = {}
@@ -244,7 +271,7 @@ class OfSignal:
             caution=caution,
             draws=scene.draws,
             seed=self.setting.protocol.seed,
-            source=OBSERVER,
+            source=OBSERVER if scene.eyepiece is ROUND else OBSERVER_OF_LINES,
             higher_is_better=True,
         )
 

@@ -33,13 +33,14 @@ class Axis:
 class Series:
     """One curve. method: what was measured, such as "window". condition: such as "200 photons, white".
 
-    x and y have equal lengths.
+    x and y have equal lengths. draws: number of independent draws, if fewer than for the finding's other curves.
     """
 
     method: str
     condition: str
     x: tuple[float, ...]
     y: tuple[Estimate, ...]
+    draws: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,7 @@ class Finding:
     source: str = ""
     higher_is_better: bool | None = None
     maps: tuple[NamedMap, ...] = field(default=())
+
+    def draws_of(self, series: Series) -> int:
+        """Return the number of independent draws per point of one of its curves."""
+        return self.draws if series.draws is None else series.draws

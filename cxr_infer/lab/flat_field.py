@@ -8,23 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.conditions import FLAT, Condition, exposures
 from cxr_infer.lab.contrast_detail import middle_dose
 from cxr_infer.lab.detectability import with_noisy
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import mean_estimate
 from cxr_infer.lab.methods import NOISY, run
-from cxr_infer.lab.noise import expose, generator
 from cxr_infer.lab.noise_power import axis_profile, noise_power, radial_profile, region_side
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.setting import Method, Setting, Work
 
 NAME = "noise-power"
-FLAT, ON_IMAGE = "flat field", "image"
+FLAT_FIELD, ON_IMAGE = "flat field", "image"
 BRIGHTNESS = 0.5  # of the flat field
 BANDS = 24  # of frequency
 GRAY = 255.0
@@ -53,29 +54,36 @@ def study(setting: Setting, work: Work) -> list[Finding]:
     """
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     name, image = next(iter(setting.images.items()))
-    scenes = {FLAT: np.full(image.shape, BRIGHTNESS, np.float32), ON_IMAGE: image}
+    flat = np.full(image.shape, BRIGHTNESS, np.float32)
+    scenes = {FLAT_FIELD: (FLAT, flat), ON_IMAGE: (name, image)}
     work.expect(len(scenes) * len(protocol.noises) * len(methods))
     spectra = {
-        (scene, noise, method.name): _measure(setting, work, scene, clean, noise, method)
-        for scene, clean in scenes.items()
+        (scene, noise, method.name): _measure(setting, work, scene, called, clean, noise, method)
+        for scene, (called, clean) in scenes.items()
         for noise in protocol.noises
         for method in methods
     }
-    where = {FLAT: f"a flat field of {BRIGHTNESS:.0%} brightness", ON_IMAGE: f"the image {name}"}
+    where = {FLAT_FIELD: f"a flat field of {BRIGHTNESS:.0%} brightness", ON_IMAGE: f"the image {name}"}
     return [
-        *(_finding(protocol, FLAT, direction, spectra, where[FLAT]) for direction in (*DIRECTIONS, "removed")),
+        *(
+            _finding(protocol, FLAT_FIELD, direction, spectra, where[FLAT_FIELD])
+            for direction in (*DIRECTIONS, "removed")
+        ),
         _finding(protocol, ON_IMAGE, "radial", spectra, where[ON_IMAGE]),
         _variances(protocol, spectra, where),
     ]
 
 
-def _measure(setting: Setting, work: Work, scene: str, clean: FloatImage, noise: str, method: Method) -> Spectra:
+def _measure(
+    setting: Setting, work: Work, scene: str, called: str, clean: FloatImage, noise: str, method: Method
+) -> Spectra:
+    """scene: FLAT_FIELD or ON_IMAGE. called: its name in the seeds of the draws."""
     protocol = setting.protocol
     side, dose = region_side((clean.shape[0], clean.shape[1])), middle_dose(protocol)
 
     def compute() -> dict[str, NDArray[np.generic]]:
         rows: dict[str, list[Array]] = {}
-        for left, removed in _noise_left(setting, scene, clean, noise, dose, method):
+        for left, removed in _noise_left(setting, called, clean, noise, dose, method):
             spectrum = noise_power([left], side, protocol.spacing)
             profiles = {
                 "radial": radial_profile(spectrum, BANDS),
@@ -89,7 +97,7 @@ def _measure(setting: Setting, work: Work, scene: str, clean: FloatImage, noise:
             rows.setdefault("variance", []).append(np.array(left.var()))
         return {name: np.stack(values) for name, values in rows.items()}
 
-    arrays = work.unit(f"{scene}, {noise}, {method.name}", compute)
+    arrays = work.unit(f"{scene}, {noise}, {setting.key_of(method)}", compute)
     names = (*DIRECTIONS, "removed")
     return Spectra(
         {name: arrays[f"{name} at"][0].astype(np.float64) for name in names},
@@ -98,19 +106,29 @@ def _measure(setting: Setting, work: Work, scene: str, clean: FloatImage, noise:
     )
 
 
+def _pairs(protocol: Protocol, method: str = NOISY) -> int:
+    return max(protocol.draws_of(method) // 2, 2)
+
+
+def _fewer(protocol: Protocol, method: str) -> int | None:
+    """Return the method's number of draws if it is smaller than that of the others, else None."""
+    pairs = _pairs(protocol, method)
+    return 2 * pairs if pairs < _pairs(protocol) else None
+
+
 def _noise_left(
-    setting: Setting, scene: str, clean: FloatImage, noise: str, dose: float, method: Method
+    setting: Setting, name: str, clean: FloatImage, noise: str, dose: float, method: Method
 ) -> Iterator[tuple[Array, Array]]:
     """Yield the noise that the method left and removed, gray levels, from pairs of draws.
 
     Half the square of a pair's difference is the noise of one draw; what both have in common, anatomy and the method's
     systematic changes, cancels.
     """
-    for pair in range(max(setting.protocol.draws // 2, 2)):
+    pairs = _pairs(setting.protocol, method.name)
+    drawn = exposures(setting, Condition(noise, dose), name, clean, 2 * pairs)
+    for _ in range(pairs):
         left, removed = [], []
-        for one in range(2):
-            rng = generator(setting.protocol.seed, "power", scene, noise, str(dose), pair, one)
-            noisy, told = expose(clean, setting.noise(noise), dose, rng)
+        for noisy, told in islice(drawn, 2):
             denoised = run(method, noisy, told)
             left.append(denoised.astype(np.float64) * GRAY)
             removed.append((noisy.astype(np.float64) - denoised) * GRAY)
@@ -129,11 +147,12 @@ def _finding(
             f"{middle_dose(protocol):g} photons, {noise}",
             tuple(found.frequency[direction].tolist()),
             tuple(_positive(column) for column in found.power[direction].T),
+            _fewer(protocol, method),
         )
         for (at, noise, method), found in spectra.items()
         if at == scene and not (removed and method == NOISY)
     )
-    pairs = len(next(iter(spectra.values())).variance)
+    pairs = _pairs(protocol)
     what = "what the method removed" if removed else "the noise before (noisy) and after denoising"
     how = {"radial": "all directions", "removed": "all directions", "across": "rows", "down": "columns"}[direction]
     return Finding(
@@ -171,9 +190,9 @@ def _variances(
     for (scene, noise, method), found in spectra.items():
         before = spectra[scene, noise, NOISY].variance
         if method != NOISY:
-            share = mean_estimate(100 * np.sqrt(found.variance / before))
-            series.append(Series(method, f"{noise}, {scene}", (dose,), (share,)))
-    pairs = len(next(iter(spectra.values())).variance)
+            share = mean_estimate(100 * np.sqrt(found.variance / before[: len(found.variance)]))
+            series.append(Series(method, f"{noise}, {scene}", (dose,), (share,), _fewer(protocol, method)))
+    pairs = _pairs(protocol)
     return Finding(
         key=f"{NAME}/left",
         study=NAME,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cxr_infer.errors import UsageError
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.exposures import Frames, detector_of_frames
 from cxr_infer.lab.images import described, frames_by_name, phantoms
-from cxr_infer.lab.methods import NOISY, find_methods
+from cxr_infer.lab.methods import NOISY, find_methods, is_installed, package_versions
 from cxr_infer.lab.noise import DETECTORS, WHITE, Detector, detector_of_image
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.protocol_files import Known, protocol_hash, read_protocol
-from cxr_infer.lab.result import LabResult, UnderTest
-from cxr_infer.lab.runner import Progress, identity, run_studies
+from cxr_infer.lab.remembered import Remembered
+from cxr_infer.lab.result import LabResult, UnderTest, versions_here
+from cxr_infer.lab.runner import UNITS, Progress, identity, run_studies
 from cxr_infer.lab.setting import Method, Setting
 from cxr_infer.lab.studies import STUDIES
 from cxr_infer.model.hardware import available_cpus
@@ -23,6 +24,7 @@ from cxr_infer.version import __version__
 
 THREADS = 1  # per model: studies run in parallel, and multithreaded sums could differ between machines
 REPEATED = "repeated"  # the study that needs frames
+DENOISED = "denoised"  # folder of images that slow methods denoised
 OWN = "own"  # name of the noise of the user's frames
 
 
@@ -34,7 +36,8 @@ def known_names() -> Known:
 @dataclass(frozen=True)
 class Asked:
     """What to measure. changed: changes of the protocol by the command line, in words. own: the user's detector, whose
-    noise is called OWN. only: studies of the protocol to run; empty for all.
+    noise is called OWN. only: studies of the protocol to run; empty for all. other_methods: whether the methods differ
+    from those of the protocol's file.
     """
 
     protocol: Protocol
@@ -44,15 +47,21 @@ class Asked:
     own: Detector | None = None
     changed: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    other_methods: bool = False
 
 
 def asked_for(source: str, methods: Sequence[str] = ()) -> Asked:
-    """Read a protocol by name or file, with other methods if any are given. Raises UsageError."""
+    """Read a protocol by name or file, with other methods if any are given. Raises UsageError.
+
+    Its `methods` then include those of `if_installed` that are installed.
+    """
     protocol = read_protocol(source, known_names())
     if not methods:
-        return Asked(protocol, source)
+        found = [name for name in protocol.if_installed if is_installed(name)]
+        return Asked(replace(protocol, methods=(*protocol.methods, *found)), source)
     chosen = tuple(dict.fromkeys((NOISY, *methods)))
-    return Asked(replace(protocol, methods=chosen), source, changed=(f"methods: {', '.join(chosen)}",))
+    others = replace(protocol, methods=chosen, if_installed=())
+    return Asked(others, source, changed=(f"methods: {', '.join(chosen)}",), other_methods=True)
 
 
 def with_frames(asked: Asked, frames: Frames) -> Asked:
@@ -76,7 +85,7 @@ def methods_of(asked: Asked) -> list[Method]:
     try:
         return find_methods(asked.protocol.methods, threads=THREADS)
     except UsageError as error:
-        raise error if asked.changed else UsageError(f"{asked.source}: methods: {error}") from error
+        raise error if asked.other_methods else UsageError(f"{asked.source}: methods: {error}") from error
 
 
 def facts_of(methods: Sequence[Method]) -> tuple[UnderTest, ...]:
@@ -96,20 +105,35 @@ def measure(
     """Run the studies of a protocol. Units computed earlier are read from `out`.
 
     stopped, seen: see `run_studies`. command: the command line to record. workers: parallel studies; None: one per CPU.
-    Raises Stopped, UsageError, ModelError and ImageError.
+    Raises Stopped, UsageError, which names the protocol, ModelError and ImageError.
     """
+    try:
+        return _measured(asked, methods, out, stopped, seen, command, workers)
+    except UsageError as error:
+        raise UsageError(f"{asked.source}: {error}") from error
+
+
+def _measured(
+    asked: Asked,
+    methods: Sequence[Method],
+    out: Path,
+    stopped: Callable[[], bool],
+    seen: Callable[[Progress], None],
+    command: Sequence[str],
+    workers: int | None,
+) -> LabResult:
     protocol = asked.protocol
     images = asked.images or phantoms(protocol)
     detectors = {} if asked.own is None else {OWN: asked.own}
     run = replace(protocol, studies=asked.only or protocol.studies)  # studies share draws only with studies that run
-    setting = Setting(run, images, methods, detectors, asked.frames)
+    packages = package_versions([method.name for method in methods])
+    setting = Setting(run, images, _remembered(protocol, methods, out), detectors, asked.frames)
     shown, methods_told = described(images), facts_of(methods)
     frames = described(frames_by_name(asked.frames))
     belongs_to = identity(
         {
             "version": __version__,
             "protocol": protocol_hash(protocol),
-            "methods": [[one.name, one.sha256] for one in methods_told],
             "images": [one.sha256 for one in shown],
             "frames": [one.sha256 for one in frames],
             "own": "" if asked.own is None else asked.own.digest(),
@@ -126,5 +150,22 @@ def measure(
         workers=workers or min(available_cpus(), len(names)),
     )
     return LabResult(
-        protocol, methods_told, shown, tuple(findings), frames=frames, changed=asked.changed, command=tuple(command)
+        protocol,
+        methods_told,
+        shown,
+        tuple(findings),
+        frames=frames,
+        changed=asked.changed,
+        command=tuple(command),
+        versions=versions_here(packages),
     )
+
+
+def _remembered(protocol: Protocol, methods: Sequence[Method], out: Path) -> list[Method]:
+    """Wrap the slow methods so that they denoise no image twice."""
+    return [
+        method
+        if protocol.fewer(method.name) is None
+        else Remembered(method, out, PurePath(UNITS, DENOISED), str(package_versions([method.name])))
+        for method in methods
+    ]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxr_infer.lab.conditions import Condition
-from cxr_infer.lab.findings import Axis, Finding, Series
+from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
 from cxr_infer.lab.line_response import LEAST_CONTRAST, LENGTH
+from cxr_infer.lab.protocol import NOISY
 from cxr_infer.lab.setting import Setting
 from cxr_infer.lab.shared_draws import LINE_DRAWS, LINES, Table, member
 from cxr_infer.lab.statistics import estimate, ratio_of_sums
 
 NAME = LINES
 LOST, FALSE = 1, 2  # columns of the counts
+NONE_COUNTED = -float(np.log(0.025))  # largest Poisson mean that yields 0 with a probability of at least 2.5%
+
+Array = NDArray[np.float64]
 
 
 def findings(setting: Setting, table: Table) -> list[Finding]:
@@ -51,15 +56,31 @@ def findings(setting: Setting, table: Table) -> list[Finding]:
     ]
 
 
+def _draws(setting: Setting, method: str = NOISY) -> int:
+    """Return the number of draws, over all images, in which a method's lines are counted."""
+    return min(setting.protocol.draws_of(method), LINE_DRAWS) * len(setting.images)
+
+
+def or_poisson(found: Estimate, pair: Array) -> Estimate:
+    """Return `found`, or the exact 95% interval of a Poisson count of 0 if no line was counted.
+
+    A bootstrap of zeros gives only zeros. The upper end is 3.69 lines in all megapixels searched (Garwood, Biometrika
+    28(3/4), 1936). pair: (..., 2), counts and megapixels.
+    """
+    counted, searched = pair[..., 0].sum(), pair[..., 1].sum()
+    return Estimate(0.0, 0.0, float(NONE_COUNTED / searched)) if counted == 0 else found
+
+
 def _series(setting: Setting, method: str, noise: str, table: Table, which: int) -> Series:
     protocol, points = setting.protocol, []
     megapixels = np.array([image.size / 1e6 for image in setting.images.values()])
+    fewer = _draws(setting, method) < _draws(setting)
     for dose in protocol.doses:
         parts = table[method, Condition(noise, dose)]
         counts = np.stack([np.asarray(part[LINES], np.float64)[:, which] for part in parts])  # (images, draws)
         pair = np.stack([counts, np.broadcast_to(megapixels[:, None], counts.shape)], axis=-1)
-        points.append(estimate(pair, ratio_of_sums, seed=protocol.seed, axes=(0, 1)))
-    return Series(method, noise, protocol.doses, tuple(points))
+        points.append(or_poisson(estimate(pair, ratio_of_sums, seed=protocol.seed, axes=(0, 1)), pair))
+    return Series(method, noise, protocol.doses, tuple(points), _draws(setting, method) if fewer else None)
 
 
 def _finding(
@@ -74,9 +95,9 @@ def _finding(
         series=tuple(series),
         measured=measured,
         on=f"{len(setting.images)} images, searched for straight bright and dark lines of about {LENGTH} px and "
-        f"{LEAST_CONTRAST:g} gray levels or more.",
+        f"{LEAST_CONTRAST:g} gray levels or more. If none was counted, the interval is that of a Poisson count.",
         caution=caution,
-        draws=min(setting.protocol.draws, LINE_DRAWS) * len(setting.images),
+        draws=_draws(setting),
         seed=setting.protocol.seed,
         source="Line operator after Dixon and Taylor, Inst. Phys. Conf. Ser. 44, 1979.",
         higher_is_better=False,

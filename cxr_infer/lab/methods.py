@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab import classical
 from cxr_infer.lab.command_method import TIMEOUT, CommandMethod, is_command
 from cxr_infer.lab.noise import WHITE, Told, expose
+from cxr_infer.lab.protocol import NOISY as NOISY
 from cxr_infer.lab.setting import Method
 from cxr_infer.model.card import FP32, INT8, MODEL_NAMES
 from cxr_infer.model.denoiser import load_model
@@ -21,7 +25,6 @@ from cxr_infer.settings import Settings
 
 Denoise = Callable[[FloatImage, Told], FloatImage]
 
-NOISY = "noisy"
 CLASSICAL: Mapping[str, Denoise] = {
     NOISY: lambda noisy, told: noisy,
     "gaussian": classical.gaussian,
@@ -29,7 +32,11 @@ CLASSICAL: Mapping[str, Denoise] = {
     "wavelet": classical.wavelet,
     "bm3d": classical.bm3d,
 }
-OPTIONAL = ("wavelet", "bm3d")  # need packages
+# methods that need packages: import names and names to install
+OPTIONAL: Mapping[str, Mapping[str, str]] = {
+    "wavelet": {"pywt": "PyWavelets", "skimage": "scikit-image"},
+    "bm3d": {"bm3d": "bm3d"},
+}
 SHIPPED = (*MODEL_NAMES, *(f"{name}:{INT8}" for name in MODEL_NAMES))
 TRIAL = 32  # px
 
@@ -71,6 +78,21 @@ def find_method(text: str, *, timeout: float = TIMEOUT, threads: int | None = No
         f"unknown method {text!r}; use {', '.join((*CLASSICAL, *MODEL_NAMES))}, an .onnx file, "
         "or a command such as 'prog {in} {out}'"
     )
+
+
+def is_installed(name: str) -> bool:
+    """Whether the packages needed by a method are installed."""
+    return all(find_spec(package) is not None for package in OPTIONAL.get(name, ()))
+
+
+def package_versions(names: Sequence[str]) -> dict[str, str]:
+    """Return the versions of the packages needed by these methods, if known."""
+    needed = sorted({package for name in names for package in OPTIONAL.get(name, {}).values()})
+    found = {}
+    for package in needed:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def find_methods(texts: Sequence[str], *, timeout: float = TIMEOUT, threads: int | None = None) -> list[Method]:

@@ -1,12 +1,12 @@
 """What an observer's channels see at many places of many draws, with and without signals.
 
-All signals of a protocol share the draws: each place has one of them in one exposure and another in the next. A draw's
-random generator does not depend on the method, so that all methods see the same noise.
+All compact signals of a protocol share the draws: each place has one of them in one exposure and another in the next.
+So do its lines. A draw's random generator does not depend on the method, so that all methods see the same noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -17,17 +17,20 @@ from numpy.typing import NDArray
 from cxr_infer.errors import UsageError
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab import signals
+from cxr_infer.lab.conditions import Condition, exposure
 from cxr_infer.lab.jackknife import groups_of
 from cxr_infer.lab.methods import run
 from cxr_infer.lab.noise import expose, generator
-from cxr_infer.lab.observer import Array, Ratings, difference_of_gaussians
+from cxr_infer.lab.observer import Array, Ratings, difference_of_gaussians, gabor
 from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.setting import Method, Setting, Work
 
 COMPACT = ("disc", "nodule")  # signals suited to rotationally symmetric channels
+LINEAR = ("line", "dark-line")  # signals suited to channels across their direction
 GRAY = 255.0
 SMALLEST, LARGEST = 33, 129  # px, side of the observer's window
 DIAMETERS, NARROW = 3.0, 1.5  # width of the window in diameters of the largest signal: usual, and minimum
+WIDTHS = (DIAMETERS, (DIAMETERS + NARROW) / 2, NARROW)  # tried in this order
 SEARCHED, SHIFT = 4, 2  # px searched around a place, and px between positions
 MOST_PLACES = 12  # per image
 CHOICES = 8  # random placements tried
@@ -38,18 +41,45 @@ Outputs = NDArray[np.float32]  # (draws, places, shifts, channels), gray levels 
 
 
 @dataclass(frozen=True)
+class Eyepiece:
+    """An observer's channels and window.
+
+    channels: those for a window of a given side in px. widths: of the window, in diameters or lengths of the largest
+    signal, in the order tried. said: the channels in words.
+    """
+
+    channels: Callable[[int], Array]
+    widths: tuple[float, ...]
+    said: str
+
+
+ROUND = Eyepiece(difference_of_gaussians, WIDTHS, "dense difference-of-Gaussians channels")
+# lines are long; the narrowest window leaves room for many places
+ALONG = Eyepiece(lambda side: gabor(side, signals.LINE_ANGLE), (NARROW,), "Gabor channels, one oriented like the line")
+
+
+@dataclass(frozen=True)
 class Scene:
-    """Where the observer looks. images: clean. places: (images, places, 2), row and column. side: of its window, px."""
+    """Where the observer looks.
+
+    images: clean. names: theirs. places: (images, places, 2), row and column. side: of its window, px.
+    """
 
     images: tuple[FloatImage, ...]
+    names: tuple[str, ...]
     places: NDArray[np.intp]
     side: int
     signals: tuple[Signal, ...]
     draws: int
+    eyepiece: Eyepiece = ROUND
 
     @cached_property
     def channels(self) -> Array:
-        return difference_of_gaussians(self.side)
+        return self.eyepiece.channels(self.side)
+
+    def first(self, draws: int) -> Scene:
+        """Return the scene of the first draws only. Raises UsageError if they do not show each signal."""
+        return self if draws == self.draws else replace(self, draws=draws).with_each_signal()
 
     @property
     def where(self) -> str:
@@ -89,9 +119,15 @@ class Scene:
         return all(np.isin(wanted, self.signal_of[groups != left]).all() for left in np.unique(groups))
 
 
+def _extent(signal: Signal, spacing: float | None) -> float:
+    """Return the diameter or length, px."""
+    size = signals.pixels(signal.size, spacing)
+    return signals.line_length(size) if signal.kind in LINEAR else size
+
+
 def window_side(wanted: Sequence[Signal], spacing: float | None, diameters: float = DIAMETERS) -> int:
     """Return the odd side of the window for these signals, px. Raises UsageError if one is too large."""
-    largest = max(signals.pixels(signal.size, spacing) for signal in wanted)
+    largest = max(_extent(signal, spacing) for signal in wanted)
     if NARROW * largest > LARGEST:
         raise UsageError(
             f"a signal of {largest:.0f} px is too large for the observer's window of {LARGEST} px; use a smaller one"
@@ -99,15 +135,16 @@ def window_side(wanted: Sequence[Signal], spacing: float | None, diameters: floa
     return int(np.clip(2 * round(diameters * largest / 2) + 1, SMALLEST, LARGEST))
 
 
-def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
+def scene_of(setting: Setting, wanted: Sequence[Signal], eyepiece: Eyepiece = ROUND) -> Scene:
     """Choose window and places for these signals. Raises UsageError if they do not fit into the images.
 
-    The window is DIAMETERS wide, or less if the images have no room for enough windows.
+    The window has the eyepiece's first width, or a later one if the images have no room for enough windows.
     """
     protocol = setting.protocol
-    images = list(setting.images.values())[: max(1, protocol.draws // DRAWS_AN_IMAGE)]
+    shown = dict(list(setting.images.items())[: max(1, protocol.draws // DRAWS_AN_IMAGE)])
+    images, names = tuple(shown.values()), tuple(shown)
     strongest = max(abs(signal.contrast) for signal in wanted)
-    for diameters in (DIAMETERS, (DIAMETERS + NARROW) / 2, NARROW):
+    for diameters in eyepiece.widths:
         side = window_side(wanted, protocol.spacing, diameters)
         half = side // 2 + SEARCHED
         room = Signal("disc", 2 * (half / signals.ROOM - 1), strongest)
@@ -115,7 +152,8 @@ def scene_of(setting: Setting, wanted: Sequence[Signal]) -> Scene:
         least = min(map(len, found))
         if least >= PLACES:
             places = np.stack([each[:least] for each in found])
-            return Scene(tuple(images), places, side, tuple(wanted), protocol.draws).with_each_signal()
+            scene = Scene(images, names, places, side, tuple(wanted), protocol.draws, eyepiece)
+            return scene.with_each_signal()
     raise UsageError(
         f"an image has room for only {least} windows of {2 * half + 1} px; use larger images or smaller signals"
     )
@@ -142,6 +180,10 @@ class Seen:
         """Index of the unshifted position."""
         return int(self.absent.shape[2]) // 2
 
+    def first(self, draws: int) -> Seen:
+        """Return the first draws only."""
+        return Seen(self.scene.first(draws), self.absent[:draws], self.present[:draws])
+
     def ratings(self, signal: int, without: int | None = None) -> tuple[Ratings, Ratings]:
         """Return ratings at the known place, with the signal of that index and without. without: group of draws to
         leave out.
@@ -155,8 +197,14 @@ class Seen:
         )
 
 
-def observe(setting: Setting, work: Work, scene: Scene, noise: str, dose: float, method: Method) -> Seen:
-    """Observe all denoised draws of one noise and dose: one unit of work."""
+def observe(
+    setting: Setting, work: Work, scene: Scene, noise: str, dose: float, method: Method, what: str = ""
+) -> Seen:
+    """Observe the method's denoised draws of one noise and dose: one unit of work. what: prefix of the unit's key.
+
+    Draws with signals are the scene's own; draws without are those in which all studies see the clean image.
+    """
+    scene = scene.first(setting.draws_of(method))
 
     def compute() -> Mapping[str, NDArray[np.generic]]:
         return {
@@ -164,19 +212,22 @@ def observe(setting: Setting, work: Work, scene: Scene, noise: str, dose: float,
             "present": np.stack([_look(setting, scene, noise, dose, method, d, True) for d in range(scene.draws)]),
         }
 
-    arrays = work.unit(f"{noise}, {dose:g} photons, {method.name}", compute)
+    arrays = work.unit(f"{what}{noise}, {dose:g} photons, {setting.key_of(method)}", compute)
     return Seen(scene, arrays["absent"].astype(np.float32), arrays["present"].astype(np.float32))
 
 
 def _look(setting: Setting, scene: Scene, noise: str, dose: float, method: Method, draw: int, present: bool) -> Outputs:
     index = int(scene.image_of[draw])
     clean, protocol = scene.images[index], setting.protocol
-    if present:
+    if not present:
+        turn = draw // len(scene.images)
+        noisy, told = exposure(setting, Condition(noise, dose), scene.names[index], clean, turn)
+    else:
         for number, signal in enumerate(scene.signals):
             centres = scene.places[index][scene.signal_of[draw] == number]
             clean = signals.lay(clean, signal, centres, protocol.spacing, protocol.blur)
-    rng = generator(protocol.seed, noise, str(dose), draw, "present" if present else "absent")
-    noisy, told = expose(clean, setting.noise(noise), dose, rng)
+        rng = generator(protocol.seed, noise, str(dose), draw, "present")
+        noisy, told = expose(clean, setting.noise(noise), dose, rng)
     return channel_outputs(run(method, noisy, told), scene.places[index], scene.channels, scene.side)
 
 

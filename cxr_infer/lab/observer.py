@@ -55,12 +55,12 @@ def difference_of_gaussians(side: int) -> Array:
     return _normalised(channels)
 
 
-def gabor(side: int) -> Array:
+def gabor(side: int, angle: float = 0.0) -> Array:
     """Return Gabor channels for a window of `side` px (odd): (channels, side * side), each of norm 1 and mean 0.
 
     exp(-4 ln 2 r^2 / w^2) cos(2 pi f (x cos t + y sin t) + b), f the middle of an octave passband and w = 4 ln 2 / (pi
     bandwidth), 5 orientations t and 2 phases b, as in FDA's IQmodelo (Wunderlich and Noo 2008). Passbands too wide for
-    the window are left out.
+    the window are left out. angle: first orientation, radians; for a line of known direction, the one across it.
     """
     x, y = _centred(side)
     channels = []
@@ -69,8 +69,8 @@ def gabor(side: int) -> Array:
         if width / np.sqrt(8 * np.log(2)) > WIDEST * side:
             continue
         envelope = np.exp(-4 * np.log(2) * (x**2 + y**2) / width**2)
-        for angle in np.arange(ORIENTATIONS) * np.pi / ORIENTATIONS:
-            along = 2 * np.pi * (low + high) / 2 * (x * np.cos(angle) + y * np.sin(angle))
+        for turned in angle + np.arange(ORIENTATIONS) * np.pi / ORIENTATIONS:
+            along = 2 * np.pi * (low + high) / 2 * (x * np.cos(turned) + y * np.sin(turned))
             channels += [envelope * np.cos(along + phase) for phase in PHASES]
     return _normalised(channels)
 

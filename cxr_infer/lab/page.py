@@ -8,12 +8,12 @@ from importlib.resources import files
 from string import Template
 
 from cxr_infer.lab.axes import label_of, shown_number
-from cxr_infer.lab.chart import looks_of, panels, shown_estimate, swatch
+from cxr_infer.lab.chart import drawn_words, looks_of, panels, shown_estimate, swatch
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.maps import map_figures
-from cxr_infer.lab.protocol import Protocol
+from cxr_infer.lab.protocol import NOISY
 from cxr_infer.lab.protocol_files import protocol_hash
-from cxr_infer.lab.reading import NOISY, Reading, read_off, subject_of
+from cxr_infer.lab.reading import Reading, read_off, subject_of
 from cxr_infer.lab.result import LabResult, points
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.html.markup import text
@@ -21,7 +21,6 @@ from cxr_infer.report.html.page import asset, hash_source
 
 POLICY = "default-src 'none'; img-src data:; style-src {style}; base-uri 'none'; form-action 'none'"
 HASH_SHOWN = 12  # hex digits
-NO_DRAW = "exact"  # shown as n if nothing was drawn
 
 
 def page(result: LabResult) -> str:
@@ -115,7 +114,7 @@ def _card(finding: Finding, looks: Mapping[str, int]) -> str:
     facts = [
         ("measured", finding.measured),
         ("on", finding.on),
-        ("n", f"{finding.draws}" if finding.draws else NO_DRAW),
+        ("n", drawn_words(finding)),
         ("seed", f"{finding.seed}"),
         ("better", {True: "higher", False: "lower", None: ""}[finding.higher_is_better]),
         ("source", finding.source),
@@ -157,7 +156,7 @@ def methods_text(result: LabResult) -> list[str]:
     return [
         f"Denoising was assessed with cxr-infer lab {versions.get('cxr-infer', '')} (MIT licence), protocol "
         f"{protocol.name}, version {protocol.version}{changed}, SHA-256 {protocol_hash(protocol)}, seed "
-        f"{protocol.seed}. Methods: {tested}. {_worked_on(result)} {_exposed(protocol)} Intervals are 95%.",
+        f"{protocol.seed}. Methods: {tested}. {_worked_on(result)} {_exposed(result)} Intervals are 95%.",
         f"Computed on {result.cpu} with "
         f"{', '.join(f'{name} {number}' for name, number in versions.items() if name != 'cxr-infer')}.",
         "To repeat it, run the command below: the same protocol, methods and images give the same figures, apart from "
@@ -172,12 +171,14 @@ def _worked_on(result: LabResult) -> str:
     return f"Images: {len(images)} of {', '.join(sizes)} px{frames}." if images else ""
 
 
-def _exposed(protocol: Protocol) -> str:
+def _exposed(result: LabResult) -> str:
+    protocol, names = result.protocol, [one.name for one in result.methods]
     doses = ", ".join(shown_number(dose) for dose in protocol.doses)
-    spacing = "sizes in px" if protocol.spacing is None else f"{protocol.spacing:g} mm a pixel"
+    fewer = "".join(f", the first {draws} for {name}" for name, draws in protocol.fewer_draws.items() if name in names)
+    spacing = "sizes in px" if protocol.spacing is None else f"{protocol.spacing:g} mm per pixel"
     return (
-        f"Noise: {', '.join(protocol.noises)}, at {doses} photons at white, {protocol.draws} draws for each point; "
-        f"{spacing}."
+        f"Noise: {', '.join(protocol.noises)}, at {doses} photons at white, {protocol.draws} draws per point"
+        f"{fewer}; {spacing}."
     )
 
 

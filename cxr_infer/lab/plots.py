@@ -11,7 +11,7 @@ from typing import Any
 from cxr_infer.errors import UsageError
 from cxr_infer.extras import install_command
 from cxr_infer.lab.axes import conditions, label_of, scale_of, shown_tick
-from cxr_infer.lab.chart import looks_of
+from cxr_infer.lab.chart import drawn_words, looks_of
 from cxr_infer.lab.findings import Finding, Series
 from cxr_infer.model.card import RESEARCH_USE
 
@@ -53,7 +53,7 @@ def _plot(finding: Finding, looks: Mapping[str, int]) -> bytes:
         panel.set_visible(False)
     handles = {label: handle for panel in panels.flat for handle, label in zip(*_legend(panel), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=min(5, len(handles)), fontsize=8)
-    figure.suptitle(f"{finding.title}\nn = {finding.draws}, seed {finding.seed}. {RESEARCH_USE}", fontsize=9)
+    figure.suptitle(f"{finding.title}\nn = {drawn_words(finding)}, seed {finding.seed}. {RESEARCH_USE}", fontsize=9)
     figure.tight_layout(rect=(0, 0.35 / size[1], 1, 1))
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NOISY = "noisy"  # the method that changes nothing; all others are compared with it
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Protocol:
     equally strong. noises: "white" or names in `noise.DETECTORS`. methods: names in `methods`, paths of .onnx files,
     commands. draws: independent draws of noise per point. studies: names in `studies.STUDIES`. blur: standard deviation
     in px of the Gaussian by which the detector blurs signals before the noise; its MTF at f cycles/px is exp(-2 (pi
-    blur f)^2).
+    blur f)^2). if_installed: further methods, left out if their packages are missing. fewer_draws: number of draws, the
+    first ones, for slow methods.
     """
 
     name: str
@@ -48,3 +52,14 @@ class Protocol:
     draws: int
     studies: tuple[str, ...]
     blur: float = 0.0
+    if_installed: tuple[str, ...] = ()
+    fewer_draws: Mapping[str, int] = field(default_factory=dict)
+
+    def draws_of(self, method: str) -> int:
+        """Return the number of draws of a method."""
+        return min(self.draws, self.fewer_draws.get(method, self.draws))
+
+    def fewer(self, method: str) -> int | None:
+        """Return the number of draws of a method if it is smaller than that of the others, else None."""
+        draws = self.draws_of(method)
+        return draws if draws < self.draws else None

@@ -14,20 +14,23 @@ from typing import Any
 
 from cxr_infer.errors import UsageError
 from cxr_infer.files import read_toml
-from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.protocol import NOISY, Protocol, Signal
 
 SHIPPED = ("quick", "full")
 SIGNAL = "signal"  # table name in the file, one per entry of `Protocol.signals`
 KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
 MOST_NAME = 60  # characters; it becomes part of a result's directory name
-OPTIONAL = ("spacing", "blur")
+OPTIONAL = ("spacing", "blur", "if_installed", "fewer_draws")
+OF_METHODS = ("methods", "if_installed", "fewer_draws")  # left out of the hash
 MOST_BLUR = 10.0  # px; a detector blurs less
 LEAST_SIDE, MOST_SIDE = 64, 4096  # px; a phantom needs at least the first
 LEAST_SPACING, MOST_SPACING = 1e-3, 100.0  # mm a pixel
 MOST_SIZE = 1e4  # px or mm, of a signal
+LEAST_PIXELS, LEAST_PERIOD = 1.0, 2.0  # px, of a signal, and of a lattice; finer ones cannot be drawn
 LEAST_DOSE, MOST_DOSE = 1e-3, 1e12  # photons at white
 LEAST_DRAWS = 2  # a single draw gives no uncertainty
 WHITE_LEVEL = 255.0  # gray levels
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ def read_protocol(source: str, known: Known) -> Protocol:
 
 
 def protocol_hash(protocol: Protocol) -> str:
-    """Return a SHA-256, hexadecimal, of everything in a protocol except the methods, which have hashes of their own.
+    """Return a SHA-256, hexadecimal, of a protocol without what it says about methods, which have their own hashes.
 
-    Results with equal hashes are comparable, whoever measured them and whichever methods.
+    Results with equal hashes are comparable, whoever measured them and whichever methods. Each figure states its number
+    of draws.
     """
-    said = asdict(protocol)
-    del said["methods"]
+    said = {key: value for key, value in asdict(protocol).items() if key not in OF_METHODS}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,7 +95,15 @@ def _protocol(tables: Mapping[str, Any]) -> Protocol:
         draws=_value(tables, "draws", int),
         studies=_list(tables, "studies", str),
         blur=_value(tables, "blur", float) if "blur" in tables else 0.0,
+        if_installed=_list(tables, "if_installed", str) if "if_installed" in tables else (),
+        fewer_draws=_draws(tables["fewer_draws"]) if "fewer_draws" in tables else {},
     )
+
+
+def _draws(given: object) -> dict[str, int]:
+    if not isinstance(given, dict):
+        raise UsageError("fewer_draws must be a table; write [fewer_draws] and, for example, bm3d = 8")
+    return {name: _value(given, name, int, "fewer_draws: ") for name in given}
 
 
 def _signals(given: object) -> tuple[Signal, ...]:
@@ -167,8 +178,36 @@ def checked(protocol: Protocol, known: Known) -> Protocol:
         _require(_is_contrast(contrast), f"contrasts: {contrast:g} is invalid; use -255 to 255 gray levels, but not 0")
     for at, signal in enumerate(protocol.signals, 1):
         _check_signal(signal, f"[[{SIGNAL}]] {at}:")
+    require_drawable(protocol)
     _check_names(protocol, known)
+    _check_methods(protocol)
     return protocol
+
+
+def require_drawable(protocol: Protocol) -> None:
+    """Raises UsageError if a signal is too small for the pixels and would be drawn wrongly or not at all."""
+    for at, signal in enumerate(protocol.signals, 1):
+        least = LEAST_PERIOD if signal.kind == "lattice" else LEAST_PIXELS
+        smallest = least * (protocol.spacing or 1.0)
+        unit = "px" if protocol.spacing is None else f"mm at {protocol.spacing:g} mm per pixel"
+        _require(
+            signal.kind == "edge" or signal.size >= smallest * (1 - ROUNDING),
+            f"[[{SIGNAL}]] {at}: a {signal.kind} of {signal.size:g} {unit} is too small to draw; use {smallest:g} or "
+            "more",
+        )
+
+
+def _check_methods(protocol: Protocol) -> None:
+    """Check the optional and the slow methods."""
+    for name in protocol.if_installed:
+        _require(name not in protocol.methods, f"if_installed: {name!r} is also in methods; remove one")
+    for name, draws in protocol.fewer_draws.items():
+        named = name in (*protocol.methods, *protocol.if_installed) and name != NOISY
+        _require(
+            named, f"fewer_draws: {name!r} is not a denoiser in methods or if_installed; remove it, or add it there"
+        )
+        within = LEAST_DRAWS <= draws <= protocol.draws
+        _require(within, f"fewer_draws: {name} {draws} is outside {LEAST_DRAWS}..{protocol.draws}; use one inside")
 
 
 def _shown(value: str | float | Signal) -> str:

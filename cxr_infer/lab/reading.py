@@ -1,6 +1,6 @@
 """Summarise a result for reading in a minute: the dose each task is worth, the costs, and the case against a method.
 
-Nothing is computed here except counts of points and products of doses and ratios.
+Nothing is computed here except counts of points, products of doses and ratios, and interpolation between doses.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from cxr_infer.lab.axes import shown_number
 from cxr_infer.lab.chart import shown_estimate
 from cxr_infer.lab.comparison import BETTER, SAME, WORSE, pairs
 from cxr_infer.lab.findings import Estimate, Finding
-from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.full_dose import dose_needed
+from cxr_infer.lab.methods import CLASSICAL
+from cxr_infer.lab.protocol import NOISY, Protocol, Signal
 from cxr_infer.lab.result import LabResult
 
-NOISY = "noisy"
 NO_FIGURE = "–"  # noqa: RUF001 - as in the tables of the report
 REPEATED = "repeated"  # study
 KNOWN, SEARCH, WORTH, KEPT = "detectability", "search", "dose-equivalence", "contrast-kept"  # keys up to the slash
+KEPT_D_PRIME = "detectability-kept"
 # keys, or keys up to the slash, of what must not be worse than in the noisy image, and their descriptions
 HARMS = {
     KNOWN: "d' at a known place",
-    "detectability-kept": "d' at a known place",
+    KEPT_D_PRIME: "d' at a known place",
     "detectability-eye": "d' of an eye with internal noise",
     SEARCH: "signals found in a search",
     "search-change": "signals found in a search",
@@ -33,7 +35,7 @@ HARMS = {
     "bias/structure-from-noise": "structure made from pure noise",
 }
 # a comparison draw by draw says more than two intervals
-DRAW_BY_DRAW = {KNOWN: "detectability-kept", SEARCH: "search-change"}
+DRAW_BY_DRAW = {KNOWN: KEPT_D_PRIME, SEARCH: "search-change"}
 # costs of denoising, by noise and dose: heading and key of the finding
 COSTS = (
     ("bias, RMS gray levels", "bias/size"),
@@ -105,14 +107,21 @@ def read_off(result: LabResult) -> Reading:
     methods = [one.name for one in result.methods if one.name != NOISY]
     counts = {method: against_noisy(result.findings, method) for method in methods}
     tables = (
+        _full_dose(result.protocol, figures, subject),
         _tasks(result.protocol, figures, subject),
+        _side_by_side(result.protocol, figures, methods),
         _costs(result.protocol, figures, subject),
         _frames(result.findings, subject),
         _counted(result.findings, counts),
     )
     return Reading(
         tuple(line for method in methods for line in _against(result.findings, method)),
-        (*_no_gain(result.findings, methods), *_sentences(result.protocol, figures, subject)),
+        (
+            *_no_gain(result.findings, methods),
+            *_sentences(result.protocol, figures, subject),
+            *_told(methods),
+            *(f"{name} was left out: it is not installed." for name in result.left_out),
+        ),
         tuple(table for table in tables if table.rows),
     )
 
@@ -174,6 +183,14 @@ def _no_gain(findings: Sequence[Finding], methods: Sequence[str]) -> Iterator[st
             yield f"{method}: d' at a known place is better in {better[BETTER]} of {better.total()} points."
 
 
+def _told(methods: Sequence[str]) -> Iterator[str]:
+    """Say which methods were told the noise."""
+    told = [name for name in methods if name in CLASSICAL]
+    if told:
+        others = "; the others must estimate it from the image" if len(told) < len(methods) else ""
+        yield f"Told the true noise, its strength at each brightness and its spectrum: {', '.join(told)}{others}."
+
+
 def _worse(found: Counts, key: str) -> bool:
     return key in found and found[key][WORSE] > 0
 
@@ -193,6 +210,25 @@ def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[s
                 f"{figures.shown(signal)}, {noise} noise: after {subject} at {shown_number(dose)} photons it is as "
                 f"detectable as before at {shown_estimate(scaled(worth[dose], dose))} photons{cost}."
             )
+
+
+def _full_dose(protocol: Protocol, figures: Figures, subject: str) -> Table:
+    """Return a row per signal and a column per noise."""
+    full, rows = max(protocol.doses), []
+    for signal in protocol.signals:
+        cells = []
+        for noise in protocol.noises:
+            known = {dose: figures.of_task(WORTH, signal, subject, noise, dose) for dose in protocol.doses}
+            cells.append(dose_needed({dose: worth for dose, worth in known.items() if worth is not None}, full))
+        if any(cells):
+            rows.append([figures.shown(signal), *(cell or NO_FIGURE for cell in cells)])
+    shown = shown_number(full)
+    title = f"Photons at which {subject} shows a signal as well as the noisy image at full dose ({shown} photons)"
+    note = (
+        f"At a known place. Below {shown}: a gain. >{shown}: no measured dose is enough, a loss. If the interval ends "
+        f"above {shown}, neither is certain."
+    )
+    return Table(title, ("signal", *protocol.noises), rows, note)
 
 
 def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
@@ -221,6 +257,24 @@ def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
         "justifies a lower dose."
     )
     return Table(f"After {subject} at N photons, as detectable as before at M photons", headings, rows, note)
+
+
+def _side_by_side(protocol: Protocol, figures: Figures, methods: Sequence[str]) -> Table:
+    """Return a row per signal, noise and dose and a column per method; no rows if there is only one method."""
+    rows = []
+    for signal in protocol.signals if len(methods) > 1 else ():
+        for noise in protocol.noises:
+            for dose in protocol.doses:
+                found = [figures.of_task(KEPT_D_PRIME, signal, method, noise, dose) for method in methods]
+                if any(each is not None for each in found):
+                    rows.append([f"{figures.shown(signal)}; {noise}", shown_number(dose), *map(_shown, found)])
+    fewer = [f"{name} {protocol.draws_of(name)}" for name in methods if protocol.fewer(name) is not None]
+    drawn = f" n: {protocol.draws} draws; {'; '.join(fewer)}." if fewer else ""
+    note = (
+        "1: no loss. Each method is compared with the noisy image of the same draws. Signals that are not detectable "
+        f"before denoising are left out.{drawn}"
+    )
+    return Table("d' after denoising over d' before, method by method", ("signal and noise", "N", *methods), rows, note)
 
 
 def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:

@@ -76,7 +76,7 @@ def _measure(setting: Setting, work: Work, frames: Frames, method: Method, told:
         denoised = np.stack([run(method, np.clip(frame, 0, 1), told) for frame in frames.stack])
         return outcome(frames, denoised, setting.protocol.spacing)
 
-    arrays = work.unit(method.name, compute)
+    arrays = work.unit(setting.key_of(method), compute)
     error, bias, kept, power = (arrays[name].astype(np.float64) for name in ("error", "bias", "kept", "power"))
     return Outcome(error, bias, kept, power, arrays["map"].astype(np.float32))
 

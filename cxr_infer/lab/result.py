@@ -64,6 +64,11 @@ class LabResult:
     cpu: str = field(default_factory=cpu_name)
     versions: Mapping[str, str] = field(default_factory=lambda: versions_here())
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Methods of the protocol that were left out because they are not installed."""
+        return tuple(name for name in self.protocol.if_installed if name not in self.protocol.methods)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as defined by `schema.lab_schema`."""
         return {
@@ -90,12 +95,13 @@ class LabResult:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
 
-def versions_here() -> dict[str, str]:
-    """Return the versions of everything that can change a figure."""
+def versions_here(further: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the versions of everything that can change a figure. further: packages of methods."""
     return {
         "cxr-infer": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
+        **(further or {}),
     }
 
 
@@ -113,15 +119,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "higher_is_better": finding.higher_is_better,
         "x": asdict(finding.x),
         "y": asdict(finding.y),
-        "series": [_series(one) for one in finding.series],
+        "series": [_series(one, finding.draws_of(one)) for one in finding.series],
         "maps": [_map(one) for one in finding.maps],
     }
 
 
-def _series(series: Series) -> dict[str, Any]:
+def _series(series: Series, draws: int) -> dict[str, Any]:
     return {
         "method": series.method,
         "condition": series.condition,
+        "draws": draws,
         "x": [_number(x) for x in series.x],
         "y": [{end: _number(getattr(y, end)) for end in ("value", "low", "high")} for y in series.y],
     }
@@ -184,15 +191,24 @@ def _finding_of(said: Mapping[str, Any]) -> Finding:
         **{name: said[name] for name in plain},
         x=Axis(**said["x"]),
         y=Axis(**said["y"]),
-        series=tuple(_series_of(one) for one in said["series"]),
+        series=tuple(_series_of(one, said["draws"]) for one in said["series"]),
     )
 
 
-def _series_of(said: Mapping[str, Any]) -> Series:
+def _series_of(said: Mapping[str, Any], draws: int) -> Series:
+    """draws: of the finding."""
+
     def estimate(y: Mapping[str, Any]) -> Estimate:
         return Estimate(_float(y["value"]), _float(y["low"]), _float(y["high"]))
 
-    return Series(said["method"], said["condition"], tuple(map(_float, said["x"])), tuple(map(estimate, said["y"])))
+    own = said.get("draws", draws)  # missing in the first results
+    return Series(
+        said["method"],
+        said["condition"],
+        tuple(map(_float, said["x"])),
+        tuple(map(estimate, said["y"])),
+        None if own == draws else own,
+    )
 
 
 def _float(said: float | None) -> float:

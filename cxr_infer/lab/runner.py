@@ -1,7 +1,8 @@
 """Run the studies of a protocol; each unit of work is stored at once, so that an interrupted run can continue.
 
 Studies are independent and run in parallel, one per core; the units of a study run one after the other. A stored unit
-belongs to one protocol, set of images and set of methods, by their hashes: a changed network is measured anew.
+belongs to one protocol and set of images, by their hashes, and to one method, by its key (`Setting.key_of`): a changed
+network is measured anew, and an added method needs only its own units.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -23,16 +24,14 @@ from numpy.typing import NDArray
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.files import open_below, write_below
 from cxr_infer.lab.findings import Finding
+from cxr_infer.lab.stopping import Stopped as Stopped
+from cxr_infer.lab.stopping import until
 from cxr_infer.lab.studies import Arrays, Setting, Study
 from cxr_infer.model.attempts import attempt
 
 UNITS = "units"  # folder in a result
 LABEL = "unit"  # array that identifies a stored unit
-FORMAT = 1  # of stored units and their keys; raised when a study changes the meaning of one
-
-
-class Stopped(Exception):  # noqa: N818 - a requested stop is not an error
-    """The run was asked to stop; completed units are stored."""
+FORMAT = 2  # of stored units and their keys; raised when a study changes the meaning of one
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Progress:
 
 
 def identity(facts: Mapping[str, object]) -> str:
-    """Return a SHA-256, hexadecimal, of everything a stored unit depends on: protocol, images, methods, version of
+    """Return a SHA-256, hexadecimal, of everything but the method that units depend on: protocol, images, version of
     the lab.
     """
     return hashlib.sha256(json.dumps({**facts, "format": FORMAT}, sort_keys=True).encode()).hexdigest()
@@ -158,11 +157,12 @@ def run_studies(
     """Return the findings of all studies, in order.
 
     out: folder of the result; units are stored in it. belongs_to: `identity` of their inputs. stopped: asked between
-    units. seen: called with the progress, by one thread at a time. workers: parallel studies. Raises Stopped, CxrError
-    like the studies, ValueError if two findings share a key.
+    units and before each image. seen: called with the progress, by one thread at a time. workers: parallel studies.
+    Raises Stopped, CxrError like the studies, ValueError if two findings share a key.
     """
     halt = threading.Event()  # a study failed, or the caller was interrupted
     shares = _Shares(len(studies), seen)
+    setting = replace(setting, methods=until(lambda: stopped() or halt.is_set(), setting.methods))
 
     def work(name: str, study: Study) -> list[Finding]:
         units = StoredUnits(out, name, belongs_to, lambda: stopped() or halt.is_set(), shares.advanced)

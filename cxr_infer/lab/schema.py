@@ -25,7 +25,8 @@ def lab_schema() -> Schema:
             "type": "object",
             "additionalProperties": {"type": "string"},
             "required": ["cxr-infer", "python", *PACKAGES],
-            "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}",
+            "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}, and packages "
+            "needed by methods",
         },
         "protocol": _object(_protocol_facts(), "what was requested"),
         "seed": _of("integer", "source of every draw of noise and every place"),
@@ -56,7 +57,7 @@ def _protocol_facts() -> Schema:
     return {
         "name": _of("string", "`quick`, `full`, or the name in a protocol file"),
         "version": _of("integer", "of the protocol"),
-        "sha256": _of("string", "of the protocol without its methods; results with equal hashes are comparable"),
+        "sha256": _of("string", "of the protocol, apart from its methods; results with equal hashes are comparable"),
         "changed": _texts("changes of the file by the command line"),
         "content": {"$ref": "#/$defs/protocol", "description": "the complete protocol"},
     }
@@ -78,6 +79,12 @@ def _content() -> Schema:
         "draws": _of("integer", "independent draws of noise per point"),
         "studies": _texts("names of the studies"),
         "blur": _of("number", "px, standard deviation of the Gaussian by which the detector blurs signals"),
+        "if_installed": _texts("further methods, left out if their packages are missing"),
+        "fewer_draws": {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "number of draws of slow methods; the first ones are used",
+        },
     }
 
 
@@ -114,7 +121,7 @@ def _finding() -> Schema:
         "on": _of("string", "images and draws used"),
         "caution": _of("string", "what it does not mean"),
         "source": _of("string", "source of the formula"),
-        "draws": _of("integer", "independent draws, images or frames per point"),
+        "draws": _of("integer", "independent draws, images or frames per point, unless a series has fewer"),
         "seed": _of("integer", "of those draws"),
         "higher_is_better": _of(["boolean", "null"], "null if neither is"),
         "x": {"$ref": "#/$defs/axis", "description": "of the figure"},
@@ -136,6 +143,7 @@ def _series() -> Schema:
     return {
         "method": _of("string", "what was measured"),
         "condition": _of("string", "such as a noise and a dose"),
+        "draws": _of("integer", "independent draws, images or frames per point"),
         "x": {"type": "array", "items": {"type": ["number", "null"]}, "description": "positions on the x axis"},
         "y": _list("estimate", "values there"),
     }

@@ -54,3 +54,12 @@ class Setting:
     def noise(self, name: str) -> str | Detector:
         """Return what `noise.expose` takes for one of the protocol's noises."""
         return self.detectors.get(name, name)
+
+    def draws_of(self, method: Method) -> int:
+        """Return the number of draws of a method."""
+        return self.protocol.draws_of(method.name)
+
+    def key_of(self, method: Method) -> str:
+        """Return a method's part of a unit's key: its name, number of draws and hash."""
+        model = getattr(method, "sha256", "")
+        return f"{method.name}, {self.draws_of(method)} draws{f', {model}' if model else ''}"

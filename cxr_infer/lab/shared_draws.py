@@ -54,7 +54,7 @@ def _measured(setting: Setting, work: Work, asked: frozenset[str]) -> Table:
     return {
         (method.name, condition): [
             work.unit(
-                f"{'+'.join(sorted(asked))}/{condition.name}/{method.name}/{name}",
+                f"{'+'.join(sorted(asked))}/{condition.name}/{setting.key_of(method)}/{name}",
                 partial(measure, setting, method, condition, name, clean, asked),
             )
             for name, clean in setting.images.items()
@@ -82,7 +82,7 @@ def measure(
     squares = plan.squares() if plan else []
     there = line_response(clean) if LINES in asked else None
     lines, errors, kept, given = [], [], [], []
-    for turn, (noisy, told) in enumerate(exposures(setting, condition, name, clean)):
+    for turn, (noisy, told) in enumerate(exposures(setting, condition, name, clean, setting.draws_of(method))):
         denoised = run(method, noisy, told)
         if there is not None and turn < LINE_DRAWS:
             lines.append(count_lines(there, line_response(denoised)))
@@ -95,7 +95,7 @@ def measure(
             given.append(projected(marked - clean, squares, before - noisy))
     found = {LINES: lines, BRIGHTNESS: errors, "kept": kept, "given": given}
     arrays: dict[str, NDArray[np.generic]] = {key: np.array(values) for key, values in found.items() if values}
-    return arrays if plan is None else {**arrays, "order": plan.order}
+    return arrays if plan is None else {**arrays, "order": plan.order[: len(kept)]}
 
 
 def errors_by_brightness(clean: FloatImage, denoised: FloatImage) -> Array:

@@ -55,7 +55,7 @@ def reach(signal: Signal, spacing: float | None = None, blur: float = 0.0) -> in
     size = pixels(signal.size, spacing)
     radius = size / 2
     if signal.kind in ("line", "dark-line"):
-        radius = _line_length(size) / 2
+        radius = line_length(size) / 2
     elif signal.kind == "lattice":
         radius = LATTICE_PERIODS * size / 2
     elif signal.kind == "marker":
@@ -110,7 +110,8 @@ def _nodule(x: Array, y: Array, size: float) -> Array:
     return np.asarray(np.clip(1 - (x**2 + y**2) / (size / 2) ** 2, 0, None) ** DESIGNER_POWER)
 
 
-def _line_length(size: float) -> float:
+def line_length(size: float) -> float:
+    """Return the length of a line of a given width, px."""
     return max(LINE_LENGTH, LEAST_LENGTHS * size)
 
 
@@ -118,7 +119,7 @@ def _line(x: Array, y: Array, size: float) -> Array:
     """An oblique line of Gaussian profile; size is its full width at half maximum."""
     across, along = turned(x, y, LINE_ANGLE)
     return np.asarray(
-        np.exp(-((across * FWHM / size) ** 2) / 2) * np.clip((_line_length(size) / 2 - np.abs(along)) / 2, 0, 1)
+        np.exp(-((across * FWHM / size) ** 2) / 2) * np.clip((line_length(size) / 2 - np.abs(along)) / 2, 0, 1)
     )
 
 

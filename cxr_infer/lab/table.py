@@ -20,4 +20,4 @@ def csv_lines(findings: Sequence[Finding]) -> Iterator[bytes]:
     for finding, series, x, y in points(findings):
         about = (finding.key, finding.study, finding.title, series.method, series.condition)
         axes = (finding.x.name, finding.x.unit, x, finding.y.name, finding.y.unit)
-        yield csv_line((*about, *axes, y.value, y.low, y.high, finding.draws, finding.seed)).encode()
+        yield csv_line((*about, *axes, y.value, y.low, y.high, finding.draws_of(series), finding.seed)).encode()

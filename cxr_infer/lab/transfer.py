@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.conditions import (
+    FLAT,
     Condition,
     at_contrasts,
     conditions,
@@ -71,7 +72,8 @@ def study(setting: Setting, work: Work) -> list[Finding]:
     work.expect(len(under) * len(setting.methods))
     spreads = {
         (method.name, condition): work.unit(
-            f"{NAME}/{condition.name}/{method.name}", partial(edge_spreads, setting, method, condition, signals)
+            f"{NAME}/{condition.name}/{setting.key_of(method)}",
+            partial(edge_spreads, setting, method, condition, signals),
         )
         for method in setting.methods
         for condition in under
@@ -97,7 +99,7 @@ def _finding(setting: Setting, signal: Signal, under: list[Condition], spreads: 
     for method in setting.methods:
         for condition in under:
             found = estimates(spreads[method.name, condition][name], transfer, seed=protocol.seed)
-            series.append(Series(method.name, condition.name, frequencies, found))
+            series.append(Series(method.name, condition.name, frequencies, found, protocol.fewer(method.name)))
     return Finding(
         key=f"{NAME}/{name}",
         study=NAME,
@@ -126,7 +128,8 @@ def _half(setting: Setting, at: list[Signal], under: list[Condition], spreads: S
             every = (spreads[method.name, condition][_key(signal, setting)] for signal in at)
             found = (estimate(each, half_frequency, seed=protocol.seed) for each in every)
             points = tuple(scaled(point, _to_unit(setting)) for point in found)
-            series.append(Series(method.name, condition.name, tuple(abs(one.contrast) for one in at), points))
+            contrasts = tuple(abs(one.contrast) for one in at)
+            series.append(Series(method.name, condition.name, contrasts, points, protocol.fewer(method.name)))
     thing = _in_words(at[0], setting)
     return Finding(
         key=f"{NAME}/half-{_key(at[0], setting).rsplit('-', 1)[0]}",
@@ -196,7 +199,7 @@ def edge_spreads(setting: Setting, method: Method, condition: Condition, signals
     sampled = [sampling_of(signal, setting) for signal in signals]
     marked = [_marked(flat, signal, setting.protocol) for signal in signals]
     found: dict[str, list[Array]] = {_key(signal, setting): [] for signal in signals}
-    for noisy, told in exposures(setting, condition, "flat", flat):
+    for noisy, told in exposures(setting, condition, FLAT, flat, setting.draws_of(method)):
         without = run(method, noisy, told)
         for spreads, one, image in zip(found.values(), sampled, marked, strict=True):
             before = in_equal_noise(flat, noisy, image)

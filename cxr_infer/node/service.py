@@ -190,7 +190,7 @@ def _stow_server(config: Config, intake: Intake, events: Events) -> StowServer:
     try:
         from cxr_infer.node.stow_server import StowServer
     except ImportError as error:
-        raise UsageError(f"STOW-RS input needs {install_command('node')}") from error
+        raise UsageError(f"STOW-RS input needs more packages; run: {install_command('node')}") from error
     return StowServer(config.receive, stow, intake, events.tell)
 
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_compared_is_told(stored: Path, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text(TINY.replace("seed = 3", "seed = 4"))
     done = gate(tmp_path / "other.toml", "--against", stored / "lab.json")
     assert done.exit_code == 2
-    assert "not the protocol of --against" in done.output
+    assert "other.toml: not the protocol of --against; omit it" in done.output
     result = json.loads((stored / "lab.json").read_text())
     result["protocol"]["content"]["methods"] = ["noisy"]
     (tmp_path / "lab.json").write_text(json.dumps(result))

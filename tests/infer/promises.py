@@ -4,8 +4,8 @@ from __future__ import annotations
 
 PROMISES: dict[str, dict[str, list[str]]] = {
     "README.md": {
-        "Results keep the folder tree and the names.": ["test_cli.py::test_a_directory_is_denoised_into_the_same_tree"],
-        "Originals are only ever read": ["test_torture.py::test_only_results_are_written_and_originals"],
+        "Results keep folders and names.": ["test_cli.py::test_a_directory_is_denoised_into_the_same_tree"],
+        "Originals are never modified": ["test_torture.py::test_only_results_are_written_and_originals"],
         "an interrupted run continues where it stopped": ["test_faults.py::test_killed_at_20_moments"],
         "no torch, compiler or GPU": [
             "test_house.py::test_every_module_of_every_room_imports_without_the_other_stages"
@@ -25,23 +25,21 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "`--strength 0.5` halves the effect": ["test_denoiser.py::test_strength_blends_the_residual"],
     },
     "docs/guide/report.md": {
-        "It opens from disk in any browser and loads nothing": [
+        "one file that opens from disk in any browser and loads nothing": [
             "test_html_report.py::test_the_page_is_whole_and_needs_nothing_but_itself"
         ],
-        "a table, to sort and to filter, with the reason": [
+        "a sortable, filterable table with the reason for every failure and skip": [
             "test_html_report.py::test_failures_and_what_was_left_alone"
         ],
-        "with `--reference`, the clean image beside the result": [
+        "with `--reference`, also the clean image and after minus clean": [
             "test_html_report.py::test_a_reference_adds_its_picture"
         ],
-        "at the end a paragraph for the methods section": [
-            "test_html_table.py::test_the_methods_say_what_a_paper_must"
-        ],
+        "a paragraph for the methods section": ["test_html_table.py::test_the_methods_say_what_a_paper_must"],
         "Compression preserves the strength of the grain": [
             "test_html_pictures.py::test_grain_is_shown_as_strong_as_it_is"
         ],
         "the file stays below 25 MB": ["test_html_pictures.py::test_100_images_with_references_and_details_stay_below"],
-        "those with the lowest PSNR": [
+        "images with the lowest PSNR": [
             "test_html_pictures.py::test_the_worst_and_a_fair_sample_are_chosen",
             "test_html_pictures.py::test_a_low_psnr_is_worse_than_mottle_left",
         ],
@@ -50,8 +48,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_html_report.py::test_no_patient_attribute_appears",
             "test_html_report.py::test_folders_are_left_out_of_messages",
         ],
-        "An interrupted run writes it as well": ["test_html_report.py::test_an_interrupted_run_leaves_a_valid_page"],
-        "`--csv` writes one row for each file": ["test_columns.py::test_the_csv_has_a_row_a_file_and_then_each_folder"],
+        "An interrupted run writes its report as well": [
+            "test_html_report.py::test_an_interrupted_run_leaves_a_valid_page"
+        ],
+        "`--csv` writes one row per file": ["test_columns.py::test_the_csv_has_a_row_a_file_and_then_each_folder"],
     },
     "docs/guide/browser.md": {
         "keeps nothing unless both files have the SHA-256": [
@@ -59,17 +59,19 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_web.py::test_a_runtime_of_another_kind_is_refused",
         ],
         "without `--fetch` none is ever used": ["test_fetch.py::test_the_command_fetches_once_and_says_from_where"],
-        "the page may connect to its own address only": [
+        "the page can connect only to its own address": [
             "test_web.py::test_every_answer_isolates_the_page_and_binds_it_to_its_origin"
         ],
         "for this machine only": ["test_web.py::test_only_loopback_listens"],
     },
     "docs/guide/cluster.md": {
-        "the whole is the same to the byte as one run": ["test_shards.py::test_two_shards_at_once_make_the_whole"],
+        "the result is identical to the byte to that of one run": [
+            "test_shards.py::test_two_shards_at_once_make_the_whole"
+        ],
         "New files do not change the share of any file": ["test_shards.py::test_every_name_is_in_one_share"],
-        "continues where the shards are": ["test_shards.py::test_records_of_a_killed_shard_serve_a_run_of_another"],
+        "continues where the shards stopped": ["test_shards.py::test_records_of_a_killed_shard_serve_a_run_of_another"],
         "Results, records and reports are those of the local engine": ["test_ray.py::test_the_same_as_on_one_machine"],
-        "If an actor is lost, others do its images": [
+        "If an actor is lost, others take over its images": [
             "test_ray.py::test_what_a_killed_actor_had_is_done_by_others",
             "test_ray.py::test_an_image_that_ends_its_actor_every_time_fails_alone",
         ],
@@ -78,7 +80,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_bucket.py::test_what_may_be_secret_is_not_shown",
         ],
         "S3 is listed in pages": ["test_bucket.py::test_a_listing_takes_page_after_page"],
-        "of `gs://` and `az://` all names are in memory": [
+        "for `gs://` and `az://` all names are in memory": [
             "test_bucket.py::test_keys_with_empty_parts_are_listed_in_other_stores"
         ],
         "After a kill, the same command does the rest, also with": [
@@ -87,28 +89,30 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "Keys that differ only in empty parts": ["test_bucket.py::test_every_key_is_an_object_of_its_own"],
     },
     "docs/guide/python.md": {
-        "The examples work on the files of": ["test_guide.py::test_the_python_guide_runs_from_top_to_bottom"],
-        "of any byte order": ["test_arrays.py::test_byte_order_is_no_matter"],
+        "The examples use the files made by": ["test_guide.py::test_the_python_guide_runs_from_top_to_bottom"],
+        "in any byte order": ["test_arrays.py::test_byte_order_is_no_matter"],
         "Lists, gray Pillow images and tensors": ["test_arrays.py::test_lists_tensors_and_gray_pillow_images"],
-        "Anything else is an `ImageError`": ["test_arrays.py::test_what_is_no_gray_array_is_refused_in_one_line"],
-        "is loaded at its first use and kept": ["test_library.py::test_a_model_that_is_named_is_loaded_once"],
+        "Anything else raises an `ImageError`": ["test_arrays.py::test_what_is_no_gray_array_is_refused_in_one_line"],
+        "is loaded on first use and kept": ["test_library.py::test_a_model_that_is_named_is_loaded_once"],
         "and `denoise` warns": ["test_library.py::test_a_low_range_is_warned_of_once"],
-        "This is [`cxr-infer dir`](denoise.md)": ["test_library.py::test_a_directory_is_denoised_as_the_command_does"],
+        "This works like [`cxr-infer dir`](denoise.md)": [
+            "test_library.py::test_a_directory_is_denoised_as_the_command_does"
+        ],
     },
     "docs/guide/embedding.md": {
-        "(it has the hash of its card or manifest)": ["test_natural.py::test_the_models_as_json"],
-        "prints where the file is": ["test_natural.py::test_the_path_of_a_model_is_one_line"],
+        "(its hash matches its card or manifest)": ["test_natural.py::test_the_models_as_json"],
+        "prints the path of a file": ["test_natural.py::test_the_path_of_a_model_is_one_line"],
         "Both programs read a gray": ["test_examples.py::test_twelve_lines_lead_from_a_png_to_the_png"],
         "Each runs the models on their test tensors without cxr-infer": [
             "test_examples.py::test_an_example_gives_the_expected_output",
             "test_examples.py::test_no_example_leans_on_this_project",
         ],
-        "exits with 1 if it is beyond the tolerance": [
+        "exits with 1 if it exceeds the tolerance": [
             "test_examples.py::test_an_example_fails_where_the_output_is_another"
         ],
     },
     "docs/guide/install.md": {
-        "Extras add what not everybody needs": ["test_extras.py::test_the_packages_are_those_of_the_extra"],
+        "Extras add optional features": ["test_extras.py::test_the_packages_are_those_of_the_extra"],
         "the hash of each model file and its output": [
             "test_verify.py::test_the_shipped_models_compute_what_they_must"
         ],
@@ -118,23 +122,23 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_lab.py::test_a_stopped_run_goes_on_to_the_same_figures",
             "test_lab.py::test_a_killed_run_goes_on_to_the_same_figures",
         ],
-        "Links in the directory of the result are not followed": [
+        "Links in the result directory are not followed": [
             "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name",
             "test_result.py::test_no_link_in_the_place_of_a_result_is_followed",
         ],
-        "One file, which loads nothing": ["test_page.py::test_it_is_whole_and_loads_nothing"],
+        "One file that loads nothing": ["test_page.py::test_it_is_whole_and_loads_nothing"],
         "all figures with their intervals, the protocol, seeds": ["test_result.py::test_it_says_what_made_it"],
-        "one row for each point": ["test_result.py::test_the_table_has_a_row_for_every_point"],
+        "one row per point": ["test_result.py::test_the_table_has_a_row_for_every_point"],
         "Each figure below says what was measured": ["test_page.py::test_every_figure_says_what_it_is"],
         "without them it prints the command that installs them": ["test_extras.py::test_a_missing_package_is_one_line"],
         "its curve and spectrum are measured from": ["test_exposures.py::test_a_detector_comes_back_from_its_frames"],
-        "cut to the middle `side` px": ["test_laboratory.py::test_clean_images_are_cut_to_the_middle"],
-        "DICOM files say mm a pixel": ["test_laboratory.py::test_files_that_agree_say_mm_a_pixel"],
-        "models are known by their hash": ["test_runner.py::test_units_belong_to_one_protocol_method_and_image"],
+        "cropped to the middle `side` px": ["test_laboratory.py::test_clean_images_are_cut_to_the_middle"],
+        "DICOM files contain the pixel spacing": ["test_laboratory.py::test_files_that_agree_say_mm_a_pixel"],
+        "models are identified by their hash": ["test_runner.py::test_units_belong_to_one_protocol_method_and_image"],
         "is refused before anything is measured": [
             "test_protocol_files.py::test_what_is_wrong_is_told_with_file_key_and_way_out"
         ],
-        "results of one hash were measured alike": [
+        "results with equal hashes are comparable": [
             "test_protocol_files.py::test_the_hash_is_that_of_everything_but_the_methods"
         ],
         "version, protocol with its hash and seed": ["test_page.py::test_methods_text_is_complete"],
@@ -170,23 +174,23 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "if none has one, the command ends with status 2": [
             "test_messages.py::test_references_that_fit_no_image_are_a_failure"
         ],
-        "file is complete when it stays the same": [
+        "file counts as complete when it has not changed": [
             "test_watch.py::test_a_file_is_told_once_it_stays_as_it_is",
             "test_watch.py::test_a_file_that_somebody_writes_to_is_not_complete",
         ],
-        "`-` stands for standard input and output": ["test_natural.py::test_pipes"],
-        "At 0 the input comes back unchanged": ["test_cli.py::test_strength_0_gives_the_input_back"],
+        "`-` is standard input or output": ["test_natural.py::test_pipes"],
+        "At 0 the input is returned unchanged": ["test_cli.py::test_strength_0_gives_the_input_back"],
         "tried on a small image first": ["test_session.py::test_a_trial_finds_what_is_no_denoiser"],
         "without visible seams": ["test_denoiser.py::test_no_seams_whatever_the_windows"],
-        "that the network may take, 320 by default": [
+        "limits the memory of the network, in MB; the default is 320": [
             "test_denoiser.py::test_memory_bounds_what_is_in_the_network_at_once"
         ],
-        "defaults to what CPU affinity and container quota allow": [
+        "defaults to the number that CPU affinity and container quota allow": [
             "test_hardware.py::test_container_quota_of_both_cgroup_versions",
             "test_hardware.py::test_affinity_is_respected",
         ],
-        "It holds for references and for `compare` as well": ["test_cli.py::test_12_bit_data_in_a_16_bit_file"],
-        "and results are swapped as their sources are": ["test_dicom_window.py::test_a_picture_can_be_inverted"],
+        "It applies to references and to `compare` as well": ["test_cli.py::test_12_bit_data_in_a_16_bit_file"],
+        "and results are swapped like their sources": ["test_dicom_window.py::test_a_picture_can_be_inverted"],
         "it must load within 60 s": ["test_session.py::test_a_model_without_end_is_given_up"],
     },
     "docs/guide/dicom.md": {
@@ -243,7 +247,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "Without `--bind` or `address`, the node listens on 127.0.0.1": [
             "test_set_up.py::test_the_guide_is_read_and_gives_the_defaults"
         ],
-        "The first rule that fits counts": ["test_set_up.py::test_the_first_rule_counts"],
+        "The first matching rule applies": ["test_set_up.py::test_the_first_rule_counts"],
         "503 means that there is no room now": ["test_stow_input.py::test_no_room_is_told_and_can_be_tried_again"],
         "A file is taken once it is complete": ["test_folder.py::test_a_file_that_somebody_writes_is_not_taken"],
         "It is moved or remembered only after it is synced": [
@@ -254,7 +258,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_folder.py::test_what_is_no_dicom_is_named_to_the_operator_and_not_in_the_audit"
         ],
         "for each file what would happen, and does nothing": ["test_set_up.py::test_a_dry_run_says_what_would_happen"],
-        "It holds no attribute of a patient": ["test_stow_input.py::test_nothing_of_a_patient_is_told"],
+        "It contains no attribute of a patient": ["test_stow_input.py::test_nothing_of_a_patient_is_told"],
         "200 once the model is loaded": ["test_node.py::test_health_is_told_to_this_machine_only"],
         "An image is acknowledged only after it is synced to disk.": [
             "test_spool.py::test_whatever_was_acknowledged_survives_a_kill",
@@ -272,10 +276,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "ends with status 0": ["test_node.py::test_an_instance_and_its_result_arrive"],
     },
     "SECURITY.md": {
-        "no link in it is followed, plain files only": [
+        "links in it are not followed, only plain files are read": [
             "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name"
         ],
-        "stored arrays are read within the size": [
+        "stored arrays within the size of their file": [
             "test_runner.py::test_a_packed_unit_takes_no_memory_and_is_computed_again"
         ],
         "oversized PDUs and instances": [

@@ -36,6 +36,25 @@ LAYERS = (
 )
 MOST_FLOORS = 9
 MOST_LINES, MOST_LINES_A_FUNCTION = 350, 60
+# what reads bytes or parses them without a limit, and the modules that may, as nobody else writes what they read
+UNLIMITED = frozenset({"json.load", "json.loads", "tomllib.load", "tomllib.loads", "np.load", "open"})
+UNLIMITED_METHODS = frozenset({"read_bytes", "read_text"})
+READS_ITS_OWN = {
+    "cxr_infer.files": "the one reader of TOML",
+    "cxr_infer.scratch": "rows of a file without a name",
+    "cxr_infer.batch.ray_worker": "rows of the driver",
+    "cxr_infer.report.json_file": "lines that it just wrote",
+    "cxr_infer.report.html.page": "templates of the package",
+    "cxr_infer.lab.page": "templates of the package",
+    "cxr_infer.lab.noise": "measurements of the package",
+    "cxr_infer.lab.protocol_files": "protocols of the package",
+    "cxr_infer.lab.runner": "arrays whose file was looked at before",
+    "cxr_infer.model.manifest": "test tensors of the package",
+    "cxr_infer.model.hardware": "the kernel",
+    "cxr_infer.formats.decoder_child": "the kernel",
+    "cxr_infer.formats.decoder_process": "a pipe",
+    "cxr_infer.web.server": "files of the package",
+}
 ALIKE, MOST_ALIKE = 6, 10  # lines in a row that two places share, and pairs of such places
 
 
@@ -173,3 +192,18 @@ def test_little_is_said_twice() -> None:
         for (first, here), (second, there) in combinations(found, 2)
     }
     assert len(pairs) <= MOST_ALIKE, sorted(pairs)
+
+
+def test_files_of_others_are_read_within_limits() -> None:
+    """By `files`, `folder` and `untrusted_json`, which wait for no FIFO and take no more memory than they must."""
+    found = {
+        module
+        for module in modules("cxr_infer")
+        for node in ast.walk(parsed(ALL[module]))
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func) in UNLIMITED
+            or (isinstance(node.func, ast.Attribute) and node.func.attr in UNLIMITED_METHODS)
+        )
+    }
+    assert found == READS_ITS_OWN.keys()

@@ -9,19 +9,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxr_infer.errors import CxrError, UsageError
+from cxr_infer.errors import CxrError, ImageError, UsageError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.pixels import from_unit
 from cxr_infer.lab import laboratory
+from cxr_infer.lab.conditions import Condition, exposures
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.images import MOST_IMAGES, clean_images, described, frames_by_name, phantoms, repeated_frames
 from cxr_infer.lab.laboratory import Asked, asked_for, measure, methods_of, with_frames
-from cxr_infer.lab.noise import expose
+from cxr_infer.lab.methods import NamedMethod
+from cxr_infer.lab.noise import Told, expose
+from cxr_infer.lab.reading import read_off
+from cxr_infer.lab.result import LabResult, UnderTest
 from cxr_infer.lab.setting import Setting, Work
 from cxr_infer.settings import ReadOptions
 from tests.infer.formats.dicom.dicom_files import computed, encoded, stored
-from tests.infer.lab.protocols import FAKES, PROTOCOL, error_study, write_toml
+from tests.infer.lab.protocols import FAKES, PROTOCOL, TOML, error_study, write_toml
 
 DOSE = 200.0
 
@@ -31,7 +35,7 @@ def write(path: Path, image: NDArray[np.float32]) -> None:
 
 
 @pytest.fixture
-def exposures(tmp_path: Path, clean: NDArray[np.float32]) -> Path:
+def frames_folder(tmp_path: Path, clean: NDArray[np.float32]) -> Path:
     """A folder of two exposures of one phantom."""
     for number in range(2):
         write(tmp_path / "frames" / f"{number}.png", poisson_mottle(clean, DOSE, np.random.default_rng(number)))
@@ -79,7 +83,7 @@ def test_what_is_no_folder_of_clean_images_is_refused(tmp_path: Path, clean: NDA
         clean_images(tmp_path, 96, ReadOptions())
 
 
-def test_frames_bring_their_own_noise(exposures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_bring_their_own_noise(frames_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     strength: dict[str, float] = {}
 
     def study(setting: Setting, work: Work) -> list[Finding]:
@@ -91,7 +95,7 @@ def test_frames_bring_their_own_noise(exposures: Path, tmp_path: Path, monkeypat
         return error_study(setting, work)
 
     monkeypatch.setattr(laboratory, "STUDIES", {"error": study, "repeated": error_study})
-    frames = repeated_frames([exposures], ReadOptions())
+    frames = repeated_frames([frames_folder], ReadOptions())
     assert frames is not None
     asked = with_frames(Asked(replace(PROTOCOL, studies=("error",)), "tiny"), frames)
     result = measure(asked, methods_of(asked), tmp_path / "out")
@@ -102,21 +106,21 @@ def test_frames_bring_their_own_noise(exposures: Path, tmp_path: Path, monkeypat
     assert result.protocol.noises == ("white", "own")
 
 
-def test_frames_of_one_name_in_two_directories_are_two(exposures: Path, tmp_path: Path) -> None:
+def test_frames_of_one_name_in_two_directories_are_two(frames_folder: Path, tmp_path: Path) -> None:
     paths = [tmp_path / name / "x.png" for name in ("first", "second")]
     for path, number in zip(paths, (0, 1), strict=True):
         path.parent.mkdir()
-        path.write_bytes((exposures / f"{number}.png").read_bytes())
+        path.write_bytes((frames_folder / f"{number}.png").read_bytes())
     frames = repeated_frames(paths, ReadOptions())
     told = described(frames_by_name(frames))
     assert [one.name for one in told] == ["x.png (1)", "x.png (2)"]
     assert told[0].sha256 != told[1].sha256
 
 
-def test_a_single_frame_is_refused(exposures: Path) -> None:
+def test_a_single_frame_is_refused(frames_folder: Path) -> None:
     assert repeated_frames([], ReadOptions()) is None
     with pytest.raises(UsageError, match="at least two frames"):
-        repeated_frames([exposures / "0.png"], ReadOptions())
+        repeated_frames([frames_folder / "0.png"], ReadOptions())
 
 
 def test_repeated_exposures_are_studied_only_where_there_are_some(
@@ -130,6 +134,85 @@ def test_repeated_exposures_are_studied_only_where_there_are_some(
     assert len(measure(asked, methods_of(asked), tmp_path).findings) == 2
     only = replace(asked, only=("levels",))
     assert [each.study for each in measure(only, methods_of(only), tmp_path).findings] == ["levels"]
+
+
+def test_of_a_further_method_nothing_but_its_own_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def study(setting: Setting, work: Work) -> list[Finding]:
+        for method in setting.methods:
+            work.unit(setting.key_of(method), lambda m=method: seen.append(m.name) or {"value": np.zeros(1)})
+        return []
+
+    monkeypatch.setattr(laboratory, "STUDIES", {"error": study})
+    asked = Asked(replace(PROTOCOL, studies=("error",)), "tiny")
+    fewer = replace(asked.protocol, fewer_draws={"gaussian": 2})
+    for protocol in (
+        asked.protocol,
+        replace(asked.protocol, methods=("nlm", "gaussian", "noisy")),
+        replace(fewer, methods=("nlm", "gaussian")),
+    ):
+        measure(replace(asked, protocol=protocol), methods_of(replace(asked, protocol=protocol)), tmp_path)
+    assert seen == ["noisy", "gaussian", "nlm", "gaussian"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_method_that_is_not_installed_is_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    monkeypatch.setattr(laboratory, "STUDIES", FAKES)
+    monkeypatch.setattr(laboratory, "is_installed", lambda name: there)
+    path = write_toml(tmp_path, TOML.replace('"gaussian"]', ']\nif_installed = ["gaussian"]'))
+    asked = asked_for(str(path))
+    assert asked.protocol.methods == (("noisy", "gaussian") if there else ("noisy",))
+    assert asked.changed == ()
+    result = LabResult(asked.protocol, (UnderTest("noisy"),), (), ())
+    assert result.left_out == (() if there else ("gaussian",))
+    said = "gaussian was left out: it is not installed."
+    assert (said in read_off(result).sentences) is not there
+    assert asked_for(str(path), ["nlm"]).protocol.if_installed == ()
+
+
+def test_a_method_that_takes_long_denoises_no_image_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two studies see the same draws; what is damaged is made again."""
+    made: list[float] = []
+
+    def slow(noisy: NDArray[np.float32], told: Told) -> NDArray[np.float32]:
+        made.append(float(noisy.mean()))
+        return noisy * np.float32(0.5)
+
+    def study(setting: Setting, work: Work) -> list[Finding]:
+        (method,) = setting.methods
+        name, clean = next(iter(setting.images.items()))
+        for noisy, told in exposures(setting, Condition("white", 50.0), name, clean, setting.draws_of(method)):
+            np.testing.assert_array_equal(method(noisy, told), noisy * np.float32(0.5))
+        return []
+
+    monkeypatch.setattr(laboratory, "STUDIES", {"error": study, "levels": study})
+    asked = Asked(replace(PROTOCOL, methods=("slow",), fewer_draws={"slow": 3}), "tiny")
+    measure(asked, [NamedMethod("slow", slow)], tmp_path)
+    assert len(made) == len(set(made)) == 3
+    kept = sorted((tmp_path / "units" / "denoised").iterdir())
+    assert len(kept) == 3
+    kept[0].write_bytes(kept[0].read_bytes()[:200])
+    measure(asked, [NamedMethod("slow", slow)], tmp_path)
+    assert len(made) == 4
+    measure(asked, [NamedMethod("slow", slow, "of another model")], tmp_path)
+    assert len(made) == 7
+    kept[0].rename(tmp_path / "elsewhere")
+    kept[0].symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ImageError, match="link"):
+        measure(asked, [NamedMethod("slow", slow)], tmp_path)
+
+
+def test_what_a_study_cannot_do_names_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def study(setting: Setting, work: Work) -> list[Finding]:
+        raise UsageError("4 draws are too few; use more")
+
+    monkeypatch.setattr(laboratory, "STUDIES", {"error": study})
+    asked = Asked(replace(PROTOCOL, studies=("error",)), "own.toml")
+    with pytest.raises(UsageError, match=r"^own\.toml: 4 draws are too few; use more$"):
+        measure(asked, methods_of(asked), tmp_path)
 
 
 def test_given_methods_take_the_place_of_the_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ModelError, UsageError
 from cxr_infer.imaging.metrics import psnr
+from cxr_infer.lab import methods
 from cxr_infer.lab.command_method import CommandMethod
-from cxr_infer.lab.methods import NamedMethod, find_method, find_methods, run
+from cxr_infer.lab.methods import NamedMethod, find_method, find_methods, is_installed, package_versions, run
 from cxr_infer.lab.noise import Told, expose
 
 FloatImage = NDArray[np.float32]
@@ -66,6 +69,43 @@ def test_a_program_that_fails_is_one_line(command: str, message: str, noisy: Flo
         CommandMethod(command, timeout)(noisy[:32, :32])
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs sessions")
+def test_a_stop_ends_a_program_that_hangs_and_what_it_started(tmp_path: Path, noisy: FloatImage) -> None:
+    told = tmp_path / "pid"
+    script = (
+        "import subprocess, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        f"open({str(told)!r}, 'w').write(str(child.pid)); time.sleep(600)"
+    )
+    method = CommandMethod(f"'{sys.executable}' -c \"{script}\" {{in}} {{out}}")
+    begun = time.monotonic()
+    with pytest.raises(ModelError, match="ended, because a stop was requested"):
+        method.until(lambda: told.is_file() and told.read_text() != "")(noisy[:32, :32])
+    assert time.monotonic() - begun < 60
+    child, deadline = int(told.read_text()), time.monotonic() + 20
+    while _alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(child)
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        os.kill(pid, 0)
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_what_a_method_needs_is_looked_for_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_installed("gaussian")
+    assert is_installed("wavelet")
+    assert set(package_versions(["noisy", "wavelet"])) == {"PyWavelets", "scikit-image"}
+    monkeypatch.setattr(methods, "find_spec", lambda name: None)
+    assert not is_installed("bm3d")
+    assert is_installed("nlm")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from cxr_infer.lab.observer import (
     moments,
     with_internal_noise,
 )
+from cxr_infer.lab.protocol import Signal
+from cxr_infer.lab.signals import LINE_ANGLE, draw
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -58,6 +60,18 @@ def test_d_prime_in_white_noise_is_the_analytic_one(
     assert found.value == pytest.approx(expected, rel=0.02)
     assert found.low < expected < found.high
     assert share < expected / ideal_d_prime(signal, SD) < 1
+
+
+def test_d_prime_of_a_line_in_a_known_direction_is_the_analytic_one(noise: tuple[Pixels, Pixels]) -> None:
+    middle = (SIDE // 2, SIDE // 2)
+    line = draw(Signal("line", 2.0, 3.0), (SIDE, SIDE), middle).astype(np.float64) * 255
+    channels = gabor(SIDE, LINE_ANGLE)
+    expected = analytic_d_prime(line, channels, SD)
+    found = detectability(*seen(channels, line, noise))
+    assert found.value == pytest.approx(expected, rel=0.02)
+    assert found.low < expected < found.high
+    for others in (gabor(SIDE), gabor(SIDE, LINE_ANGLE + np.pi / 10), difference_of_gaussians(SIDE)):
+        assert analytic_d_prime(line, others, SD) < 0.97 * expected
 
 
 def test_its_own_noise_adds_to_the_images(noise: tuple[Pixels, Pixels]) -> None:

@@ -86,6 +86,23 @@ WRONG = [
     ("size = 5", "width = 5", "[[signal]] 1: unknown key 'width'; use kind, size, contrast"),
     ("size = 5\n", "", "[[signal]] 1: size is missing"),
     ("contrast = 8", "contrast = 300", "[[signal]] 1: contrast 300 is invalid"),
+    (
+        "size = 5",
+        "size = 0.4",
+        "[[signal]] 1: a nodule of 0.4 mm at 0.5 mm per pixel is too small to draw; use 0.5 or more",
+    ),
+    (
+        'kind = "nodule"\nsize = 5',
+        'kind = "lattice"\nsize = 0.9',
+        "[[signal]] 1: a lattice of 0.9 mm at 0.5 mm per pixel is too small to draw; use 1 or more",
+    ),
+    ("seed = 7", 'seed = 7\nif_installed = ["gaussian"]', "if_installed: 'gaussian' is also in methods"),
+    ("seed = 7", "seed = 7\nfewer_draws = 2", "fewer_draws must be a table; write [fewer_draws]"),
+    ("seed = 7", "seed = 7\nfewer_draws = {gaussian = 1}", "fewer_draws: gaussian 1 is outside 2..4"),
+    ("seed = 7", "seed = 7\nfewer_draws = {gaussian = 5}", "fewer_draws: gaussian 5 is outside 2..4"),
+    ("seed = 7", "seed = 7\nfewer_draws = {gaussian = 2.5}", "fewer_draws: gaussian must be a whole number, not 2.5"),
+    ("seed = 7", "seed = 7\nfewer_draws = {noisy = 2}", "fewer_draws: 'noisy' is not a denoiser in methods"),
+    ("seed = 7", "seed = 7\nfewer_draws = {nlm = 2}", "fewer_draws: 'nlm' is not a denoiser in methods"),
     ("seed = 7", "seed = ", "not valid TOML"),
     ("seed = 7", f"seed = {'[' * 10_000}", "not valid TOML"),
 ]
@@ -105,7 +122,7 @@ def test_what_is_wrong_is_told_with_file_key_and_way_out(tmp_path: Path, said: s
 def test_what_is_no_protocol_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown protocol 'quik'; use quick or full, or the path of a \.toml file"):
         read_protocol("quik", KNOWN)
-    with pytest.raises(UsageError, match=r"cannot be read \(No such file"):
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
         read_protocol(str(tmp_path / "none.toml"), KNOWN)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not valid TOML"):
@@ -113,7 +130,8 @@ def test_what_is_no_protocol_is_told(tmp_path: Path) -> None:
 
 
 def test_the_hash_is_that_of_everything_but_the_methods() -> None:
-    assert protocol_hash(replace(PROTOCOL, methods=("window",))) == protocol_hash(PROTOCOL)
+    for others in ({"methods": ("window",)}, {"if_installed": ("bm3d",)}, {"fewer_draws": {"gaussian": 2}}):
+        assert protocol_hash(replace(PROTOCOL, **others)) == protocol_hash(PROTOCOL)
     changed = (
         replace(PROTOCOL, version=4),
         replace(PROTOCOL, seed=8),
@@ -123,9 +141,18 @@ def test_the_hash_is_that_of_everything_but_the_methods() -> None:
     assert len({protocol_hash(each) for each in (PROTOCOL, *changed)}) == len(changed) + 1
 
 
+def test_a_method_that_takes_long_has_the_first_of_the_draws(tmp_path: Path) -> None:
+    added = 'seed = 7\nif_installed = ["bm3d"]\nfewer_draws = {bm3d = 2}'
+    found = read_protocol(str(write_toml(tmp_path, TOML.replace("seed = 7", added))), KNOWN)
+    assert (found.draws_of("bm3d"), found.fewer("bm3d")) == (2, 2)
+    assert (found.draws_of("gaussian"), found.fewer("gaussian")) == (4, None)
+
+
 def test_a_result_tells_the_protocol_that_it_was_measured_with() -> None:
     said = LabResult(PROTOCOL, (), (), ()).to_dict()["protocol"]
     assert protocol_of(said["content"]) == PROTOCOL
+    slow = replace(PROTOCOL, if_installed=("bm3d",), fewer_draws={"bm3d": 2})
+    assert protocol_of(LabResult(slow, (), (), ()).to_dict()["protocol"]["content"]) == slow
     assert said["sha256"] == protocol_hash(PROTOCOL)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from cxr_infer.lab.comparison import BETTER, SAME, WORSE, verdict
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
+from cxr_infer.lab.full_dose import dose_needed
 from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.reading import read_off, subject_of
 from cxr_infer.lab.result import LabResult, UnderTest
@@ -53,7 +54,9 @@ def test_each_task_is_told_with_its_dose_and_its_price() -> None:
         "nodule, 5 mm, +8, white noise: after window at 200 photons it is as detectable as before at 180 (160 to "
         "200) photons; 75 (70 to 80) % of its contrast is left."
     ) in reading.sentences
-    tasks = reading.tables[0]
+    full, tasks = reading.tables[:2]
+    assert full.title.endswith("as well as the noisy image at full dose (200 photons)")
+    assert full.rows == [["nodule, 5 mm, +8", ">200"]]
     assert tasks.title == "After window at N photons, as detectable as before at M photons"
     assert [row[:3] for row in tasks.rows] == [
         ["nodule, 5 mm, +8; white", "50", "60 (55 to 65)"],
@@ -66,6 +69,37 @@ def test_each_task_is_told_with_its_dose_and_its_price() -> None:
     assert row["contrast left, %"] == "75 (70 to 80)"
     assert tasks.rows[0][-1] == "–"  # noqa: RUF001
     assert reading.against == ()
+
+
+@pytest.mark.parametrize(
+    ("worth", "needed"),
+    [
+        ({50.0: near(1.0, 0.0), 200.0: near(1.0, 0.0)}, "200 (200 to 200)"),
+        ({50.0: near(2.0, 0.0), 200.0: near(2.0, 0.0)}, "100 (100 to 100)"),  # twice the dose, whichever it is
+        ({50.0: near(1.0, 0.2), 200.0: near(1.25, 0.5)}, "165 (129 to >200)"),
+        ({50.0: near(1.0), 200.0: near(0.9)}, ">200"),
+        ({50.0: near(5.0), 200.0: near(3.0)}, "<50"),
+        ({50.0: near(1.0)}, ""),
+    ],
+)
+def test_the_dose_that_is_needed_is_read_off_between_those_measured(worth: dict[float, Estimate], needed: str) -> None:
+    assert dose_needed(worth, 200.0) == needed
+
+
+def test_methods_stand_side_by_side_with_their_draws() -> None:
+    both = (("window", 0.9), ("nlm", 0.8))
+    series = (Series(method, "white", DOSES, (near(value), near(value))) for method, value in both)
+    result = result_of(finding(f"detectability-kept/{NODULE}", *series), methods=("noisy", "window", "nlm"))
+    slow = replace(result, protocol=replace(result.protocol, fewer_draws={"nlm": 2}))
+    (table,) = (table for table in read_off(slow).tables if table.title.endswith("method by method"))
+    assert table.headings == ("signal and noise", "N", "window", "nlm")
+    assert table.rows[0] == ["nodule, 5 mm, +8; white", "50", "0.9 (0.8 to 1)", "0.8 (0.7 to 0.9)"]
+    assert "n: 4 draws; nlm 2." in table.note
+    told = [line for line in read_off(slow).sentences if line.startswith("Told the true noise")]
+    assert told[0].endswith("and its spectrum: nlm; the others must estimate it from the image.")
+    assert not any(line.startswith("Told") for line in read_off(result_of(WORTH)).sentences)
+    alone = read_off(result_of(finding(f"detectability-kept/{NODULE}")))
+    assert not any(table.title.endswith("method by method") for table in alone.tables)
 
 
 def test_it_is_said_plainly_that_nothing_is_gained() -> None:

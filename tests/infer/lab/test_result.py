@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.lab.output import default_folder, require_own_folder, write_result
+from cxr_infer.lab.page import page
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult, points, read_result
 from cxr_infer.lab.schema import lab_schema
@@ -135,6 +137,33 @@ def test_the_table_has_a_row_for_every_point(result: LabResult) -> None:
         assert (int(row["draws"]), int(row["seed"])) == (finding.draws, finding.seed)
 
 
+def test_a_curve_of_fewer_draws_says_so_everywhere(result: LabResult, tmp_path: Path) -> None:
+    finding = result.findings[0]
+    first, other = finding.series
+    few = replace(result, findings=(replace(finding, series=(first, replace(other, draws=2))),))
+    path = tmp_path / "lab.json"
+    path.write_text(few.to_json())
+    assert [each["draws"] for each in json.loads(path.read_text())["findings"][0]["series"]] == [4, 2]
+    assert [each.draws for each in read_result(path).findings[0].series] == [None, 2]
+    rows = csv.DictReader(io.StringIO(b"".join(csv_lines(few.findings)).decode()))
+    assert [int(row["draws"]) for row in rows] == [4, 4, 2, 2]
+    assert f"<dt>n</dt><dd>4; {other.method} 2</dd>" in page(few)
+
+
+def test_a_result_of_before_has_the_draws_of_its_findings(result: LabResult, tmp_path: Path) -> None:
+    content = json.loads(result.to_json())
+    for finding in content["findings"]:
+        for series in finding["series"]:
+            del series["draws"]
+    for key in ("if_installed", "fewer_draws"):
+        del content["protocol"]["content"][key]
+    path = tmp_path / "lab.json"
+    path.write_text(json.dumps(content))
+    again = read_result(path)
+    assert {series.draws for finding in again.findings for series in finding.series} == {None}
+    assert again.protocol == result.protocol
+
+
 def test_files_are_written_side_by_side(result: LabResult, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert write_result(result, out) == [out / "lab.json", out / "lab.html"]
@@ -175,7 +204,7 @@ def test_no_link_in_the_place_of_a_result_is_followed(
     for name in ("lab.json", "lab.html", "lab.csv"):
         (out / name).unlink(missing_ok=True)
         (out / name).symlink_to(elsewhere / "mine")
-    with pytest.raises(UsageError, match=r"plots: is a link, which is not followed; remove it or give -o another"):
+    with pytest.raises(UsageError, match="plots: is a link; remove it or give -o another"):
         require_own_folder(out)
     with pytest.raises(ImageError, match=r"plots: is a link, which is not followed"):
         write_result(result, out, csv=True, png=True)

@@ -19,6 +19,8 @@ from cxr_infer.errors import ImageError, ModelError
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.images import phantoms
 from cxr_infer.lab.methods import find_methods
+from cxr_infer.lab.methods import run as apply
+from cxr_infer.lab.noise import expose, generator
 from cxr_infer.lab.runner import UNITS, Progress, Stopped, identity, run_studies
 from cxr_infer.lab.setting import Setting, Work
 from cxr_infer.lab.studies import Study
@@ -84,6 +86,26 @@ def test_a_stop_is_between_units_and_the_rest_is_done_later(setting: Setting, tm
     assert len(stored(tmp_path)) == 3
     run(setting, tmp_path, {"count": study})
     assert study.computed == 5
+
+
+def test_a_stop_does_not_wait_for_all_images_of_a_unit(setting: Setting, tmp_path: Path) -> None:
+    begun: list[int] = []
+    flat = np.full((64, 64), 0.5, np.float32)
+
+    def study(setting: Setting, work: Work) -> list[Finding]:
+        def compute() -> dict[str, np.ndarray]:
+            for image in range(100):
+                begun.append(image)
+                apply(setting.methods[0], *expose(flat, "white", 100.0, generator(image)))
+            return {"value": np.zeros(1)}
+
+        work.unit("many", compute)
+        raise AssertionError("of a whole unit")
+
+    with pytest.raises(Stopped):
+        run(setting, tmp_path, {"many": study}, stopped=lambda: len(begun) > 3)
+    assert begun == [0, 1, 2, 3]
+    assert stored(tmp_path) == {}
 
 
 def test_units_belong_to_one_protocol_method_and_image(setting: Setting, tmp_path: Path) -> None:

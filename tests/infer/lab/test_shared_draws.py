@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.lab import brightness, lines
+from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.line_response import count_lines, line_response
+from cxr_infer.lab.lines import or_poisson
 from cxr_infer.lab.methods import NamedMethod
 from cxr_infer.lab.studies import STUDIES
 from tests.infer.lab.bench import IDENTITY, Notebook, gaussian, setting
@@ -83,6 +85,33 @@ def test_the_first_study_that_is_asked_for_measures_for_all(phantoms: dict[str, 
     alone = setting(phantoms, gaussian(1.0), draws=2)
     apart = [finding for name in reversed(every) for finding in STUDIES[name](alone, Notebook())]
     assert [asdict(finding) for finding in apart] == [asdict(finding) for finding in together]
+
+
+def test_no_line_at_all_is_no_certainty() -> None:
+    """The exact interval of 0 in 8 images of 96 x 96 px; of more lines the draws tell."""
+    flat = {"a": np.full((96, 96), 0.4, np.float32)}
+    chosen = setting(flat, IDENTITY, draws=8, doses=(1e6,), noises=("white",), studies=("lines",))
+    for finding in STUDIES["lines"](chosen, Notebook()):
+        (point,) = finding.series[0].y
+        assert (point.value, point.low) == (0, 0)
+        assert np.exp(-point.high * 8 * 96**2 / 1e6) == pytest.approx(0.025)
+    found = Estimate(2.0, 1.0, 3.0)
+    assert or_poisson(found, np.array([[1.0, 0.5], [0.0, 0.5]])) == found
+
+
+def test_fewer_draws_of_a_method_are_told() -> None:
+    flat = {"a": np.full((96, 96), 0.4, np.float32)}
+    every = ("contrast-kept", "lines", "brightness")
+    blur = gaussian(1.0)
+    fewer = {blur.name: 3}
+    chosen = setting(flat, IDENTITY, blur, draws=10, noises=("white",), studies=every, fewer_draws=fewer)
+    work = Notebook()
+    for name in every:
+        for finding in STUDIES[name](chosen, work):
+            assert finding.draws == (8 if finding.study == "lines" else 10)
+            assert [series.draws for series in finding.series] == [None, 3]
+            assert finding.draws_of(finding.series[1]) == 3
+    assert sorted(len(arrays["kept"]) for arrays in work.done.values()) == [3, 10]
 
 
 def test_lines_are_looked_for_in_the_first_draws_alone() -> None:

@@ -312,5 +312,5 @@ def test_without_its_package_the_way_out_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, "node", "run", "--config", "node.toml", "--port", "0", "--http-port", "-1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "STOW-RS input needs pip install" in done.stderr
+    assert "STOW-RS input needs more packages; run: pip install" in done.stderr
     assert "python-multipart" in done.stderr

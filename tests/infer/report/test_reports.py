@@ -108,8 +108,8 @@ def test_a_report_is_no_list_of_results_no_result_and_not_behind_a_link(
     (out / "to").symlink_to(tmp_path / "home")
     before = tree(out, ledger=True)
     for name, problem in (
-        (f"x-denoised/{LEDGER}", "a name reserved for records of results"),
-        ("x-denoised/.CXR-INFER.1-of-2.jsonl", "a name reserved for records of results"),
+        (f"x-denoised/{LEDGER}", "this name is reserved for records of results"),
+        ("x-denoised/.CXR-INFER.1-of-2.jsonl", "this name is reserved for records of results"),
         ("x-denoised/to/r.json", "a link in the output leads there"),
         ("x-denoised/to/new/r.html", "a link in the output leads there"),
     ):

@@ -166,8 +166,8 @@ def test_what_is_called_a_mean_is_one_of_the_rows_above(capsys: pytest.CaptureFi
     assert (mean["file"], mean["mottle"], mean["PSNR dB"]) == ("mean of 4", "20.0 → 2.0", "33.00")
     assert rows[-1][-2:] == ["170", "2.00"], "of rows, not what the run took"
     assert "mean mottle: over the 3 files with a sure estimate" in said
-    assert "mean PSNR, SSIM and MSE: of the 3 files that were measured against a reference" in said
-    assert "mean ms and MP/s: of the 3 files denoised in this run" in said
+    assert "mean PSNR, SSIM and MSE: over the 3 files with a reference" in said
+    assert "mean ms and MP/s: over the 3 files denoised in this run" in said
     assert "total: 0.03 MP in 0.25 s, 0.12 MP/s" in said
 
 

@@ -155,6 +155,7 @@ def test_the_command_fetches_once_and_says_from_where_and_never_unasked(registry
     assert (refused.returncode, registry.asked) == (2, [])
     done = call("--fetch")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith(f"fetching {registry.url}{PATH}\nit is some-runtime-1.2.3.tgz here, with the SHA-256")
+    told = f"downloading {registry.url}{PATH}\ndownloaded some-runtime-1.2.3.tgz; its SHA-256 is correct\n"
+    assert done.stderr.startswith(told)
     assert call("--fetch").returncode == call().returncode == 0
     assert registry.asked == [PATH], "once"

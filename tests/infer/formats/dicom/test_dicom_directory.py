@@ -46,7 +46,7 @@ def test_a_study_is_done_and_what_is_no_x_ray_is_left_alone(run: Run, tmp_path: 
     }
     assert "Presentation State" in records["PR"]["message"]
     assert "ignored 6 files (hidden or not X-rays); --json lists them" in done.stderr
-    assert "unpack them first: all.zip, old.dcm.gz" in done.stderr
+    assert "archives to unpack first: all.zip, old.dcm.gz" in done.stderr
     for name in ("browser.jpg", "IM1"):
         np.testing.assert_array_equal(pydicom.dcmread(tmp_path / "study-denoised" / name).pixel_array, PIXELS)
         assert records[name]["inverted"] is False

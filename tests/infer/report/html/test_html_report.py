@@ -72,7 +72,7 @@ def test_failures_and_what_was_left_alone_are_there_with_reasons_and_no_folders(
     reference = tmp_path / "clean"
     shutil.copytree(xrays, reference)
     page, source = report_of(run, xrays, "--reference", reference, status=1)
-    assert "not an image of a supported kind" in page.shown
+    assert "is not an image in a supported format" in page.shown
     assert "not an X-ray by name or content" in page.shown
     assert "1 file failed" in page.shown
     assert "ward <7>, denoised" in page.contents["h1"]

@@ -54,7 +54,7 @@ def test_the_methods_say_what_a_paper_must(run: Run, xrays: Path, noisy_bytes: N
     before = [file["mottle_before"] for file in files if file["mottle_left"] != UNSURE]
     assert f"{np.mean(before):.1f}" in said
     assert f"onnxruntime {told['versions']['onnxruntime']}" in said
-    assert "give --precision fp32" in page.shown
+    assert "use --precision fp32" in page.shown
 
 
 def test_the_table_is_bounded_for_each_outcome_and_says_so(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_table_is_bounded_for_each_outcome_and_says_so(tmp_path: Path) -> No
     page = written(tmp_path, [*many, FileResult("late.png", FAILED, "late.png: damaged")])
     assert page.values("tr", "data-outcome").count(DONE) == MOST_ROWS
     assert page.values("tr", "data-outcome").count(FAILED) == 1
-    assert f"the first {MOST_ROWS} files are listed" in page.shown
+    assert f"the first {MOST_ROWS} files and all files with pictures are listed" in page.shown
     assert str(MOST_ROWS + 5) in page.contents["dd"]
 
 
