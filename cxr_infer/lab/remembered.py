@@ -15,7 +15,7 @@ import numpy as np
 from cxr_infer.errors import ImageError
 from cxr_infer.files import open_below, write_below
 from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.noise import Told
+from cxr_infer.lab.noise import KnownNoise
 from cxr_infer.lab.setting import Method
 
 
@@ -31,7 +31,7 @@ class Remembered:
         self._belongs_to = f"{self.name} {self.sha256} {belongs_to}".encode()
         self._lock, self._turns = threading.Lock(), dict[str, threading.Lock]()
 
-    def __call__(self, noisy: FloatImage, told: Told) -> FloatImage:
+    def __call__(self, noisy: FloatImage, told: KnownNoise) -> FloatImage:
         """Raises ImageError if the result cannot be stored or a link, FIFO or the like is in its place."""
         key = self._key(noisy, told)
         with self._lock:
@@ -47,7 +47,7 @@ class Remembered:
             write_below(self._out, place, stream.getvalue())
             return denoised
 
-    def _key(self, noisy: FloatImage, told: Told) -> str:
+    def _key(self, noisy: FloatImage, told: KnownNoise) -> str:
         found = hashlib.sha256(self._belongs_to)
         for array in (noisy, told.curve, told.spectrum):
             found.update(f"{array.shape} {array.dtype}".encode())
