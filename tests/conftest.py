@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let no later search for garbage look at what was imported and collected: it stays, and there is much of it."""
+    """Exempt imports and collected tests from garbage collection: they stay, and scanning them takes time."""
     gc.collect()
     gc.freeze()
 

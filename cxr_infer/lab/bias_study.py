@@ -194,7 +194,7 @@ def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
 
 
 def _finding(protocol: Protocol) -> partial[Finding]:
-    """What all findings of this study have in common; where one differs, it says so."""
+    """Return `Finding` with the fields that all findings of this study share; a finding may replace them."""
     return partial(
         Finding,
         study=NAME,

@@ -49,7 +49,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was found at one dose. thresholds: of each size, by noise and method."""
+    """Thresholds at one dose. thresholds: of each size, by noise and method."""
 
     scene: Scene
     sizes: Sequence[float]

@@ -21,7 +21,7 @@ NONE_COUNTED = -float(np.log(0.025))  # largest Poisson mean that yields 0 with 
 
 @dataclass(frozen=True)
 class Count:
-    """What is counted of each image. column: its place among the counts of the draws."""
+    """A kind of lines counted in each image. column: its index in the counts of a draw."""
 
     column: int
     key: str

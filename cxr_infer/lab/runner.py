@@ -55,7 +55,7 @@ def identity(facts: Mapping[str, object]) -> str:
 
 
 class StoredUnits:
-    """`Work` of one study: a unit is read from the result's folder, or computed and written there.
+    """`UnitStore` of one study: a unit is read from the result's folder, or computed and written there.
 
     stopped: asked before each unit is computed. advanced: called after each. A key can be requested only once.
     """

@@ -75,8 +75,8 @@ def measure(
     """Measure one clean image at every draw of noise, for each requested study:
 
     lines: (draws, 3), of the first draws: lines of the clean image, those of them lost, and false ones.
-    brightness: (draws, BANDS + 1, 2), sum of denoised - clean in gray levels and number of pixels, by the clean pixel's
-    brightness; the last band is of pixels that are white in the clean image.
+    brightness: (draws, BRIGHTNESS_BANDS + 1, 2), sum of denoised - clean in gray levels and number of pixels, by the
+    clean pixel's brightness; the last band is of pixels that are white in the clean image.
     kept, given, order: (draws, places), projections on the signal after and before denoising, and index of the signal.
     """
     plan = plan_for(clean, name, setting.protocol) if _has_signals(setting, asked) else None
@@ -100,7 +100,7 @@ def measure(
 
 
 def errors_by_brightness(clean: FloatImage, denoised: FloatImage) -> Float64Array:
-    """Return (BANDS + 1, 2), see `measure`."""
+    """Return (BRIGHTNESS_BANDS + 1, 2), see `measure`."""
     band = np.minimum((clean * 255 * BRIGHTNESS_BANDS / 256).astype(int), BRIGHTNESS_BANDS - 1)
     band[clean >= 1] = BRIGHTNESS_BANDS
     error = 255 * (denoised.astype(np.float64) - clean)

@@ -1,4 +1,4 @@
-// What the tests of the report and of the lab's page share: the browser, its screens, and what each page must keep.
+// Parts shared by the tests of the report and of the lab's page: the browser, its screens, and checks of every page.
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";

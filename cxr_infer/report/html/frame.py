@@ -1,4 +1,4 @@
-"""What the report and the lab's page share: their head, what they may load, and the methods paragraph."""
+"""Parts shared by the report and the lab's page: the head with its security policy, and the methods paragraph."""
 
 from __future__ import annotations
 
