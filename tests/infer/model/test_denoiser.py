@@ -69,7 +69,7 @@ def phantom_with_mottle(size: int, dose: float) -> NDArray[np.float32]:
 @pytest.mark.parametrize("settings", [None, Settings(window=64), Settings(window=200)], ids=["memory", "64", "200"])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
 def test_no_seams_whatever_the_windows(window: Model, settings: Settings | None, dose: float) -> None:
-    noisy = phantom_with_mottle(320 if settings else 576, dose)  # the latter for a budget that the overlaps fit
+    noisy = phantom_with_mottle(512 if settings else 768, dose)  # the latter for a budget that the overlaps fit
     assert window.grid(noisy.shape, Settings()).computed == noisy.size, "one window by default"
     settings = settings or memory_for(0.6 * noisy.size, window)
     assert window.grid(noisy.shape, settings).computed > noisy.size
