@@ -124,9 +124,9 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
 
 
 def write_below(root: Path, place: PurePath, content: bytes | Iterable[bytes]) -> None:
-    """Write a whole file in a directory of ours. place: of the file below it; no link on the way there is followed.
+    """Write a file atomically below one of our own directories. Links below it are not followed.
 
-    Raises as `write_bytes`, and ImageError for a link.
+    place: path of the file relative to `root`. Raises as `write_bytes` does, and ImageError for a link.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def write_below(root: Path, place: PurePath, content: bytes | Iterable[bytes]) -
 
 
 def open_below(root: Path, place: PurePath) -> BinaryIO:
-    """Open a plain file in a directory of ours to read, as `write_below`. Raises ImageError for a link, and OSError."""
+    """Open a plain file below one of our own directories for reading. Raises ImageError for a link, and OSError."""
     with Folder.opened(root) as opened, folder_below(opened, place.parent.parts) as folder:
         return folder.reader(place.name)
 

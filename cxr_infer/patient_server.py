@@ -1,4 +1,4 @@
-"""What every server here does where the process, or the machine, has no more of what a connection takes."""
+"""A server base class that waits if the process or machine has run out of descriptors, buffers or memory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from typing import Any
 
 SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-PAUSE = 0.2  # s, before it is tried again
+PAUSE = 0.2  # s before the next attempt
 
 
 class PatientServer(socketserver.TCPServer):
-    """Waits for room. To be the first of a server's base classes."""
+    """Waits for free resources. Must be the first base class of a server."""
 
     def get_request(self) -> tuple[Any, Any]:
-        """Return the next connection. One without room stays waiting, and would be asked for without end."""
+        """Accept a connection. Without resources it stays pending, so a pause avoids a busy loop."""
         try:
             return super().get_request()
         except OSError as error:

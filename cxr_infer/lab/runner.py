@@ -31,6 +31,7 @@ from cxr_infer.model.attempts import attempt
 
 UNITS = "units"  # folder in a result
 LABEL = "unit"  # array that identifies a stored unit
+FORGED = (LookupError, TypeError, ValueError)  # what a study meets in arrays that are not its own
 FORMAT = 2  # of stored units and their keys; raised when a study changes the meaning of one
 
 
@@ -70,6 +71,7 @@ class StoredUnits:
         self._out, self._study, self._belongs_to = out, study, belongs_to
         self._stopped, self._advanced = stopped, advanced
         self._units = self._done = 0
+        self.found = False  # whether any was there
         self._keys: set[str] = set()
 
     def expect(self, units: int) -> None:
@@ -91,6 +93,8 @@ class StoredUnits:
             computed = {name: np.asarray(array) for name, array in compute().items()}
             write_below(self._out, place, _encoded(computed, label))
             arrays = computed
+        else:
+            self.found = True
         self._done += 1
         self._units = max(self._units, self._done)
         self._advanced(self._study, self._done, self._units)
@@ -170,10 +174,12 @@ def run_studies(
             return study(setting, units)
         except BaseException as error:
             halt.set()
-            if (
-                isinstance(error, CxrError) and stopped()
-            ):  # Ctrl-C also ends programs under test, which is not a failure
-                raise Stopped from error
+            if isinstance(error, CxrError):
+                if stopped():  # Ctrl-C also ends programs under test, which is not a failure
+                    raise Stopped from error
+            elif units.found and isinstance(error, FORGED):
+                place = out / UNITS / name
+                raise ImageError(f"{place}: holds other arrays than that study stores; remove it") from error
             raise
 
     def together() -> list[Future[list[Finding]]]:

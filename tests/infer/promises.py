@@ -118,7 +118,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "docs/guide/lab.md": {
-        "Ctrl-C stops it; the same command continues": [
+        "the same command continues and gives the same figures": [
             "test_lab.py::test_a_stopped_run_goes_on_to_the_same_figures",
             "test_lab.py::test_a_killed_run_goes_on_to_the_same_figures",
         ],

@@ -23,7 +23,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     *sorted(page.relative_to(REPOSITORY).as_posix() for page in (REPOSITORY / "docs").rglob("*.md")),
 )
-OTHERS_OPTIONS = {"--index-url"}  # pip's
+OTHERS_OPTIONS = {"--index-url", "--untold"}  # pip's, and benchmarks.detectors'
 
 
 def text_of(name: str) -> str:

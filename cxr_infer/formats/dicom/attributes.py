@@ -49,7 +49,7 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 
 def code(dataset: Dataset, keyword: str) -> str:
-    """A defined term as the standard writes it, in capitals, however the file does; empty where it is absent."""
+    """Return a defined term in capitals, as the standard spells it; empty if it is absent."""
     return text(dataset, keyword).upper()
 
 

@@ -100,7 +100,7 @@ def layout_of(dataset: Dataset, reading: ReadOptions) -> tuple[PixelCells, tuple
     notes += note
     photometric = code(dataset, PHOTOMETRIC)
     if not photometric:
-        raise ImageError(f"lacks {PHOTOMETRIC}, which says which values are white; export it again")
+        raise ImageError(f"lacks {PHOTOMETRIC}, so it is unknown which values are white; export it again")
     if samples != 1 or photometric not in PHOTOMETRIC_INTERPRETATIONS:
         raise ImageError("not a gray image (MONOCHROME1 or MONOCHROME2); convert it to gray first")
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")

@@ -114,8 +114,8 @@ def layout_of(directory: ImageFileDirectory) -> Layout:
             f"{path}: JPEG in TIFF with {samples} samples of {bits[0]} bits per pixel is not supported; use Deflate"
         )
     stored = directory.number(PREDICTOR, 1)
-    if stored in (DIFFERENCES, FLOAT_DIFFERENCES) and compression in (NONE, PACKBITS):  # libtiff ignores it, others not
-        raise ImageError(f"{path}: predictor {stored} without LZW or Deflate is ambiguous; save it without")
+    if stored in (DIFFERENCES, FLOAT_DIFFERENCES) and compression in (NONE, PACKBITS):  # only libtiff ignores it
+        raise ImageError(f"{path}: predictor {stored} without LZW or Deflate is ambiguous; use none")
     predictor = stored if compression in PREDICTED else 1
     if predictor not in (1, DIFFERENCES, FLOAT_DIFFERENCES) or (predictor != 1 and bits[0] not in (8, 16, 32)):
         raise ImageError(f"{path}: predictor {predictor} with {bits[0]}-bit pixels is not supported; use none")

@@ -170,7 +170,7 @@ def test_the_noise_of_an_image_is_measured_with(
     ("arguments", "told"),
     [
         (("quik",), "unknown protocol 'quik'; use quick or full, or the path of a .toml file"),
-        (("none.toml",), "none.toml: cannot be read (No such file or directory); check the path"),
+        (("none.toml",), "none.toml: cannot be read: No such file or directory; check the path"),
         (("tiny.toml", "--method", "windo"), "unknown method 'windo'"),
         (("tiny.toml", "--spacing", "0.2"), "--spacing applies to --images; give both or neither"),
         (("tiny.toml", "--images", ".", "--spacing", "inf"), "--spacing inf mm is out of range; use 0.001 to 100"),

@@ -255,3 +255,17 @@ def test_a_packed_unit_takes_no_memory_and_is_computed_again(setting: Setting, t
     tracemalloc.stop()
     assert study.computed == 2
     assert peak < 10_000_000
+
+
+def test_arrays_that_are_not_the_studys_own_are_told_by_their_place(setting: Setting, tmp_path: Path) -> None:
+    def study(setting: Setting, work: Work) -> list[Finding]:
+        work.unit("one", lambda: {"value": np.zeros(1)})["value"]
+        return []
+
+    run(setting, tmp_path, {"count": study})
+    (name,) = stored(tmp_path)
+    with np.load(tmp_path / name) as archive:
+        label = archive["unit"]
+    np.savez(tmp_path / name, unit=label, wrong=np.zeros(3))
+    with pytest.raises(ImageError, match=rf"^{tmp_path / UNITS / 'count'}: holds other arrays than .*; remove it$"):
+        run(setting, tmp_path, {"count": study})
