@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.shared_draws import BANDS, errors_by_brightness
-from cxr_train.comparison import Method, Told, run
+from cxr_infer.lab.shared_draws import BRIGHTNESS_BANDS, errors_by_brightness
+from cxr_train.comparison import DenoisingMethod, NoiseT, run
 from cxr_train.noise import round_to_steps, saturating_mottle
 
-Expose = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Told]]
+Expose = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, NoiseT]]
 
 SPACING = 72  # px between inserts
 MARGIN = 60  # px kept free at the border
@@ -88,8 +88,8 @@ def mottle_of(white: float) -> Expose[float]:
 
 def contrast_kept(
     images: Sequence[FloatImage],
-    method: Callable[[FloatImage, Told], FloatImage],
-    expose: Expose[Told],
+    method: Callable[[FloatImage, NoiseT], FloatImage],
+    expose: Expose[NoiseT],
     seed: int = 0,
 ) -> dict[str, float]:
     """Return the fraction of each insert's contrast that a method preserves: mean over the images with room for it.
@@ -110,7 +110,7 @@ def contrast_kept(
     return {name: float(np.mean(values)) for name, values in kept.items() if values}
 
 
-def flat_field(method: Method, white: float, seed: int = 0) -> dict[str, float]:
+def flat_field(method: DenoisingMethod, white: float, seed: int = 0) -> dict[str, float]:
     """Return what a method does to a flat field with mottle, the worst of three brightnesses.
 
     grain_left: standard deviation of the result, gray levels. residual_correlation: largest absolute autocorrelation of
@@ -146,5 +146,5 @@ def brightness_shift(pairs: Sequence[tuple[FloatImage, FloatImage]]) -> list[tup
     pixels that are white in the clean image are a separate band at 255.
     """
     total, count = np.sum([errors_by_brightness(clean, denoised) for clean, denoised in pairs], axis=0).T
-    lower = [*(index * 256 / BANDS for index in range(BANDS)), 255.0]
-    return [(count[i] / count.sum(), lower[i], total[i] / count[i]) for i in range(BANDS + 1) if count[i]]
+    lower = [*(index * 256 / BRIGHTNESS_BANDS for index in range(BRIGHTNESS_BANDS)), 255.0]
+    return [(count[i] / count.sum(), lower[i], total[i] / count[i]) for i in range(BRIGHTNESS_BANDS + 1) if count[i]]

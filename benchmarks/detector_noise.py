@@ -12,13 +12,10 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
-from cxr_infer.lab.noise import SPECTRUM_SIDE, Detector, Told, noise_field, spectrum_at
-
-FloatImage = NDArray[np.float32]
-Array = NDArray[np.float64]
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
+from cxr_infer.lab.noise import SPECTRUM_SIDE, DetectorNoise, KnownNoise, noise_field, spectrum_at
 
 SHARPENING, SHARPENING_RADIUS = 1.5, 2.0  # fraction of the fine structure that is added; px
 ENLARGED, ENLARGED_FROM = 4, 128  # factor; px, side of the enlarged middle
@@ -32,28 +29,28 @@ class Exposure:
 
     clean: FloatImage
     noisy: FloatImage
-    told: Told
+    told: KnownNoise
 
 
 @dataclass(frozen=True)
 class Step:
     """A linear processing step. before: prepares the image to expose; after: is applied to the exposure."""
 
-    before: Callable[[Array], Array]
-    after: Callable[[Array], Array]
+    before: Callable[[Float64Array], Float64Array]
+    after: Callable[[Float64Array], Float64Array]
     resizes: bool = True
 
 
-def _unsharp(image: Array) -> Array:
+def _unsharp(image: Float64Array) -> Float64Array:
     blurred = cv2.GaussianBlur(image, (0, 0), SHARPENING_RADIUS)
     return np.asarray(image + SHARPENING * (image - blurred))
 
 
-def _resized(factor: float, interpolation: int) -> Callable[[Array], Array]:
+def _resized(factor: float, interpolation: int) -> Callable[[Float64Array], Float64Array]:
     return lambda image: np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation))
 
 
-def _middle(image: Array) -> Array:
+def _middle(image: Float64Array) -> Float64Array:
     top, left = ((side - ENLARGED_FROM) // 2 for side in image.shape)
     return image[top : top + ENLARGED_FROM, left : left + ENLARGED_FROM]
 
@@ -66,7 +63,7 @@ STEPS: Mapping[str, Step] = {
 }
 
 
-def parse_protocol(protocol: str, detectors: Mapping[str, Detector]) -> tuple[str, str]:
+def parse_protocol(protocol: str, detectors: Mapping[str, DetectorNoise]) -> tuple[str, str]:
     """Split `NAME+STEP` into name and step. Raises UsageError for an unknown one."""
     name, _, step = protocol.partition("+")
     if name not in detectors or step not in STEPS or protocol.endswith("+"):
@@ -76,7 +73,7 @@ def parse_protocol(protocol: str, detectors: Mapping[str, Detector]) -> tuple[st
 
 
 @lru_cache(maxsize=16)
-def _spectrum_after(small: bytes, step: str, shape: tuple[int, int]) -> Array:
+def _spectrum_after(small: bytes, step: str, shape: tuple[int, int]) -> Float64Array:
     """Return the spectrum after a step, mean 1: averaged over processed fields and neighbouring bins."""
     spectrum = spectrum_at(np.frombuffer(small).reshape(SPECTRUM_SIDE, SPECTRUM_SIDE), shape)
     if not step:
@@ -89,7 +86,7 @@ def _spectrum_after(small: bytes, step: str, shape: tuple[int, int]) -> Array:
     return np.asarray(smooth / smooth.mean())
 
 
-def expose(clean: FloatImage, detector: Detector, step: str, sd: float, rng: np.random.Generator) -> Exposure:
+def expose(clean: FloatImage, detector: DetectorNoise, step: str, sd: float, rng: np.random.Generator) -> Exposure:
     """Expose a clean image and process it. sd: root mean square noise afterwards, gray levels of 255.
 
     A step also changes the clean image: the exposure's `clean` is the ideal result.
@@ -108,9 +105,9 @@ def expose(clean: FloatImage, detector: Detector, step: str, sd: float, rng: np.
     reference = chain.after(exposed)
     noisy = chain.after(exposed + noise)
     scale = sd / 255 / np.sqrt((detector.relative_sd(np.clip(reference, 0, 1)) ** 2).mean())
-    told = Told(detector.curve * (1, scale), _spectrum_after(small, step, exposed.shape))
+    told = KnownNoise(detector.curve * (1, scale), _spectrum_after(small, step, exposed.shape))
     return Exposure(_displayed(reference), _displayed(noisy), told)
 
 
-def _displayed(image: Array) -> FloatImage:
+def _displayed(image: Float64Array) -> FloatImage:
     return np.clip(image, 0, 1).astype(np.float32)

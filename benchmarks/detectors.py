@@ -35,7 +35,7 @@ from cxr_infer.files import write_bytes
 from cxr_infer.imaging.metrics import psnr, ssim
 from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_infer.lab.line_response import Response, count_lines, line_response
-from cxr_infer.lab.noise import Detector, Told, load_detectors
+from cxr_infer.lab.noise import DetectorNoise, KnownNoise, load_detectors
 from cxr_infer.report.terminal import stderr_console
 from cxr_train.comparison import NOISY, noise_generator, run
 from cxr_train.data import SPLITS, XrayImages, find_xrays
@@ -53,7 +53,7 @@ PROCESSED = ("unsharp", "half", "enlarged4")  # steps measured after CANON
 DETAIL_SD = 8.0
 
 
-def protocols(detectors: Mapping[str, Detector]) -> list[str]:
+def protocols(detectors: Mapping[str, DetectorNoise]) -> list[str]:
     """Return white noise, every detector, and one of them processed."""
     return [*detectors, *(f"{CANON}+{step}" for step in PROCESSED)]
 
@@ -71,7 +71,7 @@ def figures(clean: FloatImage, lines_of_clean: Response, result: FloatImage) -> 
 
 def score_noise(
     images: Mapping[str, FloatImage],
-    detectors: Mapping[str, Detector],
+    detectors: Mapping[str, DetectorNoise],
     protocol: str,
     sd: float,
     methods: Mapping[str, Variants],
@@ -120,7 +120,7 @@ def detail_kept(pictures: Sequence[FloatImage], methods: Mapping[str, ToldMethod
     """Return the fraction of each insert's contrast left under the noise of CANON. pictures: whole X-rays."""
     canon = load_detectors()[CANON]
 
-    def under_canon(clean: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Told]:
+    def under_canon(clean: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, KnownNoise]:
         shot = expose(clean, canon, "", DETAIL_SD, rng)
         return shot.noisy, shot.told
 

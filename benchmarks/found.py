@@ -11,7 +11,7 @@ from benchmarks.faint import smoothed
 from benchmarks.quality import STEPS_16_BIT
 from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.noise import Detector
+from cxr_infer.lab.noise import DetectorNoise
 from cxr_train.comparison import noise_generator
 from cxr_train.noise import round_to_steps
 
@@ -19,7 +19,7 @@ AS_THEY_ARE, SMOOTHED_FIRST = "as they are", "without their own grain"
 
 
 def found_over_added(
-    images: Mapping[str, FloatImage], detectors: Mapping[str, Detector], protocol: str, sd: float
+    images: Mapping[str, FloatImage], detectors: Mapping[str, DetectorNoise], protocol: str, sd: float
 ) -> dict[str, list[float]]:
     """Standard deviation found over that of the noise added, of each image as it is and smoothed before the exposure.
 

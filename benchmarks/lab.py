@@ -17,18 +17,18 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.lab_gate import GUARDED, Comparison, compare, described
+from benchmarks.lab_gate import GUARDED, GateComparison, compare, described
 from benchmarks.pages import read_page, write_page
 from benchmarks.tables import table
 from cxr_infer.cli.exit_status import SOME_FAILED, reports_errors
 from cxr_infer.errors import DataError, UsageError
 from cxr_infer.files import write_bytes
-from cxr_infer.lab.laboratory import Asked, asked_for, measure, methods_of
+from cxr_infer.lab.laboratory import LabRequest, asked_for, measure, methods_of
 from cxr_infer.lab.methods import NOISY
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.reading import read_off
 from cxr_infer.lab.result import LabResult, read_result
-from cxr_infer.lab.runner import Progress
+from cxr_infer.lab.runner import LabProgress
 from cxr_infer.report.terminal import stderr_console
 
 COMMAND = "python -m benchmarks.lab"
@@ -50,7 +50,7 @@ def to_markdown(result: LabResult) -> str:
     return "\n\n".join(part.strip() for part in parts if part)
 
 
-def said_of(compared: Comparison) -> list[str]:
+def said_of(compared: GateComparison) -> list[str]:
     """Return the result of the gate, in lines."""
     worse = [f"worse: {described(pair)}" for pair in compared.worse]
     lines = [*worse, *(f"missing: {place}" for place in compared.missing)]
@@ -62,7 +62,7 @@ def said_of(compared: Comparison) -> list[str]:
     return [*lines[:NAMED], *more, total, allowed]
 
 
-def _asked(protocol: str | None, stored: LabResult | None, model: str) -> Asked:
+def _asked(protocol: str | None, stored: LabResult | None, model: str) -> LabRequest:
     """Return what to measure: with a stored protocol, only what the gate compares."""
     if stored is None:
         asked = asked_for(protocol or "quick")
@@ -75,10 +75,10 @@ def _asked(protocol: str | None, stored: LabResult | None, model: str) -> Asked:
         raise UsageError(f"{protocol}: not the protocol of --against; omit it, or store a result of it first")
     changed = replace(stored.protocol, methods=(NOISY, model), if_installed=())
     only = tuple(name for name in changed.studies if name in GUARDED)
-    return Asked(changed, "--against", changed=(f"methods: {NOISY}, {model}",), only=only, other_methods=True)
+    return LabRequest(changed, "--against", changed=(f"methods: {NOISY}, {model}",), only=only, other_methods=True)
 
 
-def _say(seen: Progress) -> None:
+def _say(seen: LabProgress) -> None:
     stderr_console().print(f"{seen.share:.0%} {seen.study} {seen.done}/{seen.units}", markup=False)
 
 

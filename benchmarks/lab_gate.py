@@ -26,7 +26,7 @@ GUARDED = ("contrast-kept", "transfer", "lines", "detectability", "search", "con
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GateComparison:
     """pairs: stored before, measured after. missing: stored points that were not measured or are no longer finite, in
     words.
     """
@@ -76,7 +76,7 @@ def most_by_chance(points: int) -> int:
 
 def compare(
     stored: LabResult, measured: LabResult, before: str, after: str, guarded: Sequence[str] = GUARDED
-) -> Comparison:
+) -> GateComparison:
     """Compare the points of the guarded studies. before, after: name of the network in the stored and the measured
     result.
 
@@ -91,7 +91,7 @@ def compare(
     kept = {place: found for place, found in of_stored.items() if found[0].study in guarded}
     if not kept:
         raise DataError(f"the stored result has no figures of {before} in {', '.join(guarded)}; measure it again")
-    return Comparison(
+    return GateComparison(
         tuple(
             Pair(finding, place[1], place[2], value, of_measured[place][1])
             for place, (finding, value) in kept.items()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.line_response import count_lines, line_response
-from cxr_train.comparison import Method, run
+from cxr_train.comparison import DenoisingMethod, run
 from cxr_train.noise import round_to_steps, saturating_mottle
 
-FloatImage = NDArray[np.float32]
 
-
-def lost_and_false_lines(images: Sequence[FloatImage], method: Method, white: float, seed: int = 0) -> dict[str, float]:
+def lost_and_false_lines(
+    images: Sequence[FloatImage], method: DenoisingMethod, white: float, seed: int = 0
+) -> dict[str, float]:
     """Return lines per megapixel at a dose: `present` in the clean images, how many of them are `lost`, and `false`
     ones.
 

@@ -10,22 +10,20 @@ import importlib.util
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_infer import load_model
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.classical import anscombe, inverse_anscombe, non_local_means_16_bit, wavelet_white
 from cxr_infer.model.card import FP32, INT8
 from cxr_infer.model.installed import AUTO
 from cxr_infer.settings import Settings
-from cxr_train.comparison import Method, simple_methods
-
-FloatImage = NDArray[np.float32]
+from cxr_train.comparison import DenoisingMethod, simple_methods
 
 NLM_ANSCOMBE, BM3D = "NLM on Anscombe", "BM3D on Anscombe"
 WINDOW, WINDOW_INT8 = "window", "window, int8"
 
 
-def on_anscombe(denoise: Callable[[FloatImage], FloatImage]) -> Method:
+def on_anscombe(denoise: Callable[[FloatImage], FloatImage]) -> DenoisingMethod:
     """Wrap a denoiser for white noise of standard deviation 1 in the Anscombe transform and its inverse."""
     return lambda noisy, white: inverse_anscombe(denoise(anscombe(noisy, white)), white)
 
@@ -36,9 +34,9 @@ def _bm3d(stable: FloatImage) -> FloatImage:
     return np.asarray(bm3d.bm3d(stable.astype(np.float64), 1.0), dtype=np.float32)
 
 
-def classical() -> dict[str, Method]:
+def classical() -> dict[str, DenoisingMethod]:
     """Return the classical methods; BM3D only if the package `bm3d`, which is non-commercial, is installed."""
-    methods: dict[str, Method] = {
+    methods: dict[str, DenoisingMethod] = {
         **simple_methods(),
         NLM_ANSCOMBE: on_anscombe(non_local_means_16_bit),
         "wavelet on Anscombe": on_anscombe(wavelet_white),

@@ -38,7 +38,7 @@ PATIENCE = 600.0  # s without a new result, however busy the machine is
 
 
 @dataclass(frozen=True)
-class Look:
+class ResourceUse:
     """What the processes held after so many results. Memory is resident, in MB; handles are open files and sockets."""
 
     results: int
@@ -69,10 +69,10 @@ def handles(pid: int) -> int:
     return 0
 
 
-def look(pid: int, results: int) -> Look:
+def look(pid: int, results: int) -> ResourceUse:
     """Take all readings. The worker's figures are those of all processes below the node's."""
     below = descendants(pid)
-    return Look(
+    return ResourceUse(
         results,
         status(pid, "VmRSS") // 1000,
         handles(pid),
@@ -113,7 +113,7 @@ def send(port: int, count: int) -> None:
         association.release()
 
 
-def looks(count: int, folder: Path) -> Iterator[Look]:
+def looks(count: int, folder: Path) -> Iterator[ResourceUse]:
     """Yield a reading after each tenth of the results. Raises DataError if no more arrive."""
     archive = Archive()
     with archive.listening() as archive_port, node_process(folder, archive_port) as (pid, port):

@@ -31,7 +31,17 @@ from cxr_infer.imaging.mottle import repair_wrapped
 from cxr_infer.imaging.pixels import FloatImage, to_unit
 from cxr_infer.lab.line_response import LEAST_CONTRAST
 from cxr_infer.report.terminal import stderr_console
-from cxr_train.comparison import NOISY, ImagesByName, Method, NoiseKind, Score, add_noise, compare, photon_noise, run
+from cxr_train.comparison import (
+    NOISY,
+    DenoisingMethod,
+    ImagesByName,
+    NoiseKind,
+    Score,
+    add_noise,
+    compare,
+    photon_noise,
+    run,
+)
 from cxr_train.data import SPLITS, XrayImages, find_xrays
 from cxr_train.noise import (
     PUBLISHED_PHOTONS_AT_WHITE,
@@ -112,7 +122,9 @@ def other_noise() -> dict[str, NoiseKind]:
     }
 
 
-def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, list[tuple[float, float, float]]]:
+def shifts(
+    clean_images: Mapping[str, FloatImage], method: DenoisingMethod
+) -> dict[str, list[tuple[float, float, float]]]:
     """Return the brightness shift of a method at every dose, on the images and on overexposed ones."""
     found = {}
     for suffix, factor in (("", 1.0), (", overexposed", OVEREXPOSED)):
@@ -125,7 +137,7 @@ def shifts(clean_images: Mapping[str, FloatImage], method: Method) -> dict[str, 
     return found
 
 
-def choose_methods(window: str, only: Sequence[str]) -> dict[str, Method]:
+def choose_methods(window: str, only: Sequence[str]) -> dict[str, DenoisingMethod]:
     """Return the classical methods and the models. window: name or .onnx file; only: names to keep, empty for all.
 
     Raises UsageError for an unknown name.
@@ -141,7 +153,7 @@ def measure(
     native: XrayImages,
     limit: int,
     split: str,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, DenoisingMethod],
     say: Callable[[str], None],
 ) -> QualityReport:
     """Run the whole comparison. native: images of 1024 px, possibly none."""

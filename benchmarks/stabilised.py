@@ -10,17 +10,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cxr_infer.errors import ImageError
 from cxr_infer.imaging.mottle import estimate_mottle
+from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.classical import bm3d_told, non_local_means, stabilised
-from cxr_infer.lab.noise import Told, told_of
+from cxr_infer.lab.noise import KnownNoise, told_of
 
-FloatImage = NDArray[np.float32]
-Array = NDArray[np.float64]
-ToldMethod = Callable[[FloatImage, Told], FloatImage]  # (noisy, its true noise) -> denoised
+ToldMethod = Callable[[FloatImage, KnownNoise], FloatImage]  # (noisy, its true noise) -> denoised
 
 NLM, BM3D = "NLM, told the noise", "BM3D, told the noise"
 NLM_UNTOLD, BM3D_UNTOLD = "NLM, told our estimate", "BM3D, told our estimate"
@@ -49,7 +45,7 @@ def told_our_estimate(method: ToldMethod) -> ToldMethod:
     An image whose noise cannot be told from its structure stays as it is.
     """
 
-    def untold(noisy: FloatImage, told: Told) -> FloatImage:
+    def untold(noisy: FloatImage, told: KnownNoise) -> FloatImage:
         try:
             estimated = told_of(estimate_mottle(noisy), (noisy.shape[0], noisy.shape[1]))
         except ImageError:

@@ -7,6 +7,7 @@ import os
 # one thread a process: the models here are so small that several threads mostly wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt imports and collected tests from garbage collection: they stay, and scanning them takes time."""
+    gc.collect()
+    gc.freeze()
 
 
 def tree(folder: Path, *, ledger: bool = False) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ import cxr_infer.cli.commands, cxr_infer.cli.compare, cxr_infer.cli.directory, c
 import cxr_infer.report.html
 with suppress(ImportError):
     import cxr_infer.formats.dicom.reader
+    import cxr_infer.node.care, cxr_infer.node.dry_run, cxr_infer.node.service
 from cxr_infer.__main__ import main
 
 assert len(os.listdir("/proc/self/task")) == 1, "no other thread comes along into a forked process"
@@ -44,6 +45,7 @@ os.chdir(given["folder"])
 os.environ.clear()
 os.environ.update(given["environment"])
 sys.argv[1:] = given["arguments"]
+exec(given["first"], {})
 main()
 """
 POSSIBLE = sys.platform == "linux"  # elsewhere sockets keep no messages apart, or files do not go through them
@@ -75,14 +77,14 @@ class WarmCommand:
         )
 
     def run(
-        self, arguments: list[str], folder: Path, environment: dict[str, str], seconds: float
+        self, arguments: list[str], folder: Path, environment: dict[str, str], seconds: float, first: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run` with text captured."""
+        """As `subprocess.run` with text captured. first: Python that the process runs before the command."""
         with ExitStack() as opened:
             nothing = opened.enter_context(Path(os.devnull).open("rb"))
             pairs = [os.pipe() for _ in range(2)]
             readers = [opened.enter_context(os.fdopen(reader)) for reader, _ in pairs]
-            request = {"arguments": arguments, "folder": str(folder), "environment": environment}
+            request = {"arguments": arguments, "folder": str(folder), "environment": environment, "first": first}
             socket.send_fds(
                 self._socket, [json.dumps(request).encode()], [nothing.fileno(), *(writer for _, writer in pairs)]
             )

@@ -13,7 +13,7 @@ from cxr_infer.batch.batch_run import BatchRun
 from cxr_infer.batch.guard import guarded
 from cxr_infer.batch.jobs import Job, by_content
 from cxr_infer.batch.overlap import overlapped
-from cxr_infer.batch.references import Comparison, compare_with_reference
+from cxr_infer.batch.references import ReferenceComparison, compare_with_reference
 from cxr_infer.errors import ImageError, OutputLostError
 from cxr_infer.faults import Traceback
 from cxr_infer.files import read_content, write_bytes
@@ -103,7 +103,7 @@ def denoise_content(
     with ending_decoders():  # end them at once: memory shared with a child is copied when it changes
         radiograph = read_radiograph(job.source, content, reading, job.target)
     done = _denoise(_measured_source(job, radiograph, digest(content), started), run)
-    return done.result.encode(run.provenance), _measured(done, run, str(job.target), Comparison())
+    return done.result.encode(run.provenance), _measured(done, run, str(job.target), ReferenceComparison())
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _denoise(item: _Read, run: BatchRun) -> _Denoised:
     return _Denoised(item.job, result, item.mottle, shown, source, item.digest, seconds, item.note, finished)
 
 
-def _pairs(item: _Denoised, compared: Comparison) -> Pairs | None:
+def _pairs(item: _Denoised, compared: ReferenceComparison) -> Pairs | None:
     """Return the pictures of an image before and after; None if they are not wanted."""
     before = item.shown_before
     if before is None:
@@ -263,7 +263,7 @@ def _pairs(item: _Denoised, compared: Comparison) -> Pairs | None:
     return paired(before, view(item.result, before.place), clean)
 
 
-def _measured(item: _Denoised, run: BatchRun, output: str, compared: Comparison) -> FileResult:
+def _measured(item: _Denoised, run: BatchRun, output: str, compared: ReferenceComparison) -> FileResult:
     """Return the record of a result. output: its path or URL."""
     height, width = item.result.pixels.shape
     noise = noise_figures(item.before, estimate_mottle(item.result.gray()), run.settings.strength, item.result.stretch)

@@ -44,7 +44,7 @@ def require_references(names: Iterable[str], reference: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReferenceComparison:
     """Comparison of an image and its result with a reference.
 
     figures: MSE, PSNR and SSIM before and after; empty if they could not be measured. note: the reason, or notes on the
@@ -58,25 +58,25 @@ class Comparison:
 
 def compare_with_reference(
     name: str, before: Radiograph | None, result: Radiograph, folder: Path | None, reading: ReadOptions
-) -> Comparison:
+) -> ReferenceComparison:
     """Compare an image and its result with their reference. folder: of the references; None without references."""
     if folder is None or before is None:
-        return Comparison()
+        return ReferenceComparison()
     path = find_reference(name, folder)
     if path is None:
-        return Comparison(note="no reference with that name")
+        return ReferenceComparison(note="no reference with that name")
     try:
         content = read_content(path, most_bytes(reading))
         reference = read_radiograph(path, content, reading, path)
     except ImageError as error:
-        return Comparison(note=f"reference: {error}")
+        return ReferenceComparison(note=f"reference: {error}")
     clean = reference.shown()
     if clean.shape != result.pixels.shape:
         (h, w), (height, width) = clean.shape, result.pixels.shape
-        return Comparison(note=f"the reference is {w}x{h}, the image {width}x{height}")
+        return ReferenceComparison(note=f"the reference is {w}x{h}, the image {width}x{height}")
     notes = "; ".join(f"reference: {note}" for note in reference.notes if note not in result.notes)
     figures = {**_quality(clean, before, "_before"), **_quality(clean, result)}
-    return Comparison(figures, notes, reference)
+    return ReferenceComparison(figures, notes, reference)
 
 
 def _quality(clean: FloatImage, image: Radiograph, when: str = "") -> dict[str, float]:

@@ -121,14 +121,14 @@ def dir_command(
     quiet: QuietOption = False,
 ) -> None:
     """Denoise a whole directory of X-rays. Originals are never touched."""
-    from cxr_infer.cli.directory import Asked, denoise_directory, one_of
+    from cxr_infer.cli.directory import DirectoryOptions, denoise_directory, one_of
     from cxr_infer.formats.radiograph import check_deidentify
     from cxr_infer.report.reports import ReportFiles
     from cxr_infer.settings import ReadOptions, Settings
 
     check_deidentify(deidentify)
     denoise_directory(
-        Asked(
+        DirectoryOptions(
             source=source,
             out=one_of(out, target),
             model=model,

@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Look:
+class FigureLook:
     """Look of a figure. light: dark text on white. crop: (x, y, width, height) in px of the images; None: all.
 
     Raises UsageError for a resolution out of range.
@@ -84,7 +84,7 @@ def compare_files(
     *,
     models: Sequence[str] = ("window",),
     precision: str = AUTO,
-    look: Look | None = None,
+    look: FigureLook | None = None,
     repair_wrapped: bool = False,
     threads: int | None = None,
     overwrite: bool = False,
@@ -96,7 +96,7 @@ def compare_files(
     Raises UsageError if `out` exists, is one of the images or has an unsupported suffix, or if the crop is outside an
     image; ImageError if an image cannot be read or the sizes of a pair differ.
     """
-    look, reading = look or Look(), reading or ReadOptions()
+    look, reading = look or FigureLook(), reading or ReadOptions()
     if out.suffix.lower() not in FORMS:
         raise UsageError(f"{out}: the figure is a PNG, PDF or SVG; give --out a name that ends in {', '.join(FORMS)}")
     for clean, noisy in pairs:
@@ -139,7 +139,7 @@ def _stored(image: FloatImage) -> FloatImage:
     return to_unit(from_unit(image, np.dtype(np.uint16)))
 
 
-def _sheet(pairs: Sequence[_Pair], look: Look) -> Sheet:
+def _sheet(pairs: Sequence[_Pair], look: FigureLook) -> Sheet:
     """Lay out one row per pair: noisy, results, clean."""
     rows = [_panels(pair, look.crop, named=len(pairs) > 1) for pair in pairs]
     centres = [most_detailed(pair.clean) if look.crop is None else None for pair in pairs]

@@ -30,7 +30,7 @@ from cxr_infer.storage.urls import without_secrets
 
 
 @dataclass(frozen=True)
-class Asked:
+class DirectoryOptions:
     """The options of `dir` other than `Settings` and `ReadOptions`."""
 
     source: str
@@ -51,7 +51,7 @@ class Asked:
     began: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
 
-def denoise_directory(asked: Asked, settings: Settings, reading: ReadOptions) -> None:
+def denoise_directory(asked: DirectoryOptions, settings: Settings, reading: ReadOptions) -> None:
     """Run `dir`. Raises typer.Exit for a nonzero status; UsageError and ModelError before anything is denoised."""
     engine = _engine(asked)
     plan = _plan(asked)
@@ -99,7 +99,7 @@ def one_of(out: str | None, target: str | None) -> str | None:
     return target if out is None else out
 
 
-def _engine(asked: Asked) -> Engine:
+def _engine(asked: DirectoryOptions) -> Engine:
     """Return the engine, not yet entered. Raises UsageError for invalid combinations of options."""
     if asked.watch and asked.engine != "local":
         raise UsageError("--watch works on this machine only; omit --engine")
@@ -111,13 +111,13 @@ def _engine(asked: Asked) -> Engine:
     return engine
 
 
-def _ray(asked: Asked) -> Engine:
+def _ray(asked: DirectoryOptions) -> Engine:
     from cxr_infer.batch.ray_engine import on_ray
 
     return on_ray(asked.address, asked.threads)
 
 
-def _plan(asked: Asked) -> Plan:
+def _plan(asked: DirectoryOptions) -> Plan:
     with waiting(terminal.stderr_console(), f"listing {without_secrets(asked.source)}"):
         return plan_directory(
             asked.source,
@@ -131,7 +131,7 @@ def _plan(asked: Asked) -> Plan:
 
 def _write_reports(
     reports: Reports,
-    asked: Asked,
+    asked: DirectoryOptions,
     plan: Plan,
     model: Model,
     settings: Settings,
@@ -148,7 +148,7 @@ def _write_reports(
 
 
 def _end(
-    asked: Asked,
+    asked: DirectoryOptions,
     plan: Plan,
     shown: terminal.ShownResults,
     summary: Summary,

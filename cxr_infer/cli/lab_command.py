@@ -28,12 +28,12 @@ from cxr_infer.extras import install_command
 from cxr_infer.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from cxr_infer.lab.laboratory import Asked
+    from cxr_infer.lab.laboratory import LabRequest
     from cxr_infer.lab.result import LabResult
-    from cxr_infer.lab.runner import Progress
+    from cxr_infer.lab.runner import LabProgress
     from cxr_infer.settings import ReadOptions
 
-PACKAGES = ("scipy", "matplotlib")
+REQUIRED_PACKAGES = ("scipy", "matplotlib")
 PROTOCOLS = ("quick", "full")
 PLAIN_STEP = 0.1  # fraction of the run between plain progress lines
 
@@ -143,7 +143,7 @@ def lab_command(
     quiet: QuietOption = False,
 ) -> None:
     """Measure what a denoiser preserves, removes and invents. Research use only."""
-    if any(find_spec(package) is None for package in PACKAGES):
+    if any(find_spec(package) is None for package in REQUIRED_PACKAGES):
         raise UsageError(f"the lab needs more packages; run: {install_command('lab')}")
     from cxr_infer.lab.laboratory import asked_for
     from cxr_infer.lab.output import default_folder
@@ -157,7 +157,7 @@ def lab_command(
     _write(result, folder, csv=csv, png=png, as_json=as_json, quiet=quiet)
 
 
-def _with_noise(asked: Asked, frames: list[Path], noise_of: Path | None, reading: ReadOptions) -> Asked:
+def _with_noise(asked: LabRequest, frames: list[Path], noise_of: Path | None, reading: ReadOptions) -> LabRequest:
     """Add the noise of the user's detector, from repeated exposures or a single image."""
     from cxr_infer.lab.images import one_image, repeated_frames
     from cxr_infer.lab.laboratory import with_frames, with_noise_of
@@ -176,7 +176,7 @@ def _with_noise(asked: Asked, frames: list[Path], noise_of: Path | None, reading
         raise ImageError(f"{noise_of}: {error}") from error
 
 
-def _with_images(asked: Asked, images: Path | None, spacing: float | None, reading: ReadOptions) -> Asked:
+def _with_images(asked: LabRequest, images: Path | None, spacing: float | None, reading: ReadOptions) -> LabRequest:
     """Add the user's images, with the pixel spacing given or that of their files."""
     from cxr_infer.lab.images import clean_images
     from cxr_infer.lab.protocol_files import LEAST_SPACING, MOST_SPACING, is_spacing, require_drawable
@@ -202,12 +202,12 @@ def _with_images(asked: Asked, images: Path | None, spacing: float | None, readi
     return replace(asked, protocol=protocol, images=given, changed=changed)
 
 
-def _measured(asked: Asked, out: Path, workers: int | None, *, quiet: bool) -> LabResult:
+def _measured(asked: LabRequest, out: Path, workers: int | None, *, quiet: bool) -> LabResult:
     """Measure. Raises typer.Exit with the signal's status if the run is stopped."""
     from cxr_infer.cli.process import stop_on_signals
     from cxr_infer.lab.laboratory import measure, methods_of
     from cxr_infer.lab.output import require_own_folder
-    from cxr_infer.lab.runner import Stopped
+    from cxr_infer.lab.runner import LabStopped
     from cxr_infer.report.text import print_error
 
     require_own_folder(out)
@@ -224,14 +224,14 @@ def _measured(asked: Asked, out: Path, workers: int | None, *, quiet: bool) -> L
                 command=(Path(program).name, *words),
                 workers=workers,
             )
-        except Stopped:
+        except LabStopped:
             status = stopped.exit_status
     print_error(f"interrupted; completed measurements are in {out}; run the same command to continue")
     raise typer.Exit(status)
 
 
 @contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def _progress(quiet: bool) -> Iterator[Callable[[LabProgress], None]]:
     """Yield a function to call with progress: a live bar on a terminal, plain lines elsewhere."""
     from cxr_infer.cli.bars import live_bar
     from cxr_infer.report.terminal import stderr_console
@@ -246,7 +246,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     else:
         told = 0.0
 
-        def plain(seen: Progress) -> None:
+        def plain(seen: LabProgress) -> None:
             nonlocal told
             if seen.share >= told + PLAIN_STEP or (seen.share >= 1 > told):
                 told = seen.share

@@ -30,7 +30,7 @@ LogOption = Annotated[
 
 LOG_SUFFIX = ".log"
 FIRST_LINE = "cxr-infer log, "  # start of log files, which later runs may replace
-FORMAT = "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
 SHORT_FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 
@@ -66,7 +66,7 @@ class _File(logging.Handler):
 
     def __init__(self, path: Path, file: NewFile) -> None:
         super().__init__(logging.DEBUG)
-        self.setFormatter(_Printable(FORMAT))
+        self.setFormatter(_Printable(LOG_FORMAT))
         self._path, self._file = path, file
 
     def emit(self, record: logging.LogRecord) -> None:

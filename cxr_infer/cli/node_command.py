@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Action = Literal["run", "status", "retry", "purge", "check", "demo"]
 Pass = Literal["other", "none"]
-PACKAGES = ("pydicom", "pynetdicom")
+REQUIRED_PACKAGES = ("pydicom", "pynetdicom")
 
 
 @reports_errors
@@ -78,7 +78,7 @@ def node_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: status, retry, purge, check and demo.")] = False,
 ) -> None:
     """Run a DICOM node between modality and PACS: receive, denoise, forward. Research use only."""
-    if any(find_spec(package) is None for package in PACKAGES):
+    if any(find_spec(package) is None for package in REQUIRED_PACKAGES):
         raise UsageError(f"the node needs more packages; run: {install_command('node')}")
     given = _Given(config_file, spool, to or [], ae_title, bind, port, http_port, passing, model)
     if action == "demo":

@@ -147,7 +147,7 @@ def compare_command(
     if len(files) % 2:
         raise UsageError(f"{files[-1]}: has no counterpart; give pairs: a clean image, then the noisy one")
     reading = ReadOptions(max_pixels, white, invert)
-    look = compare.Look(dpi, light, compare.parse_crop(crop) if crop is not None else None)
+    look = compare.FigureLook(dpi, light, compare.parse_crop(crop) if crop is not None else None)
     comparison, notes = compare.compare_files(
         list(zip(files[::2], files[1::2], strict=True)),
         out,

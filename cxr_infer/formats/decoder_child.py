@@ -28,7 +28,7 @@ if sys.platform == "linux":
     import resource
 
 REQUEST = struct.Struct("<BIQQ")  # decoder, seconds, bytes of memory, bytes of the image that follow
-ANSWER = struct.Struct("<B3sIIIQ")  # state, type, up to three lengths of axes, bytes that follow
+ANSWER_HEADER = struct.Struct("<B3sIIIQ")  # state, type, up to three lengths of axes, bytes that follow
 READY, PIXELS, REFUSED, TOO_MUCH, LACK = range(5)  # states of an answer
 
 
@@ -40,7 +40,7 @@ def live(channel: socket.socket, life: int) -> NoReturn:
             what: min(resource.getrlimit(what), key=_as_number) for what in (resource.RLIMIT_CPU, resource.RLIMIT_AS)
         }
         channel.setblocking(True)
-        channel.sendall(ANSWER.pack(READY, b"", 0, 0, 0, 0))
+        channel.sendall(ANSWER_HEADER.pack(READY, b"", 0, 0, 0, 0))
         while True:
             _serve(channel, most)
     finally:
@@ -87,13 +87,13 @@ def _serve(channel: socket.socket, most: dict[int, int]) -> None:
     try:
         pixels = np.ascontiguousarray(DECODERS[number].decode(content))
         shape = (*pixels.shape, 0, 0)[:3]
-        head = ANSWER.pack(PIXELS, pixels.dtype.str.encode(), *shape, pixels.nbytes)
+        head = ANSWER_HEADER.pack(PIXELS, pixels.dtype.str.encode(), *shape, pixels.nbytes)
         body = pixels.reshape(-1).data.cast("B")
     except MemoryError:
-        head, body = ANSWER.pack(TOO_MUCH if ours else LACK, b"", 0, 0, 0, 0), memoryview(b"")
+        head, body = ANSWER_HEADER.pack(TOO_MUCH if ours else LACK, b"", 0, 0, 0, 0), memoryview(b"")
     except Exception as error:
         body = memoryview(reason(error).encode("utf-8", "replace"))
-        head = ANSWER.pack(REFUSED, b"", 0, 0, 0, len(body))
+        head = ANSWER_HEADER.pack(REFUSED, b"", 0, 0, 0, len(body))
     channel.sendall(head)
     channel.sendall(body)
 

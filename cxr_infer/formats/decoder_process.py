@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.formats.decoder_child import ANSWER, LACK, PIXELS, READY, REFUSED, REQUEST, TOO_MUCH, live
-from cxr_infer.formats.decoders import DECODERS, MOST_REASON, Decoder, DecoderLostError, DecodingError
+from cxr_infer.formats.decoder_child import ANSWER_HEADER, LACK, PIXELS, READY, REFUSED, REQUEST, TOO_MUCH, live
+from cxr_infer.formats.decoders import DECODERS, MOST_REASON, DecoderLostError, DecodingError, ImageDecoder
 
 if sys.platform == "linux":
     import fcntl
@@ -92,10 +92,10 @@ class _Child:
             self.end()
             raise
 
-    def can(self, decoder: Decoder) -> bool:
+    def can(self, decoder: ImageDecoder) -> bool:
         return decoder in self._decoders
 
-    def decoded(self, decoder: Decoder, content: bytes, limits: DecodingLimits) -> NDArray[Any]:
+    def decoded(self, decoder: ImageDecoder, content: bytes, limits: DecodingLimits) -> NDArray[Any]:
         """Decode an image. Raises as `decoding.decoded`, and _LostError."""
         deadline = time.monotonic() + PATIENCE * limits.seconds
         request = REQUEST.pack(DECODERS.index(decoder), limits.seconds, limits.memory, len(content))
@@ -132,7 +132,7 @@ class _Child:
             raise _LostError from error
 
     def _answer(self, deadline: float) -> tuple[Any, ...]:
-        return ANSWER.unpack(self._bytes(ANSWER.size, deadline))
+        return ANSWER_HEADER.unpack(self._bytes(ANSWER_HEADER.size, deadline))
 
     def _bytes(self, count: int, deadline: float) -> bytes:
         content = bytearray(count)
@@ -205,7 +205,7 @@ def is_possible() -> bool:
     return sys.platform == "linux" and hasattr(fcntl, "F_SETSIG") and not _unusable.is_set()
 
 
-def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
+def decoded(decoder: ImageDecoder, content: bytes, pixels: int) -> NDArray[Any]:
     """See `decoding.decoded`. If no child can be started, this process decodes."""
     child = _child_for(decoder)
     if child is None:
@@ -225,7 +225,7 @@ def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
     return result
 
 
-def _why(decoder: Decoder, code: int | None, limits: DecodingLimits) -> str:
+def _why(decoder: ImageDecoder, code: int | None, limits: DecodingLimits) -> str:
     """Say why a child was lost. code: from `_Child.end`."""
     if code is None or code == -signal.SIGXCPU:
         return f"{decoder.title} took more than {limits.seconds} s"
@@ -236,7 +236,7 @@ def _why(decoder: Decoder, code: int | None, limits: DecodingLimits) -> str:
     return f"{decoder.title} crashed with {signal.Signals(-code).name}"
 
 
-def _child_for(decoder: Decoder) -> _Child | None:
+def _child_for(decoder: ImageDecoder) -> _Child | None:
     """Return an idle child that has this decoder, or a new one; None if none can be started."""
     with contextlib.suppress(IndexError):
         while True:

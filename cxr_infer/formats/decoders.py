@@ -33,7 +33,7 @@ class DecoderLostError(Exception):
 
 
 @dataclass(frozen=True)
-class Decoder:
+class ImageDecoder:
     """title: name of the library. modules: imported by `decode`. decode: raises the library's own exceptions."""
 
     title: str
@@ -89,11 +89,11 @@ def _by_openjpeg(content: bytes) -> NDArray[Any]:
     return np.asarray(import_module("openjpeg").decode(content))
 
 
-OPENCV = Decoder("OpenCV", ("cv2",), _by_opencv)  # PNG, JPEG, BMP and WebP
-LIBTIFF = Decoder("libtiff", ("PIL.TiffImagePlugin",), _by_libtiff)
-LIBJPEG_TURBO = Decoder("libjpeg-turbo", ("PIL.JpegImagePlugin",), _by_pillow)
-LIBJPEG = Decoder("libjpeg", ("libjpeg",), _by_libjpeg)  # the JPEG committee's: 12 bits, JPEG-LS
-OPENJPEG = Decoder("OpenJPEG", ("openjpeg",), _by_openjpeg)
+OPENCV = ImageDecoder("OpenCV", ("cv2",), _by_opencv)  # PNG, JPEG, BMP and WebP
+LIBTIFF = ImageDecoder("libtiff", ("PIL.TiffImagePlugin",), _by_libtiff)
+LIBJPEG_TURBO = ImageDecoder("libjpeg-turbo", ("PIL.JpegImagePlugin",), _by_pillow)
+LIBJPEG = ImageDecoder("libjpeg", ("libjpeg",), _by_libjpeg)  # the JPEG committee's: 12 bits, JPEG-LS
+OPENJPEG = ImageDecoder("OpenJPEG", ("openjpeg",), _by_openjpeg)
 DECODERS = (OPENCV, LIBTIFF, LIBJPEG_TURBO, LIBJPEG, OPENJPEG)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cxr_infer.formats import decoder_process
-from cxr_infer.formats.decoders import Decoder
+from cxr_infer.formats.decoders import ImageDecoder
 
 _apart: ContextVar[bool] = ContextVar("apart", default=False)
 
@@ -25,7 +25,7 @@ def in_a_process_of_their_own() -> Iterator[None]:
         _apart.reset(token)
 
 
-def decoded(decoder: Decoder, content: bytes, pixels: int) -> NDArray[Any]:
+def decoded(decoder: ImageDecoder, content: bytes, pixels: int) -> NDArray[Any]:
     """Decode an image to (H, W) or (H, W, channels).
 
     pixels: H x W by the header; sets the limits of a child process. Raises DecodingError or another exception of the

@@ -20,7 +20,7 @@ class Foreign:
         return re.match(self.begins, head, re.DOTALL | re.IGNORECASE) is not None
 
 
-KINDS = (
+FOREIGN_FORMATS = (
     Foreign("a GIF", rb"GIF8"),
     Foreign("a JPEG 2000 picture", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     Foreign("a JPEG XL picture", rb"\0\0\0\x0cJXL |\xff\x0a"),
@@ -49,7 +49,7 @@ LEAST_TEXT = 12  # characters
 
 def foreign_kind(head: bytes) -> Foreign | None:
     """Return the kind of a file by its first bytes; None if unknown."""
-    known = next((kind for kind in KINDS if kind.is_of(head)), None)
+    known = next((kind for kind in FOREIGN_FORMATS if kind.is_of(head)), None)
     return known or (A_TEXT if _is_text(head) else None)
 
 

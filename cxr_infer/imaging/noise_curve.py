@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cxr_infer.imaging.noise_blocks import BlockMap, Blocks
 from cxr_infer.imaging.pixels import Float64Array
 
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 
 BINS = 32  # of brightness, over [0, 1]
 MOST_SATURATED = 0.02  # fraction of pixels at 0 or 1 above which clipping reduces a block's variance
@@ -43,8 +43,8 @@ class Flattest:
     of all usable blocks of each bin. share: fraction of all usable blocks in each bin; adds up to 1.
     """
 
-    places: Places
-    starts: Places
+    places: Indices
+    starts: Indices
     brightness: Float64Array
     share: Float64Array
 
@@ -138,13 +138,13 @@ def fit_curve(flattest: Flattest, energy: BlockMap, shape: float, rounding: floa
     )
 
 
-def _sorted_parts(values: Float64Array, counts: Places) -> Float64Array:
+def _sorted_parts(values: Float64Array, counts: Indices) -> Float64Array:
     """Sort each part of `values` in ascending order. values: not negative."""
     base = np.repeat(np.arange(len(counts)) * 2.0 * values.max(), counts)
     return np.asarray(np.sort(base + values) - base)
 
 
-def _quantiles(values: Float64Array, starts: Places, counts: Places, probability: float) -> Float64Array:
+def _quantiles(values: Float64Array, starts: Indices, counts: Indices, probability: float) -> Float64Array:
     """Return a quantile of each sorted part of `values`, interpolated linearly."""
     place = probability * (counts - 1)
     low = np.floor(place).astype(np.intp)
@@ -157,7 +157,7 @@ def _gamma_quantile(normal: float, shape: float) -> float:
     return float(max(1 - 1 / (9 * shape) + normal / (3 * np.sqrt(shape)), 0.3) ** 3)
 
 
-def _smooth(values: Float64Array, error: Float64Array, counts: Places) -> Float64Array:
+def _smooth(values: Float64Array, error: Float64Array, counts: Indices) -> Float64Array:
     """Fit a smooth curve through most values: least squares, curvature penalised, reweighted by Cauchy's function."""
     bends = np.diff(np.eye(len(values)), 2, axis=0)
     penalty = STIFFNESS * bends.T @ bends

@@ -175,26 +175,27 @@ def _lay_tube(total: Map, grid: PixelCentres, points: Map, radius: Map) -> None:
     which is exact for a straight tube.
     """
     side = grid.side
-    for a, b, ra, rb in zip(points[:-1], points[1:], radius[:-1], radius[1:], strict=True):
-        reach = max(ra, rb) + 1.5 / side
-        low = np.floor((np.minimum(a, b) - reach) * side).astype(int).clip(0, side)
-        high = np.ceil((np.maximum(a, b) + reach) * side).astype(int).clip(0, side)
-        if (high <= low).any():
+    starts, ends = points[:-1], points[1:]
+    reach = (np.maximum(radius[:-1], radius[1:]) + 1.5 / side)[:, None]
+    lows = np.floor((np.minimum(starts, ends) - reach) * side).astype(int).clip(0, side)
+    highs = np.ceil((np.maximum(starts, ends) + reach) * side).astype(int).clip(0, side)
+    row, column = grid.x[0], grid.y[:, :1]  # broadcast: there are thousands of small patches
+    for (left, top), (right, bottom), a, direction, ra, rb in zip(
+        lows.tolist(), highs.tolist(), starts, ends - starts, radius[:-1], radius[1:], strict=True
+    ):
+        if right <= left or bottom <= top:
             continue
-        patch = np.s_[low[1] : high[1], low[0] : high[0]]
-        px, py = grid.x[patch], grid.y[patch]
-        direction = b - a
-        along = np.clip(
-            ((px - a[0]) * direction[0] + (py - a[1]) * direction[1]) / max(direction @ direction, 1e-12), 0, 1
-        )
-        squared = (px - a[0] - along * direction[0]) ** 2 + (py - a[1] - along * direction[1]) ** 2
-        r = ra + along * (rb - ra)
-        np.maximum(total[patch], _chord(r, squared), out=total[patch])
+        from_left, from_top = row[left:right] - a[0], column[top:bottom] - a[1]
+        along = (from_left * direction[0] + from_top * direction[1]) / max(direction @ direction, 1e-12)
+        along = np.minimum(np.maximum(along, 0, out=along), 1, out=along)
+        squared = (from_left - along * direction[0]) ** 2 + (from_top - along * direction[1]) ** 2
+        patch = total[top:bottom, left:right]
+        np.maximum(patch, _chord(ra + along * (rb - ra), squared), out=patch)
 
 
 def _chord(radius: Map, squared_distance: Map) -> Map:
     """Return the length in cm of a ray's chord through a circle, at a squared distance from its centre."""
-    return np.asarray(2 * FIELD_CM * np.sqrt(np.clip(radius**2 - squared_distance, 0, None)))
+    return np.asarray(2 * FIELD_CM * np.sqrt(np.maximum(radius**2 - squared_distance, 0)))
 
 
 def _vessels(grid: PixelCentres, lungs: Map, rng: np.random.Generator) -> Map:

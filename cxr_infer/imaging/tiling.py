@@ -22,7 +22,7 @@ BLIND_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisGrid:
     """Windows along one axis, in px: each `length` long, one at every start; the axis is padded to `padded`."""
 
     length: int
@@ -34,8 +34,8 @@ class Axis:
 class Grid:
     """Windows over an image, each rows.length x columns.length px."""
 
-    rows: Axis
-    columns: Axis
+    rows: AxisGrid
+    columns: AxisGrid
 
     @property
     def window_pixels(self) -> int:
@@ -47,7 +47,7 @@ class Grid:
         return self.window_pixels * len(self.rows.starts) * len(self.columns.starts)
 
 
-def plan_axis(extent: int, kept: int, overlap: int, multiple: int = 1) -> Axis:
+def plan_axis(extent: int, kept: int, overlap: int, multiple: int = 1) -> AxisGrid:
     """Cover an axis of `extent` px with evenly spaced windows of at most kept + overlap px.
 
     kept: px by which a window extends the area already covered. overlap: minimum px shared by neighbours. multiple:
@@ -58,14 +58,14 @@ def plan_axis(extent: int, kept: int, overlap: int, multiple: int = 1) -> Axis:
     return split_axis(extent, max(1, -(-(cells - shared) // step)), overlap, multiple)
 
 
-def split_axis(extent: int, count: int, overlap: int, multiple: int = 1) -> Axis:
+def split_axis(extent: int, count: int, overlap: int, multiple: int = 1) -> AxisGrid:
     """Cover an axis of `extent` px with `count` windows as short as possible; see `plan_axis`."""
     cells, shared = -(-extent // multiple), -(-overlap // multiple)
     length = min(cells, -(-(cells + (count - 1) * shared) // count))
     if length == cells:
-        return Axis(cells * multiple, (0,), cells * multiple)
+        return AxisGrid(cells * multiple, (0,), cells * multiple)
     starts = tuple(i * (cells - length) // (count - 1) * multiple for i in range(count))
-    return Axis(length * multiple, starts, cells * multiple)
+    return AxisGrid(length * multiple, starts, cells * multiple)
 
 
 def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multiple: int = 1) -> Grid:
@@ -88,7 +88,7 @@ def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multipl
     return min(grids, key=lambda grid: grid.computed)
 
 
-def _splits(extent: int, overlap: int, multiple: int) -> list[Axis]:
+def _splits(extent: int, overlap: int, multiple: int) -> list[AxisGrid]:
     """Return splits into one window, two, and so on, while windows are at least twice as long as their overlap."""
     splits = [split_axis(extent, 1, overlap, multiple)]
     while splits[-1].length > multiple:
@@ -148,7 +148,9 @@ def predict_in_windows(image: FloatImage, predict: Predict, grid: Grid, batch: i
     return canvas[: image.shape[0], : image.shape[1]]
 
 
-def _predicted_row(strip: FloatImage, predict: Predict, columns: Axis, batch: int) -> Iterator[tuple[int, FloatImage]]:
+def _predicted_row(
+    strip: FloatImage, predict: Predict, columns: AxisGrid, batch: int
+) -> Iterator[tuple[int, FloatImage]]:
     for first in range(0, len(columns.starts), batch):
         lefts = columns.starts[first : first + batch]
         windows = np.stack([strip[None, :, left : left + columns.length] for left in lefts])

@@ -16,7 +16,7 @@ FEW_DECADES = 2.5
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisScale:
     """An axis from low to high. logarithmic: equal ratios have equal lengths."""
 
     low: float
@@ -37,18 +37,18 @@ class Scale:
         return _log_ticks(self.low, self.high) if self.logarithmic else _ticks(self.low, self.high)
 
 
-def scale_of(axis: Axis, values: Iterable[float]) -> Scale:
+def scale_of(axis: Axis, values: Iterable[float]) -> AxisScale:
     """Return an axis that contains all values it can show."""
     shown = [value for value in values if math.isfinite(value) and (value > 0 or not axis.logarithmic)]
     low, high = (min(shown), max(shown)) if shown else (1.0, 2.0)
     if axis.logarithmic:
         low, high = (low / 1.5, high * 1.5) if low == high else (low, high)
         ratio = (high / low) ** MARGIN
-        return Scale(low / ratio, high * ratio, True)
+        return AxisScale(low / ratio, high * ratio, True)
     if low == high:
         low, high = low - max(0.5, abs(low) / 2), high + max(0.5, abs(high) / 2)
     room = MARGIN * (high - low)
-    return Scale(low - room, high + room, False)
+    return AxisScale(low - room, high + room, False)
 
 
 def _ticks(low: float, high: float) -> list[float]:

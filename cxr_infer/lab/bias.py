@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.jackknife import groups_of, jackknife
 from cxr_infer.lab.scipy_functions import special
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 FALSE_DISCOVERIES = 0.05  # largest expected fraction of marked pixels that are marked by chance
@@ -31,17 +30,17 @@ class Bias:
     image's units, over the image, (H, W), or over some of its pixels, (N,). draws: number.
     """
 
-    groups: Array
-    deviation: Array
+    groups: Float64Array
+    deviation: Float64Array
     draws: int
 
     @property
-    def mean(self) -> Array:
+    def mean(self) -> Float64Array:
         """Bias of each pixel."""
         return np.asarray(np.average(self.groups, axis=0, weights=self._sizes))
 
     @property
-    def error(self) -> Array:
+    def error(self) -> Float64Array:
         """Standard error of the bias of each pixel."""
         return np.asarray(self.deviation / np.sqrt(self.draws))
 
@@ -53,7 +52,7 @@ class Bias:
     def _sizes(self) -> NDArray[np.intp]:
         return np.bincount(groups_of(self.draws))
 
-    def chance(self) -> Array:
+    def chance(self) -> Float64Array:
         """Return the two-sided p-value of each pixel's bias (Student's t with draws - 1 degrees of freedom)."""
         mean, error = self.mean, self.error
         certain = error <= 0  # a saturated pixel is equal in all draws
@@ -91,7 +90,7 @@ def measure_bias(truth: FloatImage, denoised: Iterable[FloatImage], draws: int) 
     return Bias(sums / np.bincount(groups)[:, None, None], np.sqrt(variance), draws)
 
 
-def marked(chance: Array, rate: float = FALSE_DISCOVERIES) -> Mask:
+def marked(chance: Float64Array, rate: float = FALSE_DISCOVERIES) -> Mask:
     """Return the pixels with significant bias, with an expected false-discovery rate of at most `rate`.
 
     Benjamini and Yekutieli's procedure (Annals of Statistics 29(4), 2001), valid for any dependence between pixels: the

@@ -6,34 +6,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.bias import BY_CHANCE, FALSE_DISCOVERIES, Bias, Mask, marked, measure_bias
 from cxr_infer.lab.conditions import FLAT, Condition, exposures
 from cxr_infer.lab.contrast_detail import middle_dose
 from cxr_infer.lab.detectability import with_noisy
-from cxr_infer.lab.detectability_findings import DOSE
 from cxr_infer.lab.exposures import blocks
 from cxr_infer.lab.false_structure import DIAMETERS, strongest_blobs
-from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
+from cxr_infer.lab.findings import DOSE, Axis, Estimate, Finding, NamedMap, Series
 from cxr_infer.lab.jackknife import mean_estimate, share_kept
 from cxr_infer.lab.methods import NOISY, run
-from cxr_infer.lab.noise import Told, expose, generator
-from cxr_infer.lab.protocol import Protocol
+from cxr_infer.lab.noise import KnownNoise, expose, generator
+from cxr_infer.lab.protocol import GRAY_LEVELS, Protocol
 from cxr_infer.lab.search import binomial
-from cxr_infer.lab.setting import Method, Setting, Work
+from cxr_infer.lab.setting import Method, Setting, UnitStore
 
 NAME = "bias"
-BRIGHTNESS = 0.5  # of the flat field
-GRAY = 255.0
+FIELD_BRIGHTNESS = 0.5  # of the flat field
 BLOCK = 16  # px, side of the squares treated as independent
 ROOM = 2.0  # standard deviations of noise that a counted pixel must keep from black and white
 LEAST_DRAWS = 8
 
-Array = NDArray[np.float64]
 Key = tuple[str, float, str]  # noise, dose, method
 
 
@@ -51,11 +49,11 @@ class Found:
     maps: FloatImage
 
 
-def study(setting: Setting, work: Work) -> list[Finding]:
+def study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Measure the first image under every noise and dose, and a flat field at the middle dose."""
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     name, image = next(iter(setting.images.items()))
-    flat = np.full(image.shape, BRIGHTNESS, np.float32)
+    flat = np.full(image.shape, FIELD_BRIGHTNESS, np.float32)
     work.expect(len(protocol.noises) * (len(protocol.doses) + 1) * len(methods))
     found, blobs = {}, {}
     for noise in protocol.noises:
@@ -86,7 +84,7 @@ def _results(
 
 
 def _measure(
-    setting: Setting, work: Work, name: str, image: FloatImage, noise: str, dose: float, method: Method
+    setting: Setting, work: UnitStore, name: str, image: FloatImage, noise: str, dose: float, method: Method
 ) -> Found:
     def compute() -> Mapping[str, NDArray[np.generic]]:
         results = _results(setting, image, name, Condition(noise, dose), method)
@@ -99,18 +97,18 @@ def _measure(
     return Found(size, beyond, share, arrays["maps"].astype(np.float32))
 
 
-def _false_blobs(setting: Setting, work: Work, flat: FloatImage, noise: str, method: Method) -> Array:
+def _false_blobs(setting: Setting, work: UnitStore, flat: FloatImage, noise: str, method: Method) -> Float64Array:
     """Return the strongest false blobs on the flat field: (draws, diameters), gray levels."""
     dose = middle_dose(setting.protocol)
 
     def compute() -> Mapping[str, NDArray[np.generic]]:
         results = _results(setting, flat, FLAT, Condition(noise, dose), method)
-        return {"blobs": np.concatenate([strongest_blobs([result]) for result in results]) * GRAY}
+        return {"blobs": np.concatenate([strongest_blobs([result]) for result in results]) * GRAY_LEVELS}
 
     return work.unit(f"flat field, {noise}, {setting.key_of(method)}", compute)["blobs"].astype(np.float64)
 
 
-def not_cut_off(image: FloatImage, told: Told) -> Mask:
+def not_cut_off(image: FloatImage, told: KnownNoise) -> Mask:
     """Return the pixels whose noise is clipped neither at black nor at white; elsewhere even a noisy image is biased.
 
     All pixels if there are none.
@@ -127,11 +125,11 @@ def _summary(bias: Bias, counted: Mask) -> dict[str, NDArray[np.generic]]:
     off[counted] = marked(chance[counted])
     size = bias.within(counted).size()
     figures = (
-        Estimate(size.value * GRAY, size.low * GRAY, size.high * GRAY),
+        Estimate(size.value * GRAY_LEVELS, size.low * GRAY_LEVELS, size.high * GRAY_LEVELS),
         share_of(chance < BY_CHANCE, counted),
         share_of(off, counted),
     )
-    maps = np.stack([mean, np.where(off, mean, 0), bias.deviation]) * GRAY
+    maps = np.stack([mean, np.where(off, mean, 0), bias.deviation]) * GRAY_LEVELS
     return {
         "figures": np.array([[each.value, each.low, each.high] for each in figures]),
         "maps": maps.astype(np.float32),
@@ -157,11 +155,9 @@ def _size(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         if (n, d) == (noise, dose)
         for what, values in zip(("bias", "bias beyond chance", "standard deviation"), each.maps, strict=True)
     )
-    return Finding(
+    return _finding(protocol)(
         key=f"{NAME}/size",
-        study=NAME,
         title="Bias: what denoising changes in every draw",
-        x=DOSE,
         y=Axis("bias, root mean square", "gray levels of 255"),
         series=_by_dose(protocol, found, "size"),
         measured="Root mean square of the bias (mean of the denoised draws minus the clean image), corrected for the "
@@ -170,10 +166,6 @@ def _size(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         on=on,
         caution="Any method that smooths has a bias at edges and in fine texture; doing nothing has none. Pixels whose "
         "noise is clipped at black or white are in the maps but not in the figure.",
-        draws=_draws(protocol),
-        seed=protocol.seed,
-        source="Benjamini and Yekutieli, Annals of Statistics 29(4), 2001",
-        higher_is_better=False,
         maps=maps,
     )
 
@@ -188,11 +180,9 @@ def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         for kind, shown in kinds.items()
         for each in _by_dose(protocol, found, kind)
     )
-    return Finding(
+    return _finding(protocol)(
         key=f"{NAME}/share",
-        study=NAME,
         title="False structure: pixels with an error beyond chance",
-        x=DOSE,
         y=Axis("pixels", "%"),
         series=series,
         measured="Percentage of pixels whose mean over the draws is outside its own 95% interval around the truth "
@@ -200,6 +190,15 @@ def _share(protocol: Protocol, found: Mapping[Key, Found], on: str) -> Finding:
         on=on,
         caution="It grows with the number of draws, which reveal ever smaller biases: compare methods of one run with "
         "equal n, and see how large the bias is.",
+    )
+
+
+def _finding(protocol: Protocol) -> partial[Finding]:
+    """Return `Finding` with the fields that all findings of this study share; a finding may replace them."""
+    return partial(
+        Finding,
+        study=NAME,
+        x=DOSE,
         draws=_draws(protocol),
         seed=protocol.seed,
         source="Benjamini and Yekutieli, Annals of Statistics 29(4), 2001",
@@ -222,32 +221,29 @@ def _by_dose(protocol: Protocol, found: Mapping[Key, Found], figure: str) -> tup
     )
 
 
-def _blobs(protocol: Protocol, found: Mapping[tuple[str, str], Array], shape: tuple[int, ...]) -> Finding:
+def _blobs(protocol: Protocol, found: Mapping[tuple[str, str], Float64Array], shape: tuple[int, ...]) -> Finding:
     dose, spacing = middle_dose(protocol), protocol.spacing
     series = tuple(
         Series(
             method,
-            f"{dose:g} photons, {noise}",
+            Condition(noise, dose).name,
             tuple(diameter * (spacing or 1.0) for diameter in DIAMETERS),
             tuple(mean_estimate(column) for column in blobs.T),
             _fewer(protocol, method),
         )
         for (noise, method), blobs in found.items()
     )
-    return Finding(
+    return _finding(protocol)(
         key=f"{NAME}/structure-from-noise",
-        study=NAME,
         title="Structure made from pure noise",
-        x=Axis("diameter of the blob", "px" if spacing is None else "mm", logarithmic=True),
+        x=Axis("diameter of the blob", protocol.unit_of_length, logarithmic=True),
         y=Axis("contrast of the strongest false blob", "gray levels of 255"),
         series=series,
         measured="Contrast of a Gaussian blob that would look like the strongest one, bright or dark, on a flat field "
         "without blobs; mean over the draws. Above the curve of the noisy image, a method creates structure.",
-        on=f"{_draws(protocol)} draws of a flat field of {shape[1]}x{shape[0]} px and {BRIGHTNESS:.0%} brightness.",
+        on=f"{_draws(protocol)} draws of a flat field of {shape[1]}x{shape[0]} px and {FIELD_BRIGHTNESS:.0%} "
+        "brightness.",
         caution="A larger field has a stronger strongest blob: compare methods, not fields. It does not show what a "
         "method makes of noise on anatomy; see the bias maps.",
-        draws=_draws(protocol),
-        seed=protocol.seed,
         source="Difference of Gaussians, matched to the blob",
-        higher_is_better=False,
     )

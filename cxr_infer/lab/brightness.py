@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import Float64Array
 from cxr_infer.lab.conditions import conditions
 from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
 from cxr_infer.lab.setting import Setting
-from cxr_infer.lab.shared_draws import BANDS, BRIGHTNESS, Table, member
+from cxr_infer.lab.shared_draws import BRIGHTNESS, BRIGHTNESS_BANDS, DrawTable, member
 from cxr_infer.lab.statistics import estimates
-
-Array = NDArray[np.float64]
 
 NAME = BRIGHTNESS
 LEAST_SHARE = 0.002  # fraction of the pixels that a band needs
-MIDDLES = (*((index + 0.5) * 256 / BANDS for index in range(BANDS)), 255.0)  # of the bands, gray levels
+MIDDLES = (
+    *((index + 0.5) * 256 / BRIGHTNESS_BANDS for index in range(BRIGHTNESS_BANDS)),
+    255.0,
+)  # of the bands, gray levels
 
 
-def findings(setting: Setting, table: Table) -> list[Finding]:
+def findings(setting: Setting, table: DrawTable) -> list[Finding]:
     """Return one finding: the mean error against brightness, for every method and condition."""
     series = []
     for method in setting.methods:
@@ -45,7 +46,7 @@ def findings(setting: Setting, table: Table) -> list[Finding]:
     ]
 
 
-def _series(setting: Setting, method: str, condition: str, errors: Array) -> Series:
+def _series(setting: Setting, method: str, condition: str, errors: Float64Array) -> Series:
     """errors: (images, draws, bands, 2), sums and counts. Bands with very few pixels are left out."""
     number = errors[..., 1].sum(axis=(0, 1))
     used = np.flatnonzero(number > LEAST_SHARE * number.sum())
@@ -61,7 +62,7 @@ def _series(setting: Setting, method: str, condition: str, errors: Array) -> Ser
     )
 
 
-def mean_error(values: Array) -> Array:
+def mean_error(values: Float64Array) -> Float64Array:
     """Convert (images, draws, bands, 2), sums and counts, to mean errors (bands,); NaN for an empty band."""
     total, number = np.moveaxis(values.sum(axis=(0, 1)), -1, 0)
     return np.asarray(np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0))

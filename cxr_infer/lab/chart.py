@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from cxr_infer.lab.axes import Scale, conditions, label_of, scale_of, shown_number, shown_tick
+from cxr_infer.lab.axes import AxisScale, conditions, label_of, scale_of, shown_number, shown_tick
 from cxr_infer.lab.findings import Estimate, Finding, Series
 from cxr_infer.report.html.markup import text
 
@@ -61,7 +61,11 @@ def swatch(look: int) -> str:
 
 
 def _panel(
-    finding: Finding, series: Sequence[Series], condition: str, scales: tuple[Scale, Scale], looks: Mapping[str, int]
+    finding: Finding,
+    series: Sequence[Series],
+    condition: str,
+    scales: tuple[AxisScale, AxisScale],
+    looks: Mapping[str, int],
 ) -> str:
     across, up = scales
     places = sorted({x for each in finding.series for x in each.x if across.shows(x)})
@@ -75,7 +79,7 @@ def _panel(
     )
 
 
-def _frame(across: Scale, up: Scale, places: Sequence[float]) -> str:
+def _frame(across: AxisScale, up: AxisScale, places: Sequence[float]) -> str:
     """Draw grid, axes and ticks. places: x of all points, used as ticks if few and well separated."""
     parts = []
     apart = all(_x(across, right) - _x(across, left) >= LEAST_APART for left, right in pairwise(places))
@@ -91,7 +95,7 @@ def _frame(across: Scale, up: Scale, places: Sequence[float]) -> str:
     return "".join(parts)
 
 
-def _curve(series: Series, across: Scale, up: Scale, look: int) -> str:
+def _curve(series: Series, across: AxisScale, up: AxisScale, look: int) -> str:
     points: Points = [
         (_x(across, x), _y(up, y.value), y, x)
         for x, y in zip(series.x, series.y, strict=True)
@@ -105,7 +109,7 @@ def _curve(series: Series, across: Scale, up: Scale, look: int) -> str:
     return f'<g class="m{look}">{detail}{drawn}</g>'
 
 
-def _marks(series: Series, points: Points, up: Scale, look: int) -> str:
+def _marks(series: Series, points: Points, up: AxisScale, look: int) -> str:
     parts = []
     for x, y, estimate, place in points:
         low, high = _ends(estimate, up)
@@ -120,14 +124,14 @@ def _marks(series: Series, points: Points, up: Scale, look: int) -> str:
     return "".join(parts)
 
 
-def _band(points: Points, up: Scale) -> str:
+def _band(points: Points, up: AxisScale) -> str:
     """Draw the intervals of many points as one area."""
     ends = [(x, *_ends(estimate, up)) for x, _, estimate, _ in points]
     way = [f"{x:.1f},{low:.1f}" for x, low, _ in ends] + [f"{x:.1f},{high:.1f}" for x, _, high in reversed(ends)]
     return f'<polygon class="band" points="{" ".join(way)}"/>'
 
 
-def _ends(estimate: Estimate, up: Scale) -> tuple[float, float]:
+def _ends(estimate: Estimate, up: AxisScale) -> tuple[float, float]:
     """Return both ends of an interval in px, clipped to the axis."""
     ends = (estimate.low if up.shows(estimate.low) else up.low, estimate.high if up.shows(estimate.high) else up.high)
     return _y(up, ends[0]), _y(up, ends[1])
@@ -156,11 +160,11 @@ def shown_estimate(estimate: Estimate) -> str:
     return value if value == low == high else f"{value} ({low} to {high})"
 
 
-def _x(scale: Scale, value: float) -> float:
+def _x(scale: AxisScale, value: float) -> float:
     return LEFT + INNER_WIDTH * scale.share(value)
 
 
-def _y(scale: Scale, value: float) -> float:
+def _y(scale: AxisScale, value: float) -> float:
     return BASE - INNER_HEIGHT * min(max(scale.share(value), 0.0), 1.0)
 
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
 from cxr_infer.extras import install_command, missing_package
-from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.noise import Told
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
+from cxr_infer.lab.noise import KnownNoise
 
-Array = NDArray[np.float64]
-OnStable = Callable[[Array, Array], NDArray[np.floating]]  # (stable image, power spectrum of its noise) -> denoised
+OnStable = Callable[
+    [Float64Array, Float64Array], NDArray[np.floating]
+]  # (stable image, power spectrum of its noise) -> denoised
 
 NLM_STRENGTH, NLM_STRENGTH_CORRELATED = 1.15, 1.0  # standard deviations of the noise
 BLUR_AT, BLUR, BLUR_POWER = (
@@ -44,7 +45,9 @@ def inverse_anscombe(value: NDArray[np.floating], white: float) -> FloatImage:
     return np.asarray(np.clip(photons / white, 0, 1), dtype=np.float32)
 
 
-def stabilisers(curve: Array) -> tuple[Callable[[FloatImage], Array], Callable[[Array], FloatImage]]:
+def stabilisers(
+    curve: Float64Array,
+) -> tuple[Callable[[FloatImage], Float64Array], Callable[[Float64Array], FloatImage]]:
     """Return the transform that makes the noise's standard deviation 1, and its inverse.
 
     curve: (K, 2), brightness and standard deviation, both in [0, 1] units. The transform is the integral of 1 / sd over
@@ -60,10 +63,10 @@ def stabilisers(curve: Array) -> tuple[Callable[[FloatImage], Array], Callable[[
     )
 
 
-def stabilised(denoise: OnStable) -> Callable[[FloatImage, Told], FloatImage]:
+def stabilised(denoise: OnStable) -> Callable[[FloatImage, KnownNoise], FloatImage]:
     """Wrap a denoiser of (stable image, power spectrum of its noise of variance 1) in a transform and its inverse."""
 
-    def method(noisy: FloatImage, told: Told) -> FloatImage:
+    def method(noisy: FloatImage, told: KnownNoise) -> FloatImage:
         if told.poisson:
             stable = anscombe(noisy, told.dose).astype(np.float64)
             return inverse_anscombe(denoise(stable, told.spectrum), told.dose)
@@ -102,7 +105,7 @@ def wavelet_white(stable: NDArray[np.floating]) -> FloatImage:
     return np.asarray(denoise_wavelet(single, sigma=1.0, wavelet="db2", mode="soft"), dtype=np.float32)
 
 
-def bm3d_told(stable: Array, spectrum: Array) -> Array:
+def bm3d_told(stable: Float64Array, spectrum: Float64Array) -> Float64Array:
     """Apply BM3D for stationary noise of a given spectrum (Makinen, Azzari and Foi 2020); its package is
     non-commercial.
 
@@ -120,24 +123,24 @@ def bm3d_told(stable: Array, spectrum: Array) -> Array:
     return np.asarray(bm3d.bm3d(stable, spectrum * spectrum.size, profile), dtype=np.float64)
 
 
-def non_local_means(strength: float) -> Callable[[FloatImage, Told], FloatImage]:
+def non_local_means(strength: float) -> Callable[[FloatImage, KnownNoise], FloatImage]:
     """Return non-local means on the stabilised image. strength: standard deviations of its noise."""
     return stabilised(lambda stable, spectrum: non_local_means_16_bit(stable, strength))
 
 
-def nlm(noisy: FloatImage, told: Told) -> FloatImage:
+def nlm(noisy: FloatImage, told: KnownNoise) -> FloatImage:
     """Apply non-local means at the strength that was best for the kind of noise."""
     return non_local_means(NLM_STRENGTH if told.poisson else NLM_STRENGTH_CORRELATED)(noisy, told)
 
 
-def gaussian(noisy: FloatImage, told: Told) -> FloatImage:
+def gaussian(noisy: FloatImage, told: KnownNoise) -> FloatImage:
     return gaussian_blur(noisy, told.dose)
 
 
-def wavelet(noisy: FloatImage, told: Told) -> FloatImage:
+def wavelet(noisy: FloatImage, told: KnownNoise) -> FloatImage:
     """Apply BayesShrink, which assumes white noise; correlated noise remains at coarse scales."""
     return stabilised(lambda stable, spectrum: wavelet_white(stable))(noisy, told)
 
 
-def bm3d(noisy: FloatImage, told: Told) -> FloatImage:
+def bm3d(noisy: FloatImage, told: KnownNoise) -> FloatImage:
     return stabilised(bm3d_told)(noisy, told)

@@ -18,7 +18,7 @@ import numpy as np
 from cxr_infer.errors import CxrError, ModelError, UsageError
 from cxr_infer.formats.readers import read_gray, write_image
 from cxr_infer.imaging.pixels import FloatImage, from_unit, to_unit
-from cxr_infer.lab.noise import Told
+from cxr_infer.lab.noise import KnownNoise
 
 PLACEHOLDERS = ("{in}", "{out}")
 TIMEOUT = 600.0  # seconds for one image
@@ -61,7 +61,7 @@ class CommandMethod:
         found._stopped = stopped
         return found
 
-    def __call__(self, noisy: FloatImage, told: Told | None = None) -> FloatImage:
+    def __call__(self, noisy: FloatImage, told: KnownNoise | None = None) -> FloatImage:
         """Raises ModelError if the program cannot run, fails, takes too long, is stopped or leaves no such image."""
         with tempfile.TemporaryDirectory(prefix="cxr-infer-lab-") as folder:
             source, target = Path(folder) / "in.png", Path(folder) / "out.png"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.noise import Told, expose, generator
+from cxr_infer.lab.noise import KnownNoise, expose, generator
 from cxr_infer.lab.protocol import Protocol, Signal
 from cxr_infer.lab.setting import Setting
 
@@ -34,14 +34,14 @@ def conditions(protocol: Protocol) -> list[Condition]:
 
 def exposures(
     setting: Setting, condition: Condition, name: str, clean: FloatImage, draws: int
-) -> Iterator[tuple[FloatImage, Told]]:
+) -> Iterator[tuple[FloatImage, KnownNoise]]:
     """Return the first draws of noise on a clean image, the same for every method and study. name: of the image."""
     return (exposure(setting, condition, name, clean, draw) for draw in range(draws))
 
 
 def exposure(
     setting: Setting, condition: Condition, name: str, clean: FloatImage, draw: int
-) -> tuple[FloatImage, Told]:
+) -> tuple[FloatImage, KnownNoise]:
     """Return one of these draws."""
     rng = generator(setting.protocol.seed, name, condition.noise, f"{condition.dose:g}", draw)
     return expose(clean, setting.noise(condition.noise), condition.dose, rng)
@@ -50,10 +50,6 @@ def exposure(
 def in_equal_noise(clean: FloatImage, noisy: FloatImage, other: FloatImage) -> FloatImage:
     """Add the noise of one exposure to another clean image, saturated at 0 and 1."""
     return np.clip(other + (noisy - clean), 0, 1)
-
-
-def unit_of_length(protocol: Protocol) -> str:
-    return "px" if protocol.spacing is None else "mm"
 
 
 def at_contrasts(signal: Signal, contrasts: Sequence[float]) -> list[Signal]:

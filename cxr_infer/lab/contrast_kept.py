@@ -9,31 +9,29 @@ projections: 1 for the identity, 0 if the signal is erased, above 1 if it is exa
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cxr_infer.lab.conditions import at_contrasts, conditions, unit_of_length
+from cxr_infer.imaging.pixels import Float64Array
+from cxr_infer.lab.conditions import at_contrasts, conditions
 from cxr_infer.lab.findings import Axis, Finding, Series
 from cxr_infer.lab.marked import choices, kinds
 from cxr_infer.lab.protocol import Protocol, Signal
-from cxr_infer.lab.setting import Arrays, Setting
-from cxr_infer.lab.shared_draws import CONTRAST, Table, member
+from cxr_infer.lab.setting import NamedArrays, Setting
+from cxr_infer.lab.shared_draws import CONTRAST, DrawTable, member
 from cxr_infer.lab.statistics import estimates
-
-Array = NDArray[np.float64]
 
 NAME = CONTRAST
 
 
-def findings(setting: Setting, table: Table) -> list[Finding]:
+def findings(setting: Setting, table: DrawTable) -> list[Finding]:
     """Return one finding per kind, size and sign of signal: the preserved fraction against contrast, for every
     condition.
     """
     return [_finding(setting, table, signal) for signal in kinds(setting.protocol)]
 
 
-def _finding(setting: Setting, table: Table, signal: Signal) -> Finding:
+def _finding(setting: Setting, table: DrawTable, signal: Signal) -> Finding:
     protocol = setting.protocol
-    unit = unit_of_length(protocol)
+    unit = protocol.unit_of_length
     sign = "-dark" if signal.contrast < 0 and signal.kind != "dark-line" else ""
     return Finding(
         key=f"{NAME}/{signal.kind}-{signal.size:g}{unit}{sign}",
@@ -60,7 +58,7 @@ def _finding(setting: Setting, table: Table, signal: Signal) -> Finding:
     )
 
 
-def _series(protocol: Protocol, signal: Signal, method: str, condition: str, parts: list[Arrays]) -> Series:
+def _series(protocol: Protocol, signal: Signal, method: str, condition: str, parts: list[NamedArrays]) -> Series:
     """Contrasts that occurred in no draw are left out."""
     kept, given, order = (
         np.concatenate([np.asarray(part[key], np.float64) for part in parts], axis=1)
@@ -75,7 +73,7 @@ def _series(protocol: Protocol, signal: Signal, method: str, condition: str, par
     return Series(method, condition, where, points, protocol.fewer(method))
 
 
-def share_kept(values: Array) -> Array:
+def share_kept(values: Float64Array) -> Float64Array:
     """Convert (draws, places, contrasts, 2), after and before, to ratios of sums (contrasts,); NaN for 0 / 0."""
     after, before = np.moveaxis(values.sum(axis=(0, 1)), -1, 0)
     return np.asarray(np.divide(after, before, out=np.full(after.shape, np.nan), where=before > 0))

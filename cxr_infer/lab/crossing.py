@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from cxr_infer.imaging.pixels import Float64Array
 
 
-def crossing(places: Array, values: Array, level: float) -> float | None:
+def crossing(places: Float64Array, values: Float64Array, level: float) -> float | None:
     """Return where the curve reaches the level, or None if it does not within the given range.
 
     places: (n,), rising. The curve is linear between points, through values made monotonic (`risen`). If it is flat at
@@ -24,7 +23,7 @@ def crossing(places: Array, values: Array, level: float) -> float | None:
     return float(places[below] + share * (places[above] - places[below]))
 
 
-def risen(values: Array) -> Array:
+def risen(values: Float64Array) -> Float64Array:
     """Return the closest non-decreasing values (least squares): pool adjacent violators.
 
     Ayer et al., Annals of Mathematical Statistics 26(4), 1955.

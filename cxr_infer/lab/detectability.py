@@ -17,12 +17,21 @@ from itertools import pairwise
 import numpy as np
 
 from cxr_infer.errors import UsageError
-from cxr_infer.lab.detectability_findings import EQUIVALENCE, EYE, KNOWN, SEARCH, Measured, OfSignal, Table, noisy_of
+from cxr_infer.lab.detectability_findings import (
+    EQUIVALENCE,
+    EYE,
+    KNOWN,
+    SEARCH,
+    Measured,
+    MeasuredTable,
+    OfSignal,
+    noisy_of,
+)
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.jackknife import groups_of
 from cxr_infer.lab.methods import CLASSICAL, NOISY, NamedMethod
 from cxr_infer.lab.noise import generator
-from cxr_infer.lab.observed import ALONG, COMPACT, LINEAR, ROUND, Scene, Seen, observe, scene_of
+from cxr_infer.lab.observed import ALONG, COMPACT, LINEAR, ROUND, ObservedScene, Scene, observe, scene_of
 from cxr_infer.lab.observer import (
     detectability,
     median_d_prime,
@@ -30,25 +39,25 @@ from cxr_infer.lab.observer import (
 )
 from cxr_infer.lab.protocol import Protocol
 from cxr_infer.lab.search import choices
-from cxr_infer.lab.setting import Method, Setting, Work
+from cxr_infer.lab.setting import Method, Setting, UnitStore
 
 
-def detectability_study(setting: Setting, work: Work) -> list[Finding]:
+def detectability_study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Return d' and AUC, also of an eye with internal noise, and d' after denoising relative to before."""
     return _study(KNOWN, setting, work)
 
 
-def search_study(setting: Setting, work: Work) -> list[Finding]:
+def search_study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Return the percentage correct in a search."""
     return _study(SEARCH, setting, work)
 
 
-def equivalence_study(setting: Setting, work: Work) -> list[Finding]:
+def equivalence_study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Return the dose at which the undenoised image would be as good."""
     return _study(EQUIVALENCE, setting, work)
 
 
-def _study(name: str, setting: Setting, work: Work) -> list[Finding]:
+def _study(name: str, setting: Setting, work: UnitStore) -> list[Finding]:
     """The three studies share their draws: the first one in the protocol measures and reports for all of them."""
     asked = [each for each in (KNOWN, SEARCH, EQUIVALENCE) if each in (*setting.protocol.studies, name)]
     if name != asked[0]:
@@ -93,7 +102,7 @@ def _units(protocol: Protocol, methods: Sequence[Method], finely: bool) -> int:
     return len(protocol.noises) * sum(len(_doses(protocol, method, finely)) for method in methods)
 
 
-def _measure(setting: Setting, work: Work, scene: Scene, methods: Sequence[Method], finely: bool) -> Table:
+def _measure(setting: Setting, work: UnitStore, scene: Scene, methods: Sequence[Method], finely: bool) -> MeasuredTable:
     """The undenoised image is also measured with as few draws as any method has, for comparison with it."""
     protocol, table = setting.protocol, {}
     what = "lines, " if scene.eyepiece is ALONG else ""
@@ -119,7 +128,7 @@ def finer(doses: Sequence[float]) -> list[float]:
     return sorted({*known, *(float(f"{dose:.3g}") for dose in (known[0] / 4, known[0] / 2, *between, 2 * known[-1]))})
 
 
-def _measured(setting: Setting, seen: Seen, index: int) -> Measured:
+def _measured(setting: Setting, seen: ObservedScene, index: int) -> Measured:
     present, absent = seen.ratings(index)
     rng = generator(setting.protocol.seed, "eye", index)  # the same internal noise for all methods
     eye = [with_internal_noise(each, seen.scene.channels, EYE, rng) for each in (present, absent)]

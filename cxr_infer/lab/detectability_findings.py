@@ -7,25 +7,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cxr_infer.imaging.pixels import Float64Array
 from cxr_infer.lab import signals
 from cxr_infer.lab.dose_equivalence import Equivalent, equivalence
-from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
+from cxr_infer.lab.findings import DOSE, Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import jackknife
 from cxr_infer.lab.methods import NOISY
-from cxr_infer.lab.observed import GRAY, ROUND, Scene
+from cxr_infer.lab.observed import ROUND, Scene
 from cxr_infer.lab.observer import (
-    Array,
     analytic_d_prime,
     area_under_curve,
     ideal_d_prime,
 )
-from cxr_infer.lab.protocol import Signal
+from cxr_infer.lab.protocol import GRAY_LEVELS, Signal
 from cxr_infer.lab.search import found_more, percent_correct
 from cxr_infer.lab.setting import Setting
 
 KNOWN, SEARCH, EQUIVALENCE = "detectability", "search", "dose-equivalence"  # studies that share their draws
 EYE = 4.0  # gray levels, sd per pixel of white noise equivalent to the eye's internal noise
-DOSE = Axis("dose", "photons at white", logarithmic=True)
 OBSERVER = "Barrett and Myers 2004, ch. 13; channels: Abbey and Barrett 2001; interval: Wunderlich et al. 2015"
 OBSERVER_OF_LINES = (
     "Barrett and Myers 2004, ch. 13; channels: Wunderlich and Noo 2008; interval: Wunderlich et al. 2015"
@@ -43,16 +42,16 @@ class Measured:
     """
 
     known: Estimate
-    left_out: Array
+    left_out: Float64Array
     eye: Estimate
-    right: Sequence[Array]
+    right: Sequence[Float64Array]
 
 
-Table = Mapping[tuple[str, float, str, int], Measured]  # noise, dose, method, index of the signal
+MeasuredTable = Mapping[tuple[str, float, str, int], Measured]  # noise, dose, method, index of the signal
 
 
 def noisy_of(draws: int, of: int) -> str:
-    """Return the name in a `Table` of the undenoised image measured with the first `draws` of the protocol's draws."""
+    """Return the name in a `MeasuredTable` of the undenoised image in the first `draws` draws."""
     return NOISY if draws == of else f"{NOISY}, first {draws} draws"
 
 
@@ -63,7 +62,7 @@ class OfSignal:
     setting: Setting
     scene: Scene
     methods: Sequence[str]
-    table: Table
+    table: MeasuredTable
     index: int
 
     @property
@@ -165,7 +164,7 @@ class OfSignal:
         side, protocol = self.scene.side, self.setting.protocol
         centre = (side // 2, side // 2)
         drawn = signals.draw(self.signal, (side, side), centre, protocol.spacing, protocol.blur).astype(np.float64)
-        drawn *= GRAY
+        drawn *= GRAY_LEVELS
         return analytic_d_prime(drawn, self.scene.channels, 1.0) / ideal_d_prime(drawn, 1.0)
 
     def _series(self, value: Callable[[Measured], Estimate]) -> tuple[Series, ...]:

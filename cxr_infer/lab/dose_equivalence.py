@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import Float64Array
 from cxr_infer.lab.crossing import crossing
 from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.jackknife import jackknife
 
-Array = NDArray[np.float64]
 TINY = 1e-3  # lower bound of d' before its logarithm
 
 
@@ -25,7 +24,7 @@ class Equivalent:
     open_end: bool = False
 
 
-def equivalent_dose(doses: Array, before: Array, after: float) -> float | None:
+def equivalent_dose(doses: Float64Array, before: Float64Array, after: float) -> float | None:
     """Return the dose at which the undenoised image reaches the d' `after`; None outside the measured doses.
 
     doses: (n,), rising. before: d' of the undenoised image at each, above 0. log d' is interpolated linearly in log
@@ -36,7 +35,7 @@ def equivalent_dose(doses: Array, before: Array, after: float) -> float | None:
 
 
 def equivalence(
-    doses: Array, before: Array, after: float, left_out: list[tuple[Array, float]], dose: float
+    doses: Float64Array, before: Float64Array, after: float, left_out: list[tuple[Float64Array, float]], dose: float
 ) -> Equivalent:
     """Return the ratio of equivalent and given dose, with a jackknife interval of its logarithm.
 

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.signals import EDGE_ANGLE, turned
 
-Array = NDArray[np.float64]
 Bins = NDArray[np.intp]
 
 MARGIN = 16  # px ignored at each border
@@ -35,11 +34,11 @@ class Sampling:
 
     where: Bins
     bins: Bins
-    distances: Array
+    distances: Float64Array
     half: float
 
     @staticmethod
-    def of(distance: Array, half: float, counted: NDArray[np.bool_]) -> Sampling:
+    def of(distance: Float64Array, half: float, counted: NDArray[np.bool_]) -> Sampling:
         """Build from pixels' signed distances to the edge, px. counted: pixels that may be used."""
         inside = counted & (np.abs(distance) < half)
         _, bins = np.unique(np.floor((distance[inside] + half) * OVERSAMPLING), return_inverse=True)
@@ -47,7 +46,7 @@ class Sampling:
         return Sampling(np.flatnonzero(inside), bins.astype(np.intp), np.asarray(mean), half)
 
     @property
-    def grid(self) -> Array:
+    def grid(self) -> Float64Array:
         """Evenly spaced distances at which the function is evaluated, px."""
         return np.asarray((np.arange(int(2 * self.half * OVERSAMPLING)) + 0.5) / OVERSAMPLING - self.half)
 
@@ -89,19 +88,19 @@ def _across_rim(side: int, radius: float) -> Sampling:
     return Sampling.of(outwards, min(REACH, OF_RADIUS * radius), np.ones((side, side), bool))
 
 
-def edge_spread(difference: FloatImage, sampled: Sampling) -> Array:
+def edge_spread(difference: FloatImage, sampled: Sampling) -> Float64Array:
     """Return the mean across the edge, at `sampled.grid`."""
     total = np.bincount(sampled.bins, difference.ravel()[sampled.where].astype(np.float64))
     return np.interp(sampled.grid, sampled.distances, total / np.bincount(sampled.bins))
 
 
-def transfer(spreads: Array) -> Array:
+def transfer(spreads: Float64Array) -> Float64Array:
     """Convert edge spread functions (draws, bins, 2), after and before, to the transfer function at FREQUENCIES."""
     after, before = np.moveaxis(spreads.mean(axis=0), -1, 0)
     return np.asarray(modulation(after) / modulation(before))
 
 
-def modulation(spread: Array) -> Array:
+def modulation(spread: Float64Array) -> Float64Array:
     """Return the modulus of the Fourier transform of the line spread function at FREQUENCIES, 1 at frequency 0."""
     spectrum = np.abs(_transform(len(spread) - 1) @ np.diff(spread))
     return np.asarray(spectrum / spectrum[0])
@@ -116,7 +115,7 @@ def _transform(bins: int) -> NDArray[np.complex128]:
     return np.asarray(np.exp(-1j * phase) * np.cos(np.pi / 2 * taper) ** 2)
 
 
-def half_frequency(spreads: Array) -> Array:
+def half_frequency(spreads: Float64Array) -> Float64Array:
     """Return the frequency in cycles/px at which `transfer` falls to 0.5, or the highest if it does not."""
     found = transfer(spreads)
     below = np.flatnonzero(found < 0.5)

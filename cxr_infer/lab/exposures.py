@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.imaging.noise_curve import MOST_SATURATED
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.jackknife import mean_estimate
-from cxr_infer.lab.noise import SPECTRUM_SIDE, Detector
+from cxr_infer.lab.noise import SPECTRUM_SIDE, DetectorNoise
 from cxr_infer.lab.noise_power import noise_power
-
-Array = NDArray[np.float64]
 
 SMALLEST = 64  # px a side
 FARTHEST = 32  # px, largest shift of a frame; it is undone by whole pixels, which preserves the noise
@@ -51,11 +49,11 @@ class Frames:
         return np.asarray(self.stack.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
     @property
-    def variance(self) -> Array:
+    def variance(self) -> Float64Array:
         """Unbiased variance of one frame's noise, (H, W)."""
         return np.asarray(self.stack.var(axis=0, ddof=1, dtype=np.float64))
 
-    def differences(self) -> list[Array]:
+    def differences(self) -> list[Float64Array]:
         """Return pure noise as strong as one frame's: frame 1 minus 2, 3 minus 4, and so on, divided by sqrt 2."""
         stack = self.stack.astype(np.float64)
         return [(stack[k] - stack[k + 1]) / np.sqrt(2) for k in range(0, len(stack) - 1, 2)]
@@ -178,7 +176,7 @@ def moved_share(first: FloatImage, image: FloatImage) -> tuple[float, tuple[int,
     return explained / max(total, 1e-30), where
 
 
-def blocks(image: NDArray[np.floating], side: int) -> Array:
+def blocks(image: NDArray[np.floating], side: int) -> Float64Array:
     """Return the means of whole blocks: (rows, columns)."""
     rows, columns = (length // side for length in image.shape)
     whole = image[: rows * side, : columns * side].astype(np.float64)
@@ -217,8 +215,8 @@ def noise_curve(frames: Frames) -> NoiseCurve:
     return NoiseCurve(tuple(brightness), tuple(sd))
 
 
-def detector_of_frames(frames: Frames) -> Detector:
+def detector_of_frames(frames: Frames) -> DetectorNoise:
     """Return the user's own detector: curve and spectrum measured in repeated exposures."""
     curve = noise_curve(frames)
     power = noise_power(frames.differences(), SPECTRUM_SIDE).values
-    return Detector(power / power.mean(), np.array([curve.brightness, [each.value for each in curve.sd]]).T)
+    return DetectorNoise(power / power.mean(), np.array([curve.brightness, [each.value for each in curve.sd]]).T)

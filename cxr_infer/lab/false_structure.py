@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.lab.signals import FWHM
 
 DIAMETERS = (2.0, 4.0, 8.0, 16.0)  # px, full width at half maximum
 SURROUND = 2.0  # width of the surround relative to the blob
-ANSWER = 1 / 2 - 1 / (1 + SURROUND**2)  # response to a blob of contrast 1: blurred Gaussians, at their centre
+PEAK_RESPONSE = 1 / 2 - 1 / (1 + SURROUND**2)  # response to a blob of contrast 1: blurred Gaussians, at their centre
 MARGIN = 2.0  # surrounds to keep away from the border
-FWHM = 2 * float(np.sqrt(2 * np.log(2)))  # of a Gaussian, in standard deviations
 
 
 def strongest_blob(image: FloatImage, diameter: float) -> float:
@@ -31,7 +31,7 @@ def strongest_blob(image: FloatImage, diameter: float) -> float:
     seen = [cv2.GaussianBlur(image, (0, 0), width, borderType=cv2.BORDER_REFLECT_101) for width in (sd, SURROUND * sd)]
     margin = int(np.ceil(MARGIN * SURROUND * sd))
     inner = (seen[0] - seen[1])[margin : len(image) - margin, margin : image.shape[1] - margin]
-    return float(np.abs(inner).max() / ANSWER)
+    return float(np.abs(inner).max() / PEAK_RESPONSE)
 
 
 def strongest_blobs(images: Sequence[FloatImage]) -> NDArray[np.float64]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from cxr_infer.imaging.pixels import FloatImage
 
+CONFIDENCE = 0.95  # of every interval
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -27,6 +29,9 @@ class Axis:
     name: str
     unit: str = ""
     logarithmic: bool = False
+
+
+DOSE = Axis("dose", "photons at white", logarithmic=True)
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,21 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.conditions import FLAT, Condition, exposures
 from cxr_infer.lab.contrast_detail import middle_dose
 from cxr_infer.lab.detectability import with_noisy
-from cxr_infer.lab.findings import Axis, Estimate, Finding, Series
+from cxr_infer.lab.findings import DOSE, Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import mean_estimate
 from cxr_infer.lab.methods import NOISY, run
 from cxr_infer.lab.noise_power import axis_profile, noise_power, radial_profile, region_side
-from cxr_infer.lab.protocol import Protocol
-from cxr_infer.lab.setting import Method, Setting, Work
+from cxr_infer.lab.protocol import GRAY_LEVELS, Protocol
+from cxr_infer.lab.setting import Method, Setting, UnitStore
 
 NAME = "noise-power"
 FLAT_FIELD, ON_IMAGE = "flat field", "image"
-BRIGHTNESS = 0.5  # of the flat field
-BANDS = 24  # of frequency
-GRAY = 255.0
+FIELD_BRIGHTNESS = 0.5  # of the flat field
+FREQUENCY_BANDS = 24  # of frequency
 DIRECTIONS = ("radial", "across", "down")
 SOURCE = "IEC 62220-1-1:2015"
 NOT_LINEAR = (
@@ -36,25 +35,23 @@ NOT_LINEAR = (
     "A lower spectrum is not a better image: a blur lowers it too."
 )
 
-Array = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Spectra:
     """For each draw: power in frequency bands, (draws, bands), by direction, and variance, (draws,)."""
 
-    frequency: Mapping[str, Array]
-    power: Mapping[str, Array]
-    variance: Array
+    frequency: Mapping[str, Float64Array]
+    power: Mapping[str, Float64Array]
+    variance: Float64Array
 
 
-def study(setting: Setting, work: Work) -> list[Finding]:
+def study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Return spectra at the middle dose: of the noise left, of the noise before, and of what was removed from a flat
     field.
     """
     protocol, methods = setting.protocol, with_noisy(setting.methods)
     name, image = next(iter(setting.images.items()))
-    flat = np.full(image.shape, BRIGHTNESS, np.float32)
+    flat = np.full(image.shape, FIELD_BRIGHTNESS, np.float32)
     scenes = {FLAT_FIELD: (FLAT, flat), ON_IMAGE: (name, image)}
     work.expect(len(scenes) * len(protocol.noises) * len(methods))
     spectra = {
@@ -63,7 +60,7 @@ def study(setting: Setting, work: Work) -> list[Finding]:
         for noise in protocol.noises
         for method in methods
     }
-    where = {FLAT_FIELD: f"a flat field of {BRIGHTNESS:.0%} brightness", ON_IMAGE: f"the image {name}"}
+    where = {FLAT_FIELD: f"a flat field of {FIELD_BRIGHTNESS:.0%} brightness", ON_IMAGE: f"the image {name}"}
     return [
         *(
             _finding(protocol, FLAT_FIELD, direction, spectra, where[FLAT_FIELD])
@@ -75,21 +72,21 @@ def study(setting: Setting, work: Work) -> list[Finding]:
 
 
 def _measure(
-    setting: Setting, work: Work, scene: str, called: str, clean: FloatImage, noise: str, method: Method
+    setting: Setting, work: UnitStore, scene: str, called: str, clean: FloatImage, noise: str, method: Method
 ) -> Spectra:
     """scene: FLAT_FIELD or ON_IMAGE. called: its name in the seeds of the draws."""
     protocol = setting.protocol
     side, dose = region_side((clean.shape[0], clean.shape[1])), middle_dose(protocol)
 
     def compute() -> dict[str, NDArray[np.generic]]:
-        rows: dict[str, list[Array]] = {}
+        rows: dict[str, list[Float64Array]] = {}
         for left, removed in _noise_left(setting, called, clean, noise, dose, method):
             spectrum = noise_power([left], side, protocol.spacing)
             profiles = {
-                "radial": radial_profile(spectrum, BANDS),
-                "across": axis_profile(spectrum, bands=BANDS),
-                "down": axis_profile(spectrum, down=True, bands=BANDS),
-                "removed": radial_profile(noise_power([removed], side, protocol.spacing), BANDS),
+                "radial": radial_profile(spectrum, FREQUENCY_BANDS),
+                "across": axis_profile(spectrum, bands=FREQUENCY_BANDS),
+                "down": axis_profile(spectrum, down=True, bands=FREQUENCY_BANDS),
+                "removed": radial_profile(noise_power([removed], side, protocol.spacing), FREQUENCY_BANDS),
             }
             for name, profile in profiles.items():
                 rows.setdefault(name, []).append(profile.power)
@@ -118,7 +115,7 @@ def _fewer(protocol: Protocol, method: str) -> int | None:
 
 def _noise_left(
     setting: Setting, name: str, clean: FloatImage, noise: str, dose: float, method: Method
-) -> Iterator[tuple[Array, Array]]:
+) -> Iterator[tuple[Float64Array, Float64Array]]:
     """Yield the noise that the method left and removed, gray levels, from pairs of draws.
 
     Half the square of a pair's difference is the noise of one draw; what both have in common, anatomy and the method's
@@ -130,8 +127,8 @@ def _noise_left(
         left, removed = [], []
         for noisy, told in islice(drawn, 2):
             denoised = run(method, noisy, told)
-            left.append(denoised.astype(np.float64) * GRAY)
-            removed.append((noisy.astype(np.float64) - denoised) * GRAY)
+            left.append(denoised.astype(np.float64) * GRAY_LEVELS)
+            removed.append((noisy.astype(np.float64) - denoised) * GRAY_LEVELS)
         yield (left[0] - left[1]) / np.sqrt(2), (removed[0] - removed[1]) / np.sqrt(2)
 
 
@@ -140,7 +137,7 @@ def _finding(
 ) -> Finding:
     spacing, removed = protocol.spacing, direction == "removed"
     frequency = "cycles/px" if spacing is None else "cycles/mm"
-    area = "px" if spacing is None else "mm"
+    area = protocol.unit_of_length
     series = tuple(
         Series(
             method,
@@ -172,7 +169,7 @@ def _finding(
     )
 
 
-def _positive(powers: Array) -> Estimate:
+def _positive(powers: Float64Array) -> Estimate:
     """Return a mean power whose interval stays above 0, for a logarithmic axis."""
     found = mean_estimate(powers)
     return Estimate(found.value, max(found.low, found.value / 100), found.high)
@@ -197,7 +194,7 @@ def _variances(
         key=f"{NAME}/left",
         study=NAME,
         title="Noise left by denoising",
-        x=Axis("dose", "photons at white", logarithmic=True),
+        x=DOSE,
         y=Axis("noise left", "%"),
         series=tuple(series),
         measured="Standard deviation of the noise after denoising divided by that before, in the same draws.",

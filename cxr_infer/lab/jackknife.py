@@ -9,15 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.lab.findings import Estimate
+from cxr_infer.imaging.pixels import Float64Array
+from cxr_infer.lab.findings import CONFIDENCE, Estimate
 from cxr_infer.lab.scipy_functions import special
-
-Array = NDArray[np.float64]
 
 GROUPS, FEWEST_EVEN = 10, 6
 LEAST_GROUPS = 4
 PART_GROUPS = 20  # groups of parts of an image
-CONFIDENCE = 0.95
 
 
 def groups_of(draws: int) -> NDArray[np.intp]:
@@ -27,7 +25,7 @@ def groups_of(draws: int) -> NDArray[np.intp]:
     return np.arange(draws) * count // max(draws, 1)
 
 
-def jackknife(value: float, left_out: Array) -> Estimate:
+def jackknife(value: float, left_out: Float64Array) -> Estimate:
     """Return the 95% interval of a figure: value +- t * sqrt((g - 1) / g * sum of (left out - their mean)^2) (Tukey
     1958).
 
@@ -41,7 +39,7 @@ def jackknife(value: float, left_out: Array) -> Estimate:
     return Estimate(value, value - reach, value + reach)
 
 
-def share_kept(sums: Array) -> Estimate:
+def share_kept(sums: Float64Array) -> Estimate:
     """Return the ratio of two sums over parts of an image, with a jackknife interval over groups of parts.
 
     sums: (2, parts), numerator and denominator.
@@ -53,7 +51,7 @@ def share_kept(sums: Array) -> Estimate:
     return jackknife(float(total[0] / total[1]), np.array(known))
 
 
-def mean_estimate(values: Array) -> Estimate:
+def mean_estimate(values: Float64Array) -> Estimate:
     """Return the mean of independent draws with Student's 95% interval. values: (n,), at least 2."""
     count = len(values)
     reach = student(count - 1) * float(values.std(ddof=1)) / float(np.sqrt(count))

@@ -34,7 +34,7 @@ def choices(protocol: Protocol) -> list[Signal]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SignalLayout:
     """The signals in one image. order: (draws, places), indices into `signals`."""
 
     clean: FloatImage
@@ -58,7 +58,7 @@ class Plan:
         return np.clip(total, 0, 1, out=total)
 
 
-def plan_for(clean: FloatImage, name: str, protocol: Protocol) -> Plan:
+def plan_for(clean: FloatImage, name: str, protocol: Protocol) -> SignalLayout:
     """Choose places in an image, and the order of the signals at each. Raises UsageError if there is no place."""
     signals = choices(protocol)
     try:
@@ -70,7 +70,7 @@ def plan_for(clean: FloatImage, name: str, protocol: Protocol) -> Plan:
     turns = [np.concatenate([rng.permutation(len(signals)) for _ in range(rounds)]) for _ in centres]
     half = max(surroundings(one, protocol.spacing) for one in signals)
     order = np.stack(turns, axis=1)[: protocol.draws]
-    return Plan(clean, tuple(signals), centres, half, protocol.spacing, protocol.blur, order)
+    return SignalLayout(clean, tuple(signals), centres, half, protocol.spacing, protocol.blur, order)
 
 
 def projected(signal: FloatImage, squares: list[Square], difference: FloatImage) -> list[float]:

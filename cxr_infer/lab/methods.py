@@ -15,7 +15,7 @@ from cxr_infer.errors import ModelError, UsageError
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab import classical
 from cxr_infer.lab.command_method import TIMEOUT, CommandMethod, is_command
-from cxr_infer.lab.noise import WHITE, Told, expose
+from cxr_infer.lab.noise import WHITE_NOISE, KnownNoise, expose
 from cxr_infer.lab.protocol import NOISY as NOISY
 from cxr_infer.lab.setting import Method
 from cxr_infer.model.card import FP32, INT8, MODEL_NAMES
@@ -23,7 +23,7 @@ from cxr_infer.model.denoiser import load_model
 from cxr_infer.model.installed import AUTO
 from cxr_infer.settings import Settings
 
-Denoise = Callable[[FloatImage, Told], FloatImage]
+Denoise = Callable[[FloatImage, KnownNoise], FloatImage]
 
 CLASSICAL: Mapping[str, Denoise] = {
     NOISY: lambda noisy, told: noisy,
@@ -37,7 +37,7 @@ OPTIONAL: Mapping[str, Mapping[str, str]] = {
     "wavelet": {"pywt": "PyWavelets", "skimage": "scikit-image"},
     "bm3d": {"bm3d": "bm3d"},
 }
-SHIPPED = (*MODEL_NAMES, *(f"{name}:{INT8}" for name in MODEL_NAMES))
+SHIPPED_MODELS = (*MODEL_NAMES, *(f"{name}:{INT8}" for name in MODEL_NAMES))
 TRIAL = 32  # px
 
 
@@ -49,7 +49,7 @@ class NamedMethod:
     denoise: Denoise
     sha256: str = ""
 
-    def __call__(self, noisy: FloatImage, told: Told) -> FloatImage:
+    def __call__(self, noisy: FloatImage, told: KnownNoise) -> FloatImage:
         return self.denoise(noisy, told)
 
 
@@ -67,9 +67,9 @@ def find_method(text: str, *, timeout: float = TIMEOUT, threads: int | None = No
         method = NamedMethod(text, CLASSICAL[text])
         if text in OPTIONAL:  # report a missing package before anything is measured
             flat = np.full((TRIAL, TRIAL), 0.5, np.float32)
-            method(*expose(flat, WHITE, 100.0, np.random.default_rng(0)))
+            method(*expose(flat, WHITE_NOISE, 100.0, np.random.default_rng(0)))
         return method
-    if text in SHIPPED:
+    if text in SHIPPED_MODELS:
         name, _, precision = text.partition(":")
         return _model(text, name, precision or FP32, threads)
     if text.endswith(".onnx"):
@@ -108,7 +108,7 @@ def _model(shown: str, source: str, precision: str, threads: int | None) -> Name
     return NamedMethod(shown, lambda noisy, told: loaded.denoise_unit(noisy, Settings()), loaded.sha256)
 
 
-def run(method: Method, noisy: FloatImage, told: Told) -> FloatImage:
+def run(method: Method, noisy: FloatImage, told: KnownNoise) -> FloatImage:
     """Apply a method to an image. Raises ModelError if the result is not an image.
 
     Most comparisons treat NaN as no error, so it would count as a method's best result.

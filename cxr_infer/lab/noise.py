@@ -20,12 +20,10 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError, ImageError, UsageError
 from cxr_infer.imaging.mottle import Mottle, estimate_mottle, poisson_mottle
-from cxr_infer.imaging.pixels import FloatImage
-
-Array = NDArray[np.float64]
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 
 MEASURED = Path(__file__).parent / "detectors"
-WHITE = "white"
+WHITE_NOISE = "white"
 DETECTORS = ("canon_dr_chest", "kodak_cr_hand", "fuji_cr_hip", "ge_dr_knee", "mammography")
 SPECTRUM_SIDE = 32
 DETRENDED, FILLED_FROM = (
@@ -36,16 +34,16 @@ CURVE_KNOTS = 4097  # knots of the curve of white noise
 
 
 @dataclass(frozen=True)
-class Detector:
+class DetectorNoise:
     """A measured detector.
 
     spectrum: (32, 32) power, FFT order, mean 1. curve: (K, 2), brightness in [0, 1] and relative standard deviation.
     """
 
-    spectrum: Array
-    curve: Array
+    spectrum: Float64Array
+    curve: Float64Array
 
-    def relative_sd(self, image: NDArray[np.floating]) -> Array:
+    def relative_sd(self, image: NDArray[np.floating]) -> Float64Array:
         """Return the standard deviation at each pixel's brightness, up to a factor; constant beyond the ends of the
         curve.
         """
@@ -57,15 +55,15 @@ class Detector:
 
 
 @dataclass(frozen=True)
-class Told:
+class KnownNoise:
     """The truth about the noise of one image, which a method may be told.
 
     curve: (K, 2), brightness and standard deviation, both in [0, 1] units. spectrum: (H, W), FFT order, mean 1.
     poisson: whether it is photon noise, white with a variance of brightness / dose.
     """
 
-    curve: Array
-    spectrum: Array
+    curve: Float64Array
+    spectrum: Float64Array
     poisson: bool = False
 
     @property
@@ -75,32 +73,34 @@ class Told:
         return float(brightness.mean() / max((sd**2).mean(), np.finfo(float).tiny))
 
 
-def load_detectors(folder: Path = MEASURED) -> dict[str, Detector]:
+def load_detectors(folder: Path = MEASURED) -> dict[str, DetectorNoise]:
     """Load white Poisson noise and the measured detectors by name. Raises DataError if a file is missing or damaged."""
     brightness = np.linspace(0, 1, CURVE_KNOTS)
-    detectors = {WHITE: Detector(np.ones((SPECTRUM_SIDE, SPECTRUM_SIDE)), np.c_[brightness, np.sqrt(brightness)])}
+    detectors = {
+        WHITE_NOISE: DetectorNoise(np.ones((SPECTRUM_SIDE, SPECTRUM_SIDE)), np.c_[brightness, np.sqrt(brightness)])
+    }
     try:
         for name, row in json.loads((folder / "detectors.json").read_text(encoding="utf-8")).items():
             spectrum = np.load(folder / f"{name}.spectrum.npy").astype(np.float64)
-            detectors[name] = Detector(spectrum, np.array(row["curve"], dtype=np.float64))
+            detectors[name] = DetectorNoise(spectrum, np.array(row["curve"], dtype=np.float64))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: detector measurements missing or damaged ({error}); reinstall cxr-infer") from error
     return detectors
 
 
 @lru_cache(maxsize=1)
-def _shipped() -> Mapping[str, Detector]:
+def _shipped() -> Mapping[str, DetectorNoise]:
     return load_detectors()
 
 
-def find_detector(name: str) -> Detector:
+def find_detector(name: str) -> DetectorNoise:
     """Return `white` or one of DETECTORS. Raises UsageError for any other name."""
-    if name not in (WHITE, *DETECTORS):
-        raise UsageError(f"unknown noise {name!r}; use {', '.join((WHITE, *DETECTORS))}")
+    if name not in (WHITE_NOISE, *DETECTORS):
+        raise UsageError(f"unknown noise {name!r}; use {', '.join((WHITE_NOISE, *DETECTORS))}")
     return _shipped()[name]
 
 
-def detector_of(mottle: Mottle) -> Detector:
+def detector_of(mottle: Mottle) -> DetectorNoise:
     """Convert a noise estimate to a detector: its curve, and the fitted shape of its spectrum.
 
     Raises ImageError if the estimate is too uncertain.
@@ -112,10 +112,10 @@ def detector_of(mottle: Mottle) -> Detector:
     line = np.fft.fftfreq(SPECTRUM_SIDE)
     across, down = np.meshgrid(line, line)
     power = np.maximum(mottle.shape.power(across, down), 0)
-    return Detector(power / power.mean(), np.array(mottle.curve, dtype=np.float64))
+    return DetectorNoise(power / power.mean(), np.array(mottle.curve, dtype=np.float64))
 
 
-def detector_of_image(image: FloatImage) -> tuple[Detector, float]:
+def detector_of_image(image: FloatImage) -> tuple[DetectorNoise, float]:
     """Return the noise of one noisy image as a detector, and the dose of equally strong white noise, photons at white.
 
     Raises ImageError like `detector_of`.
@@ -124,13 +124,13 @@ def detector_of_image(image: FloatImage) -> tuple[Detector, float]:
     return detector_of(mottle), float(image.mean(dtype=np.float64)) / max(mottle.sd, 1e-9) ** 2
 
 
-def told_of(mottle: Mottle, shape: tuple[int, int]) -> Told:
+def told_of(mottle: Mottle, shape: tuple[int, int]) -> KnownNoise:
     """Return a noise estimate for an image of shape (H, W). Raises ImageError like `detector_of`."""
     detector = detector_of(mottle)
-    return Told(detector.curve, _spectrum_of(detector, shape))
+    return KnownNoise(detector.curve, _spectrum_of(detector, shape))
 
 
-def spectrum_at(small: Array, shape: tuple[int, int]) -> Array:
+def spectrum_at(small: Float64Array, shape: tuple[int, int]) -> Float64Array:
     """Interpolate a measured spectrum (32, 32) to an image's resolution: (H, W), FFT order, mean 1, point-symmetric."""
     size = (shape[1], shape[0])
     large = cv2.resize(np.fft.fftshift(small), size, interpolation=cv2.INTER_LINEAR)
@@ -143,17 +143,17 @@ def spectrum_at(small: Array, shape: tuple[int, int]) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _cached_spectrum(small: bytes, shape: tuple[int, int]) -> Array:
+def _cached_spectrum(small: bytes, shape: tuple[int, int]) -> Float64Array:
     spectrum = spectrum_at(np.frombuffer(small).reshape(SPECTRUM_SIDE, SPECTRUM_SIDE), shape)
     spectrum.setflags(write=False)
     return spectrum
 
 
-def _spectrum_of(detector: Detector, shape: tuple[int, int]) -> Array:
+def _spectrum_of(detector: DetectorNoise, shape: tuple[int, int]) -> Float64Array:
     return _cached_spectrum(np.ascontiguousarray(detector.spectrum).tobytes(), shape)
 
 
-def noise_field(spectrum: Array, rng: np.random.Generator) -> Array:
+def noise_field(spectrum: Float64Array, rng: np.random.Generator) -> Float64Array:
     """Draw Gaussian noise (H, W) of variance 1 with that power spectrum."""
     white = np.fft.fft2(rng.standard_normal(spectrum.shape))
     return np.asarray(np.fft.ifft2(white * np.sqrt(spectrum)).real)
@@ -169,7 +169,9 @@ def generator(seed: int, *key: str | int) -> np.random.Generator:
     )
 
 
-def expose(clean: FloatImage, noise: str | Detector, dose: float, rng: np.random.Generator) -> tuple[FloatImage, Told]:
+def expose(
+    clean: FloatImage, noise: str | DetectorNoise, dose: float, rng: np.random.Generator
+) -> tuple[FloatImage, KnownNoise]:
     """Expose a clean image.
 
     clean: (H, W) float32 in [0, 1]. noise: `white`, one of DETECTORS, or the user's own detector. dose: photons at
@@ -182,10 +184,10 @@ def expose(clean: FloatImage, noise: str | Detector, dose: float, rng: np.random
     detector = find_detector(noise) if isinstance(noise, str) else noise
     rows, columns = clean.shape
     spectrum = _spectrum_of(detector, (rows, columns))
-    if noise == WHITE:
+    if noise == WHITE_NOISE:
         noisy = np.minimum(poisson_mottle(clean, dose, rng), np.float32(1))
-        return noisy, Told(detector.curve * (1, dose**-0.5), spectrum, poisson=True)
+        return noisy, KnownNoise(detector.curve * (1, dose**-0.5), spectrum, poisson=True)
     relative = detector.relative_sd(clean)
     scale = float(np.sqrt(clean.mean(dtype=np.float64) / dose / (relative**2).mean()))
     noisy = np.clip(clean + scale * relative * noise_field(spectrum, rng), 0, 1).astype(np.float32)
-    return noisy, Told(detector.curve * (1, scale), spectrum)
+    return noisy, KnownNoise(detector.curve * (1, scale), spectrum)

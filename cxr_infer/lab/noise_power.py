@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import ImageError
-
-Array = NDArray[np.float64]
+from cxr_infer.imaging.pixels import Float64Array
 
 REGION = 256  # px, side of a region in the standard
 SMALLEST_REGION = 16
@@ -35,7 +34,7 @@ class Power:
     effective: equivalent number of independent regions; overlap reduces it. spacing: mm per pixel, 1 if unknown.
     """
 
-    values: Array
+    values: Float64Array
     effective: float
     spacing: float = 1.0
 
@@ -54,9 +53,9 @@ class Profile:
     standard error.
     """
 
-    frequency: Array
-    power: Array
-    relative_error: Array
+    frequency: Float64Array
+    power: Float64Array
+    relative_error: Float64Array
 
 
 def region_side(shape: tuple[int, int]) -> int:
@@ -99,7 +98,7 @@ def noise_power(images: Iterable[NDArray[np.floating]], side: int, spacing: floa
     return Power(total * pitch**2 / (count * side**2), effective, pitch)
 
 
-def detrended(regions: Array) -> Array:
+def detrended(regions: Float64Array) -> Float64Array:
     """Subtract the best-fitting second-order polynomial in x and y from each region (M, n, n)."""
     surfaces = _surfaces(regions.shape[-1])
     flat = regions.reshape(len(regions), -1)
@@ -107,7 +106,7 @@ def detrended(regions: Array) -> Array:
 
 
 @lru_cache(maxsize=4)
-def _surfaces(side: int) -> Array:
+def _surfaces(side: int) -> Float64Array:
     """Return an orthonormal basis of the second-order polynomials over a region: (6, n * n)."""
     line = np.linspace(-1, 1, side)
     x, y = (axis.ravel() for axis in np.meshgrid(line, line))
@@ -147,7 +146,7 @@ def axis_profile(spectrum: Power, down: bool = False, bands: int | None = None) 
     return _in_bands(spectrum, np.hypot(u, v), used, bands or side // 2)
 
 
-def _in_bands(spectrum: Power, radius: Array, used: NDArray[np.bool_], bands: int) -> Profile:
+def _in_bands(spectrum: Power, radius: Float64Array, used: NDArray[np.bool_], bands: int) -> Profile:
     """Average in bands. Periodogram values are exponentially distributed, and opposite frequencies are identical."""
     within = used & (radius <= 0.5)
     band = np.minimum((radius[within] * 2 * bands).astype(np.intp), bands - 1)

@@ -15,19 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab import signals
 from cxr_infer.lab.conditions import Condition, exposure
 from cxr_infer.lab.jackknife import groups_of
 from cxr_infer.lab.methods import run
 from cxr_infer.lab.noise import expose, generator
-from cxr_infer.lab.observer import Array, Ratings, difference_of_gaussians, gabor
-from cxr_infer.lab.protocol import Signal
-from cxr_infer.lab.setting import Method, Setting, Work
+from cxr_infer.lab.observer import Ratings, difference_of_gaussians, gabor
+from cxr_infer.lab.protocol import GRAY_LEVELS, Signal
+from cxr_infer.lab.setting import Method, Setting, UnitStore
 
 COMPACT = ("disc", "nodule")  # signals suited to rotationally symmetric channels
 LINEAR = ("line", "dark-line")  # signals suited to channels across their direction
-GRAY = 255.0
 SMALLEST, LARGEST = 33, 129  # px, side of the observer's window
 DIAMETERS, NARROW = 3.0, 1.5  # width of the window in diameters of the largest signal: usual, and minimum
 WIDTHS = (DIAMETERS, (DIAMETERS + NARROW) / 2, NARROW)  # tried in this order
@@ -48,7 +47,7 @@ class Eyepiece:
     signal, in the order tried. said: the channels in words.
     """
 
-    channels: Callable[[int], Array]
+    channels: Callable[[int], Float64Array]
     widths: tuple[float, ...]
     said: str
 
@@ -74,7 +73,7 @@ class Scene:
     eyepiece: Eyepiece = ROUND
 
     @cached_property
-    def channels(self) -> Array:
+    def channels(self) -> Float64Array:
         return self.eyepiece.channels(self.side)
 
     def first(self, draws: int) -> Scene:
@@ -168,7 +167,7 @@ def _most_places(image: FloatImage, room: Signal, seed: int) -> NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedScene:
     """What one method left for the observer, under one noise and dose."""
 
     scene: Scene
@@ -180,9 +179,9 @@ class Seen:
         """Index of the unshifted position."""
         return int(self.absent.shape[2]) // 2
 
-    def first(self, draws: int) -> Seen:
+    def first(self, draws: int) -> ObservedScene:
         """Return the first draws only."""
-        return Seen(self.scene.first(draws), self.absent[:draws], self.present[:draws])
+        return ObservedScene(self.scene.first(draws), self.absent[:draws], self.present[:draws])
 
     def ratings(self, signal: int, without: int | None = None) -> tuple[Ratings, Ratings]:
         """Return ratings at the known place, with the signal of that index and without. without: group of draws to
@@ -198,8 +197,8 @@ class Seen:
 
 
 def observe(
-    setting: Setting, work: Work, scene: Scene, noise: str, dose: float, method: Method, what: str = ""
-) -> Seen:
+    setting: Setting, work: UnitStore, scene: Scene, noise: str, dose: float, method: Method, what: str = ""
+) -> ObservedScene:
     """Observe the method's denoised draws of one noise and dose: one unit of work. what: prefix of the unit's key.
 
     Draws with signals are the scene's own; draws without are those in which all studies see the clean image.
@@ -213,7 +212,7 @@ def observe(
         }
 
     arrays = work.unit(f"{what}{noise}, {dose:g} photons, {setting.key_of(method)}", compute)
-    return Seen(scene, arrays["absent"].astype(np.float32), arrays["present"].astype(np.float32))
+    return ObservedScene(scene, arrays["absent"].astype(np.float32), arrays["present"].astype(np.float32))
 
 
 def _look(setting: Setting, scene: Scene, noise: str, dose: float, method: Method, draw: int, present: bool) -> Outputs:
@@ -231,7 +230,7 @@ def _look(setting: Setting, scene: Scene, noise: str, dose: float, method: Metho
     return channel_outputs(run(method, noisy, told), scene.places[index], scene.channels, scene.side)
 
 
-def channel_outputs(image: FloatImage, places: NDArray[np.intp], channels: Array, side: int) -> Outputs:
+def channel_outputs(image: FloatImage, places: NDArray[np.intp], channels: Float64Array, side: int) -> Outputs:
     """Return the channels' outputs at and around each place: (places, shifts, channels), gray levels.
 
     Each place must be side // 2 + SEARCHED px from the border.
@@ -243,4 +242,4 @@ def channel_outputs(image: FloatImage, places: NDArray[np.intp], channels: Array
         part = image[top : top + side + 2 * SEARCHED, left : left + side + 2 * SEARCHED]
         windows = np.lib.stride_tricks.sliding_window_view(part, (side, side))[::SHIFT, ::SHIFT]
         seen.append(windows.reshape(-1, side * side) @ channels.T.astype(np.float32))
-    return np.asarray(np.stack(seen) * np.float32(GRAY), dtype=np.float32)
+    return np.asarray(np.stack(seen) * np.float32(GRAY_LEVELS), dtype=np.float32)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import DataError
+from cxr_infer.imaging.pixels import Float64Array
 from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.scipy_functions import special
 
-Array = NDArray[np.float64]
 Whole = NDArray[np.intp]
 
 # dense difference of Gaussians (Abbey and Barrett, JOSA A 18(3), 2001), frequencies in cycles/px
@@ -33,7 +33,7 @@ MOST_NONCENTRALITY = 1e9  # d' of thousands; larger values cannot be resolved
 LEAST_SPREAD = 1e-12  # ratio of smallest to largest variance below which the covariance cannot be inverted
 
 
-def difference_of_gaussians(side: int) -> Array:
+def difference_of_gaussians(side: int) -> Float64Array:
     """Return dense difference-of-Gaussians channels for a window of `side` px (odd): (channels, side * side), norm 1.
 
     C_j(f) = exp(-(f / Q s_j)^2 / 2) - exp(-(f / s_j)^2 / 2) with s_j = 0.005 * 1.4^j cycles/px and Q = 1.67 (Abbey and
@@ -55,7 +55,7 @@ def difference_of_gaussians(side: int) -> Array:
     return _normalised(channels)
 
 
-def gabor(side: int, angle: float = 0.0) -> Array:
+def gabor(side: int, angle: float = 0.0) -> Float64Array:
     """Return Gabor channels for a window of `side` px (odd): (channels, side * side), each of norm 1 and mean 0.
 
     exp(-4 ln 2 r^2 / w^2) cos(2 pi f (x cos t + y sin t) + b), f the middle of an octave passband and w = 4 ln 2 / (pi
@@ -75,13 +75,13 @@ def gabor(side: int, angle: float = 0.0) -> Array:
     return _normalised(channels)
 
 
-def _centred(side: int) -> tuple[Array, Array]:
+def _centred(side: int) -> tuple[Float64Array, Float64Array]:
     line = np.arange(side) - (side - 1) / 2
     x, y = np.meshgrid(line, line)
     return x, y
 
 
-def _normalised(channels: list[Array]) -> Array:
+def _normalised(channels: list[Float64Array]) -> Float64Array:
     flat = np.stack(channels).reshape(len(channels), -1)
     flat -= flat.mean(axis=1, keepdims=True)
     return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True))
@@ -94,11 +94,11 @@ class Ratings:
     Windows at one place share a known background; its mean is subtracted place by place.
     """
 
-    outputs: Array
+    outputs: Float64Array
     places: Whole
 
     @classmethod
-    def of(cls, outputs: Array) -> Ratings:
+    def of(cls, outputs: Float64Array) -> Ratings:
         """Build ratings that are all at one place."""
         return cls(outputs, np.zeros(len(outputs), dtype=np.intp))
 
@@ -113,13 +113,13 @@ class Moments:
     weight: 1 / variance of the difference in units of the covariance: m n / (m + n) for m and n windows.
     """
 
-    difference: Array
-    covariance: Array
+    difference: Float64Array
+    covariance: Float64Array
     freedom: int
     weight: float
 
     @property
-    def template(self) -> Array:
+    def template(self) -> Float64Array:
         """Hotelling template, the weight of each channel: K^-1 times the difference."""
         return np.asarray(np.linalg.solve(self.covariance, self.difference))
 
@@ -156,7 +156,7 @@ def moments(present: Ratings, absent: Ratings) -> Moments:
     return Moments(difference, covariance, freedom, 1 / variance)
 
 
-def _place_means(ratings: Ratings, count: int) -> Array:
+def _place_means(ratings: Ratings, count: int) -> Float64Array:
     """Return the mean at each place, (count, p); 0 without windows."""
     total = np.zeros((count, ratings.outputs.shape[1]))
     np.add.at(total, ratings.places, ratings.outputs)
@@ -164,7 +164,7 @@ def _place_means(ratings: Ratings, count: int) -> Array:
     return np.asarray(total / np.maximum(windows, 1)[:, None])
 
 
-def _scatter(ratings: Ratings, means: Array) -> Array:
+def _scatter(ratings: Ratings, means: Float64Array) -> Float64Array:
     rest = ratings.outputs - means[ratings.places]
     return np.asarray(rest.T @ rest)
 
@@ -222,7 +222,9 @@ def area_under_curve(d_prime: Estimate) -> Estimate:
     return Estimate(*(0.5 * (1 + math.erf(d / 2)) for d in (d_prime.value, d_prime.low, d_prime.high)))
 
 
-def analytic_d_prime(signal: Array, channels: Array, sd: float, spectrum: Array | None = None) -> float:
+def analytic_d_prime(
+    signal: Float64Array, channels: Float64Array, sd: float, spectrum: Float64Array | None = None
+) -> float:
     """Return d' of this observer for a known signal in stationary noise: sqrt(v' K^-1 v), v = U signal, K = U C U'.
 
     signal: (side, side), in the units of sd. channels U: (p, side * side). spectrum: (side, side) of the noise, FFT
@@ -237,14 +239,14 @@ def analytic_d_prime(signal: Array, channels: Array, sd: float, spectrum: Array 
     return float(np.sqrt(seen @ np.linalg.solve(covariance, seen)) / sd)
 
 
-def ideal_d_prime(signal: Array, sd: float) -> float:
+def ideal_d_prime(signal: Float64Array, sd: float) -> float:
     """Return d' of the ideal observer for a known signal in white noise: sqrt(sum of signal^2) / sd (matched
     filter).
     """
     return float(np.linalg.norm(signal) / sd)
 
 
-def with_internal_noise(ratings: Ratings, channels: Array, sd: float, rng: np.random.Generator) -> Ratings:
+def with_internal_noise(ratings: Ratings, channels: Float64Array, sd: float, rng: np.random.Generator) -> Ratings:
     """Add an observer's internal noise to its channel outputs, equivalent to white noise of `sd` per pixel of the
     image.
 

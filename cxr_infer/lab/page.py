@@ -16,31 +16,31 @@ from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.reading import Reading, read_off, subject_of
 from cxr_infer.lab.result import LabResult, points
 from cxr_infer.model.card import RESEARCH_USE
+from cxr_infer.report.html.frame import asset, methods_section, opening
 from cxr_infer.report.html.markup import text
-from cxr_infer.report.html.page import asset, hash_source
 
-POLICY = "default-src 'none'; img-src data:; style-src {style}; base-uri 'none'; form-action 'none'"
 HASH_SHOWN = 12  # hex digits
 
 
 def page(result: LabResult) -> str:
     """Return the whole page. result: with its maps."""
-    style = asset("report.css") + (files(__package__) / "lab.css").read_text("utf-8")
     template = (files(__package__) / "lab.html").read_text("utf-8")
     reading = read_off(result)
     protocol = result.protocol
     return Template(template).substitute(
-        policy=POLICY.format(style=hash_source(style)),
-        title=text(f"{protocol.name}: cxr-infer lab"),
-        style=style,
-        headline="What denoising keeps, removes and invents",
-        when=text(_when(result)),
+        head=opening(
+            "lab",
+            title=f"{protocol.name}: cxr-infer lab",
+            headline="What denoising keeps, removes and invents",
+            when=_when(result),
+            style=asset("report.css") + (files(__package__) / "lab.css").read_text("utf-8"),
+        ),
         notice=text(RESEARCH_USE),
         alerts=_alerts(reading),
         reading=_reading(reading),
         contents=_contents(result.findings),
         figures="".join(_figures(result)),
-        methods="\n".join(f"<p>{text(one)}</p>" for one in methods_text(result)),
+        methods=methods_section(methods_text(result)),
         about=_about(result),
     )
 

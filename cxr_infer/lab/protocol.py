@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+GRAY_LEVELS = 255.0  # from black to white: the unit of contrasts and findings
+SIGNAL_KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
 NOISY = "noisy"  # the method that changes nothing; all others are compared with it
 
 
@@ -63,3 +65,8 @@ class Protocol:
         """Return the number of draws of a method if it is smaller than that of the others, else None."""
         draws = self.draws_of(method)
         return draws if draws < self.draws else None
+
+    @property
+    def unit_of_length(self) -> str:
+        """The unit of the sizes of signals."""
+        return "px" if self.spacing is None else "mm"

@@ -14,11 +14,10 @@ from typing import Any
 
 from cxr_infer.errors import UsageError
 from cxr_infer.files import read_toml
-from cxr_infer.lab.protocol import NOISY, Protocol, Signal
+from cxr_infer.lab.protocol import NOISY, SIGNAL_KINDS, Protocol, Signal
 
-SHIPPED = ("quick", "full")
+SHIPPED_PROTOCOLS = ("quick", "full")
 SIGNAL = "signal"  # table name in the file, one per entry of `Protocol.signals`
-KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
 MOST_NAME = 60  # characters; it becomes part of a result's directory name
 OPTIONAL = ("spacing", "blur", "if_installed", "fewer_draws")
 OF_METHODS = ("methods", "if_installed", "fewer_draws")  # left out of the hash
@@ -66,11 +65,13 @@ def protocol_of(said: Mapping[str, Any]) -> Protocol:
 
 
 def _tables(source: str) -> dict[str, Any]:
-    if source in SHIPPED:
+    if source in SHIPPED_PROTOCOLS:
         return tomllib.loads((files(__package__) / "protocols" / f"{source}.toml").read_text("utf-8"))
     path = Path(source)
     if path.suffix.lower() != ".toml":
-        raise UsageError(f"unknown protocol {source!r}; use {' or '.join(SHIPPED)}, or the path of a .toml file")
+        raise UsageError(
+            f"unknown protocol {source!r}; use {' or '.join(SHIPPED_PROTOCOLS)}, or the path of a .toml file"
+        )
     return read_toml(path, "protocol", "check the path")
 
 
@@ -218,7 +219,7 @@ def _shown(value: str | float | Signal) -> str:
 
 
 def _check_signal(signal: Signal, where: str) -> None:
-    _require(signal.kind in KINDS, f"{where} unknown kind {signal.kind!r}; use {', '.join(KINDS)}")
+    _require(signal.kind in SIGNAL_KINDS, f"{where} unknown kind {signal.kind!r}; use {', '.join(SIGNAL_KINDS)}")
     sized = 0 < signal.size <= MOST_SIZE or (signal.kind == "edge" and signal.size == 0)
     _require(sized, f"{where} size {signal.size:g} is invalid; use a number above 0, at most {MOST_SIZE:g}")
     _require(

@@ -16,10 +16,10 @@ from cxr_infer.lab.findings import Estimate, Finding
 from cxr_infer.lab.full_dose import dose_needed
 from cxr_infer.lab.methods import CLASSICAL
 from cxr_infer.lab.protocol import NOISY, Protocol, Signal
+from cxr_infer.lab.repeated import NAME as REPEATED
 from cxr_infer.lab.result import LabResult
+from cxr_infer.report.columns import NO_FIGURE
 
-NO_FIGURE = "–"  # noqa: RUF001 - as in the tables of the report
-REPEATED = "repeated"  # study
 KNOWN, SEARCH, WORTH, KEPT = "detectability", "search", "dose-equivalence", "contrast-kept"  # keys up to the slash
 KEPT_D_PRIME = "detectability-kept"
 # keys, or keys up to the slash, of what must not be worse than in the noisy image, and their descriptions
@@ -47,7 +47,7 @@ Counts = dict[str, Counter[int]]
 
 
 @dataclass(frozen=True)
-class Table:
+class ReadingTable:
     """One table as text. note: printed below it."""
 
     title: str
@@ -62,15 +62,15 @@ class Reading:
 
     against: tuple[str, ...]
     sentences: tuple[str, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[ReadingTable, ...]
 
 
-class Figures:
+class FigureLookup:
     """Looks up points by what they are about."""
 
     def __init__(self, findings: Sequence[Finding], protocol: Protocol) -> None:
         self._by_key = {finding.key: finding for finding in findings}
-        self._unit = "px" if protocol.spacing is None else "mm"
+        self._unit = protocol.unit_of_length
 
     def of_task(self, kind: str, signal: Signal, method: str, noise: str, dose: float) -> Estimate | None:
         """Return a figure of the observer."""
@@ -103,7 +103,7 @@ def subject_of(result: LabResult) -> str:
 
 def read_off(result: LabResult) -> Reading:
     """Return the reading of a result."""
-    subject, figures = subject_of(result), Figures(result.findings, result.protocol)
+    subject, figures = subject_of(result), FigureLookup(result.findings, result.protocol)
     methods = [one.name for one in result.methods if one.name != NOISY]
     counts = {method: against_noisy(result.findings, method) for method in methods}
     tables = (
@@ -195,7 +195,7 @@ def _worse(found: Counts, key: str) -> bool:
     return key in found and found[key][WORSE] > 0
 
 
-def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[str]:
+def _sentences(protocol: Protocol, figures: FigureLookup, subject: str) -> Iterator[str]:
     """Yield, for each signal and noise, worth and cost at the middle of the doses with known worth."""
     for noise in protocol.noises:
         for signal in protocol.signals:
@@ -212,7 +212,7 @@ def _sentences(protocol: Protocol, figures: Figures, subject: str) -> Iterator[s
             )
 
 
-def _full_dose(protocol: Protocol, figures: Figures, subject: str) -> Table:
+def _full_dose(protocol: Protocol, figures: FigureLookup, subject: str) -> ReadingTable:
     """Return a row per signal and a column per noise."""
     full, rows = max(protocol.doses), []
     for signal in protocol.signals:
@@ -228,10 +228,10 @@ def _full_dose(protocol: Protocol, figures: Figures, subject: str) -> Table:
         f"At a known place. Below {shown}: a gain. >{shown}: no measured dose is enough, a loss. If the interval ends "
         f"above {shown}, neither is certain."
     )
-    return Table(title, ("signal", *protocol.noises), rows, note)
+    return ReadingTable(title, ("signal", *protocol.noises), rows, note)
 
 
-def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
+def _tasks(protocol: Protocol, figures: FigureLookup, subject: str) -> ReadingTable:
     """Return a row for each signal, noise and dose with a known figure."""
     headings = (
         *("signal and noise", "N", "M", "d' before", "d' after"),
@@ -256,10 +256,10 @@ def _tasks(protocol: Protocol, figures: Figures, subject: str) -> Table:
         "doses. Contrast left is at the signal's own contrast. Each row holds for that signal and noise only; it never "
         "justifies a lower dose."
     )
-    return Table(f"After {subject} at N photons, as detectable as before at M photons", headings, rows, note)
+    return ReadingTable(f"After {subject} at N photons, as detectable as before at M photons", headings, rows, note)
 
 
-def _side_by_side(protocol: Protocol, figures: Figures, methods: Sequence[str]) -> Table:
+def _side_by_side(protocol: Protocol, figures: FigureLookup, methods: Sequence[str]) -> ReadingTable:
     """Return a row per signal, noise and dose and a column per method; no rows if there is only one method."""
     rows = []
     for signal in protocol.signals if len(methods) > 1 else ():
@@ -274,10 +274,12 @@ def _side_by_side(protocol: Protocol, figures: Figures, methods: Sequence[str]) 
         "1: no loss. Each method is compared with the noisy image of the same draws. Signals that are not detectable "
         f"before denoising are left out.{drawn}"
     )
-    return Table("d' after denoising over d' before, method by method", ("signal and noise", "N", *methods), rows, note)
+    return ReadingTable(
+        "d' after denoising over d' before, method by method", ("signal and noise", "N", *methods), rows, note
+    )
 
 
-def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
+def _costs(protocol: Protocol, figures: FigureLookup, subject: str) -> ReadingTable:
     """Return a row for each noise and dose: before and after."""
     headings = tuple(f"{name}, {when}" for name, _ in COSTS for when in ("before", "after"))
     rows = []
@@ -290,10 +292,10 @@ def _costs(protocol: Protocol, figures: Figures, subject: str) -> Table:
         "Before: the noisy image. A line is lost if denoising leaves less than half its contrast, false if the clean "
         "image shows less than half of it. Bias is the error of the mean of all draws."
     )
-    return Table(f"What {subject} costs", ("noise and dose", *headings), rows, note)
+    return ReadingTable(f"What {subject} costs", ("noise and dose", *headings), rows, note)
 
 
-def _frames(findings: Sequence[Finding], subject: str) -> Table:
+def _frames(findings: Sequence[Finding], subject: str) -> ReadingTable:
     """Return the results of repeated exposures, before and after."""
     rows = [
         [
@@ -304,10 +306,10 @@ def _frames(findings: Sequence[Finding], subject: str) -> Table:
         if pair.finding.study == REPEATED
     ]
     note = "From frames of one object on your own detector, without a clean image."
-    return Table("On the repeated exposures", ("measured", "before", f"after {subject}"), rows, note)
+    return ReadingTable("On the repeated exposures", ("measured", "before", f"after {subject}"), rows, note)
 
 
-def _counted(findings: Sequence[Finding], counts: Mapping[str, Counts]) -> Table:
+def _counted(findings: Sequence[Finding], counts: Mapping[str, Counts]) -> ReadingTable:
     """Return a row for each group of findings, a column for each method."""
     groups = [
         group for group in dict.fromkeys(map(group_of, findings)) if any(group in each for each in counts.values())
@@ -317,7 +319,7 @@ def _counted(findings: Sequence[Finding], counts: Mapping[str, Counts]) -> Table
         "Points better / the same / worse than the noisy image, beyond the uncertainty of both. In contrast and bias, "
         "no denoiser can be better than doing nothing."
     )
-    return Table("Compared with the noisy image", ("measured", *counts), rows, note)
+    return ReadingTable("Compared with the noisy image", ("measured", *counts), rows, note)
 
 
 def _three(count: Counter[int] | None) -> str:

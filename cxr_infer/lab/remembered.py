@@ -14,7 +14,7 @@ import numpy as np
 
 from cxr_infer.files import open_below, write_below
 from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.noise import Told
+from cxr_infer.lab.noise import KnownNoise
 from cxr_infer.lab.setting import Method
 
 STORED = np.dtype("<f4")  # the pixels of a stored image, row by row; its shape is that of the noisy one
@@ -32,7 +32,7 @@ class Remembered:
         self._belongs_to = f"{self.name} {self.sha256} {belongs_to}".encode()
         self._lock, self._turns = threading.Lock(), dict[str, threading.Lock]()
 
-    def __call__(self, noisy: FloatImage, told: Told) -> FloatImage:
+    def __call__(self, noisy: FloatImage, told: KnownNoise) -> FloatImage:
         """Raises ImageError if the result cannot be stored or a link, FIFO or the like is in its place."""
         key = self._key(noisy, told)
         with self._lock:
@@ -46,7 +46,7 @@ class Remembered:
             write_below(self._out, place, denoised.astype(STORED).tobytes())
             return denoised
 
-    def _key(self, noisy: FloatImage, told: Told) -> str:
+    def _key(self, noisy: FloatImage, told: KnownNoise) -> str:
         found = hashlib.sha256(self._belongs_to)
         for array in (noisy, told.curve, told.spectrum):
             found.update(f"{array.shape} {array.dtype}".encode())

@@ -21,43 +21,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.imaging.mottle import estimate_mottle
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.detectability import with_noisy
 from cxr_infer.lab.exposures import Frames, blocks, detector_of_frames, noise_curve
 from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
 from cxr_infer.lab.jackknife import mean_estimate, share_kept
 from cxr_infer.lab.methods import NOISY, run
-from cxr_infer.lab.noise import Told, spectrum_at
+from cxr_infer.lab.noise import KnownNoise, spectrum_at
 from cxr_infer.lab.noise_power import noise_power, radial_profile, region_side
-from cxr_infer.lab.setting import Method, Setting, Work
+from cxr_infer.lab.protocol import GRAY_LEVELS
+from cxr_infer.lab.setting import Method, Setting, UnitStore
 
 NAME = "repeated"
-GRAY = 255.0
 BLOCK = 32  # px, side of the squares treated as independent
-BANDS = 24  # of frequency
+FREQUENCY_BANDS = 24  # of frequency
 WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # px; structure between two successive Gaussians is one fineness
 MAP_WIDTH = 2.0  # px, of the Gaussian that suppresses noise in the bias map
 NORMAL = 1.96  # standard errors of a 95% interval
 
-Array = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
-class Outcome:
+class FramesResult:
     """Results of one method on the frames, in gray levels of 255; columns hold one value per block.
 
     error, bias: squares. kept: sums of D(a) b and of a b for each fineness, (finenesses, 2, blocks). power: of the
     noise left, bands by value and standard error. map: local bias, (H, W).
     """
 
-    error: Array
-    bias: Array
-    kept: Array
-    power: Array
+    error: Float64Array
+    bias: Float64Array
+    kept: Float64Array
+    power: Float64Array
     map: FloatImage
 
 
-def study(setting: Setting, work: Work) -> list[Finding]:
+def study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Return nothing if the setting has no frames."""
     frames = setting.frames
     if frames is None:
@@ -65,25 +63,26 @@ def study(setting: Setting, work: Work) -> list[Finding]:
     methods = with_noisy(setting.methods)
     work.expect(len(methods))
     detector = detector_of_frames(frames)
-    told = Told(detector.curve, spectrum_at(detector.spectrum, frames.mean.shape))
+    told = KnownNoise(detector.curve, spectrum_at(detector.spectrum, frames.mean.shape))
     found = {method.name: _measure(setting, work, frames, method, told) for method in methods}
     report = _Report(setting, frames, found)
     return [report.curve(), report.power(), report.error(), report.bias(), report.kept()]
 
 
-def _measure(setting: Setting, work: Work, frames: Frames, method: Method, told: Told) -> Outcome:
+def _measure(setting: Setting, work: UnitStore, frames: Frames, method: Method, told: KnownNoise) -> FramesResult:
     def compute() -> Mapping[str, NDArray[np.generic]]:
         denoised = np.stack([run(method, np.clip(frame, 0, 1), told) for frame in frames.stack])
         return outcome(frames, denoised, setting.protocol.spacing)
 
     arrays = work.unit(setting.key_of(method), compute)
     error, bias, kept, power = (arrays[name].astype(np.float64) for name in ("error", "bias", "kept", "power"))
-    return Outcome(error, bias, kept, power, arrays["map"].astype(np.float32))
+    return FramesResult(error, bias, kept, power, arrays["map"].astype(np.float32))
 
 
 def outcome(frames: Frames, denoised: NDArray[np.float32], spacing: float | None) -> dict[str, NDArray[np.generic]]:
-    """Return the arrays of an `Outcome`. denoised: of each frame, (K, H, W). Means over all pairs of different
-    frames.
+    """Return the arrays of a `FramesResult`: means over all pairs of different frames.
+
+    denoised: of each frame, (K, H, W).
     """
     stack, count = frames.stack, len(frames.stack)
     pairs = count * (count - 1)
@@ -97,9 +96,9 @@ def outcome(frames: Frames, denoised: NDArray[np.float32], spacing: float | None
     left = ((_gray(denoised[k : k + 2])) for k in range(0, count - 1, 2))
     shape = (stack.shape[1], stack.shape[2])
     spectrum = noise_power(((one - other) / np.sqrt(2) for one, other in left), region_side(shape), spacing)
-    profile = radial_profile(spectrum, BANDS)
+    profile = radial_profile(spectrum, FREQUENCY_BANDS)
     return {
-        "error": blocks(error / pairs - frames.variance * GRAY**2, BLOCK).ravel(),
+        "error": blocks(error / pairs - frames.variance * GRAY_LEVELS**2, BLOCK).ravel(),
         "bias": blocks((removed_total**2 - _sum(removed, removed)) / pairs, BLOCK).ravel(),
         "kept": _kept(stack, denoised),
         "power": np.stack([profile.frequency, profile.power, profile.relative_error]),
@@ -107,20 +106,20 @@ def outcome(frames: Frames, denoised: NDArray[np.float32], spacing: float | None
     }
 
 
-def _gray(images: NDArray[np.float32]) -> Iterator[Array]:
+def _gray(images: NDArray[np.float32]) -> Iterator[Float64Array]:
     """Yield images in gray levels one by one, to limit memory."""
-    return (image.astype(np.float64) * GRAY for image in images)
+    return (image.astype(np.float64) * GRAY_LEVELS for image in images)
 
 
-def _sum(images: NDArray[np.float32], others: NDArray[np.float32] | None = None) -> Array:
+def _sum(images: NDArray[np.float32], others: NDArray[np.float32] | None = None) -> Float64Array:
     """Sum the images, or their products with others, in gray levels."""
     total = np.zeros(images.shape[1:])
     for index, image in enumerate(_gray(images)):
-        total += image if others is None else image * others[index] * GRAY
+        total += image if others is None else image * others[index] * GRAY_LEVELS
     return total
 
 
-def _kept(stack: NDArray[np.float32], denoised: NDArray[np.float32]) -> Array:
+def _kept(stack: NDArray[np.float32], denoised: NDArray[np.float32]) -> Float64Array:
     """Sum over pairs of different frames: the product of the sums minus the products of each frame with itself."""
     rows = []
     for fine, coarse in pairwise(WIDTHS):
@@ -138,7 +137,7 @@ def _band(image: FloatImage, fine: float, coarse: float) -> FloatImage:
     return np.asarray(finer - cv2.GaussianBlur(image, (0, 0), coarse), dtype=np.float32)
 
 
-def root_mean(squares: Array) -> Estimate:
+def root_mean(squares: Float64Array) -> Estimate:
     """Return the root of a mean square, which may be slightly negative, with Student's interval over the blocks."""
     found = mean_estimate(squares)
     return Estimate(*(float(np.sqrt(max(end, 0.0))) for end in (found.value, found.low, found.high)))
@@ -150,12 +149,12 @@ class _Report:
 
     setting: Setting
     frames: Frames
-    found: Mapping[str, Outcome]
+    found: Mapping[str, FramesResult]
 
     @property
     def noise(self) -> float:
         """Standard deviation of one frame's noise, gray levels."""
-        return float(np.sqrt(self.frames.variance.mean())) * GRAY
+        return float(np.sqrt(self.frames.variance.mean())) * GRAY_LEVELS
 
     def curve(self) -> Finding:
         measured = noise_curve(self.frames)
@@ -164,12 +163,12 @@ class _Report:
             Series(
                 "repeated exposures",
                 "all frames",
-                tuple(GRAY * each for each in measured.brightness),
-                tuple(Estimate(GRAY * s.value, GRAY * s.low, GRAY * s.high) for s in measured.sd),
+                tuple(GRAY_LEVELS * each for each in measured.brightness),
+                tuple(Estimate(GRAY_LEVELS * s.value, GRAY_LEVELS * s.low, GRAY_LEVELS * s.high) for s in measured.sd),
             )
         ]
         if alone:
-            brightness, sd = np.array(alone).T * GRAY
+            brightness, sd = np.array(alone).T * GRAY_LEVELS
             series.append(
                 Series(
                     "estimate", "first frame alone", tuple(brightness.tolist()), tuple(map(Estimate.exact, sd.tolist()))
@@ -243,7 +242,7 @@ class _Report:
     def kept(self) -> Finding:
         finenesses = [(max(fine, 0.5) * coarse) ** 0.5 for fine, coarse in pairwise(WIDTHS)]
         spacing = self.setting.protocol.spacing or 1.0
-        unit = "px" if self.setting.protocol.spacing is None else "mm"
+        unit = self.setting.protocol.unit_of_length
         series = [
             Series(method, "frames", tuple(width * spacing for width in finenesses), tuple(map(share_kept, each.kept)))
             for method, each in self.found.items()
@@ -266,7 +265,7 @@ class _Report:
     def _noise_axis(self) -> Axis:
         return Axis("noise of one frame", "gray levels of 255")
 
-    def _points(self, value: Callable[[Outcome], Estimate]) -> list[Series]:
+    def _points(self, value: Callable[[FramesResult], Estimate]) -> list[Series]:
         return [Series(method, "frames", (self.noise,), (value(each),)) for method, each in self.found.items()]
 
     def _finding(

@@ -23,8 +23,13 @@ from cxr_infer.model.hardware import cpu_name
 from cxr_infer.untrusted_json import parse_object
 from cxr_infer.version import __version__
 
-FORMAT = 1  # of lab.json; raised when a key changes its meaning or is removed
-PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "scipy")  # packages whose versions can change a figure
+RESULT_FORMAT = 1  # of lab.json; raised when a key changes its meaning or is removed
+STATED_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "scipy",
+)  # packages whose versions can change a figure
 MOST_FILE = 200_000_000  # bytes of a stored result
 
 
@@ -72,7 +77,7 @@ class LabResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as defined by `schema.lab_schema`."""
         return {
-            "lab": FORMAT,
+            "lab": RESULT_FORMAT,
             "date": self.date,
             "command": list(self.command),
             "cpu": self.cpu,
@@ -100,7 +105,7 @@ def versions_here(further: Mapping[str, str] | None = None) -> dict[str, str]:
     return {
         "cxr-infer": __version__,
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name) for name in STATED_PACKAGES},
         **(further or {}),
     }
 
@@ -162,8 +167,8 @@ def read_result(path: Path) -> LabResult:
     except (ImageError, ValueError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise UsageError(f"{path}: cannot be read ({reason}); {other}") from error
-    if content.get("lab") != FORMAT:
-        raise UsageError(f"{path}: not a result of format {FORMAT}; {other}")
+    if content.get("lab") != RESULT_FORMAT:
+        raise UsageError(f"{path}: not a result of format {RESULT_FORMAT}; {other}")
     try:
         return _result(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -24,19 +24,19 @@ from numpy.typing import NDArray
 from cxr_infer.errors import CxrError, ImageError
 from cxr_infer.files import open_below, write_below
 from cxr_infer.lab.findings import Finding
-from cxr_infer.lab.stopping import Stopped as Stopped
+from cxr_infer.lab.stopping import LabStopped as LabStopped
 from cxr_infer.lab.stopping import until
-from cxr_infer.lab.studies import Arrays, Setting, Study
+from cxr_infer.lab.studies import NamedArrays, Setting, Study
 from cxr_infer.model.attempts import attempt
 
 UNITS = "units"  # folder in a result
 LABEL = "unit"  # array that identifies a stored unit
 FORGED = (LookupError, TypeError, ValueError)  # what a study meets in arrays that are not its own
-FORMAT = 2  # of stored units and their keys; raised when a study changes the meaning of one
+UNIT_FORMAT = 2  # of stored units and their keys; raised when a study changes the meaning of one
 
 
 @dataclass(frozen=True)
-class Progress:
+class LabProgress:
     """Progress of a run. share: of all studies, 0 to 1. study: of the last finished unit; done and units: of that
     study.
     """
@@ -51,11 +51,11 @@ def identity(facts: Mapping[str, object]) -> str:
     """Return a SHA-256, hexadecimal, of everything but the method that units depend on: protocol, images, version of
     the lab.
     """
-    return hashlib.sha256(json.dumps({**facts, "format": FORMAT}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps({**facts, "format": UNIT_FORMAT}, sort_keys=True).encode()).hexdigest()
 
 
 class StoredUnits:
-    """`Work` of one study: a unit is read from the result's folder, or computed and written there.
+    """`UnitStore` of one study: a unit is read from the result's folder, or computed and written there.
 
     stopped: asked before each unit is computed. advanced: called after each. A key can be requested only once.
     """
@@ -78,9 +78,10 @@ class StoredUnits:
         self._units += units
         self._advanced(self._study, self._done, self._units)
 
-    def unit(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
-        """Raises Stopped, ImageError if it cannot be stored or a link, FIFO or the like is in its place, and ValueError
-        for a repeated key."""
+    def unit(self, key: str, compute: Callable[[], NamedArrays]) -> NamedArrays:
+        """Raises LabStopped, ImageError if it cannot be stored or a link, FIFO or the like is in its place, and
+        ValueError for a repeated key.
+        """
         if key in self._keys:
             raise ValueError(f"study {self._study} has two units {key!r}")
         self._keys.add(key)
@@ -89,7 +90,7 @@ class StoredUnits:
         arrays = _stored(self._out, place, label)
         if arrays is None:
             if self._stopped():
-                raise Stopped
+                raise LabStopped
             computed = {name: np.asarray(array) for name, array in compute().items()}
             write_below(self._out, place, _encoded(computed, label))
             arrays = computed
@@ -137,7 +138,7 @@ def _require_plain_members(file: BinaryIO) -> None:
 class _Shares:
     """Combines the progress of all studies; called from several threads."""
 
-    def __init__(self, studies: int, seen: Callable[[Progress], None]) -> None:
+    def __init__(self, studies: int, seen: Callable[[LabProgress], None]) -> None:
         self._studies, self._seen = studies, seen
         self._lock = threading.Lock()
         self._of: dict[str, float] = {}
@@ -145,7 +146,7 @@ class _Shares:
     def advanced(self, study: str, done: int, units: int) -> None:
         with self._lock:
             self._of[study] = done / units if units else 0.0
-            self._seen(Progress(sum(self._of.values()) / self._studies, study, done, units))
+            self._seen(LabProgress(sum(self._of.values()) / self._studies, study, done, units))
 
 
 def run_studies(
@@ -155,14 +156,14 @@ def run_studies(
     belongs_to: str,
     *,
     stopped: Callable[[], bool],
-    seen: Callable[[Progress], None],
+    seen: Callable[[LabProgress], None],
     workers: int,
 ) -> list[Finding]:
     """Return the findings of all studies, in order.
 
     out: folder of the result; units are stored in it. belongs_to: `identity` of their inputs. stopped: asked between
     units and before each image. seen: called with the progress, by one thread at a time. workers: parallel studies.
-    Raises Stopped, CxrError like the studies, ValueError if two findings share a key.
+    Raises LabStopped, CxrError like the studies, ValueError if two findings share a key.
     """
     halt = threading.Event()  # a study failed, or the caller was interrupted
     shares = _Shares(len(studies), seen)
@@ -176,7 +177,7 @@ def run_studies(
             halt.set()
             if isinstance(error, CxrError):
                 if stopped():  # Ctrl-C also ends programs under test, which is not a failure
-                    raise Stopped from error
+                    raise LabStopped from error
             elif units.found and isinstance(error, FORGED):
                 place = out / UNITS / name
                 raise ImageError(f"{place}: holds other arrays than that study stores; remove it") from error
@@ -192,7 +193,7 @@ def run_studies(
 def _joined(ended: Sequence[Future[list[Finding]]]) -> list[Finding]:
     """Return the findings of finished studies. Raises the original error rather than the stops it caused."""
     errors = [error for future in ended if (error := future.exception()) is not None]
-    for error in (*(error for error in errors if not isinstance(error, Stopped)), *errors):
+    for error in (*(error for error in errors if not isinstance(error, LabStopped)), *errors):
         raise error
     findings = [finding for future in ended for finding in future.result()]
     keys = [finding.key for finding in findings]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxr_infer.lab.protocol_files import KINDS
-from cxr_infer.lab.result import FORMAT, PACKAGES
-from cxr_infer.report.schema import DRAFT
+from cxr_infer.lab.protocol import SIGNAL_KINDS
+from cxr_infer.lab.result import RESULT_FORMAT, STATED_PACKAGES
+from cxr_infer.report.schema import DRAFT, format_schema, versions_schema
 
 Schema = dict[str, Any]
 
@@ -17,17 +17,11 @@ Schema = dict[str, Any]
 def lab_schema() -> Schema:
     """Return the schema of a whole result."""
     parts = {
-        "lab": {"const": FORMAT, "description": "version of this format; raised when a key changes its meaning"},
+        "lab": format_schema(RESULT_FORMAT),
         "date": _of("string", "when the run ended, ISO 8601 with the offset from UTC"),
         "command": _texts("words of the command line"),
         "cpu": _of("string", "name of the processor"),
-        "versions": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "required": ["cxr-infer", "python", *PACKAGES],
-            "description": f"of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}, and packages "
-            "needed by methods",
-        },
+        "versions": versions_schema(STATED_PACKAGES, ", and packages needed by methods"),
         "protocol": _object(_protocol_facts(), "what was requested"),
         "seed": _of("integer", "source of every draw of noise and every place"),
         "methods": _list("method", "what was measured"),
@@ -90,7 +84,7 @@ def _content() -> Schema:
 
 def _signal() -> Schema:
     return {
-        "kind": {"type": "string", "enum": list(KINDS), "description": "its shape"},
+        "kind": {"type": "string", "enum": list(SIGNAL_KINDS), "description": "its shape"},
         "size": _of("number", "mm, or px if the spacing is unknown: diameter, width of lines, period of lattices"),
         "contrast": _of("number", "gray levels of 255, signed"),
     }

@@ -11,16 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_infer.imaging.pixels import Float64Array
 from cxr_infer.lab.findings import Estimate
 from cxr_infer.lab.jackknife import mean_estimate
-from cxr_infer.lab.observed import Seen
-from cxr_infer.lab.observer import TAIL, Array, Ratings, moments
+from cxr_infer.lab.observed import ObservedScene
+from cxr_infer.lab.observer import TAIL, Ratings, moments
 from cxr_infer.lab.scipy_functions import special
 
 FOLDS = 5  # groups of draws, each rated by an observer trained on the others
 
 
-def percent_correct(right: Sequence[Array]) -> Estimate:
+def percent_correct(right: Sequence[Float64Array]) -> Estimate:
     """Return how often the place with the signal is rated highest, in percent.
 
     right: from `choices`. The interval is the wider of two: exact for independent choices (Clopper and Pearson,
@@ -33,7 +34,7 @@ def percent_correct(right: Sequence[Array]) -> Estimate:
     return Estimate(100 * exact.value, 100 * max(low, 0.0), 100 * min(high, 1.0))
 
 
-def found_more(before: Sequence[Array], after: Sequence[Array]) -> Estimate:
+def found_more(before: Sequence[Float64Array], after: Sequence[Float64Array]) -> Estimate:
     """Return percent correct after minus before, from the same draws, with Student's interval over the draws.
 
     The interval is at least as wide as that of a fraction of 0 in as many choices.
@@ -44,7 +45,7 @@ def found_more(before: Sequence[Array], after: Sequence[Array]) -> Estimate:
     return Estimate(*(100 * float(np.clip(change + step, -1, 1)) for step in (0, -reach, reach)))
 
 
-def choices(seen: Seen, signal: int) -> list[Array]:
+def choices(seen: ObservedScene, signal: int) -> list[Float64Array]:
     """Return for each draw: 1 for every place whose signal was found, 0 for every other place with a signal.
 
     The ratings of the other places are from the same draw without signals. Training and test draws are disjoint.
@@ -67,7 +68,9 @@ def choices(seen: Seen, signal: int) -> list[Array]:
     return right
 
 
-def _trained(seen: Seen, here: NDArray[np.bool_], kept: NDArray[np.bool_]) -> tuple[Array, Array]:
+def _trained(
+    seen: ObservedScene, here: NDArray[np.bool_], kept: NDArray[np.bool_]
+) -> tuple[Float64Array, Float64Array]:
     """Return the template, (channels,), and each image's background, (images, places, shifts, channels)."""
     scene = seen.scene
     with_signal, all_places = here & kept[:, None], np.broadcast_to(kept[:, None], here.shape)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.exposures import Frames
-from cxr_infer.lab.noise import Detector, Told
+from cxr_infer.lab.noise import DetectorNoise, KnownNoise
 from cxr_infer.lab.protocol import Protocol
 
-Arrays = Mapping[str, NDArray[np.generic]]
+NamedArrays = Mapping[str, NDArray[np.generic]]
 
 
 class Method(Contract):
@@ -23,15 +23,15 @@ class Method(Contract):
     @property
     def name(self) -> str: ...
 
-    def __call__(self, noisy: FloatImage, told: Told) -> FloatImage:
+    def __call__(self, noisy: FloatImage, told: KnownNoise) -> FloatImage:
         """Denoise `noisy`, (H, W) float32 in [0, 1]; the result has the same shape and range."""
 
 
-class Work(Contract):
+class UnitStore(Contract):
     """Computes each unit once: units of an interrupted run are read instead of computed again."""
 
-    def unit(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
-        """Return the result of `compute` for a key unique within the run. Raises Stopped between units if asked to
+    def unit(self, key: str, compute: Callable[[], NamedArrays]) -> NamedArrays:
+        """Return the result of `compute` for a key unique within the run. Raises LabStopped between units if asked to
         stop.
         """
 
@@ -48,10 +48,10 @@ class Setting:
     protocol: Protocol
     images: Mapping[str, FloatImage]
     methods: Sequence[Method]
-    detectors: Mapping[str, Detector] = field(default_factory=dict)
+    detectors: Mapping[str, DetectorNoise] = field(default_factory=dict)
     frames: Frames | None = None
 
-    def noise(self, name: str) -> str | Detector:
+    def noise(self, name: str) -> str | DetectorNoise:
         """Return what `noise.expose` takes for one of the protocol's noises."""
         return self.detectors.get(name, name)
 

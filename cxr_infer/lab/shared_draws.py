@@ -11,31 +11,32 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.conditions import Condition, conditions, exposures, in_equal_noise
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.line_response import count_lines, line_response
 from cxr_infer.lab.marked import choices, plan_for, projected
 from cxr_infer.lab.methods import run
-from cxr_infer.lab.setting import Arrays, Method, Setting, Work
+from cxr_infer.lab.setting import Method, NamedArrays, Setting, UnitStore
 
-Array = NDArray[np.float64]
-Table = Mapping[tuple[str, Condition], list[Arrays]]  # method and condition -> result of `measure` for each image
-Findings = Callable[[Setting, Table], list[Finding]]
+DrawTable = Mapping[
+    tuple[str, Condition], list[NamedArrays]
+]  # method and condition -> result of `measure` for each image
+Findings = Callable[[Setting, DrawTable], list[Finding]]
 
 CONTRAST, LINES, BRIGHTNESS = "contrast-kept", "lines", "brightness"
 ORDER = (CONTRAST, LINES, BRIGHTNESS)
-BANDS = 8  # of brightness, 32 gray levels each
+BRIGHTNESS_BANDS = 8  # of brightness, 32 gray levels each
 LINE_DRAWS = 8  # maximum number of draws for counting lines, which takes as long as denoising
 
 _FINDINGS: dict[str, Findings] = {}
 
 
-def member(name: str, findings: Findings) -> Callable[[Setting, Work], list[Finding]]:
+def member(name: str, findings: Findings) -> Callable[[Setting, UnitStore], list[Finding]]:
     """Return the study of that name in ORDER."""
     _FINDINGS[name] = findings
 
-    def study(setting: Setting, work: Work) -> list[Finding]:
+    def study(setting: Setting, work: UnitStore) -> list[Finding]:
         asked = [each for each in ORDER if each in (*setting.protocol.studies, name) and each in _FINDINGS]
         if name != asked[0]:
             return []
@@ -45,7 +46,7 @@ def member(name: str, findings: Findings) -> Callable[[Setting, Work], list[Find
     return study
 
 
-def _measured(setting: Setting, work: Work, asked: frozenset[str]) -> Table:
+def _measured(setting: Setting, work: UnitStore, asked: frozenset[str]) -> DrawTable:
     under = conditions(setting.protocol)
     if _has_signals(setting, asked):  # report an image without a place before anything is measured
         for name, clean in setting.images.items():
@@ -70,12 +71,12 @@ def _has_signals(setting: Setting, asked: frozenset[str]) -> bool:
 
 def measure(
     setting: Setting, method: Method, condition: Condition, name: str, clean: FloatImage, asked: frozenset[str]
-) -> Arrays:
+) -> NamedArrays:
     """Measure one clean image at every draw of noise, for each requested study:
 
     lines: (draws, 3), of the first draws: lines of the clean image, those of them lost, and false ones.
-    brightness: (draws, BANDS + 1, 2), sum of denoised - clean in gray levels and number of pixels, by the clean pixel's
-    brightness; the last band is of pixels that are white in the clean image.
+    brightness: (draws, BRIGHTNESS_BANDS + 1, 2), sum of denoised - clean in gray levels and number of pixels, by the
+    clean pixel's brightness; the last band is of pixels that are white in the clean image.
     kept, given, order: (draws, places), projections on the signal after and before denoising, and index of the signal.
     """
     plan = plan_for(clean, name, setting.protocol) if _has_signals(setting, asked) else None
@@ -98,10 +99,10 @@ def measure(
     return arrays if plan is None else {**arrays, "order": plan.order[: len(kept)]}
 
 
-def errors_by_brightness(clean: FloatImage, denoised: FloatImage) -> Array:
-    """Return (BANDS + 1, 2), see `measure`."""
-    band = np.minimum((clean * 255 * BANDS / 256).astype(int), BANDS - 1)
-    band[clean >= 1] = BANDS
+def errors_by_brightness(clean: FloatImage, denoised: FloatImage) -> Float64Array:
+    """Return (BRIGHTNESS_BANDS + 1, 2), see `measure`."""
+    band = np.minimum((clean * 255 * BRIGHTNESS_BANDS / 256).astype(int), BRIGHTNESS_BANDS - 1)
+    band[clean >= 1] = BRIGHTNESS_BANDS
     error = 255 * (denoised.astype(np.float64) - clean)
-    sums = (np.bincount(band.ravel(), weights, minlength=BANDS + 1) for weights in (error.ravel(), None))
+    sums = (np.bincount(band.ravel(), weights, minlength=BRIGHTNESS_BANDS + 1) for weights in (error.ravel(), None))
     return np.stack([np.asarray(one, np.float64) for one in sums], axis=-1)

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.protocol import Signal
 
-Array = NDArray[np.float64]
 Places = NDArray[np.intp]  # (K, 2): row and column
 
 DESIGNER_POWER = 1.5
@@ -32,7 +31,7 @@ FWHM = 2 * float(np.sqrt(2 * np.log(2)))  # of a Gaussian, in standard deviation
 LETTER, LETTER_SCALE, LETTER_HEIGHT = "R", 0.6, 13.0  # height in px of OpenCV's letter at that scale
 MOST_BLUR = 4  # standard deviations at which a blur is truncated
 
-BRIGHTNESS = (0.2, 0.8)  # range of the surroundings' mean, so that neither noise nor signal is clipped
+SURROUNDING_BRIGHTNESS = (0.2, 0.8)  # range of the surroundings' mean, so that neither noise nor signal is clipped
 LEAST_LEFT = 0.1  # minimum distance from black and white with any signal
 LEAST_SURROUNDINGS = 12  # px, minimum half side of the surroundings
 FLATTEST = 0.3  # fraction of the possible places that counts as flat
@@ -100,12 +99,12 @@ def _contrast(signal: Signal) -> np.float32:
     return np.float32((-abs(signal.contrast) if signal.kind == "dark-line" else signal.contrast) / 255)
 
 
-def _disc(x: Array, y: Array, size: float) -> Array:
+def _disc(x: Float64Array, y: Float64Array, size: float) -> Float64Array:
     """1 inside, with an edge one pixel wide."""
     return np.clip(size / 2 - np.hypot(x, y) + 0.5, 0, 1)
 
 
-def _nodule(x: Array, y: Array, size: float) -> Array:
+def _nodule(x: Float64Array, y: Float64Array, size: float) -> Float64Array:
     """The designer nodule (1 - (r / R)^2)^1.5, 0 beyond R = size / 2 (Burgess, Li and Abbey, JOSA A 14(9), 1997)."""
     return np.asarray(np.clip(1 - (x**2 + y**2) / (size / 2) ** 2, 0, None) ** DESIGNER_POWER)
 
@@ -115,7 +114,7 @@ def line_length(size: float) -> float:
     return max(LINE_LENGTH, LEAST_LENGTHS * size)
 
 
-def _line(x: Array, y: Array, size: float) -> Array:
+def _line(x: Float64Array, y: Float64Array, size: float) -> Float64Array:
     """An oblique line of Gaussian profile; size is its full width at half maximum."""
     across, along = turned(x, y, LINE_ANGLE)
     return np.asarray(
@@ -123,20 +122,20 @@ def _line(x: Array, y: Array, size: float) -> Array:
     )
 
 
-def _lattice(x: Array, y: Array, size: float) -> Array:
+def _lattice(x: Float64Array, y: Float64Array, size: float) -> Float64Array:
     """A patch of oblique bright and dark bars, cos(2 pi d / period), that fades towards its rim."""
     across, _ = turned(x, y, LINE_ANGLE)
     radius = LATTICE_PERIODS * size / 2
     return np.asarray(np.cos(2 * np.pi * across / size) * np.cos(np.pi / 2 * np.clip(np.hypot(x, y) / radius, 0, 1)))
 
 
-def _edge(x: Array, y: Array, size: float) -> Array:
+def _edge(x: Float64Array, y: Float64Array, size: float) -> Float64Array:
     """A half-plane with an edge one pixel wide. size: not used."""
     across, _ = turned(x, y, EDGE_ANGLE)
     return np.clip(across + 0.5, 0, 1)
 
 
-def _marker(x: Array, y: Array, size: float) -> Array:
+def _marker(x: Float64Array, y: Float64Array, size: float) -> Float64Array:
     """A letter of height `size`, with strokes about a sixth as wide."""
     drawn = np.zeros(x.shape, np.uint8)
     row, column = np.unravel_index(np.argmin(x**2 + y**2), x.shape)
@@ -147,13 +146,13 @@ def _marker(x: Array, y: Array, size: float) -> Array:
     return drawn / 255.0
 
 
-def turned(x: Array, y: Array, angle: float) -> tuple[Array, Array]:
+def turned(x: Float64Array, y: Float64Array, angle: float) -> tuple[Float64Array, Float64Array]:
     """Return distances across and along a line through the origin. angle: between its normal and the rows, radians."""
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.asarray(cosine * x + sine * y), np.asarray(cosine * y - sine * x)
 
 
-_PROFILES: dict[str, Callable[[Array, Array, float], Array]] = {
+_PROFILES: dict[str, Callable[[Float64Array, Float64Array, float], Float64Array]] = {
     "disc": _disc,
     "nodule": _nodule,
     "line": _line,
@@ -162,13 +161,12 @@ _PROFILES: dict[str, Callable[[Array, Array, float], Array]] = {
     "edge": _edge,
     "marker": _marker,
 }
-KINDS = tuple(_PROFILES)
 
 
-def profile_of(kind: str) -> Callable[[Array, Array, float], Array]:
+def profile_of(kind: str) -> Callable[[Float64Array, Float64Array, float], Float64Array]:
     """Return a signal of contrast 1 as a function (x, y, size) in px from its centre. Raises UsageError if unknown."""
     if kind not in _PROFILES:
-        raise UsageError(f"unknown signal {kind!r}; use {', '.join(KINDS)}")
+        raise UsageError(f"unknown signal {kind!r}; use {', '.join(_PROFILES)}")
     return _PROFILES[kind]
 
 
@@ -203,7 +201,7 @@ def places(image: FloatImage, signal: Signal, seed: int, count: int, spacing: fl
     if there is no place.
     """
     contrast = float(_contrast(signal))
-    limits = BRIGHTNESS[0] - min(contrast, 0), BRIGHTNESS[1] - max(contrast, 0)
+    limits = SURROUNDING_BRIGHTNESS[0] - min(contrast, 0), SURROUNDING_BRIGHTNESS[1] - max(contrast, 0)
     return _places(image, signal.name, surroundings(signal, spacing), limits, seed, count)
 
 
@@ -212,8 +210,8 @@ def shared_places(
 ) -> Places:
     """Choose centres for any of the signals, none of which reaches black or white. Other arguments: see `places`."""
     contrasts = [float(_contrast(signal)) for signal in signals]
-    low = max(BRIGHTNESS[0], LEAST_LEFT - min(contrasts))
-    high = min(BRIGHTNESS[1], 1 - LEAST_LEFT - max(contrasts))
+    low = max(SURROUNDING_BRIGHTNESS[0], LEAST_LEFT - min(contrasts))
+    high = min(SURROUNDING_BRIGHTNESS[1], 1 - LEAST_LEFT - max(contrasts))
     widest = max(signals, key=lambda signal: surroundings(signal, spacing))
     return _places(image, widest.name, surroundings(widest, spacing), (low, high), seed, count)
 
@@ -246,7 +244,7 @@ def surroundings(signal: Signal, spacing: float | None = None) -> int:
     return max(int(np.ceil(ROOM * reach(signal, spacing))), LEAST_SURROUNDINGS)
 
 
-def _surroundings_of(image: FloatImage, half: int) -> tuple[Array, Array]:
+def _surroundings_of(image: FloatImage, half: int) -> tuple[Float64Array, Float64Array]:
     """Return mean and standard deviation in the square around every pixel."""
     wide = image.astype(np.float64)
     side = (2 * half + 1, 2 * half + 1)

@@ -15,22 +15,21 @@ from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cxr_infer.errors import UsageError
 from cxr_infer.extras import install_command, missing_package
-from cxr_infer.lab.findings import Estimate
+from cxr_infer.imaging.pixels import Float64Array
+from cxr_infer.lab.findings import CONFIDENCE, Estimate
 
-Array = NDArray[np.float64]
-Statistic = Callable[[Array], ArrayLike]
+Statistic = Callable[[Float64Array], ArrayLike]
 
 RESAMPLES = 1000
-CONFIDENCE = 0.95
 
 
 def bootstrap(
     values: ArrayLike, statistic: Statistic, seed: int, *, axes: Sequence[int] = (0,), resamples: int = RESAMPLES
-) -> tuple[Array, Array, Array]:
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the statistic of the values and the ends of its 95% interval: three arrays of the statistic's shape.
 
     values: any shape; axes: along which repeats lie. statistic: values -> a number or an array. Resamples for which the
@@ -58,7 +57,7 @@ def _tail(repeats: int) -> float:
     return NormalDist().cdf(-t * float(np.sqrt(repeats / (repeats - 1))))
 
 
-def _resampled(data: Array, axes: Sequence[int], rng: np.random.Generator) -> Array:
+def _resampled(data: Float64Array, axes: Sequence[int], rng: np.random.Generator) -> Float64Array:
     for axis in axes:
         data = np.take(data, rng.integers(data.shape[axis], size=data.shape[axis]), axis=axis)
     return data
@@ -87,7 +86,7 @@ def estimates(
     )
 
 
-def ratio_of_sums(values: Array) -> Array:
+def ratio_of_sums(values: Float64Array) -> Float64Array:
     """Divide the sum of the first column of the last axis by that of the second; NaN if the second is 0."""
     over, under = (values[..., index].sum() for index in (0, 1))
     return np.asarray(over / under if under else np.nan)

@@ -6,25 +6,25 @@ from collections.abc import Callable, Sequence
 
 from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.command_method import CommandMethod
-from cxr_infer.lab.noise import Told
+from cxr_infer.lab.noise import KnownNoise
 from cxr_infer.lab.setting import Method
 
 
-class Stopped(Exception):  # noqa: N818 - a requested stop is not an error
+class LabStopped(Exception):  # noqa: N818 - a requested stop is not an error
     """The run was asked to stop; completed units are stored."""
 
 
 class Stoppable:
-    """A method that raises Stopped instead of starting once a stop is requested."""
+    """A method that raises LabStopped instead of starting once a stop is requested."""
 
     def __init__(self, method: Method, stopped: Callable[[], bool]) -> None:
         self.name, self.sha256 = method.name, getattr(method, "sha256", "")
         self._method = method.until(stopped) if isinstance(method, CommandMethod) else method
         self._stopped = stopped
 
-    def __call__(self, noisy: FloatImage, told: Told) -> FloatImage:
+    def __call__(self, noisy: FloatImage, told: KnownNoise) -> FloatImage:
         if self._stopped():
-            raise Stopped
+            raise LabStopped
         return self._method(noisy, told)
 
 

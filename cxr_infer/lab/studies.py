@@ -20,12 +20,12 @@ from cxr_infer.lab import (
     transfer,
 )
 from cxr_infer.lab.findings import Finding
-from cxr_infer.lab.setting import Arrays as Arrays
 from cxr_infer.lab.setting import Method as Method
+from cxr_infer.lab.setting import NamedArrays as NamedArrays
 from cxr_infer.lab.setting import Setting as Setting
-from cxr_infer.lab.setting import Work as Work
+from cxr_infer.lab.setting import UnitStore as UnitStore
 
-Study = Callable[[Setting, Work], list[Finding]]
+Study = Callable[[Setting, UnitStore], list[Finding]]
 STUDIES: dict[str, Study] = {
     contrast_kept.NAME: contrast_kept.study,
     transfer.NAME: transfer.study,

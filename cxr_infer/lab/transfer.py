@@ -18,9 +18,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cxr_infer.imaging.pixels import FloatImage
+from cxr_infer.imaging.pixels import Float64Array, FloatImage
 from cxr_infer.lab.conditions import (
     FLAT,
     Condition,
@@ -28,7 +27,6 @@ from cxr_infer.lab.conditions import (
     conditions,
     exposures,
     in_equal_noise,
-    unit_of_length,
 )
 from cxr_infer.lab.edge_spread import (
     FREQUENCIES,
@@ -45,12 +43,11 @@ from cxr_infer.lab.edge_spread import (
 from cxr_infer.lab.findings import Axis, Finding, Series
 from cxr_infer.lab.methods import run
 from cxr_infer.lab.protocol import Protocol, Signal
-from cxr_infer.lab.setting import Arrays, Method, Setting, Work
+from cxr_infer.lab.setting import Method, NamedArrays, Setting, UnitStore
 from cxr_infer.lab.signals import draw, pixels
 from cxr_infer.lab.statistics import estimate, estimates, scaled
 
-Array = NDArray[np.float64]
-Spreads = Mapping[tuple[str, Condition], Arrays]  # method and condition -> see `edge_spreads`
+Spreads = Mapping[tuple[str, Condition], NamedArrays]  # method and condition -> see `edge_spreads`
 
 NAME = "transfer"
 EDGE, DISC = "edge", "disc"
@@ -59,11 +56,11 @@ SOURCE = (
     "IEC 62220-1-1."
 )
 CONTRASTS = (10.0, 80.0)  # gray levels, if the protocol has none
-BRIGHTNESS = 0.5  # at the middle of the edge, or around the disc
+FIELD_BRIGHTNESS = 0.5  # at the middle of the edge, or around the disc
 LEAST_SIDE, MOST_SIDE = 128, 192  # px
 
 
-def study(setting: Setting, work: Work) -> list[Finding]:
+def study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Return, for the edge and every disc, resolution against contrast and the function at each contrast."""
     under = conditions(setting.protocol)
     contrasts = setting.protocol.contrasts or CONTRASTS
@@ -160,7 +157,7 @@ def _to_unit(setting: Setting) -> float:
 
 
 def _in_words(signal: Signal, setting: Setting) -> str:
-    return "an edge" if signal.kind == EDGE else f"a disc of {signal.size:g} {unit_of_length(setting.protocol)}"
+    return "an edge" if signal.kind == EDGE else f"a disc of {signal.size:g} {setting.protocol.unit_of_length}"
 
 
 def _on(signal: Signal, setting: Setting) -> str:
@@ -172,7 +169,7 @@ def _on(signal: Signal, setting: Setting) -> str:
 
 
 def _key(signal: Signal, setting: Setting) -> str:
-    size = "" if signal.kind == EDGE else f"-{signal.size:g}{unit_of_length(setting.protocol)}"
+    size = "" if signal.kind == EDGE else f"-{signal.size:g}{setting.protocol.unit_of_length}"
     return f"{signal.kind}{size}-{'dark-' if signal.contrast < 0 else ''}{abs(signal.contrast):g}"
 
 
@@ -189,16 +186,16 @@ def side_of(setting: Setting) -> int:
     return min(max(setting.protocol.side // 2 * 2, LEAST_SIDE), MOST_SIDE)
 
 
-def edge_spreads(setting: Setting, method: Method, condition: Condition, signals: Sequence[Signal]) -> Arrays:
+def edge_spreads(setting: Setting, method: Method, condition: Condition, signals: Sequence[Signal]) -> NamedArrays:
     """Return for each edge and disc, by key: (draws, bins, 2), edge spread functions after and before, [0, 1] units.
 
     The flat field without them is shared and denoised once per draw.
     """
     side = side_of(setting)
-    flat = np.full((side, side), BRIGHTNESS, np.float32)
+    flat = np.full((side, side), FIELD_BRIGHTNESS, np.float32)
     sampled = [sampling_of(signal, setting) for signal in signals]
     marked = [_marked(flat, signal, setting.protocol) for signal in signals]
-    found: dict[str, list[Array]] = {_key(signal, setting): [] for signal in signals}
+    found: dict[str, list[Float64Array]] = {_key(signal, setting): [] for signal in signals}
     for noisy, told in exposures(setting, condition, FLAT, flat, setting.draws_of(method)):
         without = run(method, noisy, told)
         for spreads, one, image in zip(found.values(), sampled, marked, strict=True):

@@ -26,11 +26,14 @@ FP32, INT8 = "fp32", "int8"  # precisions
 # 8-bit gray level. On 8-bit grids a sum halfway between two steps may be rounded either way.
 TOLERANCES = {FP32: 1e-4, INT8: 0.01}
 METADATA_KEY = "cxr_infer"
-FORMAT = 1
+CARD_FORMAT = 1
 
 NOISY = "noisy"  # input: (N, 1, H, W) float32 in [0, 1]
 NOISE_LEVEL = "noise_level"  # input of models that are told the noise: (N,) float32
 DENOISED = "denoised"  # output: as `noisy`
+CHECKPOINT_SUFFIX = ".safetensors"
+# in the folder of a run, and of a model: the best averaged weights, which are exported
+CHECKPOINT = f"checkpoint{CHECKPOINT_SUFFIX}"
 NOISE_LEVEL_FILE = "noise_level.onnx"  # in a weights directory: `noisy` of a whole image -> `noise_level`
 
 # minimum and maximum of each field of a card, far beyond any network that a CPU would run
@@ -90,7 +93,7 @@ class ModelCard:
     licence: str = "MIT"
     limits: str = RESEARCH_USE
     code_version: str = ""
-    format: int = FORMAT
+    format: int = CARD_FORMAT
 
     def feed(self, noisy: ArrayLike, level: ArrayLike) -> dict[str, NDArray[np.float32]]:
         """Return the inputs of the graph by name.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cxr_infer.errors import ModelError, UsageError
 from cxr_infer.model.card import (
+    CHECKPOINT,
+    CHECKPOINT_SUFFIX,
     FP32,
     INT8,
     MODEL_NAMES,
@@ -23,8 +25,6 @@ from cxr_infer.model.manifest import read_noise_estimate
 
 AUTO = "auto"
 CHOICES = (AUTO, FP32, INT8)
-CHECKPOINT_SUFFIX = ".safetensors"
-CHECKPOINT = f"checkpoint{CHECKPOINT_SUFFIX}"  # written by training into a model's folder
 NOISE_PURPOSE = "no denoiser: finds the noise level of an image, which window is told; for other programs"
 MOST_NAMED = 3  # files named in a message
 

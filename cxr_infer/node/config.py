@@ -41,7 +41,7 @@ class Stow:
 
 
 @dataclass(frozen=True)
-class Folder:
+class WatchedFolder:
     """A watched folder. move_to: where files go once they are in the spool; empty: they stay and are remembered."""
 
     path: str
@@ -65,7 +65,7 @@ class Receive:
     timeout: int = 60  # s of silence on a connection
     tls: Tls | None = None
     stow: Stow | None = None
-    folder: Folder | None = None
+    folder: WatchedFolder | None = None
 
     @property
     def open_to_anybody(self) -> bool:

@@ -17,11 +17,11 @@ from cxr_infer.node.config import (
     OTHER,
     Config,
     Destination,
-    Folder,
     Limits,
     Receive,
     Rule,
     Stow,
+    WatchedFolder,
 )
 from cxr_infer.settings import KEEP, NONE
 
@@ -125,7 +125,7 @@ def _check_stow(stow: Stow) -> None:
         _require(bool(stow.tls.cert), "[receive.stow.tls] lacks cert, the node's certificate; add it")
 
 
-def _check_folder(folder: Folder, spool: Path) -> None:
+def _check_folder(folder: WatchedFolder, spool: Path) -> None:
     _require(bool(folder.path), "[receive.folder] path is empty; name a directory")
     watched = Path(folder.path).resolve()
     others = {"spool": spool} | ({"move_to": Path(folder.move_to)} if folder.move_to else {})

@@ -8,11 +8,11 @@ from typing import Any, TypeVar, cast
 
 from cxr_infer.errors import UsageError
 from cxr_infer.files import read_toml
-from cxr_infer.node.config import Config, Destination, Folder, Limits, Node, Receive, Rule, Stow, Tls
+from cxr_infer.node.config import Config, Destination, Limits, Node, Receive, Rule, Stow, Tls, WatchedFolder
 from cxr_infer.node.config_checks import checked
 
 MOST_NUMBER = 2**31 - 1  # larger than any sensible value
-TABLES = {"tls": Tls, "stow": Stow, "folder": Folder}  # tables inside other tables
+TABLES = {"tls": Tls, "stow": Stow, "folder": WatchedFolder}  # tables inside other tables
 
 T = TypeVar("T")
 

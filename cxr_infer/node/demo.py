@@ -20,7 +20,7 @@ from cxr_infer.errors import ImageError
 from cxr_infer.node.config import LOOPBACK, Config, Destination, Node, Receive
 from cxr_infer.node.phantoms import phantom_instance
 from cxr_infer.node.service import RunningNode, running
-from cxr_infer.node.work import Denoise
+from cxr_infer.node.work import DenoiseInstance
 
 COUNT, SIDE = 4, 512
 PATIENCE = 50.0  # s
@@ -73,7 +73,9 @@ class Archive:
             server.shutdown()
 
 
-def demonstrate(denoise: Denoise, say: Callable[[str], None], count: int = COUNT, side: int = SIDE) -> list[Way]:
+def demonstrate(
+    denoise: DenoiseInstance, say: Callable[[str], None], count: int = COUNT, side: int = SIDE
+) -> list[Way]:
     """Send phantoms through a node. Raises ImageError if not all arrive in time.
 
     denoise: as `batch.one_file.denoise_one`. say: called with a message for each step. count: phantoms. side: px.

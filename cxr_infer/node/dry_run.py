@@ -14,7 +14,7 @@ from cxr_infer.formats.readers import most_bytes, read_radiograph
 from cxr_infer.formats.registry import SIGNATURE_LENGTH
 from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.node.config import DERIVED, OTHER, Config, Rule
-from cxr_infer.node.rules import deliveries, facts_of, rule_for
+from cxr_infer.node.rules import deliveries, routing_attributes, rule_for
 from cxr_infer.node.work import settings_of
 
 DENOISE, PASS, SET_ASIDE = "denoise", "pass", "quarantine"
@@ -65,7 +65,7 @@ def _head(path: Path) -> bytes:
 
 def _plan(config: Config, path: Path) -> Planned:
     # a file has no association: assume it was sent to the node's own title, without a calling title
-    rule = rule_for(config.rules, facts_of(path, config.receive.ae_title, ""))
+    rule = rule_for(config.rules, routing_attributes(path, config.receive.ae_title, ""))
     problem = _why_not(config, rule, path)
     if not problem:
         return Planned(str(path), rule.name, DENOISE, "", deliveries(config, rule, has_result=True))

@@ -17,7 +17,7 @@ from cxr_infer.batch.watch import LOOK_EVERY, SHARE, Arrivals
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.faults import fault_line
 from cxr_infer.files import read_content
-from cxr_infer.node.config import Folder
+from cxr_infer.node.config import WatchedFolder
 from cxr_infer.node.dicom_file import NotTakenError, file_head, taken_apart
 from cxr_infer.node.events import Events
 from cxr_infer.node.intake import Intake
@@ -34,7 +34,7 @@ NEVER: Stamp = (-1, -1, -1)  # matches no file, so it will be retried
 class FolderWatch:
     """Takes files that arrive in a folder until stopped; the current file is finished."""
 
-    def __init__(self, folder: Folder, intake: Intake, spool: Spool, events: Events) -> None:
+    def __init__(self, folder: WatchedFolder, intake: Intake, spool: Spool, events: Events) -> None:
         self._root, self._move_to = Path(folder.path), Path(folder.move_to) if folder.move_to else None
         self._intake, self._spool, self._events = intake, spool, events
         self._most = min(intake.budget.each, intake.budget.together)

@@ -15,7 +15,7 @@ from cxr_infer.node.config import Config, Rule
 from cxr_infer.node.dicom_file import storage_classes
 from cxr_infer.node.events import Events
 from cxr_infer.node.records import Arrival, Receipt
-from cxr_infer.node.rules import at_once, facts_of, rule_for
+from cxr_infer.node.rules import at_once, routing_attributes, rule_for
 from cxr_infer.node.spool import Spool
 
 
@@ -77,7 +77,7 @@ class Intake:
         """Return where it goes before it is denoised. Deflated data are left to the denoising process."""
         if arrival.syntax == DeflatedExplicitVRLittleEndian:
             return []
-        rule = rule_for(self._rules(), facts_of(path, arrival.called, arrival.calling))
+        rule = rule_for(self._rules(), routing_attributes(path, arrival.called, arrival.calling))
         return at_once(self._config, rule)
 
     def _no_room(self, size: int) -> str:

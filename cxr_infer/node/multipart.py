@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-BLOCK = 1 << 16  # bytes
+CHUNK = 1 << 16  # bytes
 MOST_LINE = 256  # bytes, of a chunk's size line and of a trailer
 MOST_TRAILERS = 16
 CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,12}")
@@ -50,7 +50,7 @@ def media_type(text: str) -> MediaType:
 def sized_blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
     """Yield a body of `size` bytes. Raises HttpError if the connection ends early."""
     while size:
-        block = file.read(min(size, BLOCK))
+        block = file.read(min(size, CHUNK))
         if not block:
             raise HttpError(HTTPStatus.BAD_REQUEST, "the body is cut off")
         size -= len(block)

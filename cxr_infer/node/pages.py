@@ -26,7 +26,7 @@ HEADERS = {
 
 LOG = logging.getLogger(__name__)
 
-Facts = dict[str, Any]
+NodeState = dict[str, Any]
 
 
 class Pages(PatientServer, ThreadingHTTPServer):
@@ -34,7 +34,7 @@ class Pages(PatientServer, ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, facts: Callable[[], Facts]) -> None:
+    def __init__(self, port: int, facts: Callable[[], NodeState]) -> None:
         self.facts = facts
         try:
             super().__init__((LOOPBACK, port), _Handler)
@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: who asks is of no interest."""
 
 
-def _metrics(facts: Facts) -> Iterator[str]:
+def _metrics(facts: NodeState) -> Iterator[str]:
     yield from _metric("instances", "gauge", "Instances by state.", "state", facts["instances"])
     yield from _metric("waiting", "gauge", "Files waiting for a destination.", "destination", facts["waiting"])
     down = {name: float(bool(reason)) for name, reason in facts["destinations"].items()}

@@ -50,7 +50,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Work:
+class QueuedInstance:
     """An instance to be denoised. attempts: including this one."""
 
     id: int

@@ -14,7 +14,7 @@ KEYWORDS = ("Modality", "BodyPartExamined", "ViewPosition", "Manufacturer")
 
 
 @dataclass(frozen=True)
-class Facts:
+class RoutingAttributes:
     """The values that rules compare."""
 
     modality: str = ""
@@ -25,7 +25,7 @@ class Facts:
     calling: str = ""
 
 
-def facts_of(path: Path, called: str, calling: str) -> Facts:
+def routing_attributes(path: Path, called: str, calling: str) -> RoutingAttributes:
     """Return the facts of a DICOM file; unreadable ones are empty. Needs pydicom."""
     from pydicom import dcmread
     from pydicom.dataset import Dataset
@@ -36,16 +36,16 @@ def facts_of(path: Path, called: str, calling: str) -> Facts:
         dataset: Dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(KEYWORDS))
         modality, body_part, view, manufacturer = (text(dataset, keyword) for keyword in KEYWORDS)
     except Exception:  # pydicom raises any exception; reading the image will report the reason
-        return Facts(called=called, calling=calling)
-    return Facts(modality, body_part, view, manufacturer, called, calling)
+        return RoutingAttributes(called=called, calling=calling)
+    return RoutingAttributes(modality, body_part, view, manufacturer, called, calling)
 
 
-def rule_for(rules: Iterable[Rule], facts: Facts) -> Rule:
+def rule_for(rules: Iterable[Rule], facts: RoutingAttributes) -> Rule:
     """Return the first matching rule, or the default: denoise at full strength, send original and result everywhere."""
     return next((rule for rule in rules if _fits(rule, facts)), Rule())
 
 
-def _fits(rule: Rule, facts: Facts) -> bool:
+def _fits(rule: Rule, facts: RoutingAttributes) -> bool:
     wanted = ("modality", "body_part", "view", "manufacturer", "called", "calling")
     return all(_one_of(getattr(rule, name), getattr(facts, name)) for name in wanted)
 

@@ -25,7 +25,7 @@ from cxr_infer.node.pages import Pages
 from cxr_infer.node.receiving import Receiver
 from cxr_infer.node.sending import SECONDS_A_DAY, Sender
 from cxr_infer.node.spool import Spool
-from cxr_infer.node.work import Denoise
+from cxr_infer.node.work import DenoiseInstance
 from cxr_infer.node.worker import Worker
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ RESEARCH = "research use only: not for diagnosis or any clinical decision"
 class RunningNode:
     """A node at work. Use `running`, then call `tick` repeatedly."""
 
-    def __init__(self, config: Config, denoise: Denoise, spool: Spool, reload_from: Path | None = None) -> None:
+    def __init__(self, config: Config, denoise: DenoiseInstance, spool: Spool, reload_from: Path | None = None) -> None:
         self.config, self.spool = config, spool
         self.events = Events(config.spool / AUDIT)
         self.reload_wanted = threading.Event()
@@ -154,7 +154,7 @@ class RunningNode:
 
 
 @contextlib.contextmanager
-def running(config: Config, denoise: Denoise, reload_from: Path | None = None) -> Iterator[RunningNode]:
+def running(config: Config, denoise: DenoiseInstance, reload_from: Path | None = None) -> Iterator[RunningNode]:
     """Run a node, alone on its spool, until the context ends. Raises UsageError if it cannot start.
 
     denoise: as `batch.one_file.denoise_one`. reload_from: file whose rules are reloaded when it changes.
@@ -170,7 +170,7 @@ def running(config: Config, denoise: Denoise, reload_from: Path | None = None) -
 
 def serve(
     config: Config,
-    denoise: Denoise,
+    denoise: DenoiseInstance,
     reload_from: Path | None,
     announce: Callable[[RunningNode], None],
     stopped: Callable[[], bool],

@@ -32,8 +32,8 @@ from cxr_infer.node.records import (
     WAITING,
     Arrival,
     Delivery,
+    QueuedInstance,
     Receipt,
-    Work,
 )
 
 BUSY_SECONDS = 60.0
@@ -130,7 +130,7 @@ class Spool:
 
     # work
 
-    def begin(self) -> Work | None:
+    def begin(self) -> QueuedInstance | None:
         """Return the next instance to denoise. The attempt is recorded on disk first, because it may crash this
         process.
         """
@@ -145,9 +145,9 @@ class Spool:
             db.execute("UPDATE instances SET attempts = attempts + 1 WHERE id = ?", (found[0],))
         id, uid, calling, called, received, attempts, file = found
         path, derived = self.files / file, self.files / derived_name(file)
-        return Work(id, uid, calling, called, received, attempts + 1, path, derived)
+        return QueuedInstance(id, uid, calling, called, received, attempts + 1, path, derived)
 
-    def put_off(self, work: Work, reason: str, seconds: float, *, counts: bool = True) -> None:
+    def put_off(self, work: QueuedInstance, reason: str, seconds: float, *, counts: bool = True) -> None:
         """Schedule another attempt. counts: whether this one counts against the instance."""
         with self.transaction() as db:
             db.execute(
@@ -155,12 +155,12 @@ class Spool:
                 (reason, time.time() + seconds, 0 if counts else 1, work.id),
             )
 
-    def quarantine(self, work: Work, reason: str) -> None:
+    def quarantine(self, work: QueuedInstance, reason: str) -> None:
         with self.transaction() as db:
             db.execute("UPDATE instances SET state = ?, reason = ? WHERE id = ?", (FAILED, reason, work.id))
 
     def denoised(
-        self, work: Work, result: tuple[str, bytes] | None, deliveries: Iterable[tuple[str, str]], reason: str
+        self, work: QueuedInstance, result: tuple[str, bytes] | None, deliveries: Iterable[tuple[str, str]], reason: str
     ) -> None:
         """Record the result of an instance and its deliveries.
 

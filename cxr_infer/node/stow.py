@@ -16,7 +16,7 @@ from cxr_infer.node.records import Delivery
 from cxr_infer.node.tls import client_context
 from cxr_infer.untrusted_json import parse_object
 
-BLOCK = 1 << 18  # bytes
+CHUNK = 1 << 18  # bytes
 MOST_ANSWER = 1 << 20
 STORED = (200, 202)
 # statuses that would apply to every other instance too, such as no permission or too many requests
@@ -72,7 +72,7 @@ def _connection(destination: Destination, scheme: str, host: str, port: int | No
 def _body(head: bytes, path: Path, tail: bytes) -> Iterator[bytes]:
     yield head
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(CHUNK):
             yield block
     yield tail
 

@@ -15,14 +15,14 @@ FAILED, REFERENCED, OTHER_FAILURES = "00081198", "00081199", "0008119A"  # seque
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredInstance:
     """The outcome for one part. arrival: None if it names no instance. reason: of a failure; 0 if stored."""
 
     arrival: Arrival | None
     reason: int
 
 
-def answer(found: Sequence[Stored]) -> tuple[HTTPStatus, dict[str, Any]]:
+def answer(found: Sequence[StoredInstance]) -> tuple[HTTPStatus, dict[str, Any]]:
     """Return status and body. 503 if there was no room for anything, so that the sender tries again."""
     failed = [each for each in found if each.reason]
     body: dict[str, Any] = {RETRIEVE_URL: {"vr": "UR"}}  # empty: nothing can be retrieved here
@@ -40,7 +40,7 @@ def answer(found: Sequence[Stored]) -> tuple[HTTPStatus, dict[str, Any]]:
     return HTTPStatus.SERVICE_UNAVAILABLE if no_room else HTTPStatus.CONFLICT, body
 
 
-def _item(stored: Stored) -> dict[str, Any]:
+def _item(stored: StoredInstance) -> dict[str, Any]:
     item: dict[str, Any] = {}
     if stored.arrival is not None:
         item[CLASS] = {"vr": "UI", "Value": [stored.arrival.class_uid]}

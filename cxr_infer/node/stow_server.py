@@ -37,7 +37,7 @@ from cxr_infer.node.door import Door, Tell
 from cxr_infer.node.intake import Intake
 from cxr_infer.node.multipart import HttpError, Part, chunked_blocks, media_type, parts, sized_blocks
 from cxr_infer.node.records import Arrival
-from cxr_infer.node.stow_answer import Stored, answer
+from cxr_infer.node.stow_answer import StoredInstance, answer
 from cxr_infer.node.tls import server_context
 from cxr_infer.patient_server import PatientServer
 
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.send_response_only(HTTPStatus.CONTINUE)
             self.end_headers()
-        found: list[Stored] = []
+        found: list[StoredInstance] = []
         for part in parts(blocks, kind.boundary, self._hold):
             if len(found) == MOST_PARTS:
                 raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MOST_PARTS} instances in a request")
@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not budget.hold(id(self), size):
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "too much data at once; see memory_mb", RETRY_AFTER)
 
-    def _store(self, server: StowServer, part: Part, study: str) -> Stored:
+    def _store(self, server: StowServer, part: Part, study: str) -> StoredInstance:
         """Store one part. Only UIDs are recorded about it."""
         try:
             if media_type(part.kind or DICOM).name != DICOM:
@@ -238,11 +238,11 @@ class _Handler(BaseHTTPRequestHandler):
             if study and study != _study_of(arrival, part.content):
                 raise NotTakenError(MISMATCH, "belongs to another study than the URL", arrival)
             told = server.intake.take(arrival, (file_head(arrival), dataset), way=WAY)
-            return Stored(arrival, 0 if told is not None else OUT_OF_RESOURCES)
+            return StoredInstance(arrival, 0 if told is not None else OUT_OF_RESOURCES)
         except NotTakenError as error:
             uid = "" if error.arrival is None else error.arrival.uid
             server.tell("refused", uid=uid, reason=error.reason, way=WAY)
-            return Stored(error.arrival, error.status)
+            return StoredInstance(error.arrival, error.status)
 
     def _send(self, status: HTTPStatus, body: dict[str, Any], headers: dict[str, str]) -> None:
         content = json.dumps(body).encode()

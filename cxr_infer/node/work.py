@@ -21,8 +21,8 @@ from cxr_infer.files import DISK_FAILURES
 from cxr_infer.model.denoiser import load_model
 from cxr_infer.node.config import DERIVED, OTHER, Config, Rule
 from cxr_infer.node.durable import held
-from cxr_infer.node.records import Work
-from cxr_infer.node.rules import Facts, deliveries, facts_of, rule_for
+from cxr_infer.node.records import QueuedInstance
+from cxr_infer.node.rules import RoutingAttributes, deliveries, routing_attributes, rule_for
 from cxr_infer.node.spool import Spool
 from cxr_infer.report.results import DONE, FAILED, FileResult
 from cxr_infer.settings import ReadOptions, Settings
@@ -36,7 +36,7 @@ BEGUN = 3  # attempts per instance; a file that crashes the process each time is
 
 # name, file, model, settings, reading -> content of the result, or None, and its record. Injected, because the node
 # does not depend on runs over directories; it must be picklable by name.
-Denoise = Callable[..., tuple[bytes | None, FileResult]]
+DenoiseInstance = Callable[..., tuple[bytes | None, FileResult]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Ready:
     sha256: str
 
 
-def work(channel: Connection, bell: socket.socket, config: Config, denoise: Denoise) -> None:
+def work(channel: Connection, bell: socket.socket, config: Config, denoise: DenoiseInstance) -> None:
     """Run the denoising process until it is told to end.
 
     channel: receives new rules, or None to end; sends Ready and AuditEvent. bell: rings when something has arrived.
@@ -83,7 +83,7 @@ def work(channel: Connection, bell: socket.socket, config: Config, denoise: Deno
             channel.send(error)
 
 
-def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool, denoise: Denoise) -> None:
+def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool, denoise: DenoiseInstance) -> None:
     rules = config.rules
     while True:
         while channel.poll():
@@ -100,10 +100,10 @@ def _loop(channel: Connection, bell: socket.socket, config: Config, spool: Spool
             channel.send(process(taken, replace(config, rules=rules), spool, denoise))
 
 
-def process(work: Work, config: Config, spool: Spool, denoise: Denoise) -> AuditEvent:
+def process(work: QueuedInstance, config: Config, spool: Spool, denoise: DenoiseInstance) -> AuditEvent:
     """Denoise one instance, or pass it on, as the rules say."""
     # even reading the header may crash this process
-    facts = facts_of(work.path, work.called, work.calling) if work.attempts <= BEGUN else Facts()
+    facts = routing_attributes(work.path, work.called, work.calling) if work.attempts <= BEGUN else RoutingAttributes()
     rule = rule_for(config.rules, facts)
     content, result = _result(work, config, rule, denoise)
     reason = _without_path(work, result.message)
@@ -134,7 +134,9 @@ def settings_of(config: Config, rule: Rule) -> tuple[Settings, ReadOptions]:
     return settings, ReadOptions(node.max_pixels)
 
 
-def _result(work: Work, config: Config, rule: Rule, denoise: Denoise) -> tuple[bytes | None, FileResult]:
+def _result(
+    work: QueuedInstance, config: Config, rule: Rule, denoise: DenoiseInstance
+) -> tuple[bytes | None, FileResult]:
     """Return the derived instance and its record; None, with the reason, if there is nothing to send."""
     if not rule.denoise or DERIVED not in rule.send:
         return None, FileResult(work.uid, DONE, f"{rule.name}: passed through")
@@ -150,7 +152,7 @@ def _result(work: Work, config: Config, rule: Rule, denoise: Denoise) -> tuple[b
     return content, result
 
 
-def _without_path(work: Work, message: str) -> str:
+def _without_path(work: QueuedInstance, message: str) -> str:
     return message.replace(f"{work.path}: ", "").replace(str(work.path), work.uid)
 
 

@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from cxr_infer.errors import CxrError
 from cxr_infer.node.config import Config, Rule
 from cxr_infer.node.events import Events
-from cxr_infer.node.work import AuditEvent, Denoise, Ready, work
+from cxr_infer.node.work import AuditEvent, DenoiseInstance, Ready, work
 
 AGAIN = 5.0  # minimum s between two starts
 
@@ -21,7 +21,7 @@ AGAIN = 5.0  # minimum s between two starts
 class Worker:
     """For use by one thread, which calls `attend` repeatedly."""
 
-    def __init__(self, config: Config, denoise: Denoise, events: Events, done: Callable[[], None]) -> None:
+    def __init__(self, config: Config, denoise: DenoiseInstance, events: Events, done: Callable[[], None]) -> None:
         self.model = ""  # set once it is loaded
         self._config, self._denoise, self._events, self._done = config, denoise, events, done
         self._rules = config.rules

@@ -27,9 +27,9 @@ from cxr_infer.scratch import DiskList
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.version import __version__
 
-FORMAT = 1  # version of the report; increased when a key changes its meaning or is removed
+REPORT_FORMAT = 1  # version of the report; increased when a key changes its meaning or is removed
 JSON_LINES = ".jsonl"  # suffix of reports that are written during the run
-PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # their versions can affect pixels
+STATED_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")  # their versions can affect pixels
 
 
 class JsonReport:
@@ -146,7 +146,7 @@ def describe_run(
             "file": str(model.path),
             "sha256": model.sha256,
         },
-        "format": FORMAT,
+        "format": REPORT_FORMAT,
         "date": began.isoformat(timespec="seconds"),
         "command": list(command),
         "cpu": cpu_name(),
@@ -155,7 +155,7 @@ def describe_run(
         "versions": {
             "cxr-infer": __version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
+            **{name: version(name) for name in STATED_PACKAGES},
         },
         "input": source,
         "output": out,

@@ -9,10 +9,11 @@ import inspect
 import re
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from cxr_infer.report.columns import AVERAGED, COLUMNS
-from cxr_infer.report.json_file import FORMAT, PACKAGES
+from cxr_infer.report.json_file import REPORT_FORMAT, STATED_PACKAGES
 from cxr_infer.report.results import DONE, FAILED, IGNORED, PENDING, SKIPPED, FileResult, Summary
 from cxr_infer.settings import ReadOptions, Settings
 from cxr_infer.untrusted_json import JsonObject
@@ -20,6 +21,24 @@ from cxr_infer.untrusted_json import JsonObject
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 STATUSES = (DONE, FAILED, SKIPPED, IGNORED, PENDING)
+
+
+def format_schema(number: int) -> JsonObject:
+    """Describe the key that tells which version of its format a document has."""
+    return {
+        "const": number,
+        "description": "version of this format; increased when a key changes its meaning or is removed",
+    }
+
+
+def versions_schema(packages: Sequence[str], more: str = "") -> JsonObject:
+    """Describe the versions of what made a document, by the names of packages. more: the end of the description."""
+    return {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "required": ["cxr-infer", "python", *packages],
+        "description": f"versions of cxr-infer, Python, {', '.join(packages[:-1])} and {packages[-1]}{more}",
+    }
 
 
 def report_schema() -> JsonObject:
@@ -34,21 +53,13 @@ def report_schema() -> JsonObject:
             },
             "the model used",
         ),
-        "format": {
-            "const": FORMAT,
-            "description": "version of this format; increased when a key changes its meaning or is removed",
-        },
+        "format": format_schema(REPORT_FORMAT),
         "date": _text("start of the run, ISO 8601 with UTC offset"),
         "command": {"type": "array", "items": {"type": "string"}, "description": "words of the command line"},
         "cpu": _text("CPU of the machine that started the run"),
         "threads": {"type": "integer", "description": "number of threads of the model on that machine"},
         "settings": {"$ref": "#/$defs/settings", "description": "how images were read and denoised"},
-        "versions": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "required": ["cxr-infer", "python", *PACKAGES],
-            "description": f"versions of cxr-infer, Python, {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]}",
-        },
+        "versions": versions_schema(STATED_PACKAGES),
         "input": _text("IN as given"),
         "output": _text("OUT"),
         "files": {"type": "array", "items": {"$ref": "#/$defs/record"}, "description": "one record per file under IN"},

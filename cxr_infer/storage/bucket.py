@@ -27,7 +27,7 @@ from cxr_infer.storage.shard import Shard
 from cxr_infer.storage.urls import refuse_secrets, without_secrets
 
 # URL scheme -> packages needed in addition to the extra `cloud`
-PACKAGES: dict[str, tuple[str, ...]] = {
+BUCKET_PACKAGES: dict[str, tuple[str, ...]] = {
     "s3": (),
     "gs": ("gcsfs",),
     "az": ("adlfs",),
@@ -45,14 +45,14 @@ T = TypeVar("T")
 def open_bucket(url: str, scheme: str) -> Bucket:
     """Open a bucket. Raises UsageError for an unsupported scheme, credentials in the URL, or a missing package."""
     refuse_secrets(url)
-    if scheme not in PACKAGES:
+    if scheme not in BUCKET_PACKAGES:
         raise UsageError(f"{url}: unsupported URL scheme; use s3://, gs://, az://, file:// or a path")
     try:
         from fsspec.core import url_to_fs
 
         files, root = _tried(lambda: url_to_fs(url, use_listings_cache=False), UsageError, url, "cannot be used")
     except ImportError as error:
-        command = install_command("cloud", *PACKAGES[scheme])
+        command = install_command("cloud", *BUCKET_PACKAGES[scheme])
         raise UsageError(f"{url}: object storage needs more packages; run: {command}") from error
     if not root.strip("/") or url.lower().startswith(f"{scheme}:///"):
         raise UsageError(f"{url}: names no bucket; give {scheme}://BUCKET/PREFIX")

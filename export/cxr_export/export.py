@@ -14,9 +14,8 @@ from cxr_export.parity import check_parity
 from cxr_export.to_onnx import to_int8_onnx, to_onnx
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
-from cxr_infer.model.card import FP32, INT8, ModelCard, card_path, onnx_file, write_card
+from cxr_infer.model.card import CHECKPOINT, FP32, INT8, ModelCard, card_path, onnx_file, write_card
 from cxr_train.checkpoint import CheckpointInfo, load_checkpoint
-from cxr_train.config import CHECKPOINT
 from cxr_train.quantise import calibrated
 
 

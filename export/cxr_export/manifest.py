@@ -10,7 +10,7 @@ from cxr_export.noise_level import TOLERANCE
 from cxr_export.processing import after, before
 from cxr_export.to_onnx import OPSET
 from cxr_infer.imaging.mottle import BLOCK
-from cxr_infer.model.card import FORMAT, NOISY, RESEARCH_USE, TOLERANCES, ModelCard, card_path, sha256
+from cxr_infer.model.card import CARD_FORMAT, NOISY, RESEARCH_USE, TOLERANCES, ModelCard, card_path, sha256
 from cxr_infer.model.manifest import SCHEMA
 from cxr_infer.untrusted_json import JsonObject
 
@@ -20,7 +20,7 @@ SHARED = ("purpose", "parameters", "training", "data", "metrics", "citation", "l
 def manifest(models: Mapping[str, JsonObject], noise_level: Path | None) -> JsonObject:
     """Return the manifest of models by name. Its paths are relative to it. noise_level: its ONNX file, if any."""
     estimate = {} if noise_level is None else {"noise_estimate": noise_estimate_entry(noise_level)}
-    return {"$schema": SCHEMA, "format": FORMAT, "limits": RESEARCH_USE, **estimate, "models": dict(models)}
+    return {"$schema": SCHEMA, "format": CARD_FORMAT, "limits": RESEARCH_USE, **estimate, "models": dict(models)}
 
 
 def model_entry(card: ModelCard, files: Mapping[str, JsonObject], test: JsonObject) -> JsonObject:

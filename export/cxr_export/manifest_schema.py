@@ -6,7 +6,7 @@ Every key has a description, from `manifest_words`.
 from __future__ import annotations
 
 from cxr_export.manifest_words import MEANINGS
-from cxr_infer.model.card import FORMAT, INT8, MODEL_NAMES, TOLERANCES
+from cxr_infer.model.card import CARD_FORMAT, INT8, MODEL_NAMES, TOLERANCES
 from cxr_infer.model.manifest import SCHEMA
 from cxr_infer.untrusted_json import JsonObject
 
@@ -24,7 +24,7 @@ def manifest_schema() -> JsonObject:
     """The schema as parsed JSON."""
     models = {"type": "object", "propertyNames": {"enum": list(MODEL_NAMES)}, "additionalProperties": _ref("model")}
     content = _closed(
-        {"$schema": {"const": SCHEMA}, "format": {"const": FORMAT}, "limits": TEXT, "models": models},
+        {"$schema": {"const": SCHEMA}, "format": {"const": CARD_FORMAT}, "limits": TEXT, "models": models},
         {"noise_estimate": _ref("noise_estimate")},
     )
     return {

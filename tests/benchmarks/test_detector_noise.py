@@ -12,7 +12,7 @@ from cxr_infer.imaging.metrics import psnr
 from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import FloatImage
-from cxr_infer.lab.noise import WHITE, load_detectors, noise_field
+from cxr_infer.lab.noise import WHITE_NOISE, load_detectors, noise_field
 
 DETECTORS = load_detectors()
 
@@ -38,7 +38,7 @@ def test_noise_follows_the_curve_asked_for(name: str) -> None:
     found = noise.reshape(384, 8, 48).std(axis=(0, 2))
     asked = np.interp(clean[0], *shot.told.curve.T).reshape(8, 48)
     np.testing.assert_allclose(found, np.sqrt((asked**2).mean(axis=1)), rtol=0.12)
-    if name == WHITE:
+    if name == WHITE_NOISE:
         assert found[-1] / found[0] == pytest.approx(np.sqrt(clean[0, -24] / clean[0, 24]), rel=0.1)
 
 

@@ -31,7 +31,7 @@ from cxr_infer.imaging.metrics import psnr
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import FloatImage, to_bytes
 from cxr_infer.lab.line_response import count_lines, line_response
-from cxr_infer.lab.noise import Told, load_detectors
+from cxr_infer.lab.noise import KnownNoise, load_detectors
 from tests.conftest import REPOSITORY
 
 DETECTORS = load_detectors()
@@ -57,13 +57,13 @@ def test_scores_are_those_of_the_better_variant(xray: FloatImage) -> None:
 
 def test_a_method_told_our_estimate_does_not_see_the_truth(xray: FloatImage) -> None:
     shot = expose(xray, DETECTORS["canon_dr_chest"], "", 8.0, np.random.default_rng(0))
-    heard: list[Told] = []
+    heard: list[KnownNoise] = []
 
-    def listening(noisy: FloatImage, told: Told) -> FloatImage:
+    def listening(noisy: FloatImage, told: KnownNoise) -> FloatImage:
         heard.append(told)
         return noisy
 
-    wrong = Told(shot.told.curve * (1, 100), np.ones_like(shot.told.spectrum), poisson=True)
+    wrong = KnownNoise(shot.told.curve * (1, 100), np.ones_like(shot.told.spectrum), poisson=True)
     told_our_estimate(listening)(shot.noisy, wrong)
     (told,) = heard
     sd = np.interp(shot.clean, *told.curve.T)

@@ -131,6 +131,7 @@ def test_a_loss_within_the_uncertainty_is_none(stored: Path) -> None:
         assert compare(before, measured, "window", "window").passes is passes
 
 
+@pytest.mark.slow
 def test_of_many_points_some_are_worse_by_chance(stored: Path) -> None:
     """Equal networks pass, but for one in twenty; one that lost a standard error everywhere fails."""
     before = read_result(stored / "lab.json")

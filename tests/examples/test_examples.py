@@ -67,25 +67,38 @@ def test_the_guide_shows_the_programs_that_are_run(language: str, program: str) 
     assert blocks("docs/guide/embedding.md", language) == [(EXAMPLES / program).read_text()]
 
 
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A copy of the folder that holds `window` and the estimate of the noise only."""
+    folder = tmp_path / "weights"
+    shutil.copytree(REPOSITORY / "weights", folder, ignore=shutil.ignore_patterns("*.safetensors", "original", "new"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["models"] = {"window": manifest["models"]["window"]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def fails_by_itself(name: str, weights: Path) -> bool:
+    """Whether an example says that something differs too much, rather than break."""
+    done = denoise(name, weights)
+    return (done.returncode, done.stderr) == (1, "") and "noise_level fp32: largest difference" in done.stdout
+
+
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("wrong", [2e-4, np.nan, np.inf])
-def test_an_example_fails_where_the_output_is_another(name: str, wrong: float, tmp_path: Path) -> None:
-    weights = tmp_path / "weights"
-    shutil.copytree(REPOSITORY / "weights", weights, ignore=shutil.ignore_patterns("*.safetensors"))
+def test_an_example_fails_where_the_output_is_another(name: str, wrong: float, weights: Path) -> None:
     path = weights / "window" / "test" / "denoised.npy"
     np.save(path, np.load(path) + np.float32(wrong))
-    assert denoise(name, weights).returncode == 1
+    assert fails_by_itself(name, weights)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("wrong", [1.01, np.nan])
-def test_an_example_fails_where_the_noise_level_is_another(name: str, wrong: float, tmp_path: Path) -> None:
-    weights = tmp_path / "weights"
-    shutil.copytree(REPOSITORY / "weights", weights, ignore=shutil.ignore_patterns("*.safetensors"))
+def test_an_example_fails_where_the_noise_level_is_another(name: str, wrong: float, weights: Path) -> None:
     manifest = json.loads((weights / "manifest.json").read_text())
     manifest["models"]["window"]["test"]["image"]["noise_level"] *= wrong
     (weights / "manifest.json").write_text(json.dumps(manifest))
-    assert denoise(name, weights).returncode == 1
+    assert fails_by_itself(name, weights)
 
 
 @pytest.mark.parametrize(("difference", "failed"), [("1e-06", False), ("nan", True), ("inf", True), ("2e-03", True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ def found(session: onnxruntime.InferenceSession, *images: FloatImage) -> FloatIm
     return np.asarray(session.run(["noise_level"], {"noisy": np.stack(images)[:, None]})[0])
 
 
+phantom = cache(render_phantom)
+
+
 def eight_bit(image: FloatImage) -> FloatImage:
     return to_unit(from_unit(image, np.dtype(np.uint8)))
 
@@ -44,7 +48,7 @@ def eight_bit(image: FloatImage) -> FloatImage:
 @pytest.mark.parametrize("dose", [12.0, 71.0, 600.0, 5000.0])
 @pytest.mark.parametrize("shape", [(256, 256), (118, 150), (97, 64)])
 def test_it_is_the_recipe(session: onnxruntime.InferenceSession, dose: float, shape: tuple[int, int]) -> None:
-    clean = render_phantom(2, max(shape))[: shape[0], : shape[1]]
+    clean = phantom(2, max(shape))[: shape[0], : shape[1]]
     noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(0)), np.float32(1))
     assert found(session, eight_bit(noisy))[0] == pytest.approx(recipe_level(eight_bit(noisy)), rel=TOLERANCE)
     # no counts of photons, hence no block that lies on an edge

@@ -44,7 +44,7 @@ READS_ITS_OWN = {
     "cxr_infer.scratch": "rows of a file without a name",
     "cxr_infer.batch.ray_worker": "rows of the driver",
     "cxr_infer.report.json_file": "lines that it just wrote",
-    "cxr_infer.report.html.page": "templates of the package",
+    "cxr_infer.report.html.frame": "templates of the package",
     "cxr_infer.lab.page": "templates of the package",
     "cxr_infer.lab.noise": "measurements of the package",
     "cxr_infer.lab.protocol_files": "protocols of the package",
@@ -55,7 +55,7 @@ READS_ITS_OWN = {
     "cxr_infer.formats.decoder_process": "a pipe",
     "cxr_infer.web.server": "files of the package",
 }
-ALIKE, MOST_ALIKE = 6, 10  # lines in a row that two places share, and pairs of such places
+ALIKE, MOST_ALIKE = 6, 2  # lines in a row that two places share, and pairs of such places
 
 
 def modules(package: str) -> dict[str, Path]:

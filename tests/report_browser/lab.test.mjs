@@ -2,19 +2,14 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 
-import axe from "axe-core";
-import { chromium } from "playwright-core";
+import { DESK, inaccessible, launched, ON_A_PHONE, openedIn, PHONE, SCREENSHOTS } from "./browser.mjs";
 
-const SCREENSHOTS = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "build", "report_browser");
-const DESK = { width: 1440, height: 900 };
-const PHONE = { width: 390, height: 844 };
-const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const PROTOCOL = `
 name = "tiny <b>"
 version = 1
@@ -38,12 +33,11 @@ contrast = 32
 let folder, browser, address;
 
 before(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   folder = mkdtempSync(join(tmpdir(), "cxr-lab-"));
   writeFileSync(join(folder, "tiny.toml"), PROTOCOL);
   execFileSync("cxr-infer", ["lab", "tiny.toml", "-o", "out", "--quiet"], { cwd: folder, encoding: "utf8" });
   address = pathToFileURL(join(folder, "out", "lab.html")).href;
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+  browser = await launched();
 });
 
 after(async () => {
@@ -51,25 +45,11 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Open the page, call `use` with it, then see that nothing went wrong and nothing was loaded. */
-async function opened(size, use, options = {}) {
-  const context = await browser.newContext({ viewport: size, ...options });
-  context.setDefaultTimeout(120_000); // on machines that have other things to do
-  const page = await context.newPage();
-  const wrong = [], requests = [];
-  page.on("console", (message) => wrong.push(message.text()));
-  page.on("pageerror", (error) => wrong.push(error.message));
-  page.on("request", (request) => requests.push(request.url()));
-  await page.goto(address);
-  await use(page);
-  assert.deepEqual(wrong, []);
-  assert.deepEqual(requests.filter((url) => !url.startsWith("data:")), [address]);
-  await context.close();
-}
+const opened = (size, use, options = {}) => openedIn(browser, address, size, use, options);
 
 for (const [name, size, options] of [
   ["desk", DESK, {}],
-  ["phone", PHONE, { hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
+  ["phone", PHONE, ON_A_PHONE],
 ]) {
   test(`on a ${name} it fits, every map is decoded, and every figure is drawn`, () =>
     opened(size, async (page) => {
@@ -97,15 +77,8 @@ for (const [name, size, options] of [
     }, options));
 }
 
-test("it is accessible", async () => {
-  const context = await browser.newContext({ viewport: DESK, bypassCSP: true });
-  const page = await context.newPage();
-  await page.goto(address);
-  await page.addScriptTag({ content: axe.source });
-  const found = await page.evaluate((rules) => globalThis.axe.run({ runOnly: rules }), RULES);
-  assert.deepEqual(found.violations.map((one) => [one.id, one.nodes.map((node) => node.html)]), []);
-  await context.close();
-});
+test("it is accessible", () =>
+  opened(DESK, async (page) => assert.deepEqual(await inaccessible(page), [])));
 
 test("on paper it is dark on white, with all tables whole", () =>
   opened(DESK, async (page) => {

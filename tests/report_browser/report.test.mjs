@@ -3,24 +3,20 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 
-import axe from "axe-core";
-import { chromium } from "playwright-core";
+import { DESK, HERE, inaccessible, launched, ON_A_PHONE, openedIn, PHONE, SCREENSHOTS } from "./browser.mjs";
 
-const HERE = dirname(fileURLToPath(import.meta.url));
-const SCREENSHOTS = join(HERE, "..", "..", "build", "report_browser");
 const MANY = 60; // images of the long report
 const HOSTILE = '"><img src=x onerror=document.title=1>.png';
 
 let folder, browser, report, long;
 
 before(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   folder = mkdtempSync(join(tmpdir(), "cxr-report-"));
   const options = { cwd: folder, encoding: "utf8" };
   execFileSync("cxr-infer", ["sample", "xrays", "--size", "512"], options);
@@ -36,7 +32,7 @@ before(async () => {
   execFileSync("python", [join(HERE, "make_files.py"), folder, String(MANY)], options);
   execFileSync("cxr-infer", ["dir", "many", "--reference", "many-clean", "--report", "long.html", "-q"], options);
   long = pathToFileURL(join(folder, "long.html")).href;
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+  browser = await launched();
 });
 
 after(async () => {
@@ -44,25 +40,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Open a report, call `use` with its page, then see that nothing went wrong and nothing was loaded. */
-async function opened(size, use, options = {}, address = report) {
-  const context = await browser.newContext({ viewport: size, reducedMotion: "reduce", ...options });
-  context.setDefaultTimeout(120_000); // on machines that have other things to do
-  const page = await context.newPage();
-  const wrong = [], requests = [];
-  page.on("console", (message) => wrong.push(message.text()));
-  page.on("pageerror", (error) => wrong.push(error.message));
-  page.on("request", (request) => requests.push(request.url()));
-  await page.goto(address);
-  await use(page);
-  assert.deepEqual(wrong, []);
-  assert.deepEqual(requests.filter((url) => !url.startsWith("data:")), [address.split("#")[0]]);
-  await context.close();
-}
-
-const DESK = { width: 1440, height: 900 };
-const PHONE = { width: 390, height: 844 };
-const ON_A_PHONE = { hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+const opened = (size, use, options = {}, address = report) => openedIn(browser, address, size, use, options);
 
 const column = (page, index) => page.locator(`#files tbody tr:visible > :nth-child(${index})`).allInnerTexts();
 const percent = (card) => card.locator(".stage").evaluate((stage) => parseFloat(stage.style.getPropertyValue("--split")));
@@ -499,16 +477,9 @@ test("a phone shows all of it, and a finger slides", () =>
 for (const [name, size] of [["a desk", DESK], ["a phone", PHONE]]) {
   test(`nothing in it is out of reach for anybody, on ${name} (WCAG 2.2 AA)`, () =>
     opened(size, async (page) => {
-      await page.evaluate(axe.source);
-      const faults = async () => {
-        const { violations } = await page.evaluate(() =>
-          globalThis.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
-        );
-        return violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 200)}`);
-      };
-      assert.deepEqual(await faults(), []);
+      assert.deepEqual(await inaccessible(page), []);
       await page.getByRole("button", { name: "Full view" }).first().click();
-      assert.deepEqual(await faults(), []);
+      assert.deepEqual(await inaccessible(page), []);
     }));
 }
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from cxr_infer.errors import ModelError
+from cxr_infer.model.card import CHECKPOINT
 from cxr_train.checkpoint import (
     HEADER_KEY,
     CheckpointInfo,
@@ -23,7 +24,7 @@ from cxr_train.checkpoint import (
     start_file,
     start_from,
 )
-from cxr_train.config import CHECKPOINT, STATE_FILE, TrainConfig
+from cxr_train.config import STATE_FILE, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.loop import saved_config, train
 from cxr_train.models import build_model

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.model.card import CHECKPOINT
 from cxr_train.checkpoint import load_checkpoint, read_tensors
 from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles, XrayImages, find_xrays
-from cxr_train.loop import CHECKPOINT, STATE, Progress, saved_config, train
+from cxr_train.loop import STATE, Progress, saved_config, train
 from cxr_train.models import build_model
 from cxr_train.quantise import calibrated
 from cxr_train.samples import WholeImageSamples, WindowSamples

@@ -14,7 +14,7 @@ from cxr_infer.model.installed import model_path
 from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.detector_noise import SHAPES
-from cxr_train.inserts import FAINT, KINDS, draw_insert
+from cxr_train.inserts import FAINT, INSERT_KINDS, draw_insert
 from cxr_train.noise import Detector
 from cxr_train.patterns import draw_pattern
 from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, behind_logarithm
@@ -130,7 +130,7 @@ def test_inserts_change_what_their_mask_says(seed: int) -> None:
 
 
 def test_every_kind_of_insert_is_drawn() -> None:
-    for kind in (*KINDS, *FAINT):
+    for kind in (*INSERT_KINDS, *FAINT):
         masks = [kind.draw(96, np.random.default_rng(seed)) for seed in range(10)]
         assert max(mask.max() for mask in masks) > 0.5
 

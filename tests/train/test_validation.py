@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cxr_infer.model.card import CHECKPOINT
 from cxr_train.checkpoint import load_checkpoint, read_tensors
-from cxr_train.config import CHECKPOINT, STATE_FILE, TrainConfig
+from cxr_train.config import STATE_FILE, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.loop import Progress, train
 from cxr_train.tasks import CLEAN, SCORED

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from cxr_infer.errors import ModelError
 from cxr_infer.files import write_bytes
-from cxr_infer.model.card import weights_directory
+from cxr_infer.model.card import CHECKPOINT, weights_directory
 from cxr_infer.untrusted_json import parse_object
-from cxr_train.config import CHECKPOINT
 from cxr_train.models import build_model
 from cxr_train.specs import SPECS
 
-FORMAT = "cxr-infer checkpoint 1"
+CHECKPOINT_FORMAT = "cxr-infer checkpoint 1"
 HEADER_KEY = "cxr_infer"
 MOST_ARGUMENT = 4096  # largest argument of a model, such as channels of a layer or blocks of a stage
 
@@ -37,7 +36,7 @@ class CheckpointInfo:
     data: dict[str, Any]  # fingerprint, layout, counts per split
     metrics: dict[str, float]  # on the validation patients
     code_version: str
-    format: str = field(default=FORMAT)
+    format: str = field(default=CHECKPOINT_FORMAT)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -81,7 +80,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, CheckpointInfo]:
     weights, header = read_tensors(path)
     try:
         info = CheckpointInfo(**header)
-        if info.format != FORMAT or info.model not in SPECS:
+        if info.format != CHECKPOINT_FORMAT or info.model not in SPECS:
             raise ModelError(
                 f"{path}: unknown format {info.format!r} or model {info.model!r}; train it with this version"
             )

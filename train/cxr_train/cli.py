@@ -21,9 +21,10 @@ from cxr_infer.cli.exit_status import WRONG_USAGE, reports_errors
 from cxr_infer.cli.process import stop_on_signals
 from cxr_infer.errors import UsageError
 from cxr_infer.extras import install_command, missing_package
+from cxr_infer.model.card import CHECKPOINT
 from cxr_infer.report.terminal import print_line, stderr_console
 from cxr_infer.report.text import print_error
-from cxr_train.config import CHECKPOINT, CURVE, LOG, STATE_FILE, TrainConfig
+from cxr_train.config import CURVE, LOG, STATE_FILE, TrainConfig
 from cxr_train.evaluate_command import evaluate_command
 from cxr_train.options import NETWORK, comma_separated, with_options
 from cxr_train.specs import SPECS

@@ -22,8 +22,8 @@ from cxr_infer.lab.classical import gaussian_blur
 from cxr_train.data import XrayImages
 from cxr_train.noise import round_to_steps, saturating_mottle
 
-Told = TypeVar("Told")
-Method = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
+NoiseT = TypeVar("NoiseT")
+DenoisingMethod = Callable[[FloatImage, float], FloatImage]  # (noisy, photons at white) -> denoised
 
 NOISY, GAUSSIAN, NLM = "noisy", "Gaussian", "OpenCV NLM"
 MEAN_BRIGHTNESS = 0.5  # of a chest X-ray; the mottle's sd at this brightness is given to non-local means
@@ -98,7 +98,7 @@ def equivalent_dose(clean: FloatImage, noisy: FloatImage) -> float:
     return 0.25 / max(variance, 1e-6)
 
 
-def run(method: Callable[[FloatImage, Told], FloatImage], noisy: FloatImage, told: Told) -> FloatImage:
+def run(method: Callable[[FloatImage, NoiseT], FloatImage], noisy: FloatImage, told: NoiseT) -> FloatImage:
     """Apply a method to an image, told something of its noise. Raises ModelError if the result is not an image.
 
     Most comparisons treat NaN as no error, so it would count as a method's best result.
@@ -110,7 +110,7 @@ def run(method: Callable[[FloatImage, Told], FloatImage], noisy: FloatImage, tol
 
 
 def compare(
-    clean_images: Mapping[str, FloatImage], noises: Mapping[str, NoiseKind], methods: Mapping[str, Method]
+    clean_images: Mapping[str, FloatImage], noises: Mapping[str, NoiseKind], methods: Mapping[str, DenoisingMethod]
 ) -> Iterator[Score]:
     """Yield the scores of every noise and method. clean_images: file name -> (H, W) float32 in [0, 1]."""
     for key, noise in noises.items():
@@ -132,6 +132,6 @@ def non_local_means(noisy: FloatImage, white: float) -> FloatImage:
     return to_unit(np.asarray(cv2.fastNlMeansDenoising(to_bytes(noisy), None, 1.4 * sd, 5, 21)))
 
 
-def simple_methods() -> dict[str, Method]:
+def simple_methods() -> dict[str, DenoisingMethod]:
     """Return what a user could do with OpenCV alone: nothing, a Gaussian blur, non-local means."""
     return {NOISY: lambda noisy, white: noisy, GAUSSIAN: gaussian_blur, NLM: non_local_means}

@@ -63,7 +63,6 @@ class TrainConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
 
-CHECKPOINT = "checkpoint.safetensors"  # in a run's directory: the best averaged weights, for export
 LOG, CURVE = "log.csv", "curve.png"  # in a run's directory: progress
 STATE_FILE = "state.safetensors"  # in a run's directory: everything that --resume needs
 VALIDATION_DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white

@@ -10,7 +10,7 @@ from torch import nn
 
 from cxr_infer.imaging.mottle import estimate_mottle, repair_wrapped
 from cxr_infer.imaging.pixels import FloatImage, to_bytes, to_unit
-from cxr_train.comparison import ImagesByName, Method, NoiseKind, Score, compare, photon_noise
+from cxr_train.comparison import DenoisingMethod, ImagesByName, NoiseKind, Score, compare, photon_noise
 from cxr_train.data import XrayFiles, XrayImages
 from cxr_train.models import WHOLE_IMAGE_SIDE, WindowDenoisingAutoencoder
 from cxr_train.noise import published_mottle
@@ -36,15 +36,15 @@ def noises() -> Mapping[str, NoiseKind]:
     }
 
 
-def model_methods(name: str, model: nn.Module) -> dict[str, Method]:
+def model_methods(name: str, model: nn.Module) -> dict[str, DenoisingMethod]:
     """Return a trained model in float32 and, if it has 8-bit grids, as its int8 file computes."""
-    methods: dict[str, Method] = {name: _as_method(model)}
+    methods: dict[str, DenoisingMethod] = {name: _as_method(model)}
     if calibrated(model):
         methods[f"{name}, int8"] = _as_method(model, on_grids=True)
     return methods
 
 
-def _as_method(model: nn.Module, *, on_grids: bool = False) -> Method:
+def _as_method(model: nn.Module, *, on_grids: bool = False) -> DenoisingMethod:
     def denoise(image: FloatImage, white: float) -> FloatImage:
         noisy = torch.from_numpy(image)[None, None]
         with torch.no_grad(), quantised(model, on=on_grids):
@@ -56,7 +56,7 @@ def _as_method(model: nn.Module, *, on_grids: bool = False) -> Method:
     return denoise
 
 
-def evaluate(files: XrayFiles, methods: Mapping[str, Method], limit: int | None = None) -> Iterator[Score]:
+def evaluate(files: XrayFiles, methods: Mapping[str, DenoisingMethod], limit: int | None = None) -> Iterator[Score]:
     """Yield the scores of the comparison at 512x512, one by one.
 
     limit: number of test images, None for all. The noise of an image depends only on its name and the noise's name.

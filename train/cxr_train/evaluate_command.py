@@ -14,9 +14,8 @@ import typer
 
 from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.errors import UsageError
-from cxr_infer.model.card import weights_directory
+from cxr_infer.model.card import CHECKPOINT, weights_directory
 from cxr_infer.report.terminal import print_table, small_figure, stderr_console
-from cxr_train.config import CHECKPOINT
 from cxr_train.specs import SPECS
 
 if TYPE_CHECKING:

@@ -142,7 +142,7 @@ class Kind:
 
 
 # faint thin lines are hardest to preserve, nodules come next: they are drawn most often
-KINDS = (
+INSERT_KINDS = (
     Kind(_text, 0.10, 0.90, dark=0.25, share=0.09),
     Kind(_marker, 0.15, 0.90, dark=0.3, share=0.11),
     Kind(_tube, 0.05, 0.40, dark=0.1, share=0.12),
@@ -159,7 +159,7 @@ FAINT = (
 
 
 def draw_insert(
-    crop: FloatImage, rng: np.random.Generator, kinds: Sequence[Kind] = KINDS
+    crop: FloatImage, rng: np.random.Generator, kinds: Sequence[Kind] = INSERT_KINDS
 ) -> tuple[FloatImage, FloatImage]:
     """Add one object of a random kind to a square crop.
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.model.card import CHECKPOINT
 from cxr_train.checkpoint import read_tensors, start_file, start_from
-from cxr_train.config import CHECKPOINT, NoiseConfig, TrainConfig
 from cxr_train.config import STATE_FILE as STATE
+from cxr_train.config import NoiseConfig, TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.log import TrainingLog
 from cxr_train.prefetch import batches

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from cxr_infer import __version__
 from cxr_infer.errors import ModelError, UsageError
+from cxr_infer.model.card import CHECKPOINT
 from cxr_train.checkpoint import CheckpointInfo, read_tensors, save_checkpoint, write_tensors
-from cxr_train.config import CHECKPOINT, TrainConfig
 from cxr_train.config import STATE_FILE as STATE
+from cxr_train.config import TrainConfig
 from cxr_train.data import XrayFiles
 from cxr_train.models import build_model
 from cxr_train.tasks import Task
-from cxr_train.validation import Stopped, affordable_images, evenly_spaced, validation_seconds
+from cxr_train.validation import ValidationStopped, affordable_images, evenly_spaced, validation_seconds
 
 # exceptions raised by a state of another version
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
@@ -162,12 +163,12 @@ class Run:
             self.lap()
             on_step(self.progress)
             if stopped():
-                raise Stopped
+                raise ValidationStopped
 
         try:
             seen(0.0)
             metrics = task.validate(self.average, self.device, seen)
-        except Stopped:
+        except ValidationStopped:
             return False
         finally:
             self.progress.validating = None

@@ -29,7 +29,7 @@ from cxr_train.warm_start import warm_start
 
 CHECKED_IMAGES = 2000  # training images read before the first step, evenly spaced
 
-Seen = Callable[[float], None]  # called with the fraction of a validation that is done
+ProgressCallback = Callable[[float], None]  # called with the fraction of a validation that is done
 
 
 class Task(ABC):
@@ -58,7 +58,9 @@ class Task(ABC):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
     @abstractmethod
-    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, device: torch.device, seen: ProgressCallback = lambda share: None
+    ) -> dict[str, float]:
         """Return the figures of the averaged weights. seen: called between images with the fraction done."""
 
 
@@ -222,7 +224,9 @@ class WindowTask(Task):
             loss = loss + self.config.ssim_weight * dissimilarity(denoised, clean)
         return loss
 
-    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, device: torch.device, seen: ProgressCallback = lambda share: None
+    ) -> dict[str, float]:
         metrics: dict[str, float] = {}
         names = (*SCORED, CLEAN)
         for number, name in enumerate(names):
@@ -260,7 +264,9 @@ class WholeImageTask(Task):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         return F.mse_loss(model(batch.noisy).float(), batch.clean)
 
-    def validate(self, model: nn.Module, device: torch.device, seen: Seen = lambda share: None) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, device: torch.device, seen: ProgressCallback = lambda share: None
+    ) -> dict[str, float]:
         clean = np.stack(self.validation)[:, None]
         noisy = np.stack([noisy_validation(c[0], PUBLISHED_PHOTONS_AT_WHITE, i) for i, c in enumerate(clean)])[:, None]
         errors: list[float] = []

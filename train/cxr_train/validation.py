@@ -18,7 +18,7 @@ ENOUGH = 3  # times to note: the start, and the ends of two parts
 T = TypeVar("T")
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: it leaves a validation
+class ValidationStopped(Exception):  # noqa: N818 - not an error: it leaves a validation
     """Raised to end a validation early."""
 
 
@@ -29,9 +29,9 @@ def validation_seconds(task: Task, model: nn.Module, device: torch.device) -> fl
     def note(share: float) -> None:
         seen.append((time.monotonic(), share))
         if len(seen) == ENOUGH:
-            raise Stopped
+            raise ValidationStopped
 
-    with contextlib.suppress(Stopped):
+    with contextlib.suppress(ValidationStopped):
         task.validate(model, device, note)
     (earlier, less), (later, more) = seen[-2:]
     return (later - earlier) / (more - less)

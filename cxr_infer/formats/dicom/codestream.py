@@ -15,7 +15,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, J
 
 from cxr_infer.errors import ImageError
 from cxr_infer.extras import install_command
-from cxr_infer.formats.decoders import LIBJPEG, LIBJPEG_TURBO, OPENJPEG, Decoder, DecoderLostError
+from cxr_infer.formats.decoders import LIBJPEG, LIBJPEG_TURBO, OPENJPEG, DecoderLostError, ImageDecoder
 from cxr_infer.formats.decoding import decoded
 from cxr_infer.formats.dicom.lossless_jpeg import DamagedJpegError, decode_lossless
 from cxr_infer.formats.dicom.run_lengths import DamagedRunsError, decode_runs
@@ -159,7 +159,7 @@ def _jpeg_2000(frame: bytes, shape: tuple[int, int]) -> Decoded:
     return Decoded(_decoded(OPENJPEG, frame, header), header.precision, lossy, notes)
 
 
-def _decoded(decoder: Decoder, frame: bytes, header: _Header) -> DecodedPixels:
+def _decoded(decoder: ImageDecoder, frame: bytes, header: _Header) -> DecodedPixels:
     try:
         return decoded(decoder, frame, header.rows * header.columns)
     except ImportError as error:

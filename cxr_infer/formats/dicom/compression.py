@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from cxr_infer.formats.dicom.lossless_jpeg_encoder import encode_lossless
-from cxr_infer.formats.dicom.pixel_data import Stored, StoredPixels
+from cxr_infer.formats.dicom.pixel_data import StoredPixels, StoredValues
 
 # transfer syntax of a source -> lossless transfer syntax of the same codec
 FAMILIES = {
@@ -57,7 +57,7 @@ def _can_write(syntax: UID, pixels: StoredPixels) -> bool:
     return pixels.words is None and (encoder is None or bool(encoder.is_available))
 
 
-def add_pixel_data(dataset: Dataset, pixels: StoredPixels, values: Stored, syntax: UID) -> None:
+def add_pixel_data(dataset: Dataset, pixels: StoredPixels, values: StoredValues, syntax: UID) -> None:
     """Set the pixel data of a data set. values: (H, W), in the layout of `pixels`. syntax: from `kept_syntax`."""
     if syntax.is_encapsulated:
         dataset.add_new("PixelData", "OB", encapsulate([_frame(pixels, values, syntax)]))
@@ -66,7 +66,7 @@ def add_pixel_data(dataset: Dataset, pixels: StoredPixels, values: Stored, synta
     dataset.add_new("PixelData", "OW" if pixels.layout.allocated > 8 else "OB", data + b"\0" * (len(data) % 2))
 
 
-def _frame(pixels: StoredPixels, values: Stored, syntax: UID) -> bytes:
+def _frame(pixels: StoredPixels, values: StoredValues, syntax: UID) -> bytes:
     layout = pixels.layout
     facts: dict[str, Any] = {
         "rows": layout.rows,
@@ -90,7 +90,7 @@ def _frame(pixels: StoredPixels, values: Stored, syntax: UID) -> bytes:
     return JPEG2000LosslessEncoder.encode(values, bits_stored=layout.stored, encoding_plugin="pylibjpeg", **facts)
 
 
-def _without_sign(pixels: StoredPixels, values: Stored) -> NDArray[np.unsignedinteger[Any]]:
+def _without_sign(pixels: StoredPixels, values: StoredValues) -> NDArray[np.unsignedinteger[Any]]:
     """Return the stored bits as unsigned numbers: these codecs have no sign; PixelRepresentation states it."""
     word = pixels.layout.word
     bits: NDArray[np.unsignedinteger[Any]] = values.view(word) & word.type((1 << pixels.layout.stored) - 1)

@@ -25,7 +25,7 @@ from pydicom.uid import UID
 
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom.attributes import as_number, code, integer, is_number, number, text, value, values
-from cxr_infer.formats.dicom.lookup import Table, first_table
+from cxr_infer.formats.dicom.lookup import StorableTable, first_table
 
 FOR_PROCESSING = frozenset(UID(f"1.2.840.10008.5.1.4.1.1.{kind}.1") for kind in ("1.1", "1.2", "1.3"))  # DX, MG, IO
 
@@ -62,8 +62,8 @@ class Grayscale:
     below 0 and above 1; None if no window is applied. inverted: whether low values are white. notes: for the user.
     """
 
-    shown: Table
-    carried: Table | None
+    shown: StorableTable
+    carried: StorableTable | None
     inverted: bool
     notes: tuple[str, ...]
 
@@ -91,7 +91,7 @@ def grayscale_of(dataset: Dataset, storable: NDArray[np.int64], counts: NDArray[
     return Grayscale(shown, carried, inverted, (*notes, *noted))
 
 
-def _modality(dataset: Dataset, storable: NDArray[np.int64]) -> tuple[Table, tuple[str, ...]]:
+def _modality(dataset: Dataset, storable: NDArray[np.int64]) -> tuple[StorableTable, tuple[str, ...]]:
     """Apply the Modality LUT or rescale (PS3.3 C.11.1). Raises ImageError if it is not monotone or is constant."""
     table, notes = first_table(dataset, "ModalityLUTSequence")
     if table is not None:
@@ -110,7 +110,7 @@ def _modality(dataset: Dataset, storable: NDArray[np.int64]) -> tuple[Table, tup
     return meaning, notes
 
 
-def _monotone(table: Table) -> bool:
+def _monotone(table: StorableTable) -> bool:
     steps = np.diff(table)
     return bool(np.all(steps >= 0) or np.all(steps <= 0))
 
@@ -137,8 +137,8 @@ def _for_processing(dataset: Dataset) -> bool:
 
 
 def _presentation(
-    dataset: Dataset, meaning: Table, counts: NDArray[np.int64]
-) -> tuple[Table, Table | None, tuple[str, ...]]:
+    dataset: Dataset, meaning: StorableTable, counts: NDArray[np.int64]
+) -> tuple[StorableTable, StorableTable | None, tuple[str, ...]]:
     """Return `shown` and `carried` of `Grayscale` before inversion, and notes."""
     shown, carried, notes = _voi(dataset, meaning)
     if shown is None:
@@ -152,7 +152,9 @@ def _presentation(
     return shown, carried, notes
 
 
-def _voi(dataset: Dataset, meaning: Table) -> tuple[Table | None, Table | None, tuple[str, ...]]:
+def _voi(
+    dataset: Dataset, meaning: StorableTable
+) -> tuple[StorableTable | None, StorableTable | None, tuple[str, ...]]:
     """Apply the first VOI LUT, or else the first window (PS3.3 C.11.2): `shown`, `carried` and notes.
 
     Both are None if there is neither.
@@ -170,7 +172,7 @@ def _voi(dataset: Dataset, meaning: Table) -> tuple[Table | None, Table | None, 
     return None, None, (*notes, NO_NUMBERS) if centers or widths else notes
 
 
-def _carried_on(shown: Table) -> Table:
+def _carried_on(shown: StorableTable) -> StorableTable:
     """Continue the flat ends of a LUT with its mean slope, except ends so short that they come from rounding."""
     steps = np.abs(np.diff(shown))
     if not steps.any():
@@ -186,7 +188,7 @@ def _carried_on(shown: Table) -> Table:
     return carried
 
 
-def window(measured: Table, center: float, width: float, function: str = "LINEAR") -> Table:
+def window(measured: StorableTable, center: float, width: float, function: str = "LINEAR") -> StorableTable:
     """Apply a window (PS3.3 C.11.2.1.2.1, C.11.2.1.3.1 and C.11.2.1.3.2).
 
     measured: values after the modality transformation, any shape. center, width: in the same unit. function:
@@ -198,14 +200,14 @@ def window(measured: Table, center: float, width: float, function: str = "LINEAR
     return np.clip(position + 0.5, 0, 1)
 
 
-def _position(measured: Table, center: float, width: float, function: str) -> Table:
+def _position(measured: StorableTable, center: float, width: float, function: str) -> StorableTable:
     """Return the position of values relative to a window, -0.5 to 0.5 inside it."""
     if function not in ("SIGMOID", "LINEAR_EXACT"):  # LINEAR, also the default
         center, width = center - 0.5, width - 1
     return np.asarray((measured - center) / max(width, LEAST_WIDTH))
 
 
-def _shows_enough(shown: Table, counts: NDArray[np.int64]) -> bool:
+def _shows_enough(shown: StorableTable, counts: NDArray[np.int64]) -> bool:
     inside = counts[(shown > 0) & (shown < 1)].sum()
     return (
         _monotone(shown)
@@ -214,7 +216,7 @@ def _shows_enough(shown: Table, counts: NDArray[np.int64]) -> bool:
     )
 
 
-def own_range(measured: Table, counts: NDArray[np.int64]) -> tuple[float, float]:
+def own_range(measured: StorableTable, counts: NDArray[np.int64]) -> tuple[float, float]:
     """Return least and largest value of an image without outliers.
 
     measured: (N,) monotone values. counts: (N,) number of pixels with each.
@@ -231,13 +233,13 @@ def own_range(measured: Table, counts: NDArray[np.int64]) -> tuple[float, float]
     return max(float(low - margin), float(least)), min(float(high + margin), float(largest))
 
 
-def _between(measured: Table, least: float, largest: float) -> Table:
+def _between(measured: StorableTable, least: float, largest: float) -> StorableTable:
     return np.clip((measured - least) / (largest - least or 1.0), 0, 1)
 
 
 def _processing(
-    dataset: Dataset, meaning: Table, counts: NDArray[np.int64], low_is_bone: bool
-) -> tuple[Table, tuple[str, ...]]:
+    dataset: Dataset, meaning: StorableTable, counts: NDArray[np.int64], low_is_bone: bool
+) -> tuple[StorableTable, tuple[str, ...]]:
     """Map a detector's values to [0, 1], bone white; also return a note."""
     if code(dataset, "PixelIntensityRelationship") == "LIN":
         intensity = meaning if low_is_bone else meaning.max() - meaning

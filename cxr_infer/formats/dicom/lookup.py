@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom.attributes import as_number, items, values
 
-Table = NDArray[np.float64]  # (storable values,), ascending stored value
+StorableTable = NDArray[np.float64]  # (storable values,), ascending stored value
 
 EMPTY = "an item of its {} is empty; ignored"
 SHORT = "a LUT of its {} has fewer entries than declared; ignored"
@@ -34,7 +34,7 @@ class LookupTable:
         """Bits that the largest entry needs: many descriptors state the word size instead."""
         return max(int(self.entries.max()).bit_length(), 8)
 
-    def __call__(self, measured: NDArray[Any]) -> Table:
+    def __call__(self, measured: NDArray[Any]) -> StorableTable:
         """Look up values; those outside get the first or last entry (PS3.3 C.11.1.1.1)."""
         first = self.first
         if first >= 1 << 15 and measured.min() < 0:  # a negative number stored as unsigned

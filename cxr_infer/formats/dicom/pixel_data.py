@@ -16,7 +16,7 @@ from cxr_infer.formats.dicom.codestream import Decoded, decode_frame, joined_fra
 from cxr_infer.formats.dicom.data_set import DicomFile
 from cxr_infer.settings import ReadOptions
 
-Stored = NDArray[np.integer[Any]]  # (H, W) int8, uint8, int16 or uint16
+StoredValues = NDArray[np.integer[Any]]  # (H, W) int8, uint8, int16 or uint16
 Words = NDArray[np.unsignedinteger[Any]]  # (H, W) uint8 or uint16, whole pixel cells
 
 FEWEST_BITS, MOST_BITS = 8, 16  # BitsStored
@@ -77,12 +77,12 @@ class StoredPixels:
     """
 
     layout: PixelCells
-    values: Stored
+    values: StoredValues
     words: Words | None = None
     lossy: tuple[str, float] | None = None
     notes: tuple[str, ...] = ()
 
-    def packed(self, values: Stored) -> bytes:
+    def packed(self, values: StoredValues) -> bytes:
         """Return native little-endian pixel data of other (H, W) values; unused bits keep their content."""
         if self.words is None:
             return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
@@ -198,7 +198,7 @@ def _of_words(words: Words, layout: PixelCells, notes: tuple[str, ...] = ()) -> 
     return StoredPixels(layout, values, None if np.array_equal(values.view(layout.word), words) else words, None, notes)
 
 
-def _of_samples(decoded: Decoded, layout: PixelCells) -> tuple[Stored, tuple[str, ...]]:
+def _of_samples(decoded: Decoded, layout: PixelCells) -> tuple[StoredValues, tuple[str, ...]]:
     """Convert the samples of a compressed image to stored values; clip those beyond BitsStored."""
     samples = decoded.pixels
     if layout.signed and not decoded.signed:

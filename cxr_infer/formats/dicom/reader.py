@@ -32,7 +32,7 @@ from cxr_infer.formats.dicom.attributes import as_number, code, text, value, val
 from cxr_infer.formats.dicom.compression import add_pixel_data, kept_syntax
 from cxr_infer.formats.dicom.data_set import read_file, settle
 from cxr_infer.formats.dicom.derived import SECONDARY_CAPTURES, check_new, derived_dataset, mark_lossy
-from cxr_infer.formats.dicom.pixel_data import Stored, StoredPixels, layout_of, state_layout, stored_pixels
+from cxr_infer.formats.dicom.pixel_data import StoredPixels, StoredValues, layout_of, state_layout, stored_pixels
 from cxr_infer.formats.dicom.scale import Scale, scale_of
 from cxr_infer.formats.picture import UPRIGHT
 from cxr_infer.formats.radiograph import Provenance
@@ -96,7 +96,7 @@ class DicomRadiograph:
     dataset: Dataset = field(repr=False)  # without the pixel data; holds patient data
     source: StoredPixels = field(repr=False)
     scale: Scale = field(repr=False)
-    pixels: Stored
+    pixels: StoredValues
     notes: tuple[str, ...] = ()
     invert: bool = False
 
@@ -141,7 +141,7 @@ class DicomRadiograph:
     def restored(self, denoised: FloatImage) -> DicomRadiograph:
         return replace(self, pixels=self.scale.restored(self.pixels, denoised))
 
-    def with_pixels(self, pixels: Stored) -> DicomRadiograph:
+    def with_pixels(self, pixels: StoredValues) -> DicomRadiograph:
         return replace(self, pixels=pixels)
 
     def encoding_notes(self, settings: Settings) -> tuple[str, ...]:
@@ -189,7 +189,7 @@ def read(path: Path, content: bytes, reading: ReadOptions) -> DicomRadiograph:
     return DicomRadiograph(path, file.syntax, file.dataset, source, scale, source.values, notes, reading.invert)
 
 
-def read_pixels(path: Path, content: bytes, reading: ReadOptions) -> Stored:
+def read_pixels(path: Path, content: bytes, reading: ReadOptions) -> StoredValues:
     """Return only the stored values of a DICOM file; see `read_dicom_pixels`."""
     with _errors_of(path, HEADER_PROBLEM):
         file = read_file(content, reading, _check_class)

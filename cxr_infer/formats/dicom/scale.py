@@ -23,8 +23,8 @@ from pydicom.dataset import Dataset
 from cxr_infer.errors import ImageError
 from cxr_infer.formats.dicom.attributes import integer, value
 from cxr_infer.formats.dicom.grayscale import grayscale_of, own_range
-from cxr_infer.formats.dicom.lookup import Table
-from cxr_infer.formats.dicom.pixel_data import PixelCells, Stored
+from cxr_infer.formats.dicom.lookup import StorableTable
+from cxr_infer.formats.dicom.pixel_data import PixelCells, StoredValues
 from cxr_infer.imaging.pixels import FloatImage, row_strips
 
 MOST_BEYOND = 2  # most room for values outside the window, in window widths
@@ -57,21 +57,21 @@ class Scale:
     padding: Padding | None
     grays: FloatImage
     shown: FloatImage
-    levels: Table
-    stored: Table
+    levels: StorableTable
+    stored: StorableTable
     stretch: float
     outside: float | None
     inverted: bool
 
-    def unit(self, values: Stored) -> FloatImage:
+    def unit(self, values: StoredValues) -> FloatImage:
         """Map (H, W) stored values to float32 in [0, 1]."""
         return self._looked_up(self.grays, values)
 
-    def display(self, values: Stored) -> FloatImage:
+    def display(self, values: StoredValues) -> FloatImage:
         """Map (H, W) stored values to float32 in [0, 1] as initially displayed."""
         return self._looked_up(self.shown, values)
 
-    def restored(self, values: Stored, denoised: FloatImage) -> Stored:
+    def restored(self, values: StoredValues, denoised: FloatImage) -> StoredValues:
         """Apply the change from `unit(values)` to `denoised` to stored values, clipped to their range. All (H, W)."""
         result = np.empty_like(values)
         before = np.interp(self.grays, self.levels, self.stored)
@@ -82,14 +82,14 @@ class Scale:
             result[strip] = new if self.padding is None else _beside(self.padding, old, new)
         return result
 
-    def _looked_up(self, table: NDArray[Any], values: Stored) -> NDArray[Any]:
+    def _looked_up(self, table: NDArray[Any], values: StoredValues) -> NDArray[Any]:
         found = np.empty(values.shape, table.dtype)
         for strip in row_strips(values.shape[0]):
             np.take(table, values[strip].astype(np.int32) - self.layout.lowest, out=found[strip], mode="clip")
         return found
 
 
-def _beside(padding: Padding, old: Stored, new: NDArray[Any]) -> NDArray[Any]:
+def _beside(padding: Padding, old: StoredValues, new: NDArray[Any]) -> NDArray[Any]:
     """Keep padding pixels, and stop other values before they become padding."""
     stopped = np.where(old > padding.high, np.maximum(new, padding.high + 1), np.minimum(new, padding.low - 1))
     beyond = np.where(old > padding.high, new < padding.low, new > padding.high)
@@ -97,7 +97,7 @@ def _beside(padding: Padding, old: Stored, new: NDArray[Any]) -> NDArray[Any]:
 
 
 def scale_of(
-    dataset: Dataset, layout: PixelCells, values: Stored, *, invert: bool = False
+    dataset: Dataset, layout: PixelCells, values: StoredValues, *, invert: bool = False
 ) -> tuple[Scale, tuple[str, ...]]:
     """Return the scale of an image, and notes on it.
 
@@ -137,7 +137,7 @@ def _padding(dataset: Dataset, layout: PixelCells) -> Padding | None:
     return Padding(min(ends), max(ends))
 
 
-def _over_own_range(carried: Table, counts: NDArray[np.int64]) -> tuple[Table, float]:
+def _over_own_range(carried: StorableTable, counts: NDArray[np.int64]) -> tuple[StorableTable, float]:
     """Compress `carried` over the image's own range to [0, 1]; also return that range, in window widths."""
     ends = own_range(carried, counts)
     below, above = max(0.0, -min(ends)), max(0.0, max(ends) - 1.0)
@@ -147,11 +147,11 @@ def _over_own_range(carried: Table, counts: NDArray[np.int64]) -> tuple[Table, f
     return np.clip((squeezed + gentler * below) / (1 + beyond), 0, 1), 1 + beyond
 
 
-def _share_outside(shown: Table, counts: NDArray[np.int64]) -> float:
+def _share_outside(shown: StorableTable, counts: NDArray[np.int64]) -> float:
     return float(counts[(shown < UNSEEN) | (shown > 1 - UNSEEN)].sum() / counts.sum())
 
 
-def _curve(grays: FloatImage, lowest: int) -> tuple[Table, Table]:
+def _curve(grays: FloatImage, lowest: int) -> tuple[StorableTable, StorableTable]:
     """Invert a monotone table: return ascending grays and their stored values."""
     levels, first, count = np.unique(grays, return_index=True, return_counts=True)
     last = first + count - 1

@@ -16,8 +16,9 @@ from types import TracebackType
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.files import write_bytes
 from cxr_infer.report.html.encoding import Pictures, encode
+from cxr_infer.report.html.frame import asset
 from cxr_infer.report.html.markup import card, row, without_folders
-from cxr_infer.report.html.page import MOST_ROWS, RunFacts, asset, fields
+from cxr_infer.report.html.page import MOST_ROWS, RunFacts, fields
 from cxr_infer.report.html.selection import Selection, badness
 from cxr_infer.report.html.statistics import statistics_of
 from cxr_infer.report.json_file import JsonReport

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.columns import BY_KEY, QUALITY, Column, fixed, on_page
 from cxr_infer.report.html.chart import chart
+from cxr_infer.report.html.frame import asset, methods_section, opening
 from cxr_infer.report.html.markup import OUTCOMES, text, tile, with_unit
 from cxr_infer.report.html.methods import methods
 from cxr_infer.report.html.statistics import RunStatistics, deviation, histogram, mean
@@ -41,26 +39,21 @@ class RunFacts:
     ended: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
 
-def asset(name: str) -> str:
-    """Return the text of a file in this package."""
-    return (files(__package__) / name).read_text("utf-8")
-
-
 def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[str, str]:
     """Return the fields of the template."""
-    style, script = asset("report.css"), "".join(map(asset, SCRIPTS))
+    script = "".join(map(asset, SCRIPTS))
     source = Path(run.head["input"]).resolve().name or "X-rays"
     total = sum(statistics.statuses.values())
     return {
-        "policy": (
-            f"default-src 'none'; img-src data:; style-src {hash_source(style)}; script-src {hash_source(script)}; "
-            "base-uri 'none'; form-action 'none'"
+        "head": opening(
+            "report",
+            title=f"{source} denoised: cxr-infer report",
+            headline=f"{source}, denoised",
+            when=f"{run.ended.day} {run.ended:%B %Y, %H:%M} {run.ended.tzname() or ''}",
+            style=asset("report.css"),
+            script=script,
         ),
-        "title": f"{text(source)} denoised: cxr-infer report",
-        "style": style,
         "script": script,
-        "headline": f"{text(source)}, denoised",
-        "when": f"{run.ended.day} {run.ended:%B %Y, %H:%M} {text(run.ended.tzname() or '')}",
         "notice": text(RESEARCH_USE),
         "alerts": _alerts(run, summary),
         "tiles": _tiles(run, summary, statistics),
@@ -69,15 +62,10 @@ def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[s
         "count": f"{total} files",
         "headings": _headings(run.with_reference),
         "bounded": _bounded(statistics),
-        "methods": "\n".join(f"<p>{text(one)}</p>" for one in methods(run.head, summary, statistics)),
+        "methods": methods_section(methods(run.head, summary, statistics)),
         "about": _about(run),
         "side": str(SIDE),
     }
-
-
-def hash_source(content: str) -> str:
-    """Return the source expression of an inline style or script for a content security policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 def _alerts(run: RunFacts, summary: Summary) -> str:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxr_infer.cli.compare import Look, compare_files, parse_crop
+from cxr_infer.cli.compare import FigureLook, compare_files, parse_crop
 from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.formats.readers import write_image
 from cxr_infer.imaging.figure import BASE_DPI, GAP, LIGHT, PANEL, Panel, draw_sheet, lay_out
@@ -47,7 +47,7 @@ def test_the_models_asked_for_are_the_columns_and_the_pairs_the_rows(
     tmp_path: Path, pairs: list[Pair], identity_onnx: Path
 ) -> None:
     models = ["window", str(identity_onnx)]
-    rows, notes = compare_files(pairs, tmp_path / "f.png", models=models, look=Look(dpi=75))
+    rows, notes = compare_files(pairs, tmp_path / "f.png", models=models, look=FigureLook(dpi=75))
     assert [row.name for row in rows] == ["noisy", *models] * 2
     assert [row.pair for row in rows] == [f"{noisy} against {clean}" for clean, noisy in pairs for _ in range(3)]
     assert rows[2].psnr == pytest.approx(rows[0].psnr, abs=1e-3), "a network that changes nothing"
@@ -66,7 +66,7 @@ def test_the_default_is_window_between_noisy_and_clean(tmp_path: Path, pairs: li
 
 
 def test_a_crop_is_drawn_and_the_figures_are_of_the_whole(tmp_path: Path, pairs: list[Pair]) -> None:
-    (clean_path, noisy_path), look = pairs[0], Look(crop=(10, 20, 40, 30))
+    (clean_path, noisy_path), look = pairs[0], FigureLook(crop=(10, 20, 40, 30))
     rows, _ = compare_files(pairs[:1], tmp_path / "f.svg", look=look)
     clean, noisy = (np.asarray(Image.open(path)) for path in (clean_path, noisy_path))
     assert rows[0].psnr == pytest.approx(psnr(clean / 255, noisy / 255), abs=1e-3)
@@ -75,7 +75,7 @@ def test_a_crop_is_drawn_and_the_figures_are_of_the_whole(tmp_path: Path, pairs:
     np.testing.assert_array_equal(pictures[0], noisy[20:50, 10:50])
     np.testing.assert_array_equal(pictures[-1], clean[20:50, 10:50])
     with pytest.raises(UsageError, match=r"crop 80,0,17,5 is not inside its 96x128 px"):
-        compare_files(pairs[:1], tmp_path / "g.svg", look=Look(crop=(80, 0, 17, 5)))
+        compare_files(pairs[:1], tmp_path / "g.svg", look=FigureLook(crop=(80, 0, 17, 5)))
     assert not (tmp_path / "g.svg").exists()
 
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_compared_is_said_before_anything_is_drawn(tmp_path: Path
     with pytest.raises(UsageError, match="--out must not be NOISY"):
         compare_files(pairs, pairs[1][1], overwrite=True)
     with pytest.raises(UsageError, match=r"dpi 5000 is outside 30\.\.1200"):
-        Look(dpi=5000)
+        FigureLook(dpi=5000)
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 

@@ -22,6 +22,7 @@ from cxr_infer.faults import LONGEST, fault_line, traceback_of
 from cxr_infer.formats.readers import write_image
 from tests.conftest import Run, tree
 from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, stored
+from tests.warm import WarmCommand
 
 WAY_OUT = "this is a bug in cxr-infer; please report it to its issue tracker, with the log written by --log FILE"
 MAINS = {"cxr-infer": "cxr_infer.__main__", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}
@@ -34,12 +35,20 @@ def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
     return tmp_path / "x"
 
 
+BREAK = "import sys; sys.path.insert(0, '.'); import broken"
+
+
 def broken(
-    tmp_path: Path, changes: str, *arguments: object, command: str = "cxr-infer"
+    tmp_path: Path, changes: str, *arguments: object, command: str = "cxr-infer", warm: WarmCommand | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in which something is broken. changes: Python, done before; it lies in a file `broken.py`."""
+    """Run a command in which something is broken. changes: Python, done before; it lies in a file `broken.py`.
+
+    warm: makes the process, where what is broken is not imported by name into other modules.
+    """
     (tmp_path / "broken.py").write_text(changes)
-    code = f"import sys; sys.path.insert(0, '.'); import broken; from {MAINS[command]} import main; main()"
+    if warm is not None:
+        return warm.run([*map(str, arguments)], tmp_path, warm.environment, 120, first=BREAK)
+    code = f"{BREAK}; from {MAINS[command]} import main; main()"
     words = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
@@ -129,7 +138,7 @@ def test_no_name_writes_lines_of_its_own(run: Run, tmp_path: Path, noisy_bytes: 
     ],
 )
 def test_what_nobody_foresaw_is_one_line_and_a_traceback(
-    tmp_path: Path, xrays: Path, name: str, exception: str, told: str
+    warm: WarmCommand | None, tmp_path: Path, xrays: Path, name: str, exception: str, told: str
 ) -> None:
     """Of one file, in each of the stages; the others go on."""
     changes = (
@@ -137,7 +146,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback(
         f"def fails(*a, **b):\n    global count; count += 1\n    if count == 1:\n        raise {exception}\n"
         f"    return real(*a, **b)\nbatch.{name} = fails\n"
     )
-    done = broken(tmp_path, changes, "dir", "x", "--json", "r.jsonl", "--log", "run.log", "--quiet")
+    done = broken(tmp_path, changes, "dir", "x", "--json", "r.jsonl", "--log", "run.log", "--quiet", warm=warm)
     assert done.returncode == 1
     where = r"\(broken\.py:6, called from cxr_infer/batch/pipeline\.py:\d+\)"
     line = rf"x/a\.png: {re.escape(told)} {where}; {re.escape(WAY_OUT)}"
@@ -220,7 +229,7 @@ PATIENT = {"PatientName": "DOE^JANE", "PatientID": "QX-194731", "PatientBirthDat
         pytest.param("TypeError(repr(self.dataset))", marks=pytest.mark.slow),
     ],
 )
-def test_no_patient_is_logged(tmp_path: Path, exception: str) -> None:
+def test_no_patient_is_logged(warm: WarmCommand | None, tmp_path: Path, exception: str) -> None:
     """Neither in a run that goes well, nor by an exception that quotes the file."""
     (tmp_path / "x").mkdir()
     good = encoded(computed(stored(RAMP, 8), 8, **PATIENT))
@@ -233,7 +242,7 @@ def test_no_patient_is_logged(tmp_path: Path, exception: str) -> None:
     )
     for changes in ("", fault):
         options = ("--overwrite", "--log", "run.log", "--json", "r.jsonl", "-vv")
-        done = broken(tmp_path, changes, "dir", "x", *options)
+        done = broken(tmp_path, changes, "dir", "x", *options, warm=warm)
         everything = done.stdout + done.stderr + (tmp_path / "run.log").read_text() + (tmp_path / "r.jsonl").read_text()
         assert "good.dcm" in everything
         assert (exception.split("(")[0] in done.stderr) == bool(changes)

@@ -20,7 +20,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from cxr_infer.errors import ImageError
 from cxr_infer.formats import decoder_process
-from cxr_infer.formats.decoders import OPENCV, OPENJPEG, Decoder, DecoderLostError, DecodingError
+from cxr_infer.formats.decoders import OPENCV, OPENJPEG, DecoderLostError, DecodingError, ImageDecoder
 from cxr_infer.formats.readers import read_radiograph
 from cxr_infer.settings import ReadOptions
 from tests.conftest import REPOSITORY
@@ -247,7 +247,7 @@ def test_what_a_child_says_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> N
     def strange(content: bytes) -> NDArray[np.complex64]:
         return np.zeros((40, 50), np.complex64)
 
-    decoder = Decoder("strange", (), strange)
+    decoder = ImageDecoder("strange", (), strange)
     monkeypatch.setattr(decoder_process, "DECODERS", (decoder,))
     monkeypatch.setattr("cxr_infer.formats.decoder_child.DECODERS", (decoder,))
     with pytest.raises(DecoderLostError):
@@ -265,7 +265,7 @@ def test_its_limits_grow_with_the_image_and_are_its_own() -> None:
     import resource
 
     before = [resource.getrlimit(what) for what in (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_CORE)]
-    decoder = Decoder("limits", (), limits)
+    decoder = ImageDecoder("limits", (), limits)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoder_process, "DECODERS", (decoder,))
         patch.setattr("cxr_infer.formats.decoder_child.DECODERS", (decoder,))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.lab.methods import CLASSICAL, NOISY, NamedMethod
 from cxr_infer.lab.protocol import Protocol, Signal
-from cxr_infer.lab.setting import Arrays, Setting
+from cxr_infer.lab.setting import NamedArrays, Setting
 
 FloatImage = NDArray[np.float32]
 
@@ -57,11 +57,11 @@ def faint_eraser(levels: float) -> NamedMethod:
 class Notebook:
     """Work that is kept in memory, and what was said of it."""
 
-    done: dict[str, Arrays] = field(default_factory=dict)
+    done: dict[str, NamedArrays] = field(default_factory=dict)
     expected: int = 0
     asked: int = 0
 
-    def unit(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
+    def unit(self, key: str, compute: Callable[[], NamedArrays]) -> NamedArrays:
         self.asked += 1
         if key not in self.done:
             self.done[key] = compute()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cxr_infer.lab.images import described, phantoms
-from cxr_infer.lab.laboratory import facts_of
+from cxr_infer.lab.laboratory import methods_under_test
 from cxr_infer.lab.methods import find_methods
 from cxr_infer.lab.result import LabResult
 from cxr_infer.lab.runner import run_studies
@@ -26,4 +26,6 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> LabResult:
         seen=lambda progress: None,
         workers=1,
     )
-    return LabResult(PROTOCOL, facts_of(methods), described(images), tuple(findings), command=("cxr-infer", "lab"))
+    return LabResult(
+        PROTOCOL, methods_under_test(methods), described(images), tuple(findings), command=("cxr-infer", "lab")
+    )

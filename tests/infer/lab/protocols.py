@@ -11,7 +11,7 @@ from cxr_infer.imaging.pixels import FloatImage
 from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
 from cxr_infer.lab.noise import expose, generator
 from cxr_infer.lab.protocol import Protocol, Signal
-from cxr_infer.lab.setting import Setting, Work
+from cxr_infer.lab.setting import Setting, UnitStore
 
 TOML = """
 name = "tiny"
@@ -50,7 +50,7 @@ PROTOCOL = Protocol(
 )
 
 
-def error_study(setting: Setting, work: Work) -> list[Finding]:
+def error_study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Root mean square error against dose, a unit for each draw: seeded, so that it can be resumed exactly."""
     protocol = setting.protocol
     (clean,) = setting.images.values()
@@ -95,7 +95,7 @@ def _error(method, clean: FloatImage, dose: float, draw: int, seed: int) -> dict
     return {"error": (method(noisy, told) - clean) * np.float32(255)}
 
 
-def levels_study(setting: Setting, work: Work) -> list[Finding]:
+def levels_study(setting: Setting, work: UnitStore) -> list[Finding]:
     """Contrast kept of nothing at all: exact figures, one of which has no value."""
     work.expect(1)
     work.unit("levels", lambda: {"levels": np.array(setting.protocol.contrasts)})

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from cxr_infer.lab.axes import Scale, scale_of, shown_number
+from cxr_infer.lab.axes import AxisScale, scale_of, shown_number
 from cxr_infer.lab.findings import Axis
 
 
@@ -43,5 +43,5 @@ def test_what_a_logarithmic_axis_cannot_show_is_left_out() -> None:
     scale = scale_of(Axis("a", logarithmic=True), (-1.0, 0.0, 10.0, 1000.0))
     assert scale.low > 1
     assert not scale.shows(0.0)
-    assert Scale(0, 1, False).shows(-1.0)
+    assert AxisScale(0, 1, False).shows(-1.0)
     assert scale.share(100.0) == pytest.approx(0.5)

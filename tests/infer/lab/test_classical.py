@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.lab.classical import anscombe, inverse_anscombe, stabilisers
-from cxr_infer.lab.noise import WHITE, expose
+from cxr_infer.lab.noise import WHITE_NOISE, expose
 
 FloatImage = NDArray[np.float32]
 
@@ -20,7 +20,7 @@ def test_anscombe_makes_the_noise_1_and_its_inverse_is_unbiased(brightness: floa
     assert inverse_anscombe(mean, 200.0)[0, 0] == pytest.approx(brightness, rel=0.005)
 
 
-@pytest.mark.parametrize("name", ["canon_dr_chest", "fuji_cr_hip", WHITE])
+@pytest.mark.parametrize("name", ["canon_dr_chest", "fuji_cr_hip", WHITE_NOISE])
 def test_the_stabilised_image_has_noise_of_1_at_every_brightness(name: str) -> None:
     clean = np.tile(np.linspace(0.15, 0.85, 384, dtype=np.float32), (384, 1))
     noisy, told = expose(clean, name, 3600.0, np.random.default_rng(0))

@@ -10,12 +10,12 @@ from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.lab.contrast_kept import study
 from cxr_infer.lab.marked import choices, plan_for
 from cxr_infer.lab.methods import NamedMethod
-from cxr_infer.lab.protocol import Signal
-from cxr_infer.lab.signals import KINDS, draw
+from cxr_infer.lab.protocol import SIGNAL_KINDS, Signal
+from cxr_infer.lab.signals import draw
 from tests.infer.lab.bench import IDENTITY, Notebook, faint_eraser, gaussian, setting
 
 FloatImage = NDArray[np.float32]
-SIGNALS = tuple(Signal(kind, 8.0, -20.0 if kind in ("marker", "dark-line") else 20.0) for kind in KINDS)
+SIGNALS = tuple(Signal(kind, 8.0, -20.0 if kind in ("marker", "dark-line") else 20.0) for kind in SIGNAL_KINDS)
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ from cxr_infer.lab import laboratory
 from cxr_infer.lab.conditions import Condition, exposures
 from cxr_infer.lab.findings import Finding
 from cxr_infer.lab.images import MOST_IMAGES, clean_images, described, frames_by_name, phantoms, repeated_frames
-from cxr_infer.lab.laboratory import Asked, asked_for, measure, methods_of, with_frames
+from cxr_infer.lab.laboratory import LabRequest, asked_for, measure, methods_of, with_frames
 from cxr_infer.lab.methods import NamedMethod
-from cxr_infer.lab.noise import Told, expose
+from cxr_infer.lab.noise import KnownNoise, expose
 from cxr_infer.lab.reading import read_off
 from cxr_infer.lab.result import LabResult, UnderTest
-from cxr_infer.lab.setting import Setting, Work
+from cxr_infer.lab.setting import Setting, UnitStore
 from cxr_infer.settings import ReadOptions
 from tests.infer.formats.dicom.dicom_files import computed, encoded, stored
 from tests.infer.lab.protocols import FAKES, PROTOCOL, TOML, error_study, write_toml
@@ -86,7 +86,7 @@ def test_what_is_no_folder_of_clean_images_is_refused(tmp_path: Path, clean: NDA
 def test_frames_bring_their_own_noise(frames_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     strength: dict[str, float] = {}
 
-    def study(setting: Setting, work: Work) -> list[Finding]:
+    def study(setting: Setting, work: UnitStore) -> list[Finding]:
         flat = np.full((96, 96), 0.5, np.float32)
         for noise in setting.protocol.noises:
             noisy, _ = expose(flat, setting.noise(noise), DOSE, np.random.default_rng(1))
@@ -97,7 +97,7 @@ def test_frames_bring_their_own_noise(frames_folder: Path, tmp_path: Path, monke
     monkeypatch.setattr(laboratory, "STUDIES", {"error": study, "repeated": error_study})
     frames = repeated_frames([frames_folder], ReadOptions())
     assert frames is not None
-    asked = with_frames(Asked(replace(PROTOCOL, studies=("error",)), "tiny"), frames)
+    asked = with_frames(LabRequest(replace(PROTOCOL, studies=("error",)), "tiny"), frames)
     result = measure(asked, methods_of(asked), tmp_path / "out")
     assert list(strength) == ["white", "own"]
     assert strength["own"] == pytest.approx(strength["white"], rel=0.1)
@@ -126,11 +126,11 @@ def test_a_single_frame_is_refused(frames_folder: Path) -> None:
 def test_repeated_exposures_are_studied_only_where_there_are_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def repeated(setting: Setting, work: Work) -> list[Finding]:
+    def repeated(setting: Setting, work: UnitStore) -> list[Finding]:
         raise AssertionError("without frames")
 
     monkeypatch.setattr(laboratory, "STUDIES", {**FAKES, "repeated": repeated})
-    asked = Asked(replace(PROTOCOL, studies=("error", "repeated", "levels")), "tiny")
+    asked = LabRequest(replace(PROTOCOL, studies=("error", "repeated", "levels")), "tiny")
     assert len(measure(asked, methods_of(asked), tmp_path).findings) == 2
     only = replace(asked, only=("levels",))
     assert [each.study for each in measure(only, methods_of(only), tmp_path).findings] == ["levels"]
@@ -139,13 +139,13 @@ def test_repeated_exposures_are_studied_only_where_there_are_some(
 def test_of_a_further_method_nothing_but_its_own_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def study(setting: Setting, work: Work) -> list[Finding]:
+    def study(setting: Setting, work: UnitStore) -> list[Finding]:
         for method in setting.methods:
             work.unit(setting.key_of(method), lambda m=method: seen.append(m.name) or {"value": np.zeros(1)})
         return []
 
     monkeypatch.setattr(laboratory, "STUDIES", {"error": study})
-    asked = Asked(replace(PROTOCOL, studies=("error",)), "tiny")
+    asked = LabRequest(replace(PROTOCOL, studies=("error",)), "tiny")
     fewer = replace(asked.protocol, fewer_draws={"gaussian": 2})
     for protocol in (
         asked.protocol,
@@ -177,11 +177,11 @@ def test_a_method_that_takes_long_denoises_no_image_twice(tmp_path: Path, monkey
     """Two studies see the same draws; what is damaged is made again."""
     made: list[float] = []
 
-    def slow(noisy: NDArray[np.float32], told: Told) -> NDArray[np.float32]:
+    def slow(noisy: NDArray[np.float32], told: KnownNoise) -> NDArray[np.float32]:
         made.append(float(noisy.mean()))
         return noisy * np.float32(0.5)
 
-    def study(setting: Setting, work: Work) -> list[Finding]:
+    def study(setting: Setting, work: UnitStore) -> list[Finding]:
         (method,) = setting.methods
         name, clean = next(iter(setting.images.items()))
         for noisy, told in exposures(setting, Condition("white", 50.0), name, clean, setting.draws_of(method)):
@@ -189,7 +189,7 @@ def test_a_method_that_takes_long_denoises_no_image_twice(tmp_path: Path, monkey
         return []
 
     monkeypatch.setattr(laboratory, "STUDIES", {"error": study, "levels": study})
-    asked = Asked(replace(PROTOCOL, methods=("slow",), fewer_draws={"slow": 3}), "tiny")
+    asked = LabRequest(replace(PROTOCOL, methods=("slow",), fewer_draws={"slow": 3}), "tiny")
     measure(asked, [NamedMethod("slow", slow)], tmp_path)
     assert len(made) == len(set(made)) == 3
     kept = sorted((tmp_path / "units" / "denoised").iterdir())
@@ -206,11 +206,11 @@ def test_a_method_that_takes_long_denoises_no_image_twice(tmp_path: Path, monkey
 
 
 def test_what_a_study_cannot_do_names_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def study(setting: Setting, work: Work) -> list[Finding]:
+    def study(setting: Setting, work: UnitStore) -> list[Finding]:
         raise UsageError("4 draws are too few; use more")
 
     monkeypatch.setattr(laboratory, "STUDIES", {"error": study})
-    asked = Asked(replace(PROTOCOL, studies=("error",)), "own.toml")
+    asked = LabRequest(replace(PROTOCOL, studies=("error",)), "own.toml")
     with pytest.raises(UsageError, match=r"^own\.toml: 4 draws are too few; use more$"):
         measure(asked, methods_of(asked), tmp_path)
 
@@ -223,5 +223,5 @@ def test_given_methods_take_the_place_of_the_protocols(tmp_path: Path, monkeypat
     asked = asked_for(path, ["window", "noisy"])
     assert asked.protocol.methods == ("noisy", "window")
     assert asked.changed == ("methods: noisy, window",)
-    noisy, window = laboratory.facts_of(methods_of(asked))
+    noisy, window = laboratory.methods_under_test(methods_of(asked))
     assert (noisy.sha256, len(window.sha256)) == ("", 64)

@@ -14,20 +14,20 @@ from cxr_infer.imaging.metrics import psnr
 from cxr_infer.lab import methods
 from cxr_infer.lab.command_method import CommandMethod
 from cxr_infer.lab.methods import NamedMethod, find_method, find_methods, is_installed, package_versions, run
-from cxr_infer.lab.noise import Told, expose
+from cxr_infer.lab.noise import KnownNoise, expose
 
 FloatImage = NDArray[np.float32]
 COPY = f"'{sys.executable}' -c 'import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])' {{in}} {{out}}"
 
 
 @pytest.fixture(scope="module", params=["white", "canon_dr_chest"])
-def exposed(request: pytest.FixtureRequest, clean: FloatImage) -> tuple[FloatImage, FloatImage, Told]:
+def exposed(request: pytest.FixtureRequest, clean: FloatImage) -> tuple[FloatImage, FloatImage, KnownNoise]:
     cut = np.clip(clean[40:232, 40:232], 0.02, 0.98)
     return cut, *expose(cut, request.param, 71.0, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("name", ["gaussian", "nlm", "wavelet", "window"])
-def test_every_method_removes_noise(name: str, exposed: tuple[FloatImage, FloatImage, Told]) -> None:
+def test_every_method_removes_noise(name: str, exposed: tuple[FloatImage, FloatImage, KnownNoise]) -> None:
     cut, noisy, told = exposed
     method = find_method(name)
     denoised = run(method, noisy, told)
@@ -36,7 +36,7 @@ def test_every_method_removes_noise(name: str, exposed: tuple[FloatImage, FloatI
     assert psnr(cut, denoised) > psnr(cut, noisy) + (1 if name == "wavelet" and not told.poisson else 3)
 
 
-def test_identities_keep_every_pixel(exposed: tuple[FloatImage, FloatImage, Told], identity_onnx: Path) -> None:
+def test_identities_keep_every_pixel(exposed: tuple[FloatImage, FloatImage, KnownNoise], identity_onnx: Path) -> None:
     _, noisy, told = exposed
     for text in ("noisy", str(identity_onnx)):
         np.testing.assert_array_equal(run(find_method(text), noisy, told), noisy)
@@ -125,9 +125,9 @@ def test_what_is_no_method_is_named(text: str, message: str) -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_method_that_gives_no_numbers_is_not_measured(
-    exposed: tuple[FloatImage, FloatImage, Told], wrong: float
+    exposed: tuple[FloatImage, FloatImage, KnownNoise], wrong: float
 ) -> None:
-    def broken(noisy: FloatImage, told: Told) -> FloatImage:
+    def broken(noisy: FloatImage, told: KnownNoise) -> FloatImage:
         result = noisy.copy()
         result[3, 5] = wrong
         return result

@@ -12,8 +12,8 @@ from cxr_infer.imaging.mottle import estimate_mottle
 from cxr_infer.lab.noise import (
     DETECTORS,
     MEASURED,
-    WHITE,
-    Detector,
+    WHITE_NOISE,
+    DetectorNoise,
     detector_of,
     detector_of_image,
     expose,
@@ -35,7 +35,7 @@ def ramp() -> FloatImage:
     return np.tile(np.linspace(0.2, 0.7, SIDE, dtype=np.float32), (SIDE, 1))
 
 
-@pytest.mark.parametrize("name", [WHITE, *DETECTORS])
+@pytest.mark.parametrize("name", [WHITE_NOISE, *DETECTORS])
 def test_a_dose_is_as_strong_in_every_noise(ramp: FloatImage, name: str) -> None:
     noisy, told = expose(ramp, name, 400.0, np.random.default_rng(1))
     assert noisy.dtype == np.float32
@@ -46,11 +46,11 @@ def test_a_dose_is_as_strong_in_every_noise(ramp: FloatImage, name: str) -> None
     found = noise.reshape(SIDE, 8, 32).std(axis=(0, 2))
     asked = np.interp(ramp[0], *told.curve.T).reshape(8, 32)
     np.testing.assert_allclose(found, np.sqrt((asked**2).mean(axis=1)), rtol=0.15)
-    assert told.poisson == (name == WHITE)
+    assert told.poisson == (name == WHITE_NOISE)
 
 
 def test_white_noise_counts_photons(ramp: FloatImage) -> None:
-    noisy, told = expose(ramp, WHITE, 50.0, np.random.default_rng(1))
+    noisy, told = expose(ramp, WHITE_NOISE, 50.0, np.random.default_rng(1))
     np.testing.assert_allclose(noisy * 50, np.rint(noisy * 50), atol=1e-4)
     assert told.dose == pytest.approx(50)
     assert noisy.max() <= 1
@@ -65,20 +65,20 @@ def test_equal_generators_draw_equal_noise(ramp: FloatImage) -> None:
 
 
 def test_the_shipped_detectors_are_those_that_are_named() -> None:
-    assert tuple(load_detectors()) == (WHITE, *DETECTORS)
+    assert tuple(load_detectors()) == (WHITE_NOISE, *DETECTORS)
     with pytest.raises(UsageError, match="unknown noise 'canon'; use white, canon_dr_chest"):
         find_detector("canon")
     for dose in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="is invalid; use a finite number of photons"):
-            expose(np.full((64, 64), 0.5, np.float32), WHITE, dose, np.random.default_rng(0))
+            expose(np.full((64, 64), 0.5, np.float32), WHITE_NOISE, dose, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("name", [WHITE, "canon_dr_chest"])
+@pytest.mark.parametrize("name", [WHITE_NOISE, "canon_dr_chest"])
 def test_an_image_tells_the_noise_that_it_was_given(clean: FloatImage, name: str) -> None:
     middle = np.asarray(0.2 + 0.5 * clean, dtype=np.float32)
     noisy, told = expose(middle, name, 200.0, np.random.default_rng(2))
     own, dose = detector_of_image(noisy)
-    assert isinstance(own, Detector)
+    assert isinstance(own, DetectorNoise)
     assert dose == pytest.approx(200, rel=0.3)
     assert own.spectrum.mean() == pytest.approx(1)
     again, _ = expose(middle, own, dose, np.random.default_rng(3))

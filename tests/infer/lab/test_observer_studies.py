@@ -32,7 +32,7 @@ DOSES = (50.0, 200.0)
 
 
 class KeptInMemory:
-    """`Work` that computes each unit when it is asked for."""
+    """`UnitStore` that computes each unit when it is asked for."""
 
     def __init__(self) -> None:
         self.expected = 0

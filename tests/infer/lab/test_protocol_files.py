@@ -11,7 +11,7 @@ import pytest
 from cxr_infer.errors import UsageError
 from cxr_infer.lab.laboratory import known_names
 from cxr_infer.lab.protocol import Signal
-from cxr_infer.lab.protocol_files import SHIPPED, Known, protocol_hash, protocol_of, read_protocol
+from cxr_infer.lab.protocol_files import SHIPPED_PROTOCOLS, Known, protocol_hash, protocol_of, read_protocol
 from cxr_infer.lab.result import LabResult
 from cxr_infer.lab.studies import STUDIES
 from tests.infer.lab.protocols import FAKES, PROTOCOL, TOML, write_toml
@@ -27,7 +27,7 @@ def test_a_file_is_what_it_says(tmp_path: Path) -> None:
     assert blurred == replace(PROTOCOL, blur=0.8)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", SHIPPED_PROTOCOLS)
 def test_the_shipped_ones_are_good(name: str) -> None:
     protocol = read_protocol(name, known_names())
     assert protocol.name == name

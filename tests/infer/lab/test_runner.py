@@ -21,8 +21,8 @@ from cxr_infer.lab.images import phantoms
 from cxr_infer.lab.methods import find_methods
 from cxr_infer.lab.methods import run as apply
 from cxr_infer.lab.noise import expose, generator
-from cxr_infer.lab.runner import UNITS, Progress, Stopped, identity, run_studies
-from cxr_infer.lab.setting import Setting, Work
+from cxr_infer.lab.runner import UNITS, LabProgress, LabStopped, identity, run_studies
+from cxr_infer.lab.setting import Setting, UnitStore
 from cxr_infer.lab.studies import Study
 from tests.infer.lab.protocols import FAKES, PROTOCOL
 
@@ -39,7 +39,7 @@ def run(
     *,
     belongs_to: str = "a",
     stopped: Callable[[], bool] = lambda: False,
-    seen: Callable[[Progress], None] = lambda progress: None,
+    seen: Callable[[LabProgress], None] = lambda progress: None,
     workers: int = 2,
 ) -> list[Finding]:
     return run_studies(studies, setting, out, belongs_to, stopped=stopped, seen=seen, workers=workers)
@@ -55,7 +55,7 @@ class Counted:
     def __init__(self, units: int = 5) -> None:
         self.units, self.computed = units, 0
 
-    def __call__(self, setting: Setting, work: Work) -> list[Finding]:
+    def __call__(self, setting: Setting, work: UnitStore) -> list[Finding]:
         work.expect(self.units)
         for number in range(self.units):
             arrays = work.unit(f"{number}", lambda n=number: self._compute(n))  # type: ignore[misc]
@@ -80,7 +80,7 @@ def test_a_second_run_computes_nothing_and_finds_the_same(setting: Setting, tmp_
 
 def test_a_stop_is_between_units_and_the_rest_is_done_later(setting: Setting, tmp_path: Path) -> None:
     study = Counted()
-    with pytest.raises(Stopped):
+    with pytest.raises(LabStopped):
         run(setting, tmp_path, {"count": study}, stopped=lambda: study.computed >= 3)
     assert study.computed == 3
     assert len(stored(tmp_path)) == 3
@@ -92,7 +92,7 @@ def test_a_stop_does_not_wait_for_all_images_of_a_unit(setting: Setting, tmp_pat
     begun: list[int] = []
     flat = np.full((64, 64), 0.5, np.float32)
 
-    def study(setting: Setting, work: Work) -> list[Finding]:
+    def study(setting: Setting, work: UnitStore) -> list[Finding]:
         def compute() -> dict[str, np.ndarray]:
             for image in range(100):
                 begun.append(image)
@@ -102,7 +102,7 @@ def test_a_stop_does_not_wait_for_all_images_of_a_unit(setting: Setting, tmp_pat
         work.unit("many", compute)
         raise AssertionError("of a whole unit")
 
-    with pytest.raises(Stopped):
+    with pytest.raises(LabStopped):
         run(setting, tmp_path, {"many": study}, stopped=lambda: len(begun) > 3)
     assert begun == [0, 1, 2, 3]
     assert stored(tmp_path) == {}
@@ -144,7 +144,7 @@ def test_a_unit_of_another_name_is_not_taken(setting: Setting, tmp_path: Path) -
 def test_studies_run_side_by_side(setting: Setting, tmp_path: Path) -> None:
     both = threading.Barrier(2, timeout=60)
 
-    def study(setting: Setting, work: Work) -> list[Finding]:
+    def study(setting: Setting, work: UnitStore) -> list[Finding]:
         work.unit("one", lambda: {"met": np.asarray(both.wait())})
         return []
 
@@ -154,11 +154,11 @@ def test_studies_run_side_by_side(setting: Setting, tmp_path: Path) -> None:
 def test_an_error_of_one_study_stops_the_others_and_is_told(setting: Setting, tmp_path: Path) -> None:
     failing = threading.Event()
 
-    def fails(setting: Setting, work: Work) -> list[Finding]:
+    def fails(setting: Setting, work: UnitStore) -> list[Finding]:
         failing.set()
         raise ZeroDivisionError("of this study")
 
-    def endless(setting: Setting, work: Work) -> list[Finding]:
+    def endless(setting: Setting, work: UnitStore) -> list[Finding]:
         failing.wait(60)
         for number in range(10**9):
             work.unit(f"{number}", lambda: {"value": np.zeros(1)})
@@ -171,21 +171,21 @@ def test_an_error_of_one_study_stops_the_others_and_is_told(setting: Setting, tm
 def test_a_program_that_ctrl_c_ended_too_is_a_stop_and_no_failure(setting: Setting, tmp_path: Path) -> None:
     asked = threading.Event()
 
-    def interrupted(setting: Setting, work: Work) -> list[Finding]:
+    def interrupted(setting: Setting, work: UnitStore) -> list[Finding]:
         asked.set()
         raise ModelError("method 'prog': failed with exit status -2")
 
-    def alone(setting: Setting, work: Work) -> list[Finding]:
+    def alone(setting: Setting, work: UnitStore) -> list[Finding]:
         raise ModelError("method 'prog': failed with exit status 1")
 
-    with pytest.raises(Stopped):
+    with pytest.raises(LabStopped):
         run(setting, tmp_path, {"interrupted": interrupted}, stopped=asked.is_set)
     with pytest.raises(ModelError, match="exit status 1"):
         run(setting, tmp_path, {"alone": alone})
 
 
 def test_progress_rises_to_the_whole(setting: Setting, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[LabProgress] = []
     run(setting, tmp_path, seen=told.append)
     shares = [progress.share for progress in told]
     assert shares == sorted(shares)
@@ -197,12 +197,12 @@ def test_progress_rises_to_the_whole(setting: Setting, tmp_path: Path) -> None:
 
 
 def test_a_study_that_breaks_the_contract_is_found(setting: Setting, tmp_path: Path) -> None:
-    def twice(setting: Setting, work: Work) -> list[Finding]:
+    def twice(setting: Setting, work: UnitStore) -> list[Finding]:
         for _ in range(2):
             work.unit("same", lambda: {"value": np.zeros(1)})
         return []
 
-    def reserved(setting: Setting, work: Work) -> list[Finding]:
+    def reserved(setting: Setting, work: UnitStore) -> list[Finding]:
         work.unit("one", lambda: {"unit": np.zeros(1)})
         return []
 
@@ -258,7 +258,7 @@ def test_a_packed_unit_takes_no_memory_and_is_computed_again(setting: Setting, t
 
 
 def test_arrays_that_are_not_the_studys_own_are_told_by_their_place(setting: Setting, tmp_path: Path) -> None:
-    def study(setting: Setting, work: Work) -> list[Finding]:
+    def study(setting: Setting, work: UnitStore) -> list[Finding]:
         work.unit("one", lambda: {"value": np.zeros(1)})["value"]
         return []
 

@@ -11,7 +11,7 @@ from cxr_infer.lab.contrast_detail import THRESHOLD, inverse_figure, threshold
 from cxr_infer.lab.crossing import crossing, risen
 from cxr_infer.lab.dose_equivalence import equivalence, equivalent_dose
 from cxr_infer.lab.jackknife import groups_of, jackknife, mean_estimate, share_kept
-from cxr_infer.lab.observed import Scene, Seen
+from cxr_infer.lab.observed import ObservedScene, Scene
 from cxr_infer.lab.protocol import Signal
 from cxr_infer.lab.search import binomial, choices, found_more, percent_correct
 
@@ -19,7 +19,7 @@ PLACES, CHANNELS, DRAWS = 5, 3, 400
 DOSES = np.array([50.0, 200.0, 800.0])
 
 
-def seen(d_prime: float, shifts: int = 1) -> Seen:
+def seen(d_prime: float, shifts: int = 1) -> ObservedScene:
     """Outputs that are white noise, with a signal in the first channel at the middle shift."""
     image = np.full((64, 64), 0.5, np.float32)
     scene = Scene((image,), np.zeros((1, PLACES, 2), np.intp), 33, (Signal("disc", 5, 8),), DRAWS)
@@ -27,7 +27,7 @@ def seen(d_prime: float, shifts: int = 1) -> Seen:
     absent, present = rng.standard_normal((2, DRAWS, PLACES, shifts, CHANNELS)).astype(np.float32)
     present[:, :, shifts // 2, 0] += d_prime
     backgrounds = 30 * rng.standard_normal((PLACES, shifts, CHANNELS)).astype(np.float32)
-    return Seen(scene, absent + backgrounds, present + backgrounds)
+    return ObservedScene(scene, absent + backgrounds, present + backgrounds)
 
 
 def right_in_theory(d_prime: float, places: int) -> float:

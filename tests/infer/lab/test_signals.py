@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 
 from cxr_infer.errors import UsageError
 from cxr_infer.imaging.phantom import render_phantom
-from cxr_infer.lab.protocol import Signal
-from cxr_infer.lab.signals import KINDS, around, contrast_detail, draw, lay, places, reach, search_task, surroundings
+from cxr_infer.lab.protocol import SIGNAL_KINDS, Signal
+from cxr_infer.lab.signals import around, contrast_detail, draw, lay, places, reach, search_task, surroundings
 
 FloatImage = NDArray[np.float32]
 SHAPE = (96, 120)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SIGNAL_KINDS)
 @pytest.mark.parametrize("contrast", [40.0, -40.0])
 def test_a_signal_has_its_contrast_and_lies_within_its_reach(kind: str, contrast: float) -> None:
     signal = Signal(kind, 9.0, contrast)

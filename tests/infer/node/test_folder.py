@@ -17,7 +17,7 @@ import pytest
 from cxr_infer.errors import ImageError
 from cxr_infer.files import read_content
 from cxr_infer.node import care
-from cxr_infer.node.config import Config, Folder, Limits, Receive
+from cxr_infer.node.config import Config, Limits, Receive, WatchedFolder
 from cxr_infer.node.events import Events
 from cxr_infer.node.folder import FolderWatch, move
 from cxr_infer.node.intake import Intake
@@ -51,7 +51,7 @@ def watching(
     place: Path, *, move_to: str = "", limits: Limits | None = None, instance_mb: int = 512
 ) -> Iterator[Watched]:
     """Watch place/in with the spool place/spool."""
-    folder = Folder(str(place / "in"), move_to)
+    folder = WatchedFolder(str(place / "in"), move_to)
     config = Config(receive=Receive(folder=folder, instance_mb=instance_mb), limits=limits or Limits(reserve_mb=0))
     events = Events(place / "audit.jsonl")
     with Spool(place / "spool") as spool:

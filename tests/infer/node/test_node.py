@@ -70,6 +70,7 @@ def metrics(node: NodeProcess) -> str:
         return str(answer.read().decode())
 
 
+@pytest.mark.slow
 def test_an_instance_and_its_result_arrive_and_nothing_is_left(tmp_path: Path) -> None:
     files = [renamed(FILE, f"1.2.{number}") for number in range(2)]
     expected = by_dir(tmp_path, files)

@@ -6,23 +6,33 @@ import json
 import os
 import socket
 import subprocess
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
+from cxr_infer.cli.node_command import DEMO_KEYS
 from cxr_infer.errors import UsageError
+from cxr_infer.node import care
 from cxr_infer.node.config import Config, Destination, Node, Rule, destination_of
 from cxr_infer.node.config_checks import checked
 from cxr_infer.node.config_file import read_config
+from cxr_infer.node.dicom_file import file_head
+from cxr_infer.node.dry_run import Planned
+from cxr_infer.node.events import Events
 from cxr_infer.node.phantoms import phantom_instance
-from cxr_infer.node.rules import Facts, at_once, deliveries, rule_for
+from cxr_infer.node.records import Arrival
+from cxr_infer.node.rules import RoutingAttributes, at_once, deliveries, rule_for
+from cxr_infer.node.service import RunningNode
+from cxr_infer.node.spool import Spool
 from tests.conftest import REPOSITORY, Run
 from tests.infer.node.archives import HOST
 
 PACS = '[[destination]]\nname = "pacs"\nhost = "10.0.0.5"\n'
-CHEST = Facts("CR", "CHEST", "PA", "Maker Inc.", "CXRINFER", "CR1")
+CHEST = RoutingAttributes("CR", "CHEST", "PA", "Maker Inc.", "CXRINFER", "CR1")
 
 
 @pytest.mark.parametrize(
@@ -189,3 +199,25 @@ def test_a_fifo_is_not_waited_for(run: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.dcm")
     done = checked_by_node(run, tmp_path / "x.dcm")
     assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/x.dcm: is a FIFO, not a file; move it elsewhere\n")
+
+
+def test_the_guide_names_every_key_of_json(tmp_path: Path) -> None:
+    guide = (REPOSITORY / "docs" / "guide" / "node.md").read_text()
+    rows = {line.split("|")[1].strip(): line for line in guide.splitlines() if line.startswith("| `")}
+    arrival = Arrival("1.2.3", ComputedRadiographyImageStorage, ExplicitVRLittleEndian)
+    with Spool(tmp_path) as spool:
+        spool.add(arrival, (file_head(arrival), b""))
+        work = spool.begin()
+        assert work is not None
+        spool.denoised(work, None, [("original", "pacs")], "no image")
+        (problem,), counts = care.problems(spool), care.counts(spool)
+        config, worker = Config(node=Node(spool=str(tmp_path))), SimpleNamespace(model="")
+        node = SimpleNamespace(senders=[], worker=worker, events=Events(None), spool=spool, config=config)
+        health = RunningNode.facts(node)  # type: ignore[arg-type]
+    for where, keys in {
+        "`status --json`": (*counts, "problems", *problem, "not_taken", "file"),
+        "`check --json`": [field.name for field in fields(Planned)],
+        "`demo --json`": DEMO_KEYS,
+        "`/health`": set(health) - set(counts),
+    }.items():
+        assert {key for key in keys if f"`{key}`" not in rows[where]} == set(), where

@@ -14,7 +14,7 @@ import pytest
 from cxr_infer.errors import UsageError
 from cxr_infer.node import care
 from cxr_infer.node.durable import held
-from cxr_infer.node.records import Arrival, Delivery, Receipt, Work
+from cxr_infer.node.records import Arrival, Delivery, QueuedInstance, Receipt
 from cxr_infer.node.spool import Spool
 
 HEAD = b"head"
@@ -25,7 +25,7 @@ def arrival(uid: str = "1.2.3") -> Arrival:
     return Arrival(uid, "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.1.2.1", "CR1", "CXRINFER")
 
 
-def begun(spool: Spool) -> Work:
+def begun(spool: Spool) -> QueuedInstance:
     work = spool.begin()
     assert work is not None
     return work

@@ -31,7 +31,7 @@ def test_what_ends_the_process_is_not_begun_for_ever(
     with Spool(tmp_path) as spool:
         spool.add(Arrival(uid, "c", "s"), (content,))
         with monkeypatch.context() as patched:
-            patched.setattr(work, "facts_of", killed)  # its header alone is enough
+            patched.setattr(work, "routing_attributes", killed)  # its header alone is enough
             for _ in range(work.BEGUN):
                 begun = spool.begin()
                 assert begun is not None
