@@ -22,7 +22,7 @@ DOSES = np.array([50.0, 200.0, 800.0])
 def seen(d_prime: float, shifts: int = 1) -> ObservedScene:
     """Outputs that are white noise, with a signal in the first channel at the middle shift."""
     image = np.full((64, 64), 0.5, np.float32)
-    scene = Scene((image,), np.zeros((1, PLACES, 2), np.intp), 33, (Signal("disc", 5, 8),), DRAWS)
+    scene = Scene((image,), ("flat",), np.zeros((1, PLACES, 2), np.intp), 33, (Signal("disc", 5, 8),), DRAWS)
     rng = np.random.default_rng(1)
     absent, present = rng.standard_normal((2, DRAWS, PLACES, shifts, CHANNELS)).astype(np.float32)
     present[:, :, shifts // 2, 0] += d_prime
