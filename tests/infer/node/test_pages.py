@@ -33,7 +33,7 @@ def test_only_a_mistake_of_ours_is_told_in_a_line(
         connection.close()
         pages.shutdown()
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert [line.startswith("a page was not answered: KeyError") for line in lines] == [True] * told
+    assert [line.startswith("a request failed: KeyError") for line in lines] == [True] * told
     assert capsys.readouterr().err == "", "a traceback"
 
 
