@@ -209,7 +209,7 @@ def test_the_guide_names_every_key_of_json(tmp_path: Path) -> None:
         spool.add(arrival, (file_head(arrival), b""))
         work = spool.begin()
         assert work is not None
-        spool.denoised(work, None, [("original", "pacs")], "no image")
+        spool.quarantine(work, "no image")
         (problem,), counts = care.problems(spool), care.counts(spool)
         config, worker = Config(node=Node(spool=str(tmp_path))), SimpleNamespace(model="")
         node = SimpleNamespace(senders=[], worker=worker, events=Events(None), spool=spool, config=config)
