@@ -324,8 +324,8 @@ test("the reference is there beside the result, and both differences have a capt
     assert.deepEqual(await card.locator(".slider span").allInnerTexts(), ["after", "clean"]);
     await page.screenshot({ path: join(SCREENSHOTS, "clean.png") });
     for (const [name, layer, caption] of [
-      ["Residual", "residual", /^Before − after, ×\d+; mid-gray is no change\. Even grain is noise.*Letters/s],
-      ["After − clean", "error", /^After − clean, ×\d+; mid-gray is equal to the reference\. Grain.*letters/s],
+      ["Residual", "residual", /^Before − after, ×\d+; mid-gray means no change\. Even grain is removed noise.*Letters/s],
+      ["After − clean", "error", /^After − clean, ×\d+; mid-gray means equal to the reference\. Grain.*letters/s],
     ]) {
       const button = card.getByRole("button", { name, exact: true });
       await button.click();
