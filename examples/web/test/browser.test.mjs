@@ -190,7 +190,7 @@ test("strength and residual change what is shown", async () => {
     await page.getByLabel("Strength").press("Home");
     assert.deepEqual(await visitor.canvas("after"), noisy);
     assert.equal(await page.locator("#strength-value").textContent(), "0 %");
-    await page.getByText("What was removed").click();
+    await page.getByText("What was removed", { exact: true }).click();
     assert.ok((await visitor.canvas("after")).every((gray) => gray === 128));
     await page.getByLabel("Strength").press("End");
     const removed = await visitor.canvas("after");
