@@ -56,7 +56,7 @@ ProtocolArgument = Annotated[
     str,
     typer.Argument(
         metavar="[PROTOCOL]",
-        help="quick: takes a minute. full: takes ten minutes. Or a .toml file that defines the measurements.",
+        help="quick: takes two minutes. full: takes an hour or more. Or a .toml file that defines the measurements.",
         autocompletion=complete_protocol,
     ),
 ]
