@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cxr_infer.node.pages import HEADERS, Pages
+from tests.descriptors import USE_UP_DESCRIPTORS
 from tests.infer.node.archives import HOST
 
 
@@ -58,7 +59,7 @@ def test_errors_are_answered_as_safely_as_the_pages(
     assert capfd.readouterr().err == ""
 
 
-OUT_OF_FILES = """
+SERVER = """
 import resource, socket, sys, threading, time
 from pynetdicom import AE
 from cxr_infer.node.config import Receive, Stow
@@ -78,17 +79,8 @@ servers = {
     ),
 }
 server = servers[sys.argv[1]]()
-resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
-threading.Thread(target=server.serve_forever, daemon=True).start()
-waiting = [socket.socket() for _ in range(12)]
-for one in waiting:
-    one.connect(server.server_address)
-held = []
-try:
-    while True:
-        held.append(open("/dev/null"))
-except OSError:
-    pass
+"""
+CPU_TIME = """
 waiting.pop()
 before, started = time.process_time(), time.monotonic()
 time.sleep(2)
@@ -99,6 +91,7 @@ print((time.process_time() - before) / (time.monotonic() - started))
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process")
 @pytest.mark.parametrize("server", ["pages", "stow", "dimse"])
 def test_out_of_files_the_servers_wait_and_do_not_spin(server: str) -> None:
-    done = subprocess.run([sys.executable, "-c", OUT_OF_FILES, server], capture_output=True, text=True, timeout=240)
+    program = SERVER + USE_UP_DESCRIPTORS + CPU_TIME
+    done = subprocess.run([sys.executable, "-c", program, server], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 0.3, "of a CPU"

@@ -26,6 +26,7 @@ from cxr_infer.errors import UsageError
 from cxr_infer.model.card import weights_directory
 from cxr_infer.web import server as web
 from tests.conftest import REPOSITORY, Run
+from tests.descriptors import USE_UP_DESCRIPTORS
 
 CONTENT = {"runtime.mjs": b"export default 1;", "runtime.wasm": b"\0asm"}
 RUNTIME = web.Runtime(
@@ -175,22 +176,13 @@ def test_errors_are_answered_as_safely_as_the_page(
     assert capfd.readouterr().err == ""
 
 
-OUT_OF_FILES = """
+SERVER = """
 import resource, socket, sys, threading, time
 from cxr_infer.web import server as web
 server = web.PageServer({"/": b"page"}, 0)
 web.TYPES[".html"] = "text/html"
-resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-threading.Thread(target=server.serve_forever, daemon=True).start()
-waiting = [socket.socket() for _ in range(12)]
-for one in waiting:
-    one.connect(server.server_address)
-held = []
-try:
-    while True:
-        held.append(open("/dev/null"))
-except OSError:
-    pass
+"""
+ANSWERS_AGAIN = """
 late = waiting.pop()
 before, started = time.process_time(), time.monotonic()
 time.sleep(2)
@@ -205,7 +197,8 @@ with socket.create_connection(server.server_address, timeout=120) as asked:
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process")
 def test_out_of_files_it_waits_and_does_not_spin() -> None:
-    done = subprocess.run([sys.executable, "-c", OUT_OF_FILES], capture_output=True, text=True, timeout=240)
+    program = SERVER + USE_UP_DESCRIPTORS + ANSWERS_AGAIN
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     share, status = done.stdout.split()
     assert float(share) < 0.3, "of a CPU"
