@@ -94,4 +94,4 @@ def test_out_of_files_the_servers_wait_and_do_not_spin(server: str) -> None:
     program = SERVER + USE_UP_DESCRIPTORS + CPU_TIME
     done = subprocess.run([sys.executable, "-c", program, server], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 0.1, "of a CPU"
+    assert float(done.stdout) < 0.3, "of a CPU"
