@@ -183,10 +183,6 @@ server = web.PageServer({"/": b"page"}, 0)
 web.TYPES[".html"] = "text/html"
 """
 ANSWERS_AGAIN = """
-late = waiting.pop()
-before, started = time.process_time(), time.monotonic()
-time.sleep(2)
-print((time.process_time() - before) / (time.monotonic() - started))
 for one in held + waiting:
     one.close()
 with socket.create_connection(server.server_address, timeout=120) as asked:
