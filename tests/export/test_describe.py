@@ -165,6 +165,7 @@ def test_a_file_that_is_not_its_cards_is_not_described(tmp_path: Path) -> None:
         describe(tmp_path)
 
 
+@pytest.mark.slow
 def test_describe_alone_exports_nothing(run: Run, tmp_path: Path) -> None:
     assert run("cxr-export", "--describe", "window").returncode == 2
     empty = run("cxr-export", "--describe", "--weights", tmp_path)

@@ -187,6 +187,7 @@ def test_one_model_is_evaluated_alone_in_both_precisions_with_a_csv(
     assert float32 == pytest.approx(int8, abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_given_weights_and_names_their_file_alone(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:
@@ -249,6 +250,7 @@ def test_quantised_steps_come_at_their_share(files: XrayFiles, small_config: Tra
     assert 0.15 < np.mean([samples.batch(step).quantised for step in range(100)]) < 0.45
 
 
+@pytest.mark.slow
 def test_too_large_a_batch_for_the_memory_is_one_line(data_directory: Path, tmp_path: Path) -> None:
     code = (
         "import torch, cxr_train.loop; cxr_train.loop.prepare = lambda *_, **__: torch.empty(1 << 50); "

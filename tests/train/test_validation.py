@@ -30,6 +30,7 @@ SLOW_READING = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", [1, 2])
 def test_a_stopped_validation_leaves_a_checkpoint_and_is_made_up_for(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, validation: int
@@ -65,6 +66,7 @@ def test_a_run_that_is_stopped_before_its_first_validation_leaves_a_checkpoint(
     assert load_checkpoint(tmp_path / CHECKPOINT)[1].training["steps_done"] == 2
 
 
+@pytest.mark.slow
 def test_minutes_are_kept_with_the_validation_in_them(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:
@@ -87,6 +89,7 @@ def test_what_is_affordable() -> None:
     assert evenly_spaced("abcdefgh", 3) == ["a", "c", "f"]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_validation_on_a_terminal_where_a_bar_shows_it(data_directory: Path, tmp_path: Path) -> None:
     arguments = ["window", "--data", str(data_directory), "--steps", "1", "--batch", "1", "--crop", "64"]
     checkpoint = tmp_path / "runs" / "window" / CHECKPOINT
@@ -103,6 +106,7 @@ def test_a_signal_ends_a_validation_on_a_terminal_where_a_bar_shows_it(data_dire
     assert load_checkpoint(checkpoint)[1].training["steps_done"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_reading_of_images_at_once(
     data_directory: Path, tmp_path: Path, number: signal.Signals, status: int

@@ -108,6 +108,7 @@ def test_d_prime_before_denoising_is_that_of_theory(setting: Setting) -> None:
         assert measured.value == pytest.approx(expected, rel=0.08)
 
 
+@pytest.mark.slow
 def test_d_prime_of_a_line_before_denoising_is_that_of_theory(setting: Setting) -> None:
     flat = {"flat": np.full((256, 256), 0.5, np.float32)}
     line = Signal("dark-line", 2, 8)
@@ -127,6 +128,7 @@ def test_d_prime_of_a_line_before_denoising_is_that_of_theory(setting: Setting) 
     assert sum(each.low < expected < each.high for each in found_at_seeds) >= 3
 
 
+@pytest.mark.slow
 def test_a_method_with_fewer_draws_is_compared_with_the_same_ones(setting: Setting) -> None:
     """The undenoised image under another name keeps everything, whatever the draws that it is not measured with."""
     again = NamedMethod("again", CLASSICAL["noisy"])

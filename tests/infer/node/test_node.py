@@ -149,6 +149,7 @@ def test_rules_decide_and_are_taken_anew(tmp_path: Path) -> None:
             node.stop()
 
 
+@pytest.mark.slow
 def test_hostile_content_passes_and_others_go_on(tmp_path: Path) -> None:
     truncated = renamed(FILE, "1.2.7")[:-5000]
     lying = renamed(FILE, "1.2.8", Rows=60000, PatientName="Doe^John")

@@ -103,6 +103,7 @@ def test_more_associations_than_allowed_are_rejected_and_later_ones_taken(tmp_pa
         until(lambda: send(taken.port, [FILE]) == [0])
 
 
+@pytest.mark.slow
 def test_connections_that_never_ask_keep_nobody_waiting(tmp_path: Path) -> None:
     with receiving(tmp_path, associations=2, timeout=3) as taken:
         silent = [socket.create_connection((HOST, taken.port)) for _ in range(20)]
@@ -116,6 +117,7 @@ def pdu(kind: int, length: int, content: bytes = b"") -> bytes:
     return struct.pack(">BBL", kind, 0, length) + content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", [pdu(1, 0xFFFFFFFF), pdu(1, 1 << 20), pdu(4, 1 << 30)])
 def test_an_oversized_pdu_ends_the_connection_before_it_is_read(tmp_path: Path, header: bytes) -> None:
     with receiving(tmp_path, max_pdu=16384) as taken, socket.create_connection((HOST, taken.port)) as peer:

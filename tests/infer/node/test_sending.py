@@ -17,6 +17,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 from pynetdicom import build_context, evt
 
 from cxr_infer.node import care
+from cxr_infer.node import sending as sending_module
 from cxr_infer.node.config import Config, Destination, Limits, Receive, Tls
 from cxr_infer.node.dicom_file import file_head
 from cxr_infer.node.events import Events
@@ -33,6 +34,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 UID = "1.2.3"
 FILE = renamed(phantom_instance(1, 64)[1], UID)
 FAST = Limits(retry_seconds=0.05, longest_wait=0.2, attempts=3)
+
+
+@pytest.fixture(autouse=True)
+def _no_idle_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a sender look for due instances more often than once a second, so that retries follow their own times."""
+    monkeypatch.setattr(sending_module, "POLL", 0.05)
 
 
 class Outgoing:

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from cxr_infer.formats.readers import write_image
@@ -40,6 +41,7 @@ def on_a_terminal(folder: Path, **environment: str) -> tuple[str, str]:
     return stdout, seen.decode()
 
 
+@pytest.mark.slow
 def test_a_live_bar_on_a_terminal_and_plain_results(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     for index in range(3):
         write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])

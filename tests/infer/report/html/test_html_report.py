@@ -80,6 +80,7 @@ def test_failures_and_what_was_left_alone_are_there_with_reasons_and_no_folders(
     assert str(Path.home()) + "/" not in source
 
 
+@pytest.mark.slow
 def test_what_an_earlier_run_finished_is_named_with_that_reason_and_shown(run: Run, xrays: Path) -> None:
     first, _ = report_of(run, xrays, status=1)
     page, _ = report_of(run, xrays, status=1)
@@ -162,6 +163,7 @@ def test_a_large_image_has_a_card_for_its_detail(run: Run, tmp_path: Path, noisy
     assert f"{DETAIL} × {DETAIL} of 1280 × 1280 px" in page.shown  # noqa: RUF001
 
 
+@pytest.mark.slow
 def test_results_are_the_same_with_and_without_a_report(run: Run, xrays: Path, tmp_path: Path) -> None:
     report_of(run, xrays, "--out", tmp_path / "with", status=1)
     run("cxr-infer", "dir", xrays, "--out", tmp_path / "without")
