@@ -43,7 +43,7 @@ def fetch_runtime(runtime: Runtime, here: Path) -> Path:
             error.close()  # it is also the response and holds its socket
         elif isinstance(error, urllib.error.URLError):
             reason = error.reason
-        raise UsageError(f"{url}: cannot be fetched ({reason}); check the network, or use `npm pack`") from error
+        raise UsageError(f"{url}: cannot be fetched: {reason}; check the network, or use `npm pack`") from error
     if len(content) > MOST_ARCHIVE:
         raise UsageError(f"{url}: more than {MOST_ARCHIVE} bytes, too large for {runtime.package}; use `npm pack`")
     read_archive(content, runtime, url)

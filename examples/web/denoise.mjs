@@ -1,5 +1,5 @@
-// The models in onnxruntime-web's WebAssembly build, held against their test tensors, and the page's own steps around
-// the network against a whole image: node denoise.mjs [WEIGHTS]. The page itself is tested in a browser, by `npm test`.
+// Check the models in onnxruntime-web's WebAssembly build against their test tensors, and the page's steps around the
+// network against a whole image: node denoise.mjs [WEIGHTS]. `npm test` tests the page itself in a browser.
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ import { predictInWindows } from "./src/core/windows.js";
 const weights = process.argv[2] ?? fileURLToPath(new URL("../../weights", import.meta.url));
 env.wasm.numThreads = 1;
 
-/** An array of the manifest, read from where its raw float32 values begin. */
+/** Read an array of the manifest, raw float32 from an offset. */
 async function load({ raw, raw_offset }) {
   const bytes = (await readFile(path.join(weights, raw))).subarray(raw_offset);
   return new Float32Array(Uint8Array.from(bytes).buffer);
@@ -24,19 +24,19 @@ async function loadAll(arrays) {
   return Object.fromEntries(await Promise.all(entries));
 }
 
-/** As the other examples write it: two digits in the exponent. */
+/** Format with two digits in the exponent, like the other examples. */
 function scientific(number) {
   return number.toExponential(1).replace(/e([+-])(\d)$/, "e$10$2");
 }
 
-/** Infinite where sizes differ or a value is none. */
+/** Infinity if sizes differ or a value is not finite. */
 function largestDifference(found, expected) {
   if (found.length !== expected.length) return Infinity;
   const largest = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
   return Number.isFinite(largest) ? largest : Infinity;
 }
 
-/** Options that give every free side of a model's inputs the size that it has in these arrays. */
+/** Session options that fix the free dimensions of the inputs to the sizes of these arrays. */
 function fixedShapes(session, inputs) {
   const freeDimensionOverrides = {};
   for (const { name, shape } of session.inputMetadata) {
@@ -47,7 +47,7 @@ function fixedShapes(session, inputs) {
   return { freeDimensionOverrides };
 }
 
-/** The whole test image in windows, as the page does it. */
+/** Denoise the test image in windows, as the page does. */
 async function denoiseImage(session, model, { noisy, window, overlap }) {
   const steps = stepsOf(model);
   const [height, width] = noisy.shape;
@@ -60,7 +60,7 @@ async function denoiseImage(session, model, { noisy, window, overlap }) {
   return (await predictInWindows(image, steps, { side: window, overlap }, predict)).values;
 }
 
-/** How far the noise estimate as an ONNX file is from the level that the manifest has, as a share of it. */
+/** Relative difference between the noise estimate of the ONNX file and the level in the manifest. */
 async function estimateDifference({ file }, { noisy, noise_level }) {
   const session = await InferenceSession.create(await readFile(path.join(weights, file)));
   const image = new Tensor("float32", await load(noisy), [1, 1, ...noisy.shape]);
@@ -75,7 +75,7 @@ for (const [name, model] of Object.entries(manifest.models)) {
     const session = await InferenceSession.create(await readFile(path.join(weights, file)));
     const { denoised } = await session.run(await loadAll(test.inputs));
     const cases = { "": [denoised.data, test.expected[precision].denoised] };
-    // the same for images of one shape, as programs have it that know theirs
+    // the same with fixed shapes, as in programs for images of one size
     const options = fixedShapes(session, test.inputs);
     const fixed = await InferenceSession.create(await readFile(path.join(weights, file)), options);
     cases[" fixed"] = [(await fixed.run(await loadAll(test.inputs))).denoised.data, cases[""][1]];

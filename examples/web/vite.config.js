@@ -11,7 +11,7 @@ const RUNTIME = path.dirname(createRequire(import.meta.url).resolve("onnxruntime
 const RUNTIME_FILES = ["ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"];
 const MODEL_FILES = ["manifest.json", "window/model.onnx", "window/model.int8.onnx"];
 
-/** What the page loads beside itself: from URL to file. */
+/** Files that the page loads at run time: URL -> file. */
 const LOADED = Object.fromEntries([
   ...RUNTIME_FILES.map((name) => [`ort/${name}`, path.join(RUNTIME, name)]),
   ...MODEL_FILES.map((name) => [`weights/${name}`, path.join(WEIGHTS, name)]),
@@ -19,14 +19,14 @@ const LOADED = Object.fromEntries([
 const VERSION = /__version__ = "(.+)"/.exec(readFileSync(path.join(HERE, "../../cxr_infer/version.py"), "utf8"))[1];
 const TYPES = { ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json" };
 
-/** For `cxr-infer web`, which serves these files from elsewhere: which version, and by what they are known. */
+/** Version and hashes of the runtime, for `cxr-infer web`, which serves it from elsewhere. */
 function runtimeFacts() {
   const { version } = JSON.parse(readFileSync(path.join(RUNTIME, "../package.json"), "utf8"));
   const hash = (name) => createHash("sha256").update(readFileSync(path.join(RUNTIME, name))).digest("hex");
   return { package: "onnxruntime-web", version, sha256: Object.fromEntries(RUNTIME_FILES.map((name) => [name, hash(name)])) };
 }
 
-/** Put the runtime and the models beside the built page, or only say which runtime it needs. */
+/** Copy the runtime and the models beside the built page, or only write the facts of the runtime. */
 function loadedFiles(copied) {
   let out;
   return {

@@ -1,4 +1,4 @@
-// The network in onnxruntime's WebAssembly build: loaded once, then any number of images.
+// The network in onnxruntime's WebAssembly build, loaded once for all images.
 import * as ort from "onnxruntime-web/wasm";
 import { stepsOf } from "./core/image.js";
 import { noiseLevel } from "./core/noise_level.js";
@@ -7,10 +7,10 @@ import { fetchBytes, hasSha256 } from "./fetching.js";
 import { Refusal } from "./refusal.js";
 
 const MODEL = "window";
-const SIDE = 512; // px that a window adds to its neighbours: with the overlap 90 MB in the network, for phones
-const MOST_THREADS = 8; // more were not faster in onnxruntime for windows of this size
+const SIDE = 512; // px that each further window adds; with the overlap, the network takes 90 MB, for phones
+const MOST_THREADS = 8; // more are not faster for windows of this size
 
-/** Threads need memory that workers share, which browsers give only to pages isolated by COOP and COEP. */
+/** Threads need shared memory. Browsers give it only to pages isolated by COOP and COEP. */
 function threads() {
   return globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
 }
@@ -37,7 +37,7 @@ export class Denoiser {
   }
 
   /**
-   * Make the network of a precision ready, where it is not.
+   * Load the network of a precision, unless it is loaded.
    * @param {"fp32" | "int8"} precision
    * @param {OnProgress} onProgress
    */
@@ -51,7 +51,8 @@ export class Denoiser {
       onProgress(`Loading the model, ${(share * megabytes).toFixed(1)} of ${megabytes} MB`, share),
     );
     if (!(await hasSha256(content, sha256))) {
-      throw new Refusal(`${url.pathname} is not the file of the manifest beside it. Reload the page; if that does not help, its server must be mended.`);
+      const remedy = "Reload the page; if that does not help, install the page on its server again.";
+      throw new Refusal(`${url.pathname} does not match its SHA-256 in the manifest. ${remedy}`);
     }
     await this.session?.release();
     this.precision = null;
@@ -73,8 +74,8 @@ export class Denoiser {
       const { denoised } = await this.session.run({ noisy, noise_level });
       return denoised.data;
     };
-    const plan = { side: SIDE, overlap: steps.window.overlap };
-    return { denoised: await predictInWindows(image, steps, plan, predict, onWindow), level };
+    const tiling = { side: SIDE, overlap: steps.window.overlap };
+    return { denoised: await predictInWindows(image, steps, tiling, predict, onWindow), level };
   }
 
   get threads() {

@@ -1,9 +1,9 @@
 import { Refusal } from "./refusal.js";
 
 /**
- * The bytes of a file of this page.
+ * Load a file of this page.
  * @param {URL} url
- * @param {number} size bytes that it has unpacked, for the progress
+ * @param {number} size uncompressed bytes, for the progress
  * @param {(share: number) => void} onProgress from 0 to 1
  * @returns {Promise<Uint8Array>}
  */
@@ -11,7 +11,7 @@ export async function fetchBytes(url, size, onProgress) {
   const response = await fetch(url).catch(() => null);
   if (!response?.ok) {
     const reason = response ? `the server answers ${response.status}` : "the server does not answer";
-    throw new Refusal(`${url.pathname} cannot be loaded: ${reason}. Check that the page is served whole, and try again.`);
+    throw new Refusal(`${url.pathname} cannot be loaded: ${reason}. Check that the server has all files of the page, then try again.`);
   }
   const parts = [];
   let loaded = 0;
@@ -25,7 +25,7 @@ export async function fetchBytes(url, size, onProgress) {
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** Whether bytes have a SHA-256, in hex. Browsers tell only pages from https and from this machine; else it is true. */
+/** Whether bytes have a SHA-256, in hex. Without HTTPS or localhost browsers cannot compute it, and it is true. */
 export async function hasSha256(bytes, expected) {
   if (!globalThis.crypto?.subtle) return true;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));

@@ -1,13 +1,13 @@
-/** An error whose message is one sentence for the visitor: what is wrong and the way out. */
+/** An error whose message tells the visitor the problem and the way out. */
 export class Refusal extends Error {}
 
-const WRAPPINGS = ["message", "exception", "error", "reason", "cause"]; // under which libraries keep what went wrong
-const MOST_WRAPPINGS = 4; // within each other
+const WRAPPINGS = ["message", "exception", "error", "reason", "cause"]; // fields in which libraries keep the message
+const MOST_WRAPPINGS = 4; // nested
 
 /**
- * The words of anything that was thrown: dicom-parser throws texts, and objects around them; WebAssembly throws numbers.
+ * The message of anything thrown: dicom-parser throws strings and objects that wrap them, WebAssembly throws numbers.
  * @param {unknown} thrown
- * @returns {string} empty where there are none
+ * @returns {string} empty if there is none
  */
 export function wordsOf(thrown, depth = MOST_WRAPPINGS) {
   if (typeof thrown === "string") return thrown.trim().replace(/\.$/, "");

@@ -1,11 +1,11 @@
-// Off the page's own thread: decode a file, load what is needed, denoise. One job at a time; a newer one ends an older.
+// The worker: decodes files, loads runtime and network, denoises. One job at a time; a newer job stops an older one.
 import { phantom, withMottle } from "./core/phantom.js";
 import { Denoiser } from "./denoiser.js";
 import { readPicture } from "./files/read.js";
 import { Refusal, wordsOf } from "./refusal.js";
 
 /** @typedef {{kind: "denoise", id: number, file: Blob, precision: "fp32" | "int8", base: string}} Job */
-/** @typedef {{kind: "read", id: number, file: Blob}} Reading  the pixels alone, each that is asked for */
+/** @typedef {{kind: "read", id: number, file: Blob}} Reading  pixels only, never superseded */
 /** @typedef {{kind: "draw", id: number, side: number, seed: number, dose: number}} Drawing  of an example */
 
 class Superseded extends Error {}
@@ -14,20 +14,20 @@ let newest = 0;
 let queue = Promise.resolve();
 let denoiser;
 
-/** Messages are only received between tasks: give them the chance, then see whether there is a newer job. */
+/** Stop if there is a newer job. Messages arrive only between tasks, so end this task first. */
 async function checkNewest(id) {
   await new Promise((resolve) => setTimeout(resolve));
   if (id !== newest) throw new Superseded();
 }
 
 /** @param {Job} job */
-async function work({ id, file, precision, base }) {
-  const tell = (kind, facts) => postMessage({ id, kind, ...facts });
-  const progress = (text, share) => tell("progress", { text, share });
+async function denoise({ id, file, precision, base }) {
+  const send = (kind, facts) => postMessage({ id, kind, ...facts });
+  const progress = (text, share) => send("progress", { text, share });
   await checkNewest(id);
   progress("Reading the file", 0);
   const { image, depth, kind: source } = await readPicture(file);
-  tell("picture", { image, depth, source });
+  send("picture", { image, depth, source });
   denoiser ??= new Denoiser(base);
   await denoiser.load(precision, progress);
   const started = performance.now();
@@ -39,7 +39,7 @@ async function work({ id, file, precision, base }) {
   });
   const seconds = (performance.now() - started) / 1000;
   const { threads, sha256 } = denoiser;
-  tell("result", { denoised, level, windows, precision, seconds, threads, sha256 });
+  send("result", { denoised, level, windows, precision, seconds, threads, sha256 });
 }
 
 /** @param {Reading} reading */
@@ -58,12 +58,12 @@ function failure(words) {
   return `Denoising failed${words && `: ${words}`}. Reload the page and try again.`;
 }
 
-const KINDS = { denoise: work, read, draw };
+const ACTIONS = { denoise, read, draw };
 
 /** @param {Job | Reading | Drawing} job */
-async function workAndTell(job) {
+async function run(job) {
   try {
-    await KINDS[job.kind](job);
+    await ACTIONS[job.kind](job);
   } catch (error) {
     if (error instanceof Superseded) return;
     const text = error instanceof Refusal ? error.message : failure(wordsOf(error));
@@ -73,5 +73,5 @@ async function workAndTell(job) {
 
 addEventListener("message", ({ data: job }) => {
   if (job.kind === "denoise") newest = job.id;
-  queue = queue.then(() => workAndTell(job));
+  queue = queue.then(() => run(job));
 });

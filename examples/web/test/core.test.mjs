@@ -224,8 +224,8 @@ test("a result is told in words", () => {
   const facts = { level: 0.5 / Math.sqrt(71), precision: "int8", seconds: 1.24, threads: 1, windows: 4, sha256 };
   assert.equal(
     words.factsOf({ image: { width: 1024, height: 900 }, depth: 16 }, facts),
-    "1024 × 900 px, 16 bit. Denoised in 1.2 s with window, int8 (SHA-256 0123456789ab), 4 windows, 1 thread. " +
-      "Mottle as of 71 photons at white.",
+    "1024 × 900 px, 16 bit. Denoised in 1.2 s by model window, int8, SHA-256 0123456789ab; 4 windows, 1 thread. " +
+      "Photons at white: 71.",
   );
   assert.deepEqual(["a.b.jpg", "scan", ".dcm", "noise.2024-01-02", "ward.1/a.png"].map(words.resultName), [
     "a.b-denoised.png", "scan-denoised.png", "xray-denoised.png", "noise.2024-01-02-denoised.png", "ward.1/a-denoised.png",
@@ -235,8 +235,8 @@ test("a result is told in words", () => {
   assert.match(words.downloadNote({ kind: "JPEG", depth: 8 }), /8-bit PNG/);
   assert.equal(words.downloadNote({ kind: "PNG", depth: 16 }), "");
   const states = ["done", "done", "working", "waiting", "refused"].map((state) => ({ state }));
-  assert.equal(words.countOf(states), "2 of 5 files done, 1 refused");
-  assert.equal(words.countOf(states.slice(0, 1)), "1 of 1 file done");
+  assert.equal(words.countOf(states), "2 of 5 files denoised, 1 failed");
+  assert.equal(words.countOf(states.slice(0, 1)), "1 of 1 file denoised");
   assert.equal(words.modelOf(model), `, model window: fp32 ${model.files.fp32.sha256.slice(0, 12)}, int8 ${model.files.int8.sha256.slice(0, 12)} (SHA-256)`);
 });
 

@@ -4,7 +4,7 @@
  */
 
 /**
- * The steps of a model before and after its network, by name, as `weights/manifest.json` lists them.
+ * The steps before and after a model's network by name, from `weights/manifest.json`.
  * @param {{before: object[], after: object[]}} model
  */
 export function stepsOf(model) {

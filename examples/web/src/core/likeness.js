@@ -1,6 +1,6 @@
-const PERFECT = 1e-12; // a mean squared error below it counts as this, as in cxr-infer
+const PERFECT = 1e-12; // least mean squared error, as in cxr-infer
 
-/** @returns {number} peak signal-to-noise ratio in dB of an image against the clean one, both in [0, 1] */
+/** @returns {number} PSNR of an image against the clean one in dB, both in [0, 1] */
 export function psnr(clean, image) {
   let sum = 0;
   for (let i = 0; i < clean.length; i++) sum += (clean[i] - image[i]) ** 2;

@@ -1,6 +1,6 @@
-// One number for a whole image, by the manifest's step `noise_level`: how strong the mottle is.
+// The noise level of an image, by the manifest's step `noise_level`.
 
-/** Where an index beyond either end is read: mirrored without repeating the edge pixel, as often as that takes. */
+/** Mirror an index beyond either end without repeating the edge pixel, as numpy pads in mode `reflect`. */
 export function mirrored(index, length) {
   if (length === 1) return 0;
   const period = 2 * (length - 1);
@@ -8,15 +8,15 @@ export function mirrored(index, length) {
   return Math.min(inside, period - inside);
 }
 
-/** For every tap along an axis, the places that it reads: shape (taps, length). */
-function tapPlaces(taps, spacing, length) {
+/** The indices that each tap reads along an axis, mirrored at its ends: (taps, length). */
+function tapIndices(taps, spacing, length) {
   const middle = (taps - 1) / 2;
   return Array.from({ length: taps }, (_, tap) =>
-    Int32Array.from({ length }, (_, place) => mirrored(place + (tap - middle) * spacing, length)),
+    Int32Array.from({ length }, (_, index) => mirrored(index + (tap - middle) * spacing, length)),
   );
 }
 
-/** The high-pass's square at every pixel of one row, into `squares`. */
+/** Write the squared high-pass of a row to `squares`. */
 function highPassSquares({ width, values }, rows, columns, { taps, divisor }, squares) {
   for (let x = 0; x < width; x++) {
     let sum = 0;
@@ -28,7 +28,7 @@ function highPassSquares({ width, values }, rows, columns, { taps, divisor }, sq
 }
 
 /**
- * Of every whole block, in row order: the high-pass's mean square, the mean, the share of saturated pixels.
+ * For every whole block, in row order: mean square of the high-pass, mean, fraction of saturated pixels.
  * @param {import("./image.js").Gray} image
  * @returns {{variance: Float64Array, mean: Float64Array, saturated: Float64Array}}
  */
@@ -38,12 +38,12 @@ function blocksOf(image, step) {
   const [across, down] = [Math.floor(width / side), Math.floor(height / side)];
   const [variance, mean, saturated] = [0, 0, 0].map(() => new Float64Array(across * down));
   const { taps, spacing } = step.high_pass;
-  const rowPlaces = tapPlaces(taps.length, spacing, height);
-  const columnPlaces = tapPlaces(taps[0].length, spacing, width);
+  const tapRows = tapIndices(taps.length, spacing, height);
+  const tapColumns = tapIndices(taps[0].length, spacing, width);
   const squares = new Float64Array(width);
   const share = 1 / (side * side);
   for (let y = 0; y < down * side; y++) {
-    highPassSquares(image, rowPlaces.map((places) => places[y]), columnPlaces, step.high_pass, squares);
+    highPassSquares(image, tapRows.map((indices) => indices[y]), tapColumns, step.high_pass, squares);
     for (let x = 0; x < across * side; x++) {
       const block = Math.floor(y / side) * across + Math.floor(x / side);
       const value = values[y * width + x];
@@ -55,8 +55,8 @@ function blocksOf(image, step) {
   return { variance, mean, saturated };
 }
 
-/** The blocks of every brightness bin that counts, as lists of their numbers. */
-function countingBins({ mean, saturated }, step) {
+/** The brightness bins with enough unsaturated blocks, as lists of block numbers. */
+function usableBins({ mean, saturated }, step) {
   const [low, high] = step.bin_range;
   const bins = Array.from({ length: step.bins }, () => []);
   mean.forEach((value, block) => bins[Math.floor(((value - low) / (high - low)) * step.bins)]?.push(block));
@@ -78,12 +78,12 @@ function median(blocks, values) {
 /**
  * @param {import("./image.js").Gray} image
  * @param {object} step `noise_level` of the manifest
- * @returns {number} standard deviation of sqrt(pixel); 0 where nothing can be told
+ * @returns {number} standard deviation of sqrt(pixel); 0 if it cannot be estimated
  */
 export function noiseLevel(image, step) {
   const blocks = blocksOf(image, step);
   const { variance, mean, saturated } = blocks;
-  let bins = countingBins(blocks, step);
+  let bins = usableBins(blocks, step);
   if (!bins.length) bins = [[...mean.keys()].filter((block) => mean[block] > 0 && saturated[block] < 1)];
   const count = bins.reduce((sum, bin) => sum + bin.length, 0);
   if (!count) return 0;

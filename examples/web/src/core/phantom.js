@@ -1,12 +1,12 @@
-// An example to try the page on: a chest drawn from a seed, by path lengths as in cxr_infer's phantom but simpler, and
-// the same with the mottle of few photons. Lengths are shares of the side unless they are path lengths in cm.
+// The example: a simplified version of cxr_infer's phantom, a chest computed from path lengths, without and with mottle.
+// Path lengths are in cm, all other lengths in units of the image's side.
 
 const [SOFT, LUNG, BONE, LINE, LEAD] = [0.2, 0.055, 0.48, 0.95, 12]; // 1/cm, linear attenuation
-const FIELD = 38; // cm, the side of the imaged field
-const [BLACK, WHITE] = [0.3, 4.9]; // line integrals shown as black and white
-const GAUSS_FROM = 40; // photons from which the normal distribution is near enough
+const FIELD = 38; // cm, side of the imaged field
+const [BLACK, WHITE] = [0.3, 4.9]; // line integrals displayed as black and white
+const NORMAL_FROM = 40; // photons; from here on the normal distribution is close enough
 
-/** @returns {() => number} evenly distributed in [0, 1), the same for the same seed (mulberry32) */
+/** @returns {() => number} a generator of uniform numbers in [0, 1), seeded (mulberry32) */
 export function randomOf(seed) {
   let state = seed >>> 0;
   return () => {
@@ -22,13 +22,13 @@ function smooth(value) {
   return t * t * (3 - 2 * t);
 }
 
-const root = (value) => Math.sqrt(Math.max(value, 0));
+const rootOrZero = (value) => Math.sqrt(Math.max(value, 0));
 
-/** Thickness in cm of what lies along the ray at a place: soft tissue, and the air in the lungs. */
+/** Thickness along the ray at (x, y): soft tissue and the air in the lungs, in cm. */
 function trunk(x, y) {
   const across = Math.max(1 - ((x - 0.5) / (0.41 + 0.05 * smooth(y))) ** 2, 0);
   const shoulder = Math.min(Math.max((y - 0.05 - 0.55 * Math.max(Math.abs(x - 0.5) - 0.13, 0)) / 0.1, 0), 1);
-  const neck = 11 * root(1 - ((x - 0.5) / 0.125) ** 2) * (1 - smooth((y - 0.04) / 0.1));
+  const neck = 11 * rootOrZero(1 - ((x - 0.5) / 0.125) ** 2) * (1 - smooth((y - 0.04) / 0.1));
   const body = Math.max((16.5 + 4 * y) * across ** 0.42 * Math.sqrt(shoulder), neck);
   let air = 0;
   for (const side of [-1, 1]) {
@@ -43,25 +43,25 @@ function trunk(x, y) {
   return { body, air: Math.min(air, 0.85 * body) };
 }
 
-/** Heart, vessels and column where they displace lung, in cm. */
+/** Heart, great vessels and spinal column where they displace lung, in cm. */
 function mediastinum(x, y, air) {
   const [dx, dy] = [x - 0.553, y - 0.655];
   const [u, v] = [(0.81 * dx + 0.58 * dy) / 0.175, (-0.58 * dx + 0.81 * dy) / 0.128];
   const heart = Math.min(9.5 * Math.max(1 - u * u - v * v, 0) ** 0.75, 0.8 * air);
-  const knob = 3.6 * root(1 - ((x - 0.553) / 0.034) ** 2 - ((y - 0.335) / 0.042) ** 2);
-  const column = 5 * root(1 - ((x - 0.5) / 0.062) ** 2);
+  const knob = 3.6 * rootOrZero(1 - ((x - 0.553) / 0.034) ** 2 - ((y - 0.335) / 0.042) ** 2);
+  const column = 5 * rootOrZero(1 - ((x - 0.5) / 0.062) ** 2);
   return Math.max(heart, Math.min(Math.max(knob, column), Math.max(0.8 * air, 2)));
 }
 
-/** Vertebral bodies with paler discs, in cm. */
+/** Vertebral bodies and discs, in cm. */
 function spine(x, y) {
   const phase = (y / 0.056) % 1;
   const disc = smooth((Math.abs(phase - 0.5) - 0.36) / 0.08);
-  return 1.15 * root(1 - ((x - 0.5) / (0.04 + 0.01 * y)) ** 4) * (1 - 0.5 * disc);
+  return 1.15 * rootOrZero(1 - ((x - 0.5) / (0.04 + 0.01 * y)) ** 4) * (1 - 0.5 * disc);
 }
 
-/** Lay a curved tube into a map of path lengths in cm, the longest path at each place. */
-function layTube(map, side, points, radiusOf) {
+/** Add a curved tube to a map of path lengths in cm, keeping the longer path at each pixel. */
+function addTube(map, side, points, radiusOf) {
   points.slice(1).forEach(([bx, by], i) => {
     const [ax, ay] = points[i];
     const [ra, rb] = [radiusOf(i / (points.length - 1)), radiusOf((i + 1) / (points.length - 1))];
@@ -74,7 +74,7 @@ function layTube(map, side, points, radiusOf) {
         const [px, py] = [(column + 0.5) / side - ax, (row + 0.5) / side - ay];
         const along = Math.min(Math.max((px * dx + py * dy) / Math.max(dx * dx + dy * dy, 1e-12), 0), 1);
         const squared = (px - along * dx) ** 2 + (py - along * dy) ** 2;
-        const length = 2 * FIELD * root((ra + along * (rb - ra)) ** 2 - squared);
+        const length = 2 * FIELD * rootOrZero((ra + along * (rb - ra)) ** 2 - squared);
         if (length > map[row * side + column]) map[row * side + column] = length;
       }
     }
@@ -85,11 +85,11 @@ function curve(steps, place) {
   return Array.from({ length: steps + 1 }, (_, i) => place(i / steps));
 }
 
-/** The wall of a hollow tube: its outer path less its inner one. */
+/** Add the wall of a hollow tube: its outer path minus its inner one. */
 function addWall(total, side, points, radius, hollow, share) {
   const [outer, inner] = [new Float32Array(side * side), new Float32Array(side * side)];
-  layTube(outer, side, points, () => radius);
-  layTube(inner, side, points, () => radius * hollow);
+  addTube(outer, side, points, () => radius);
+  addTube(inner, side, points, () => radius * hollow);
   for (let i = 0; i < total.length; i++) total[i] += share * (outer[i] - inner[i]);
 }
 
@@ -124,7 +124,7 @@ function vessels(side, random) {
       const [px, py] = points.at(-1);
       points.push([px + (way * Math.cos(turned) * length) / 6, py + (Math.sin(turned) * length) / 6]);
     }
-    layTube(total, side, points, (t) => radius * (1 - 0.28 * t));
+    addTube(total, side, points, (t) => radius * (1 - 0.28 * t));
     if (depth === 4) return;
     for (const fork of [0.15 + 0.4 * random(), -0.15 - 0.4 * random()]) {
       grow(points.at(-1), turned + fork, way, radius * (0.58 + 0.18 * random()), depth + 1);
@@ -136,13 +136,13 @@ function vessels(side, random) {
   return total;
 }
 
-/** A venous line, a nodule and a lead letter. */
-function things(side) {
+/** A venous catheter, a nodule and a lead letter, as attenuation at (x, y). */
+function objects(side) {
   const [line, nodule] = [new Float32Array(side * side), new Float32Array(side * side)];
   const bezier = (t, ...p) => (1 - t) ** 3 * p[0] + 3 * t * (1 - t) ** 2 * p[1] + 3 * t ** 2 * (1 - t) * p[2] + t ** 3 * p[3];
   const points = curve(60, (t) => [bezier(t, 0.2, 0.3, 0.47, 0.472), bezier(t, 0.02, 0.3, 0.17, 0.5)]);
   addWall(line, side, points, 0.0036, 0.45, 1);
-  layTube(nodule, side, [[0.71, 0.52], [0.7101, 0.52]], () => 0.015);
+  addTube(nodule, side, [[0.71, 0.52], [0.7101, 0.52]], () => 0.015);
   const inLetter = (x, y) => x >= 0.868 && y >= 0.055 && y < 0.115 && (x < 0.88 || (x < 0.904 && y >= 0.103));
   return (x, y, i) => LINE * line[i] + 1.3 * SOFT * nodule[i] + (inLetter(x, y) ? 0.26 * LEAD : 0);
 }
@@ -150,7 +150,7 @@ function things(side) {
 /** @returns {import("./image.js").Gray} a clean chest */
 export function phantom(side, seed) {
   const random = randomOf(seed);
-  const [bone, tree, other] = [bones(side), vessels(side, random), things(side)];
+  const [bone, tree, other] = [bones(side), vessels(side, random), objects(side)];
   const values = new Float32Array(side * side);
   for (let i = 0; i < values.length; i++) {
     const [x, y] = [((i % side) + 0.5) / side, (Math.floor(i / side) + 0.5) / side];
@@ -163,12 +163,12 @@ export function phantom(side, seed) {
   return { width: side, height: side, values };
 }
 
-function counted(mean, random) {
-  if (mean > GAUSS_FROM) {
+function poisson(mean, random) {
+  if (mean > NORMAL_FROM) {
     const normal = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
     return Math.max(Math.round(mean + Math.sqrt(mean) * normal), 0);
   }
-  const limit = Math.exp(-mean); // Knuth's way, for few
+  const limit = Math.exp(-mean); // Knuth's algorithm
   let [count, product] = [-1, 1];
   do {
     count += 1;
@@ -177,8 +177,8 @@ function counted(mean, random) {
   return count;
 }
 
-/** @returns {import("./image.js").Gray} an image as counted photons show it. dose: photons at white */
+/** @returns {import("./image.js").Gray} the image with Poisson mottle. dose: photons at white */
 export function withMottle({ width, height, values }, dose, seed) {
   const random = randomOf(seed);
-  return { width, height, values: values.map((value) => Math.min(counted(value * dose, random) / dose, 1)) };
+  return { width, height, values: values.map((value) => Math.min(poisson(value * dose, random) / dose, 1)) };
 }

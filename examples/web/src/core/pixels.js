@@ -1,14 +1,14 @@
-// Stored pixels <-> [0, 1], and what is shown of a result. The stored type decides the range, never an image's maximum.
+// Stored pixels <-> [0, 1] <-> screen. The stored type sets the range, never the maximum of an image.
 import { Refusal } from "../refusal.js";
 
 export const COLOUR = "This is a colour picture, not a gray X-ray. Convert it to gray first.";
 export const TRANSPARENT = "This picture has transparent pixels. Flatten it to gray first.";
 
 /**
- * The one channel that all channels show, as the manifest's step `gray` allows it.
- * @param {ArrayLike<number>} data pixels one after the other, each with its channels: gray, gray and alpha, RGB, RGBA
+ * The gray channel of pixels whose colours are equal, by the manifest's step `gray`.
+ * @param {ArrayLike<number>} data interleaved channels of the pixels: gray, gray and alpha, RGB or RGBA
  * @param {number} channels
- * @param {number} white the largest value that can be stored
+ * @param {number} white largest value of the stored type
  */
 export function grayChannel(data, channels, white) {
   if (channels === 1) return data;
@@ -25,12 +25,12 @@ export function grayChannel(data, channels, white) {
 
 /** @returns {Float32Array} in [0, 1], by the manifest's step `scale` */
 export function toUnit(stored, white) {
-  const unit = new Float32Array(stored.length); // `Float32Array.from` would first make a list of all numbers
+  const unit = new Float32Array(stored.length); // `Float32Array.from` would first collect all numbers in a list
   for (let i = 0; i < unit.length; i++) unit[i] = Math.min(stored[i] / white, 1);
   return unit;
 }
 
-/** Rounded to nearest, ties to even, as the manifest's step `store` says and IEEE 754 rounds. */
+/** Round to nearest, ties to even, as IEEE 754 does, for the manifest's step `store`. */
 export function roundedToEven(value) {
   const floor = Math.floor(value);
   const rest = value - floor;
@@ -46,7 +46,7 @@ export function toStored(unit, white) {
   return stored;
 }
 
-/** The result at a strength of 0 to 1, by the manifest's step `strength`. Both ends are exact. */
+/** The result at a strength of 0 to 1, exact at both ends, by the manifest's step `strength`. */
 export function atStrength(before, denoised, strength) {
   if (strength === 1) return denoised;
   const mixed = Math.fround(strength);
@@ -55,14 +55,14 @@ export function atStrength(before, denoised, strength) {
 
 export const RESIDUAL_GAIN = 4;
 
-/** What was taken away, enlarged around mid gray: darker where the result is brighter than the input. */
+/** Before minus after, amplified around mid-gray: darker where the result is brighter than the input. */
 export function residual(before, after) {
   return before.map((value, i) => 0.5 + RESIDUAL_GAIN * (value - after[i]));
 }
 
 /**
  * @param {Float32Array} unit
- * @param {{slope: number, intercept: number}} line from gray to what is shown of it
+ * @param {{slope: number, intercept: number}} line from gray to screen
  * @returns {Uint8ClampedArray} RGBA of gray values, for an ImageData
  */
 export function toRgba(unit, { slope, intercept } = { slope: 1, intercept: 0 }) {
@@ -70,15 +70,15 @@ export function toRgba(unit, { slope, intercept } = { slope: 1, intercept: 0 }) 
   const words = new Uint32Array(rgba.buffer);
   for (let i = 0; i < unit.length; i++) {
     const gray = Math.min(Math.max(roundedToEven((slope * unit[i] + intercept) * 255), 0), 255);
-    words[i] = 0xff000000 + gray * 0x010101; // little-endian, as every browser is
+    words[i] = 0xff000000 + gray * 0x010101; // little-endian, as in every browser
   }
   return rgba;
 }
 
 /**
- * An image of whole-number smaller scale, every pixel the mean of a block.
+ * Shrink an image by a whole factor; each pixel is the mean of a block.
  * @param {import("./image.js").Gray} image
- * @param {number} factor px of the image for one of the result
+ * @param {number} factor px of the image per px of the result
  */
 export function shrunk(image, factor) {
   if (factor <= 1) return image;
@@ -97,13 +97,13 @@ export function shrunk(image, factor) {
   return { width, height, values };
 }
 
-/** A square of `side` px around a place, kept inside the image as far as the image is large enough. */
+/** A square of `side` px around a point, moved inside the image and cut to its size. */
 export function squareAround({ width, height }, x, y, side) {
   const within = (centre, extent) => Math.max(0, Math.min(Math.round(centre - side / 2), extent - side));
   return { left: within(x, width), top: within(y, height), width: Math.min(side, width), height: Math.min(side, height) };
 }
 
-/** @returns {import("./image.js").Gray} the part of an image */
+/** @returns {import("./image.js").Gray} a rectangle of an image */
 export function part(image, { left, top, width, height }) {
   const values = new Float32Array(width * height);
   for (let y = 0; y < height; y++) {

@@ -1,6 +1,6 @@
-// Which part of an image a stage shows: scale in px of the page for one of the image, x and y of its upper left corner.
+// The part of an image that a stage shows: scale in page px per image px, and x and y of its upper left corner.
 
-export const STEP = 1.25; // a notch of the wheel or a key
+export const STEP = 1.25; // zoom factor per notch of the wheel or key press
 export const MOST_SCALE = 8;
 
 /** @typedef {{scale: number, x: number, y: number}} View */
@@ -11,17 +11,17 @@ export function fitting(image, stage) {
   return settled({ scale: stage.width / image.width, x: 0, y: 0 }, image, stage);
 }
 
-/** A view kept to the image: centred where it is smaller than the stage, else without a gap. */
+/** Move a view to the image: centred where the image is smaller than the stage, else without a gap. */
 export function settled({ scale, x, y }, image, stage) {
-  const inside = (place, extent, shown) => (shown >= extent ? (extent - shown) / 2 : Math.min(Math.max(place, 0), extent - shown));
+  const inside = (start, extent, shown) => (shown >= extent ? (extent - shown) / 2 : Math.min(Math.max(start, 0), extent - shown));
   return { scale, x: inside(x, image.width, stage.width / scale), y: inside(y, image.height, stage.height / scale) };
 }
 
-/** A view at another scale, in which what lies at a point of the stage stays there. */
+/** Zoom a view around a point of the stage. */
 export function zoomed(view, wanted, point, image, stage) {
   const fit = stage.width / image.width;
   const scale = Math.min(Math.max(wanted, Math.min(fit, 1)), Math.max(fit * MOST_SCALE, MOST_SCALE));
-  const [x, y] = [view.x + point.x / view.scale, view.y + point.y / view.scale]; // of the image, under the point
+  const [x, y] = [view.x + point.x / view.scale, view.y + point.y / view.scale]; // image px under the point
   return settled({ scale, x: x - point.x / scale, y: y - point.y / scale }, image, stage);
 }
 

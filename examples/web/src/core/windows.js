@@ -1,7 +1,7 @@
-// A whole image through a network that takes windows, by the manifest's steps `pad`, `window` and `blend`.
+// Run a network over an image in windows, by the manifest's steps `pad`, `window` and `blend`.
 
 /**
- * The windows along an axis, all of one length, evenly spaced. All in px.
+ * The windows along an axis, evenly spaced and of equal length, in px.
  * @returns {{length: number, starts: number[], padded: number}}
  */
 export function windowStarts(extent, side, overlap, multiple) {
@@ -22,13 +22,13 @@ export function blendWeights(shared, blindShare) {
   });
 }
 
-/** Where an index beyond the end is read: mirrored with the edge pixel repeated, as often as that takes. */
+/** Mirror an index beyond the end and repeat the edge pixel, as numpy pads in mode `symmetric`. */
 export function repeated(index, length) {
   const inside = index % (2 * length);
   return inside < length ? inside : 2 * length - 1 - inside;
 }
 
-/** One window of an image that is mirrored at its lower and right edge: (height, width). */
+/** Cut a window from an image, mirrored at its lower and right edge: (rows, columns). */
 function cut({ width, height, values }, top, left, rows, columns) {
   const piece = new Float32Array(rows * columns);
   for (let y = 0; y < rows; y++) {
@@ -38,7 +38,7 @@ function cut({ width, height, values }, top, left, rows, columns) {
   return piece;
 }
 
-/** Lay a window on a band of the same height, at column `left`, where the band is filled up to column `filled`. */
+/** Blend a window into a band of the same height at column `left`; the band is filled up to column `filled`. */
 function blendAcross(band, bandWidth, piece, pieceWidth, left, filled, blindShare) {
   const weights = blendWeights(Math.max(filled - left, 0), blindShare);
   for (let y = 0; y < piece.length / pieceWidth; y++) {
@@ -48,7 +48,7 @@ function blendAcross(band, bandWidth, piece, pieceWidth, left, filled, blindShar
   }
 }
 
-/** Lay a band on a canvas of the same width, at row `top`, where the canvas is filled up to row `filled`. */
+/** Blend a band into a canvas of the same width at row `top`; the canvas is filled up to row `filled`. */
 function blendDown(canvas, width, band, top, filled, blindShare) {
   const weights = blendWeights(Math.max(filled - top, 0), blindShare);
   for (let y = 0; y < weights.length; y++) {
@@ -67,10 +67,9 @@ function cropped(canvas, canvasWidth, width, height) {
 /**
  * @param {import("./image.js").Gray} image
  * @param {object} steps of the manifest, by name
- * @param {{side: number, overlap: number}} plan px that a window adds to its neighbours, least px that they share
+ * @param {{side: number, overlap: number}} tiling px that each further window adds, least px that neighbours share
  * @param {(window: Float32Array, height: number, width: number) => Promise<Float32Array>} predict
- * @param {(done: number, all: number) => unknown} onWindow awaited before every window, and once after the last;
- *   where it throws, the rest is not computed
+ * @param {(done: number, all: number) => unknown} onWindow awaited before each window and after the last; throws to stop
  * @returns {Promise<import("./image.js").Gray>}
  */
 export async function predictInWindows(image, steps, { side, overlap }, predict, onWindow = () => {}) {

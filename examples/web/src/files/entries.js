@@ -1,15 +1,15 @@
-// What was dropped or chosen, folders and all, as a flat list of files with their paths.
+// Dropped or chosen files and folders as a flat list of files with their paths.
 
-/** @typedef {{name: string, file: File}} Named  name: with the folders it lay in, `/` between them */
+/** @typedef {{name: string, file: File}} NamedFile  name: path with `/`, from the dropped or chosen folder on */
 
 const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
-const READ = /\.(png|jpe?g|dcm|dicom)$/i; // of a folder; whatever is dropped by itself is tried
+const SUFFIXES = /\.(png|jpe?g|dcm|dicom)$/i; // in folders; any file dropped by itself is tried
 
 function isHidden(name) {
   return name.split("/").some((part) => part.startsWith("."));
 }
 
-/** A folder's own entries; browsers give them in portions until there are no more. */
+/** The entries of a folder; browsers return them in portions, at last an empty one. */
 async function entriesIn(folder) {
   const reader = folder.createReader();
   const all = [];
@@ -20,7 +20,7 @@ async function entriesIn(folder) {
   }
 }
 
-/** @returns {Promise<Named[]>} */
+/** @returns {Promise<NamedFile[]>} */
 async function filesIn(entry, path) {
   const name = path ? `${path}/${entry.name}` : entry.name;
   if (entry.isDirectory) {
@@ -30,32 +30,32 @@ async function filesIn(entry, path) {
   return [{ name, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) }];
 }
 
-/** Of folders the files that may be X-rays, in the order of their names. DICOM without a suffix counts. */
-function worth({ name }) {
+/** Whether a file of a folder may be an X-ray. DICOM files often have no suffix. */
+function mayBeXray({ name }) {
   const last = name.split("/").at(-1);
-  return !isHidden(name) && (READ.test(last) || !last.includes("."));
+  return !isHidden(name) && (SUFFIXES.test(last) || !last.includes("."));
 }
 
-/** @param {DataTransfer} dropped @returns {Promise<Named[]>} */
+/** @param {DataTransfer} dropped @returns {Promise<NamedFile[]>} */
 export async function droppedFiles(dropped) {
-  // all at once: what was dropped is gone when the event is over
+  // take all entries now: the browser drops them after the event
   const entries = [...dropped.items].filter(({ kind }) => kind === "file").map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
   const found = await Promise.all(
     entries.filter(Boolean).map(async (entry) => {
       if (entry instanceof File) return [{ name: entry.name, file: entry }];
-      return entry.isDirectory ? inOrder((await filesIn(entry, "")).filter(worth)) : filesIn(entry, "");
+      return entry.isDirectory ? sortedByName((await filesIn(entry, "")).filter(mayBeXray)) : filesIn(entry, "");
     }),
   );
   return found.flat();
 }
 
-/** @param {Iterable<File>} files of an input @returns {Named[]} */
+/** @param {Iterable<File>} files of an input @returns {NamedFile[]} */
 export function chosenFiles(files) {
   const named = [...files].map((file) => ({ name: file.webkitRelativePath || file.name, file }));
-  return inOrder(named.filter((one) => !one.file.webkitRelativePath || worth(one)));
+  return sortedByName(named.filter((one) => !one.file.webkitRelativePath || mayBeXray(one)));
 }
 
-/** @param {Named[]} files */
-export function inOrder(files) {
+/** @param {NamedFile[]} files */
+export function sortedByName(files) {
   return files.toSorted((a, b) => byName.compare(a.name, b.name));
 }

@@ -1,13 +1,13 @@
 import { grayChannel, toUnit } from "../core/pixels.js";
 
 const START = [0xff, 0xd8, 0xff];
-const NOT_FRAMES = [0xc4, 0xc8, 0xcc]; // tables and extensions, among the markers that start a frame (ITU-T T.81, B.1)
+const NOT_FRAMES = [0xc4, 0xc8, 0xcc]; // markers of tables and extensions within the range of frame markers (ITU-T T.81, B.1)
 
 export function isJpeg(bytes) {
   return START.every((byte, i) => bytes[i] === byte);
 }
 
-/** What the frame header promises, as stored: EXIF may turn it. */
+/** The size in the frame header; EXIF may rotate it. */
 export function jpegSize(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 2; at + 9 < bytes.length; ) {
@@ -25,7 +25,7 @@ export function jpegSize(bytes) {
 }
 
 /**
- * By the browser's own decoder, upright as the browser shows it, without colour management.
+ * Decode by the browser: upright by EXIF, without colour management.
  * @returns {Promise<import("./read.js").Picture>}
  */
 export async function readJpeg(file) {

@@ -1,35 +1,36 @@
-// Buttons and sliders beside the picture, and what they say of how it is looked at.
+// Buttons, sliders and labels around the picture.
 import { RESIDUAL_GAIN } from "../core/pixels.js";
 import { ALL } from "../core/window.js";
 import { STEP } from "../core/view.js";
-import { SIDES, windowIsAsItIs } from "./stage.js";
+import { SIDES, isDefaultWindow } from "./stage.js";
 import { CAPTIONS } from "./words.js";
 
+// caption and alternative text of each side, in the words of the HTML report
 const NAMES = {
-  before: ["Before", "The X-ray as it came"],
-  after: ["Denoised", "The X-ray denoised"],
-  clean: ["Clean", "The clean reference"],
-  residual: [`Removed (×${RESIDUAL_GAIN})`, "What was removed"],
-  error: [`Denoised − clean (×${RESIDUAL_GAIN})`, "How the result differs from the reference"],
+  before: ["Before", "before denoising"],
+  after: ["After", "after denoising"],
+  clean: ["Clean", "clean reference"],
+  residual: [`Residual ×${RESIDUAL_GAIN}`, "before minus after"],
+  error: [`After − clean ×${RESIDUAL_GAIN}`, "after minus clean"],
 };
 
 /**
  * @param {(id: string) => HTMLElement} element
  * @param {import("./stage.js").Stage} stage
- * @param {{zoomChosen: () => void, precision: () => void}} told
+ * @param {{zoomChosen: () => void, precision: () => void}} on handlers of choices that concern more than the stage
  */
-export function listenToControls(element, stage, told) {
+export function listenToControls(element, stage, on) {
   const slide = (id, change) => element(id).addEventListener("input", ({ target }) => stage.change(change(Number(target.value) / 100)));
   slide("strength", (strength) => ({ strength }));
   slide("window", (width) => ({ width }));
   slide("level", (level) => ({ level }));
   document.addEventListener("change", ({ target }) => {
     if (target.name === "zoom") {
-      told.zoomChosen();
+      on.zoomChosen();
       stage.change({ zoom: Number(target.value) });
     }
     if (target.name === "view") stage.change({ view: target.value, flicker: null });
-    if (target.name === "precision") told.precision();
+    if (target.name === "precision") on.precision();
   });
   const press = (id, action) => element(id).addEventListener("click", () => stage.done && action());
   press("zoom-in", () => stage.zoomTo(stage.view.scale * STEP));
@@ -42,7 +43,7 @@ export function listenToControls(element, stage, told) {
   press("dragging", () => stage.change({ drag: stage.look.drag === "move" ? "window" : "move" }));
 }
 
-/** Say how the picture is looked at, wherever that is said. */
+/** Update all controls and labels to the stage. */
 export function showLook(element, stage) {
   const { look, view } = stage;
   const percent = (share) => `${Math.round(100 * share)} %`;
@@ -53,17 +54,17 @@ export function showLook(element, stage) {
   const values = `W ${Math.round(100 * look.width)} L ${Math.round(100 * look.level)}`;
   element("window-reset").textContent = values;
   element("window-reset").setAttribute("aria-label", `${values}, reset window and level`);
-  element("window-reset").classList.toggle("changed", !windowIsAsItIs({ ...look, inverted: false }));
+  element("window-reset").classList.toggle("changed", !isDefaultWindow({ ...look, inverted: false }));
   element("zoom-level").textContent = stage.fits ? "fit" : percent(view.scale);
-  const pressed = { flicker: look.flicker, invert: look.inverted, dragging: look.drag === "move" };
-  for (const [id, on] of Object.entries(pressed)) element(id).setAttribute("aria-pressed", String(Boolean(on)));
+  const buttons = { flicker: look.flicker, invert: look.inverted, dragging: look.drag === "move" };
+  for (const [id, pressed] of Object.entries(buttons)) element(id).setAttribute("aria-pressed", String(Boolean(pressed)));
   showSides(element, look);
 }
 
 function showSides(element, { view, flicker }) {
   const [left, right] = SIDES[view].map((name) => NAMES[name]);
   element("side-before").textContent = element("lens-before-caption").textContent = left[0];
-  element("side-after").textContent = element("lens-caption").textContent = right[0];
+  element("side-after").textContent = element("lens-after-caption").textContent = right[0];
   element("before").setAttribute("aria-label", left[1]);
   element("after").setAttribute("aria-label", right[1]);
   element("tag").hidden = !flicker;
@@ -73,7 +74,7 @@ function showSides(element, { view, flicker }) {
   document.querySelector(`input[name=view][value=${view}]`).checked = true;
 }
 
-/** Offer the views of a reference where there is one. */
+/** Offer the views with a reference, if there is one. */
 export function showViews(element, stage, withReference) {
   element("with-reference").hidden = !withReference;
   if (!withReference && ["clean", "error"].includes(stage.look.view)) stage.change({ view: "denoised" });

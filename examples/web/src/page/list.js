@@ -1,7 +1,7 @@
-// The list of files: a button each, which shows it.
+// The list of files: a button for each, to show it.
 import { countOf } from "./words.js";
 
-const STATES = { waiting: "waiting", working: "working", done: "done", refused: "refused" };
+const STATES = { waiting: "waiting", working: "working", done: "denoised", refused: "failed" };
 
 export class List {
   /** @param {(id: string) => HTMLElement} element @param {(item: import("./queue.js").Item) => void} show */
@@ -43,7 +43,7 @@ export class List {
     this.buttons.get(item)?.scrollIntoView({ block: "nearest" });
   }
 
-  /** The item that is so many places further, if there is one. */
+  /** @returns {import("./queue.js").Item | undefined} the item this many places further */
   further(item, step) {
     const items = [...this.buttons.keys()];
     return items[items.indexOf(item) + step];

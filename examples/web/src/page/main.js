@@ -1,8 +1,8 @@
-// The page: files in, what became of them, the one that is shown, downloads.
+// The page: takes files, shows one of them and its result, and saves results.
 //
-// For programs that embed the page: every result is told by an event `denoised` on the document, whose detail has name,
-// depth, before, after (width, height, values: Float32Array in [0, 1], at full strength), precision, windows, threads,
-// seconds, level and sha256 of the model's file.
+// For programs that embed the page: each result fires the event `denoised` on the document. Its detail has name, depth,
+// before, after (width, height, values: Float32Array in [0, 1], at full strength), precision, windows, threads, seconds,
+// level, and sha256 of the model's file.
 import { psnr } from "../core/likeness.js";
 import { atStrength } from "../core/pixels.js";
 import { chosenFiles, droppedFiles } from "../files/entries.js";
@@ -26,14 +26,14 @@ const reader = new Reader();
 const queue = new Queue({
   base,
   precision: () => document.querySelector("input[name=precision]:checked").value,
-  tell: (item, kind, message) => HANDLERS[kind](item, message),
+  notify: (item, kind, message) => HANDLERS[kind](item, message),
 });
 
 let shown = null; // the item on the stage
-let picture = null; // what was read of it
-let held = null; // the picture of the item in work, {item, image, depth, kind}
-let turn = 0; // of what is shown; whatever was read for an earlier one is dropped
-let zoomChosen = false;
+let picture = null; // its decoded pixels, {image, depth, kind}
+let current = null; // the picture of the item being denoised, {item, image, depth, kind}
+let visit = 0; // number of calls of `show`; pixels read for an earlier one are dropped
+let zoomChosen = false; // by the visitor
 
 // ---- what is shown
 
@@ -46,7 +46,8 @@ function setState(state) {
   element("download").disabled = element("reference").disabled = state !== "done";
 }
 
-function say(text) {
+/** Let screen readers say a text. */
+function announce(text) {
   status.textContent = text;
 }
 
@@ -55,18 +56,18 @@ function showError(text) {
   error.hidden = false;
 }
 
-/** What is shown of every step is more than anyone wants to hear: a screen reader is told when another one begins. */
+/** Show the progress; announce only the start of each step. */
 function showProgress(text, share) {
   const step = text.split(",")[0];
-  if (step !== status.textContent) say(step);
+  if (step !== status.textContent) announce(step);
   element("working-text").textContent = text;
   element("progress").value = share;
 }
 
-/** Bring an item on the stage, as far as it is known. */
+/** Show an item, as far as it is known. */
 async function show(item) {
-  [shown, picture, turn] = [item, null, turn + 1];
-  const mine = turn;
+  [shown, picture, visit] = [item, null, visit + 1];
+  const mine = visit;
   error.hidden = true;
   list.mark(item);
   element("name").textContent = item.name;
@@ -76,10 +77,10 @@ async function show(item) {
     return;
   }
   setState("working");
-  showProgress(item.state === "waiting" ? "Waiting for the files before it" : "Reading the file", 0);
-  if (item.state === "working" && held?.item !== item) return; // its picture will be told
-  const found = held?.item === item ? held : await reader.read(item.file).catch(({ message }) => ({ error: message }));
-  if (mine !== turn) return;
+  showProgress(item.state === "waiting" ? "Waiting for earlier files" : "Reading the file", 0);
+  if (item.state === "working" && current?.item !== item) return; // the queue sends its picture
+  const found = current?.item === item ? current : await reader.read(item.file).catch(({ message }) => ({ error: message }));
+  if (mine !== visit) return;
   if (found.error) showRefusal(found);
   else await display(item, found);
 }
@@ -95,36 +96,36 @@ async function display(item, found) {
   showViews(element, stage, false);
   if (!zoomChosen) suggestZoom(firstZoom(found.image));
   if (item.state === "done") {
-    const mine = turn;
+    const mine = visit;
     const values = new Float32Array(await item.after.arrayBuffer());
-    if (mine === turn) await displayResult(item, { ...found.image, values });
+    if (mine === visit) await displayResult(item, { ...found.image, values });
   }
 }
 
 async function displayResult(item, denoised) {
   stage.showAfter(denoised);
   setState("done");
-  stage.redraw(); // the stage may have had no size before
+  stage.redraw(); // the stage may not have had a size before
   const facts = factsOf(picture, item.facts);
   element("facts").textContent = [facts, downloadNote(picture)].filter(Boolean).join(" ");
-  say(`Done. ${facts}`);
+  announce(`Done. ${facts}`);
   if (item.reference) await displayReference(item);
 }
 
 async function displayReference(item) {
-  const mine = turn;
+  const mine = visit;
   const { image, text } = await reader.read(item.reference.file).catch(({ message }) => ({ text: `The reference: ${message}` }));
-  if (mine !== turn) return;
+  if (mine !== visit) return;
   const { width, height } = picture.image;
   if (!image) showError(text);
   else if (image.width !== width || image.height !== height) {
-    showError(`The reference has ${image.width} × ${image.height} pixels, the picture ${width} × ${height}. Give one of the same size.`);
+    showError(`The reference has ${image.width} × ${image.height} pixels, the picture ${width} × ${height}. Choose a reference of the same size.`);
   } else {
     stage.showClean(image);
     showViews(element, stage, true);
     const { before, denoised } = stage.images;
-    const said = likenessOf(psnr(image.values, before.values), psnr(image.values, denoised.values));
-    element("facts").textContent = `${said} ${element("facts").textContent}`;
+    const quality = likenessOf(psnr(image.values, before.values), psnr(image.values, denoised.values));
+    element("facts").textContent = `${quality} ${element("facts").textContent}`;
   }
 }
 
@@ -133,7 +134,7 @@ function suggestZoom(zoom) {
   stage.change({ zoom });
 }
 
-// ---- what is told of the files
+// ---- messages of the queue
 
 const HANDLERS = {
   added: (item) => list.add(item),
@@ -143,14 +144,14 @@ const HANDLERS = {
   },
   progress: (item, { text, share }) => item === shown && showProgress(text, share),
   picture: (item, { image, depth, source }) => {
-    held = { item, image, depth, kind: source };
-    if (item === shown && !picture) display(item, held);
+    current = { item, image, depth, kind: source };
+    if (item === shown && !picture) display(item, current);
   },
   result: (item, { denoised }) => {
     list.update(item);
-    const { image: before, depth } = held;
+    const { image: before, depth } = current;
     if (item === shown) displayResult(item, denoised);
-    held = null;
+    current = null;
     const detail = { name: item.name, depth, before, after: denoised, ...item.facts };
     document.dispatchEvent(new CustomEvent("denoised", { detail }));
   },
@@ -160,10 +161,10 @@ const HANDLERS = {
   },
 };
 
-/** @param {import("../files/entries.js").Named[]} files */
+/** @param {import("../files/entries.js").NamedFile[]} files */
 function add(files) {
   if (!files.length) {
-    showError("There is no file in it that may be an X-ray: .png, .jpg, .dcm or a name without a suffix.");
+    showError("No X-rays found: their names must end in .png, .jpg or .dcm, or have no suffix.");
     return;
   }
   const [first] = queue.add(files);
@@ -175,7 +176,7 @@ function add(files) {
 function save(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // long enough for the browser to have read it
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // by then the browser has read it
 }
 
 function pngOf(image, denoised, depth) {
@@ -187,7 +188,7 @@ function download() {
   save(new Blob([png], { type: "image/png" }), downloadName(shown.name));
 }
 
-/** All results that there are, in the folders of their sources, at the strength that is set. */
+/** Save all results so far in one archive, with the folders of their sources, at the chosen strength. */
 async function downloadAll() {
   const button = element("download-all");
   const done = queue.items.filter(({ state }) => state === "done");
@@ -201,13 +202,13 @@ async function downloadAll() {
     }
     save(zip.blob, "denoised.zip");
   } catch (thrown) {
-    showError(`The archive cannot be made: ${thrown.message}. Download the files one by one.`);
+    showError(`Cannot make the archive: ${thrown.message}. Download the files one by one.`);
   }
   button.textContent = "Download all";
   button.disabled = false;
 }
 
-// ---- what a visitor does
+// ---- actions of the visitor
 
 function listenToFiles() {
   for (const id of ["file", "folder"]) {
@@ -219,7 +220,7 @@ function listenToFiles() {
   }
   const references = element("reference");
   references.addEventListener("change", () => {
-    refer(chosenFiles(references.files));
+    addReferences(chosenFiles(references.files));
     references.value = "";
   });
   document.addEventListener("dragover", (event) => {
@@ -237,15 +238,15 @@ function listenToFiles() {
   element("example").addEventListener("click", addExample);
 }
 
-/** One reference goes to the picture that is shown, several to those of their names, whatever their suffix. */
-function refer(files) {
+/** A single reference is for the file shown; several are matched by name, without suffix. */
+function addReferences(files) {
   const stem = (name) => name.split("/").at(-1).replace(/\.[^.]*$/, "").toLowerCase();
   const items = files.length === 1 ? [shown] : queue.items;
   const found = items.filter((item) => {
     const reference = files.length === 1 ? files[0] : files.find(({ name }) => stem(name) === stem(item.name));
     return reference && Object.assign(item, { reference });
   });
-  if (!found.length) showError("No reference has the name of one of these files.");
+  if (!found.length) showError("No reference has the name of a file in the list. Rename the references, or add one at a time.");
   else if (found.includes(shown) && shown.state === "done") show(shown);
 }
 
@@ -258,8 +259,8 @@ async function addExample() {
   add([{ ...asFile(noisy, "example.png"), reference: asFile(clean, "example-clean.png") }]);
 }
 
-/** Which version this is, and by which hashes its models are known. */
-async function tellVersion() {
+/** Show the version, and the hashes of the models. */
+async function showVersion() {
   element("version").textContent = __VERSION__;
   const response = await fetch(new URL("weights/manifest.json", base)).catch(() => null);
   const manifest = response?.ok ? await response.json().catch(() => null) : null;
@@ -279,4 +280,4 @@ element("download").addEventListener("click", download);
 element("download-all").addEventListener("click", downloadAll);
 element("sizes").textContent = `${(__RUNTIME__.wasmBytes / 1e6).toFixed(0)}\u00a0MB of runtime`;
 showLook(element, stage);
-tellVersion();
+showVersion();

@@ -1,15 +1,15 @@
-// Mouse, fingers and keys on the stage: window and level, divider, lens, zoom and place.
+// Mouse, fingers and keys on the stage: window and level, divider, lens, zoom and position.
 import { STEP as ZOOM_STEP } from "../core/view.js";
 import { ALL, dragged } from "../core/window.js";
 import { clamp } from "./stage.js";
 
-const STEP = 2; // percent that an arrow key moves the divider
+const STEP = 2; // percent per arrow key of the divider
 const LARGE_STEP = 10;
-const LENS_STEP = 0.1; // of the lens's own side that an arrow key moves it; with Shift a whole side
-const NUDGE = 60; // px of the page that a key moves the picture
+const LENS_STEP = 0.1; // fraction of its side that an arrow key moves the lens; with Shift, a whole side
+const NUDGE = 60; // page px per arrow key of the picture
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** @returns {number | null} where a key moves the divider, in percent */
+/** @returns {number | null} percent of the divider after a key, null for other keys */
 export function dividerAfterKey(key, percent) {
   const moved = {
     ArrowLeft: percent - STEP,
@@ -24,13 +24,13 @@ export function dividerAfterKey(key, percent) {
   return moved === undefined ? null : clamp(moved, 0, 100);
 }
 
-/** Where a pointer is on the stage, in px of the page. */
+/** The position of a pointer on the stage, in page px. */
 function placeOf({ clientX, clientY }, root) {
   const { left, top } = root.getBoundingClientRect();
   return { x: clientX - left, y: clientY - top };
 }
 
-/** @param {import("./stage.js").Stage} stage @param {(step: number) => void} walk to another file of the list */
+/** @param {import("./stage.js").Stage} stage @param {(step: number) => void} walk selects another file of the list */
 export function listenToStage(stage, walk) {
   const root = stage.element("stage");
   new Pointers(stage, root);
@@ -49,7 +49,7 @@ class Pointers {
   constructor(stage, root) {
     this.stage = stage;
     this.root = root;
-    this.down = new Map(); // by pointer, its last event
+    this.down = new Map(); // pointer -> its last event
     root.addEventListener("pointerdown", (event) => this.start(event));
     root.addEventListener("pointermove", (event) => this.move(event));
     for (const end of ["pointerup", "pointercancel"]) root.addEventListener(end, ({ pointerId }) => this.down.delete(pointerId));
@@ -73,14 +73,14 @@ class Pointers {
 
   start(event) {
     if (!this.stage.done || event.button > 1) return;
-    event.preventDefault(); // the middle button scrolls else, and a drag selects
+    event.preventDefault(); // otherwise the middle button scrolls and a drag selects
     (event.target.closest(".divider, .spot") ?? this.root).focus({ preventScroll: true, focusVisible: false });
     this.root.setPointerCapture(event.pointerId);
     this.down.set(event.pointerId, event);
     [this.moved, this.drag] = [false, this.dragOf(event)];
   }
 
-  /** What dragging does: divider and lens are what they look like, Shift and the middle button do the other thing. */
+  /** The action of a drag: divider and lens always move; Shift and the middle button select the alternative. */
   dragOf(event) {
     if (event.target.closest(".divider")) return "divider";
     if (event.target.closest(".spot") && event.pointerType !== "mouse") return "lens";
@@ -128,7 +128,7 @@ function listenToKeys(stage, root, walk) {
     const arrow = ARROWS[event.key];
     const { view, look } = stage;
     const onPicture = {
-      " ": () => event.repeat || stage.flicker(), // held down it would flash
+      " ": () => event.repeat || stage.flicker(), // would flash while held down
       i: () => stage.change({ inverted: !look.inverted }),
       "+": () => stage.zoomTo(view.scale * ZOOM_STEP),
       "=": () => stage.zoomTo(view.scale * ZOOM_STEP),
@@ -144,7 +144,7 @@ function listenToKeys(stage, root, walk) {
   });
 }
 
-/** Moves what is zoomed, else the divider. */
+/** Move the zoomed picture, else the divider. */
 function nudge(stage, [right, down]) {
   if (!stage.done) return;
   if (stage.fits) stage.change({ percent: clamp(stage.look.percent + STEP * right, 0, 100), flicker: null });

@@ -1,14 +1,13 @@
-// The picture with its divider and its lens: two sides of one image, of which a part is shown, by a window of grays.
+// The picture with its divider and its lens: the visible part of two sides of an image, with window and level.
 import { atStrength, part, residual, shrunk, squareAround, toRgba } from "../core/pixels.js";
 import { fitting, isFitting, settled, zoomed } from "../core/view.js";
 import { ALL, lineOf } from "../core/window.js";
 
-const MOST_SHOWN = 2048; // px of a canvas's side; phones draw none much larger
-const FIRST_SPOT = [0.33, 0.4]; // shares of width and height: beside the divider, in a lung
-const AS_IT_IS = { slope: 1, intercept: 0 };
+const MOST_SHOWN = 2048; // px, largest side of a canvas; phones draw none much larger
+const FIRST_SPOT = [0.33, 0.4]; // fractions of width and height: beside the divider, in a lung
 const IDENTITY = lineOf(ALL);
 const DIFFERENCES = ["residual", "error"];
-/** What each view has on the left and on the right of the divider. */
+/** The sides left and right of the divider in each view. */
 export const SIDES = {
   denoised: ["before", "after"],
   residual: ["before", "residual"],
@@ -21,20 +20,20 @@ export function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
 }
 
-/** Gray values on a canvas of their own size. */
+/** Draw gray values on a canvas, which takes their size. */
 function put(canvas, { width, height, values }, line) {
   [canvas.width, canvas.height] = [width, height];
   canvas.getContext("2d").putImageData(new ImageData(toRgba(values, line), width, height), 0, 0);
   return canvas;
 }
 
-/** @returns {1 | 2 | 4 | 8} the zoom at which the lens shows a part of an image that is worth a look */
+/** @returns {1 | 2 | 4 | 8} the first zoom of the lens, larger for smaller images */
 export function firstZoom({ width, height }) {
   return 2 ** clamp(Math.round(Math.log2(2048 / Math.max(width, height))), 0, 3);
 }
 
 export class Stage {
-  /** @param {(id: string) => HTMLElement} element @param {(stage: Stage) => void} onLook told whenever the look changes */
+  /** @param {(id: string) => HTMLElement} element @param {(stage: Stage) => void} onLook called after each change of the look */
   constructor(element, onLook = () => {}) {
     this.element = element;
     this.onLook = onLook;
@@ -46,10 +45,10 @@ export class Stage {
 
   // -- which image
 
-  /** @param {import("../core/image.js").Gray} image as it came */
+  /** @param {import("../core/image.js").Gray} image before denoising */
   showBefore(image) {
     this.images = { before: image };
-    this.levels = new Map();
+    this.shrunkImages = new Map();
     this.centre = [image.width * FIRST_SPOT[0], image.height * FIRST_SPOT[1]];
     this.element("stage").parentElement.style.setProperty("--ratio", image.width / image.height);
     this.view = null; // until the stage has its size
@@ -69,7 +68,7 @@ export class Stage {
 
   #add(name, image) {
     this.images[name] = image;
-    for (const key of this.levels.keys()) if (key.startsWith(name)) this.levels.delete(key);
+    for (const key of this.shrunkImages.keys()) if (key.startsWith(name)) this.shrunkImages.delete(key);
     this.redraw();
   }
 
@@ -81,9 +80,9 @@ export class Stage {
     return Boolean(this.images?.denoised);
   }
 
-  // -- how it is looked at
+  // -- the look
 
-  /** Another look: strength 0 to 1, view, zoom of the lens, width and level and inverted, percent of the divider, ... */
+  /** Change the look: any of `FIRST_LOOK`, such as strength (0 to 1), view or percent of the divider. */
   change(look) {
     Object.assign(this.look, look);
     this.redraw();
@@ -99,20 +98,20 @@ export class Stage {
     this.change({});
   }
 
-  /** @param {number} scale px of the page for one of the image @param {{x: number, y: number}} point of the stage */
+  /** @param {number} scale page px per image px @param {{x: number, y: number}} point of the stage that stays in place */
   zoomTo(scale, point = { x: this.size.width / 2, y: this.size.height / 2 }) {
     this.view = zoomed(this.view, scale, point, this.image, this.size);
     this.change({});
   }
 
-  /** Move the picture by px of the page. */
+  /** Move the picture by page px. */
   move(right, down) {
     const { scale, x, y } = this.view;
     this.view = settled({ scale, x: x - right / scale, y: y - down / scale }, this.image, this.size);
     this.change({});
   }
 
-  /** Show one of the two sides alone, then the other. */
+  /** Show one side alone, the other with the next call. */
   flicker() {
     if (this.done) this.change({ flicker: this.look.flicker === "left" ? "right" : "left" });
   }
@@ -151,16 +150,16 @@ export class Stage {
     divider.setAttribute("aria-valuetext", `${Math.round(percent)} % before, ${Math.round(100 - percent)} % after`);
   }
 
-  /** What is shown of a side, from gray to the screen: differences have no window. */
+  /** The line from gray to screen of a side. Window and level do not act on differences. */
   #lineOf(name) {
-    return DIFFERENCES.includes(name) ? AS_IT_IS : lineOf(this.look);
+    return DIFFERENCES.includes(name) ? IDENTITY : lineOf(this.look);
   }
 
-  /** The visible part of a side, from as fine a level as the screen can show. */
+  /** Draw the visible part of a side, shrunk as far as the screen needs. */
   #paint(canvas, name) {
     const ratio = Math.min(devicePixelRatio, MOST_SHOWN / Math.max(this.size.width, this.size.height));
     [canvas.width, canvas.height] = [this.size.width, this.size.height].map((px) => Math.round(px * ratio));
-    const scale = this.view.scale * ratio; // px of the canvas for one of the image
+    const scale = this.view.scale * ratio; // canvas px per image px
     const factor = 2 ** Math.max(Math.floor(Math.log2(1 / scale)), 0);
     const across = (place, extent, shown) => {
       const first = Math.max(Math.floor(place / factor), 0);
@@ -170,15 +169,15 @@ export class Stage {
     const [top, height] = across(this.view.y, this.image.height, canvas.height / scale);
     const shown = put(new OffscreenCanvas(1, 1), this.#values(name, factor, { left, top, width, height }), this.#lineOf(name));
     const context = canvas.getContext("2d");
-    context.imageSmoothingEnabled = scale * factor < 1; // what is enlarged keeps its pixels
+    context.imageSmoothingEnabled = scale * factor < 1; // enlarged pixels keep their edges
     context.imageSmoothingQuality = "high";
     const [x, y] = [left * factor - this.view.x, top * factor - this.view.y].map((px) => px * scale);
     context.drawImage(shown, x, y, width * factor * scale, height * factor * scale);
   }
 
-  /** A part of a side at a level of its image; both in px of that level. */
+  /** A part of a side of the image shrunk by `factor`; `square` is in px of the shrunk image. */
   #values(name, factor, square) {
-    const cut = (image) => part(this.#level(image, factor), square);
+    const cut = (image) => part(this.#shrunk(image, factor), square);
     const mixed = () => {
       const [before, denoised] = [cut("before"), cut("denoised")];
       return { ...before, values: atStrength(before.values, denoised.values, this.look.strength) };
@@ -196,10 +195,10 @@ export class Stage {
     }
   }
 
-  #level(name, factor) {
+  #shrunk(name, factor) {
     const key = `${name}/${factor}`;
-    if (!this.levels.has(key)) this.levels.set(key, shrunk(this.images[name], factor));
-    return this.levels.get(key);
+    if (!this.shrunkImages.has(key)) this.shrunkImages.set(key, shrunk(this.images[name], factor));
+    return this.shrunkImages.get(key);
   }
 
   // -- the lens
@@ -227,7 +226,7 @@ export class Stage {
   }
 }
 
-export function windowIsAsItIs(look) {
+export function isDefaultWindow(look) {
   const { slope, intercept } = lineOf(look);
   return slope === IDENTITY.slope && intercept === IDENTITY.intercept;
 }
