@@ -74,7 +74,7 @@ def _config(card: ModelCard) -> JsonObject:
         },
         "cxr_infer": {
             "manifest": "../manifest.json",
-            "processing": "in the manifest, as data: all steps before and after the network",
+            "processing": "the manifest defines all steps before and after the network as data",
         },
     }
 

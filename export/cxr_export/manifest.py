@@ -54,7 +54,7 @@ def file_entry(card: ModelCard, path: Path) -> JsonObject:
 def noise_estimate_entry(path: Path) -> JsonObject:
     """Return the entry of the ONNX file that estimates the noise."""
     sides = [axis(side, minimum=BLOCK) for side in ("height", "width")]
-    image = "one whole image or several of one size, before padding"
+    image = "one or more whole images of equal size, before padding"
     return {
         "file": path.name,
         "bytes": path.stat().st_size,
