@@ -29,7 +29,7 @@ def read_page(page: Path | None, command: str) -> str:
     try:
         text = page.read_text()
     except (OSError, UnicodeError) as error:
-        raise DataError(f"{page}: cannot be read ({error}); check the path") from error
+        raise DataError(f"{page}: cannot be read: {error}; check the path") from error
     replace_figures(text, "", command)
     return text
 

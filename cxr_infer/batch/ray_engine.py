@@ -111,7 +111,7 @@ def _connected(address: str | None) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
         reason = without_secrets(" ".join(str(error).split()) or type(error).__name__)[:300]
         raise UsageError(
-            f"{without_secrets(address or 'ray')}: cannot connect to a Ray cluster ({reason}); "
+            f"{without_secrets(address or 'ray')}: cannot connect to a Ray cluster: {reason}; "
             "check --address; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from error
     with contextlib.suppress(ValueError):  # ray replaced it; only the main thread can set it

@@ -127,7 +127,7 @@ def _check_place(path: Path, source: object) -> None:
     if path.suffix.lower() != LOG_SUFFIX:
         raise UsageError(f"{path}: give --log a name that ends in {LOG_SUFFIX}")
     if isinstance(source, str | os.PathLike) and Path(source).resolve() in (path.parent.resolve() / path.name).parents:
-        raise UsageError(f"{path}: is inside the input directory; give --log another place")
+        raise UsageError(f"{path}: is inside the input directory; give --log a path outside it")
     from cxr_infer.batch.jobs import in_place_of  # a slow import that only --log needs
 
     found = in_place_of(path, "give --log another name")

@@ -205,7 +205,7 @@ def _check(given: _Given, paths: list[str], as_json: bool) -> None:
     from cxr_infer.report import terminal
 
     if not paths:
-        raise UsageError("check needs files or directories; give at least one")
+        raise UsageError("check needs files or directories; give at least one path")
     found = planned(given.config(), [Path(path) for path in paths])
     if as_json:
         _print_json([plan.to_dict() for plan in found])

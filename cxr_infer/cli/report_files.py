@@ -51,7 +51,7 @@ def check_report(path: Path, plan: Plan, option: str, suffixes: tuple[str, ...],
         raise UsageError(f"{path}: this name is reserved for records of results; {other}")
     place = path.parent.resolve() / path.name
     if plan.source.place in place.parents:
-        raise UsageError(f"{path}: is inside the input directory; give {option} another place")
+        raise UsageError(f"{path}: is inside the input directory; give {option} a path outside it")
     if _linked(path, place, plan):
         raise UsageError(f"{path}: a link in the output leads there; remove it, or {other}")
     if plan.out.place in place.parents:

@@ -58,7 +58,7 @@ def models_command(
     from cxr_infer.report import terminal
 
     if sum((verify, path_of is not None, as_json)) > 1:
-        raise UsageError("--verify, --path and --json exclude each other; give one of them")
+        raise UsageError("--verify, --path and --json exclude each other; give only one of these options")
     if path_of == NOISE_LEVEL:
         sys.stdout.write(f"{(weights_directory() / NOISE_LEVEL_FILE).resolve()}\n")
         return

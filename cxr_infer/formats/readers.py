@@ -92,7 +92,7 @@ def read_picture(path: Path, content: bytes, options: ReadOptions, suffix: str) 
     except struct.error as error:  # a truncated header; the text of the exception is of no use
         raise ImageError(f"{path}: cannot be decoded; is it damaged or incomplete?") from error
     except Exception as error:  # Pillow and OpenCV raise a dozen unrelated types
-        raise ImageError(f"{path}: cannot be decoded ({reason(error)}); is it damaged or incomplete?") from error
+        raise ImageError(f"{path}: cannot be decoded: {reason(error)}; is it damaged or incomplete?") from error
     return _with_options(picture, _written_as(format_named(suffix)) or _written_as(found) or PNG, options)
 
 

@@ -42,4 +42,4 @@ def _as_array(image: ArrayLike) -> NDArray[Any]:
         return np.asarray(image)
     except Exception as error:  # each kind of input raises its own: a tensor on a GPU, rows of unequal length, ...
         reason = " ".join(str(error).split())[:160]
-        raise ImageError(f"cannot convert a {type(image).__name__} to an array ({reason}); {WAY_OUT}") from error
+        raise ImageError(f"cannot convert a {type(image).__name__} to an array: {reason}; {WAY_OUT}") from error

@@ -83,7 +83,7 @@ def plan_windows(shape: tuple[int, int], most_pixels: int, overlap: int, multipl
             grids.append(Grid(rows, columns))
     if not grids:
         raise UsageError(
-            f"windows of {most_pixels} pixels are too small for an overlap of {overlap} px; allow larger ones"
+            f"windows of {most_pixels} pixels are too small for an overlap of {overlap} px; allow larger windows"
         )
     return min(grids, key=lambda grid: grid.computed)
 

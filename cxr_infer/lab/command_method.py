@@ -73,7 +73,7 @@ class CommandMethod:
                 return to_unit(read_gray(target))
             except CxrError as error:
                 raise ModelError(
-                    f"method {self.name!r}: its result cannot be read ({error}); make it write a gray picture"
+                    f"method {self.name!r}: its result cannot be read: {error}; make it write a gray picture"
                 ) from error
 
     def _run(self, arguments: list[str]) -> None:
@@ -89,7 +89,7 @@ class CommandMethod:
             )
         except OSError as error:
             raise ModelError(
-                f"method {self.name!r}: cannot run {arguments[0]} ({error.strerror or error}); check the path"
+                f"method {self.name!r}: cannot run {arguments[0]}: {error.strerror or error}; check the path"
             ) from error
         try:
             out, err = self._awaited(process)

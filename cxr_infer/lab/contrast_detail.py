@@ -69,7 +69,7 @@ def study(setting: Setting, work: UnitStore) -> list[Finding]:
             seen = observe(setting, work, scene, noise, dose, method)
             thresholds[noise, method.name] = _thresholds(seen, len(sizes))
     if scene is None:
-        raise UsageError("the study contrast-detail needs a noise; add one to the protocol")
+        raise UsageError("the study contrast-detail needs a noise; add a noise to the protocol")
     found = Measurement(scene, sizes, dose, thresholds)
     return [_curves(protocol, found), _figure(protocol, found)]
 
@@ -81,7 +81,7 @@ def sizes_of(protocol: Protocol) -> list[float]:
     """
     sizes = sorted({signal.size for signal in protocol.signals if signal.kind in COMPACT})
     if not sizes:
-        raise UsageError("the study contrast-detail needs a disc or nodule; add one to the protocol")
+        raise UsageError("the study contrast-detail needs a disc or nodule; add such a signal to the protocol")
     if len(sizes) >= FEWEST_SIZES:
         return sizes
     smallest = max(sizes[0] / 2, SMALLEST * (protocol.spacing or 1.0))

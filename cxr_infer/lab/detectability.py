@@ -85,7 +85,7 @@ def _scenes(setting: Setting, asked: Sequence[str]) -> list[Scene]:
     )
     if not compact and (SEARCH in asked or not lines):
         raise UsageError(
-            f"the observer's studies need a signal of kind {' or '.join(COMPACT)}; add one to the protocol"
+            f"the observer's studies need a signal of kind {' or '.join(COMPACT)}; add such a signal to the protocol"
         )
     known = KNOWN in asked or EQUIVALENCE in asked
     wanted = [(compact, ROUND), (lines, ALONG)] if known else [(compact, ROUND)]

@@ -84,7 +84,7 @@ def load_detectors(folder: Path = MEASURED) -> dict[str, DetectorNoise]:
             spectrum = np.load(folder / f"{name}.spectrum.npy").astype(np.float64)
             detectors[name] = DetectorNoise(spectrum, np.array(row["curve"], dtype=np.float64))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: detector measurements missing or damaged ({error}); reinstall cxr-infer") from error
+        raise DataError(f"{folder}: detector measurements missing or damaged: {error}; reinstall cxr-infer") from error
     return detectors
 
 

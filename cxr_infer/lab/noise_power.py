@@ -68,7 +68,7 @@ def region_side(shape: tuple[int, int]) -> int:
         side //= 2
     if side > min(shape):
         raise ImageError(
-            f"an image of {shape[1]}x{shape[0]} px is too small for a noise power spectrum; use a larger one"
+            f"an image of {shape[1]}x{shape[0]} px is too small for a noise power spectrum; use a larger image"
         )
     return side
 

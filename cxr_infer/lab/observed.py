@@ -129,7 +129,7 @@ def window_side(wanted: Sequence[Signal], spacing: float | None, diameters: floa
     largest = max(_extent(signal, spacing) for signal in wanted)
     if NARROW * largest > LARGEST:
         raise UsageError(
-            f"a signal of {largest:.0f} px is too large for the observer's window of {LARGEST} px; use a smaller one"
+            f"a signal of {largest:.0f} px is too large for the observer's window of {LARGEST} px; use a smaller signal"
         )
     return int(np.clip(2 * round(diameters * largest / 2) + 1, SMALLEST, LARGEST))
 

@@ -151,19 +151,19 @@ def _list(given: Mapping[str, Any], key: str, kind: type) -> tuple[Any, ...]:
 
 def checked(protocol: Protocol, known: Known) -> Protocol:
     """Return the protocol unchanged. Raises UsageError for invalid values and unknown names."""
-    _require(bool(protocol.name.strip()), "name is empty; give it one")
+    _require(bool(protocol.name.strip()), "name is empty; give the protocol a name")
     named = len(protocol.name) <= MOST_NAME and protocol.name.isprintable() and not set(protocol.name) & set("/\\")
     _require(named, f"name cannot be a directory name; use at most {MOST_NAME} printable characters without slashes")
     _require(protocol.version >= 1, f"version {protocol.version} is below 1; count from 1")
     _require(protocol.seed >= 0, f"seed {protocol.seed} is negative; use 0 or more")
     _require(protocol.phantoms >= 1, f"phantoms {protocol.phantoms} is too few; use 1 or more")
     inside = LEAST_SIDE <= protocol.side <= MOST_SIDE
-    _require(inside, f"side {protocol.side} px is outside {LEAST_SIDE}..{MOST_SIDE}; use one inside")
+    _require(inside, f"side {protocol.side} px is outside {LEAST_SIDE}..{MOST_SIDE}")
     spacing = protocol.spacing
     spaced = spacing is None or is_spacing(spacing)
     _require(spaced, f"spacing {spacing} mm is invalid; use {LEAST_SPACING:g} to {MOST_SPACING:g}")
     blurs = math.isfinite(protocol.blur) and 0 <= protocol.blur <= MOST_BLUR
-    _require(blurs, f"blur {protocol.blur} px is outside 0..{MOST_BLUR:g}; use one inside")
+    _require(blurs, f"blur {protocol.blur} px is outside 0..{MOST_BLUR:g}")
     _require(protocol.draws >= LEAST_DRAWS, f"draws {protocol.draws} is too few; use {LEAST_DRAWS} or more")
     for key in ("doses", "noises", "methods", "signals", "contrasts", "studies"):
         values = getattr(protocol, key)
@@ -201,14 +201,14 @@ def require_drawable(protocol: Protocol) -> None:
 def _check_methods(protocol: Protocol) -> None:
     """Check the optional and the slow methods."""
     for name in protocol.if_installed:
-        _require(name not in protocol.methods, f"if_installed: {name!r} is also in methods; remove one")
+        _require(name not in protocol.methods, f"if_installed: {name!r} is also in methods; remove it from one of them")
     for name, draws in protocol.fewer_draws.items():
         named = name in (*protocol.methods, *protocol.if_installed) and name != NOISY
         _require(
             named, f"fewer_draws: {name!r} is not a denoiser in methods or if_installed; remove it, or add it there"
         )
         within = LEAST_DRAWS <= draws <= protocol.draws
-        _require(within, f"fewer_draws: {name} {draws} is outside {LEAST_DRAWS}..{protocol.draws}; use one inside")
+        _require(within, f"fewer_draws: {name} {draws} is outside {LEAST_DRAWS}..{protocol.draws}")
 
 
 def _shown(value: str | float | Signal) -> str:

@@ -165,14 +165,14 @@ def read_result(path: Path) -> LabResult:
     try:
         content = parse_object(read_content(path, MOST_FILE, "is too large for a result"), MOST_FILE)
     except (ImageError, ValueError) as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise UsageError(f"{path}: cannot be read ({reason}); {other}") from error
+        reason = str(error).removeprefix(f"{path}: ").removeprefix("cannot be read: ")
+        raise UsageError(f"{path}: cannot be read: {reason}; {other}") from error
     if content.get("lab") != RESULT_FORMAT:
         raise UsageError(f"{path}: not a result of format {RESULT_FORMAT}; {other}")
     try:
         return _result(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path}: damaged ({type(error).__name__}: {error}); {other}") from error
+        raise UsageError(f"{path}: damaged: {type(error).__name__}: {error}; {other}") from error
 
 
 def _result(said: Mapping[str, Any]) -> LabResult:

@@ -50,7 +50,7 @@ def reach(signal: Signal, spacing: float | None = None, blur: float = 0.0) -> in
     if signal.kind == "edge":
         return 0
     if not signal.size > 0:
-        raise UsageError(f"signal {signal.name!r} has no size; use one above 0")
+        raise UsageError(f"signal {signal.name!r} has no size; use a size above 0")
     size = pixels(signal.size, spacing)
     radius = size / 2
     if signal.kind in ("line", "dark-line"):

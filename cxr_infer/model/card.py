@@ -122,7 +122,7 @@ class ModelCard:
                 chosen["precision"] = FP32
             card = ModelCard(**{**chosen, "pixel_range": tuple(chosen.get("pixel_range", (0.0, 1.0)))})
         except (TypeError, AttributeError) as error:
-            raise ModelError(f"{source}: its card is incomplete ({error}); export it again with cxr-export") from error
+            raise ModelError(f"{source}: its card is incomplete: {error}; export it again with cxr-export") from error
         wrong = next(card._impossible(), None)
         if wrong is not None:
             raise ModelError(f"{source}: its card has an invalid {wrong}; export it again with cxr-export")

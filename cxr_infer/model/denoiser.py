@@ -109,7 +109,9 @@ class Model:
         Raises ImageError if the image is empty or not two-dimensional, UsageError if settings do not fit the model.
         """
         if image.ndim != 2 or image.size == 0:
-            raise ImageError(f"an image of shape {image.shape} is not a gray (height, width) image; give such an array")
+            raise ImageError(
+                f"an image of shape {image.shape} is not a gray (height, width) image; give an array of two axes"
+            )
         self.check(settings)
         if settings.strength == 0.0 and not settings.repair_wrapped:
             return image

@@ -40,7 +40,7 @@ def read_model(path: Path) -> bytes:
     try:
         elsewhere = keeps_values_elsewhere(content)
     except WireError as error:
-        raise ModelError(f"{path}: cannot load it (the file {error}); is it a complete .onnx file?") from error
+        raise ModelError(f"{path}: cannot be loaded: the file {error}; is it a complete .onnx file?") from error
     if elsewhere:
         raise ModelError(f"{path}: keeps its weights in another file; save it as a single file")
     return content
@@ -76,7 +76,7 @@ def open_session(content: bytes, path: Path, threads: int) -> Any:
         if lacks_memory(error):
             raise ModelError(f"{path}: cannot be loaded: {LACK}") from error
         raise ModelError(
-            f"{path}: onnxruntime cannot load it ({first_line(error)}); is it a complete .onnx file?"
+            f"{path}: onnxruntime cannot load it: {first_line(error)}; is it a complete .onnx file?"
         ) from error
 
 

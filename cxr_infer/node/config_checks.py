@@ -62,7 +62,7 @@ def checked(config: Config) -> Config:
 
 def _check_destination(destination: Destination) -> None:
     where = f"[[destination]] {destination.name}:"
-    _require(bool(destination.name.strip()), "[[destination]] name is empty; give it one")
+    _require(bool(destination.name.strip()), "[[destination]] name is empty; give the destination a name")
     _require(1 <= destination.timeout <= A_DAY, f"{where} timeout must be 1 to {A_DAY} s")
     _require(bool(destination.host) != bool(destination.url), f"{where} give either host or url")
     _require(1 <= destination.port <= HIGHEST_PORT, f"{where} port must be 1 to 65535")
@@ -73,7 +73,7 @@ def _check_destination(destination: Destination) -> None:
             parts = urlsplit(destination.url)
             web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError as error:
-            raise UsageError(f"{where} invalid url ({error}); correct it") from error
+            raise UsageError(f"{where} invalid url: {error}; correct it") from error
         plain = destination.url.isascii() and destination.url.isprintable() and " " not in destination.url
         _require(web and plain, f"{where} url must be http(s)://... without spaces")
         _require(

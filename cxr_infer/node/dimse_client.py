@@ -55,9 +55,9 @@ class OpenAssociation:
             try:
                 status = self._converted(delivery)
             except (ValueError, AttributeError, NotImplementedError) as error:
-                return Outcome(Fate.REFUSED, f"transfer syntax not accepted ({type(error).__name__})")
+                return Outcome(Fate.REFUSED, f"transfer syntax not accepted: {type(error).__name__}")
         except (RuntimeError, OSError) as error:
-            return Outcome(Fate.DOWN, f"the association ended ({type(error).__name__})")
+            return Outcome(Fate.DOWN, f"the association ended: {type(error).__name__}")
         return _outcome(status)
 
     def _converted(self, delivery: Delivery) -> Dataset:

@@ -102,7 +102,7 @@ class FolderWatch:
         try:
             move(path, self._move_to / name)
         except OSError as error:
-            reason = f"taken, but cannot be moved ({error.strerror or type(error).__name__})"
+            reason = f"taken, but cannot be moved: {error.strerror or type(error).__name__}"
             self._events.tell("put off", uid=uid, reason=reason, way=WAY)
             remember(self._spool, name, stamp, reason)
 

@@ -39,7 +39,7 @@ class Pages(PatientServer, ThreadingHTTPServer):
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except OSError as error:
-            raise UsageError(f"port {port}: cannot be used ({error.strerror}); choose another http_port") from error
+            raise UsageError(f"port {port}: cannot be used: {error.strerror}; choose another http_port") from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore connections that end early; log anything else."""

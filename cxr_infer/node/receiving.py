@@ -76,7 +76,7 @@ class Receiver:
             )
         except OSError as error:
             place = f"{receive.address}:{receive.port}"
-            raise UsageError(f"{place}: cannot listen ({error.strerror}); choose another port") from error
+            raise UsageError(f"{place}: cannot listen: {error.strerror}; choose another port") from error
         assert isinstance(server, NodeServer)
         ae._servers.append(server)  # `shutdown` removes it from there
         self._server = server

@@ -66,7 +66,7 @@ class Spool:
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"{folder}: cannot be used as spool ({reason}); give another --spool") from error
+            raise UsageError(f"{folder}: cannot be used as spool: {reason}; give another --spool") from error
 
     def close(self) -> None:
         with self._lock:

@@ -57,7 +57,7 @@ def post(destination: Destination, delivery: Delivery) -> Outcome:
         response = connection.getresponse()
         return _outcome(response.status, response.read(MOST_ANSWER))
     except (OSError, http.client.HTTPException) as error:
-        return Outcome(Fate.DOWN, f"cannot be reached ({getattr(error, 'strerror', None) or type(error).__name__})")
+        return Outcome(Fate.DOWN, f"cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}")
     finally:
         connection.close()
 

@@ -76,7 +76,7 @@ class StowServer(PatientServer, ThreadingHTTPServer):
             super().__init__((stow.address, stow.port), _Handler)
         except OSError as error:
             place = f"{stow.address}:{stow.port}"
-            raise UsageError(f"{place}: cannot listen ({error.strerror}); choose another port") from error
+            raise UsageError(f"{place}: cannot listen: {error.strerror}; choose another port") from error
 
         host = f"[{stow.address}]" if ":" in stow.address else stow.address
         scheme = "http" if stow.tls is None else "https"

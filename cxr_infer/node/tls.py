@@ -36,5 +36,5 @@ def _loaded(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
             context.load_cert_chain(tls.cert, tls.key or None)
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(filter(None, (tls.ca, tls.cert, tls.key)))
-        raise UsageError(f"{files}: cannot be used for TLS ({error.strerror or error}); check these files") from error
+        raise UsageError(f"{files}: cannot be used for TLS: {error.strerror or error}; check these files") from error
     return context

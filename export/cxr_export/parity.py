@@ -50,7 +50,7 @@ def check_parity(model: nn.Module, exported: onnx.ModelProto, card: ModelCard) -
         session = open_session(exported.SerializeToString(), Path(card.name), available_cpus())
     except Exception as error:
         raise ModelError(
-            f"{card.name}: the exported graph is invalid ({str(error).splitlines()[0]}); the old file was kept"
+            f"{card.name}: the exported graph is invalid: {str(error).splitlines()[0]}; the old file was kept"
         ) from error
     largest, cases = 0.0, 0
     for feed in _cases(card):

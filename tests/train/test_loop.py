@@ -259,5 +259,5 @@ def test_too_large_a_batch_for_the_memory_is_one_line(data_directory: Path, tmp_
     command = [sys.executable, "-c", code, "window", "--data", data_directory, "--out", tmp_path, "--batch", "3000"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: window: not enough memory for --batch 3000; use a smaller one"
+    assert done.stderr.splitlines()[-1] == "error: window: not enough memory for --batch 3000; use a smaller --batch"
     assert "Traceback" not in done.stderr

@@ -42,7 +42,7 @@ def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, smal
         expected = teacher.run(padded[None, None], float(told))[0, 0, :40, :40]
         np.testing.assert_allclose(taught[0].numpy(), expected, atol=1e-5)
     assert WindowSamples(images, small_config).batch(3).taught is None
-    with pytest.raises(ModelError, match=r"model\.onnx: not told the noise level as `window` is; give"):
+    with pytest.raises(ModelError, match=r"model\.onnx: does not take the noise level; give"):
         WindowSamples(images, replace(config, teacher=str(model_path("new", "fp32"))))
 
 

@@ -178,7 +178,7 @@ def _telling_lack_of_memory(config: TrainConfig) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in NO_MEMORY):
             raise UsageError(
-                f"{config.model}: not enough memory for --batch {config.batch}; use a smaller one"
+                f"{config.model}: not enough memory for --batch {config.batch}; use a smaller --batch"
             ) from error
         raise
 

@@ -98,7 +98,7 @@ def find_xrays(root: Path | str) -> XrayFiles:
         if any(root.rglob("Data_Entry_2017*.csv")):
             return _nih_release(root, images)
     except (OSError, ImageError, UnicodeError, csv.Error) as error:
-        raise DataError(f"{root}: a list of images cannot be read ({error}); fix or remove it") from error
+        raise DataError(f"{root}: a list of images cannot be read: {error}; fix or remove it") from error
     return _grouped(root, images, [split_of_patient(patient_of(p)) for p in images], BY_PATIENT)
 
 
@@ -107,7 +107,7 @@ def _find_images(root: Path) -> list[Path]:
     try:
         found = [p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
     except OSError as error:
-        raise DataError(f"{root}: cannot be listed ({error.strerror or error}); check its permissions") from error
+        raise DataError(f"{root}: cannot be listed: {error.strerror or error}; check its permissions") from error
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
 
 

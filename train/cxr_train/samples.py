@@ -87,11 +87,11 @@ class WindowSamples(SampleSource):
         self._own_levels: dict[int, float] = {}
         self._teacher: Any = None  # opened in the drawing process, because a session cannot be pickled
         if config.crop % CELL:
-            raise UsageError(f"--crop {config.crop} px is not a multiple of {CELL}; use one that is")
+            raise UsageError(f"--crop {config.crop} px is invalid; use a multiple of {CELL}")
         if config.teacher is not None:
             path = Path(config.teacher)
             if not card_of(_open_teacher(path), path).told_noise_level:
-                raise ModelError(f"{path}: not told the noise level as `window` is; give --teacher such a model")
+                raise ModelError(f"{path}: does not take the noise level; give --teacher a `window` model")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_teacher": None}

@@ -89,7 +89,7 @@ def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_pat
     [
         ("notes.log", "mine", "notes.log: exists and is not a log of cxr-infer; give --log another name"),
         ("notes.txt", None, "notes.txt: give --log a name that ends in .log"),
-        ("x/run.log", None, "x/run.log: is inside the input directory; give --log another place"),
+        ("x/run.log", None, "x/run.log: is inside the input directory; give --log a path outside it"),
         ("x/a.png/run.log", None, "x/a.png/run.log: is inside the input directory"),
         ("b.log/run.log", None, "b.log/run.log: cannot be written: "),
         ("", None, "give --log a name that ends in .log"),

@@ -139,7 +139,10 @@ def test_one_of_several_that_fails_does_not_end_the_others(here: Path) -> None:
         ("one.png - two.png", "- stands for a single image"),
         ("models --path windo", "unknown model 'windo'; did you mean window?"),
         ("models --path original --precision int8", "model original has no int8 file"),
-        ("models --path window --json", "--verify, --path and --json exclude each other; give one of them"),
+        (
+            "models --path window --json",
+            "--verify, --path and --json exclude each other; give only one of these options",
+        ),
     ],
 )
 def test_what_is_not_understood_is_one_line(here: Path, arguments: str, problem: str) -> None:

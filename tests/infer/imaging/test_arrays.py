@@ -78,7 +78,7 @@ def test_lists_tensors_and_gray_pillow_images_are_arrays(model: Model, image: ND
         (Image.new("1", (4, 4)), "mode 1"),
         (
             Tensor(np.zeros((4, 4), np.uint8), "cuda"),
-            r"cannot convert a Tensor to an array \(.*Use Tensor.cpu\(\) first\)",
+            r"cannot convert a Tensor to an array: .*Use Tensor.cpu\(\) first",
         ),
     ],
 )

@@ -53,7 +53,7 @@ def test_a_model_is_named_by_its_file(identity_onnx: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("no-such-program {in} {out}", "cannot run no-such-program (No such file"),
+        ("no-such-program {in} {out}", "cannot run no-such-program: No such file"),
         (f"'{sys.executable}' -c 'print(0)' {{in}} {{out}}", "succeeded but wrote no {out}"),
         (f"'{sys.executable}' -c 'raise SystemExit(\"no GPU\")' {{in}} {{out}}", "failed with exit status 1: no GPU"),
         (f"'{sys.executable}' -c 'import time; time.sleep(60)' {{in}} {{out}}", "took more than 0.5 s for one image"),

@@ -59,7 +59,7 @@ WRONG = [
     ("spacing = 0.5", "spacing = 0", "spacing 0.0 mm is invalid"),
     ("spacing = 0.5", "spacing = nan", "spacing nan mm is invalid"),
     ("spacing = 0.5", "spacing = 1e-9", "spacing 1e-09 mm is invalid; use 0.001 to 100"),
-    ("seed = 7", "seed = 7\nblur = -1", "blur -1.0 px is outside 0..10; use one inside"),
+    ("seed = 7", "seed = 7\nblur = -1", "blur -1.0 px is outside 0..10"),
     ("seed = 7", "seed = 7\nblur = nan", "blur nan px is outside 0..10"),
     ("doses = [50, 200]", "doses = []", "doses is empty"),
     ("doses = [50, 200]", "doses = 50", "doses must be a list, such as"),

@@ -169,7 +169,7 @@ def test_bad_model_files_are_named(tmp_path: Path) -> None:
         load_model(tmp_path / "gone.onnx")
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(model_path("window").read_bytes()[:1000])
-    with pytest.raises(ModelError, match=r"damaged\.onnx.*cannot load"):
+    with pytest.raises(ModelError, match=r"damaged\.onnx.*cannot be loaded"):
         load_model(damaged)
 
 
