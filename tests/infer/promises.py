@@ -195,52 +195,52 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/dicom.md": {
         "Results of cxr-infer are skipped as input": ["test_dicom_derived.py::test_a_result_is_not_denoised_again"],
-        "unchanged attributes are copied byte for byte": ["test_dicom_text.py::test_bytes_are_carried"],
+        "unchanged attributes are copied byte for byte": ["test_dicom_text.py::test_text_bytes_are_preserved"],
         "wrapping differences, as some vendors write": [
-            "test_dicom_codestreams.py::test_differences_that_wrap_give_the_true_pixels"
+            "test_dicom_codestreams.py::test_wrapped_differences_give_the_true_pixels"
         ],
-        "checked against DCMTK and GDCM": ["test_dicom_decoders.py::test_what_dcmtk_encodes_is_what_gdcm_decodes"],
+        "checked against DCMTK and GDCM": ["test_dicom_decoders.py::test_images_encoded_by_dcmtk_match_gdcm"],
         "Presentation states, reports, key objects and images of other classes": [
-            "test_dicom_directory.py::test_a_study_is_done_and_what_is_no_x_ray_is_left_alone"
+            "test_dicom_directory.py::test_x_rays_of_a_study_are_denoised_and_other_files_ignored"
         ],
-        "The SOP class decides": ["test_dicom_classes.py::test_the_class_decides_what_an_image_is"],
-        "pixels outside it are denoised too": [
-            "test_dicom_window.py::test_what_a_window_does_not_show_is_denoised_too"
+        "The SOP class decides": [
+            "test_dicom_classes.py::test_the_class_decides_and_a_contradicting_modality_is_noted"
         ],
-        "or a PresentationLUTShape of INVERSE": ["test_dicom_window.py::test_which_end_is_white"],
+        "pixels outside it are denoised too": ["test_dicom_window.py::test_values_outside_the_window_are_denoised_too"],
+        "or a PresentationLUTShape of INVERSE": [
+            "test_dicom_window.py::test_photometric_interpretation_and_lut_shape_decide_what_is_white"
+        ],
         "at `--strength 0` they are identical to the bit": [
-            "test_dicom_window.py::test_strength_0_gives_every_pixel_back"
+            "test_dicom_window.py::test_strength_0_leaves_every_pixel_unchanged"
         ],
         "the result is compressed losslessly in the same family as its source": [
-            "test_dicom_compression.py::test_the_family_is_kept_and_every_pixel"
+            "test_dicom_compression.py::test_the_compression_family_and_every_pixel_are_kept"
         ],
         "which changes neither pixels nor UIDs": [
-            "test_dicom_compression.py::test_it_is_the_same_instance_however_it_is_compressed"
+            "test_dicom_compression.py::test_the_instance_uid_does_not_depend_on_the_compression"
         ],
-        "lossy JPEG 2000 become lossless": [
-            "test_dicom_compression.py::test_lossy_jpeg_2000_becomes_lossless_and_stays_marked"
-        ],
+        "lossy JPEG 2000 become lossless": ["test_dicom_compression.py::test_general_jpeg_2000_becomes_lossless"],
         "are uncompressed, with a note": [
-            "test_dicom_compression.py::test_other_families_are_left_uncompressed_with_a_note"
+            "test_dicom_compression.py::test_other_compression_families_are_left_uncompressed_with_a_note"
         ],
     },
     "docs/guide/formats.md": {
         "any of these under another name or without a suffix": [
             "test_torture.py::test_each_becomes_what_it_must",
         ],
-        "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_nothing"],
+        "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_ignored_and_other_alpha_is_refused"],
         "with a tRNS value that no pixel has": ["test_torture.py::test_good_pixels_come_back_to_the_bit"],
         "never reduced to the first picture or blended": [
-            "test_tiff.py::test_what_is_not_one_gray_picture_is_refused_by_what_it_is"
+            "test_tiff.py::test_files_other_than_one_gray_picture_are_refused_with_the_reason"
         ],
         "Thumbnails, overviews and pyramids do not count": [
-            "test_tiff.py::test_copies_below_a_picture_are_no_pages",
-            "test_tiff.py::test_a_picture_below_its_thumbnail_is_found",
+            "test_tiff.py::test_reduced_copies_in_sub_ifds_are_not_pages",
+            "test_tiff.py::test_a_picture_in_the_sub_ifd_of_its_thumbnail_is_found",
         ],
-        "with a missing or damaged strip": ["test_tiff.py::test_a_strip_of_zeros_is_no_strip"],
-        "PNG and TIFF keep resolution": ["test_pictures.py::test_resolution_goes_along"],
+        "with a missing or damaged strip": ["test_tiff.py::test_zeroed_strips_are_refused_as_damaged"],
+        "PNG and TIFF keep resolution": ["test_pictures.py::test_resolution_is_kept"],
         "A profile or gamma that cannot be kept is reported": [
-            "test_pictures.py::test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere"
+            "test_pictures.py::test_gamma_is_kept_within_png_and_its_loss_is_noted_elsewhere"
         ],
     },
     "docs/guide/node.md": {
@@ -294,16 +294,22 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_receiving.py::test_tls_takes_only_certificates_that_it_knows"
         ],
         "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
-        "refused before decoding if its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
+        "refused before decoding if its header": [
+            "test_dicom_refused.py::test_compressed_images_with_false_headers_are_refused"
+        ],
         "decoded in a separate process with limits": [
-            "test_decoder_process.py::test_images_of_a_run_are_decoded_apart"
+            "test_decoder_process.py::test_images_of_a_run_are_decoded_in_a_separate_process"
         ],
         "crashes, hangs or exceeds a limit gives one line": [
-            "test_decoder_process.py::test_what_a_decoder_does_is_one_line"
+            "test_decoder_process.py::test_a_decoder_failure_is_one_error_line_for_its_file"
         ],
-        "The child ends with its parent": ["test_decoder_process.py::test_a_decoder_at_work_ends_with_its_process"],
-        "Only pixels are accepted from it": ["test_decoder_process.py::test_what_a_child_says_is_not_believed"],
-        "Where no child is possible": ["test_decoder_process.py::test_where_no_process_can_be_had_this_one_decodes"],
+        "The child ends with its parent": ["test_decoder_process.py::test_a_busy_decoder_ends_with_its_parent_process"],
+        "Only pixels are accepted from it": [
+            "test_decoder_process.py::test_implausible_answers_of_a_decoder_process_are_rejected"
+        ],
+        "Where no child is possible": [
+            "test_decoder_process.py::test_decoding_falls_back_to_this_process_if_fork_fails"
+        ],
         "single file only, values in other files are refused": [
             "test_onnx_wire.py::test_values_kept_elsewhere_are_found_however_it_is_written",
             "test_session.py::test_weights_in_another_file_are_not_fetched",
