@@ -111,9 +111,9 @@ def becomes_true(condition: Callable[[], object], seconds: float = 60.0) -> bool
 @pytest.mark.slow
 def test_a_decoder_failure_is_one_error_line_for_its_file(tmp_path: Path, command: Command) -> None:
     (tmp_path / "x").mkdir()
-    for name, request in {"crash": CRASH, "grow": GROW, "hang": HANG, "vanish": VANISH}.items():
-        (tmp_path / "x" / f"{name}.png").write_bytes(png_with_request(request, PNG))
-        (tmp_path / "x" / f"{name}.dcm").write_bytes(jpeg_2000_with_request(request, DICOM))
+    for name, hidden_request in {"crash": CRASH, "grow": GROW, "hang": HANG, "vanish": VANISH}.items():
+        (tmp_path / "x" / f"{name}.png").write_bytes(png_with_request(hidden_request, PNG))
+        (tmp_path / "x" / f"{name}.dcm").write_bytes(jpeg_2000_with_request(hidden_request, DICOM))
     for name in ("0.png", "z.png"):  # before any DICOM code is loaded, and after all other files
         (tmp_path / "x" / name).write_bytes(PNG)
     for name in ("1.dcm", "z.dcm"):
@@ -150,13 +150,13 @@ def test_a_decoder_crash_on_a_single_file_is_one_error_line(tmp_path: Path, comm
     assert not (tmp_path / "y.png").exists()
 
 
-@pytest.mark.parametrize("request", [HANG, SLEEP])
+@pytest.mark.parametrize("hidden_request", [HANG, SLEEP])
 @pytest.mark.parametrize("signals", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT,) * 2])
 def test_a_busy_decoder_ends_with_its_parent_process(
-    request: bytes, signals: tuple[signal.Signals, ...], tmp_path: Path, command: Command
+    hidden_request: bytes, signals: tuple[signal.Signals, ...], tmp_path: Path, command: Command
 ) -> None:
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "x.png").write_bytes(png_with_request(request, PNG))
+    (tmp_path / "x" / "x.png").write_bytes(png_with_request(hidden_request, PNG))
     running = command("dir", "x", seconds=LONG)
     assert becomes_true(lambda: children_of(running.pid))
     (child,) = children_of(running.pid)
