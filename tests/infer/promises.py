@@ -131,15 +131,19 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "one row per point": ["test_result.py::test_the_table_has_a_row_for_every_point"],
         "Each figure below says what was measured": ["test_page.py::test_every_figure_says_what_it_is"],
         "without them it prints the command that installs them": ["test_extras.py::test_a_missing_package_is_one_line"],
-        "its curve and spectrum are measured from": ["test_exposures.py::test_a_detector_comes_back_from_its_frames"],
+        "its curve and spectrum are measured from": [
+            "test_exposures.py::test_the_noise_of_a_detector_is_recovered_from_its_frames"
+        ],
         "cropped to the middle `side` px": ["test_laboratory.py::test_clean_images_are_cut_to_the_middle"],
-        "DICOM files contain the pixel spacing": ["test_laboratory.py::test_files_that_agree_say_mm_a_pixel"],
+        "DICOM files contain the pixel spacing": [
+            "test_laboratory.py::test_the_spacing_is_that_on_which_all_files_agree"
+        ],
         "models are identified by their hash": ["test_runner.py::test_units_belong_to_one_protocol_method_and_image"],
         "is refused before anything is measured": [
-            "test_protocol_files.py::test_what_is_wrong_is_told_with_file_key_and_way_out"
+            "test_protocol_files.py::test_errors_name_the_file_the_key_and_the_way_out"
         ],
         "results with equal hashes are comparable": [
-            "test_protocol_files.py::test_the_hash_is_that_of_everything_but_the_methods"
+            "test_protocol_files.py::test_the_hash_covers_everything_except_the_methods"
         ],
         "version, protocol with its hash and seed": ["test_page.py::test_methods_text_is_complete"],
     },

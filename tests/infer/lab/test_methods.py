@@ -63,7 +63,7 @@ def test_a_model_is_named_by_its_file(identity_onnx: Path) -> None:
         ),
     ],
 )
-def test_a_program_that_fails_is_one_line(command: str, message: str, noisy: FloatImage) -> None:
+def test_a_failing_program_is_reported_in_one_line(command: str, message: str, noisy: FloatImage) -> None:
     timeout = 0.5 if "sleep" in command else 60.0
     with pytest.raises(ModelError) as refused:
         CommandMethod(command, timeout)(noisy[:32, :32])
@@ -72,7 +72,7 @@ def test_a_program_that_fails_is_one_line(command: str, message: str, noisy: Flo
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs sessions")
-def test_a_stop_ends_a_program_that_hangs_and_what_it_started(tmp_path: Path, noisy: FloatImage) -> None:
+def test_a_stop_ends_a_hanging_program_and_its_children(tmp_path: Path, noisy: FloatImage) -> None:
     told = tmp_path / "pid"
     script = (
         "import subprocess, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
@@ -91,7 +91,7 @@ def test_a_stop_ends_a_program_that_hangs_and_what_it_started(tmp_path: Path, no
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for yet does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
@@ -99,7 +99,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_what_a_method_needs_is_looked_for_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_that_methods_need_are_found_and_their_versions_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_installed("gaussian")
     assert is_installed("wavelet")
     assert set(package_versions(["noisy", "wavelet"])) == {"PyWavelets", "scikit-image"}
@@ -116,7 +116,7 @@ def test_what_a_method_needs_is_looked_for_and_told(monkeypatch: pytest.MonkeyPa
         ("prog 'x {in} {out}", "No closing quotation"),
     ],
 )
-def test_what_is_no_method_is_named(text: str, message: str) -> None:
+def test_unknown_invalid_and_repeated_methods_are_named(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_method(text)
     with pytest.raises(UsageError, match="'noisy' is given twice"):
@@ -124,7 +124,7 @@ def test_what_is_no_method_is_named(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_a_method_that_gives_no_numbers_is_not_measured(
+def test_a_method_with_non_finite_output_is_refused(
     exposed: tuple[FloatImage, FloatImage, KnownNoise], wrong: float
 ) -> None:
     def broken(noisy: FloatImage, told: KnownNoise) -> FloatImage:
