@@ -123,13 +123,15 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_lab.py::test_a_killed_run_goes_on_to_the_same_figures",
         ],
         "Links in the result directory are not followed": [
-            "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name",
-            "test_result.py::test_no_link_in_the_place_of_a_result_is_followed",
+            "test_runner.py::test_links_and_fifos_planted_in_a_result_are_refused_by_name",
+            "test_result.py::test_links_in_place_of_results_are_not_followed",
         ],
-        "One file that loads nothing": ["test_page.py::test_it_is_whole_and_loads_nothing"],
-        "all figures with their intervals, the protocol, seeds": ["test_result.py::test_it_says_what_made_it"],
+        "One file that loads nothing": ["test_page.py::test_the_page_is_well_formed_and_loads_nothing"],
+        "all figures with their intervals, the protocol, seeds": [
+            "test_result.py::test_a_result_records_how_it_was_made"
+        ],
         "one row per point": ["test_result.py::test_the_table_has_a_row_for_every_point"],
-        "Each figure below says what was measured": ["test_page.py::test_every_figure_says_what_it_is"],
+        "Each figure below says what was measured": ["test_page.py::test_every_figure_is_described"],
         "without them it prints the command that installs them": ["test_extras.py::test_a_missing_package_is_one_line"],
         "its curve and spectrum are measured from": [
             "test_exposures.py::test_the_noise_of_a_detector_is_recovered_from_its_frames"
@@ -145,7 +147,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "results with equal hashes are comparable": [
             "test_protocol_files.py::test_the_hash_covers_everything_except_the_methods"
         ],
-        "version, protocol with its hash and seed": ["test_page.py::test_methods_text_is_complete"],
+        "version, protocol with its hash and seed": [
+            "test_page.py::test_the_methods_text_names_changes_and_the_command"
+        ],
     },
     "docs/guide/files.md": {
         "**Originals are never modified.**": ["test_torture.py::test_only_results_are_written_and_originals"],
@@ -281,10 +285,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "SECURITY.md": {
         "links in it are not followed, only plain files are read": [
-            "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name"
+            "test_runner.py::test_links_and_fifos_planted_in_a_result_are_refused_by_name"
         ],
         "stored arrays within the size of their file": [
-            "test_runner.py::test_a_packed_unit_takes_no_memory_and_is_computed_again"
+            "test_runner.py::test_a_compressed_unit_takes_no_memory_and_is_computed_again"
         ],
         "oversized PDUs and instances": [
             "test_receiving.py::test_an_oversized_pdu_ends_the_connection_before_it_is_read",
