@@ -21,7 +21,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "Colour, multi-frame, signed and 32-bit integer images are refused": [
             "test_torture.py::test_each_becomes_what_it_must"
         ],
-        "an array (H, W), dtype as stored": ["test_denoiser.py::test_the_pixel_type_stays"],
+        "an array (H, W), dtype as stored": ["test_denoiser.py::test_the_pixel_type_is_preserved"],
         "`--strength 0.5` halves the effect": ["test_denoiser.py::test_strength_blends_the_residual"],
     },
     "docs/guide/report.md": {
@@ -90,9 +90,11 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/python.md": {
         "The examples use the files made by": ["test_guide.py::test_the_python_guide_runs_from_top_to_bottom"],
-        "in any byte order": ["test_arrays.py::test_byte_order_is_no_matter"],
-        "Lists, gray Pillow images and tensors": ["test_arrays.py::test_lists_tensors_and_gray_pillow_images"],
-        "Anything else raises an `ImageError`": ["test_arrays.py::test_what_is_no_gray_array_is_refused_in_one_line"],
+        "in any byte order": ["test_arrays.py::test_byte_order_does_not_matter"],
+        "Lists, gray Pillow images and tensors": [
+            "test_arrays.py::test_lists_tensors_and_gray_pillow_images_are_accepted"
+        ],
+        "Anything else raises an `ImageError`": ["test_arrays.py::test_non_gray_arrays_are_refused_in_one_line"],
         "is loaded on first use and kept": ["test_library.py::test_a_model_that_is_named_is_loaded_once"],
         "and `denoise` warns": ["test_library.py::test_a_low_range_is_warned_of_once"],
         "This works like [`cxr-infer dir`](denoise.md)": [
@@ -114,7 +116,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     "docs/guide/install.md": {
         "Extras add optional features": ["test_extras.py::test_the_packages_are_those_of_the_extra"],
         "the hash of each model file and its output": [
-            "test_verify.py::test_the_shipped_models_compute_what_they_must"
+            "test_verify.py::test_the_shipped_models_reproduce_their_expected_outputs"
         ],
     },
     "docs/guide/lab.md": {
@@ -188,18 +190,18 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
         "`-` is standard input or output": ["test_natural.py::test_pipes"],
         "At 0 the input is returned unchanged": ["test_cli.py::test_strength_0_gives_the_input_back"],
-        "tried on a small image first": ["test_session.py::test_a_trial_finds_what_is_no_denoiser"],
-        "without visible seams": ["test_denoiser.py::test_no_seams_whatever_the_windows"],
+        "tried on a small image first": ["test_session.py::test_a_trial_refuses_models_that_do_not_denoise"],
+        "without visible seams": ["test_denoiser.py::test_windows_leave_no_seams"],
         "limits the memory of the network, in MB; the default is 320": [
-            "test_denoiser.py::test_memory_bounds_what_is_in_the_network_at_once"
+            "test_denoiser.py::test_memory_limits_the_pixels_in_the_network_at_once"
         ],
         "defaults to the number that CPU affinity and container quota allow": [
-            "test_hardware.py::test_container_quota_of_both_cgroup_versions",
+            "test_hardware.py::test_container_quotas_of_both_cgroup_versions_are_respected",
             "test_hardware.py::test_affinity_is_respected",
         ],
         "It applies to references and to `compare` as well": ["test_cli.py::test_12_bit_data_in_a_16_bit_file"],
         "and results are swapped like their sources": ["test_dicom_window.py::test_a_picture_can_be_inverted"],
-        "it must load within 60 s": ["test_session.py::test_a_model_without_end_is_given_up"],
+        "it must load within 60 s": ["test_session.py::test_an_endless_model_is_terminated"],
     },
     "docs/guide/dicom.md": {
         "Results of cxr-infer are skipped as input": ["test_dicom_derived.py::test_a_result_is_not_denoised_again"],
@@ -319,10 +321,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_decoder_process.py::test_decoding_falls_back_to_this_process_if_fork_fails"
         ],
         "single file only, values in other files are refused": [
-            "test_onnx_wire.py::test_values_kept_elsewhere_are_found_however_it_is_written",
+            "test_onnx_wire.py::test_external_values_are_found_in_every_encoding",
             "test_session.py::test_weights_in_another_file_are_not_fetched",
         ],
-        "checks their SHA-256 and their output": ["test_verify.py::test_what_is_wrong_is_said_in_one_line"],
+        "checks their SHA-256 and their output": ["test_verify.py::test_each_fault_is_reported_in_one_line"],
         "a key cannot lead out of OUT": ["test_bucket.py::test_an_object_cannot_lead_out_of_a_directory"],
         "and are never shown": ["test_bucket.py::test_what_may_be_secret_is_not_shown"],
         "it listens on 127.0.0.1 only": ["test_web.py::test_only_loopback_listens"],
