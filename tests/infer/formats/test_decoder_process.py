@@ -258,9 +258,9 @@ def test_decoder_limits_grow_with_the_image_and_spare_the_parent() -> None:
     def limits(content: bytes) -> NDArray[np.uint8]:
         import resource
 
-        told = [resource.getrlimit(what)[0] for what in (resource.RLIMIT_AS, resource.RLIMIT_CPU)]
+        soft_limits = [resource.getrlimit(what)[0] for what in (resource.RLIMIT_AS, resource.RLIMIT_CPU)]
         files = len(list(Path("/proc/self/fd").iterdir()))
-        return np.array([*told, resource.getrlimit(resource.RLIMIT_CORE)[0], files]).view(np.uint8)
+        return np.array([*soft_limits, resource.getrlimit(resource.RLIMIT_CORE)[0], files]).view(np.uint8)
 
     import resource
 

@@ -127,12 +127,12 @@ def test_compare_applies_white_and_invert(
         assert done.returncode == 0, done.stderr
         return [line for line in done.stdout.splitlines() if "noisy  " in line or "window" in line]
 
-    told = figures("clean.png", "noisy.png", "--white", "4095")
-    assert told == figures("clean swapped.png", "noisy swapped.png", "--white", "4095", "--invert")
+    figures_of_original = figures("clean.png", "noisy.png", "--white", "4095")
+    assert figures_of_original == figures("clean swapped.png", "noisy swapped.png", "--white", "4095", "--invert")
     true = psnr(
         twelve_bit(clean[:128, :128]).astype(np.float32) / 4095, twelve_bit(noisy[:128, :128]) / np.float32(4095)
     )
-    assert f"{true:.2f}" in told[0]
+    assert f"{true:.2f}" in figures_of_original[0]
     assert "12 of 16 bits" in run("cxr-infer", "compare", "clean.png", "noisy.png", "--overwrite").stderr
     assert run("cxr-infer", "compare", "clean.png", "noisy.png", "--overwrite", "--max-pixels", "100").returncode == 1
 
@@ -153,10 +153,10 @@ def test_full_range_and_black_16_bit_files_give_no_note() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), [("PNG", "x.png"), ("TIFF", "x.tif"), ("JPEG", "x.jpg"), ("WEBP", "x.webp")])
 def test_an_icc_profile_is_kept(kind: str, name: str) -> None:
-    told = RGB_PROFILE if kind == "WEBP" else GRAY_PROFILE
-    picture = read(name, by_pillow(kind, GRAY, icc_profile=told))
+    profile_given = RGB_PROFILE if kind == "WEBP" else GRAY_PROFILE
+    picture = read(name, by_pillow(kind, GRAY, icc_profile=profile_given))
     assert "profile" not in " ".join(picture.notes)
-    assert opened(picture).info["icc_profile"] == told
+    assert opened(picture).info["icc_profile"] == profile_given
 
 
 def test_gamma_is_kept_within_png_and_its_loss_is_noted_elsewhere() -> None:

@@ -59,16 +59,16 @@ def test_clean_images_are_cut_to_the_middle_and_not_resized(tmp_path: Path, clea
     assert np.abs(found["b.png"] - clean[80:176, 80:176]).max() < 1e-4
 
 
-@pytest.mark.parametrize(("spacings", "said"), [((0.2, 0.2), 0.2), ((0.2, 0.1), None), ((0.2, None), None)])
+@pytest.mark.parametrize(("spacings", "expected"), [((0.2, 0.2), 0.2), ((0.2, 0.1), None), ((0.2, None), None)])
 def test_the_spacing_is_that_on_which_all_files_agree(
-    tmp_path: Path, clean: NDArray[np.float32], spacings: tuple[float | None, ...], said: float | None
+    tmp_path: Path, clean: NDArray[np.float32], spacings: tuple[float | None, ...], expected: float | None
 ) -> None:
     for number, spacing in enumerate(spacings):
         pitch = None if spacing is None else [spacing, spacing]
         (tmp_path / f"{number}.dcm").write_bytes(encoded(computed(stored(clean, 12), 12, ImagerPixelSpacing=pitch)))
     found, spacing = clean_images(tmp_path, 96, ReadOptions())
     assert len(found) == 2
-    assert spacing == said
+    assert spacing == expected
 
 
 def test_empty_small_and_too_many_clean_images_are_refused(tmp_path: Path, clean: NDArray[np.float32]) -> None:
@@ -114,9 +114,9 @@ def test_frames_of_equal_name_in_two_directories_are_numbered(frames_folder: Pat
         path.parent.mkdir()
         path.write_bytes((frames_folder / f"{number}.png").read_bytes())
     frames = repeated_frames(paths, ReadOptions())
-    told = described(frames_by_name(frames))
-    assert [one.name for one in told] == ["x.png (1)", "x.png (2)"]
-    assert told[0].sha256 != told[1].sha256
+    descriptions = described(frames_by_name(frames))
+    assert [one.name for one in descriptions] == ["x.png (1)", "x.png (2)"]
+    assert descriptions[0].sha256 != descriptions[1].sha256
 
 
 def test_a_single_frame_is_refused(frames_folder: Path) -> None:
@@ -168,8 +168,8 @@ def test_a_method_that_is_not_installed_is_left_out_and_noted(
     assert asked.changed == ()
     result = LabResult(asked.protocol, (UnderTest("noisy"),), (), ())
     assert result.left_out == (() if there else ("gaussian",))
-    said = "gaussian was left out: it is not installed."
-    assert (said in read_off(result).sentences) is not there
+    sentence = "gaussian was left out: it is not installed."
+    assert (sentence in read_off(result).sentences) is not there
     assert asked_for(str(path), ["nlm"]).protocol.if_installed == ()
 
 

@@ -73,18 +73,18 @@ def test_a_failing_program_is_reported_in_one_line(command: str, message: str, n
 
 @pytest.mark.skipif(os.name == "nt", reason="needs sessions")
 def test_a_stop_ends_a_hanging_program_and_its_children(tmp_path: Path, noisy: FloatImage) -> None:
-    told = tmp_path / "pid"
+    pid_file = tmp_path / "pid"
     script = (
         "import subprocess, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
-        f"open({str(told)!r}, 'w').write(str(child.pid)); time.sleep(600)"
+        f"open({str(pid_file)!r}, 'w').write(str(child.pid)); time.sleep(600)"
     )
     method = CommandMethod(f"'{sys.executable}' -c \"{script}\" {{in}} {{out}}")
     begun = time.monotonic()
     with pytest.raises(ModelError, match="ended, because a stop was requested"):
-        method.until(lambda: told.is_file() and told.read_text() != "")(noisy[:32, :32])
+        method.until(lambda: pid_file.is_file() and pid_file.read_text() != "")(noisy[:32, :32])
     assert time.monotonic() - begun < 60
-    child, deadline = int(told.read_text()), time.monotonic() + 20
+    child, deadline = int(pid_file.read_text()), time.monotonic() + 20
     while _alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(child)

@@ -309,9 +309,9 @@ def test_too_few_draws_to_show_each_signal_are_refused(setting: Setting) -> None
     def scene(draws: int) -> Scene:
         return scene_of(replace(setting, protocol=replace(setting.protocol, draws=draws)), discs)
 
-    with pytest.raises(UsageError, match=r"^12 draws are too few for 30 signals; use \d+ or more") as told:
+    with pytest.raises(UsageError, match=r"^12 draws are too few for 30 signals; use \d+ or more") as refused:
         scene(12)
-    enough = int(str(told.value).split("use ")[1].split()[0])
+    enough = int(str(refused.value).split("use ")[1].split()[0])
     with pytest.raises(UsageError, match="draws are too few for"):
         scene(enough - 1)
     shown = scene(enough)

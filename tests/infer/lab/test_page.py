@@ -73,8 +73,8 @@ def test_the_page_is_well_formed_and_loads_nothing(result: LabResult) -> None:
 def test_every_figure_is_described(result: LabResult) -> None:
     words = " ".join(read(page(result)).words.split())
     for finding in result.findings:
-        for said in (finding.title, finding.measured, finding.on, finding.caution, finding.source):
-            assert said in words
+        for text_given in (finding.title, finding.measured, finding.on, finding.caution, finding.source):
+            assert text_given in words
     assert words.count("Caution:") == len(result.findings)
     assert words.count(RESEARCH_USE) == 2
     assert protocol_hash(result.protocol) in words

@@ -151,11 +151,11 @@ def test_fewer_draws_apply_to_the_named_method_only(tmp_path: Path) -> None:
 
 
 def test_a_result_contains_its_protocol() -> None:
-    said = LabResult(PROTOCOL, (), (), ()).to_dict()["protocol"]
-    assert protocol_of(said["content"]) == PROTOCOL
+    stored = LabResult(PROTOCOL, (), (), ()).to_dict()["protocol"]
+    assert protocol_of(stored["content"]) == PROTOCOL
     slow = replace(PROTOCOL, if_installed=("bm3d",), fewer_draws={"bm3d": 2})
     assert protocol_of(LabResult(slow, (), (), ()).to_dict()["protocol"]["content"]) == slow
-    assert said["sha256"] == protocol_hash(PROTOCOL)
+    assert stored["sha256"] == protocol_hash(PROTOCOL)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="FIFOs")

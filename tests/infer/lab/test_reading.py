@@ -95,8 +95,8 @@ def test_methods_are_listed_side_by_side_with_their_draws() -> None:
     assert table.headings == ("signal and noise", "N", "window", "nlm")
     assert table.rows[0] == ["nodule, 5 mm, +8; white", "50", "0.9 (0.8 to 1)", "0.8 (0.7 to 0.9)"]
     assert "n: 4 draws; nlm 2." in table.note
-    told = [line for line in read_off(slow).sentences if line.startswith("Told the true noise")]
-    assert told[0].endswith("and its spectrum: nlm; the others must estimate it from the image.")
+    sentences = [line for line in read_off(slow).sentences if line.startswith("Told the true noise")]
+    assert sentences[0].endswith("and its spectrum: nlm; the others must estimate it from the image.")
     assert not any(line.startswith("Told") for line in read_off(result_of(WORTH)).sentences)
     alone = read_off(result_of(finding(f"detectability-kept/{NODULE}")))
     assert not any(table.title.endswith("method by method") for table in alone.tables)
@@ -112,7 +112,7 @@ def test_the_absence_of_a_gain_is_stated_plainly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "higher", "said"),
+    ("key", "higher", "figure"),
     [
         (f"detectability/{NODULE}", True, "d' at a known place (1 of 2 points)"),
         (f"search/{NODULE}", True, "signals found in a search (1 of 2 points)"),
@@ -121,10 +121,10 @@ def test_the_absence_of_a_gain_is_stated_plainly() -> None:
         ("bias/structure-from-noise", False, "structure made from pure noise (1 of 2 points)"),
     ],
 )
-def test_figures_worse_than_the_noisy_image_are_reported(key: str, higher: bool, said: str) -> None:
+def test_figures_worse_than_the_noisy_image_are_reported(key: str, higher: bool, figure: str) -> None:
     worse = (0.5, 2.0) if higher else (1.5, 2.0)
     (line,) = read_off(result_of(curves(key, (1.0, 2.0), worse, higher=higher))).against
-    assert line == f"Against window: it is worse than the noisy image, beyond the uncertainty of both, in {said}."
+    assert line == f"Against window: it is worse than the noisy image, beyond the uncertainty of both, in {figure}."
     assert read_off(result_of(curves(key, worse, (1.0, 2.0), higher=higher))).against == ()
 
 

@@ -26,14 +26,14 @@ from tests.schemas import refuses
 Schema = dict[str, Any]
 
 
-def parts_of(said: dict[str, Any]) -> dict[str, Any]:
+def parts_of(content: dict[str, Any]) -> dict[str, Any]:
     """An example of each part that the schema describes."""
-    finding = said["findings"][0]
+    finding = content["findings"][0]
     return {
-        "protocol": said["protocol"]["content"],
-        "signal": said["protocol"]["content"]["signals"][0],
-        "method": said["methods"][0],
-        "image": said["images"][0],
+        "protocol": content["protocol"]["content"],
+        "signal": content["protocol"]["content"]["signals"][0],
+        "method": content["methods"][0],
+        "image": content["images"][0],
         "finding": finding,
         "axis": finding["x"],
         "series": finding["series"][0],
@@ -43,13 +43,13 @@ def parts_of(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_result_conforms_to_its_schema_which_describes_every_key(result: LabResult) -> None:
-    schema, said = lab_schema(), json.loads(result.to_json())
+    schema, content = lab_schema(), json.loads(result.to_json())
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(said, schema)
-    assert set(said) == set(schema["properties"])
-    assert set(said["protocol"]) == set(schema["properties"]["protocol"]["properties"])
-    assert set(parts_of(said)) == set(schema["$defs"])
-    for name, part in parts_of(said).items():
+    jsonschema.validate(content, schema)
+    assert set(content) == set(schema["properties"])
+    assert set(content["protocol"]) == set(schema["properties"]["protocol"]["properties"])
+    assert set(parts_of(content)) == set(schema["$defs"])
+    for name, part in parts_of(content).items():
         assert set(part) == set(schema["$defs"][name]["properties"]), name
     for part in (schema, *schema["$defs"].values()):
         assert all(each["description"] for each in part["properties"].values())
@@ -72,14 +72,14 @@ def test_the_schema_rejects_wrong_values(result: LabResult, place: tuple[Any, ..
 
 
 def test_a_result_records_how_it_was_made(result: LabResult) -> None:
-    said = result.to_dict()
-    assert said["protocol"]["sha256"] == protocol_hash(PROTOCOL)
-    assert (said["protocol"]["name"], said["protocol"]["version"], said["seed"]) == ("tiny", 3, 7)
-    assert [method["name"] for method in said["methods"]] == ["noisy", "gaussian"]
-    assert said["images"][0]["width"] == 96
-    assert len(said["images"][0]["sha256"]) == 64
-    assert said["versions"]["cxr-infer"]
-    assert said["findings"][0]["seed"] == 7
+    content = result.to_dict()
+    assert content["protocol"]["sha256"] == protocol_hash(PROTOCOL)
+    assert (content["protocol"]["name"], content["protocol"]["version"], content["seed"]) == ("tiny", 3, 7)
+    assert [method["name"] for method in content["methods"]] == ["noisy", "gaussian"]
+    assert content["images"][0]["width"] == 96
+    assert len(content["images"][0]["sha256"]) == 64
+    assert content["versions"]["cxr-infer"]
+    assert content["findings"][0]["seed"] == 7
 
 
 def test_a_result_is_read_back_as_stored(result: LabResult, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_result_is_read_back_as_stored(result: LabResult, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("", "cannot be read"),
         ("[]", r"cannot be read \(not an object\)"),
@@ -108,10 +108,10 @@ def test_a_result_is_read_back_as_stored(result: LabResult, tmp_path: Path) -> N
         ("nothing", "cannot be read"),
     ],
 )
-def test_files_other_than_results_are_refused_in_one_line(tmp_path: Path, content: str, told: str) -> None:
+def test_files_other_than_results_are_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "lab.json"
     path.write_text(content)
-    with pytest.raises(UsageError, match=told) as refused:
+    with pytest.raises(UsageError, match=message) as refused:
         read_result(path)
     assert str(refused.value).startswith(f"{path}: ")
     assert str(refused.value).endswith("give a lab.json that cxr-infer lab wrote")

@@ -185,12 +185,12 @@ def test_a_program_ended_by_the_same_ctrl_c_is_a_stop_not_a_failure(setting: Set
 
 
 def test_progress_rises_to_completion(setting: Setting, tmp_path: Path) -> None:
-    told: list[LabProgress] = []
-    run(setting, tmp_path, seen=told.append)
-    shares = [progress.share for progress in told]
+    progress_seen: list[LabProgress] = []
+    run(setting, tmp_path, seen=progress_seen.append)
+    shares = [progress.share for progress in progress_seen]
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    assert {(progress.study, progress.done, progress.units) for progress in told} >= {
+    assert {(progress.study, progress.done, progress.units) for progress in progress_seen} >= {
         ("error", 16, 16),
         ("levels", 1, 1),
     }

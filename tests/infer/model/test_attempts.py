@@ -88,8 +88,8 @@ def computing(tmp_path: Path, images: Path, request: pytest.FixtureRequest) -> I
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
     """The exit status and the lines of stderr of a process that would not end by itself."""
-    said = process.communicate(timeout=PATIENCE)[1]
-    return process.returncode, said.splitlines()
+    errors = process.communicate(timeout=PATIENCE)[1]
+    return process.returncode, errors.splitlines()
 
 
 @pytest.mark.parametrize("computing", [("dir", "in", "--quiet")], indirect=True)
@@ -105,13 +105,13 @@ def test_a_second_interrupt_ends_a_run_during_an_image(computing: subprocess.Pop
 
 @pytest.mark.parametrize("computing", [("file", "in/a.png", "out.png")], indirect=True)
 @pytest.mark.parametrize(
-    ("number", "status", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "message"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_one_signal_ends_the_command_for_a_single_image(
-    computing: subprocess.Popen[str], tmp_path: Path, number: int, status: int, said: str
+    computing: subprocess.Popen[str], tmp_path: Path, number: int, status: int, message: str
 ) -> None:
     computing.send_signal(number)
-    assert ended(computing) == (status, [f"error: {said}"])
+    assert ended(computing) == (status, [f"error: {message}"])
     assert not (tmp_path / "out.png").exists()
 
 

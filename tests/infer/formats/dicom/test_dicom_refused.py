@@ -240,8 +240,8 @@ def test_every_file_bundled_with_pydicom_is_read_or_refused(capfd: pytest.Captur
 def test_a_run_over_the_files_bundled_with_pydicom_names_no_patient(run: Run, tmp_path: Path) -> None:
     done = run("cxr-infer", "dir", BUNDLED, "--out", "out", "--json", "r.json")
     assert done.returncode == 1, done.stderr
-    said = done.stdout + done.stderr + (tmp_path / "r.json").read_text()
-    assert "bug in cxr-infer" not in said
+    output = done.stdout + done.stderr + (tmp_path / "r.json").read_text()
+    assert "bug in cxr-infer" not in output
     records = json.loads((tmp_path / "r.json").read_text())["files"]
     files = [path.relative_to(BUNDLED).as_posix() for path in BUNDLED.rglob("*") if path.is_file()]
     assert {record["name"] for record in records} == set(files)
@@ -249,4 +249,4 @@ def test_a_run_over_the_files_bundled_with_pydicom_names_no_patient(run: Run, tm
     for path in files:
         with contextlib.suppress(pydicom.errors.InvalidDicomError, TypeError):
             name = str(pydicom.dcmread(BUNDLED / path, specific_tags=["PatientName"]).get("PatientName", ""))
-            assert len(name) < 4 or name not in said, path
+            assert len(name) < 4 or name not in output, path
