@@ -21,7 +21,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "Colour, multi-frame, signed and 32-bit integer images are refused": [
             "test_torture.py::test_each_becomes_what_it_must"
         ],
-        "an array (H, W), dtype as stored": ["test_denoiser.py::test_the_pixel_type_stays"],
+        "an array (H, W), dtype as stored": ["test_denoiser.py::test_the_pixel_type_is_preserved"],
         "`--strength 0.5` halves the effect": ["test_denoiser.py::test_strength_blends_the_residual"],
     },
     "docs/guide/report.md": {
@@ -90,9 +90,11 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/python.md": {
         "The examples use the files made by": ["test_guide.py::test_the_python_guide_runs_from_top_to_bottom"],
-        "in any byte order": ["test_arrays.py::test_byte_order_is_no_matter"],
-        "Lists, gray Pillow images and tensors": ["test_arrays.py::test_lists_tensors_and_gray_pillow_images"],
-        "Anything else raises an `ImageError`": ["test_arrays.py::test_what_is_no_gray_array_is_refused_in_one_line"],
+        "in any byte order": ["test_arrays.py::test_byte_order_does_not_matter"],
+        "Lists, gray Pillow images and tensors": [
+            "test_arrays.py::test_lists_tensors_and_gray_pillow_images_are_accepted"
+        ],
+        "Anything else raises an `ImageError`": ["test_arrays.py::test_non_gray_arrays_are_refused_in_one_line"],
         "is loaded on first use and kept": ["test_library.py::test_a_model_that_is_named_is_loaded_once"],
         "and `denoise` warns": ["test_library.py::test_a_low_range_is_warned_of_once"],
         "This works like [`cxr-infer dir`](denoise.md)": [
@@ -114,7 +116,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     "docs/guide/install.md": {
         "Extras add optional features": ["test_extras.py::test_the_packages_are_those_of_the_extra"],
         "the hash of each model file and its output": [
-            "test_verify.py::test_the_shipped_models_compute_what_they_must"
+            "test_verify.py::test_the_shipped_models_reproduce_their_expected_outputs"
         ],
     },
     "docs/guide/lab.md": {
@@ -123,25 +125,33 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_lab.py::test_a_killed_run_goes_on_to_the_same_figures",
         ],
         "Links in the result directory are not followed": [
-            "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name",
-            "test_result.py::test_no_link_in_the_place_of_a_result_is_followed",
+            "test_runner.py::test_links_and_fifos_planted_in_a_result_are_refused_by_name",
+            "test_result.py::test_links_in_place_of_results_are_not_followed",
         ],
-        "One file that loads nothing": ["test_page.py::test_it_is_whole_and_loads_nothing"],
-        "all figures with their intervals, the protocol, seeds": ["test_result.py::test_it_says_what_made_it"],
+        "One file that loads nothing": ["test_page.py::test_the_page_is_well_formed_and_loads_nothing"],
+        "all figures with their intervals, the protocol, seeds": [
+            "test_result.py::test_a_result_records_how_it_was_made"
+        ],
         "one row per point": ["test_result.py::test_the_table_has_a_row_for_every_point"],
-        "Each figure below says what was measured": ["test_page.py::test_every_figure_says_what_it_is"],
+        "Each figure below says what was measured": ["test_page.py::test_every_figure_is_described"],
         "without them it prints the command that installs them": ["test_extras.py::test_a_missing_package_is_one_line"],
-        "its curve and spectrum are measured from": ["test_exposures.py::test_a_detector_comes_back_from_its_frames"],
+        "its curve and spectrum are measured from": [
+            "test_exposures.py::test_the_noise_of_a_detector_is_recovered_from_its_frames"
+        ],
         "cropped to the middle `side` px": ["test_laboratory.py::test_clean_images_are_cut_to_the_middle"],
-        "DICOM files contain the pixel spacing": ["test_laboratory.py::test_files_that_agree_say_mm_a_pixel"],
+        "DICOM files contain the pixel spacing": [
+            "test_laboratory.py::test_the_spacing_is_that_on_which_all_files_agree"
+        ],
         "models are identified by their hash": ["test_runner.py::test_units_belong_to_one_protocol_method_and_image"],
         "is refused before anything is measured": [
-            "test_protocol_files.py::test_what_is_wrong_is_told_with_file_key_and_way_out"
+            "test_protocol_files.py::test_errors_name_the_file_the_key_and_the_way_out"
         ],
         "results with equal hashes are comparable": [
-            "test_protocol_files.py::test_the_hash_is_that_of_everything_but_the_methods"
+            "test_protocol_files.py::test_the_hash_covers_everything_except_the_methods"
         ],
-        "version, protocol with its hash and seed": ["test_page.py::test_methods_text_is_complete"],
+        "version, protocol with its hash and seed": [
+            "test_page.py::test_the_methods_text_names_changes_and_the_command"
+        ],
     },
     "docs/guide/files.md": {
         "**Originals are never modified.**": ["test_torture.py::test_only_results_are_written_and_originals"],
@@ -180,67 +190,67 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
         "`-` is standard input or output": ["test_natural.py::test_pipes"],
         "At 0 the input is returned unchanged": ["test_cli.py::test_strength_0_gives_the_input_back"],
-        "tried on a small image first": ["test_session.py::test_a_trial_finds_what_is_no_denoiser"],
-        "without visible seams": ["test_denoiser.py::test_no_seams_whatever_the_windows"],
+        "tried on a small image first": ["test_session.py::test_a_trial_refuses_models_that_do_not_denoise"],
+        "without visible seams": ["test_denoiser.py::test_windows_leave_no_seams"],
         "limits the memory of the network, in MB; the default is 320": [
-            "test_denoiser.py::test_memory_bounds_what_is_in_the_network_at_once"
+            "test_denoiser.py::test_memory_limits_the_pixels_in_the_network_at_once"
         ],
         "defaults to the number that CPU affinity and container quota allow": [
-            "test_hardware.py::test_container_quota_of_both_cgroup_versions",
+            "test_hardware.py::test_container_quotas_of_both_cgroup_versions_are_respected",
             "test_hardware.py::test_affinity_is_respected",
         ],
         "It applies to references and to `compare` as well": ["test_cli.py::test_12_bit_data_in_a_16_bit_file"],
         "and results are swapped like their sources": ["test_dicom_window.py::test_a_picture_can_be_inverted"],
-        "it must load within 60 s": ["test_session.py::test_a_model_without_end_is_given_up"],
+        "it must load within 60 s": ["test_session.py::test_an_endless_model_is_terminated"],
     },
     "docs/guide/dicom.md": {
         "Results of cxr-infer are skipped as input": ["test_dicom_derived.py::test_a_result_is_not_denoised_again"],
-        "unchanged attributes are copied byte for byte": ["test_dicom_text.py::test_bytes_are_carried"],
+        "unchanged attributes are copied byte for byte": ["test_dicom_text.py::test_text_bytes_are_preserved"],
         "wrapping differences, as some vendors write": [
-            "test_dicom_codestreams.py::test_differences_that_wrap_give_the_true_pixels"
+            "test_dicom_codestreams.py::test_wrapped_differences_give_the_true_pixels"
         ],
-        "checked against DCMTK and GDCM": ["test_dicom_decoders.py::test_what_dcmtk_encodes_is_what_gdcm_decodes"],
+        "checked against DCMTK and GDCM": ["test_dicom_decoders.py::test_images_encoded_by_dcmtk_match_gdcm"],
         "Presentation states, reports, key objects and images of other classes": [
-            "test_dicom_directory.py::test_a_study_is_done_and_what_is_no_x_ray_is_left_alone"
+            "test_dicom_directory.py::test_x_rays_of_a_study_are_denoised_and_other_files_ignored"
         ],
-        "The SOP class decides": ["test_dicom_classes.py::test_the_class_decides_what_an_image_is"],
-        "pixels outside it are denoised too": [
-            "test_dicom_window.py::test_what_a_window_does_not_show_is_denoised_too"
+        "The SOP class decides": [
+            "test_dicom_classes.py::test_the_class_decides_and_a_contradicting_modality_is_noted"
         ],
-        "or a PresentationLUTShape of INVERSE": ["test_dicom_window.py::test_which_end_is_white"],
+        "pixels outside it are denoised too": ["test_dicom_window.py::test_values_outside_the_window_are_denoised_too"],
+        "or a PresentationLUTShape of INVERSE": [
+            "test_dicom_window.py::test_photometric_interpretation_and_lut_shape_decide_what_is_white"
+        ],
         "at `--strength 0` they are identical to the bit": [
-            "test_dicom_window.py::test_strength_0_gives_every_pixel_back"
+            "test_dicom_window.py::test_strength_0_leaves_every_pixel_unchanged"
         ],
         "the result is compressed losslessly in the same family as its source": [
-            "test_dicom_compression.py::test_the_family_is_kept_and_every_pixel"
+            "test_dicom_compression.py::test_the_compression_family_and_every_pixel_are_kept"
         ],
         "which changes neither pixels nor UIDs": [
-            "test_dicom_compression.py::test_it_is_the_same_instance_however_it_is_compressed"
+            "test_dicom_compression.py::test_the_instance_uid_does_not_depend_on_the_compression"
         ],
-        "lossy JPEG 2000 become lossless": [
-            "test_dicom_compression.py::test_lossy_jpeg_2000_becomes_lossless_and_stays_marked"
-        ],
+        "lossy JPEG 2000 become lossless": ["test_dicom_compression.py::test_general_jpeg_2000_becomes_lossless"],
         "are uncompressed, with a note": [
-            "test_dicom_compression.py::test_other_families_are_left_uncompressed_with_a_note"
+            "test_dicom_compression.py::test_other_compression_families_are_left_uncompressed_with_a_note"
         ],
     },
     "docs/guide/formats.md": {
         "any of these under another name or without a suffix": [
             "test_torture.py::test_each_becomes_what_it_must",
         ],
-        "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_nothing"],
+        "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_ignored_and_other_alpha_is_refused"],
         "with a tRNS value that no pixel has": ["test_torture.py::test_good_pixels_come_back_to_the_bit"],
         "never reduced to the first picture or blended": [
-            "test_tiff.py::test_what_is_not_one_gray_picture_is_refused_by_what_it_is"
+            "test_tiff.py::test_files_other_than_one_gray_picture_are_refused_with_the_reason"
         ],
         "Thumbnails, overviews and pyramids do not count": [
-            "test_tiff.py::test_copies_below_a_picture_are_no_pages",
-            "test_tiff.py::test_a_picture_below_its_thumbnail_is_found",
+            "test_tiff.py::test_reduced_copies_in_sub_ifds_are_not_pages",
+            "test_tiff.py::test_a_picture_in_the_sub_ifd_of_its_thumbnail_is_found",
         ],
-        "with a missing or damaged strip": ["test_tiff.py::test_a_strip_of_zeros_is_no_strip"],
-        "PNG and TIFF keep resolution": ["test_pictures.py::test_resolution_goes_along"],
+        "with a missing or damaged strip": ["test_tiff.py::test_zeroed_strips_are_refused_as_damaged"],
+        "PNG and TIFF keep resolution": ["test_pictures.py::test_resolution_is_kept"],
         "A profile or gamma that cannot be kept is reported": [
-            "test_pictures.py::test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere"
+            "test_pictures.py::test_gamma_is_kept_within_png_and_its_loss_is_noted_elsewhere"
         ],
     },
     "docs/guide/node.md": {
@@ -277,10 +287,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "SECURITY.md": {
         "links in it are not followed, only plain files are read": [
-            "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name"
+            "test_runner.py::test_links_and_fifos_planted_in_a_result_are_refused_by_name"
         ],
         "stored arrays within the size of their file": [
-            "test_runner.py::test_a_packed_unit_takes_no_memory_and_is_computed_again"
+            "test_runner.py::test_a_compressed_unit_takes_no_memory_and_is_computed_again"
         ],
         "oversized PDUs and instances": [
             "test_receiving.py::test_an_oversized_pdu_ends_the_connection_before_it_is_read",
@@ -294,21 +304,27 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_receiving.py::test_tls_takes_only_certificates_that_it_knows"
         ],
         "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
-        "refused before decoding if its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
+        "refused before decoding if its header": [
+            "test_dicom_refused.py::test_compressed_images_with_false_headers_are_refused"
+        ],
         "decoded in a separate process with limits": [
-            "test_decoder_process.py::test_images_of_a_run_are_decoded_apart"
+            "test_decoder_process.py::test_images_of_a_run_are_decoded_in_a_separate_process"
         ],
         "crashes, hangs or exceeds a limit gives one line": [
-            "test_decoder_process.py::test_what_a_decoder_does_is_one_line"
+            "test_decoder_process.py::test_a_decoder_failure_is_one_error_line_for_its_file"
         ],
-        "The child ends with its parent": ["test_decoder_process.py::test_a_decoder_at_work_ends_with_its_process"],
-        "Only pixels are accepted from it": ["test_decoder_process.py::test_what_a_child_says_is_not_believed"],
-        "Where no child is possible": ["test_decoder_process.py::test_where_no_process_can_be_had_this_one_decodes"],
+        "The child ends with its parent": ["test_decoder_process.py::test_a_busy_decoder_ends_with_its_parent_process"],
+        "Only pixels are accepted from it": [
+            "test_decoder_process.py::test_implausible_answers_of_a_decoder_process_are_rejected"
+        ],
+        "Where no child is possible": [
+            "test_decoder_process.py::test_decoding_falls_back_to_this_process_if_fork_fails"
+        ],
         "single file only, values in other files are refused": [
-            "test_onnx_wire.py::test_values_kept_elsewhere_are_found_however_it_is_written",
+            "test_onnx_wire.py::test_external_values_are_found_in_every_encoding",
             "test_session.py::test_weights_in_another_file_are_not_fetched",
         ],
-        "checks their SHA-256 and their output": ["test_verify.py::test_what_is_wrong_is_said_in_one_line"],
+        "checks their SHA-256 and their output": ["test_verify.py::test_each_fault_is_reported_in_one_line"],
         "a key cannot lead out of OUT": ["test_bucket.py::test_an_object_cannot_lead_out_of_a_directory"],
         "and are never shown": ["test_bucket.py::test_what_may_be_secret_is_not_shown"],
         "it listens on 127.0.0.1 only": ["test_web.py::test_only_loopback_listens"],

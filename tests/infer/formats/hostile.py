@@ -1,4 +1,4 @@
-"""Decoders that do what images ask of them, and images that ask: crashes, loops and more memory than there is."""
+"""Decoders that obey requests hidden in images, and images with such requests: crash, hang, exhaust memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from cxr_infer.formats import decoder_process, decoders
 
 CRASH, HANG, SLEEP, GROW, VANISH = b"asks: crash", b"asks: hang", b"asks: sleep", b"asks: grow", b"asks: vanish"
-OPENJPEG_SAYS = b"Created by OpenJPEG"
+OPENJPEG_COMMENT = b"Created by OpenJPEG"
 
 
 def install(seconds: float) -> None:
-    """Let every decoder of this process, and of its children, obey. seconds: of processor time that a small image may
-    take; of the clock's it may take many, as machines that run tests are busy."""
+    """Make every decoder of this process and its children obey. seconds: CPU time that a small image may take; the
+    wall-clock limit is far longer because test machines are busy."""
     decoder_process.SECONDS, decoder_process.PATIENCE = seconds, 1000
     for decoder in decoders.DECODERS:
         object.__setattr__(decoder, "decode", functools.partial(_obeying, decoder.decode))
@@ -39,13 +39,13 @@ def _obeying(decode: decoders.Decode, content: bytes) -> Any:
     return decode(content)
 
 
-def png_that(asks: bytes, png: bytes) -> bytes:
-    """A PNG with one more chunk of text."""
-    text = b"tEXt" + b"Comment\0" + asks
+def png_with_request(request: bytes, png: bytes) -> bytes:
+    """The PNG with a text chunk that holds the request."""
+    text = b"tEXt" + b"Comment\0" + request
     return png[:33] + struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text)) + png[33:]
 
 
-def jpeg_2000_that(asks: bytes, content: bytes) -> bytes:
-    """A file with an image by OpenJPEG, whose comment is another."""
-    assert content.count(OPENJPEG_SAYS) == 1
-    return content.replace(OPENJPEG_SAYS, asks.ljust(len(OPENJPEG_SAYS)))
+def jpeg_2000_with_request(request: bytes, content: bytes) -> bytes:
+    """The file with the request in place of OpenJPEG's comment."""
+    assert content.count(OPENJPEG_COMMENT) == 1
+    return content.replace(OPENJPEG_COMMENT, request.ljust(len(OPENJPEG_COMMENT)))

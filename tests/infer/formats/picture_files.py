@@ -1,4 +1,4 @@
-"""Picture files as other programs write them, and as none should: bytes made by hand."""
+"""Picture files as other programs write them, and malformed ones built byte by byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 BITS_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 MASK = 4  # a value of NewSubfileType and of PhotometricInterpretation
-SIDE = (40, 56)  # px, height and width of what has no other size
+SIDE = (40, 56)  # px, default height and width
 
 
 def by_pillow(kind: str, *images: NDArray[Any] | Image.Image, **options: Any) -> bytes:
@@ -39,7 +39,7 @@ def by_tifffile(pixels: NDArray[Any], **options: Any) -> bytes:
 
 
 def by_tifffile_in_turn(*pages: tuple[NDArray[Any], int]) -> bytes:
-    """Directories in one file: pixels and the NewSubfileType that says what they are."""
+    """One file of several directories, each given as pixels and NewSubfileType."""
     content = io.BytesIO()
     with tifffile.TiffWriter(content) as file:
         for pixels, kind in pages:
@@ -66,7 +66,7 @@ def png_chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes
 def png(
     width: int, height: int, data: bytes, *, bits: int = 8, kind: int = 0, sums: dict[bytes, int] | None = None
 ) -> bytes:
-    """A PNG of these raw rows, each with its filter byte, whatever they are."""
+    """A PNG of these raw rows, each beginning with its filter byte; nothing is checked."""
     sums = sums or {}
     header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
@@ -84,14 +84,14 @@ def packed(pixels: NDArray[Any], bits: int) -> bytes:
 
 
 def tiff_directory(width: int, height: int, next_directory: int = 0) -> bytes:
-    """A TIFF header and directory that promise gray 8-bit pixels in one strip at offset 8."""
+    """A TIFF header and directory that declare 8-bit gray pixels in one strip at offset 8."""
     tags = ((256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, height), (279, 100))
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_directory)
 
 
 def raw_tiff(data: bytes, bits: int, photometric: int = 1, **more: int) -> bytes:
-    """A TIFF of these uncompressed bytes, SIDE pixels; more: values of tags by number, as `t274`."""
+    """A TIFF of SIDE pixels with these uncompressed bytes; more: further tags by number, such as `t274=6`."""
     tags = {256: SIDE[1], 257: SIDE[0], 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: SIDE[0]}
     tags |= {279: len(data)} | {int(tag[1:]): value for tag, value in more.items()}
     tags[273] = 8 + 2 + 12 * len(tags) + 4
@@ -100,18 +100,18 @@ def raw_tiff(data: bytes, bits: int, photometric: int = 1, **more: int) -> bytes
 
 
 def bits_of(pixels: NDArray[np.uint16], bits: int) -> bytes:
-    """Rows of values below 2^bits, one bit after the other."""
+    """Rows of values below 2^bits, packed without gaps."""
     wide = np.unpackbits(pixels.astype(">u2")[..., None].view(np.uint8), axis=-1)[..., 16 - bits :]
     return np.packbits(wide.reshape(len(pixels), -1), axis=1).tobytes()
 
 
 def holed(content: bytes) -> bytes:
-    """The same with zeros from its middle to near its end, as a copy leaves them that was broken off."""
+    """The content zeroed from its middle to near its end, as an interrupted copy leaves it."""
     half = len(content) // 2
     return content[:half] + bytes(half - 600) + content[2 * half - 600 :]
 
 
 def corrupt(content: bytes, at: float) -> bytes:
-    """The same with a few bytes turned over at this part of its length."""
+    """The content with eight bytes inverted at this fraction of its length."""
     place = int(at * len(content))
     return content[:place] + bytes(b ^ 0xFF for b in content[place : place + 8]) + content[place + 8 :]

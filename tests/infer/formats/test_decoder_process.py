@@ -1,4 +1,4 @@
-"""Decoders in a process of their own: what they do there costs one image, and they end when their process does."""
+"""Decoders in a process of their own: a failure there costs one image, and they end with their parent process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cxr_infer.formats.readers import read_radiograph
 from cxr_infer.settings import ReadOptions
 from tests.conftest import REPOSITORY
 from tests.infer.formats.dicom.dicom_files import digital, encoded, stored
-from tests.infer.formats.hostile import CRASH, GROW, HANG, SLEEP, VANISH, jpeg_2000_that, png_that
+from tests.infer.formats.hostile import CRASH, GROW, HANG, SLEEP, VANISH, jpeg_2000_with_request, png_with_request
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere decoders run in the process itself")
 
@@ -45,7 +45,7 @@ def _no_children() -> Iterator[None]:
 
 @pytest.fixture
 def command(tmp_path: Path, identity_onnx: Path) -> Iterator[Command]:
-    """Start `cxr-infer` with decoders that obey, and a model that gives back its input."""
+    """Start `cxr-infer` with obedient decoders and a model that returns its input."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object, seconds: float = 1.0) -> subprocess.Popen[str]:
@@ -70,17 +70,17 @@ def command(tmp_path: Path, identity_onnx: Path) -> Iterator[Command]:
         running.communicate()
 
 
-EARLIER: set[int] = set()  # children of this process that other tests have left
+EARLIER: set[int] = set()  # child processes left over from other tests
 
 
 @pytest.fixture(autouse=True)
-def _forgets_earlier_children() -> None:
+def _ignore_earlier_children() -> None:
     EARLIER.clear()
     EARLIER.update(children_of(os.getpid()))
 
 
 def children_of(process: int) -> list[int]:
-    """Those that have not ended, begun by this test."""
+    """Running children that this test started."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -92,7 +92,7 @@ def children_of(process: int) -> list[int]:
     return [child for child in found if child not in EARLIER]
 
 
-def is_there(process: int) -> bool:
+def is_running(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except OSError:
@@ -109,12 +109,12 @@ def becomes_true(condition: Callable[[], object], seconds: float = 60.0) -> bool
 
 
 @pytest.mark.slow
-def test_what_a_decoder_does_is_one_line_for_its_file(tmp_path: Path, command: Command) -> None:
+def test_a_decoder_failure_is_one_error_line_for_its_file(tmp_path: Path, command: Command) -> None:
     (tmp_path / "x").mkdir()
-    for name, asks in {"crash": CRASH, "grow": GROW, "hang": HANG, "vanish": VANISH}.items():
-        (tmp_path / "x" / f"{name}.png").write_bytes(png_that(asks, PNG))
-        (tmp_path / "x" / f"{name}.dcm").write_bytes(jpeg_2000_that(asks, DICOM))
-    for name in ("0.png", "z.png"):  # before anything of DICOM is loaded, and after all
+    for name, hidden_request in {"crash": CRASH, "grow": GROW, "hang": HANG, "vanish": VANISH}.items():
+        (tmp_path / "x" / f"{name}.png").write_bytes(png_with_request(hidden_request, PNG))
+        (tmp_path / "x" / f"{name}.dcm").write_bytes(jpeg_2000_with_request(hidden_request, DICOM))
+    for name in ("0.png", "z.png"):  # before any DICOM code is loaded, and after all other files
         (tmp_path / "x" / name).write_bytes(PNG)
     for name in ("1.dcm", "z.dcm"):
         (tmp_path / "x" / name).write_bytes(DICOM)
@@ -125,8 +125,8 @@ def test_what_a_decoder_does_is_one_line_for_its_file(tmp_path: Path, command: C
         line.removeprefix("failed: x/").split(": ", 1) for line in errors.splitlines() if line.startswith("failed: ")
     )
     assert len(failed) == 8
-    assert all(is_there_once in failed["crash.png"] for is_there_once in ("OpenCV", "SIGSEGV"))
-    assert all(is_there_once in failed["crash.dcm"] for is_there_once in ("OpenJPEG", "SIGSEGV"))
+    assert all(word in failed["crash.png"] for word in ("OpenCV", "SIGSEGV"))
+    assert all(word in failed["crash.dcm"] for word in ("OpenJPEG", "SIGSEGV"))
     for name in ("hang.png", "hang.dcm"):
         assert "took more than 2 s" in failed[name]
     for name in ("grow.png", "grow.dcm"):
@@ -140,8 +140,8 @@ def test_what_a_decoder_does_is_one_line_for_its_file(tmp_path: Path, command: C
         np.testing.assert_array_equal(pydicom.dcmread(tmp_path / "x-denoised" / name).pixel_array, PIXELS)
 
 
-def test_one_file_whose_decoder_crashes_is_one_line(tmp_path: Path, command: Command) -> None:
-    (tmp_path / "x.png").write_bytes(png_that(CRASH, PNG))
+def test_a_decoder_crash_on_a_single_file_is_one_error_line(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "x.png").write_bytes(png_with_request(CRASH, PNG))
     running = command("file", "x.png", "y.png")
     _, errors = running.communicate(timeout=120)
     assert running.returncode == 1
@@ -150,13 +150,13 @@ def test_one_file_whose_decoder_crashes_is_one_line(tmp_path: Path, command: Com
     assert not (tmp_path / "y.png").exists()
 
 
-@pytest.mark.parametrize("asks", [HANG, SLEEP])
+@pytest.mark.parametrize("hidden_request", [HANG, SLEEP])
 @pytest.mark.parametrize("signals", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT,) * 2])
-def test_a_decoder_at_work_ends_with_its_process(
-    asks: bytes, signals: tuple[signal.Signals, ...], tmp_path: Path, command: Command
+def test_a_busy_decoder_ends_with_its_parent_process(
+    hidden_request: bytes, signals: tuple[signal.Signals, ...], tmp_path: Path, command: Command
 ) -> None:
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "x.png").write_bytes(png_that(asks, PNG))
+    (tmp_path / "x" / "x.png").write_bytes(png_with_request(hidden_request, PNG))
     running = command("dir", "x", seconds=LONG)
     assert becomes_true(lambda: children_of(running.pid))
     (child,) = children_of(running.pid)
@@ -166,10 +166,10 @@ def test_a_decoder_at_work_ends_with_its_process(
         time.sleep(0.3)
     running.communicate(timeout=30)
     assert running.returncode in (-signal.SIGKILL, 130, 143)
-    assert becomes_true(lambda: not is_there(child), 10)
+    assert becomes_true(lambda: not is_running(child), 10)
 
 
-def test_a_child_ends_with_the_run(tmp_path: Path, command: Command) -> None:
+def test_decoder_processes_end_with_the_run(tmp_path: Path, command: Command) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "x.png").write_bytes(PNG)
     running = command("dir", "x")
@@ -179,11 +179,11 @@ def test_a_child_ends_with_the_run(tmp_path: Path, command: Command) -> None:
     running.communicate()
     assert running.returncode == 0
     assert seen
-    assert not any(map(is_there, seen))
+    assert not any(map(is_running, seen))
 
 
-def test_ctrl_c_of_a_terminal_is_not_a_childs() -> None:
-    """A terminal sends it to all processes of a command, some schedulers SIGTERM; the image at hand becomes whole."""
+def test_decoder_processes_ignore_terminal_signals() -> None:
+    """Terminals and some schedulers signal all processes of a command; the current image must still be finished."""
     child = _child()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(child, number)
@@ -197,7 +197,7 @@ def _child() -> int:
     return child
 
 
-def test_it_decodes_what_the_decoder_itself_does() -> None:
+def test_a_child_decodes_bit_exactly_and_reports_decoding_errors() -> None:
     for pixels in (RAMP, RAMP.astype(np.uint16) << 8, np.dstack([RAMP] * 3), np.dstack([RAMP] * 4)):
         content = cv2.imencode(".png", pixels)[1].tobytes()
         result = decoder_process.decoded(OPENCV, content, RAMP.size)
@@ -211,11 +211,11 @@ def test_one_child_serves_many_images_and_a_dead_one_is_replaced() -> None:
     child = _child()
     assert _child() == child
     os.kill(child, signal.SIGKILL)
-    assert becomes_true(lambda: not is_there(child))
+    assert becomes_true(lambda: not is_running(child))
     assert _child() != child
 
 
-def test_several_threads_have_their_own() -> None:
+def test_each_thread_has_at_most_one_decoder_process() -> None:
     with ThreadPoolExecutor(4) as threads:
         results = list(threads.map(lambda _: decoder_process.decoded(OPENCV, PNG, RAMP.size), range(40)))
     for result in results:
@@ -224,8 +224,8 @@ def test_several_threads_have_their_own() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
-def test_a_forked_process_has_its_own() -> None:
-    """As with multiprocessing where it forks."""
+def test_a_forked_process_starts_its_own_decoder() -> None:
+    """As with the fork start method of multiprocessing."""
     child = _child()
     pid = os.fork()
     if not pid:
@@ -239,8 +239,8 @@ def test_a_forked_process_has_its_own() -> None:
     assert _child() == child
 
 
-def test_what_a_child_says_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A decoder that was taken over may answer anything, but no more than the pixels that were asked for."""
+def test_implausible_answers_of_a_decoder_process_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compromised decoder may return any pixels, but not more than requested and of no other type."""
     with pytest.raises(DecoderLostError):
         decoder_process.decoded(OPENCV, PNG, RAMP.size // 8)
 
@@ -254,13 +254,13 @@ def test_what_a_child_says_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> N
         decoder_process.decoded(decoder, PNG, RAMP.size)
 
 
-def test_its_limits_grow_with_the_image_and_are_its_own() -> None:
+def test_decoder_limits_grow_with_the_image_and_spare_the_parent() -> None:
     def limits(content: bytes) -> NDArray[np.uint8]:
         import resource
 
-        told = [resource.getrlimit(what)[0] for what in (resource.RLIMIT_AS, resource.RLIMIT_CPU)]
+        soft_limits = [resource.getrlimit(what)[0] for what in (resource.RLIMIT_AS, resource.RLIMIT_CPU)]
         files = len(list(Path("/proc/self/fd").iterdir()))
-        return np.array([*told, resource.getrlimit(resource.RLIMIT_CORE)[0], files]).view(np.uint8)
+        return np.array([*soft_limits, resource.getrlimit(resource.RLIMIT_CORE)[0], files]).view(np.uint8)
 
     import resource
 
@@ -275,12 +275,12 @@ def test_its_limits_grow_with_the_image_and_are_its_own() -> None:
     assert 95 <= seconds <= 105
     assert core == files == 0
     assert small[2] == 0
-    assert small[3] <= 7  # three that lead nowhere, two connections, the list itself
+    assert small[3] <= 7  # three to the null device, two connections, the listing itself
     after = [resource.getrlimit(what) for what in (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_CORE)]
     assert after == before
 
 
-def test_where_no_process_can_be_had_this_one_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_falls_back_to_this_process_if_fork_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -289,7 +289,7 @@ def test_where_no_process_can_be_had_this_one_decodes(monkeypatch: pytest.Monkey
     assert not children_of(os.getpid())
 
 
-def test_images_of_a_run_are_decoded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_a_run_are_decoded_in_a_separate_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in (("x.png", PNG), ("x.dcm", DICOM)):
         asked = []
         monkeypatch.setattr(decoder_process, "decoded", lambda decoder, *_, asked=asked: asked.append(decoder))

@@ -1,4 +1,4 @@
-"""What pictures say of themselves and what the user says of them: white, black and white swapped, gamma, resolution."""
+"""Properties of pictures, read from the file or set by the user: white, inversion, gamma, profile, resolution."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ GRAY_PROFILE, RGB_PROFILE = profile(b"GRAY"), profile(b"RGB ")
     ],
     ids=["8 bit", "16 bit", "16-bit TIFF", "float", "dark"],
 )
-def test_swapped_black_and_white_reach_the_model_and_come_back_to_the_bit(
+def test_inverted_pictures_reach_the_model_upright_and_return_bit_exact(
     name: str, content: bytes, stored: NDArray[Any], white: int | None
 ) -> None:
     upright, swapped = read(name, content, white=white), read(name, content, white=white, invert=True)
@@ -74,11 +74,11 @@ def test_swapped_black_and_white_reach_the_model_and_come_back_to_the_bit(
     brighter = np.minimum(swapped.unit() + np.float32(0.1), 1)
     changed = swapped.restored(brighter).pixels.astype(float) - stored
     assert changed.max() <= 0
-    assert changed.min() < 0, "what the model made brighter is stored darker"
+    assert changed.min() < 0, "pixels that the model brightens are stored darker"
 
 
 @pytest.mark.slow
-def test_invert_denoises_a_swapped_picture_as_its_original(run: Run, tmp_path: Path, noisy: NDArray[Any]) -> None:
+def test_invert_denoises_an_inverted_picture_like_its_original(run: Run, tmp_path: Path, noisy: NDArray[Any]) -> None:
     pixels = to_bytes(noisy[:128, :128])
     write_image(tmp_path / "a" / "x.png", pixels)
     write_image(tmp_path / "b" / "x.png", 255 - pixels)
@@ -92,14 +92,14 @@ def test_invert_denoises_a_swapped_picture_as_its_original(run: Run, tmp_path: P
     assert again.returncode == 0
     report = json.loads((tmp_path / "r.json").read_text())
     assert not report["settings"]["invert"]
-    assert report["files"][0]["status"] == "done", "another option, another result"
+    assert report["files"][0]["status"] == "done", "a changed option requires a new result"
 
 
 def twelve_bit(image: NDArray[Any]) -> NDArray[np.uint16]:
     return np.rint(image * 4095).astype(np.uint16)
 
 
-def test_white_is_that_of_references_too(
+def test_white_applies_to_references_too(
     run: Run, tmp_path: Path, clean: NDArray[np.float32], noisy: NDArray[np.float32]
 ) -> None:
     write_image(tmp_path / "x" / "a.png", twelve_bit(noisy))
@@ -115,7 +115,7 @@ def test_white_is_that_of_references_too(
 
 
 @pytest.mark.slow
-def test_compare_reads_as_told(
+def test_compare_applies_white_and_invert(
     run: Run, tmp_path: Path, clean: NDArray[np.float32], noisy: NDArray[np.float32]
 ) -> None:
     for name, image in (("clean", clean), ("noisy", noisy)):
@@ -127,18 +127,18 @@ def test_compare_reads_as_told(
         assert done.returncode == 0, done.stderr
         return [line for line in done.stdout.splitlines() if "noisy  " in line or "window" in line]
 
-    told = figures("clean.png", "noisy.png", "--white", "4095")
-    assert told == figures("clean swapped.png", "noisy swapped.png", "--white", "4095", "--invert")
+    figures_of_original = figures("clean.png", "noisy.png", "--white", "4095")
+    assert figures_of_original == figures("clean swapped.png", "noisy swapped.png", "--white", "4095", "--invert")
     true = psnr(
         twelve_bit(clean[:128, :128]).astype(np.float32) / 4095, twelve_bit(noisy[:128, :128]) / np.float32(4095)
     )
-    assert f"{true:.2f}" in told[0]
+    assert f"{true:.2f}" in figures_of_original[0]
     assert "12 of 16 bits" in run("cxr-infer", "compare", "clean.png", "noisy.png", "--overwrite").stderr
     assert run("cxr-infer", "compare", "clean.png", "noisy.png", "--overwrite", "--max-pixels", "100").returncode == 1
 
 
 @pytest.mark.parametrize("bits", [8, 9, 10, 11, 12, 13, 14, 15])
-def test_a_16_bit_file_that_uses_fewer_bits_says_which_white_it_needs(bits: int) -> None:
+def test_a_16_bit_file_with_fewer_bits_suggests_its_white(bits: int) -> None:
     white = (1 << bits) - 1
     pixels = np.rint(UNIT * white).astype(np.uint16)
     (note,) = read("x.png", by_opencv(".png", pixels)).notes
@@ -146,20 +146,20 @@ def test_a_16_bit_file_that_uses_fewer_bits_says_which_white_it_needs(bits: int)
     assert read("x.png", by_opencv(".png", pixels), white=white).notes == ()
 
 
-def test_a_16_bit_file_that_uses_all_or_nothing_says_nothing() -> None:
+def test_full_range_and_black_16_bit_files_give_no_note() -> None:
     for pixels in (DEEP, DEEP * 0):
         assert read("x.png", by_opencv(".png", pixels)).notes == ()
 
 
 @pytest.mark.parametrize(("kind", "name"), [("PNG", "x.png"), ("TIFF", "x.tif"), ("JPEG", "x.jpg"), ("WEBP", "x.webp")])
-def test_a_profile_goes_along(kind: str, name: str) -> None:
-    told = RGB_PROFILE if kind == "WEBP" else GRAY_PROFILE
-    picture = read(name, by_pillow(kind, GRAY, icc_profile=told))
+def test_an_icc_profile_is_kept(kind: str, name: str) -> None:
+    profile_given = RGB_PROFILE if kind == "WEBP" else GRAY_PROFILE
+    picture = read(name, by_pillow(kind, GRAY, icc_profile=profile_given))
     assert "profile" not in " ".join(picture.notes)
-    assert opened(picture).info["icc_profile"] == told
+    assert opened(picture).info["icc_profile"] == profile_given
 
 
-def test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere() -> None:
+def test_gamma_is_kept_within_png_and_its_loss_is_noted_elsewhere() -> None:
     content = with_chunks(png(56, 40, rows(GRAY)), LINEAR)
     picture = read("x.png", content)
     assert opened(picture).info["gamma"] == 1.0
@@ -169,7 +169,7 @@ def test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere() -> None:
         (note,) = read(name, content).notes
         assert "gamma or colour profile is not copied" in note
     (*_, note) = read("x.png", by_pillow("PNG", np.dstack([GRAY] * 3), icc_profile=RGB_PROFILE)).notes
-    assert "gamma or colour profile is not copied" in note, "a gray file may not carry a profile for colours"
+    assert "gamma or colour profile is not copied" in note, "a gray file may not carry an RGB profile"
     assert "icc_profile" not in opened(read("x.png", by_pillow("PNG", GRAY, icc_profile=RGB_PROFILE))).info
     bare = by_opencv(".bmp", GRAY)
     header = bytearray(struct.pack("<I", 108) + bare[18:54] + bytes(68))
@@ -184,7 +184,7 @@ def test_gamma_goes_along_within_png_and_is_said_to_be_lost_elsewhere() -> None:
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("bigtiff", [False, True])
-def test_resolution_goes_along(byteorder: str, bigtiff: bool) -> None:
+def test_resolution_is_kept(byteorder: str, bigtiff: bool) -> None:
     unlike = {"resolution": (143, 150), "resolutionunit": "CENTIMETER"}
     content = by_tifffile(DEEP, byteorder=byteorder, bigtiff=bigtiff, **unlike)
     tags = opened(read("x.tif", content)).tag_v2  # type: ignore[attr-defined]
@@ -193,25 +193,25 @@ def test_resolution_goes_along(byteorder: str, bigtiff: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_resolution_of_other_kinds_goes_into_png_and_tiff(kind: str) -> None:
+def test_resolution_of_other_formats_is_written_to_png_and_tiff(kind: str) -> None:
     content = by_pillow(kind, GRAY // 2 + 60, dpi=(150, 300))
     for name in ("x.png", "x.tif"):
         assert opened(read(name, content)).info["dpi"] == pytest.approx((150, 300), rel=1e-3), name
 
 
 @pytest.mark.parametrize("quality", [10, 50, 80, 95])
-def test_a_lossy_webp_of_a_gray_picture_is_gray_and_of_a_tinted_one_is_not(
+def test_lossy_webp_of_gray_pictures_is_gray_and_of_tinted_ones_is_not(
     quality: int, noisy_bytes: NDArray[np.uint8]
 ) -> None:
     content = by_pillow("WEBP", noisy_bytes, quality=quality)
     picture = read("x.webp", content)
     decoded = np.array(Image.open(io.BytesIO(content))).astype(int)
-    assert np.ptp(decoded, axis=2).max() == 1, "the case this test is about"
+    assert np.ptp(decoded, axis=2).max() == 1, "the chroma rounding that this test is about"
     assert np.abs(decoded - picture.pixels[..., None]).max() <= 1
     blue = np.dstack([noisy_bytes, noisy_bytes, np.maximum(noisy_bytes, 12)])
     with pytest.raises(ImageError, match="colour"):
         read("x.webp", by_pillow("WEBP", blue, quality=quality))
-    with pytest.raises(ImageError, match="colour"):  # lossless, one level apart is what somebody stored
+    with pytest.raises(ImageError, match="colour"):  # in a lossless file, one level is a stored difference
         read("x.webp", by_pillow("WEBP", np.minimum(noisy_bytes, 254)[..., None] + np.uint8([0, 1, 0]), lossless=True))
 
 

@@ -26,7 +26,7 @@ RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff"])
-def test_lossless_kinds_come_back_to_the_bit(tmp_path: Path, suffix: str, dtype: type) -> None:
+def test_lossless_formats_are_read_back_bit_exact(tmp_path: Path, suffix: str, dtype: type) -> None:
     pixels = (RAMP.astype(dtype) * (257 if dtype is np.uint16 else 1)).astype(dtype)
     path = tmp_path / f"x ü{suffix}"
     write_image(path, pixels)
@@ -36,7 +36,7 @@ def test_lossless_kinds_come_back_to_the_bit(tmp_path: Path, suffix: str, dtype:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_every_stored_value_survives_the_way_to_unit_and_back(dtype: type) -> None:
+def test_every_stored_value_survives_conversion_to_unit_and_back(dtype: type) -> None:
     values = np.arange(np.iinfo(dtype).max + 1, dtype=np.uint32).astype(dtype)
     unit = to_unit(values)
     assert unit.dtype == np.float32
@@ -50,7 +50,7 @@ def test_out_of_range_values_saturate() -> None:
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_tiff_that_stores_white_as_0_is_read_black_0(tmp_path: Path, dtype: type, byteorder: str) -> None:
+def test_a_white_is_zero_tiff_is_inverted_on_reading(tmp_path: Path, dtype: type, byteorder: str) -> None:
     stored = np.arange(256).reshape(16, 16).astype(dtype)
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, stored, photometric="miniswhite", byteorder=byteorder)
@@ -99,16 +99,16 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         write_image(tmp_path / "x.unknown", RAMP)
 
 
-# an interrupt between opening a file and entering its `with` leaves the closing to the garbage collector, which says so
+# interrupted between opening a file and entering its `with`, the garbage collector closes the file and warns
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_at_any_moment_of_a_write_leaves_the_whole_file_or_none(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_the_whole_file_or_none(tmp_path: Path) -> None:
     target = tmp_path / "out" / "x.bin"
     writing = (write_bytes, Folder.write, Folder.new_file, NewFile.__init__, NewFile.__enter__, NewFile.begin)
     writing += (NewFile.sync, NewFile.put_in_place)
     steps = {step.__code__ for step in writing}
 
     def interrupted_at(moment: int) -> bool:
-        """Write with a Ctrl-C before the given bytecode instruction; whether the write was long enough to meet it."""
+        """Write with a Ctrl-C before the given bytecode instruction; return whether the write got that far."""
         seen = 0
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -145,7 +145,7 @@ def test_an_interrupt_at_any_moment_of_a_write_leaves_the_whole_file_or_none(tmp
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_turned_tiff_is_stored_as_it_was_and_stays_turned(tmp_path: Path, orientation: int, dtype: type) -> None:
+def test_a_tiff_keeps_its_stored_pixels_and_orientation(tmp_path: Path, orientation: int, dtype: type) -> None:
     stored = np.arange(12 * 20).reshape(12, 20).astype(dtype)
     turned = tmp_path / "turned.tif"
     tifffile.imwrite(turned, stored, metadata=None, extratags=[(274, "H", 1, orientation, True)])
@@ -155,7 +155,7 @@ def test_a_turned_tiff_is_stored_as_it_was_and_stays_turned(tmp_path: Path, orie
     with Image.open(io.BytesIO(picture.encode())) as result, Image.open(io.BytesIO(content)) as source:
         assert result.getexif().get(274, 1) == orientation
         result.load()
-        source.load()  # which turns them
+        source.load()  # applies the orientation
         np.testing.assert_array_equal(np.array(result), np.array(source), err_msg="as a viewer shows it")
 
 
@@ -178,9 +178,9 @@ PROFILE = f"\nexif\n{len(EXIF_DATA):8d}\n{EXIF_DATA.hex()}\n".encode()
 PROFILE_CHUNK = _chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(PROFILE))
 
 
-@pytest.mark.parametrize("told", [EXIF_CHUNK, PROFILE_CHUNK])
-def test_a_png_may_tell_its_orientation_before_or_after_its_pixels(told: bytes) -> None:
-    for content in (_png(told, PIXEL_CHUNK), _png(PIXEL_CHUNK, told)):
+@pytest.mark.parametrize("orientation_chunk", [EXIF_CHUNK, PROFILE_CHUNK])
+def test_a_png_may_state_its_orientation_before_or_after_its_pixels(orientation_chunk: bytes) -> None:
+    for content in (_png(orientation_chunk, PIXEL_CHUNK), _png(PIXEL_CHUNK, orientation_chunk)):
         picture = read_picture(Path("x.png"), content, ReadOptions(), ".png")
         assert picture.orientation == 6
         np.testing.assert_array_equal(picture.pixels, RAMP)
@@ -196,6 +196,6 @@ def test_a_png_may_tell_its_orientation_before_or_after_its_pixels(told: bytes) 
     ],
     ids=["none", "a stream cut off", "another checksum", "too few rows"],
 )
-def test_a_png_whose_chunks_are_sound_and_whose_pixels_are_not_is_refused(pixels: bytes) -> None:
+def test_a_png_with_valid_chunks_but_damaged_pixels_is_refused(pixels: bytes) -> None:
     with pytest.raises(ImageError, match=r"x\.png: .*damaged"):
         read_picture(Path("x.png"), _png(pixels), ReadOptions(), ".png")

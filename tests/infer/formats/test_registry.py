@@ -1,4 +1,4 @@
-"""Formats as the registry has them: one entry says all that the rest of the program knows of one."""
+"""The format registry: one entry holds all that the rest of the program knows about a format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cxr_infer.settings import ReadOptions
 SHADES = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8)
 
 
-def test_every_suffix_means_one_format() -> None:
+def test_every_suffix_belongs_to_one_format() -> None:
     suffixes = [suffix for format in FORMATS for suffix in format.suffixes]
     assert len(suffixes) == len(set(suffixes))
     for format in FORMATS:
@@ -33,7 +33,7 @@ def test_every_suffix_means_one_format() -> None:
 
 
 @pytest.mark.parametrize("format", PICTURE_FORMATS, ids=lambda format: format.suffixes[0])
-def test_what_a_format_writes_is_known_and_read_as_it(format: PictureFormat, tmp_path: Path) -> None:
+def test_written_files_are_recognised_and_read_as_their_format(format: PictureFormat, tmp_path: Path) -> None:
     for suffix in format.suffixes:
         path = tmp_path / f"x{suffix}"
         write_image(path, SHADES)
@@ -44,7 +44,7 @@ def test_what_a_format_writes_is_known_and_read_as_it(format: PictureFormat, tmp
 
 
 @pytest.mark.parametrize("format", PICTURE_FORMATS, ids=lambda format: format.suffixes[0])
-def test_results_are_of_the_format_of_their_names_and_never_lossy(format: PictureFormat, tmp_path: Path) -> None:
+def test_results_have_the_format_of_their_suffix_and_are_lossless(format: PictureFormat, tmp_path: Path) -> None:
     for suffix in format.suffixes:
         assert can_be_result(suffix) is not format.lossy
         name = output_name(f"x{suffix}")
@@ -55,7 +55,7 @@ def test_results_are_of_the_format_of_their_names_and_never_lossy(format: Pictur
 
 
 @pytest.mark.parametrize("format", PICTURE_FORMATS, ids=lambda format: format.suffixes[0])
-def test_what_is_carried_of_a_display_can_be_carried_again(format: PictureFormat) -> None:
+def test_display_properties_that_a_format_keeps_are_kept_again(format: PictureFormat) -> None:
     given = Display(profile=bytes(16) + b"GRAY", chunks=b"chunk", other_curve=True)
     carried = format.carries(given)
     assert format.carries(carried) == carried != given

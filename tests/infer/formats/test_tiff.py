@@ -1,4 +1,4 @@
-"""TIFF in every layout is read to the bit, and with any strip or tile damaged, refused."""
+"""TIFF in every layout is read bit-exact, and refused if a strip is damaged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def strips_of(content: bytes) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("bigtiff", [False, True])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_layout(
+def test_every_layout_is_read_bit_exact(
     kind: str, byteorder: str, bigtiff: bool, compression: str | None, layout: dict[str, Any]
 ) -> None:
     pixels = KINDS[kind]
@@ -55,14 +55,14 @@ def test_every_layout(
 @pytest.mark.parametrize("rows", [90, 7])
 @pytest.mark.parametrize("compression", BY_PILLOW)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_compression(kind: str, compression: str, rows: int) -> None:
+def test_every_compression_is_read_bit_exact(kind: str, compression: str, rows: int) -> None:
     content = by_pillow("TIFF", KINDS[kind], compression=compression, tiffinfo={278: rows})
     np.testing.assert_array_equal(read(content).pixels, KINDS[kind])
 
 
 @pytest.mark.parametrize("colours", [False, True])
 @pytest.mark.parametrize("rows", [96, 16])
-def test_jpeg_in_strips(rows: int, colours: bool) -> None:
+def test_jpeg_strips_are_read_as_pillow_reads_them(rows: int, colours: bool) -> None:
     mild = RAMP // 2 + 60
     pixels = np.dstack([mild] * 3) if colours else mild
     content = by_pillow("TIFF", pixels, compression="jpeg", tiffinfo={278: rows})
@@ -73,19 +73,19 @@ def test_jpeg_in_strips(rows: int, colours: bool) -> None:
 
 @pytest.mark.parametrize("which", [0, 5, 11])
 @pytest.mark.parametrize("compression", [*BY_PILLOW, "jpeg"])
-def test_a_strip_of_zeros_is_no_strip(compression: str, which: int) -> None:
+def test_zeroed_strips_are_refused_as_damaged(compression: str, which: int) -> None:
     content = by_pillow("TIFF", NOISE, compression=compression, tiffinfo={278: 8})
     at, length = strips_of(content)[which]
     with pytest.raises(ImageError, match="damaged"):
         read(content[:at] + bytes(length) + content[at + length :])
-    if compression != "zstd":  # of which noise is stored as it is, without a checksum
+    if compression != "zstd":  # which stores noise uncompressed and without a checksum
         half = length // 2
         with pytest.raises(ImageError, match="damaged"):
             read(content[: at + half] + bytes(length - half) + content[at + length :])
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_few_bits_are_stretched_as_in_png(bits: int) -> None:
+def test_1_2_and_4_bit_values_are_scaled_as_in_png(bits: int) -> None:
     stored = GRAY >> (8 - bits)
     wide = np.unpackbits(stored[..., None], axis=-1)[..., 8 - bits :].reshape(len(stored), -1)
     content = raw_tiff(np.packbits(wide, axis=1).tobytes(), bits)
@@ -113,13 +113,13 @@ def test_few_bits_are_stretched_as_in_png(bits: int) -> None:
         *((raw_tiff(GRAY.tobytes(), 8, t259=scheme), f"({scheme})") for scheme in (0, 2, 4, 6, 33003, 34892, 50002)),
     ],
 )
-def test_what_is_not_one_gray_picture_is_refused_by_what_it_is(content: bytes, reason: str) -> None:
+def test_files_other_than_one_gray_picture_are_refused_with_the_reason(content: bytes, reason: str) -> None:
     with pytest.raises(ImageError) as raised:
         read(content)
     assert reason in str(raised.value)
 
 
-def test_copies_below_a_picture_are_no_pages() -> None:
+def test_reduced_copies_in_sub_ifds_are_not_pages() -> None:
     content = io.BytesIO()
     with tifffile.TiffWriter(content) as file:
         file.write(RAMP, subifds=2)
@@ -128,7 +128,7 @@ def test_copies_below_a_picture_are_no_pages() -> None:
     np.testing.assert_array_equal(read(content.getvalue()).pixels, RAMP)
 
 
-def test_a_picture_below_its_thumbnail_is_found() -> None:
+def test_a_picture_in_the_sub_ifd_of_its_thumbnail_is_found() -> None:
     content = io.BytesIO()
     with tifffile.TiffWriter(content) as file:
         file.write(np.ascontiguousarray(RAMP[::4, ::4]), subfiletype=1, subifds=1)
@@ -137,7 +137,7 @@ def test_a_picture_below_its_thumbnail_is_found() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_opaque_alpha_is_nothing_and_other_alpha_is_refused(dtype: type) -> None:
+def test_opaque_alpha_is_ignored_and_other_alpha_is_refused(dtype: type) -> None:
     pixels: NDArray[Any] = KINDS["8" if dtype is np.uint8 else "16"]
     opaque = np.full_like(pixels, np.iinfo(dtype).max)
     options = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha"]}

@@ -1,4 +1,4 @@
-"""Noise with a known spectrum and a known curve against brightness, on a chest without black borders."""
+"""Noise with a known spectrum and a known curve against brightness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a caller of `denoise` has for an image: denoised as the same array, or an error that says what to give."""
+"""Anything that a caller may pass to `denoise`: denoised like the equal array, or refused with advice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def image(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class Tensor:
-    """As torch's, which NumPy asks for an array: on the CPU it gives one, elsewhere it says why not."""
+    """Like a tensor of torch: NumPy can convert it on the CPU; elsewhere it raises with the reason."""
 
     def __init__(self, pixels: NDArray[Any], device: str) -> None:
         self.pixels, self.device = pixels, device
@@ -38,7 +38,7 @@ class Tensor:
 
 
 @pytest.mark.parametrize("kind", ["u2", "f4", "f8", "f2"])
-def test_byte_order_is_no_matter(model: Model, image: NDArray[np.float32], kind: str) -> None:
+def test_byte_order_does_not_matter(model: Model, image: NDArray[np.float32], kind: str) -> None:
     native = (image * (65535 if kind == "u2" else 1)).astype(kind)
     for order in "<>":
         given = native.astype(f"{order}{kind}")
@@ -47,7 +47,7 @@ def test_byte_order_is_no_matter(model: Model, image: NDArray[np.float32], kind:
         np.testing.assert_array_equal(result, denoise(native, model))
 
 
-def test_lists_tensors_and_gray_pillow_images_are_arrays(model: Model, image: NDArray[np.float32]) -> None:
+def test_lists_tensors_and_gray_pillow_images_are_accepted(model: Model, image: NDArray[np.float32]) -> None:
     gray, deep = to_bytes(image), (image * 65535).astype(np.uint16)
     expected = denoise(gray, model)
     np.testing.assert_array_equal(denoise(Image.fromarray(gray), model), expected)
@@ -82,25 +82,25 @@ def test_lists_tensors_and_gray_pillow_images_are_arrays(model: Model, image: ND
         ),
     ],
 )
-def test_what_is_no_gray_array_is_refused_in_one_line(model: Model, given: Any, problem: str) -> None:
+def test_non_gray_arrays_are_refused_in_one_line(model: Model, given: Any, problem: str) -> None:
     with pytest.raises(ImageError, match=problem) as raised:
         denoise(given, model)
     assert "\n" not in str(raised.value)
 
 
-def test_white_says_what_12_bit_values_mean(
+def test_white_sets_the_scale_of_12_bit_values(
     model: Model, clean: NDArray[np.float32], noisy: NDArray[np.float32]
 ) -> None:
     stored = np.rint(noisy * 4095).astype(np.uint16)
     stored[:2, :2] = 5000  # a burnt-in mark beyond the range
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        told = denoise(stored, model, white=4095)
-    assert (told[:2, :2] == 5000).all()
+        with_white = denoise(stored, model, white=4095)
+    assert (with_white[:2, :2] == 5000).all()
     with pytest.warns(UserWarning, match="white=8191"):
-        untold = denoise(stored, model)
+        without_white = denoise(stored, model)
     scale, inner = np.float32(4095), (slice(8, None), slice(8, None))
-    assert psnr(clean[inner], told[inner] / scale) > psnr(clean[inner], untold[inner] / scale) + 0.5
+    assert psnr(clean[inner], with_white[inner] / scale) > psnr(clean[inner], without_white[inner] / scale) + 0.5
     gray = to_bytes(noisy)
     np.testing.assert_array_equal(denoise(gray, model, white=4095), denoise(gray, model), "8 bit has its own white")
     with pytest.raises(UsageError, match="white 0 is outside"):
@@ -108,11 +108,13 @@ def test_white_says_what_12_bit_values_mean(
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_swapped_black_and_white(model: Model, image: NDArray[np.float32], dtype: type) -> None:
+def test_inverted_arrays_are_denoised_like_their_originals(
+    model: Model, image: NDArray[np.float32], dtype: type
+) -> None:
     full = 1 if dtype is np.float32 else np.iinfo(dtype).max
     stored = np.rint(image * full).astype(dtype) if full > 1 else image
     swapped = (full - stored).astype(dtype)
-    if dtype is np.float32:  # 1 - (1 - x) is x but for rounding, of which an 8-bit network may make a whole step
+    if dtype is np.float32:  # 1 - (1 - x) differs from x by rounding, which an 8-bit network may turn into a whole step
         model = load_model("window", precision="fp32")
     difference = denoise(swapped, model, invert=True).astype(float) - (full - denoise(stored, model).astype(float))
     assert np.abs(difference).max() <= (0 if full > 1 else 1e-5)

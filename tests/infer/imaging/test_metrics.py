@@ -8,7 +8,7 @@ from skimage.metrics import structural_similarity
 from cxr_infer.imaging.metrics import largest_difference, mse, psnr, psnr_of_mse, ssim
 
 
-def test_ssim_is_that_of_scikit_image(clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> None:
+def test_ssim_matches_scikit_image(clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> None:
     theirs = structural_similarity(
         clean, noisy, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
@@ -27,14 +27,14 @@ def test_psnr_of_a_known_error() -> None:
     assert psnr(a, b) == pytest.approx(20)
 
 
-def test_ssim_of_images_below_the_window() -> None:
+def test_ssim_is_defined_for_images_smaller_than_the_window() -> None:
     tiny = np.array([[0.5]], np.float32)
     assert ssim(tiny, tiny) == pytest.approx(1)
     assert ssim(tiny, np.zeros_like(tiny)) < 0.1
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_no_difference_from_what_is_not_finite_is_small(wrong: float) -> None:
+def test_differences_from_non_finite_values_are_infinite(wrong: float) -> None:
     """`max(0.0, nan)` is 0.0, which is within any tolerance."""
     good, bad = np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32)
     bad[1, 1] = wrong
@@ -43,6 +43,6 @@ def test_no_difference_from_what_is_not_finite_is_small(wrong: float) -> None:
     assert largest_difference(good, good[:1]) == np.inf
 
 
-def test_the_psnr_of_an_error_that_is_no_number_is_none() -> None:
+def test_the_psnr_of_a_non_finite_error_is_not_finite() -> None:
     assert np.isnan(psnr_of_mse(np.nan))
     assert psnr_of_mse(np.inf) == -np.inf

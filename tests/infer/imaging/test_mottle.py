@@ -52,7 +52,7 @@ def test_the_estimate_of_small_flat_and_saturated_images_is_a_number(shape: tupl
         assert 0 <= mottle.level <= 0.5
 
 
-def test_repair_brings_wrapped_pixels_back(large: NDArray[np.float32]) -> None:
+def test_repair_restores_wrapped_pixels(large: NDArray[np.float32]) -> None:
     counts = poisson_mottle(large, 70.83, np.random.default_rng(1))
     wrapped = np.where(counts > 1, counts - np.float32(256 / 255), counts).clip(0, 1)
     saturated = np.minimum(counts, 1)
@@ -61,6 +61,6 @@ def test_repair_brings_wrapped_pixels_back(large: NDArray[np.float32]) -> None:
     assert np.mean((repaired - saturated) ** 2) < 0.001
 
 
-def test_repair_leaves_an_image_that_did_not_wrap_almost_alone(large: NDArray[np.float32]) -> None:
+def test_repair_hardly_changes_an_image_that_did_not_wrap(large: NDArray[np.float32]) -> None:
     saturated = np.minimum(poisson_mottle(large, 200, np.random.default_rng(1)), 1)
     assert np.mean(repair_wrapped(saturated) != saturated) < 0.001

@@ -1,4 +1,4 @@
-"""What `estimate_mottle` finds of noise whose strength, curve and spectrum are known."""
+"""`estimate_mottle` on noise of known strength, curve and spectrum."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_strength_and_shape_of_every_detector_are_found(chest: Image, name: str,
         assert (found.shape.across, found.shape.down) == pytest.approx((shape.across, shape.down), abs=0.17)
 
 
-def test_the_phrase_names_the_shape(chest: Image) -> None:
+def test_the_kind_describes_the_shape(chest: Image) -> None:
     kinds = {name: estimate_mottle(stored(exposed(chest, 8, shape))).kind for name, shape in DETECTORS.items()}
     assert kinds["white"] == "white"
     assert kinds["scintillator"].startswith("correlated over 1.")
@@ -44,21 +44,19 @@ def test_the_phrase_names_the_shape(chest: Image) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("times", [2, 3, 4, 6])
 @pytest.mark.parametrize("name", ["white", "scintillator"])
-def test_noise_of_enlarged_images_comes_out_at_its_full_strength(
-    chest: Image, name: str, times: int, bits: int
-) -> None:
+def test_noise_of_enlarged_images_is_found_at_full_strength(chest: Image, name: str, times: int, bits: int) -> None:
     small = chest[:256, 128:384]
     noisy = enlarged(exposed(small, 8, DETECTORS[name]), times)
     true = 255 * float(np.std(noisy - enlarged(small, times)))
     found = estimate_mottle(stored(noisy, bits))
     assert found.gray_levels == pytest.approx(true, rel=0.2)
     assert min(found.correlation) > 0.5
-    # what the model is told is not what taps that noise is too wide for see of it
+    # narrow filters see little of wide noise; the model must be given more than that
     assert found.level > 0.6 * found.sd / (2 * np.sqrt(chest.mean()))
     assert (found.kind == "enlarged") == (times > 2)
 
 
-def test_sharpened_noise_is_told(chest: Image) -> None:
+def test_sharpened_noise_is_recognised(chest: Image) -> None:
     noise = sharpened(field(chest.shape, Shape(), 3))
     found = estimate_mottle(stored(chest + noise / noise.std() * 8 / 255))
     assert found.kind == "sharpened"
@@ -86,13 +84,13 @@ def test_the_curve_follows_any_smooth_shape(chest: Image, name: str) -> None:
 
 
 @pytest.mark.parametrize("white", [20.0, 71.0, 200.0, 600.0])
-def test_photons_are_counted_where_noise_is_theirs(chest: Image, white: float) -> None:
+def test_photons_are_counted_if_the_noise_is_quantum_noise(chest: Image, white: float) -> None:
     counts = poisson_mottle(chest, white, np.random.default_rng(0))
     assert estimate_mottle(stored(counts)).photons_at_white == pytest.approx(white, rel=0.12)
 
 
 @pytest.mark.parametrize("name", ["logarithm", "steep", "hump"])
-def test_no_photons_are_made_up(chest: Image, name: str) -> None:
+def test_no_photons_are_invented_for_other_noise(chest: Image, name: str) -> None:
     assert estimate_mottle(stored(exposed(chest, 6, Shape(), curve=CURVES[name]))).photons_at_white is None
 
 
@@ -112,7 +110,9 @@ def _text(side: int) -> Image:
 
 @pytest.mark.parametrize("pattern", [_line_pairs, _mesh, _text])
 @pytest.mark.parametrize("name", ["white", "scintillator"])
-def test_a_twentieth_of_the_image_does_not_move_it(chest: Image, name: str, pattern: object) -> None:
+def test_patterns_on_a_twentieth_of_the_image_do_not_move_the_estimate(
+    chest: Image, name: str, pattern: object
+) -> None:
     noisy = exposed(chest, 4, DETECTORS[name])
     marked = noisy.copy()
     marked[220:334, 150:264] += pattern(114)  # type: ignore[operator]
@@ -122,7 +122,7 @@ def test_a_twentieth_of_the_image_does_not_move_it(chest: Image, name: str, patt
     np.testing.assert_allclose(after.sd_at(brightness), before.sd_at(brightness), rtol=0.12)
 
 
-def test_line_pairs_that_have_a_brightness_of_their_own_do_not_move_it() -> None:
+def test_line_pairs_of_another_brightness_do_not_move_the_estimate() -> None:
     noisy = exposed(np.tile(np.linspace(0.2, 0.6, 512), (512, 1)), 4, Shape())
     noisy[200:315, 200:315] = 0.75 + _line_pairs(115)
     assert estimate_mottle(stored(noisy)).gray_levels == pytest.approx(4, rel=0.05)
@@ -146,14 +146,14 @@ def test_areas_without_noise_are_left_out(chest: Image, area: str) -> None:
 
 def test_the_type_of_the_pixels_does_not_matter(chest: Image) -> None:
     noisy = exposed(chest, 2, DETECTORS["scintillator"])
-    in_16_bit = stored(noisy).astype(np.uint16) * 257  # 8-bit values that somebody stored in 16 bit
+    in_16_bit = stored(noisy).astype(np.uint16) * 257  # 8-bit values stored in 16 bits
     images = (noisy.astype(np.float32), stored(noisy), stored(noisy, 16), in_16_bit)
     found = [estimate_mottle(image).gray_levels for image in images]
     np.testing.assert_allclose(found, found[0], rtol=0.03)
 
 
 @pytest.mark.parametrize("sd", [0.5, 0.8, 1.5])
-def test_rounding_is_not_taken_for_noise(sd: float) -> None:
+def test_rounding_does_not_count_as_noise(sd: float) -> None:
     noisy = exposed(np.full((512, 512), 0.4), sd, Shape())
     assert estimate_mottle(stored(noisy)).gray_levels == pytest.approx(sd, rel=0.06)
 
@@ -166,15 +166,15 @@ PICTURES: dict[str, Image] = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_smooth_pictures_hold_no_noise(name: str) -> None:
+def test_smooth_pictures_contain_no_noise(name: str) -> None:
     for image in (stored(PICTURES[name]), stored(PICTURES[name], 16), PICTURES[name].astype(np.float32)):
         found = estimate_mottle(image)
-        assert found.gray_levels < 12**-0.5, "what rounding to 8 bit leaves"
+        assert found.gray_levels < 12**-0.5, "the noise of rounding to 8 bits"
         assert not found.sure
 
 
-def test_dots_of_a_halftone_are_not_called_free_of_noise() -> None:
-    """No block of theirs can tell, and yet the model is told that there is noise, and smears them."""
+def test_halftone_dots_are_not_called_free_of_noise() -> None:
+    """No block allows an estimate, yet the model is given a noise level and smears the dots."""
     down, across = np.indices((512, 512))
     screen = 0.5 + 0.25 * (np.cos(2 * np.pi * (across + down) / 6) + np.cos(2 * np.pi * (across - down) / 6))
     dots = np.clip((PICTURES["blobs"] - screen) * 6 + 0.5, 0, 1)
@@ -184,7 +184,7 @@ def test_dots_of_a_halftone_are_not_called_free_of_noise() -> None:
     assert not found.sure
 
 
-def test_structure_and_faint_noise_are_not_sure(chest: Image) -> None:
+def test_estimates_of_structure_and_faint_noise_are_not_sure(chest: Image) -> None:
     board = 0.3 + 0.3 * (np.indices((512, 512)) // 4).sum(0) % 2
     for picture in (chest, board):
         assert not estimate_mottle(stored(picture)).sure
@@ -203,7 +203,7 @@ def test_plain_noise_of_a_small_image_is_seldom_called_sharpened() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 7, 8, 20, 40, 130])
-def test_the_smaller_the_image_the_less_sure(side: int) -> None:
+def test_estimates_of_small_images_are_not_sure(side: int) -> None:
     noisy = exposed(np.full((side, side), 0.5), 4, Shape())
     found = estimate_mottle(stored(noisy))
     numbers = [found.gain, found.offset, found.sd, found.level, *found.correlation, found.relative_error]
@@ -214,15 +214,15 @@ def test_the_smaller_the_image_the_less_sure(side: int) -> None:
         assert found.gray_levels == pytest.approx(4, rel=0.15)
 
 
-def test_strips_of_large_images_make_no_difference(chest: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processing_in_strips_does_not_change_the_estimate(chest: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     noisy: NDArray[np.generic] = stored(enlarged(exposed(chest[:192, :192], 8, Shape()), 4))
     whole = estimate_mottle(noisy)  # type: ignore[arg-type]
     monkeypatch.setattr("cxr_infer.imaging.pixels.STRIP", 2048)
     assert estimate_mottle(noisy).sd == pytest.approx(whole.sd, rel=1e-4)  # type: ignore[arg-type]
 
 
-def test_line_pairs_and_text_are_not_told_to_the_model_as_noise() -> None:
-    """A level that is told wrongly erases them."""
+def test_line_pairs_and_text_do_not_raise_the_level_given_to_the_model() -> None:
+    """Too high a level would erase them."""
     rng = np.random.default_rng(0)
     clean = np.tile(np.linspace(0.2, 0.7, 512, dtype=np.float32), (512, 1))
     plain = clean + rng.normal(0, 1.5 / 255, clean.shape).astype(np.float32)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from cxr_infer.imaging.phantom import render_phantom
 
 
-def test_the_seed_decides(clean: NDArray[np.float32]) -> None:
+def test_the_seed_determines_the_phantom(clean: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(render_phantom(5, 256), clean)
     assert np.abs(render_phantom(6, 256) - clean).max() > 0.1
 

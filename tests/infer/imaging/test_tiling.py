@@ -17,7 +17,7 @@ def square(shape: tuple[int, int], kept: int, overlap: int, multiple: int) -> Gr
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("kept", "overlap", "multiple"), TILES)
-def test_identity_reconstructs_any_size_to_the_bit(
+def test_identity_reconstructs_any_size_bit_exact(
     shape: tuple[int, int], kept: int, overlap: int, multiple: int
 ) -> None:
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -51,14 +51,14 @@ def test_windows_cover_the_axis_evenly(extent: int, kept: int, overlap: int, mul
         assert axis.length - steps.max() >= overlap, "neighbours share at least the overlap"
 
 
-def test_a_window_larger_than_the_image_is_one_window_no_larger_than_needed() -> None:
+def test_a_window_larger_than_the_image_is_cut_to_the_size_needed() -> None:
     assert plan_axis(40, 512, 64, 16) == plan_axis(40, 48, 0, 16)
     assert plan_axis(40, 512, 64, 16).starts == (0,)
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (1024, 1024), (1500, 1200), (300, 9000), (4096, 4096), (1, 1)])
 @pytest.mark.parametrize(("most", "overlap"), [(1_300_000, 96), (200_000, 96), (60_000, 64), (300_000, 0)])
-def test_windows_are_as_large_as_they_may_be(shape: tuple[int, int], most: int, overlap: int) -> None:
+def test_windows_are_as_large_as_the_limit_allows(shape: tuple[int, int], most: int, overlap: int) -> None:
     grid = plan_windows(shape, most, overlap, 16)
     assert grid.window_pixels <= most
     side = int(most**0.5) // 16 * 16 - overlap
@@ -74,7 +74,7 @@ def test_too_few_pixels_for_any_window_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("overlap", "multiple"), [(96, 16), (64, 16), (7, 1), (20, 8), (0, 16)])
-def test_three_overlaps_on_a_side_are_enough_for_any_image(overlap: int, multiple: int) -> None:
+def test_windows_of_three_overlaps_a_side_suffice_for_any_image(overlap: int, multiple: int) -> None:
     least = (3 * overlap + 2 * multiple) ** 2
     for height in range(1, 7 * (overlap + multiple), 5):
         for width in (height, 3000, 2 * overlap + 1, 3 * overlap):
@@ -95,10 +95,10 @@ def test_blend_weights_rise_from_the_older_window_to_the_newer(overlap: int) -> 
 def test_disagreeing_windows_are_blended_without_a_jump() -> None:
     count = iter(range(100))
 
-    def other_every_time(windows: np.ndarray) -> np.ndarray:
+    def alternating(windows: np.ndarray) -> np.ndarray:
         return np.stack([np.full_like(w, next(count) % 2) for w in windows])
 
-    result = predict_in_windows(np.zeros((64, 300), np.float32), other_every_time, square((64, 300), 32, 32, 16))
+    result = predict_in_windows(np.zeros((64, 300), np.float32), alternating, square((64, 300), 32, 32, 16))
     assert result.min() == 0
     assert result.max() == 1
     assert np.abs(np.diff(result, axis=1)).max() < 0.15

@@ -1,4 +1,4 @@
-"""Methods whose effect is known, and a setting with the studies' protocol, for the tests of the lab."""
+"""Methods of known effect and a setting with a small protocol, for the tests of the lab."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def gaussian(width: float) -> NamedMethod:
 
 
 def faint_eraser(levels: float) -> NamedMethod:
-    """Keeps what stands out of its broad surroundings by more than so many gray levels of 255, and erases the rest."""
+    """A filter that erases all detail within `levels` gray levels of the image's median."""
 
     def erase(noisy: FloatImage, told: object) -> FloatImage:
         broad = np.full_like(noisy, np.median(noisy))
@@ -55,7 +55,7 @@ def faint_eraser(levels: float) -> NamedMethod:
 
 @dataclass
 class Notebook:
-    """Work that is kept in memory, and what was said of it."""
+    """A unit store in memory that counts the units expected and requested."""
 
     done: dict[str, NamedArrays] = field(default_factory=dict)
     expected: int = 0

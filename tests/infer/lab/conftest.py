@@ -1,4 +1,4 @@
-"""A small result of studies that keep the contract."""
+"""A small result of studies that follow the contract of the lab."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.infer.lab.protocols import FAKES, PROTOCOL
 
 @pytest.fixture(scope="session")
 def result(tmp_path_factory: pytest.TempPathFactory) -> LabResult:
-    """Of `PROTOCOL` and `FAKES`."""
+    """The result of `PROTOCOL` and `FAKES`."""
     images, methods = phantoms(PROTOCOL), find_methods(PROTOCOL.methods)
     findings = run_studies(
         FAKES,

@@ -1,4 +1,4 @@
-"""`cxr-infer` with the small studies of these tests in the place of the lab's own: driver.py ARGUMENTS."""
+"""`cxr-infer` with the small studies of these tests instead of the lab's own: driver.py ARGUMENTS."""
 
 from cxr_infer.cli.commands import main
 from cxr_infer.lab.studies import STUDIES

@@ -1,4 +1,4 @@
-"""A small protocol, studies that keep the contract of the lab, and methods of known effect."""
+"""A small protocol and studies that follow the contract of the lab."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PROTOCOL = Protocol(
 
 
 def error_study(setting: Setting, work: UnitStore) -> list[Finding]:
-    """Root mean square error against dose, a unit for each draw: seeded, so that it can be resumed exactly."""
+    """Root mean square error against dose, with one seeded unit per draw, so that it can be resumed exactly."""
     protocol = setting.protocol
     (clean,) = setting.images.values()
     work.expect(len(setting.methods) * len(protocol.doses) * protocol.draws)
@@ -96,7 +96,7 @@ def _error(method, clean: FloatImage, dose: float, draw: int, seed: int) -> dict
 
 
 def levels_study(setting: Setting, work: UnitStore) -> list[Finding]:
-    """Contrast kept of nothing at all: exact figures, one of which has no value."""
+    """Exact figures, one of them without a value."""
     work.expect(1)
     work.unit("levels", lambda: {"levels": np.array(setting.protocol.contrasts)})
     exact = tuple(map(Estimate.exact, (1.0, float("nan"))))

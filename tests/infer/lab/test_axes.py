@@ -24,7 +24,7 @@ from cxr_infer.lab.findings import Axis
         (None, "–"),  # noqa: RUF001
     ],
 )
-def test_figures_have_three_digits(value: float | None, shown: str) -> None:
+def test_figures_have_three_significant_digits(value: float | None, shown: str) -> None:
     assert shown_number(value) == shown
 
 
@@ -39,7 +39,7 @@ def test_an_axis_holds_its_values_and_has_round_ticks(axis: Axis, values: tuple[
     assert ticks == sorted(set(ticks))
 
 
-def test_what_a_logarithmic_axis_cannot_show_is_left_out() -> None:
+def test_a_logarithmic_axis_leaves_out_values_of_zero_or_less() -> None:
     scale = scale_of(Axis("a", logarithmic=True), (-1.0, 0.0, 10.0, 1000.0))
     assert scale.low > 1
     assert not scale.shows(0.0)

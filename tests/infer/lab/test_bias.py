@@ -1,4 +1,4 @@
-"""Bias maps of methods whose bias is known, and false structure of images whose structure is known."""
+"""Bias maps of methods of known bias, and false structure in images of known structure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def blur(image: FloatImage) -> FloatImage:
 
 
 def measured(truth: FloatImage, method: Callable[[FloatImage], FloatImage], draws: int = DRAWS) -> Bias:
-    """Noise that no range cuts off."""
+    """The bias of a method on Gaussian noise that is not clipped."""
 
     def results() -> Iterator[FloatImage]:
         rng = np.random.default_rng(1)
@@ -36,7 +36,7 @@ def measured(truth: FloatImage, method: Callable[[FloatImage], FloatImage], draw
     return measure_bias(truth, results(), draws)
 
 
-def test_doing_nothing_has_no_bias(truth: FloatImage) -> None:
+def test_the_identity_has_no_bias(truth: FloatImage) -> None:
     bias = measured(truth, lambda noisy: noisy)
     assert (bias.chance() < 0.05).mean() == pytest.approx(0.05, abs=0.006)
     assert not marked(bias.chance()).any()
@@ -47,12 +47,12 @@ def test_doing_nothing_has_no_bias(truth: FloatImage) -> None:
     assert 0 < size.high < SD / np.sqrt(DRAWS)
 
 
-def test_the_bias_of_a_filter_is_its_analytic_one(truth: FloatImage) -> None:
+def test_the_bias_of_a_filter_matches_theory(truth: FloatImage) -> None:
     bias = measured(truth, blur)
     expected = blur(truth).astype(np.float64) - truth
     z = (bias.mean - expected) / bias.error
     assert z.std() == pytest.approx(1, abs=0.1)
-    left = 1 / (2 * np.sqrt(np.pi) * 1.5)  # of the noise's standard deviation, by the blur, which keeps its mean
+    left = 1 / (2 * np.sqrt(np.pi) * 1.5)  # fraction of the noise SD that the blur leaves; it keeps the mean
     assert abs(z.mean()) < 4 / left / np.sqrt(truth.size)
     size = bias.size()
     assert size.value == pytest.approx(np.sqrt((expected**2).mean()), rel=0.03)
@@ -62,7 +62,7 @@ def test_the_bias_of_a_filter_is_its_analytic_one(truth: FloatImage) -> None:
     assert off[np.abs(expected) > 8 * bias.error].mean() > 0.95
 
 
-def test_structure_that_is_added_is_marked_and_next_to_nothing_else(truth: FloatImage) -> None:
+def test_added_structure_is_marked_and_hardly_anything_else(truth: FloatImage) -> None:
     added = np.zeros_like(truth)
     added[40:50, 70:80] = SD
     off = marked(measured(truth, lambda noisy: noisy + added).chance())
@@ -70,7 +70,7 @@ def test_structure_that_is_added_is_marked_and_next_to_nothing_else(truth: Float
     assert off.sum() - off[40:50, 70:80].sum() <= 0.05 * off.sum()
 
 
-def test_bias_of_some_pixels_and_of_saturated_ones(truth: FloatImage) -> None:
+def test_bias_within_a_mask_and_of_constant_pixels(truth: FloatImage) -> None:
     bias = measured(np.zeros_like(truth), lambda noisy: np.where(noisy > 1e6, noisy, np.float32(0)))
     assert np.all(bias.chance() == 1)
     half = np.zeros(truth.shape, dtype=bool)
@@ -81,13 +81,13 @@ def test_bias_of_some_pixels_and_of_saturated_ones(truth: FloatImage) -> None:
 
 
 @pytest.mark.parametrize("diameter", DIAMETERS)
-def test_a_blob_has_its_contrast(diameter: float) -> None:
+def test_a_blob_is_measured_with_its_contrast(diameter: float) -> None:
     y, x = np.mgrid[:257, :257] - 128.0
     blob = 0.5 - 0.1 * np.exp(-(x**2 + y**2) / 2 * (FWHM / diameter) ** 2)
     assert strongest_blob(blob.astype(np.float32), diameter) == pytest.approx(0.1, rel=0.02)
 
 
-def test_noise_alone_makes_weaker_blobs_the_larger_they_are() -> None:
+def test_blobs_in_pure_noise_are_weaker_the_larger_they_are() -> None:
     rng = np.random.default_rng(2)
     noise = [0.5 + SD * rng.standard_normal((160, 160), dtype=np.float32) for _ in range(3)]
     blobs = strongest_blobs(noise).mean(axis=0)

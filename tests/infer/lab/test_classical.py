@@ -12,7 +12,7 @@ FloatImage = NDArray[np.float32]
 
 
 @pytest.mark.parametrize("brightness", [0.05, 0.4, 0.9])
-def test_anscombe_makes_the_noise_1_and_its_inverse_is_unbiased(brightness: float) -> None:
+def test_anscombe_noise_has_sd_1_and_its_inverse_is_unbiased(brightness: float) -> None:
     clean = np.full((400, 400), brightness, np.float32)
     stable = anscombe(poisson_mottle(clean, 200.0, np.random.default_rng(0)), 200.0)
     assert stable.std() == pytest.approx(1, abs=0.02)
@@ -21,7 +21,7 @@ def test_anscombe_makes_the_noise_1_and_its_inverse_is_unbiased(brightness: floa
 
 
 @pytest.mark.parametrize("name", ["canon_dr_chest", "fuji_cr_hip", WHITE_NOISE])
-def test_the_stabilised_image_has_noise_of_1_at_every_brightness(name: str) -> None:
+def test_stabilised_noise_has_sd_1_at_every_brightness(name: str) -> None:
     clean = np.tile(np.linspace(0.15, 0.85, 384, dtype=np.float32), (384, 1))
     noisy, told = expose(clean, name, 3600.0, np.random.default_rng(0))
     forward, inverse = stabilisers(told.curve)

@@ -28,7 +28,7 @@ def flat() -> dict[str, FloatImage]:
     return {name: np.full((160, 160), brightness, np.float32) for name, brightness in (("a", 0.4), ("b", 0.6))}
 
 
-def test_the_identity_keeps_exactly_everything(phantom: dict[str, FloatImage]) -> None:
+def test_the_identity_keeps_all_contrast_exactly(phantom: dict[str, FloatImage]) -> None:
     work = Notebook()
     findings = study(setting(phantom, IDENTITY, signals=SIGNALS, doses=(20.0, 200.0), draws=12), work)
     assert [finding.key for finding in findings] == [
@@ -46,7 +46,7 @@ def test_the_identity_keeps_exactly_everything(phantom: dict[str, FloatImage]) -
 
 
 @pytest.mark.parametrize("signal", [one for one in SIGNALS if one.kind in ("disc", "nodule", "line", "lattice")])
-def test_a_linear_filter_keeps_what_its_formula_says(flat: dict[str, FloatImage], signal: Signal) -> None:
+def test_a_linear_filter_keeps_the_contrast_of_its_formula(flat: dict[str, FloatImage], signal: Signal) -> None:
     drawn = draw(signal, (161, 161), (80, 80)).astype(np.float64)
     kept = float((cv2.GaussianBlur(drawn, (0, 0), 1.5) * drawn).sum() / (drawn**2).sum())
     (finding,) = study(setting(flat, gaussian(1.5), signals=(signal,)), Notebook())
@@ -55,7 +55,7 @@ def test_a_linear_filter_keeps_what_its_formula_says(flat: dict[str, FloatImage]
         assert [point.value for point in series.y] == pytest.approx([kept, kept], abs=1e-3)
 
 
-def test_an_eraser_of_faint_things_is_found_out(flat: dict[str, FloatImage]) -> None:
+def test_erased_faint_signals_are_detected(flat: dict[str, FloatImage]) -> None:
     (finding,) = study(setting(flat, faint_eraser(20), doses=(1e5,), signals=(Signal("disc", 12.0, 20.0),)), Notebook())
     for series in finding.series:
         faint, strong = series.y
@@ -63,7 +63,7 @@ def test_an_eraser_of_faint_things_is_found_out(flat: dict[str, FloatImage]) -> 
         assert strong.value == pytest.approx(1, abs=0.03)
 
 
-def test_the_interval_is_wider_where_noise_decides(flat: dict[str, FloatImage]) -> None:
+def test_the_interval_is_wider_if_noise_decides_the_result(flat: dict[str, FloatImage]) -> None:
     def gate(noisy: FloatImage, told: object) -> FloatImage:
         return np.asarray(np.where(noisy > 0.7, noisy, 0.5), dtype=np.float32)
 
@@ -75,7 +75,7 @@ def test_the_interval_is_wider_where_noise_decides(flat: dict[str, FloatImage]) 
     assert {series.method for series in finding.series} == {"gate"}
 
 
-def test_every_place_holds_every_signal_in_turn(phantom: dict[str, FloatImage]) -> None:
+def test_every_place_shows_every_signal_equally_often(phantom: dict[str, FloatImage]) -> None:
     protocol = setting(phantom, IDENTITY, signals=SIGNALS, draws=24).protocol
     plan = plan_for(phantom["phantom"], "phantom", protocol)
     assert len(plan.signals) == len(choices(protocol)) == 6 * 2
@@ -93,7 +93,7 @@ def test_every_place_holds_every_signal_in_turn(phantom: dict[str, FloatImage]) 
         assert 255 * np.abs(difference).max() == pytest.approx(abs(plan.signals[index].contrast), rel=0.05)
 
 
-def test_an_image_without_a_place_is_named_before_anything_is_measured(flat: dict[str, FloatImage]) -> None:
+def test_an_image_without_a_place_is_named_before_any_measurement(flat: dict[str, FloatImage]) -> None:
     work = Notebook()
     images = {**flat, "black": np.zeros((160, 160), np.float32)}
     with pytest.raises(UsageError, match=r"image black: signal 'nodule.*': no place for it .*; omit it, or use"):
@@ -104,7 +104,7 @@ def test_an_image_without_a_place_is_named_before_anything_is_measured(flat: dic
     assert study(setting(images, IDENTITY, signals=(Signal("edge", 1.0, 9.0),)), Notebook()) == []
 
 
-def test_a_contrast_that_no_draw_had_is_left_out(flat: dict[str, FloatImage]) -> None:
+def test_contrasts_without_a_draw_are_left_out(flat: dict[str, FloatImage]) -> None:
     one = {"a": flat["a"]}
     contrasts = tuple(float(contrast) for contrast in range(2, 40))
     (finding,) = study(setting(one, gaussian(1.0), contrasts=contrasts, draws=1, noises=("white",)), Notebook())

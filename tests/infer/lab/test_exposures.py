@@ -1,4 +1,4 @@
-"""Repeated exposures of the phantom, whose truth is known here and unknown to what is tested."""
+"""Repeated exposures of a phantom; the truth is known to the tests but not to the code under test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def registered(images: list[FloatImage]) -> Frames:
     return register(images, [f"{number}.png" for number in range(len(images))])
 
 
-def test_the_noise_curve_is_that_of_counted_photons(truth: FloatImage) -> None:
+def test_the_noise_curve_is_that_of_photon_counting(truth: FloatImage) -> None:
     curve = noise_curve(registered(exposures(truth, count=4)))
     assert len(curve.brightness) >= 6
     for brightness, sd in zip(curve.brightness, curve.sd, strict=True):
@@ -40,7 +40,7 @@ def test_the_noise_curve_is_that_of_counted_photons(truth: FloatImage) -> None:
         assert sd.low < sd.value < sd.high
 
 
-def test_a_detector_comes_back_from_its_frames(truth: FloatImage) -> None:
+def test_the_noise_of_a_detector_is_recovered_from_its_frames(truth: FloatImage) -> None:
     known = find_detector("kodak_cr_hand")
     found = detector_of_frames(registered(exposures(truth, "kodak_cr_hand", count=8, dose=200.0)))
     expected = spectrum_at(known.spectrum, (32, 32))
@@ -51,14 +51,14 @@ def test_a_detector_comes_back_from_its_frames(truth: FloatImage) -> None:
         assert found.spectrum[inside].mean() == pytest.approx(expected[inside].mean(), rel=0.1, abs=0.02)
 
 
-def test_shifted_frames_are_brought_into_one_place(truth: FloatImage) -> None:
+def test_shifted_frames_are_aligned(truth: FloatImage) -> None:
     first, second, third = exposures(truth, count=3)
     frames = registered([first[5:, :-7], second[:-5, 7:], third[2:-3, 3:-4]])
     assert frames.stack.shape == (3, 310, 306)
     assert np.sqrt(frames.variance.mean()) == pytest.approx(np.sqrt(truth.mean() / DOSE), rel=0.03)
 
 
-def test_a_tube_that_does_not_repeat_itself_is_no_difference(truth: FloatImage) -> None:
+def test_small_differences_of_tube_output_are_removed(truth: FloatImage) -> None:
     first, second = exposures(truth)
     frames = registered([first, second * np.float32(1.01) + np.float32(0.005)])
     assert frames.stack[1].mean() == pytest.approx(frames.stack[0].mean(), abs=1e-4)
@@ -69,7 +69,7 @@ def moved(image: FloatImage, pixels: float) -> FloatImage:
     return np.asarray(cv2.warpAffine(image, shift, image.shape[::-1], borderMode=cv2.BORDER_REPLICATE))
 
 
-def other_frames(truth: FloatImage) -> dict[str, list[FloatImage]]:
+def unusable_frames(truth: FloatImage) -> dict[str, list[FloatImage]]:
     first, second = exposures(truth, dose=4000.0)
     breath = truth.copy()
     breath[160:, 200:] = moved(truth, 0.6)[160:, 200:]
@@ -88,7 +88,7 @@ def other_frames(truth: FloatImage) -> dict[str, list[FloatImage]]:
 
 
 def test_frames_that_differ_by_more_than_noise_are_refused_in_one_line(truth: FloatImage) -> None:
-    for message, images in other_frames(truth).items():
+    for message, images in unusable_frames(truth).items():
         with pytest.raises(UsageError) as refused:
             registered(images)
         assert message in str(refused.value)
@@ -96,7 +96,7 @@ def test_frames_that_differ_by_more_than_noise_are_refused_in_one_line(truth: Fl
 
 
 @pytest.mark.parametrize("side", [160, 512])
-def test_flat_fields_are_frames_and_tell_their_noise(side: int) -> None:
+def test_flat_fields_are_valid_frames_and_yield_their_noise(side: int) -> None:
     flat = np.full((side, side), 0.5, np.float32)
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -106,7 +106,7 @@ def test_flat_fields_are_frames_and_tell_their_noise(side: int) -> None:
             assert sd.value == pytest.approx((0.5 / 800) ** 0.5, rel=0.05)
 
 
-def test_one_frame_twice_is_told_as_that(truth: FloatImage) -> None:
+def test_a_repeated_frame_is_recognised(truth: FloatImage) -> None:
     for dose in (300.0, 4000.0, 1e5):
         one = exposures(truth, dose=dose)[0]
         with pytest.raises(UsageError, match="identical images; give separate exposures"):
@@ -123,7 +123,7 @@ def blurred(image: NDArray[np.float32]) -> FloatImage:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.2), dtype=np.float32)
 
 
-def test_error_and_bias_without_a_clean_image_are_those_against_it(truth: FloatImage) -> None:
+def test_error_and_bias_without_a_clean_image_match_those_with_one(truth: FloatImage) -> None:
     frames = registered(exposures(truth, count=4))
     denoised = np.stack([blurred(frame) for frame in frames.stack])
     found = outcome(frames, denoised, None)
@@ -140,7 +140,7 @@ def test_error_and_bias_without_a_clean_image_are_those_against_it(truth: FloatI
     assert kept[3].value == pytest.approx(1, abs=0.03)
 
 
-def test_doing_nothing_has_the_error_of_the_noise_no_bias_and_keeps_all(truth: FloatImage) -> None:
+def test_the_identity_has_the_error_of_the_noise_and_no_bias(truth: FloatImage) -> None:
     frames = registered(exposures(truth))
     found = outcome(frames, frames.stack, None)
     noise = 255 * np.sqrt(truth.mean() / DOSE)
@@ -152,7 +152,7 @@ def test_doing_nothing_has_the_error_of_the_noise_no_bias_and_keeps_all(truth: F
 
 
 def test_all_pairs_of_three_frames_count(truth: FloatImage) -> None:
-    """What is computed of sums over the frames is the mean over all pairs of two different ones."""
+    """Results computed from sums over the frames equal the mean over all pairs of different frames."""
     frames = registered(exposures(truth, count=3))
     denoised = np.stack([blurred(frame) for frame in frames.stack])
     found = outcome(frames, denoised, None)

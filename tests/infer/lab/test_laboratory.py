@@ -1,4 +1,4 @@
-"""The user's own images, frames and methods lead into a result that says so."""
+"""The user's own images, frames and methods are measured and recorded in the result."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def frames_folder(tmp_path: Path, clean: NDArray[np.float32]) -> Path:
     return tmp_path / "frames"
 
 
-def test_phantoms_are_those_of_the_seed() -> None:
+def test_phantoms_depend_on_the_seed_only() -> None:
     first, second = (phantoms(replace(PROTOCOL, phantoms=count)) for count in (1, 2))
     assert list(second) == ["phantom 7", "phantom 8"]
     assert np.array_equal(first["phantom 7"], second["phantom 7"])
@@ -59,19 +59,19 @@ def test_clean_images_are_cut_to_the_middle_and_not_resized(tmp_path: Path, clea
     assert np.abs(found["b.png"] - clean[80:176, 80:176]).max() < 1e-4
 
 
-@pytest.mark.parametrize(("spacings", "said"), [((0.2, 0.2), 0.2), ((0.2, 0.1), None), ((0.2, None), None)])
-def test_files_that_agree_say_mm_a_pixel(
-    tmp_path: Path, clean: NDArray[np.float32], spacings: tuple[float | None, ...], said: float | None
+@pytest.mark.parametrize(("spacings", "expected"), [((0.2, 0.2), 0.2), ((0.2, 0.1), None), ((0.2, None), None)])
+def test_the_spacing_is_that_on_which_all_files_agree(
+    tmp_path: Path, clean: NDArray[np.float32], spacings: tuple[float | None, ...], expected: float | None
 ) -> None:
     for number, spacing in enumerate(spacings):
         pitch = None if spacing is None else [spacing, spacing]
         (tmp_path / f"{number}.dcm").write_bytes(encoded(computed(stored(clean, 12), 12, ImagerPixelSpacing=pitch)))
     found, spacing = clean_images(tmp_path, 96, ReadOptions())
     assert len(found) == 2
-    assert spacing == said
+    assert spacing == expected
 
 
-def test_what_is_no_folder_of_clean_images_is_refused(tmp_path: Path, clean: NDArray[np.float32]) -> None:
+def test_empty_small_and_too_many_clean_images_are_refused(tmp_path: Path, clean: NDArray[np.float32]) -> None:
     with pytest.raises(UsageError, match="no files; give --images"):
         clean_images(tmp_path, 96, ReadOptions())
     write(tmp_path / "small.png", clean[:40, :80])
@@ -83,7 +83,9 @@ def test_what_is_no_folder_of_clean_images_is_refused(tmp_path: Path, clean: NDA
         clean_images(tmp_path, 96, ReadOptions())
 
 
-def test_frames_bring_their_own_noise(frames_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_define_a_noise_of_their_own(
+    frames_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     strength: dict[str, float] = {}
 
     def study(setting: Setting, work: UnitStore) -> list[Finding]:
@@ -106,15 +108,15 @@ def test_frames_bring_their_own_noise(frames_folder: Path, tmp_path: Path, monke
     assert result.protocol.noises == ("white", "own")
 
 
-def test_frames_of_one_name_in_two_directories_are_two(frames_folder: Path, tmp_path: Path) -> None:
+def test_frames_of_equal_name_in_two_directories_are_numbered(frames_folder: Path, tmp_path: Path) -> None:
     paths = [tmp_path / name / "x.png" for name in ("first", "second")]
     for path, number in zip(paths, (0, 1), strict=True):
         path.parent.mkdir()
         path.write_bytes((frames_folder / f"{number}.png").read_bytes())
     frames = repeated_frames(paths, ReadOptions())
-    told = described(frames_by_name(frames))
-    assert [one.name for one in told] == ["x.png (1)", "x.png (2)"]
-    assert told[0].sha256 != told[1].sha256
+    descriptions = described(frames_by_name(frames))
+    assert [one.name for one in descriptions] == ["x.png (1)", "x.png (2)"]
+    assert descriptions[0].sha256 != descriptions[1].sha256
 
 
 def test_a_single_frame_is_refused(frames_folder: Path) -> None:
@@ -123,9 +125,7 @@ def test_a_single_frame_is_refused(frames_folder: Path) -> None:
         repeated_frames([frames_folder / "0.png"], ReadOptions())
 
 
-def test_repeated_exposures_are_studied_only_where_there_are_some(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repeated_exposures_are_studied_only_if_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def repeated(setting: Setting, work: UnitStore) -> list[Finding]:
         raise AssertionError("without frames")
 
@@ -136,7 +136,7 @@ def test_repeated_exposures_are_studied_only_where_there_are_some(
     assert [each.study for each in measure(only, methods_of(only), tmp_path).findings] == ["levels"]
 
 
-def test_of_a_further_method_nothing_but_its_own_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_further_method_computes_its_own_units_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def study(setting: Setting, work: UnitStore) -> list[Finding]:
@@ -157,7 +157,7 @@ def test_of_a_further_method_nothing_but_its_own_is_computed(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_method_that_is_not_installed_is_left_out_and_told(
+def test_a_method_that_is_not_installed_is_left_out_and_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
     monkeypatch.setattr(laboratory, "STUDIES", FAKES)
@@ -168,13 +168,13 @@ def test_a_method_that_is_not_installed_is_left_out_and_told(
     assert asked.changed == ()
     result = LabResult(asked.protocol, (UnderTest("noisy"),), (), ())
     assert result.left_out == (() if there else ("gaussian",))
-    said = "gaussian was left out: it is not installed."
-    assert (said in read_off(result).sentences) is not there
+    sentence = "gaussian was left out: it is not installed."
+    assert (sentence in read_off(result).sentences) is not there
     assert asked_for(str(path), ["nlm"]).protocol.if_installed == ()
 
 
-def test_a_method_that_takes_long_denoises_no_image_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two studies see the same draws; what is damaged is made again."""
+def test_a_method_with_fewer_draws_denoises_no_image_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two studies see the same draws; damaged results are computed again."""
     made: list[float] = []
 
     def slow(noisy: NDArray[np.float32], told: KnownNoise) -> NDArray[np.float32]:
@@ -205,7 +205,7 @@ def test_a_method_that_takes_long_denoises_no_image_twice(tmp_path: Path, monkey
         measure(asked, [NamedMethod("slow", slow)], tmp_path)
 
 
-def test_what_a_study_cannot_do_names_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_a_study_name_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def study(setting: Setting, work: UnitStore) -> list[Finding]:
         raise UsageError("4 draws are too few; use more")
 
@@ -215,7 +215,7 @@ def test_what_a_study_cannot_do_names_the_protocol(tmp_path: Path, monkeypatch: 
         measure(asked, methods_of(asked), tmp_path)
 
 
-def test_given_methods_take_the_place_of_the_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_methods_replace_those_of_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(laboratory, "STUDIES", FAKES)
     path = str(write_toml(tmp_path))
     assert asked_for(path).protocol.methods == ("noisy", "gaussian")

@@ -13,7 +13,7 @@ CONTRAST = 12 / 255
 
 
 def with_line(image: FloatImage, angle: float, contrast: float, x: float = 64, y: float = 64) -> FloatImage:
-    """A line of the template's width, half as long again as the template, through (x, y)."""
+    """A line of the template's width, 1.5 times as long as the template, through (x, y)."""
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     across = (columns - x) * np.sin(angle) - (rows - y) * np.cos(angle)
     along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
@@ -22,14 +22,14 @@ def with_line(image: FloatImage, angle: float, contrast: float, x: float = 64, y
 
 
 def missing(image: FloatImage, other: FloatImage) -> tuple[int, int]:
-    """Lines of either sign that an image has, and those of them that the other has not."""
+    """Numbers of lines of either sign: those in an image, and those of them that the other image lacks."""
     either = [lines_missing(*pair) for pair in zip(line_response(image), line_response(other), strict=True)]
     return sum(present for present, _ in either), sum(absent for _, absent in either)
 
 
 @pytest.fixture
 def slope() -> FloatImage:
-    """Smooth, but neither flat nor even."""
+    """Smooth, but neither flat nor linear."""
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32) / SIDE
     return np.asarray(0.2 + 0.5 * columns + 0.1 * rows**2, dtype=np.float32)
 
@@ -45,13 +45,13 @@ def test_the_response_to_a_line_is_its_contrast(slope: FloatImage, angle: float)
     assert max(response[8:-8, 8:-8].max() for response in line_response(slope)) < 0.25 / 255
 
 
-def test_a_line_is_missing_where_the_other_image_has_none_near(slope: FloatImage) -> None:
+def test_a_line_is_missing_if_the_other_image_has_none_nearby(slope: FloatImage) -> None:
     marked = with_line(with_line(slope, 0.4, CONTRAST, y=40), 2.0, -CONTRAST, y=96)
     assert missing(marked, slope) == (2, 2)
     assert missing(slope, marked) == (0, 0)
     assert missing(marked, marked) == (2, 0)
     one = with_line(slope, 0.4, CONTRAST)
-    assert missing(one, with_line(slope, 0.4, CONTRAST, y=66)) == (1, 0), "2 px aside"
+    assert missing(one, with_line(slope, 0.4, CONTRAST, y=66)) == (1, 0), "2 px away"
     assert missing(one, with_line(slope, 0.4, -CONTRAST)) == (1, 1), "of the other sign"
     assert missing(one, with_line(slope, 0.4, 0.6 * CONTRAST)) == (1, 0)
     assert missing(one, with_line(slope, 0.4, 0.3 * CONTRAST)) == (1, 1)

@@ -63,7 +63,7 @@ def test_a_model_is_named_by_its_file(identity_onnx: Path) -> None:
         ),
     ],
 )
-def test_a_program_that_fails_is_one_line(command: str, message: str, noisy: FloatImage) -> None:
+def test_a_failing_program_is_reported_in_one_line(command: str, message: str, noisy: FloatImage) -> None:
     timeout = 0.5 if "sleep" in command else 60.0
     with pytest.raises(ModelError) as refused:
         CommandMethod(command, timeout)(noisy[:32, :32])
@@ -72,26 +72,26 @@ def test_a_program_that_fails_is_one_line(command: str, message: str, noisy: Flo
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs sessions")
-def test_a_stop_ends_a_program_that_hangs_and_what_it_started(tmp_path: Path, noisy: FloatImage) -> None:
-    told = tmp_path / "pid"
+def test_a_stop_ends_a_hanging_program_and_its_children(tmp_path: Path, noisy: FloatImage) -> None:
+    pid_file = tmp_path / "pid"
     script = (
         "import subprocess, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
-        f"open({str(told)!r}, 'w').write(str(child.pid)); time.sleep(600)"
+        f"open({str(pid_file)!r}, 'w').write(str(child.pid)); time.sleep(600)"
     )
     method = CommandMethod(f"'{sys.executable}' -c \"{script}\" {{in}} {{out}}")
     begun = time.monotonic()
     with pytest.raises(ModelError, match="ended, because a stop was requested"):
-        method.until(lambda: told.is_file() and told.read_text() != "")(noisy[:32, :32])
+        method.until(lambda: pid_file.is_file() and pid_file.read_text() != "")(noisy[:32, :32])
     assert time.monotonic() - begun < 60
-    child, deadline = int(told.read_text()), time.monotonic() + 20
+    child, deadline = int(pid_file.read_text()), time.monotonic() + 20
     while _alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(child)
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for yet does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
@@ -99,7 +99,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_what_a_method_needs_is_looked_for_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_that_methods_need_are_found_and_their_versions_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_installed("gaussian")
     assert is_installed("wavelet")
     assert set(package_versions(["noisy", "wavelet"])) == {"PyWavelets", "scikit-image"}
@@ -116,7 +116,7 @@ def test_what_a_method_needs_is_looked_for_and_told(monkeypatch: pytest.MonkeyPa
         ("prog 'x {in} {out}", "No closing quotation"),
     ],
 )
-def test_what_is_no_method_is_named(text: str, message: str) -> None:
+def test_unknown_invalid_and_repeated_methods_are_named(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_method(text)
     with pytest.raises(UsageError, match="'noisy' is given twice"):
@@ -124,7 +124,7 @@ def test_what_is_no_method_is_named(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_a_method_that_gives_no_numbers_is_not_measured(
+def test_a_method_with_non_finite_output_is_refused(
     exposed: tuple[FloatImage, FloatImage, KnownNoise], wrong: float
 ) -> None:
     def broken(noisy: FloatImage, told: KnownNoise) -> FloatImage:

@@ -36,7 +36,7 @@ def ramp() -> FloatImage:
 
 
 @pytest.mark.parametrize("name", [WHITE_NOISE, *DETECTORS])
-def test_a_dose_is_as_strong_in_every_noise(ramp: FloatImage, name: str) -> None:
+def test_a_dose_gives_every_noise_the_same_strength(ramp: FloatImage, name: str) -> None:
     noisy, told = expose(ramp, name, 400.0, np.random.default_rng(1))
     assert noisy.dtype == np.float32
     noise = (noisy - ramp).astype(np.float64)
@@ -64,7 +64,7 @@ def test_equal_generators_draw_equal_noise(ramp: FloatImage) -> None:
     assert (first != other).mean() > 0.99
 
 
-def test_the_shipped_detectors_are_those_that_are_named() -> None:
+def test_named_detectors_are_shipped_and_others_refused() -> None:
     assert tuple(load_detectors()) == (WHITE_NOISE, *DETECTORS)
     with pytest.raises(UsageError, match="unknown noise 'canon'; use white, canon_dr_chest"):
         find_detector("canon")
@@ -74,7 +74,7 @@ def test_the_shipped_detectors_are_those_that_are_named() -> None:
 
 
 @pytest.mark.parametrize("name", [WHITE_NOISE, "canon_dr_chest"])
-def test_an_image_tells_the_noise_that_it_was_given(clean: FloatImage, name: str) -> None:
+def test_the_noise_added_to_an_image_is_estimated_from_it(clean: FloatImage, name: str) -> None:
     middle = np.asarray(0.2 + 0.5 * clean, dtype=np.float32)
     noisy, told = expose(middle, name, 200.0, np.random.default_rng(2))
     own, dose = detector_of_image(noisy)
@@ -90,14 +90,14 @@ def test_an_image_tells_the_noise_that_it_was_given(clean: FloatImage, name: str
     assert estimated.dose == pytest.approx(told.dose, rel=0.5)
 
 
-def test_an_image_without_noise_tells_none() -> None:
+def test_an_image_without_noise_yields_no_estimate() -> None:
     flat = np.full((128, 128), 0.5, np.float32)
     with pytest.raises(ImageError, match="cannot be estimated well enough"):
         detector_of(estimate_mottle(flat))
 
 
 def power(noise: NDArray[np.floating], bands: int = 6) -> NDArray[np.float64]:
-    """Mean power, relative to the mean of all, in rings of equal width from 0 to half a cycle a pixel."""
+    """Mean power, relative to the overall mean, in rings of equal width from 0 to 0.5 cycles/px."""
     spectrum = np.abs(np.fft.fft2(noise - noise.mean())) ** 2
     rows, columns = (np.fft.fftfreq(side) for side in noise.shape)
     ring = np.minimum((np.hypot(rows[:, None], columns) * 2 * bands).astype(int), bands)
@@ -144,8 +144,8 @@ def test_noise_has_the_spectrum_asked_for(name: str) -> None:
     np.testing.assert_allclose(power(noise), expected, rtol=0.12)
 
 
-def test_neighbours_correlate_as_on_the_detector() -> None:
-    """The correlations that were measured on the radiographs themselves, across and down."""
+def test_neighbouring_pixels_correlate_as_on_the_detector() -> None:
+    """The correlations measured on the radiographs themselves, across and down."""
     measured = {"canon_dr_chest": (0.26, 0.28), "ge_dr_knee": (0.45, 0.57), "fuji_cr_hip": (0.09, 0.10)}
     for name, (across, down) in measured.items():
         noise = noise_field(spectrum_at(ALL[name].spectrum, (384, 384)), np.random.default_rng(0))

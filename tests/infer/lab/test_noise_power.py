@@ -1,4 +1,4 @@
-"""Noise power spectra of made noise whose spectrum is known."""
+"""Noise power spectra of synthetic noise of known spectrum."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_white_noise_is_flat_and_its_integral_is_the_variance() -> None:
     assert profile.frequency[-1] <= 0.5 / SPACING
 
 
-def test_the_spectrum_of_a_detector_comes_back() -> None:
+def test_the_spectrum_of_a_detector_is_recovered() -> None:
     rng = np.random.default_rng(2)
     known = spectrum_at(find_detector("canon_dr_chest").spectrum, (256, 256))
     spectrum = noise_power((SD * noise_field(known, rng) for _ in range(40)), SIDE)
@@ -36,14 +36,14 @@ def test_the_spectrum_of_a_detector_comes_back() -> None:
     assert profile.power.max() > 3 * profile.power.min()
 
 
-def test_the_error_is_how_much_spectra_differ() -> None:
+def test_the_stated_error_matches_the_spread_of_spectra() -> None:
     rng = np.random.default_rng(3)
     found = [radial_profile(noise_power([rng.standard_normal((160, 160))], SIDE), BANDS) for _ in range(60)]
     spread = np.std([each.power for each in found], axis=0)
     np.testing.assert_allclose(spread.mean(), found[0].relative_error.mean(), rtol=0.2)
 
 
-def test_axes_tell_rows_from_columns() -> None:
+def test_axis_profiles_distinguish_rows_from_columns() -> None:
     rng = np.random.default_rng(4)
     noise = rng.standard_normal((320, 321))
     along_rows = noise[:, 1:] + noise[:, :-1]  # neighbours in a row share noise: power falls along rows alone
@@ -54,7 +54,7 @@ def test_axes_tell_rows_from_columns() -> None:
     assert down.power[-1] > 0.7 * down.power[0]
 
 
-def test_shading_is_no_noise() -> None:
+def test_shading_does_not_count_as_noise() -> None:
     rng = np.random.default_rng(5)
     noise = rng.standard_normal((128, 128))
     y, x = np.mgrid[:128, :128] / 128

@@ -1,4 +1,4 @@
-"""The observer against what theory says of it, on noise and signals that are known."""
+"""The observer compared with theory, on known noise and signals."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def noise() -> tuple[Pixels, Pixels]:
 
 
 def seen(channels: Array, signal: Array, noise: tuple[Pixels, Pixels]) -> tuple[Ratings, Ratings]:
-    """Outputs with the signal and without."""
+    """Channel outputs with and without the signal."""
     present, absent = ((each @ channels.T.astype(np.float32)).astype(np.float64) for each in noise)
     return Ratings.of(present + channels @ signal.ravel()), Ratings.of(absent)
 
 
 @pytest.mark.parametrize(("kind", "share"), [(difference_of_gaussians, 0.93), (gabor, 0.70)])
-def test_d_prime_in_white_noise_is_the_analytic_one(
+def test_d_prime_in_white_noise_matches_theory(
     kind: Callable[[int], Array], share: float, noise: tuple[Pixels, Pixels]
 ) -> None:
     channels, signal = kind(SIDE), disc(3.5, 5.0)
@@ -62,7 +62,7 @@ def test_d_prime_in_white_noise_is_the_analytic_one(
     assert share < expected / ideal_d_prime(signal, SD) < 1
 
 
-def test_d_prime_of_a_line_in_a_known_direction_is_the_analytic_one(noise: tuple[Pixels, Pixels]) -> None:
+def test_d_prime_of_a_line_in_a_known_direction_matches_theory(noise: tuple[Pixels, Pixels]) -> None:
     middle = (SIDE // 2, SIDE // 2)
     line = draw(Signal("line", 2.0, 3.0), (SIDE, SIDE), middle).astype(np.float64) * 255
     channels = gabor(SIDE, LINE_ANGLE)
@@ -74,7 +74,7 @@ def test_d_prime_of_a_line_in_a_known_direction_is_the_analytic_one(noise: tuple
         assert analytic_d_prime(line, others, SD) < 0.97 * expected
 
 
-def test_its_own_noise_adds_to_the_images(noise: tuple[Pixels, Pixels]) -> None:
+def test_internal_noise_adds_to_that_of_the_image(noise: tuple[Pixels, Pixels]) -> None:
     channels, signal = difference_of_gaussians(SIDE), disc(3.5, 6.0)
     rng = np.random.default_rng(3)
     ratings = [with_internal_noise(each, channels, 7.5, rng) for each in seen(channels, signal, noise)]
@@ -82,7 +82,7 @@ def test_its_own_noise_adds_to_the_images(noise: tuple[Pixels, Pixels]) -> None:
     assert detectability(*ratings).value == pytest.approx(expected, rel=0.02)
 
 
-def test_d_prime_in_noise_of_a_detector_is_the_analytic_one() -> None:
+def test_d_prime_in_detector_noise_matches_theory() -> None:
     channels, signal = difference_of_gaussians(SIDE), disc(3.5, 12.0)
     spectrum = spectrum_at(find_detector("canon_dr_chest").spectrum, (SIDE, SIDE))
     rng = np.random.default_rng(4)
@@ -96,7 +96,7 @@ def test_d_prime_in_noise_of_a_detector_is_the_analytic_one() -> None:
 
 
 @pytest.mark.parametrize("d_prime", [0.0, 1.0, 3.0])
-def test_few_windows_give_no_larger_d_prime_and_an_honest_interval(d_prime: float) -> None:
+def test_d_prime_of_few_windows_is_unbiased_with_an_honest_interval(d_prime: float) -> None:
     channels, repeats, windows = 8, 300, 20
     rng = np.random.default_rng(5)
     signal = np.zeros(channels)
@@ -114,7 +114,7 @@ def test_few_windows_give_no_larger_d_prime_and_an_honest_interval(d_prime: floa
     assert 0.92 <= inside / repeats <= 0.99
 
 
-def test_the_interval_holds_the_value_and_narrows() -> None:
+def test_the_interval_contains_d_prime_and_narrows_with_more_windows() -> None:
     rng = np.random.default_rng(6)
     widths = []
     for windows in (30, 300):
@@ -126,7 +126,7 @@ def test_the_interval_holds_the_value_and_narrows() -> None:
     assert widths[1] < widths[0] / 2
 
 
-def test_a_background_that_is_known_place_by_place_does_not_count() -> None:
+def test_known_backgrounds_of_places_do_not_affect_d_prime() -> None:
     rng = np.random.default_rng(7)
     places = np.arange(120) % 4
     outputs = [rng.standard_normal((120, 5)), rng.standard_normal((120, 5)) + 0.8]
@@ -138,7 +138,7 @@ def test_a_background_that_is_known_place_by_place_does_not_count() -> None:
     assert moved == pytest.approx(plain, rel=1e-6)
 
 
-def test_channels_see_no_brightness_and_fit_their_window() -> None:
+def test_channels_ignore_brightness_and_fit_their_window() -> None:
     for kind in (difference_of_gaussians, gabor):
         for side in (33, 65):
             channels = kind(side)
@@ -148,7 +148,7 @@ def test_channels_see_no_brightness_and_fit_their_window() -> None:
         assert len(kind(65)) > len(kind(33))
 
 
-def test_area_under_the_curve() -> None:
+def test_area_under_the_curve_matches_its_formula() -> None:
     found = area_under_curve(Estimate(np.sqrt(2.0), 0.0, 20.0))
     assert found.value == pytest.approx(0.8413447, abs=1e-6)
     assert (found.low, found.high) == (0.5, 1.0)
@@ -158,14 +158,14 @@ def test_area_under_the_curve() -> None:
     ("outputs", "message"),
     [(np.random.default_rng(0).standard_normal((4, 5)), "too few"), (np.zeros((50, 5)), "does not vary")],
 )
-def test_what_nobody_can_be_trained_on_is_refused(outputs: Array, message: str) -> None:
+def test_outputs_that_no_observer_can_be_trained_on_are_refused(outputs: Array, message: str) -> None:
     with pytest.raises(DataError, match=message):
         detectability(Ratings.of(outputs), Ratings.of(outputs))
 
 
 @pytest.mark.slow
-def test_the_ratio_of_two_d_primes_of_the_same_draws_has_an_honest_interval() -> None:
-    """Noise that is added to every channel takes a known share of d'; the draws are shared, few, and in groups."""
+def test_the_ratio_of_d_primes_of_shared_draws_has_an_honest_interval() -> None:
+    """Noise added to every channel lowers d' by a known factor; the draws are shared, few, and in groups."""
     repeats, draws, places, channels, added = 150, 16, 8, 9, 0.5
     rng = np.random.default_rng(8)
     group, place = groups_of(draws), np.broadcast_to(np.arange(places), (draws, places))

@@ -1,4 +1,4 @@
-"""The observer's studies from protocol to findings, at a small scale."""
+"""The observer studies from protocol to findings, at a small scale."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ NODULE, DISC = Signal("nodule", 8, 10), Signal("disc", 5, 10)
 DOSES = (50.0, 200.0)
 
 
-class KeptInMemory:
-    """`UnitStore` that computes each unit when it is asked for."""
+class UncachedStore:
+    """A `UnitStore` that computes each unit when requested and stores none."""
 
     def __init__(self) -> None:
         self.expected = 0
@@ -69,8 +69,8 @@ def setting() -> Setting:
     return Setting(protocol, {"phantom 1": render_phantom(1, 256)}, find_methods(["gaussian"]))
 
 
-def found(study: Callable[[Setting, KeptInMemory], list[Finding]], setting: Setting) -> dict[str, Finding]:
-    work = KeptInMemory()
+def found(study: Callable[[Setting, UncachedStore], list[Finding]], setting: Setting) -> dict[str, Finding]:
+    work = UncachedStore()
     findings = {finding.key: finding for finding in study(setting, work)}
     assert len(work.keys) == work.expected
     for finding in findings.values():
@@ -93,7 +93,7 @@ def values(finding: Finding, method: str) -> list[Estimate]:
     return [y for series in finding.series if series.method == method for y in series.y]
 
 
-def test_d_prime_before_denoising_is_that_of_theory(setting: Setting) -> None:
+def test_d_prime_before_denoising_matches_theory(setting: Setting) -> None:
     """On a flat field, whose noise is the same everywhere."""
     flat = {"flat": np.full((256, 256), 0.5, np.float32)}
     protocol = replace(setting.protocol, draws=60, doses=(200.0,), studies=("detectability",))
@@ -109,7 +109,7 @@ def test_d_prime_before_denoising_is_that_of_theory(setting: Setting) -> None:
 
 
 @pytest.mark.slow
-def test_d_prime_of_a_line_before_denoising_is_that_of_theory(setting: Setting) -> None:
+def test_d_prime_of_a_line_before_denoising_matches_theory(setting: Setting) -> None:
     flat = {"flat": np.full((256, 256), 0.5, np.float32)}
     line = Signal("dark-line", 2, 8)
     found_at_seeds = []
@@ -129,8 +129,8 @@ def test_d_prime_of_a_line_before_denoising_is_that_of_theory(setting: Setting) 
 
 
 @pytest.mark.slow
-def test_a_method_with_fewer_draws_is_compared_with_the_same_ones(setting: Setting) -> None:
-    """The undenoised image under another name keeps everything, whatever the draws that it is not measured with."""
+def test_a_method_with_fewer_draws_is_compared_on_the_same_draws(setting: Setting) -> None:
+    """The undenoised image under another name keeps everything, whichever draws it is not measured with."""
     again = NamedMethod("again", CLASSICAL["noisy"])
     protocol = replace(setting.protocol, fewer_draws={"again": 10})
     findings = found(detectability_study, replace(setting, protocol=protocol, methods=[again]))
@@ -149,8 +149,8 @@ def test_a_method_with_fewer_draws_is_compared_with_the_same_ones(setting: Setti
 
 
 @pytest.mark.parametrize("study", [contrast_detail.study, flat_field.study, bias_study.study])
-def test_other_studies_take_the_first_draws_too(
-    study: Callable[[Setting, KeptInMemory], list[Finding]], setting: Setting
+def test_other_studies_respect_fewer_draws_too(
+    study: Callable[[Setting, UncachedStore], list[Finding]], setting: Setting
 ) -> None:
     again = NamedMethod("again", CLASSICAL["noisy"])
     protocol = replace(setting.protocol, fewer_draws={"again": 10}, doses=(200.0,))
@@ -159,7 +159,7 @@ def test_other_studies_take_the_first_draws_too(
         assert {series.draws for series in finding.series if series.method == "noisy"} <= {None}
 
 
-def test_every_task_is_told_of_each_signal(setting: Setting, detected: dict[str, Finding]) -> None:
+def test_every_task_is_reported_for_each_signal(setting: Setting, detected: dict[str, Finding]) -> None:
     kinds = (
         "detectability",
         "auc",
@@ -188,7 +188,7 @@ def test_every_task_is_told_of_each_signal(setting: Setting, detected: dict[str,
         assert change.low < change.value < change.high
 
 
-def test_a_blur_is_no_gain_at_a_known_place(detected: dict[str, Finding]) -> None:
+def test_a_blur_gains_nothing_at_a_known_place(detected: dict[str, Finding]) -> None:
     """The channels see through a blur: what it does to signal and noise alike, the observer undoes."""
     kept = detected["detectability-kept/nodule-8-+10"]
     assert all((y.low, y.value, y.high) == (1, 1, 1) for y in values(kept, "noisy"))
@@ -197,7 +197,7 @@ def test_a_blur_is_no_gain_at_a_known_place(detected: dict[str, Finding]) -> Non
         assert y.low < 1.05
 
 
-def test_equivalent_doses_lie_within_those_measured(detected: dict[str, Finding]) -> None:
+def test_equivalent_doses_lie_within_the_measured_doses(detected: dict[str, Finding]) -> None:
     for signal in ("nodule-8-+10", "disc-5-+10"):
         finding = detected[f"dose-equivalence/{signal}"]
         assert "it holds only for this task, contrast and size" in finding.caution
@@ -212,7 +212,7 @@ def test_doses_are_finer_before_denoising() -> None:
     assert finer((200.0, 50.0)) == [12.5, 25, 50, 100, 200, 400]
 
 
-def test_three_studies_measure_once(setting: Setting, detected: dict[str, Finding]) -> None:
+def test_three_studies_share_one_measurement(setting: Setting, detected: dict[str, Finding]) -> None:
     assert found(search_study, setting) == found(equivalence_study, setting) == {}
     alone = Setting(replace(setting.protocol, studies=("search",), doses=(200.0,)), setting.images, setting.methods)
     findings = found(search_study, alone)
@@ -223,7 +223,7 @@ def test_three_studies_measure_once(setting: Setting, detected: dict[str, Findin
         assert finding.series[0].y[0] == detected[key].series[0].y[1]
 
 
-def test_channels_look_at_the_place_and_around_it() -> None:
+def test_channels_cover_the_place_and_its_surroundings() -> None:
     channels = difference_of_gaussians(33)
     image = draw(DISC, (80, 80), (40, 42))
     outputs = channel_outputs(image, np.array([[40, 40]]), channels, 33)[0]
@@ -232,7 +232,7 @@ def test_channels_look_at_the_place_and_around_it() -> None:
     np.testing.assert_allclose(outputs.reshape(side, side, -1)[side // 2, side // 2 + 1], centred, rtol=1e-4)
 
 
-def test_contrast_detail_finds_fainter_discs_the_larger_they_are(setting: Setting) -> None:
+def test_larger_discs_have_lower_threshold_contrasts(setting: Setting) -> None:
     assert sizes_of(setting.protocol)[-1] == 8
     assert len(sizes_of(setting.protocol)) == 3
     findings = found(contrast_detail.study, setting)
@@ -245,7 +245,7 @@ def test_contrast_detail_finds_fainter_discs_the_larger_they_are(setting: Settin
     assert figure.value == pytest.approx(100 / sum(x * y.value for x, y in zip(noisy.x, noisy.y, strict=True)))
 
 
-def test_spectra_before_and_after_and_what_was_removed(setting: Setting) -> None:
+def test_noise_spectra_before_after_and_removed_match_theory(setting: Setting) -> None:
     findings = found(flat_field.study, setting)
     radial = findings["noise-power/flat-field-radial"]
     before, after = (np.array([y.value for y in series.y]) for series in radial.series)
@@ -261,7 +261,7 @@ def test_spectra_before_and_after_and_what_was_removed(setting: Setting) -> None
     assert left.value == pytest.approx(100 / (2 * np.sqrt(np.pi) * 1.65), rel=0.1)
 
 
-def test_bias_false_structure_and_what_noise_makes(setting: Setting) -> None:
+def test_bias_and_false_structure_of_the_noisy_image_and_of_a_blur(setting: Setting) -> None:
     findings = found(bias_study.study, replace(setting, protocol=replace(setting.protocol, doses=DOSES[1:])))
     share = findings["bias/share"]
     beyond, beyond_chance = (
@@ -281,7 +281,7 @@ def test_bias_false_structure_and_what_noise_makes(setting: Setting) -> None:
         assert after.value < before.value
 
 
-def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> None:
+def test_repeated_exposures_are_reported_if_given(setting: Setting) -> None:
     assert found(repeated.study, setting) == {}
     rng = np.random.default_rng(1)
     clean = np.clip(setting.images["phantom 1"], 0.2, 0.8)
@@ -297,21 +297,21 @@ def test_repeated_exposures_are_told_of_if_there_are_any(setting: Setting) -> No
 
 
 @pytest.mark.parametrize("change", [{"signals": (Signal("line", 2, 10),)}, {"signals": (Signal("disc", 90, 10),)}])
-def test_protocols_that_an_observer_cannot_do_are_refused(setting: Setting, change: dict[str, tuple[Signal]]) -> None:
+def test_signals_that_no_observer_can_measure_are_refused(setting: Setting, change: dict[str, tuple[Signal]]) -> None:
     with pytest.raises(UsageError, match="signal"):
         found(detectability_study, replace(setting, protocol=replace(setting.protocol, **change)))
 
 
-def test_draws_that_cannot_show_each_signal_are_refused(setting: Setting) -> None:
-    """Contrast-detail shows many discs; each has to be there without any one group of draws as well."""
+def test_too_few_draws_to_show_each_signal_are_refused(setting: Setting) -> None:
+    """Contrast-detail shows many discs; each must appear even without any one group of draws."""
     discs = [Signal("disc", 4.0, contrast) for contrast in range(4, 64, 2)]
 
     def scene(draws: int) -> Scene:
         return scene_of(replace(setting, protocol=replace(setting.protocol, draws=draws)), discs)
 
-    with pytest.raises(UsageError, match=r"^12 draws are too few for 30 signals; use \d+ or more") as told:
+    with pytest.raises(UsageError, match=r"^12 draws are too few for 30 signals; use \d+ or more") as refused:
         scene(12)
-    enough = int(str(told.value).split("use ")[1].split()[0])
+    enough = int(str(refused.value).split("use ")[1].split()[0])
     with pytest.raises(UsageError, match="draws are too few for"):
         scene(enough - 1)
     shown = scene(enough)
@@ -319,13 +319,13 @@ def test_draws_that_cannot_show_each_signal_are_refused(setting: Setting) -> Non
         assert set(shown.signal_of[groups_of(enough) != group].ravel()) == set(range(30))
 
 
-def test_an_image_without_room_is_refused(setting: Setting) -> None:
+def test_an_image_without_room_for_windows_is_refused(setting: Setting) -> None:
     for image in (np.zeros((256, 256), np.float32), np.full((60, 60), 0.5, np.float32)):
         with pytest.raises(UsageError, match=r"room for only \d windows of 41 px"):
             found(detectability_study, replace(setting, images={"image": image}))
 
 
-def test_the_window_is_as_wide_as_there_is_room(setting: Setting) -> None:
+def test_the_window_is_as_wide_as_the_image_allows(setting: Setting) -> None:
     flat = replace(setting, images={"flat": np.full((256, 256), 0.5, np.float32)})
     wide, narrow = (scene_of(flat, [Signal("nodule", size, 10)]) for size in (14, 56))
     assert wide.side == 43

@@ -1,4 +1,4 @@
-"""The page says what was measured, shows all of it, loads nothing, and takes no markup from names."""
+"""The page describes and shows everything that was measured, loads nothing, and escapes names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VOID = {"meta", "img"}
 
 
 class Checked(HTMLParser):
-    """Raises where tags are not closed in turn; collects what could load something, and all text."""
+    """Fails on badly nested tags; collects links, inline styles and handlers, and all text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,10 +58,10 @@ def read(content: str) -> Checked:
     return checked
 
 
-def test_it_is_whole_and_loads_nothing(result: LabResult) -> None:
+def test_the_page_is_well_formed_and_loads_nothing(result: LabResult) -> None:
     content = page(result)
     checked = read(content)
-    assert checked.styled == 0, "which the policy would block"
+    assert checked.styled == 0, "the policy would block inline styles and handlers"
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in checked.loaded)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', content)
     assert policy is not None
@@ -70,11 +70,11 @@ def test_it_is_whole_and_loads_nothing(result: LabResult) -> None:
     assert "://" not in content
 
 
-def test_every_figure_says_what_it_is(result: LabResult) -> None:
+def test_every_figure_is_described(result: LabResult) -> None:
     words = " ".join(read(page(result)).words.split())
     for finding in result.findings:
-        for said in (finding.title, finding.measured, finding.on, finding.caution, finding.source):
-            assert said in words
+        for text_given in (finding.title, finding.measured, finding.on, finding.caution, finding.source):
+            assert text_given in words
     assert words.count("Caution:") == len(result.findings)
     assert words.count(RESEARCH_USE) == 2
     assert protocol_hash(result.protocol) in words
@@ -82,14 +82,14 @@ def test_every_figure_says_what_it_is(result: LabResult) -> None:
     assert "exact" in words, "n of a figure without draws"
 
 
-def test_names_are_no_markup(result: LabResult) -> None:
+def test_markup_in_names_is_escaped(result: LabResult) -> None:
     content = page(result)
     assert "Levels &amp; &lt;things&gt;" in content
     assert "<things>" not in content
     assert 'id="levels"' in content
 
 
-def test_every_point_is_drawn_and_told(result: LabResult) -> None:
+def test_every_point_is_drawn_and_listed(result: LabResult) -> None:
     error, levels = result.findings
     (drawn,) = [svg for _, svg in panels(error, looks_of(result.findings))]
     assert drawn.count("<polyline") == 2
@@ -97,7 +97,7 @@ def test_every_point_is_drawn_and_told(result: LabResult) -> None:
     assert drawn.count("<title>") == 4
     ((_, exact),) = panels(levels, looks_of(result.findings))
     assert 'class="interval"' not in exact
-    assert exact.count("<title>") == 2, "one point a method, since the other has no value"
+    assert exact.count("<title>") == 2, "one point per method, because the other has no value"
     words = read(page(result)).words
     for series in error.series:
         for y in series.y:
@@ -115,7 +115,7 @@ def drawn_of(*series: Series, logarithmic: bool = False) -> list[tuple[str, str]
     return list(panels(finding, looks_of([finding])))
 
 
-def test_a_panel_for_each_condition_on_the_same_axes() -> None:
+def test_each_condition_has_a_panel_on_the_same_axes() -> None:
     (one, left), (other, right) = drawn_of(curve("a", "white"), curve("a", "canon", 3), curve("b", "white"))
     assert (one, other) == ("white", "canon")
     assert left.count("<polyline") == 2
@@ -124,7 +124,7 @@ def test_a_panel_for_each_condition_on_the_same_axes() -> None:
     assert ticks[0] == ticks[1]
 
 
-def test_what_cannot_be_drawn_is_left_out() -> None:
+def test_points_that_cannot_be_drawn_are_left_out() -> None:
     wide = Series("a", "", (0.0, 10.0, 100.0), (Estimate(1, 1, 1), Estimate(2, float("-inf"), 3), Estimate(3, 3, 3)))
     ((_, svg),) = drawn_of(wide, logarithmic=True)
     assert svg.count("<title>") == 2
@@ -162,7 +162,7 @@ def test_a_map_has_mid_gray_at_zero(scale: float) -> None:
     assert to_picture(np.abs(values), most, signed=False)[0, ::10].tolist() == [0, 255, 255]
 
 
-def test_maps_of_one_condition_share_their_grays() -> None:
+def test_maps_of_one_condition_share_a_gray_scale() -> None:
     ramp = np.linspace(-1, 1, 100, dtype=np.float32).reshape(10, 10)
     maps = [NamedMap("a", "bias", ramp), NamedMap("b", "bias", 10 * ramp), NamedMap("a", "spread", np.abs(ramp))]
     first, second, third = map_figures(maps).split("</figure>\n")[:3]
@@ -171,7 +171,7 @@ def test_maps_of_one_condition_share_their_grays() -> None:
     assert "Black is 0, white 1 gray levels" in third
 
 
-def test_methods_text_is_complete(result: LabResult) -> None:
+def test_the_methods_text_names_changes_and_the_command(result: LabResult) -> None:
     changed = replace(result, changed=("methods: noisy, window",))
     words = " ".join(read(page(changed)).words.split())
     assert "changed on the command line (methods: noisy, window)" in words

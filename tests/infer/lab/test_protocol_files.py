@@ -1,4 +1,4 @@
-"""A protocol's file says exactly what is measured; what it says wrongly is told in one line."""
+"""A protocol file defines exactly what is measured; its errors are reported in one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.infer.lab.protocols import FAKES, PROTOCOL, TOML, write_toml
 KNOWN = Known(tuple(FAKES), ("white", "canon_dr_chest"))
 
 
-def test_a_file_is_what_it_says(tmp_path: Path) -> None:
+def test_a_file_is_read_as_its_protocol(tmp_path: Path) -> None:
     assert read_protocol(str(write_toml(tmp_path)), KNOWN) == PROTOCOL
     without = read_protocol(str(write_toml(tmp_path, TOML.replace("spacing = 0.5\n", ""))), KNOWN)
     assert without == replace(PROTOCOL, spacing=None)
@@ -28,7 +28,7 @@ def test_a_file_is_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED_PROTOCOLS)
-def test_the_shipped_ones_are_good(name: str) -> None:
+def test_shipped_protocols_are_valid_and_cover_every_study(name: str) -> None:
     protocol = read_protocol(name, known_names())
     assert protocol.name == name
     assert set(protocol.studies) == set(STUDIES)
@@ -108,18 +108,20 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("said", "wrong", "told"), WRONG)
-def test_what_is_wrong_is_told_with_file_key_and_way_out(tmp_path: Path, said: str, wrong: str, told: str) -> None:
-    assert said in TOML
-    path = write_toml(tmp_path, TOML.replace(said, wrong, 1))
+@pytest.mark.parametrize(("right", "wrong", "message_start"), WRONG)
+def test_errors_name_the_file_the_key_and_the_way_out(
+    tmp_path: Path, right: str, wrong: str, message_start: str
+) -> None:
+    assert right in TOML
+    path = write_toml(tmp_path, TOML.replace(right, wrong, 1))
     with pytest.raises(UsageError) as refused:
         read_protocol(str(path), KNOWN)
     message = str(refused.value)
-    assert message.startswith(f"{path}: {told}")
+    assert message.startswith(f"{path}: {message_start}")
     assert "\n" not in message
 
 
-def test_what_is_no_protocol_is_told(tmp_path: Path) -> None:
+def test_unknown_missing_and_binary_protocols_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown protocol 'quik'; use quick or full, or the path of a \.toml file"):
         read_protocol("quik", KNOWN)
     with pytest.raises(UsageError, match="cannot be read: No such file"):
@@ -129,7 +131,7 @@ def test_what_is_no_protocol_is_told(tmp_path: Path) -> None:
         read_protocol(str(tmp_path / "binary.toml"), KNOWN)
 
 
-def test_the_hash_is_that_of_everything_but_the_methods() -> None:
+def test_the_hash_covers_everything_except_the_methods() -> None:
     for others in ({"methods": ("window",)}, {"if_installed": ("bm3d",)}, {"fewer_draws": {"gaussian": 2}}):
         assert protocol_hash(replace(PROTOCOL, **others)) == protocol_hash(PROTOCOL)
     changed = (
@@ -141,19 +143,19 @@ def test_the_hash_is_that_of_everything_but_the_methods() -> None:
     assert len({protocol_hash(each) for each in (PROTOCOL, *changed)}) == len(changed) + 1
 
 
-def test_a_method_that_takes_long_has_the_first_of_the_draws(tmp_path: Path) -> None:
+def test_fewer_draws_apply_to_the_named_method_only(tmp_path: Path) -> None:
     added = 'seed = 7\nif_installed = ["bm3d"]\nfewer_draws = {bm3d = 2}'
     found = read_protocol(str(write_toml(tmp_path, TOML.replace("seed = 7", added))), KNOWN)
     assert (found.draws_of("bm3d"), found.fewer("bm3d")) == (2, 2)
     assert (found.draws_of("gaussian"), found.fewer("gaussian")) == (4, None)
 
 
-def test_a_result_tells_the_protocol_that_it_was_measured_with() -> None:
-    said = LabResult(PROTOCOL, (), (), ()).to_dict()["protocol"]
-    assert protocol_of(said["content"]) == PROTOCOL
+def test_a_result_contains_its_protocol() -> None:
+    stored = LabResult(PROTOCOL, (), (), ()).to_dict()["protocol"]
+    assert protocol_of(stored["content"]) == PROTOCOL
     slow = replace(PROTOCOL, if_installed=("bm3d",), fewer_draws={"bm3d": 2})
     assert protocol_of(LabResult(slow, (), (), ()).to_dict()["protocol"]["content"]) == slow
-    assert said["sha256"] == protocol_hash(PROTOCOL)
+    assert stored["sha256"] == protocol_hash(PROTOCOL)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="FIFOs")

@@ -1,4 +1,4 @@
-"""What is read off says what the figures say, for a method and against it."""
+"""Sentences and tables read off a result agree with its figures, for a method and against it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ KEPT = replace(
 )
 
 
-def test_each_task_is_told_with_its_dose_and_its_price() -> None:
+def test_each_task_is_reported_with_its_dose_and_the_contrast_left() -> None:
     known = curves(f"detectability/{NODULE}", (1.0, 2.0), (1.05, 1.95))
     search = curves(f"search/{NODULE}", (40.0, 80.0), (41.0, 82.0))
     reading = read_off(result_of(known, search, WORTH, KEPT))
@@ -75,18 +75,18 @@ def test_each_task_is_told_with_its_dose_and_its_price() -> None:
     ("worth", "needed"),
     [
         ({50.0: near(1.0, 0.0), 200.0: near(1.0, 0.0)}, "200 (200 to 200)"),
-        ({50.0: near(2.0, 0.0), 200.0: near(2.0, 0.0)}, "100 (100 to 100)"),  # twice the dose, whichever it is
+        ({50.0: near(2.0, 0.0), 200.0: near(2.0, 0.0)}, "100 (100 to 100)"),  # worth twice the dose at every dose
         ({50.0: near(1.0, 0.2), 200.0: near(1.25, 0.5)}, "165 (129 to >200)"),
         ({50.0: near(1.0), 200.0: near(0.9)}, ">200"),
         ({50.0: near(5.0), 200.0: near(3.0)}, "<50"),
         ({50.0: near(1.0)}, ""),
     ],
 )
-def test_the_dose_that_is_needed_is_read_off_between_those_measured(worth: dict[float, Estimate], needed: str) -> None:
+def test_the_dose_needed_is_interpolated_between_measured_doses(worth: dict[float, Estimate], needed: str) -> None:
     assert dose_needed(worth, 200.0) == needed
 
 
-def test_methods_stand_side_by_side_with_their_draws() -> None:
+def test_methods_are_listed_side_by_side_with_their_draws() -> None:
     both = (("window", 0.9), ("nlm", 0.8))
     series = (Series(method, "white", DOSES, (near(value), near(value))) for method, value in both)
     result = result_of(finding(f"detectability-kept/{NODULE}", *series), methods=("noisy", "window", "nlm"))
@@ -95,14 +95,14 @@ def test_methods_stand_side_by_side_with_their_draws() -> None:
     assert table.headings == ("signal and noise", "N", "window", "nlm")
     assert table.rows[0] == ["nodule, 5 mm, +8; white", "50", "0.9 (0.8 to 1)", "0.8 (0.7 to 0.9)"]
     assert "n: 4 draws; nlm 2." in table.note
-    told = [line for line in read_off(slow).sentences if line.startswith("Told the true noise")]
-    assert told[0].endswith("and its spectrum: nlm; the others must estimate it from the image.")
+    sentences = [line for line in read_off(slow).sentences if line.startswith("Told the true noise")]
+    assert sentences[0].endswith("and its spectrum: nlm; the others must estimate it from the image.")
     assert not any(line.startswith("Told") for line in read_off(result_of(WORTH)).sentences)
     alone = read_off(result_of(finding(f"detectability-kept/{NODULE}")))
     assert not any(table.title.endswith("method by method") for table in alone.tables)
 
 
-def test_it_is_said_plainly_that_nothing_is_gained() -> None:
+def test_the_absence_of_a_gain_is_stated_plainly() -> None:
     (line,) = read_off(result_of(curves(f"detectability/{NODULE}", (1.0, 2.0), (1.0, 2.0)))).sentences
     assert line.startswith("window: no signal at a known place is more detectable after denoising (d' ")
     assert "better in 0 of 2 points" in line
@@ -112,7 +112,7 @@ def test_it_is_said_plainly_that_nothing_is_gained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "higher", "said"),
+    ("key", "higher", "figure"),
     [
         (f"detectability/{NODULE}", True, "d' at a known place (1 of 2 points)"),
         (f"search/{NODULE}", True, "signals found in a search (1 of 2 points)"),
@@ -121,14 +121,14 @@ def test_it_is_said_plainly_that_nothing_is_gained() -> None:
         ("bias/structure-from-noise", False, "structure made from pure noise (1 of 2 points)"),
     ],
 )
-def test_what_speaks_against_a_method_is_said(key: str, higher: bool, said: str) -> None:
+def test_figures_worse_than_the_noisy_image_are_reported(key: str, higher: bool, figure: str) -> None:
     worse = (0.5, 2.0) if higher else (1.5, 2.0)
     (line,) = read_off(result_of(curves(key, (1.0, 2.0), worse, higher=higher))).against
-    assert line == f"Against window: it is worse than the noisy image, beyond the uncertainty of both, in {said}."
+    assert line == f"Against window: it is worse than the noisy image, beyond the uncertainty of both, in {figure}."
     assert read_off(result_of(curves(key, worse, (1.0, 2.0), higher=higher))).against == ()
 
 
-def test_draws_that_are_compared_one_by_one_count_instead() -> None:
+def test_paired_comparisons_of_draws_take_precedence() -> None:
     unsure = curves(f"detectability/{NODULE}", (1.0, 2.0), (0.95, 1.95))
     kept = curves(f"detectability-kept/{NODULE}", (1.0, 1.0), (0.5, 0.7))
     reading = read_off(result_of(unsure, kept))
@@ -149,7 +149,7 @@ def test_points_are_counted_against_the_noisy_image() -> None:
     assert counted.rows == [[f"detectability/{NODULE}", "0 / 1 / 1"]]
 
 
-def test_costs_stand_side_by_side() -> None:
+def test_costs_are_listed_before_and_after() -> None:
     lost = curves("lines/lost", (1.0, 0.5), (3.0, 2.0), higher=False)
     costs = next(table for table in read_off(result_of(lost)).tables if table.title == "What window costs")
     row = dict(zip(costs.headings, costs.rows[0], strict=True))
@@ -159,7 +159,7 @@ def test_costs_stand_side_by_side() -> None:
     assert row["bias, RMS gray levels, after"] == "–"  # noqa: RUF001
 
 
-def test_what_frames_tell_stands_before_and_after() -> None:
+def test_figures_of_repeated_exposures_are_listed_before_and_after() -> None:
     error = replace(
         curves("repeated/error", (4.0, 3.0), (2.0, 1.5), higher=False), study="repeated", title="True error"
     )
@@ -169,7 +169,7 @@ def test_what_frames_tell_stands_before_and_after() -> None:
     assert len(table.rows) == 2
 
 
-def test_dark_signals_are_found_too() -> None:
+def test_dark_signals_are_reported_too() -> None:
     dark = replace(PROTOCOL, signals=(Signal("nodule", 5.0, -8.0),))
     kept = replace(KEPT, key="contrast-kept/nodule-5mm-dark")
     tables = read_off(replace(result_of(kept), protocol=dark)).tables
@@ -184,7 +184,7 @@ def test_the_result_is_about_its_first_model() -> None:
     assert read_off(result_of(methods=("noisy",))).tables == ()
 
 
-def test_a_verdict_needs_intervals_that_do_not_meet() -> None:
+def test_a_verdict_requires_disjoint_intervals() -> None:
     assert verdict(near(1.0), near(1.15), True) == SAME
     assert verdict(near(1.0), near(1.3), True) == BETTER
     assert verdict(near(1.0), near(1.3), False) == WORSE

@@ -1,4 +1,4 @@
-"""A result keeps its schema, comes back as it was stored, and has all its points in the table."""
+"""A result conforms to its schema, is read back as stored, and has all its points in the table."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tests.schemas import refuses
 Schema = dict[str, Any]
 
 
-def parts_of(said: dict[str, Any]) -> dict[str, Any]:
-    """One of each part that the schema describes."""
-    finding = said["findings"][0]
+def parts_of(content: dict[str, Any]) -> dict[str, Any]:
+    """An example of each part that the schema describes."""
+    finding = content["findings"][0]
     return {
-        "protocol": said["protocol"]["content"],
-        "signal": said["protocol"]["content"]["signals"][0],
-        "method": said["methods"][0],
-        "image": said["images"][0],
+        "protocol": content["protocol"]["content"],
+        "signal": content["protocol"]["content"]["signals"][0],
+        "method": content["methods"][0],
+        "image": content["images"][0],
         "finding": finding,
         "axis": finding["x"],
         "series": finding["series"][0],
@@ -42,14 +42,14 @@ def parts_of(said: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_it_keeps_its_schema_which_explains_every_key(result: LabResult) -> None:
-    schema, said = lab_schema(), json.loads(result.to_json())
+def test_a_result_conforms_to_its_schema_which_describes_every_key(result: LabResult) -> None:
+    schema, content = lab_schema(), json.loads(result.to_json())
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(said, schema)
-    assert set(said) == set(schema["properties"])
-    assert set(said["protocol"]) == set(schema["properties"]["protocol"]["properties"])
-    assert set(parts_of(said)) == set(schema["$defs"])
-    for name, part in parts_of(said).items():
+    jsonschema.validate(content, schema)
+    assert set(content) == set(schema["properties"])
+    assert set(content["protocol"]) == set(schema["properties"]["protocol"]["properties"])
+    assert set(parts_of(content)) == set(schema["$defs"])
+    for name, part in parts_of(content).items():
         assert set(part) == set(schema["$defs"][name]["properties"]), name
     for part in (schema, *schema["$defs"].values()):
         assert all(each["description"] for each in part["properties"].values())
@@ -67,22 +67,22 @@ def test_it_keeps_its_schema_which_explains_every_key(result: LabResult) -> None
         (("methods", 0, "name"), None),
     ],
 )
-def test_the_schema_notices_what_is_wrong(result: LabResult, place: tuple[Any, ...], wrong: object) -> None:
+def test_the_schema_rejects_wrong_values(result: LabResult, place: tuple[Any, ...], wrong: object) -> None:
     refuses(lab_schema(), json.loads(result.to_json()), place, wrong)
 
 
-def test_it_says_what_made_it(result: LabResult) -> None:
-    said = result.to_dict()
-    assert said["protocol"]["sha256"] == protocol_hash(PROTOCOL)
-    assert (said["protocol"]["name"], said["protocol"]["version"], said["seed"]) == ("tiny", 3, 7)
-    assert [method["name"] for method in said["methods"]] == ["noisy", "gaussian"]
-    assert said["images"][0]["width"] == 96
-    assert len(said["images"][0]["sha256"]) == 64
-    assert said["versions"]["cxr-infer"]
-    assert said["findings"][0]["seed"] == 7
+def test_a_result_records_how_it_was_made(result: LabResult) -> None:
+    content = result.to_dict()
+    assert content["protocol"]["sha256"] == protocol_hash(PROTOCOL)
+    assert (content["protocol"]["name"], content["protocol"]["version"], content["seed"]) == ("tiny", 3, 7)
+    assert [method["name"] for method in content["methods"]] == ["noisy", "gaussian"]
+    assert content["images"][0]["width"] == 96
+    assert len(content["images"][0]["sha256"]) == 64
+    assert content["versions"]["cxr-infer"]
+    assert content["findings"][0]["seed"] == 7
 
 
-def test_it_comes_back_as_it_was_stored(result: LabResult, tmp_path: Path) -> None:
+def test_a_result_is_read_back_as_stored(result: LabResult, tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text(result.to_json())
     back = read_result(tmp_path / "lab.json")
     assert back.protocol == result.protocol
@@ -98,7 +98,7 @@ def test_it_comes_back_as_it_was_stored(result: LabResult, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("", "cannot be read"),
         ("[]", "cannot be read: not an object"),
@@ -108,10 +108,10 @@ def test_it_comes_back_as_it_was_stored(result: LabResult, tmp_path: Path) -> No
         ("nothing", "cannot be read"),
     ],
 )
-def test_what_is_no_result_is_refused_in_one_line(tmp_path: Path, content: str, told: str) -> None:
+def test_files_other_than_results_are_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "lab.json"
     path.write_text(content)
-    with pytest.raises(UsageError, match=told) as refused:
+    with pytest.raises(UsageError, match=message) as refused:
         read_result(path)
     assert str(refused.value).startswith(f"{path}: ")
     assert str(refused.value).endswith("give a lab.json that cxr-infer lab wrote")
@@ -128,7 +128,7 @@ def test_the_table_has_a_row_for_every_point(result: LabResult) -> None:
         assert (int(row["draws"]), int(row["seed"])) == (finding.draws, finding.seed)
 
 
-def test_a_curve_of_fewer_draws_says_so_everywhere(result: LabResult, tmp_path: Path) -> None:
+def test_fewer_draws_of_a_curve_appear_in_json_table_and_page(result: LabResult, tmp_path: Path) -> None:
     finding = result.findings[0]
     first, other = finding.series
     few = replace(result, findings=(replace(finding, series=(first, replace(other, draws=2))),))
@@ -141,7 +141,7 @@ def test_a_curve_of_fewer_draws_says_so_everywhere(result: LabResult, tmp_path: 
     assert f"<dt>n</dt><dd>4; {other.method} 2</dd>" in page(few)
 
 
-def test_a_result_of_before_has_the_draws_of_its_findings(result: LabResult, tmp_path: Path) -> None:
+def test_results_of_earlier_versions_have_the_draws_of_their_findings(result: LabResult, tmp_path: Path) -> None:
     content = json.loads(result.to_json())
     for finding in content["findings"]:
         for series in finding["series"]:
@@ -165,7 +165,7 @@ def test_files_are_written_side_by_side(result: LabResult, tmp_path: Path) -> No
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
-def test_a_folder_of_somebody_else_is_left_alone(result: LabResult, tmp_path: Path) -> None:
+def test_a_folder_of_other_files_is_refused(result: LabResult, tmp_path: Path) -> None:
     require_own_folder(tmp_path / "new")
     require_own_folder(tmp_path)
     (tmp_path / "other.txt").write_text("mine")
@@ -178,7 +178,7 @@ def test_a_folder_of_somebody_else_is_left_alone(result: LabResult, tmp_path: Pa
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links")
-def test_no_link_in_the_place_of_a_result_is_followed(
+def test_links_in_place_of_results_are_not_followed(
     result: LabResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere, out = tmp_path / "elsewhere", tmp_path / "lab-tiny"

@@ -1,4 +1,4 @@
-"""Each unit is computed once, stored whole, read back exactly, and belongs to what it was computed of."""
+"""Each unit is computed once, stored whole, read back exactly, and tied to its protocol, method and image."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def stored(out: Path) -> dict[str, bytes]:
 
 
 class Counted:
-    """A study of units that counts what it computes."""
+    """A study that counts the units it computes."""
 
     def __init__(self, units: int = 5) -> None:
         self.units, self.computed = units, 0
@@ -78,7 +78,7 @@ def test_a_second_run_computes_nothing_and_finds_the_same(setting: Setting, tmp_
     assert [finding.study for finding in first] == ["error", "levels"]
 
 
-def test_a_stop_is_between_units_and_the_rest_is_done_later(setting: Setting, tmp_path: Path) -> None:
+def test_a_stop_takes_effect_between_units_and_the_rest_is_done_later(setting: Setting, tmp_path: Path) -> None:
     study = Counted()
     with pytest.raises(LabStopped):
         run(setting, tmp_path, {"count": study}, stopped=lambda: study.computed >= 3)
@@ -132,7 +132,7 @@ def test_a_damaged_unit_is_computed_again(setting: Setting, tmp_path: Path, dama
     assert stored(tmp_path) == whole
 
 
-def test_a_unit_of_another_name_is_not_taken(setting: Setting, tmp_path: Path) -> None:
+def test_a_unit_stored_under_another_name_is_not_used(setting: Setting, tmp_path: Path) -> None:
     study = Counted(2)
     run(setting, tmp_path, {"count": study})
     first, second = (tmp_path / name for name in sorted(stored(tmp_path)))
@@ -151,7 +151,7 @@ def test_studies_run_side_by_side(setting: Setting, tmp_path: Path) -> None:
     assert run(setting, tmp_path, {"one": study, "other": study}) == []
 
 
-def test_an_error_of_one_study_stops_the_others_and_is_told(setting: Setting, tmp_path: Path) -> None:
+def test_an_error_of_one_study_stops_the_others_and_is_raised(setting: Setting, tmp_path: Path) -> None:
     failing = threading.Event()
 
     def fails(setting: Setting, work: UnitStore) -> list[Finding]:
@@ -168,7 +168,7 @@ def test_an_error_of_one_study_stops_the_others_and_is_told(setting: Setting, tm
         run(setting, tmp_path, {"endless": endless, "fails": fails})
 
 
-def test_a_program_that_ctrl_c_ended_too_is_a_stop_and_no_failure(setting: Setting, tmp_path: Path) -> None:
+def test_a_program_ended_by_the_same_ctrl_c_is_a_stop_not_a_failure(setting: Setting, tmp_path: Path) -> None:
     asked = threading.Event()
 
     def interrupted(setting: Setting, work: UnitStore) -> list[Finding]:
@@ -184,19 +184,19 @@ def test_a_program_that_ctrl_c_ended_too_is_a_stop_and_no_failure(setting: Setti
         run(setting, tmp_path, {"alone": alone})
 
 
-def test_progress_rises_to_the_whole(setting: Setting, tmp_path: Path) -> None:
-    told: list[LabProgress] = []
-    run(setting, tmp_path, seen=told.append)
-    shares = [progress.share for progress in told]
+def test_progress_rises_to_completion(setting: Setting, tmp_path: Path) -> None:
+    progress_seen: list[LabProgress] = []
+    run(setting, tmp_path, seen=progress_seen.append)
+    shares = [progress.share for progress in progress_seen]
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    assert {(progress.study, progress.done, progress.units) for progress in told} >= {
+    assert {(progress.study, progress.done, progress.units) for progress in progress_seen} >= {
         ("error", 16, 16),
         ("levels", 1, 1),
     }
 
 
-def test_a_study_that_breaks_the_contract_is_found(setting: Setting, tmp_path: Path) -> None:
+def test_studies_that_break_the_contract_are_detected(setting: Setting, tmp_path: Path) -> None:
     def twice(setting: Setting, work: UnitStore) -> list[Finding]:
         for _ in range(2):
             work.unit("same", lambda: {"value": np.zeros(1)})
@@ -222,7 +222,9 @@ def test_other_methods_change_only_their_own_figures(setting: Setting, tmp_path:
 
 @pytest.mark.skipif(os.name != "posix", reason="links and FIFOs")
 @pytest.mark.parametrize("planted", ["units", "study", "unit", "FIFO"])
-def test_what_is_planted_in_the_result_is_refused_by_name(setting: Setting, tmp_path: Path, planted: str) -> None:
+def test_links_and_fifos_planted_in_a_result_are_refused_by_name(
+    setting: Setting, tmp_path: Path, planted: str
+) -> None:
     out, elsewhere, study = tmp_path / "out", tmp_path / "elsewhere", Counted(1)
     elsewhere.mkdir()
     run(setting, out, {"count": study})
@@ -238,7 +240,7 @@ def test_what_is_planted_in_the_result_is_refused_by_name(setting: Setting, tmp_
     assert not list(elsewhere.iterdir())
 
 
-def test_a_packed_unit_takes_no_memory_and_is_computed_again(setting: Setting, tmp_path: Path) -> None:
+def test_a_compressed_unit_takes_no_memory_and_is_computed_again(setting: Setting, tmp_path: Path) -> None:
     study = Counted(1)
     run(setting, tmp_path, {"count": study})
     (name,) = stored(tmp_path)
@@ -257,7 +259,7 @@ def test_a_packed_unit_takes_no_memory_and_is_computed_again(setting: Setting, t
     assert peak < 10_000_000
 
 
-def test_arrays_that_are_not_the_studys_own_are_told_by_their_place(setting: Setting, tmp_path: Path) -> None:
+def test_foreign_arrays_in_a_unit_are_reported_with_their_folder(setting: Setting, tmp_path: Path) -> None:
     def study(setting: Setting, work: UnitStore) -> list[Finding]:
         work.unit("one", lambda: {"value": np.zeros(1)})["value"]
         return []

@@ -38,14 +38,14 @@ def right_in_theory(d_prime: float, places: int) -> float:
 
 
 @pytest.mark.parametrize("d_prime", [1.0, 2.0, 3.0])
-def test_percent_correct_is_that_of_theory(d_prime: float) -> None:
+def test_percent_correct_matches_theory(d_prime: float) -> None:
     found = percent_correct(choices(seen(d_prime), 0))
     expected = right_in_theory(d_prime, PLACES)
     assert found.low < expected < found.high
     assert found.value == pytest.approx(expected, abs=3)
 
 
-def test_without_a_signal_it_is_a_guess_and_more_shifts_mean_more_false_alarms() -> None:
+def test_search_without_a_signal_is_a_guess_and_shifts_add_false_alarms() -> None:
     guess = percent_correct(choices(seen(0.0), 0))
     assert guess.low < 100 / PLACES < guess.high
     alone, around = (choices(seen(2.0, shifts), 0) for shifts in (1, 9))
@@ -59,8 +59,8 @@ def test_without_a_signal_it_is_a_guess_and_more_shifts_mean_more_false_alarms()
 
 
 @pytest.mark.parametrize(("right", "low", "high"), [(0, 0.0, 0.3085), (5, 0.1871, 0.8129), (10, 0.6915, 1.0)])
-def test_exact_intervals_of_shares(right: int, low: float, high: float) -> None:
-    """Clopper and Pearson's, of ten trials, as tables have them."""
+def test_intervals_of_shares_are_exact(right: int, low: float, high: float) -> None:
+    """Clopper-Pearson intervals of ten trials, as in tables."""
     found = binomial(right, 10)
     assert (found.value, found.low, found.high) == pytest.approx((right / 10, low, high), abs=1e-4)
 
@@ -71,7 +71,7 @@ def test_equivalent_dose_of_quantum_noise_is_exact_between_doses() -> None:
     assert equivalent_dose(DOSES, before, np.sqrt(800.0)) == pytest.approx(800)
 
 
-def test_a_fall_is_noise_and_its_mean_counts() -> None:
+def test_falling_values_are_averaged_to_a_rising_curve() -> None:
     np.testing.assert_allclose(risen(np.array([1.0, 3.0, 2.0, 2.5, 4.0])), [1, 2.5, 2.5, 2.5, 4])
     places = np.arange(5.0)
     assert crossing(places, np.array([1.0, 3.0, 2.0, 2.5, 4.0]), 2.5) == 2
@@ -82,13 +82,13 @@ def test_a_fall_is_noise_and_its_mean_counts() -> None:
 
 
 @pytest.mark.parametrize("d_prime", [0.1, 7.0, 28.4, 100.0])
-def test_it_is_never_extrapolated(d_prime: float) -> None:
+def test_equivalent_doses_are_never_extrapolated(d_prime: float) -> None:
     found = equivalence(DOSES, np.sqrt(DOSES), d_prime, [(np.sqrt(DOSES), d_prime)] * 10, 200.0)
     assert found.ratio is None or 50 <= found.ratio.value * 200 <= 800
     assert (found.ratio is None) == (not np.sqrt(50) <= d_prime <= np.sqrt(800))
 
 
-def test_an_interval_beyond_the_doses_ends_there_and_says_so() -> None:
+def test_an_interval_beyond_the_doses_is_cut_there_and_marked_open() -> None:
     rng = np.random.default_rng(2)
     for centre, open_end in ((100.0, False), (790.0, True)):
         pairs = [(np.sqrt(DOSES), float(np.sqrt(centre) * (1 + 0.01 * rng.standard_normal()))) for _ in range(10)]
@@ -99,7 +99,7 @@ def test_an_interval_beyond_the_doses_ends_there_and_says_so() -> None:
         assert found.open_end == open_end
 
 
-def test_threshold_contrasts_lie_between_those_measured() -> None:
+def test_threshold_contrasts_lie_between_measured_ones() -> None:
     contrasts = np.array([2.0, 4.0, 8.0])
     noise = np.random.default_rng(3).normal(1, 0.005, 10)
     found = threshold(contrasts, contrasts * 0.4, [contrasts * 0.4 * factor for factor in noise])
@@ -116,7 +116,7 @@ def test_threshold_contrasts_lie_between_those_measured() -> None:
     assert inverse_figure([1.0, 3.0], [found, too_faint]) is None
 
 
-def test_jackknife_intervals_hold_what_they_should() -> None:
+def test_jackknife_intervals_contain_the_truth_as_often_as_stated() -> None:
     rng = np.random.default_rng(4)
     inside = {"log mean": 0, "mean": 0, "ratio": 0}
     repeats, draws = 300, 60

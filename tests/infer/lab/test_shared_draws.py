@@ -17,7 +17,7 @@ from tests.infer.lab.bench import IDENTITY, Notebook, gaussian, setting
 from tests.infer.lab.test_line_response import CONTRAST, with_line
 
 FloatImage = NDArray[np.float32]
-BLACKBOARD = NamedMethod("erase", lambda noisy, told: np.full_like(noisy, 0.5))
+ERASE_ALL = NamedMethod("erase", lambda noisy, told: np.full_like(noisy, 0.5))
 SHIFT = NamedMethod("shift", lambda noisy, told: np.asarray(noisy + 3 * noisy / 255, dtype=np.float32))
 
 
@@ -26,9 +26,9 @@ def phantoms() -> dict[str, FloatImage]:
     return {str(seed): np.asarray(render_phantom(seed, 192) * 0.6 + 0.2, dtype=np.float32) for seed in (2, 3)}
 
 
-def test_who_erases_everything_loses_every_line_and_who_keeps_everything_none(phantoms: dict[str, FloatImage]) -> None:
+def test_erasing_everything_loses_every_line_and_the_identity_none(phantoms: dict[str, FloatImage]) -> None:
     work = Notebook()
-    lost, false = lines.study(setting(phantoms, IDENTITY, BLACKBOARD, doses=(1e7,)), work)
+    lost, false = lines.study(setting(phantoms, IDENTITY, ERASE_ALL, doses=(1e7,)), work)
     assert work.asked == work.expected == len(work.done) == 2 * 2 * 2
     present = [count_lines(line_response(image), line_response(image))[0] for image in phantoms.values()]
     megapixels = sum(image.size for image in phantoms.values()) / 1e6
@@ -39,7 +39,7 @@ def test_who_erases_everything_loses_every_line_and_who_keeps_everything_none(ph
     assert (lost.higher_is_better, false.higher_is_better) == (False, False)
 
 
-def test_a_line_that_a_method_draws_is_counted_once_an_image() -> None:
+def test_a_line_drawn_by_a_method_is_counted_once_per_image() -> None:
     flat = {name: np.full((128, 128), 0.4, np.float32) for name in ("a", "b", "c")}
     draws_one = NamedMethod("artist", lambda noisy, told: with_line(flat["a"], 1.0, 3 * CONTRAST))
     lost, false = lines.study(setting(flat, draws_one, noises=("white",), doses=(50.0, 500.0)), Notebook())
@@ -49,7 +49,7 @@ def test_a_line_that_a_method_draws_is_counted_once_an_image() -> None:
     assert [point.value for point in lost.series[0].y] == [0, 0]
 
 
-def test_noise_itself_holds_false_lines_and_a_blur_takes_them(phantoms: dict[str, FloatImage]) -> None:
+def test_noise_contains_false_lines_and_a_blur_removes_them(phantoms: dict[str, FloatImage]) -> None:
     _, false = lines.study(setting(phantoms, IDENTITY, gaussian(2.0), doses=(20.0,), noises=("white",)), Notebook())
     noisy, blurred = (series.y[0] for series in false.series)
     assert noisy.low > 2 * blurred.high
@@ -68,14 +68,14 @@ def test_a_shift_of_brightness_is_found_in_every_band() -> None:
         assert kept.high < point.low <= point.value <= point.high
 
 
-def test_white_pixels_are_a_band_of_their_own_which_saturation_darkens() -> None:
+def test_white_pixels_form_a_band_that_saturation_darkens() -> None:
     white = {"white": np.ones((64, 64), np.float32)}
     (finding,) = brightness.study(setting(white, IDENTITY, doses=(100.0,), noises=("white",)), Notebook())
     assert finding.series[0].x == (255.0,)
     assert finding.series[0].y[0].value == pytest.approx(-255 * 0.1 / np.sqrt(2 * np.pi), rel=0.06)
 
 
-def test_the_first_study_that_is_asked_for_measures_for_all(phantoms: dict[str, FloatImage]) -> None:
+def test_the_first_requested_study_measures_for_all(phantoms: dict[str, FloatImage]) -> None:
     every = ("brightness", "lines", "contrast-kept")
     chosen = setting(phantoms, gaussian(1.0), draws=2, studies=every)
     work = Notebook()
@@ -87,8 +87,8 @@ def test_the_first_study_that_is_asked_for_measures_for_all(phantoms: dict[str, 
     assert [asdict(finding) for finding in apart] == [asdict(finding) for finding in together]
 
 
-def test_no_line_at_all_is_no_certainty() -> None:
-    """The exact interval of 0 in 8 images of 96 x 96 px; of more lines the draws tell."""
+def test_zero_lines_have_an_exact_interval() -> None:
+    """The exact interval of 0 in 8 images of 96 x 96 px; if there are lines, the draws determine it."""
     flat = {"a": np.full((96, 96), 0.4, np.float32)}
     chosen = setting(flat, IDENTITY, draws=8, doses=(1e6,), noises=("white",), studies=("lines",))
     for finding in STUDIES["lines"](chosen, Notebook()):
@@ -99,7 +99,7 @@ def test_no_line_at_all_is_no_certainty() -> None:
     assert or_poisson(found, np.array([[1.0, 0.5], [0.0, 0.5]])) == found
 
 
-def test_fewer_draws_of_a_method_are_told() -> None:
+def test_fewer_draws_of_a_method_are_recorded() -> None:
     flat = {"a": np.full((96, 96), 0.4, np.float32)}
     every = ("contrast-kept", "lines", "brightness")
     blur = gaussian(1.0)
@@ -114,7 +114,7 @@ def test_fewer_draws_of_a_method_are_told() -> None:
     assert sorted(len(arrays["kept"]) for arrays in work.done.values()) == [3, 10]
 
 
-def test_lines_are_looked_for_in_the_first_draws_alone() -> None:
+def test_lines_are_sought_in_the_first_draws_only() -> None:
     flat = {"a": np.full((96, 96), 0.4, np.float32)}
     work = Notebook()
     chosen = setting(flat, IDENTITY, draws=12, noises=("white",), studies=("lines", "brightness"))

@@ -27,10 +27,10 @@ def test_a_signal_has_its_contrast_and_lies_within_its_reach(kind: str, contrast
         outside[around((48, 60), reach(signal), SHAPE)] = 0
         assert not outside.any()
         far = draw(signal, SHAPE, (-500.0, 900.0))
-        assert not far.any(), "out of the image"
+        assert not far.any(), "outside the image"
 
 
-def test_areas_and_widths_are_those_of_the_formulas() -> None:
+def test_areas_and_widths_match_the_formulas() -> None:
     disc = draw(Signal("disc", 21.0, 255.0), SHAPE, (48, 60))
     assert disc.sum() == pytest.approx(np.pi * 21**2 / 4, rel=0.005)
     nodule = draw(Signal("nodule", 30.0, 255.0), SHAPE, (48, 60))
@@ -40,28 +40,30 @@ def test_areas_and_widths_are_those_of_the_formulas() -> None:
     angle = np.radians(-28)
     row, column = round(48 + 2 * np.sin(angle)), round(60 + 2 * np.cos(angle))
     away = (column - 60) * np.cos(angle) + (row - 48) * np.sin(angle)
-    assert line[row, column] == pytest.approx(0.5 ** ((away / 2) ** 2), rel=0.01), "half of it half a width aside"
+    assert line[row, column] == pytest.approx(0.5 ** ((away / 2) ** 2), rel=0.01), (
+        "half the contrast at half a width from the axis"
+    )
     lattice = draw(Signal("lattice", 6.0, 255.0), SHAPE, (48, 60))
     assert abs(lattice.sum()) < 0.02 * np.abs(lattice).sum()
 
 
-def test_sizes_are_mm_where_the_spacing_is_known() -> None:
+def test_sizes_are_in_mm_if_the_spacing_is_known() -> None:
     np.testing.assert_array_equal(
         draw(Signal("disc", 5.0, 50), SHAPE, (40, 50), spacing=0.25), draw(Signal("disc", 20.0, 50), SHAPE, (40, 50))
     )
     assert reach(Signal("nodule", 5.0, 50), 0.2) == reach(Signal("nodule", 25.0, 50))
 
 
-def test_a_blur_keeps_the_mean_and_makes_the_edge_of_its_formula() -> None:
+def test_a_blur_keeps_the_mean_and_the_plateaus_of_an_edge() -> None:
     sharp, soft = (draw(Signal("disc", 15.0, 100), SHAPE, (48, 60), blur=blur) for blur in (0.0, 2.0))
     assert soft.sum() == pytest.approx(sharp.sum(), rel=1e-3)
     assert soft.max() < sharp.max()
     edge = draw(Signal("edge", 1.0, 100), SHAPE, (48, 60), blur=1.5)
     assert edge[:, 0].max() < 1e-6
-    np.testing.assert_allclose(edge[:, -1], 100 / 255, rtol=1e-5, err_msg="the blur sees no end of the edge")
+    np.testing.assert_allclose(edge[:, -1], 100 / 255, rtol=1e-5, err_msg="the blur does not see the image border")
 
 
-def test_places_lie_apart_in_flat_middle_gray() -> None:
+def test_places_are_apart_in_flat_mid_gray_areas() -> None:
     phantom = render_phantom(2, 512)
     signal = Signal("nodule", 24.0, 20.0)
     found = places(phantom, signal, 3, 12)
@@ -96,7 +98,7 @@ def test_a_flat_field_has_places_anywhere_and_a_black_image_none() -> None:
         places(flat, Signal("disc", 6.0, 10.0), 0, 6, spacing=1e-9)
 
 
-def test_a_search_hides_the_signal_at_each_candidate_as_often() -> None:
+def test_a_search_hides_the_signal_at_every_candidate_equally_often() -> None:
     candidates = places(np.full((128, 160), 0.5, np.float32), Signal("disc", 6.0, 30.0), 0, 4)
     rng = np.random.default_rng(0)
     tasks = [search_task(candidates, rng) for _ in range(400)]

@@ -25,7 +25,7 @@ def values(series: Series) -> NDArray[np.float64]:
 
 
 def response(width: float) -> NDArray[np.float64]:
-    """Of OpenCV's sampled Gaussian to waves that run across the edge, which for narrow ones is no Gaussian."""
+    """OpenCV's sampled Gaussian, applied to waves across the edge; narrow kernels are not Gaussian."""
     taps = cv2.getGaussianKernel(2 * round(4 * width) + 1, width, cv2.CV_64F).ravel()
     places = np.arange(len(taps)) - len(taps) // 2
     along = [np.exp(-2j * np.pi * np.outer(FREQUENCIES * part(EDGE_ANGLE), places)) for part in (np.cos, np.sin)]
@@ -49,7 +49,7 @@ def test_the_transfer_of_a_gaussian_filter_is_its_mtf(width: float) -> None:
 
 @pytest.mark.parametrize("diameter", [20.0, 60.0])
 @pytest.mark.parametrize("contrast", [30.0, -30.0])
-def test_the_rim_of_a_disc_transfers_the_same(diameter: float, contrast: float) -> None:
+def test_the_rim_of_a_disc_gives_the_same_transfer(diameter: float, contrast: float) -> None:
     discs = (Signal("disc", diameter / 4, contrast), Signal("disc", 2.0, 10.0), Signal("nodule", 9.0, 10.0))
     *_, found = study(
         setting({}, gaussian(1.2), signals=discs, spacing=0.25, contrasts=(30.0,), noises=("white",), draws=2),
@@ -60,7 +60,7 @@ def test_the_rim_of_a_disc_transfers_the_same(diameter: float, contrast: float) 
     np.testing.assert_allclose(values(found.series[0]), mtf, atol=0.005)
 
 
-def test_small_discs_have_no_straight_rim() -> None:
+def test_discs_too_small_for_a_straight_rim_are_refused() -> None:
     with pytest.raises(UsageError, match="too small for a transfer function; use 16 px"):
         sampling_of(Signal("disc", 10.0, 5.0), setting({}))
 
@@ -74,7 +74,7 @@ def test_the_identity_transfers_everything_exactly() -> None:
             assert [(point.value, point.low, point.high) for point in series.y] == [(1, 1, 1)] * len(FREQUENCIES)
 
 
-def test_frequencies_are_in_mm_where_the_spacing_is_known() -> None:
+def test_frequencies_are_per_mm_if_the_spacing_is_known() -> None:
     half, finding, _ = study(setting({}, IDENTITY, spacing=0.2, noises=("white",)), Notebook())
     assert half.y.unit == finding.x.unit == "cycles/mm"
     assert half.series[0].y[0].value == pytest.approx(2.5)
@@ -92,7 +92,7 @@ def test_a_bilateral_filter_keeps_strong_edges_and_blurs_faint_ones() -> None:
     assert (values(faint.series[0])[4:] < values(strong.series[0])[4:]).all()
 
 
-def test_an_edge_that_is_erased_now_and_then_has_a_wide_interval() -> None:
+def test_an_intermittently_erased_edge_has_a_wide_interval() -> None:
     _, faint, strong = study(
         setting({}, faint_eraser(12), noises=("white",), draws=8, contrasts=(26.0, 120.0)), Notebook()
     )
@@ -109,16 +109,16 @@ def test_equal_protocols_give_equal_figures() -> None:
     assert [one.series for one in first] != [one.series for one in other]
 
 
-def test_what_the_detector_blurred_before_is_not_laid_on_the_method() -> None:
-    """Its own transfer is that of what it was given; a sharp disc lying in the image is another matter."""
+def test_the_blur_of_the_detector_is_not_attributed_to_the_method() -> None:
+    """The transfer of a method is relative to the edge that it is given, which the detector has blurred."""
     blurred = replace(setting({}, gaussian(1.5)), protocol=replace(setting({}).protocol, blur=1.0))
     _, found, _ = study(blurred, Notebook())
     mtf = np.exp(-2 * (np.pi * 1.5 * FREQUENCIES) ** 2)
-    told = FREQUENCIES < 0.2  # cycles/px, beyond which the blur leaves too little of an edge to tell
-    np.testing.assert_allclose(values(found.series[0])[told], mtf[told], rtol=0.02, atol=2e-3)
+    measurable = FREQUENCIES < 0.2  # cycles/px; beyond, the blur leaves too little of the edge
+    np.testing.assert_allclose(values(found.series[0])[measurable], mtf[measurable], rtol=0.02, atol=2e-3)
 
 
-def test_the_detector_blurs_what_is_laid_into_images() -> None:
+def test_the_blur_of_the_detector_applies_to_drawn_signals() -> None:
     flat = np.full((192, 192), 0.5, np.float32)
     sharp, soft = (plan_for(flat, "flat", replace(setting({}).protocol, blur=blur)).marked(0) for blur in (0.0, 1.5))
     assert soft.max() < sharp.max()

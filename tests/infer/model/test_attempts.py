@@ -1,4 +1,4 @@
-"""Models that take too long, and the signals and deadlines that end them: real processes, files made by hand."""
+"""Models that take too long, and the signals and deadlines that end them, in real processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cxr_infer.formats.readers import write_image
 from cxr_infer.model.attempts import attempt
 from tests.infer.model.test_session import FLOAT, FREE, PATIENCE, node, number, one_long_operator, onnx, saved
 
-# the command, saying when a network begins to compute an image
+# the command, which announces when the network begins to compute an image
 ANNOUNCED = """
 import sys
 from cxr_infer.model import denoiser
@@ -40,7 +40,7 @@ main()
 
 
 def endless_above(path: Path, side: int) -> Path:
-    """A model that gives back images up to that height, and turns the same loop for years on higher ones."""
+    """A model that returns images up to that height unchanged and loops for years on taller ones."""
     make = onnx.helper.make_tensor_value_info
     body = onnx.helper.make_graph(
         [node("Identity", ["go"], "go_on"), node("Sin", ["state"], "next")],
@@ -73,7 +73,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def computing(tmp_path: Path, images: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """The command of the given arguments, in the midst of an image that takes years."""
+    """The command with the given arguments, in the middle of an image that would take years."""
     model = endless_above(tmp_path / "slow.onnx", side=64)
     command = [sys.executable, "-c", ANNOUNCED, *request.param, "--model", str(model)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -87,15 +87,13 @@ def computing(tmp_path: Path, images: Path, request: pytest.FixtureRequest) -> I
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-    """The status and what was said, once it has ended, which by itself it would not."""
-    said = process.communicate(timeout=PATIENCE)[1]
-    return process.returncode, said.splitlines()
+    """The exit status and the lines of stderr of a process that would not end by itself."""
+    errors = process.communicate(timeout=PATIENCE)[1]
+    return process.returncode, errors.splitlines()
 
 
 @pytest.mark.parametrize("computing", [("dir", "in", "--quiet")], indirect=True)
-def test_a_second_interrupt_ends_a_run_in_the_midst_of_an_image(
-    computing: subprocess.Popen[str], tmp_path: Path
-) -> None:
+def test_a_second_interrupt_ends_a_run_during_an_image(computing: subprocess.Popen[str], tmp_path: Path) -> None:
     computing.send_signal(signal.SIGINT)
     time.sleep(1)
     assert computing.poll() is None, "the first asks it to stop after the image"
@@ -107,20 +105,20 @@ def test_a_second_interrupt_ends_a_run_in_the_midst_of_an_image(
 
 @pytest.mark.parametrize("computing", [("file", "in/a.png", "out.png")], indirect=True)
 @pytest.mark.parametrize(
-    ("number", "status", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "message"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_one_signal_ends_the_command_of_one_image(
-    computing: subprocess.Popen[str], tmp_path: Path, number: int, status: int, said: str
+def test_one_signal_ends_the_command_for_a_single_image(
+    computing: subprocess.Popen[str], tmp_path: Path, number: int, status: int, message: str
 ) -> None:
     computing.send_signal(number)
-    assert ended(computing) == (status, [f"error: {said}"])
+    assert ended(computing) == (status, [f"error: {message}"])
     assert not (tmp_path / "out.png").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("endless", [True, False])
-def test_a_model_that_does_not_end_leaves_the_status_as_it_is(tmp_path: Path, images: Path, endless: bool) -> None:
-    """A thread that comes back from C while Python ends would abort the process, with 134."""
+def test_an_endless_model_does_not_change_the_exit_status(tmp_path: Path, images: Path, endless: bool) -> None:
+    """A thread that returns from C while Python shuts down would abort the process with status 134."""
     path = tmp_path / "x.onnx"
     model = endless_above(path, side=0) if endless else one_long_operator(path)
     for _ in range(3):
@@ -145,7 +143,7 @@ def test_an_interrupt_ends_the_trial_of_a_model(tmp_path: Path, images: Path) ->
             process.kill()
 
 
-def test_an_attempt_gives_what_its_work_does() -> None:
+def test_an_attempt_returns_or_raises_what_its_work_does() -> None:
     def fails() -> None:
         raise KeyError("x")
 
@@ -162,15 +160,15 @@ def test_an_attempt_gives_what_its_work_does() -> None:
 
 
 def test_work_that_takes_too_long_is_asked_to_end() -> None:
-    told = threading.Event()
+    asked_to_end = threading.Event()
     with pytest.raises(TimeoutError):
-        attempt(told.wait, seconds=0.05, end=told.set)
-    assert told.is_set()
+        attempt(asked_to_end.wait, seconds=0.05, end=asked_to_end.set)
+    assert asked_to_end.is_set()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of its own kind")
-def test_what_a_signal_raises_is_raised_while_work_goes_on() -> None:
-    told = threading.Event()
+def test_an_exception_of_a_signal_handler_is_raised_during_work() -> None:
+    asked_to_end = threading.Event()
 
     class Alarm(Exception):  # noqa: N818
         pass
@@ -182,7 +180,7 @@ def test_what_a_signal_raises_is_raised_while_work_goes_on() -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(Alarm):
-            attempt(told.wait, end=told.set)
+            attempt(asked_to_end.wait, end=asked_to_end.set)
     finally:
         signal.signal(signal.SIGALRM, previous)
-    assert told.is_set()
+    assert asked_to_end.is_set()

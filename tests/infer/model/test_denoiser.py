@@ -33,12 +33,12 @@ def test_window_removes_mottle(window: Model, clean: NDArray[np.float32], noisy:
     assert psnr(clean, denoise(noisy, window)) > psnr(clean, noisy) + 10
 
 
-def test_window_gives_a_clean_image_back(window: Model, clean: NDArray[np.float32]) -> None:
+def test_window_hardly_changes_a_clean_image(window: Model, clean: NDArray[np.float32]) -> None:
     assert mse(clean, denoise(clean, window)) < 1e-4
 
 
-def test_markers_text_and_lines_stand(window: Model) -> None:
-    """Share of the contrast that is kept of things drawn into a phantom, at the published dose."""
+def test_markers_text_and_lines_are_preserved(window: Model) -> None:
+    """The fraction of contrast preserved of marks drawn into a phantom, at the published dose."""
     background = np.clip(render_phantom(3, 512), 0.05, 0.8)
     for name, thickness, gray, least in (("L R", 4, 240, 0.95), ("12:45", 1, 30, 0.8)):
         drawn = np.zeros((512, 512), np.uint8)
@@ -57,7 +57,7 @@ def test_markers_text_and_lines_stand(window: Model) -> None:
 
 
 def memory_for(pixels: float, model: Model) -> Settings:
-    """So that so many may be in the network at once."""
+    """Settings that allow that many pixels in the network at once."""
     return Settings(memory=int(pixels * model.card.memory_per_pixel / 1e6))
 
 
@@ -68,14 +68,14 @@ def phantom_with_mottle(size: int, dose: float) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("settings", [None, Settings(window=64), Settings(window=200)], ids=["memory", "64", "200"])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
-def test_no_seams_whatever_the_windows(window: Model, settings: Settings | None, dose: float) -> None:
-    noisy = phantom_with_mottle(512 if settings else 768, dose)  # the latter for a budget that the overlaps fit
+def test_windows_leave_no_seams(window: Model, settings: Settings | None, dose: float) -> None:
+    noisy = phantom_with_mottle(512 if settings else 768, dose)  # 768 leaves room for the overlaps in the budget
     assert window.grid(noisy.shape, Settings()).computed == noisy.size, "one window by default"
     settings = settings or memory_for(0.6 * noisy.size, window)
     assert window.grid(noisy.shape, settings).computed > noisy.size
     whole, in_windows = (window.denoise_unit(noisy, chosen) for chosen in (Settings(), settings))
     difference = in_windows - whole
-    # rounded to 8-bit grids, a value may fall to either side, anywhere: that is grain of a level or two, but no line
+    # on 8-bit grids any value may be rounded either way: that is grain of a level or two, but never a line
     most, nearly_all = (1, 1) if window.card.precision == "fp32" else (3, 2)
     assert np.abs(difference).max() <= most * GRAY_LEVEL
     assert np.quantile(np.abs(difference), 0.999) <= nearly_all * GRAY_LEVEL
@@ -83,12 +83,12 @@ def test_no_seams_whatever_the_windows(window: Model, settings: Settings | None,
         assert np.abs(difference.mean(axis=axis)).max() <= 0.1 * GRAY_LEVEL
 
 
-def test_overlap_costs_little_at_the_default(window: Model) -> None:
+def test_the_default_overlap_costs_little(window: Model) -> None:
     grid = window.grid((1024, 1024), Settings())
     assert grid.computed < 1.15 * 1024**2
 
 
-def test_memory_bounds_what_is_in_the_network_at_once(window: Model) -> None:
+def test_memory_limits_the_pixels_in_the_network_at_once(window: Model) -> None:
     most = 80_000_000 // window.card.memory_per_pixel
     for shape in ((4096, 4096), (300, 9000), (1024, 1024)):
         assert window.grid(shape, Settings(memory=80)).window_pixels <= most
@@ -105,7 +105,7 @@ def test_more_memory_means_larger_windows_and_less_overlap(window: Model) -> Non
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (17, 9), (100, 333)])
 @pytest.mark.parametrize("name", MODEL_NAMES)
-def test_any_size(name: str, shape: tuple[int, int]) -> None:
+def test_every_model_accepts_images_of_any_size(name: str, shape: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     result = denoise(image, name)
     assert result.shape == shape
@@ -114,17 +114,17 @@ def test_any_size(name: str, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
-def test_the_pixel_type_stays(window: Model, noisy: NDArray[np.float32], dtype: type) -> None:
+def test_the_pixel_type_is_preserved(window: Model, noisy: NDArray[np.float32], dtype: type) -> None:
     scale = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
     image = (noisy * scale).astype(dtype)
     result = denoise(image, window)
     assert result.dtype == dtype
-    levels = 2 if window.card.precision == "fp32" else 4  # a rounded input may fall elsewhere on the 8-bit grids
+    levels = 2 if window.card.precision == "fp32" else 4  # a rounded input may be quantised differently
     np.testing.assert_allclose(result / scale, denoise(noisy, window), atol=levels * GRAY_LEVEL)
 
 
 @pytest.mark.parametrize("side", [1, 15, 16, 17, 64, 100])
-def test_any_window_runs_without_an_overlap_given(window: Model, noisy: NDArray[np.float32], side: int) -> None:
+def test_any_window_size_runs_with_the_default_overlap(window: Model, noisy: NDArray[np.float32], side: int) -> None:
     result = denoise(noisy[:90, :70], window, window=side)
     assert np.abs(result - denoise(noisy[:90, :70], window)).mean() < 0.05
 
@@ -135,7 +135,7 @@ def test_strength_blends_the_residual(window: Model, noisy: NDArray[np.float32])
     np.testing.assert_allclose(half, (noisy + full) / 2, atol=1e-6)
 
 
-def test_settings_that_make_no_sense_are_refused(window: Model, noisy: NDArray[np.float32]) -> None:
+def test_invalid_settings_are_refused(window: Model, noisy: NDArray[np.float32]) -> None:
     with pytest.raises(UsageError, match="strength"):
         denoise(noisy, window, strength=1.5)
     with pytest.raises(UsageError, match="overlap"):
@@ -148,7 +148,7 @@ def test_settings_that_make_no_sense_are_refused(window: Model, noisy: NDArray[n
         load_model("window", threads=0)
 
 
-def test_images_that_are_none_are_refused(window: Model) -> None:
+def test_arrays_that_are_not_gray_images_are_refused(window: Model) -> None:
     with pytest.raises(ImageError, match="shape"):
         denoise(np.zeros((4, 4, 3), np.uint8), window)
     with pytest.raises(ImageError, match="shape"):
@@ -159,7 +159,7 @@ def test_images_that_are_none_are_refused(window: Model) -> None:
         denoise(np.zeros((4, 4), np.int32), window)
 
 
-def test_any_onnx_file_of_the_same_contract_runs(identity_onnx: Path, noisy: NDArray[np.float32]) -> None:
+def test_any_onnx_file_with_the_same_interface_runs(identity_onnx: Path, noisy: NDArray[np.float32]) -> None:
     model = load_model(identity_onnx)
     np.testing.assert_array_equal(denoise(noisy, model, window=64, overlap=16), noisy)
 
@@ -174,7 +174,7 @@ def test_bad_model_files_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
-def test_the_card_is_that_of_the_file(name: str) -> None:
+def test_the_card_describes_its_file(name: str) -> None:
     path = model_path(name)
     card = json.loads(card_path(path).read_text())
     model = load_model(name)
@@ -185,7 +185,7 @@ def test_the_card_is_that_of_the_file(name: str) -> None:
     assert "Wang" in card["citation"]
 
 
-def test_a_model_goes_to_other_processes_with_its_file(window: Model, noisy: NDArray[np.float32]) -> None:
+def test_a_model_can_be_sent_to_other_processes(window: Model, noisy: NDArray[np.float32]) -> None:
     expected = window.denoise_unit(noisy, Settings())
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         np.testing.assert_array_equal(pool.apply(window.denoise_unit, (noisy, Settings())), expected)
@@ -196,7 +196,7 @@ def test_a_pickled_model_is_the_same_model(tmp_path: Path, noisy: NDArray[np.flo
     shutil.copy(model_path("window", "fp32"), path)
     model = load_model(path, threads=1)
     content = pickle.dumps(model)
-    path.unlink()  # the file goes along
+    path.unlink()  # the pickle contains the file
     for again in (pickle.loads(content), pickle.loads(pickle.dumps(load_model("window", precision="fp32")))):
         assert (again.card, again.sha256, again.title) == (model.card, model.sha256, model.title)
         np.testing.assert_array_equal(denoise(noisy, again), denoise(noisy, model))

@@ -19,7 +19,9 @@ from cxr_infer.model.hardware import available_cpus, cgroup_quota, cpu_name
         ({}, None),
     ],
 )
-def test_container_quota_of_both_cgroup_versions(tmp_path: Path, files: dict[str, str], quota: float | None) -> None:
+def test_container_quotas_of_both_cgroup_versions_are_respected(
+    tmp_path: Path, files: dict[str, str], quota: float | None
+) -> None:
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)

@@ -30,14 +30,14 @@ def test_the_kernel_says_whether_int8_is_fast(tmp_path: Path, flags: str, fast: 
     assert multiplies_int8_fast(tmp_path / "cpuinfo") is fast
 
 
-def test_without_a_kernel_list_opencv_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_is_asked_if_the_kernel_lists_no_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for found in (True, False):
         monkeypatch.setattr("cv2.checkHardwareSupport", lambda feature, found=found: found)
         assert multiplies_int8_fast(tmp_path / "gone") is found
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_auto_takes_int8_where_the_cpu_is_made_for_it(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_selects_int8_on_cpus_that_compute_it_fast(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxr_infer.model.installed.multiplies_int8_fast", lambda: fast)
     assert model_path("window", "auto").name == onnx_file("int8" if fast else "fp32")
     assert model_path("window", "int8").name == "model.int8.onnx"
@@ -45,7 +45,7 @@ def test_auto_takes_int8_where_the_cpu_is_made_for_it(fast: bool, monkeypatch: p
     assert model_path("original", "auto").name == "model.onnx"
 
 
-def test_precisions_that_are_not_there_are_refused(identity_onnx: Path) -> None:
+def test_unavailable_precisions_are_refused(identity_onnx: Path) -> None:
     with pytest.raises(UsageError, match="model new has no int8 file; use --precision fp32"):
         load_model("new", precision="int8")
     with pytest.raises(UsageError, match="unknown precision 'fp16'; use auto, fp32, int8"):
@@ -72,9 +72,7 @@ def test_every_installed_file_is_listed_with_its_precision() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_a_shipped_file_that_changed_is_not_run(
-    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_shipped_file_is_not_loaded(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(model_path("window").parent, tmp_path / "window")
     path = tmp_path / "window" / onnx_file(precision)
     content = bytearray(path.read_bytes())
@@ -89,7 +87,7 @@ def test_a_shipped_file_that_changed_is_not_run(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_run_says_which_precision_it_takes(run: Run, xrays: Path, precision: str) -> None:
+def test_a_run_names_its_precision(run: Run, xrays: Path, precision: str) -> None:
     done = run("cxr-infer", "dir", xrays.name, "--precision", precision, "--json", "report.json")
     assert done.returncode == 0, done.stderr
     assert f"window ({precision}) on x" in done.stdout

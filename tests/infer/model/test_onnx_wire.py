@@ -1,4 +1,4 @@
-"""Files that keep values elsewhere, written as the wire format allows and no library would write them."""
+"""Files with external values, encoded in ways that the wire format allows but no library uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ onnx = pytest.importorskip("onnx")
 
 
 def varint(value: int, length: int = 1) -> bytes:
-    """At least `length` bytes, of which the last may carry nothing."""
+    """At least `length` bytes; the last ones may carry no bits."""
     parts = [value & 0x7F]
     while (value := value >> 7) or len(parts) < length:
         parts.append(value & 0x7F)
@@ -29,7 +29,7 @@ def varint(value: int, length: int = 1) -> bytes:
 
 
 def field(number: int, content: bytes | int, length: int = 1) -> bytes:
-    """length: bytes of the numbers that say how long the field is, or its value."""
+    """length: least bytes of the number that holds the length of the field, or its value."""
     if isinstance(content, int):
         return varint(number << 3) + varint(content, length)
     return varint(number << 3 | 2) + varint(len(content), length) + content
@@ -74,13 +74,13 @@ PLACES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS)
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_values_kept_elsewhere_are_found_however_it_is_written(place: Callable[[bytes], bytes], tensor: bytes) -> None:
+def test_external_values_are_found_in_every_encoding(place: Callable[[bytes], bytes], tensor: bytes) -> None:
     assert keeps_values_elsewhere(field(1, 8) + place(tensor))
     assert not keeps_values_elsewhere(field(1, 8) + place(SHAPE + field(14, 0) + field(9, b"\0\0\0\0")))
 
 
-def test_every_message_in_which_onnx_can_have_a_tensor_is_walked() -> None:
-    """By the schema that the package `onnx` brings, so that a newer one is noticed."""
+def test_every_onnx_message_that_may_contain_a_tensor_is_searched() -> None:
+    """According to the schema in the package `onnx`, so that additions to it are noticed."""
     names = {
         MessageType.MODEL: "ModelProto",
         MessageType.GRAPH: "GraphProto",
@@ -111,8 +111,10 @@ def test_every_message_in_which_onnx_can_have_a_tensor_is_walked() -> None:
     assert (tensor["external_data"], tensor["data_location"]) == (onnx_wire.EXTERNAL_DATA, onnx_wire.DATA_LOCATION)
 
 
-def test_what_a_model_names_is_not_shown_as_pixels(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With key and value of the entry in turn and in either order: a search for bytes would find one of them only."""
+def test_files_that_a_model_names_are_not_shown_as_pixels(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry has its value before its key, so a search for the usual bytes would miss it."""
     secret = np.linspace(0, 1, 64 * 64, dtype=np.float32)
     (tmp_path / "secret.bin").write_bytes(secret.tobytes())
     dims = b"".join(field(1, side) for side in (1, 1, 64, 64))
@@ -133,7 +135,7 @@ def test_what_a_model_names_is_not_shown_as_pixels(run: Run, tmp_path: Path, mon
     assert b"\x0a\x08location\x12" not in path.read_bytes()
     with pytest.raises(ModelError, match=r"x\.onnx: keeps its weights in another file; save it as a single file"):
         load_model(path)
-    monkeypatch.chdir(tmp_path)  # where onnxruntime looks for the files of a model that it is given as bytes
+    monkeypatch.chdir(tmp_path)  # where onnxruntime looks for the external files of a model given as bytes
     with pytest.raises(ModelError, match="cannot load it"):
         open_session(path.read_bytes(), path, 1)
     write_image(tmp_path / "in" / "a.png", np.zeros((64, 64), np.uint8))
@@ -169,7 +171,7 @@ def nested(levels: int) -> bytes:
         (b"ORTM" * 8, "has a|is cut short"),
     ],
 )
-def test_hostile_files_are_one_line_in_bounded_time(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_hostile_files_are_refused_in_one_line_in_bounded_time(tmp_path: Path, content: bytes, problem: str) -> None:
     started = time.process_time()
     with pytest.raises(WireError, match=problem):
         keeps_values_elsewhere(content)
@@ -181,7 +183,7 @@ def test_hostile_files_are_one_line_in_bounded_time(tmp_path: Path, content: byt
     assert time.process_time() - started < 60
 
 
-def test_random_bytes_raise_nothing_else() -> None:
+def test_random_bytes_raise_only_wire_errors() -> None:
     model = onnx.load(REPOSITORY / "weights" / "window" / "model.int8.onnx")
     del model.graph.initializer[:]
     del model.metadata_props[:]
@@ -200,7 +202,7 @@ def test_random_bytes_raise_nothing_else() -> None:
     assert all(re.fullmatch(r"(is|has) [a-z0-9, ]+", problem) for problem in problems)
 
 
-def test_the_shipped_models_are_walked_in_no_time() -> None:
+def test_the_shipped_models_are_searched_within_a_second() -> None:
     for path in (REPOSITORY / "weights").glob("*/*.onnx"):
         started = time.process_time()
         read_model(path)

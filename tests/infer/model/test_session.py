@@ -1,4 +1,4 @@
-"""ONNX files from anybody: each of these is one line that says what is wrong, in bounded time."""
+"""Untrusted ONNX files: each is refused in one line that names the problem, in bounded time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ onnx = pytest.importorskip("onnx")
 
 FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
 FREE = ("batch", 1, "height", "width")
-PATIENCE = 300  # s, after which a test is sure that what does not end was waited for
+PATIENCE = 300  # s; a test that takes longer was waiting for an endless computation
 
 
 def saved(path: Path, *nodes: object, kind: int = FLOAT, shape: tuple[object, ...] = FREE, **more: object) -> Path:
@@ -51,7 +51,7 @@ def number(value: object, kind: type, name: str) -> object:
 
 
 def one_long_operator(path: Path) -> Path:
-    """An operator that takes a quarter of an hour and more, in which onnxruntime sees no request to end."""
+    """A model with an operator that runs for over a quarter of an hour and ignores requests to end."""
     return saved(
         path,
         node("ReduceMean", ["noisy"], "mean"),
@@ -71,7 +71,7 @@ def test_weights_in_another_file_are_not_fetched(run: Run, tmp_path: Path) -> No
     assert (tmp_path / "secret.bin").is_file()
     with pytest.raises(ModelError, match="weights in another file"):
         load_model(path)
-    with pytest.raises(ModelError, match="cannot load it"):  # nor would onnxruntime
+    with pytest.raises(ModelError, match="cannot load it"):  # onnxruntime refuses it too
         open_session(path.read_bytes(), path, 1)
     write_image(tmp_path / "x" / "a.png", np.zeros((9, 9), np.uint8))
     done = run("cxr-infer", "dir", "x", "--model", path)
@@ -80,7 +80,7 @@ def test_weights_in_another_file_are_not_fetched(run: Run, tmp_path: Path) -> No
     assert not (tmp_path / "x-denoised").exists()
 
 
-def test_other_types_and_axes_are_named(tmp_path: Path) -> None:
+def test_wrong_types_and_axes_are_named(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.onnx", node("Identity", ["noisy"]), kind=DOUBLE)
     with pytest.raises(ModelError, match=r"noisy is tensor\(double\)"):
         load_model(path)
@@ -89,7 +89,7 @@ def test_other_types_and_axes_are_named(tmp_path: Path) -> None:
         load_model(path)
 
 
-def test_a_trial_finds_what_is_no_denoiser(tmp_path: Path) -> None:
+def test_a_trial_refuses_models_that_do_not_denoise(tmp_path: Path) -> None:
     path = saved(tmp_path / "nan.onnx", node("Log", ["noisy"]))
     with pytest.raises(ModelError, match="non-finite values"):
         load_model(path)
@@ -103,8 +103,8 @@ def test_a_trial_finds_what_is_no_denoiser(tmp_path: Path) -> None:
         load_model(path)
 
 
-def test_what_a_trial_cannot_find_is_found_on_the_image(tmp_path: Path) -> None:
-    """Of these, a small gradient comes out well; an image that does not must be an error, not a file of garbage."""
+def test_faults_that_a_trial_misses_are_caught_on_the_image(tmp_path: Path) -> None:
+    """These models pass on a small gradient; on an image they must raise an error, not write garbage."""
     numbers = {"least": 0.4, "start": [0, 0], "end": [64, 64], "axes": [2, 3]}
     weights = [
         onnx.numpy_helper.from_array(np.array(value, np.float32 if name == "least" else np.int64), name)
@@ -132,7 +132,7 @@ def test_what_a_trial_cannot_find_is_found_on_the_image(tmp_path: Path) -> None:
     assert (denoised.min(), denoised.max()) == (0, 1)
 
 
-# the command, or a part of it, with a model and little time for its trial
+# the part of the command that tries a model, with little time
 TRIAL = """
 import sys
 from pathlib import Path
@@ -146,19 +146,19 @@ except ModelError as error:
 """
 
 
-def said_of_one_refused_for_its_time(path: Path) -> str:
-    """What onnxruntime says on stderr. A model that were waited for would outlast the patience of this test."""
+def stderr_of_a_trial_that_took_too_long(path: Path) -> str:
+    """What onnxruntime writes to stderr. Waiting for the model would exceed PATIENCE."""
     done = subprocess.run([sys.executable, "-c", TRIAL, path], capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout == f"{path}: took more than 0.5 s for 64x64 pixels; not a denoising model?\n"
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
-def test_an_operator_without_end_is_not_waited_for(tmp_path: Path) -> None:
-    assert said_of_one_refused_for_its_time(one_long_operator(tmp_path / "x.onnx")) == ""
+def test_an_endless_operator_is_not_waited_for(tmp_path: Path) -> None:
+    assert stderr_of_a_trial_that_took_too_long(one_long_operator(tmp_path / "x.onnx")) == ""
 
 
-def test_a_model_without_end_is_given_up(tmp_path: Path) -> None:
+def test_an_endless_model_is_terminated(tmp_path: Path) -> None:
     body = onnx.helper.make_graph(
         [node("Identity", ["go"], "go_on"), node("Sin", ["state"], "next")],
         "body",
@@ -174,14 +174,14 @@ def test_a_model_without_end_is_given_up(tmp_path: Path) -> None:
     )
     weights = [number(1 << 60, np.int64, "often"), number(True, np.bool_, "true")]
     path = saved(tmp_path / "x.onnx", node("Loop", ["often", "true", "noisy"], body=body), weights=weights)
-    assert "terminate flag" in said_of_one_refused_for_its_time(path)
+    assert "terminate flag" in stderr_of_a_trial_that_took_too_long(path)
 
 
 @pytest.mark.parametrize(
     "card",
     [{"multiple": 0}, {"multiple": "16"}, {"overlap": -1}, {"size": 0}, {"pixel_range": 3}, {"name": 5}, [], "text"],
 )
-def test_a_card_that_cannot_be_is_refused(tmp_path: Path, card: object) -> None:
+def test_an_invalid_card_is_refused(tmp_path: Path, card: object) -> None:
     path = saved(tmp_path / "x.onnx", node("Identity", ["noisy"]))
     model = onnx.load(path)
     content = {"name": "x", "purpose": "", **card} if isinstance(card, dict) else card
@@ -191,7 +191,7 @@ def test_a_card_that_cannot_be_is_refused(tmp_path: Path, card: object) -> None:
         load_model(path)
 
 
-def test_a_whole_card_is_accepted(tmp_path: Path) -> None:
+def test_a_complete_card_is_accepted(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.onnx", node("Identity", ["noisy"]))
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {METADATA_KEY: ModelCard("mine", "a test", multiple=4).to_metadata()})
@@ -200,13 +200,15 @@ def test_a_whole_card_is_accepted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_file_is_not_waited_for(run: Run, tmp_path: Path, plant: Callable[[Path], None]) -> None:
+def test_fifos_folders_and_devices_are_refused_without_waiting(
+    run: Run, tmp_path: Path, plant: Callable[[Path], None]
+) -> None:
     path = tmp_path / "x.onnx"
     plant(path)
     for read in (load_model, read_model, sha256):
         with pytest.raises((ModelError, ImageError)) as caught:
             read(path)
-        # a folder given as a model is one that cxr-export wrote
+        # a folder given as a model must be one that cxr-export wrote
         no_file = r"^\S+x\.onnx(: is a \w+, not a file; move it elsewhere|/model\.onnx: no such model file; .*)$"
         assert re.match(no_file, str(caught.value))
     plant(tmp_path / "card.json")
@@ -222,7 +224,7 @@ def test_what_is_no_file_is_not_waited_for(run: Run, tmp_path: Path, plant: Call
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08", b"not a model", bytes(range(256)) * 8])
-def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
+def test_files_other_than_onnx_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"x\.onnx"):

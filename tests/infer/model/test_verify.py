@@ -21,7 +21,7 @@ from tests.conftest import REPOSITORY, Run
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the shipped models, which take the place of the installed ones."""
+    """A copy of the shipped models that replaces the installed ones."""
     folder = tmp_path / "weights"
     shutil.copytree(REPOSITORY / "weights", folder, ignore=shutil.ignore_patterns("*.safetensors", "*.bin"))
     for module in ("model.installed", "model.verify"):
@@ -33,7 +33,7 @@ def problems(found: list[Verified]) -> list[str]:
     return [one.problem for one in found if one.problem]
 
 
-def test_the_shipped_models_compute_what_they_must(run: Run) -> None:
+def test_the_shipped_models_reproduce_their_expected_outputs(run: Run) -> None:
     *found, estimate = verify_models()
     assert len(found) == 4
     for one in found:
@@ -47,7 +47,7 @@ def test_the_shipped_models_compute_what_they_must(run: Run) -> None:
     assert shown.stdout.count("yes") == 5
     assert (estimate.installed.name, estimate.problem, estimate.tensors) == ("noise_level", "", None)
     assert estimate.image is not None
-    assert estimate.image <= 1e-5 < (estimate.tolerance or 0), "the float one, to its last digits"
+    assert estimate.image <= 1e-5 < (estimate.tolerance or 0), "the float model agrees to its last digits"
 
 
 def change_a_byte(path: Path) -> None:
@@ -66,16 +66,16 @@ def expect_nan(path: Path) -> None:
     np.save(path, array)
 
 
-def forget(path: Path) -> None:
+def remove(path: Path) -> None:
     path.unlink()
 
 
-def become_a_fifo(path: Path) -> None:
+def replace_by_fifo(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
@@ -88,12 +88,12 @@ def cut(path: Path) -> None:
         ("new/test/image.denoised.npy", shift_expected, "its output differs by 2.0e-02 from the expected one"),
         ("window/test/denoised.npy", expect_nan, "its output differs by inf from the expected one"),
         ("new/test/image.denoised.npy", expect_nan, "its output differs by inf from the expected one"),
-        ("window/test/noise_level.npy", cut, "test tensor missing or damaged"),
-        ("original/test/image.npy", forget, "test tensor missing or damaged"),
-        ("original/test/image.npy", become_a_fifo, "test tensor missing or damaged"),
+        ("window/test/noise_level.npy", truncate, "test tensor missing or damaged"),
+        ("original/test/image.npy", remove, "test tensor missing or damaged"),
+        ("original/test/image.npy", replace_by_fifo, "test tensor missing or damaged"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_each_fault_is_reported_in_one_line(
     weights: Path, name: str, spoil: Callable[[Path], None], reason: str
 ) -> None:
     spoil(weights / name)
@@ -103,15 +103,15 @@ def test_what_is_wrong_is_said_in_one_line(
 
 
 @pytest.mark.parametrize(("spoil", "reason"), [
-    (change_a_byte, "does not match the SHA-256 of its manifest"), (forget, "no such model file"),
+    (change_a_byte, "does not match the SHA-256 of its manifest"), (remove, "no such model file"),
 ])  # fmt: skip
-def test_the_estimate_of_the_noise_is_looked_at_too(weights: Path, spoil: Callable[[Path], None], reason: str) -> None:
+def test_the_noise_estimate_is_verified_too(weights: Path, spoil: Callable[[Path], None], reason: str) -> None:
     spoil(weights / "noise_level.onnx")
     (found,) = problems(verify_models())
     assert found.startswith(f"{weights / 'noise_level.onnx'}: {reason}")
 
 
-def test_an_estimate_that_finds_another_level_is_noticed(weights: Path) -> None:
+def test_a_deviating_noise_estimate_is_reported(weights: Path) -> None:
     path = weights / "manifest.json"
     content = json.loads(path.read_text())
     content["models"]["window"]["test"]["image"]["noise_level"] *= 1.01
@@ -120,10 +120,10 @@ def test_an_estimate_that_finds_another_level_is_noticed(weights: Path) -> None:
     assert "noise_level.onnx: its output differs by 9.9e-03 from the expected one, more than 0.002" in found
     del content["noise_estimate"]
     path.write_text(json.dumps(content))
-    assert len(verify_models()) == 4, "a set of models that are told no noise has none"
+    assert len(verify_models()) == 4, "models that are given no noise level need no estimate"
 
 
-def test_a_manifest_that_does_not_belong_is_noticed(weights: Path) -> None:
+def test_a_mismatched_manifest_is_reported(weights: Path) -> None:
     path = weights / "manifest.json"
     content = json.loads(path.read_text())
     content["models"]["new"]["files"]["fp32"]["sha256"] = "0" * 64
@@ -152,11 +152,11 @@ def test_one_changed_byte_ends_the_command_with_status_2(weights: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "model.onnx: does not match the SHA-256 of its card; reinstall cxr-infer" in done.stderr
-    assert done.stdout.count("yes") == 4, "three other models and the estimate of the noise"
+    assert done.stdout.count("yes") == 4, "three other models and the noise estimate"
 
 
 @pytest.mark.slow
-def test_the_wheel_carries_what_verify_needs(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_files_that_verify_needs(tmp_path: Path) -> None:
     built = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
     names = {name for name in zipfile.ZipFile(built).namelist() if name.startswith("cxr_infer/weights/")}
     manifest = json.loads((REPOSITORY / "weights" / "manifest.json").read_text())

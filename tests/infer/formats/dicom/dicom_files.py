@@ -1,4 +1,4 @@
-"""Valid CR, DX and Secondary Capture instances in every transfer syntax that can be written here, and ways to read."""
+"""Valid CR, DX and Secondary Capture instances in every transfer syntax that can be written here, and their reading."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from cxr_infer.formats.dicom.reader import DicomRadiograph
 from cxr_infer.formats.radiograph import Provenance, Radiograph
 from cxr_infer.settings import ReadOptions, Settings
 
-BUNDLED = Path(pydicom.__file__).parent / "data"  # other people's files
+BUNDLED = Path(pydicom.__file__).parent / "data"  # sample files of many vendors
 PATH = Path("some where") / "x.dcm"
 RAMP = np.linspace(0, 1, 40 * 36).reshape(40, 36)  # every gray once, air to bone
 ROOT = "1.2.826.0.1.3680043.8.498.1"
@@ -52,7 +52,7 @@ def stored(unit: NDArray[np.floating], bits: int, signed: bool = False, mono1: b
 
 
 def computed(pixels: NDArray[np.integer], bits: int, mono1: bool = False, **attributes: Any) -> Dataset:
-    """A CR instance of stored values, with other attributes besides; None leaves one out."""
+    """A CR instance of stored values, with further attributes; None removes one."""
     dataset = _instance(pixels, bits, mono1, ComputedRadiographyImageStorage, "CR")
     dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", "PA"
     return _changed(dataset, attributes)
@@ -107,7 +107,7 @@ def encoded(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
 
 
 def lookup_table(first: int, bits: int, entries: Sequence[int]) -> Dataset:
-    """An item of a modality or VOI LUT sequence: entries of so many bits for the values from `first` on."""
+    """An item of a modality or VOI LUT sequence: entries of `bits` bits for the values from `first` on."""
     item = Dataset()
     item.add_new("LUTDescriptor", "US", [len(entries), first, bits])
     item.add_new("LUTData", "US", [int(entry) for entry in entries])
@@ -134,7 +134,7 @@ def in_every_syntax() -> Iterator[tuple[str, bytes]]:
 
 
 def encapsulated(dataset: Dataset, syntax: UID, frame: bytes) -> bytes:
-    """The file, with a compressed image of someone else's."""
+    """The file with an image that another encoder compressed."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.PixelData = encapsulate([frame])
@@ -145,24 +145,24 @@ def encapsulated(dataset: Dataset, syntax: UID, frame: bytes) -> bytes:
 
 
 def read(content: bytes, reading: ReadOptions | None = None) -> DicomRadiograph:
-    """What is read of a file's content."""
+    """The radiograph read from a file's content."""
     radiograph = read_dicom(PATH, content, reading or ReadOptions())
     assert isinstance(radiograph, DicomRadiograph)
     return radiograph
 
 
 def read_set(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> DicomRadiograph:
-    """What is read of the data set's file."""
+    """The radiograph read from the data set's file."""
     return read(encoded(dataset, syntax))
 
 
 def result(radiograph: Radiograph, provenance: Provenance = PROVENANCE) -> FileDataset:
-    """What another program reads of a result."""
+    """A result as another program reads it."""
     return pydicom.dcmread(BytesIO(radiograph.encode(provenance)))
 
 
 def refusal(content: bytes, reading: ReadOptions | None = None) -> str:
-    """The message of the one error that a file must be."""
+    """The message with which a file is refused: one short line that begins with its path."""
     with pytest.raises(ImageError) as caught:
         read_dicom(PATH, content, reading or ReadOptions())
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""JPEG Lossless streams (ITU-T T.81, Annex H), made here, since no library at hand writes every depth and predictor."""
+"""JPEG Lossless streams (ITU-T T.81, Annex H), encoded here: no installed library writes every depth and predictor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-LENGTHS = (2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 10, 11)  # bits of the codes of differences of 0 to 16 bits
+LENGTHS = (2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 10, 11)  # bits of the codes of size categories 0 to 16
 
 
 def lossless_jpeg(
@@ -19,10 +19,10 @@ def lossless_jpeg(
     rows_between_restarts: int = 0,
     wraps: bool = False,
 ) -> bytes:
-    """A stream of (H, W) samples of so many bits.
+    """A stream of (H, W) samples of `precision` bits.
 
-    shift: the point transform, low bits that are dropped. wraps: write differences the long way round, less or more
-    2^precision, wherever that has a code, as some vendors' encoders do (T.81, H.1.2.1).
+    shift: the point transform, the number of low bits dropped. wraps: encode differences plus or minus 2^precision
+    wherever that has a code, as some vendors' encoders do (T.81, H.1.2.1).
     """
     kept = samples.astype(np.int64) >> shift
     height, width = kept.shape
@@ -42,7 +42,7 @@ def lossless_jpeg(
 
 
 def _differences(samples: NDArray[np.int64], bits: int, predictor: int) -> NDArray[np.int64]:
-    """What the predictor leaves, in -32767..32768."""
+    """Prediction residuals, in -32767..32768."""
     left, above, corner = (np.zeros_like(samples) for _ in range(3))
     left[:, 1:], above[1:], corner[1:, 1:] = samples[:, :-1], samples[:-1], samples[:-1, :-1]
     predicted = (

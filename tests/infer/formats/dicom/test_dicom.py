@@ -1,4 +1,4 @@
-"""DICOM in and out: transfer syntaxes, what other programs wrote, and what is told where something is missing."""
+"""DICOM read and written: transfer syntaxes, files of other programs, pixel spacing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from tests.infer.formats.dicom.dicom_files import (
     ],
 )
 @pytest.mark.parametrize(("bits", "signed"), [(8, False), (12, False), (16, True)])
-def test_transfer_syntaxes(syntax: UID, bits: int, signed: bool) -> None:
+def test_every_transfer_syntax_is_read_bit_exact(syntax: UID, bits: int, signed: bool) -> None:
     pixels = stored(RAMP, bits, signed)
     content = encoded(computed(pixels, bits), syntax)
     radiograph = read(content)
@@ -62,7 +62,7 @@ def test_transfer_syntaxes(syntax: UID, bits: int, signed: bool) -> None:
     assert written.PatientName == "Müller^Secret"
 
 
-HIGH_THROUGHPUT = base64.b64decode(  # RAMP in 12 bits, reversibly, by OpenJPH 0.26.3; nothing here writes this kind
+HIGH_THROUGHPUT = base64.b64decode(  # RAMP in 12 bits, reversibly, by OpenJPH 0.26.3; no installed library writes it
     "/0//UQApQAAAAAAkAAAAKAAAAAAAAAAAAAAAJAAAACgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQ"
     "kJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAfQAAf+TwAArADMA6eV//zHKAsM0AMAAEcAAEwABEwD1+QAiNADAABJAABUQ"
     "AASAAM3UAMJ8XgDkdJUA/gDjAMAAE8AAFpQAATCWAGqt1xYAAJhuumnTTQQFkIB6fGxjKnsAgjQZzRUAwAAW5AABb0AAFoCgFGQAIkAH0hf+jQN/"
@@ -75,7 +75,7 @@ HIGH_THROUGHPUT = base64.b64decode(  # RAMP in 12 bits, reversibly, by OpenJPH 0
 
 
 @pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K])
-def test_high_throughput_jpeg_2000(syntax: UID) -> None:
+def test_high_throughput_jpeg_2000_is_read_bit_exact_or_refused(syntax: UID) -> None:
     pixels = stored(RAMP, 12)
     radiograph = read(encapsulated(computed(pixels, 12), syntax, HIGH_THROUGHPUT))
     np.testing.assert_array_equal(radiograph.pixels, pixels)
@@ -83,7 +83,7 @@ def test_high_throughput_jpeg_2000(syntax: UID) -> None:
     assert "truncated" in refusal(encapsulated(computed(pixels, 12), syntax, HIGH_THROUGHPUT[:300]))
 
 
-def test_big_endian_words_that_are_no_pixels_are_turned_too() -> None:
+def test_big_endian_words_outside_the_pixel_data_are_swapped_too() -> None:
     dataset = computed(stored(RAMP, 12), 12)
     lut = lookup_table(0, 12, range(4096))
     lut.add_new("LUTData", "OW", np.arange(4096, dtype=">u2").tobytes())
@@ -93,7 +93,7 @@ def test_big_endian_words_that_are_no_pixels_are_turned_too() -> None:
     assert result(radiograph).VOILUTSequence[0].LUTData == np.arange(4096, dtype="<u2").tobytes()
 
 
-def test_implicit_value_representations_under_an_explicit_header_are_read_and_written_right() -> None:
+def test_implicit_vr_under_an_explicit_vr_header_is_read_and_written() -> None:
     pixels = stored(RAMP, 12)
     content = encoded(computed(pixels, 12), ImplicitVRLittleEndian)
     implicit = f"{ImplicitVRLittleEndian}\0".encode()
@@ -119,7 +119,7 @@ def test_implicit_value_representations_under_an_explicit_header_are_read_and_wr
         "MR_small_jpeg_ls_lossless",
     ],
 )
-def test_other_peoples_encoders(name: str) -> None:
+def test_files_of_other_encoders_are_read_bit_exact(name: str) -> None:
     dataset = pydicom.dcmread(BUNDLED / "test_files" / f"{name}.dcm")
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     stream = BytesIO()
@@ -128,13 +128,13 @@ def test_other_peoples_encoders(name: str) -> None:
     np.testing.assert_array_equal(read(stream.getvalue()).pixels, expected)
 
 
-def test_warnings_of_others_are_left_alone() -> None:
+def test_warnings_of_the_caller_are_not_suppressed() -> None:
     read_set(computed(stored(RAMP, 8), 8))
     with pytest.warns(UserWarning, match="ours"):
         warnings.warn("ours", stacklevel=1)
 
 
-def test_the_head_decides_what_is_dicom() -> None:
+def test_the_first_bytes_decide_whether_a_file_is_dicom() -> None:
     content = encoded(computed(stored(RAMP, 8), 8))
     assert is_dicom(content[:DICOM_HEAD])
     assert not is_dicom(content[:131])
@@ -152,5 +152,7 @@ def test_the_head_decides_what_is_dicom() -> None:
         ({}, None),
     ],
 )
-def test_the_pixel_spacing_is_that_of_the_detector(attributes: dict[str, object], spacing: float | None) -> None:
+def test_imager_pixel_spacing_takes_precedence_over_pixel_spacing(
+    attributes: dict[str, object], spacing: float | None
+) -> None:
     assert read(encoded(computed(stored(RAMP, 12), 12, **attributes))).pixel_spacing == spacing

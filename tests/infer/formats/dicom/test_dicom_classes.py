@@ -1,4 +1,4 @@
-"""Which files are X-rays: their SOP class decides, wherever it stands, and is kept."""
+"""The SOP class decides whether a file is an X-ray, wherever it is stored, and is kept."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_single_frames_of_other_x_rays_keep_their_class(kind: str) -> None:
+def test_single_frame_x_rays_of_other_classes_keep_their_class(kind: str) -> None:
     sop_class, modality = CLASSES[kind]
     pixels = stored(RAMP, 8) if kind == "gray bytes" else PIXELS
     attributes = {"SOPClassUID": sop_class, "Modality": modality, "NumberOfFrames": 1}
@@ -70,7 +70,7 @@ def test_single_frames_of_other_x_rays_keep_their_class(kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian])
-def test_what_is_no_x_ray_is_told_apart(sop_class: str, name: str, syntax: UID) -> None:
+def test_objects_other_than_x_rays_are_refused_by_name(sop_class: str, name: str, syntax: UID) -> None:
     dataset = digital(PIXELS, 12, SOPClassUID=sop_class, PixelData=None)
     with pytest.raises(NoRadiograph, match=name):
         read(encoded(dataset, syntax))
@@ -82,7 +82,7 @@ def without_class(content: bytes) -> bytes:
     return content[:at] + content[at + 8 + length :]
 
 
-def test_the_class_may_stand_in_the_header_alone() -> None:
+def test_the_class_may_be_in_the_file_header_only() -> None:
     radiograph = read(without_class(encoded(computed(PIXELS, 12))))
     assert radiograph.notes == (NO_CLASS,)
     written = result(radiograph)
@@ -92,7 +92,7 @@ def test_the_class_may_stand_in_the_header_alone() -> None:
 
 
 @pytest.mark.parametrize("make", [computed, secondary])
-def test_the_class_decides_what_an_image_is_and_a_modality_that_differs_is_said(make: Callable[..., Dataset]) -> None:
+def test_the_class_decides_and_a_contradicting_modality_is_noted(make: Callable[..., Dataset]) -> None:
     pixels = stored(RAMP, 8)
     for modality in ("CT", "MR", "US"):
         radiograph = read_set(make(pixels, 8, Modality=modality))

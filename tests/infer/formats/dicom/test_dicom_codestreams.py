@@ -1,4 +1,4 @@
-"""Compressed images as other programs write them: what their bits mean, and what DCMTK and GDCM read all the same."""
+"""Compressed images of other programs: the meaning of their bits, and flaws that DCMTK and GDCM tolerate."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return even(stream.getvalue())
 
 
-def test_differences_that_wrap_give_the_true_pixels() -> None:
+def test_wrapped_differences_give_the_true_pixels() -> None:
     pixels = stored(np.random.default_rng(0).random((40, 36)), 12)
     frame = even(lossless_jpeg(pixels, 12, wraps=True))
     radiograph = read(encapsulated(computed(pixels, 12), JPEGLossless, frame))
@@ -56,14 +56,14 @@ def test_differences_that_wrap_give_the_true_pixels() -> None:
 
 
 @pytest.mark.parametrize("syntax", [JPEGLossless, JPEGBaseline8Bit, JPEG2000Lossless])
-def test_the_stream_decides_how_it_is_read(syntax: UID) -> None:
+def test_the_codestream_rather_than_the_syntax_selects_the_decoder(syntax: UID) -> None:
     pixels = stored(RAMP, 8)
     for frame in (even(lossless_jpeg(pixels, 8)), jpeg_2000(pixels, 8)):
         np.testing.assert_array_equal(read(encapsulated(secondary(pixels, 8), syntax, frame)).pixels, pixels)
 
 
 @pytest.mark.parametrize("bits", [8, 9, 12])
-def test_a_stream_of_fewer_bits_than_the_word(bits: int) -> None:
+def test_a_codestream_of_fewer_bits_than_the_word_is_read(bits: int) -> None:
     pixels = stored(RAMP, bits).astype(np.uint16)
     for frame in (even(lossless_jpeg(pixels, bits)), jpeg_2000(pixels, bits)):
         np.testing.assert_array_equal(read(encapsulated(secondary(pixels, bits), JPEGLossless, frame)).pixels, pixels)
@@ -78,8 +78,8 @@ def test_values_beyond_bits_stored_are_clipped_and_never_masked() -> None:
         np.testing.assert_array_equal(result(radiograph).pixel_array, np.minimum(values, 1023))
 
 
-def test_white_that_rings_in_a_12_bit_jpeg_stays_white() -> None:
-    """A flat 12-bit JPEG Extended, made by hand: one DC coefficient a block, of 1030 where 10 bits are stored."""
+def test_overshooting_white_in_a_12_bit_jpeg_stays_white() -> None:
+    """A flat 12-bit JPEG Extended image, built by hand: every pixel is 1030 where 10 bits are stored."""
     frame = flat_extended_jpeg(1030)
     radiograph = read(encapsulated(computed(np.zeros((8, 8), np.uint16), 10), JPEGExtended12Bit, frame))
     np.testing.assert_array_equal(radiograph.pixels, 1023)
@@ -87,7 +87,7 @@ def test_white_that_rings_in_a_12_bit_jpeg_stays_white() -> None:
 
 
 def flat_extended_jpeg(value: int) -> bytes:
-    """A JPEG Extended image of 8x8 pixels of 12 bits, all of that value (T.81: DC is 8 times the mean less 2048)."""
+    """A 12-bit JPEG Extended image of 8x8 pixels of that value (T.81: DC is 8 times the mean minus 2048)."""
     frame = b"\xff\xd8\xff\xdb" + struct.pack(">HB", 67, 0) + bytes([8] * 64)
     frame += b"\xff\xc1" + struct.pack(">HBHHB3B", 11, 12, 8, 8, 1, 1, 0x11, 0)
     for table in (0x00, 0x10):  # DC: codes of 4 bits for categories 0 to 14; AC: one code, the end of the block
@@ -104,7 +104,7 @@ def flat_extended_jpeg(value: int) -> bytes:
 
 
 @pytest.mark.parametrize("precision", [12, 16])
-def test_signed_values_are_twos_complement_in_the_bits_of_the_stream(precision: int) -> None:
+def test_signed_values_are_twos_complement_in_the_bits_of_a_codestream(precision: int) -> None:
     pixels = stored(RAMP, 12, signed=True)
     patterns = pixels.view(np.uint16) & np.uint16((1 << precision) - 1)
     for frame in (
@@ -117,7 +117,7 @@ def test_signed_values_are_twos_complement_in_the_bits_of_the_stream(precision: 
     np.testing.assert_array_equal(read(encapsulated(computed(pixels, 12), JPEGLossless, short)).pixels, pixels)
 
 
-def test_declared_overlays_in_the_words_of_a_stream_are_no_values() -> None:
+def test_declared_overlays_in_codestream_words_are_not_values() -> None:
     pixels = stored(RAMP, 12)
     words = pixels | ((np.arange(pixels.size).reshape(pixels.shape) % 3 == 0).astype(np.uint16) << 13)
     dataset = computed(pixels, 12)
@@ -128,7 +128,7 @@ def test_declared_overlays_in_the_words_of_a_stream_are_no_values() -> None:
     assert result(radiograph).PixelData == words.tobytes()
 
 
-def test_values_in_the_upper_bits_of_a_streams_words() -> None:
+def test_values_in_the_upper_bits_of_codestream_words_are_read() -> None:
     pixels = stored(RAMP, 12)
     frame = jpeg_2000(pixels << 4, 16)
     radiograph = read(encapsulated(computed(pixels, 12, HighBit=15), JPEG2000Lossless, frame))
@@ -137,7 +137,7 @@ def test_values_in_the_upper_bits_of_a_streams_words() -> None:
 
 
 @pytest.mark.parametrize("end", [0, 10, 62])
-def test_a_sequential_jpeg_whose_scan_ends_early(end: int) -> None:
+def test_a_sequential_jpeg_with_a_wrong_spectral_end_is_read(end: int) -> None:
     pixels = stored(RAMP, 8)
     whole = jpeg(pixels)
     start = whole.index(b"\xff\xda")
@@ -149,7 +149,7 @@ def test_a_sequential_jpeg_whose_scan_ends_early(end: int) -> None:
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEG2000])
-def test_jp2_boxes_around_a_codestream(syntax: UID) -> None:
+def test_jp2_boxes_around_a_codestream_are_skipped(syntax: UID) -> None:
     pixels = stored(RAMP, 12)
     frame = jpeg_2000(pixels, 12, container=1)
     assert frame[4:8] == b"jP  "
@@ -161,7 +161,7 @@ def test_jp2_boxes_around_a_codestream(syntax: UID) -> None:
         assert "compressed" in message or "pixel data" in message
 
 
-def test_an_irreversible_wavelet_is_told_as_a_loss() -> None:
+def test_an_irreversible_wavelet_is_recorded_as_lossy() -> None:
     pixels = stored(RAMP, 12)
     lossy = encapsulated(computed(pixels, 12), JPEG2000, jpeg_2000(pixels, 12, compression_ratios=[5]))
     assert result(read(lossy)).LossyImageCompressionMethod == "ISO_15444_1"
@@ -170,7 +170,7 @@ def test_an_irreversible_wavelet_is_told_as_a_loss() -> None:
 
 
 def in_fragments(dataset: Dataset, frame: bytes, offsets: list[int], count: int = 5) -> bytes:
-    """The file of one frame in several fragments, with any offset table."""
+    """A file of one frame in several fragments, with that offset table."""
     size = len(frame) // count // 2 * 2
     fragments = [frame[i * size : (i + 1) * size if i < count - 1 else None] for i in range(count)]
     item = struct.Struct("<HHI")
@@ -185,7 +185,7 @@ def in_fragments(dataset: Dataset, frame: bytes, offsets: list[int], count: int 
 
 
 @pytest.mark.parametrize("offsets", [[], [0], [0, 100, 200, 300, 400], [77], [0, 1 << 31]])
-def test_offset_tables_do_not_matter_for_one_frame(offsets: list[int]) -> None:
+def test_offset_tables_are_ignored_for_a_single_frame(offsets: list[int]) -> None:
     pixels = stored(RAMP, 12)
     content = in_fragments(computed(pixels, 12), jpeg_2000(pixels, 12), offsets)
     radiograph = read(content)
@@ -194,7 +194,7 @@ def test_offset_tables_do_not_matter_for_one_frame(offsets: list[int]) -> None:
 
 
 @pytest.mark.parametrize("ending", [b"\0" * 2, b"\0" * 5000, b"junk" * 40])
-def test_what_follows_a_codestream_does_not_matter(ending: bytes) -> None:
+def test_bytes_after_a_codestream_are_ignored(ending: bytes) -> None:
     pixels = stored(RAMP, 8)
     for frame in (jpeg(pixels), even(lossless_jpeg(pixels, 8)), jpeg_2000(pixels, 8)):
         expected = read(encapsulated(secondary(pixels, 8), JPEGBaseline8Bit, frame)).pixels
@@ -202,7 +202,7 @@ def test_what_follows_a_codestream_does_not_matter(ending: bytes) -> None:
         np.testing.assert_array_equal(read(content).pixels, expected)
 
 
-def test_a_jpeg_2000_image_without_its_end_marker_is_whole_or_refused() -> None:
+def test_a_jpeg_2000_image_without_end_marker_is_complete_or_refused() -> None:
     pixels = stored(RAMP, 12)
     frame = jpeg_2000(pixels, 12).rstrip(b"\0")
     assert frame.endswith(b"\xff\xd9")
@@ -215,7 +215,7 @@ def test_a_jpeg_2000_image_without_its_end_marker_is_whole_or_refused() -> None:
 
 @pytest.mark.parametrize("bits", [8, 12])
 @pytest.mark.parametrize("padding", [b"\0" * 2, b"\0" * 64, b"\x80" * 7, b"\xff" * 4])
-def test_run_lengths_may_be_padded(bits: int, padding: bytes) -> None:
+def test_padded_rle_segments_are_read(bits: int, padding: bytes) -> None:
     pixels = stored(RAMP, bits)
     plain = encoded(secondary(pixels, bits), RLELossless)
     np.testing.assert_array_equal(read(plain).pixels, pixels)

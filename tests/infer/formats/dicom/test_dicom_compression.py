@@ -1,4 +1,4 @@
-"""`--compress keep`: results are compressed without loss in the family of their sources, and hold the same pixels."""
+"""`--compress keep`: results are losslessly compressed in the family of their sources and hold the same pixels."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ WRITTEN = (
 
 
 def compressed(dataset: Dataset, syntax: UID) -> bytes:
-    """A file in a transfer syntax; JPEG Lossless by the encoder of these tests, not by that which is tested."""
+    """A file in a transfer syntax; JPEG Lossless by the encoder of these tests, not by the one under test."""
     if syntax == JPEGLSLossless:
         pytest.importorskip("jpeg_ls", reason="no pyjpegls")
     if syntax not in (JPEGLossless, JPEGLosslessSV1):
@@ -91,7 +91,7 @@ def unchanged(content: bytes, compress: str = KEEP) -> FileDataset:
 
 @pytest.mark.parametrize("syntax", WRITTEN, ids=str)
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_the_family_is_kept_and_every_pixel(syntax: UID, source: object) -> None:
+def test_the_compression_family_and_every_pixel_are_kept(syntax: UID, source: object) -> None:
     content = compressed(source(), syntax)  # type: ignore[operator]
     kept = unchanged(content)
     assert kept.file_meta.TransferSyntaxUID == syntax
@@ -99,7 +99,7 @@ def test_the_family_is_kept_and_every_pixel(syntax: UID, source: object) -> None
     assert read(content).encoding_notes(KEPT.settings) == ()
 
 
-def test_it_is_the_same_instance_however_it_is_compressed() -> None:
+def test_the_instance_uid_does_not_depend_on_the_compression() -> None:
     content = encoded(digital(stored(RAMP, 12), 12), RLELossless)
     kept, plain = unchanged(content), unchanged(content, NONE)
     assert plain.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
@@ -108,7 +108,7 @@ def test_it_is_the_same_instance_however_it_is_compressed() -> None:
     assert [e.tag for e in kept] == [e.tag for e in plain]
 
 
-def test_a_smooth_image_takes_less_room() -> None:
+def test_a_smooth_image_takes_less_space() -> None:
     smooth = np.add.outer(np.arange(256), np.arange(256)).astype(np.uint16)
     for syntax in WRITTEN:
         radiograph = read(compressed(digital(smooth, 12), syntax))
@@ -116,13 +116,13 @@ def test_a_smooth_image_takes_less_room() -> None:
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian], ids=str)
-def test_what_was_not_compressed_is_not_and_nothing_is_said(syntax: UID) -> None:
+def test_uncompressed_sources_stay_uncompressed_without_a_note(syntax: UID) -> None:
     content = encoded(digital(stored(RAMP, 12), 12), syntax)
     assert unchanged(content).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     assert read(content).encoding_notes(KEPT.settings) == ()
 
 
-def test_lossy_jpeg_2000_becomes_lossless_and_stays_marked() -> None:
+def test_general_jpeg_2000_becomes_lossless() -> None:
     source = pydicom.dcmread(BytesIO(encoded(digital(stored(RAMP, 12), 12), JPEG2000Lossless)))
     source.file_meta.TransferSyntaxUID = JPEG2000
     stream = BytesIO()
@@ -134,7 +134,7 @@ def test_lossy_jpeg_2000_becomes_lossless_and_stays_marked() -> None:
 
 
 @pytest.mark.parametrize("near", [0, 3])
-def test_jpeg_ls_that_lost_something_becomes_lossless_and_stays_marked(near: int) -> None:
+def test_near_lossless_jpeg_ls_becomes_lossless_and_stays_marked_lossy(near: int) -> None:
     jpeg_ls = pytest.importorskip("jpeg_ls", reason="no pyjpegls")
     pixels = stored(RAMP, 12)
     content = encapsulated(digital(pixels, 12), JPEGLSNearLossless, bytes(jpeg_ls.encode(pixels, lossy_error=near)))
@@ -144,7 +144,7 @@ def test_jpeg_ls_that_lost_something_becomes_lossless_and_stays_marked(near: int
     np.testing.assert_array_equal(kept.pixel_array, read(content).pixels)
 
 
-def test_other_families_are_left_uncompressed_with_a_note() -> None:
+def test_other_compression_families_are_left_uncompressed_with_a_note() -> None:
     content = encapsulated(secondary(stored(RAMP, 8), 8), JPEGBaseline8Bit, jpeg(stored(RAMP, 8)))
     (note,) = read(content).encoding_notes(KEPT.settings)
     assert note == "JPEG Baseline (Process 1) cannot be written; the result is uncompressed"
@@ -153,7 +153,8 @@ def test_other_families_are_left_uncompressed_with_a_note() -> None:
 
 
 @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless], ids=str)
-def test_bytes_in_words_of_16_bits_are_left_uncompressed_as_other_programs_fail_on_them(syntax: UID) -> None:
+def test_8_bit_values_in_16_bit_words_are_left_uncompressed(syntax: UID) -> None:
+    """Other programs fail on them."""
     pixels = stored(RAMP, 8).astype(np.uint16)
     content = compressed(digital(pixels, 8), syntax)
     np.testing.assert_array_equal(read(content).pixels, pixels)
@@ -171,9 +172,7 @@ def test_bytes_in_words_of_16_bits_are_left_uncompressed_as_other_programs_fail_
         (JPEGLSLossless, "JPEGLSLosslessEncoder", "JPEG-LS Lossless Image Compression"),
     ],
 )
-def test_without_the_encoder_a_note_says_so(
-    syntax: UID, encoder: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_encoder_is_noted(syntax: UID, encoder: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = compressed(digital(stored(RAMP, 12), 12), syntax)
 
     class Absent:
@@ -185,7 +184,7 @@ def test_without_the_encoder_a_note_says_so(
 
 
 def with_overlay(syntax: UID) -> tuple[bytes, bytes]:
-    """A file whose words hold an overlay above 12 bits, and those words."""
+    """A file with an overlay above the 12 bits of its values, and its words."""
     words = stored(RAMP, 12) | ((np.arange(RAMP.size).reshape(RAMP.shape) % 3 == 0) << 12).astype(np.uint16)
     dataset: Dataset = digital(stored(RAMP, 12), 12)
     dataset.add_new(0x60000010, "US", RAMP.shape[0])
@@ -195,7 +194,7 @@ def with_overlay(syntax: UID) -> tuple[bytes, bytes]:
     dataset.add_new(0x60000100, "US", 16)
     dataset.add_new(0x60000102, "US", 12)
     dataset.PixelData = words.astype("<u2").tobytes()
-    dataset.BitsStored, dataset.HighBit = 16, 15  # for the encoder, which would refuse what lies above
+    dataset.BitsStored, dataset.HighBit = 16, 15  # for the encoder, which would refuse higher bits
     content = pydicom.dcmread(BytesIO(encoded(dataset, syntax)))
     content.BitsStored, content.HighBit = 12, 11
     stream = BytesIO()
@@ -203,11 +202,11 @@ def with_overlay(syntax: UID) -> tuple[bytes, bytes]:
     return stream.getvalue(), words.astype("<u2").tobytes()
 
 
-def test_bits_beside_the_values_stay() -> None:
+def test_overlay_bits_above_the_values_are_kept() -> None:
     content, words = with_overlay(RLELossless)
     kept = unchanged(content)
     assert kept.file_meta.TransferSyntaxUID == RLELossless
-    kept.BitsStored, kept.HighBit = 16, 15  # whole words, of which pydicom shows the values alone
+    kept.BitsStored, kept.HighBit = 16, 15  # whole words, because pydicom would mask the overlay
     assert kept.pixel_array.astype("<u2").tobytes() == words
     content, words = with_overlay(JPEG2000Lossless)
     kept = unchanged(content)
@@ -243,7 +242,7 @@ def test_dcmtk_reads_the_same_pixels(syntax: UID, program: str, source: object, 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="no dciodvfy")
 @pytest.mark.parametrize("syntax", WRITTEN, ids=str)
-def test_no_error_is_added(syntax: UID, tmp_path: Path) -> None:
+def test_compression_adds_no_errors_to_a_file(syntax: UID, tmp_path: Path) -> None:
     content = compressed(digital(stored(RAMP, 12), 12), syntax)
     (tmp_path / "before.dcm").write_bytes(content)
     (tmp_path / "after.dcm").write_bytes(read(content).encode(KEPT))
@@ -255,7 +254,7 @@ def test_no_error_is_added(syntax: UID, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_keeps_it_where_it_is_asked_to(run: Run, tmp_path: Path, identity_onnx: Path) -> None:
+def test_the_command_keeps_the_compression_if_asked(run: Run, tmp_path: Path, identity_onnx: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "a.dcm").write_bytes(encoded(digital(stored(RAMP, 12), 12), JPEG2000Lossless))
     command = ("cxr-infer", "dir", "x", "--model", identity_onnx, "--quiet", "--json", "r.json")

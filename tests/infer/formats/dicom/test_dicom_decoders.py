@@ -1,4 +1,4 @@
-"""Our reading of compressed images beside that of DCMTK and GDCM."""
+"""Compressed images: our pixels compared with those of DCMTK and GDCM."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHERS = {"DCMTK": ("dcmdjpeg",), "GDCM": ("gdcmconv", "--raw")}
 
 
 def decoded_by(program: str, content: bytes, place: Path) -> NDArray[np.integer]:
-    """The pixels of a compressed file as another program writes them, uncompressed."""
+    """The pixels of a compressed file, decompressed by another program."""
     before, after = place / "before.dcm", place / "after.dcm"
     before.write_bytes(content)
     after.unlink(missing_ok=True)
@@ -32,7 +32,7 @@ def decoded_by(program: str, content: bytes, place: Path) -> NDArray[np.integer]
 
 
 def rough(bits: int, signed: bool = False) -> NDArray[np.integer]:
-    """(24, 31): smooth, noisy, and black and white beside each other."""
+    """(24, 31): smooth, noisy, with black pixels next to white ones."""
     y, x = np.mgrid[:24, :31]
     unit = 0.5 + 0.5 * np.sin(x / 5) * np.cos(y / 4) + np.random.default_rng(bits).normal(0, 0.05, x.shape)
     unit[::5, ::3] = (x + y)[::5, ::3] % 2
@@ -41,12 +41,12 @@ def rough(bits: int, signed: bool = False) -> NDArray[np.integer]:
 
 @pytest.mark.parametrize("program", OTHERS)
 @pytest.mark.parametrize("predictor", range(1, 8))
-def test_lossless_jpeg_of_every_depth(program: str, predictor: int, tmp_path: Path) -> None:
+def test_lossless_jpeg_of_every_depth_matches_other_decoders(program: str, predictor: int, tmp_path: Path) -> None:
     required(OTHERS[program][0])
     syntax = JPEGLosslessSV1 if predictor == 1 else JPEGLossless
     for bits in range(8, 17):
         pixels = rough(bits)
-        for wraps in (False, True) if predictor < 5 else (False,):  # on the others, programs wrap in different ways
+        for wraps in (False, True) if predictor < 5 else (False,):  # for the others, decoders wrap differently
             frame = lossless_jpeg(pixels, bits, predictor, wraps=wraps)
             content = encapsulated(secondary(pixels, bits), syntax, frame + b"\0" * (len(frame) % 2))
             theirs = decoded_by(program, content, tmp_path)
@@ -56,7 +56,7 @@ def test_lossless_jpeg_of_every_depth(program: str, predictor: int, tmp_path: Pa
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(("syntax", "ratios"), [(JPEG2000Lossless, []), (JPEG2000, [8])])
-def test_jpeg_2000_as_gdcm_reads_it(syntax: UID, ratios: list[int], signed: bool, tmp_path: Path) -> None:
+def test_jpeg_2000_matches_gdcm(syntax: UID, ratios: list[int], signed: bool, tmp_path: Path) -> None:
     required("gdcmconv")
     for bits in (8, 10, 12, 16):
         pixels = np.tile(rough(bits, signed), (2, 2))
@@ -75,9 +75,7 @@ def test_jpeg_2000_as_gdcm_reads_it(syntax: UID, ratios: list[int], signed: bool
         ("dcmcjpls", ("+el",), 16),
     ],
 )
-def test_what_dcmtk_encodes_is_what_gdcm_decodes(
-    encoder: str, options: tuple[str, ...], bits: int, tmp_path: Path
-) -> None:
+def test_images_encoded_by_dcmtk_match_gdcm(encoder: str, options: tuple[str, ...], bits: int, tmp_path: Path) -> None:
     required("gdcmconv")
     plain, compressed = tmp_path / "plain.dcm", tmp_path / "compressed.dcm"
     plain.write_bytes(encoded(secondary(rough(bits), bits)))

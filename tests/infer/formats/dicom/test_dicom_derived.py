@@ -38,7 +38,7 @@ def test_image_type_says_derived_and_keeps_the_rest(given: Any, expected: list[s
     assert result(read_set(secondary(stored(RAMP, 8), 8, ImageType=given))).ImageType == expected
 
 
-def test_loss_is_never_denied() -> None:
+def test_earlier_lossy_compression_stays_recorded() -> None:
     source = pydicom.dcmread(BUNDLED / "test_files" / "JPGExtended.dcm")
     source.LossyImageCompressionRatio = "7.5"
     for attributes in ({}, {"LossyImageCompression": "00"}):
@@ -57,7 +57,7 @@ def test_loss_is_never_denied() -> None:
 
 @pytest.fixture(scope="module")
 def denoised_pair() -> tuple[Dataset, pydicom.FileDataset]:
-    """A DX with everything that a result must not carry on as it is, and its result."""
+    """A DX with every attribute that a result must change or drop, and its result."""
     equipment = Dataset()
     equipment.Manufacturer = "Maker"
     attributes = {
@@ -73,7 +73,7 @@ def denoised_pair() -> tuple[Dataset, pydicom.FileDataset]:
     return source, result(radiograph.restored(radiograph.unit() * np.float32(0.9)))
 
 
-def test_a_result_says_what_it_is(denoised_pair: tuple[Dataset, pydicom.FileDataset]) -> None:
+def test_a_result_describes_itself_and_its_source(denoised_pair: tuple[Dataset, pydicom.FileDataset]) -> None:
     source, written = denoised_pair
     assert written.ImageType == ["DERIVED", "PRIMARY", ""]
     assert written.SOPInstanceUID == written.file_meta.MediaStorageSOPInstanceUID != source.SOPInstanceUID
@@ -103,7 +103,7 @@ def test_a_result_says_what_it_is(denoised_pair: tuple[Dataset, pydicom.FileData
         assert written[keyword].value not in ("", source.get(keyword)), keyword
 
 
-def test_a_result_keeps_everything_else(denoised_pair: tuple[Dataset, pydicom.FileDataset]) -> None:
+def test_a_result_keeps_all_other_attributes(denoised_pair: tuple[Dataset, pydicom.FileDataset]) -> None:
     source, written = denoised_pair
     changed = {
         *("ImageType", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "PixelData"),
@@ -119,7 +119,7 @@ def test_a_result_keeps_everything_else(denoised_pair: tuple[Dataset, pydicom.Fi
     assert len(written.PixelData) == len(source.PixelData)
 
 
-def test_a_source_is_left_as_it_is_and_a_series_description_fits() -> None:
+def test_encoding_leaves_the_source_unchanged_and_the_description_fits() -> None:
     radiograph = read_set(computed(stored(RAMP, 8), 8, SeriesDescription="d" * 64, SeriesNumber=None))
     first, second = result(radiograph), result(radiograph)
     assert len(first.SeriesDescription) == 64
@@ -128,7 +128,7 @@ def test_a_source_is_left_as_it_is_and_a_series_description_fits() -> None:
     assert len(second.ContributingEquipmentSequence) == 1
 
 
-def test_uids_are_the_same_for_the_same_work_and_no_other() -> None:
+def test_uids_are_equal_only_for_equal_sources_and_settings() -> None:
     pixels = stored(RAMP, 8)
     radiograph = read_set(secondary(pixels, 8))
     one, again = result(radiograph), result(radiograph)

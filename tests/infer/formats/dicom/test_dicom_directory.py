@@ -1,4 +1,4 @@
-"""A study's folder: X-rays under any name, and what else lies there."""
+"""A study folder: X-rays under any name, and other files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHERS = {
 
 
 @pytest.mark.slow
-def test_a_study_is_done_and_what_is_no_x_ray_is_left_alone(run: Run, tmp_path: Path) -> None:
+def test_x_rays_of_a_study_are_denoised_and_other_files_ignored(run: Run, tmp_path: Path) -> None:
     study = tmp_path / "study"
     (study / "CT").mkdir(parents=True)
     whole = encoded(computed(PIXELS, 12, WindowCenter=1500, WindowWidth=1000))
@@ -61,7 +61,7 @@ def test_a_study_is_done_and_what_is_no_x_ray_is_left_alone(run: Run, tmp_path: 
 
 
 @pytest.mark.slow
-def test_inverting_is_another_setting(run: Run, tmp_path: Path) -> None:
+def test_a_changed_invert_option_requires_a_new_result(run: Run, tmp_path: Path) -> None:
     study = tmp_path / "study"
     study.mkdir()
     (study / "a.dcm").write_bytes(encoded(computed(PIXELS, 12)))
@@ -75,7 +75,7 @@ def test_inverting_is_another_setting(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_file_of_another_kind_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_single_file_of_another_class_is_refused_by_name(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "pr.dcm"
     path.write_bytes(encoded(digital(PIXELS, 12, SOPClassUID=OTHERS["PR"], PixelData=None)))
     done = run("cxr-infer", "file", path, "out.dcm")

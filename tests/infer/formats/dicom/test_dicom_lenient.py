@@ -1,4 +1,4 @@
-"""Files that are not as the standard says, and are read all the same, as DCMTK, GDCM and pydicom do: with a note."""
+"""Files that violate the standard and are read with a note, because DCMTK, GDCM and pydicom read them too."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PIXELS = stored(RAMP, 12)
 
 
 def with_text(content: bytes, keyword: str, text: bytes) -> bytes:
-    """The file with other bytes in a text attribute of a data set in Explicit VR Little Endian."""
+    """The file, in Explicit VR Little Endian, with other bytes in a text attribute."""
     element = pydicom.dcmread(BytesIO(content))[keyword]
     head = struct.pack("<HH", element.tag.group, element.tag.element) + element.VR.encode()
     at = content.index(head)
@@ -55,7 +55,7 @@ def with_text(content: bytes, keyword: str, text: bytes) -> bytes:
     return content[: at + 6] + struct.pack("<H", len(text)) + text + content[at + 8 + length :]
 
 
-def data_set_alone(dataset: Dataset, implicit: bool, little: bool) -> bytes:
+def bare_data_set(dataset: Dataset, implicit: bool, little: bool) -> bytes:
     stream = DicomBytesIO()
     stream.is_implicit_VR, stream.is_little_endian = implicit, little
     if not little:
@@ -65,8 +65,8 @@ def data_set_alone(dataset: Dataset, implicit: bool, little: bool) -> bytes:
 
 
 @pytest.mark.parametrize(("implicit", "little"), [(True, True), (False, True), (False, False)])
-def test_a_data_set_without_preamble_and_header(implicit: bool, little: bool) -> None:
-    content = data_set_alone(computed(PIXELS, 12), implicit, little)
+def test_a_data_set_without_preamble_and_header_is_read(implicit: bool, little: bool) -> None:
+    content = bare_data_set(computed(PIXELS, 12), implicit, little)
     assert is_dicom(content[:DICOM_HEAD])
     radiograph = read(content)
     np.testing.assert_array_equal(radiograph.pixels, PIXELS)
@@ -77,7 +77,7 @@ def test_a_data_set_without_preamble_and_header(implicit: bool, little: bool) ->
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless])
-def test_a_header_without_preamble(syntax: UID) -> None:
+def test_a_header_without_preamble_is_read(syntax: UID) -> None:
     content = encoded(computed(PIXELS, 12), syntax)[DICOM_HEAD:]
     assert is_dicom(content[:DICOM_HEAD])
     radiograph = read(content)
@@ -85,7 +85,7 @@ def test_a_header_without_preamble(syntax: UID) -> None:
     assert radiograph.notes == (NO_PREAMBLE,)
 
 
-def test_a_header_without_transfer_syntax() -> None:
+def test_a_header_without_transfer_syntax_is_read() -> None:
     whole = encoded(computed(PIXELS, 12), ImplicitVRLittleEndian)
     at = whole.index(b"\x02\x00\x10\x00UI")
     (length,) = struct.unpack_from("<H", whole, at + 6)
@@ -106,12 +106,12 @@ def test_a_header_without_transfer_syntax() -> None:
         b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100",
     ],
 )
-def test_other_files_are_not_taken_for_data_sets(head: bytes) -> None:
+def test_other_files_are_not_recognised_as_data_sets(head: bytes) -> None:
     assert not is_dicom(head[:DICOM_HEAD])
 
 
 @pytest.mark.parametrize("second", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-def test_of_two_headers_the_first_counts(second: UID) -> None:
+def test_the_first_of_two_headers_is_used(second: UID) -> None:
     content = encoded(computed(PIXELS, 12))
     (length,) = struct.unpack_from("<I", content, DICOM_HEAD + 8)
     end = DICOM_HEAD + 12 + length
@@ -132,7 +132,7 @@ def test_of_two_headers_the_first_counts(second: UID) -> None:
     "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEG2000Lossless]
 )
 @pytest.mark.parametrize("ending", [bytes(2), bytes(2_000_000), b"\xff" * 5000])
-def test_zeros_after_the_data_set(syntax: UID, ending: bytes) -> None:
+def test_bytes_after_the_data_set_are_ignored(syntax: UID, ending: bytes) -> None:
     content = encoded(computed(PIXELS, 12), syntax)
     radiograph = read(content + ending)
     np.testing.assert_array_equal(radiograph.pixels, PIXELS)
@@ -149,14 +149,14 @@ def test_zeros_after_the_data_set(syntax: UID, ending: bytes) -> None:
         ({"RescaleSlope": 0, "RescaleIntercept": 0}, SLOPE_ZERO),
     ],
 )
-def test_attributes_whose_meaning_is_certain(attributes: dict[str, Any], note: str) -> None:
+def test_missing_or_invalid_attributes_get_their_only_possible_value(attributes: dict[str, Any], note: str) -> None:
     radiograph = read_set(computed(PIXELS, 12, **attributes))
     np.testing.assert_array_equal(radiograph.pixels, PIXELS)
     assert note in radiograph.notes
     np.testing.assert_array_equal(result(radiograph).pixel_array, PIXELS)
 
 
-def test_decimal_commas_are_decimal_points() -> None:
+def test_decimal_commas_are_read_as_decimal_points() -> None:
     dataset = computed(PIXELS, 12, WindowCenter=1000, WindowWidth=3000, RescaleSlope=2, RescaleIntercept=3)
     expected = read_set(dataset)
     content = encoded(dataset)
@@ -170,17 +170,17 @@ def test_decimal_commas_are_decimal_points() -> None:
     radiograph = read(content)
     np.testing.assert_array_equal(radiograph.unit(), expected.unit())
     assert radiograph.notes == (COMMAS,)
-    assert b"3000,00\\40,5" in radiograph.encode(PROVENANCE), "it leaves as it came"
+    assert b"3000,00\\40,5" in radiograph.encode(PROVENANCE), "the text is written unchanged"
 
 
 @pytest.mark.parametrize("half", [{"WindowCenter": 1000}, {"WindowWidth": 3000}])
-def test_half_a_window_is_passed_over(half: dict[str, int]) -> None:
+def test_a_window_without_center_or_width_is_ignored(half: dict[str, int]) -> None:
     radiograph = read_set(computed(PIXELS, 12, **half))
     assert radiograph.notes == (NO_NUMBERS,)
     np.testing.assert_allclose(radiograph.unit(), RAMP, atol=1e-3)
 
 
-def test_a_window_that_is_no_number_is_passed_over() -> None:
+def test_a_window_that_is_not_a_number_is_ignored() -> None:
     content = with_text(encoded(computed(PIXELS, 12, WindowCenter=1000, WindowWidth=3000)), "WindowWidth", b"wide")
     radiograph = read(content)
     assert radiograph.notes == (NO_NUMBERS,)
@@ -189,7 +189,7 @@ def test_a_window_that_is_no_number_is_passed_over() -> None:
 
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
 @pytest.mark.parametrize("text", [b"none", b"N/A", b"nan", b"-inf", b"1;5"])
-def test_a_rescale_that_is_no_number_is_passed_over(keyword: str, text: bytes) -> None:
+def test_a_rescale_that_is_not_a_number_is_ignored(keyword: str, text: bytes) -> None:
     dataset = computed(PIXELS, 12, WindowCenter=2048, WindowWidth=4096, RescaleSlope=1, RescaleIntercept=0)
     radiograph = read(with_text(encoded(dataset), keyword, text))
     assert radiograph.notes == (NO_RESCALE,)
@@ -197,7 +197,7 @@ def test_a_rescale_that_is_no_number_is_passed_over(keyword: str, text: bytes) -
     np.testing.assert_array_equal(result(radiograph).pixel_array, PIXELS)
 
 
-def test_of_two_numbers_of_rows_the_first_counts_and_is_written() -> None:
+def test_the_first_of_two_row_counts_is_used_and_written() -> None:
     content = encoded(computed(PIXELS, 12))
     at = content.index(b"\x28\x00\x10\x00US")
     rows = struct.pack("<HHH", 4, len(PIXELS), 7)
@@ -207,7 +207,7 @@ def test_of_two_numbers_of_rows_the_first_counts_and_is_written() -> None:
 
 @pytest.mark.parametrize("text", [b"A1", b"1,5x", b"99999999999", b"-5000"])
 @pytest.mark.parametrize("keyword", ["SeriesNumber", "InstanceNumber"])
-def test_numbers_that_matter_for_nothing_may_be_none(keyword: str, text: bytes) -> None:
+def test_invalid_series_and_instance_numbers_are_replaced(keyword: str, text: bytes) -> None:
     content = with_text(encoded(computed(PIXELS, 12)), keyword, text)
     radiograph = read(content)
     assert radiograph.notes == ((NO_NUMBER,) if keyword == "SeriesNumber" and not text.strip(b"-").isdigit() else ())
@@ -217,7 +217,7 @@ def test_numbers_that_matter_for_nothing_may_be_none(keyword: str, text: bytes) 
 
 
 @pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
-def test_empty_items_of_luts_are_passed_over(keyword: str) -> None:
+def test_empty_lut_items_are_ignored(keyword: str) -> None:
     item = Dataset()
     item.add_new("LUTDescriptor", "US", None)
     item.add_new("LUTExplanation", "LO", "")
@@ -234,7 +234,7 @@ def test_empty_items_of_luts_are_passed_over(keyword: str) -> None:
             assert result(radiograph)[keyword].value[0].LUTData in (None, b"", [])
 
 
-def test_a_voi_lut_that_is_cut_short_is_passed_over() -> None:
+def test_a_truncated_voi_lut_is_ignored() -> None:
     short, whole = lookup_table(0, 16, range(0, 65536, 64)), lookup_table(0, 16, range(65535, -1, -16))
     short["LUTDescriptor"].value = [4096, 0, 16]
     window = {"WindowCenter": 2048, "WindowWidth": 4096}
@@ -269,7 +269,7 @@ def test_messages_say_which_part_is_wrong(dataset: Dataset, part: str) -> None:
     assert "not a DICOM file" not in message
 
 
-def test_the_end_of_a_sequence_that_none_began_ends_the_data_set() -> None:
+def test_an_unmatched_sequence_end_ends_the_data_set() -> None:
     pixels = stored(RAMP, 12)
     for syntax, order in ((ExplicitVRLittleEndian, "<"), (ImplicitVRLittleEndian, "<"), (ExplicitVRBigEndian, ">")):
         for element in (0xE0DD, 0xE00D):
@@ -280,7 +280,7 @@ def test_the_end_of_a_sequence_that_none_began_ends_the_data_set() -> None:
             np.testing.assert_array_equal(result(radiograph).pixel_array, pixels)
 
 
-def test_bits_stored_are_told_by_the_highest_bit_where_nothing_else_tells_them() -> None:
+def test_missing_bits_stored_are_inferred_from_the_high_bit() -> None:
     pixels = stored(RAMP, 12)
     radiograph = read(encoded(digital(pixels, 12, BitsStored=None)))
     assert radiograph.bits == 12
@@ -292,7 +292,7 @@ def test_bits_stored_are_told_by_the_highest_bit_where_nothing_else_tells_them()
 
 @pytest.mark.parametrize("high", [0, 7, 10, 16, 99])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless])
-def test_a_highest_bit_where_the_bits_have_no_room_is_passed_over(high: int, syntax: UID) -> None:
+def test_an_impossible_high_bit_is_ignored(high: int, syntax: UID) -> None:
     content = encoded(digital(PIXELS, 12), syntax)
     at = content.index(b"\x28\x00\x02\x01US") + 8
     radiograph = read(content[:at] + struct.pack("<H", high) + content[at + 2 :])
@@ -302,7 +302,7 @@ def test_a_highest_bit_where_the_bits_have_no_room_is_passed_over(high: int, syn
     np.testing.assert_array_equal(written.pixel_array, PIXELS)
 
 
-def test_a_pixel_representation_that_is_none_means_no_sign() -> None:
+def test_an_invalid_pixel_representation_is_read_as_unsigned() -> None:
     pixels = stored(RAMP, 12)
     radiograph = read(encoded(digital(pixels, 12, PixelRepresentation=7)))
     assert NO_REPRESENTATION in radiograph.notes
@@ -312,8 +312,8 @@ def test_a_pixel_representation_that_is_none_means_no_sign() -> None:
 
 
 @pytest.mark.parametrize("mono1", [False, True])
-def test_terms_in_small_letters_mean_what_they_do_in_capitals(mono1: bool) -> None:
-    """Value representation CS has capitals alone; some writers do not know."""
+def test_lower_case_terms_are_read_like_upper_case_ones(mono1: bool) -> None:
+    """Value representation CS allows upper case only; some writers ignore that."""
     dataset = digital(PIXELS, 12, mono1, WindowCenter=1000, WindowWidth=900, VOILUTFunction="SIGMOID")
     capitals = encoded(dataset)
     small = capitals

@@ -1,4 +1,4 @@
-"""DICOM files that cannot be denoised, damaged ones and hostile ones: each is refused in one line, or read right."""
+"""Unsuitable, damaged and hostile DICOM files: each is refused in one line or read correctly."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ from tests.infer.formats.dicom.dicom_files import (
 
 
 def frame_of(rows: int, columns: int) -> bytes:
-    """The beginning of a JPEG that promises so many pixels."""
+    """The beginning of a JPEG that declares that size."""
     return b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, rows, columns, 1) + b"\x01\x11\x00\xff\xda\xff\xd9"
 
 
 def codestream_of(rows: int, columns: int, tile: int) -> bytes:
-    """The beginning of a JPEG 2000 image that promises so many pixels in square tiles."""
+    """The beginning of a JPEG 2000 image that declares that size and square tiles."""
     size = struct.pack(">HH8IH", 41, 0, columns, rows, 0, 0, tile, tile, 0, 0, 1)
     return b"\xff\x4f\xff\x51" + size + b"\x07\x01\x01\xff\xd9"
 
@@ -80,7 +80,7 @@ def codestream_of(rows: int, columns: int, tile: int) -> bytes:
         ({"StudyInstanceUID": None}, "lacks StudyInstanceUID"),
     ],
 )
-def test_what_cannot_be_denoised_is_told_in_a_line(attributes: dict[str, Any], problem: str) -> None:
+def test_unsuitable_images_are_refused_in_one_line(attributes: dict[str, Any], problem: str) -> None:
     dataset = secondary(stored(RAMP, 8), 8)
     for keyword, value in attributes.items():
         if value is None:
@@ -92,7 +92,7 @@ def test_what_cannot_be_denoised_is_told_in_a_line(attributes: dict[str, Any], p
     assert "SECRET" not in message.upper()
 
 
-def test_what_cannot_be_decoded_is_told() -> None:
+def test_undecodable_files_are_refused_with_the_reason() -> None:
     content = encoded(secondary(stored(RAMP, 8), 8))
     for old, new, problem in (
         (ExplicitVRLittleEndian, "1.2.3.4", "its transfer syntax is not a standard one"),
@@ -120,7 +120,7 @@ def test_what_cannot_be_decoded_is_told() -> None:
         (RLELossless, bytes(64), "damaged"),
     ],
 )
-def test_compressed_images_that_lie(syntax: UID, frame: bytes, problem: str) -> None:
+def test_compressed_images_with_false_headers_are_refused(syntax: UID, frame: bytes, problem: str) -> None:
     assert problem in refusal(encapsulated(secondary(stored(RAMP, 8), 8), syntax, frame))
 
 
@@ -155,7 +155,7 @@ def test_a_deflated_bomb_takes_little_memory_and_time(tmp_path: Path) -> None:
     parts = [squeezer.compress(zlib.decompress(whole[start:], -zlib.MAX_WBITS))]
     parts += [squeezer.compress(struct.pack("<HH2sHI", 0x7FE1, 0x1010, b"OB", 0, 2_000_000_000))]
     parts += [squeezer.flush(zlib.Z_FULL_FLUSH)]
-    zeros = squeezer.compress(bytes(10_000_000)) + squeezer.flush(zlib.Z_FULL_FLUSH)  # refers to nothing before it
+    zeros = squeezer.compress(bytes(10_000_000)) + squeezer.flush(zlib.Z_FULL_FLUSH)  # independent of what precedes it
     parts += [zeros] * 200 + [squeezer.flush()]
     path = tmp_path / "bomb.dcm"
     path.write_bytes(whole[:start] + b"".join(parts))
@@ -168,7 +168,7 @@ def test_a_deflated_bomb_takes_little_memory_and_time(tmp_path: Path) -> None:
     assert not done.stderr
 
 
-def test_cut_and_flipped_files_are_an_image_or_an_error_of_one_line() -> None:
+def test_truncated_and_corrupted_files_are_read_or_refused_in_one_line() -> None:
     rng = np.random.default_rng(0)
     messages = []
     for syntax in (
@@ -194,7 +194,7 @@ def test_cut_and_flipped_files_are_an_image_or_an_error_of_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_files_made_of_millions_of_attributes_or_of_a_huge_one_are_refused() -> None:
+def test_files_with_too_many_or_too_large_attributes_are_refused() -> None:
     content = encoded(secondary(stored(RAMP, 8), 8))
     many = np.zeros(1_000_000, np.dtype([("tag", "<u4"), ("vr", "S2"), ("length", "<u2")]))
     numbers = np.arange(many.size)
@@ -207,7 +207,7 @@ def test_files_made_of_millions_of_attributes_or_of_a_huge_one_are_refused() -> 
     assert "has 20 MB of attributes" in refusal(content + blob)
 
 
-def test_sequences_nested_without_end_are_an_error() -> None:
+def test_endlessly_nested_sequences_are_refused() -> None:
     content = encoded(secondary(stored(RAMP, 8), 8))
     nested = struct.pack("<HH2sHI", 0x0008, 0x1115, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
         "<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF
@@ -217,7 +217,7 @@ def test_sequences_nested_without_end_are_an_error() -> None:
 
 
 def test_every_file_bundled_with_pydicom_is_read_or_refused(capfd: pytest.CaptureFixture[str]) -> None:
-    """The warnings filter of these tests makes an exception of whatever pydicom warns of and we let through."""
+    """The warnings filter of these tests turns every pydicom warning that we let through into an exception."""
     outcomes = {"read": 0, "refused": 0, "not DICOM": 0}
     for path in sorted(BUNDLED.rglob("*")):
         content = path.read_bytes() if path.is_file() else b""
@@ -236,12 +236,12 @@ def test_every_file_bundled_with_pydicom_is_read_or_refused(capfd: pytest.Captur
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # as pydicom reads the names
-def test_a_run_over_what_is_bundled_with_pydicom_ends_well_and_names_no_patient(run: Run, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # of pydicom, as it reads the names
+def test_a_run_over_the_files_bundled_with_pydicom_names_no_patient(run: Run, tmp_path: Path) -> None:
     done = run("cxr-infer", "dir", BUNDLED, "--out", "out", "--json", "r.json")
     assert done.returncode == 1, done.stderr
-    said = done.stdout + done.stderr + (tmp_path / "r.json").read_text()
-    assert "bug in cxr-infer" not in said
+    output = done.stdout + done.stderr + (tmp_path / "r.json").read_text()
+    assert "bug in cxr-infer" not in output
     records = json.loads((tmp_path / "r.json").read_text())["files"]
     files = [path.relative_to(BUNDLED).as_posix() for path in BUNDLED.rglob("*") if path.is_file()]
     assert {record["name"] for record in records} == set(files)
@@ -249,4 +249,4 @@ def test_a_run_over_what_is_bundled_with_pydicom_ends_well_and_names_no_patient(
     for path in files:
         with contextlib.suppress(pydicom.errors.InvalidDicomError, TypeError):
             name = str(pydicom.dcmread(BUNDLED / path, specific_tags=["PatientName"]).get("PatientName", ""))
-            assert len(name) < 4 or name not in said, path
+            assert len(name) < 4 or name not in output, path

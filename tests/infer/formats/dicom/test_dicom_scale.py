@@ -54,7 +54,7 @@ def gray_images(draw: st.DrawFn) -> Dataset:
         attributes["VOILUTFunction"] = kind
     if draw(st.booleans()):
         ends = draw(st.tuples(st.integers(first, last), st.integers(first, last)))
-        assume(((pixels < min(ends)) | (pixels > max(ends))).any())  # else there is no image
+        assume(((pixels < min(ends)) | (pixels > max(ends))).any())  # otherwise padding covers the whole image
         attributes |= {"PixelPaddingValue": ends[0], "PixelPaddingRangeLimit": ends[1]}
     relationship = draw(st.sampled_from(["LIN", "LOG"]))
     if draw(st.booleans()):
@@ -64,7 +64,7 @@ def gray_images(draw: st.DrawFn) -> Dataset:
 
 @reproducible
 @given(gray_images())
-def test_pixels_that_are_not_changed_come_back_to_the_bit(dataset: Dataset) -> None:
+def test_unchanged_pixels_are_restored_bit_exact(dataset: Dataset) -> None:
     radiograph = read_set(dataset)
     same = radiograph.restored(radiograph.unit())
     np.testing.assert_array_equal(same.pixels, radiograph.pixels)
@@ -90,7 +90,7 @@ def test_unit_is_monotone_and_in_range(dataset: Dataset) -> None:
 
 @reproducible
 @given(gray_images(), st.integers(0, 99))
-def test_whatever_a_model_gives_is_storable_and_padding_stays_padding(dataset: Dataset, seed: int) -> None:
+def test_any_model_output_can_be_stored_and_padding_is_kept(dataset: Dataset, seed: int) -> None:
     radiograph = read_set(dataset)
     denoised = np.random.default_rng(seed).random(radiograph.pixels.shape, dtype=np.float32)
     restored = radiograph.restored(denoised)
@@ -107,7 +107,7 @@ def test_whatever_a_model_gives_is_storable_and_padding_stays_padding(dataset: D
 @pytest.mark.parametrize("mono1", [False, True])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
-def test_bone_is_white_and_a_denoised_gray_is_stored_as_that_gray(bits: int, signed: bool, mono1: bool) -> None:
+def test_bone_is_white_and_denoised_grays_are_stored_faithfully(bits: int, signed: bool, mono1: bool) -> None:
     radiograph = read_set(digital(stored(RAMP, bits, signed, mono1), bits, mono1))
     assert radiograph.bits == bits
     np.testing.assert_allclose(radiograph.unit(), RAMP, atol=0.51 / ((1 << bits) - 1) + 1e-7)
@@ -122,7 +122,7 @@ def test_monochrome1_is_the_inverse_of_monochrome2() -> None:
     np.testing.assert_allclose(one, 1 - two, atol=1e-6)
 
 
-def test_windows_by_the_standards_own_numbers() -> None:
+def test_window_functions_match_the_numbers_of_the_standard() -> None:
     values = np.array([-1000.0, 0, 2047.5, 4095, 5000])
     # PS3.3 C.11.2.1.2.1: center 2048 and width 4096 are the identity of 12 bits
     np.testing.assert_allclose(window(values, 2048, 4096), [0, 0, 0.5, 1, 1])
@@ -133,7 +133,7 @@ def test_windows_by_the_standards_own_numbers() -> None:
     np.testing.assert_array_equal(window(np.array([-1.0, 0, 1]), 0.5, 1), [0, 0.5, 1])
 
 
-def test_windows_and_ranges_are_taken_by_what_the_values_mean() -> None:
+def test_the_gray_range_is_that_of_the_window_the_bits_or_the_image() -> None:
     pixels = stored(0.25 + 0.5 * RAMP, 12)
     cases: list[tuple[Dataset, tuple[str, ...], tuple[float, float]]] = [
         (computed(pixels, 12), (), (0.25, 0.75)),
@@ -160,8 +160,8 @@ def test_dead_pixels_do_not_stretch_an_images_own_range() -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_of_values_linear_in_intensity_the_logarithm_is_seen(sign: int) -> None:
-    thickness = RAMP * 4  # of the body, in half-values of e
+def test_values_linear_in_intensity_are_shown_on_a_log_scale(sign: int) -> None:
+    thickness = RAMP * 4  # of the body, in attenuation lengths
     counts = np.rint(10000 * np.exp(-thickness))
     pixels = (counts if sign > 0 else 16383 - counts).astype(np.uint16)
     attributes = {"PixelIntensityRelationship": "LIN", "PixelIntensityRelationshipSign": sign}
@@ -170,7 +170,7 @@ def test_of_values_linear_in_intensity_the_logarithm_is_seen(sign: int) -> None:
     np.testing.assert_allclose(radiograph.unit(), RAMP, atol=0.01)
 
 
-def test_voi_luts_are_applied_and_bad_ones_are_not() -> None:
+def test_valid_voi_luts_are_applied_and_invalid_ones_are_not() -> None:
     pixels = stored(RAMP, 12)
     lut = lookup_table(0, 16, np.linspace(0, 1, 4096) ** 2 * 65535)
     radiograph = read_set(computed(pixels, 12, VOILUTSequence=[lut], WindowCenter=5, WindowWidth=5))
@@ -193,7 +193,7 @@ def test_modality_luts_are_applied() -> None:
     np.testing.assert_allclose(radiograph.unit(), 1 - RAMP, atol=1 / 255)
 
 
-def test_a_negative_padding_value_may_come_as_unsigned() -> None:
+def test_a_negative_padding_value_stored_as_unsigned_is_understood() -> None:
     pixels = stored(RAMP, 12, signed=True)
     pixels[:4] = -2000
     dataset = computed(pixels, 12, PixelPaddingValue=-2000)
@@ -205,8 +205,10 @@ def test_a_negative_padding_value_may_come_as_unsigned() -> None:
 
 @reproducible
 @given(*[st.floats(-1e300, 1e300, allow_subnormal=False).map(lambda number: f"{number:.6g}")] * 4, st.booleans())
-def test_no_number_is_too_strange(slope: str, intercept: str, center: str, width: str, sigmoid: bool) -> None:
-    """The warnings filter of these tests makes an exception of every overflow."""
+def test_extreme_numbers_are_applied_or_refused_without_overflow(
+    slope: str, intercept: str, center: str, width: str, sigmoid: bool
+) -> None:
+    """The warnings filter of these tests turns every overflow into an exception."""
     attributes = {"RescaleSlope": slope, "RescaleIntercept": intercept, "WindowCenter": center, "WindowWidth": width}
     dataset = computed(stored(RAMP, 12), 12, VOILUTFunction="SIGMOID" if sigmoid else "LINEAR", **attributes)
     try:
@@ -219,7 +221,7 @@ def test_no_number_is_too_strange(slope: str, intercept: str, center: str, width
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16"])
-def test_bits_beside_the_stored_ones_are_masked_and_carried(dtype: str) -> None:
+def test_bits_above_the_stored_ones_are_masked_and_preserved(dtype: str) -> None:
     pixels = stored(RAMP, 12, signed=dtype == "int16")
     overlay = (np.arange(pixels.size) % 3 == 0).reshape(pixels.shape).astype(np.uint16) << 15
     dataset = computed(pixels, 12, WindowCenter=2048 if dtype == "uint16" else 0, WindowWidth=4096)
@@ -242,13 +244,13 @@ def test_values_in_the_upper_bits_of_a_word_are_read_and_written_there() -> None
     assert result(radiograph).PixelData == dataset.PixelData
 
 
-def test_mottle_goes_from_a_monochrome1_dx(clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> None:
+def test_mottle_is_removed_from_a_monochrome1_dx(clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> None:
     radiograph = read_set(digital(stored(noisy, 12, mono1=True), 12, mono1=True))
     restored = radiograph.restored(np.asarray(denoise(radiograph.unit(), "window"), dtype=np.float32))
     assert psnr(clean, restored.unit()) > psnr(clean, radiograph.unit()) + 8
 
 
-def test_mottle_goes_from_a_detectors_counts_by_their_logarithm(clean: NDArray[np.float32]) -> None:
+def test_linear_detector_counts_are_denoised_on_a_log_scale(clean: NDArray[np.float32]) -> None:
     intensity = np.exp(-3 * clean)
     photons = np.random.default_rng(1).poisson(300 * intensity)
     counts, expected = ((16000 * values).astype(np.uint16) for values in (np.minimum(photons / 300, 1), intensity))
@@ -260,9 +262,9 @@ def test_mottle_goes_from_a_detectors_counts_by_their_logarithm(clean: NDArray[n
         seen = [np.log(np.maximum(image, 100)) / 5 for image in (expected, counts, restored.pixels)]
         gains.append(psnr(seen[0], seen[2]) - psnr(seen[0], seen[1]))
     assert gains[0] > 9
-    assert gains[0] > gains[1] + 1.5  # the network finds other curves of noise too, though not as well
+    assert gains[0] > gains[1] + 1.5  # the network copes with other noise curves too, though less well
 
 
-def test_an_8_bit_secondary_capture_is_seen_as_the_same_picture(noisy_bytes: NDArray[np.uint8]) -> None:
+def test_an_8_bit_secondary_capture_equals_the_same_picture(noisy_bytes: NDArray[np.uint8]) -> None:
     unit = read_set(secondary(noisy_bytes, 8)).unit()
     np.testing.assert_allclose(unit, noisy_bytes / np.float32(255), atol=1e-7)

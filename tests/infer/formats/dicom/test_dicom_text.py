@@ -1,4 +1,4 @@
-"""Text leaves as the bytes that it came as, whatever its character set is called."""
+"""Text is written with the bytes it was read with, whatever character set the file declares."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ SYNTAXES = (
     JPEG2000Lossless,
     RLELossless,
 )
-UNKNOWN = "ISO_IR 999"  # which pydicom does not write
-PLACE = "." * 32  # what the texts stand in for, one byte a character
-TEXTS = {  # what a file says of its text, and the text
+UNKNOWN = "ISO_IR 999"  # pydicom does not write it
+PLACEHOLDER = "." * 32  # replaced by the texts, one byte per character
+TEXTS = {  # the declared character set and the text
     "latin 1 as UTF-8": ("ISO_IR 192", "Müller^Jörg".encode("latin-1")),
     "UTF-8 as latin 1": ("ISO_IR 100", "Müller^Jörg=山田".encode()),
     "UTF-8 as nothing": (None, "Müller^Jörg".encode()),
@@ -42,21 +42,21 @@ TEXTS = {  # what a file says of its text, and the text
 
 
 def file_with(kind: str, syntax: UID) -> tuple[bytes, bytes]:
-    """A file whose name, ID, private text and a nested name are that text, and the text as it lies there."""
+    """A file with that text in five attributes, one private and one nested, and the text as stored there."""
     character_set, text = TEXTS[kind]
-    content = text.ljust(len(PLACE), b" ")
+    content = text.ljust(len(PLACEHOLDER), b" ")
     dataset = computed(stored(RAMP, 12), 12, SpecificCharacterSet=None)
-    dataset.PatientName = dataset.PatientID = dataset.SeriesDescription = PLACE
-    dataset.private_block(0x0011, "CXR TEST").add_new(0x02, "LO", PLACE)
+    dataset.PatientName = dataset.PatientID = dataset.SeriesDescription = PLACEHOLDER
+    dataset.private_block(0x0011, "CXR TEST").add_new(0x02, "LO", PLACEHOLDER)
     step = Dataset()
-    step.RequestedProcedureDescription = PLACE
+    step.RequestedProcedureDescription = PLACEHOLDER
     dataset.RequestAttributesSequence = [step]
     if character_set is not None:
         dataset.SpecificCharacterSet = "ISO_IR 192" if character_set == UNKNOWN else character_set
     deflated = syntax == DeflatedExplicitVRLittleEndian
     whole = encoded(dataset, ExplicitVRLittleEndian if deflated else syntax)
-    assert whole.count(PLACE.encode()) == 5
-    whole = whole.replace(PLACE.encode(), content)
+    assert whole.count(PLACEHOLDER.encode()) == 5
+    whole = whole.replace(PLACEHOLDER.encode(), content)
     if character_set == UNKNOWN:
         whole = whole.replace(b"ISO_IR 192", UNKNOWN.encode())
     return (deflate(whole) if deflated else whole), content
@@ -77,15 +77,15 @@ def deflate(whole: bytes) -> bytes:
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize("kind", TEXTS)
-def test_bytes_are_carried(kind: str, syntax: UID) -> None:
+def test_text_bytes_are_preserved(kind: str, syntax: UID) -> None:
     content, text = file_with(kind, syntax)
     written = read(content).encode(PROVENANCE)
-    assert written.count(text) == 4, "the name, the ID, the private text and the nested one"
+    assert written.count(text) == 4, "the name, the ID, the private text and the nested text"
     described = text.rstrip(b" \0").lstrip(b" \0") + b" (denoised)"
     assert described in written
 
 
-def test_a_long_description_is_cut_where_a_character_ends_or_left_out() -> None:
+def test_a_long_description_is_cut_between_characters_or_replaced() -> None:
     for character_set, described, expected in (
         ("ISO_IR 100", "d" * 64, "d" * 53 + " (denoised)"),
         ("ISO_IR 192", "é" * 40, "denoised"),

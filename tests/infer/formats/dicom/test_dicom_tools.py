@@ -1,4 +1,4 @@
-"""DICOM results in other people's hands: DCMTK, dicom3tools and a real PACS, Orthanc."""
+"""DICOM results in other programs: DCMTK, dicom3tools and a PACS, Orthanc."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def denoised(content: bytes, factor: float = 0.9) -> bytes:
 
 @pytest.fixture
 def results(tmp_path: Path, noisy: NDArray[np.float32]) -> dict[str, tuple[Path, Path]]:
-    """Of every kind: the file and its result."""
+    """By kind: the file and its result."""
     pairs = {}
     for index, (name, source) in enumerate(SOURCES.items()):
         dataset = source(noisy)
@@ -71,19 +71,19 @@ def results(tmp_path: Path, noisy: NDArray[np.float32]) -> dict[str, tuple[Path,
 
 
 def errors(path: Path) -> set[str]:
-    """What dciodvfy finds wrong in a file."""
+    """The errors that dciodvfy reports for a file."""
     done = run("dciodvfy", path)
     return {line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")}
 
 
-def test_the_standard_is_kept_where_the_source_keeps_it(results: dict[str, tuple[Path, Path]]) -> None:
+def test_results_of_valid_files_conform_to_the_standard(results: dict[str, tuple[Path, Path]]) -> None:
     for name, (before, after) in results.items():
         assert errors(before) == set(), name
         assert errors(after) == set(), name
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_the_standard_is_kept_from_other_transfer_syntaxes(
+def test_results_from_other_transfer_syntaxes_add_no_errors(
     syntax: pydicom.uid.UID, tmp_path: Path, noisy: NDArray[np.float32]
 ) -> None:
     before, after = tmp_path / "before.dcm", tmp_path / "after.dcm"
@@ -92,7 +92,7 @@ def test_the_standard_is_kept_from_other_transfer_syntaxes(
     assert errors(after) <= errors(before)
 
 
-def test_no_error_is_added_to_other_peoples_files(tmp_path: Path) -> None:
+def test_results_of_files_of_other_vendors_add_no_errors(tmp_path: Path) -> None:
     names = ["JPEG2000.dcm", "JPGExtended.dcm"]
     names += [f"dicomdirtests/77654033/CR{number}/{name}" for number, name in ((1, "6154"), (2, "6247"), (3, "6278"))]
     for name in names:
@@ -121,7 +121,7 @@ def test_dcmdump_reads_every_attribute(results: dict[str, tuple[Path, Path]]) ->
         ("dcmcrle", "+d1", 12, True),
     ],
 )
-def test_what_dcmtk_compresses_is_read(
+def test_images_compressed_by_dcmtk_are_read(
     program: str, option: str, bits: int, lossless: bool, tmp_path: Path, clean: NDArray[np.float32]
 ) -> None:
     plain, compressed = tmp_path / "plain.dcm", tmp_path / "compressed.dcm"
@@ -139,13 +139,15 @@ def test_what_dcmtk_compresses_is_read(
 
 
 def assert_same(sent: Path, received: bytes) -> None:
-    """Every attribute and pixel of a file as it was sent; the header is the receiver's own."""
+    """Compare all attributes and pixels; the receiver writes a file header of its own."""
     before, after = pydicom.dcmread(sent), pydicom.dcmread(BytesIO(received))
     assert after.PixelData == before.PixelData
     assert [element for element in after if element.tag.group != 2] == list(before)
 
 
-def test_results_travel_from_storescu_to_storescp(results: dict[str, tuple[Path, Path]], tmp_path: Path) -> None:
+def test_results_pass_unchanged_from_storescu_to_storescp(
+    results: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
     port, received = reserved_port(), tmp_path / "received"
     received.mkdir()
     sent = [after for _, after in results.values()]
@@ -160,7 +162,7 @@ def test_results_travel_from_storescu_to_storescp(results: dict[str, tuple[Path,
 
 @pytest.fixture
 def orthanc(tmp_path: Path) -> Iterator[tuple[int, str]]:
-    """An empty PACS on loopback: its DICOM port and its address for HTTP."""
+    """An empty PACS on loopback: its DICOM port and its HTTP address."""
     dicom, http = reserved_port(), reserved_port()
     configuration = tmp_path / "orthanc.json"
     storage = tmp_path / "orthanc"
@@ -189,13 +191,11 @@ def fetched(address: str) -> bytes:
         return bytes(response.read())
 
 
-def looked_up(address: str) -> Any:
+def fetched_json(address: str) -> Any:
     return json.loads(fetched(address))
 
 
-def test_results_come_back_from_a_pacs_as_they_went(
-    results: dict[str, tuple[Path, Path]], orthanc: tuple[int, str]
-) -> None:
+def test_a_pacs_returns_results_unchanged(results: dict[str, tuple[Path, Path]], orthanc: tuple[int, str]) -> None:
     port, address = orthanc
     files = [path for pair in results.values() for path in pair]
     again = results["dx"][1]
@@ -203,14 +203,14 @@ def test_results_come_back_from_a_pacs_as_they_went(
     for path in (*files, again.with_suffix(".rerun")):
         done = run("storescu", "127.0.0.1", port, path)
         assert done.returncode == 0, done.stderr
-    instances = looked_up(f"{address}/instances")
+    instances = fetched_json(f"{address}/instances")
     assert len(instances) == len(files), "a rerun makes no duplicate"
     stored_files = {}
     for instance in instances:
-        uid = looked_up(f"{address}/instances/{instance}/simplified-tags")["SOPInstanceUID"]
+        uid = fetched_json(f"{address}/instances/{instance}/simplified-tags")["SOPInstanceUID"]
         stored_files[uid] = fetched(f"{address}/instances/{instance}/file")
     for path in files:
         assert_same(path, stored_files[str(pydicom.dcmread(path).SOPInstanceUID)])
-    (study,) = looked_up(f"{address}/studies")
-    assert len(looked_up(f"{address}/studies/{study}")["Series"]) == 2, "the sources' series, and one of results"
+    (study,) = fetched_json(f"{address}/studies")
+    assert len(fetched_json(f"{address}/studies/{study}")["Series"]) == 2, "the sources' series, and one of results"
     assert pydicom.dcmread(again).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian

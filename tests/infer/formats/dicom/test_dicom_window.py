@@ -1,4 +1,4 @@
-"""What lies outside a window, and which end of the values is white."""
+"""Values outside the window, and which end of the values is white."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rms(error: NDArray[np.floating]) -> float:
 
 @pytest.mark.parametrize("mono1", [False, True])
 @pytest.mark.parametrize("kind", WINDOWS)
-def test_what_a_window_does_not_show_is_denoised_too(
+def test_values_outside_the_window_are_denoised_too(
     kind: str, mono1: bool, clean: NDArray[np.float32], noisy: NDArray[np.float32]
 ) -> None:
     before = stored(noisy, 12, mono1=mono1)
@@ -64,7 +64,7 @@ def test_what_a_window_does_not_show_is_denoised_too(
         assert abs(error.mean()) < 2 * GRAY_LEVEL
 
 
-def test_the_table_goes_on_over_the_images_own_range_and_no_further() -> None:
+def test_the_gray_table_extends_to_the_images_own_range_only() -> None:
     pixels = stored(0.1 + 0.6 * RAMP, 12)
     radiograph = read_set(computed(pixels, 12, WindowCenter=1200.5, WindowWidth=1001))
     assert len(np.unique(radiograph.unit())) == len(np.unique(pixels)), "every stored value has a gray of its own"
@@ -78,8 +78,8 @@ def test_the_table_goes_on_over_the_images_own_range_and_no_further() -> None:
     np.testing.assert_array_equal(again.pixels, pixels)
 
 
-def test_little_is_left_to_what_lies_far_beyond_a_window() -> None:
-    """Direct exposure, ten windows away: most of the grays stay those of the window."""
+def test_values_far_outside_the_window_get_few_grays() -> None:
+    """Direct exposure lies ten window widths away; the window keeps at least a third of the grays."""
     pixels = stored(0.1 + 0.05 * RAMP, 16)
     pixels[:, :3] = 40_000
     low, high = int(pixels.min()), int(pixels[:, 3:].max())
@@ -91,7 +91,7 @@ def test_little_is_left_to_what_lies_far_beyond_a_window() -> None:
     np.testing.assert_array_equal(radiograph.restored(radiograph.unit()).pixels, pixels)
 
 
-def test_a_window_wider_than_the_image_stays_as_it_is() -> None:
+def test_a_window_wider_than_the_image_is_unchanged() -> None:
     radiograph = read_set(computed(stored(0.4 + 0.2 * RAMP, 12), 12, WindowCenter=2048, WindowWidth=4096))
     np.testing.assert_allclose(radiograph.unit(), 0.4 + 0.2 * RAMP, atol=1e-3)
     assert (radiograph.stretch, radiograph.outside_window) == (1, 0)
@@ -109,7 +109,9 @@ def test_a_window_wider_than_the_image_stays_as_it_is() -> None:
         (True, "IDENTITY", True, (CONTRADICTION,)),
     ],
 )
-def test_which_end_is_white(mono1: bool, shape: str | None, inverted: bool, notes: tuple[str, ...]) -> None:
+def test_photometric_interpretation_and_lut_shape_decide_what_is_white(
+    mono1: bool, shape: str | None, inverted: bool, notes: tuple[str, ...]
+) -> None:
     radiograph = read_set(computed(stored(RAMP, 12), 12, mono1, PresentationLUTShape=shape))
     np.testing.assert_allclose(radiograph.unit(), 1 - RAMP if inverted else RAMP, atol=1e-3)
     assert (radiograph.inverted, radiograph.notes) == (inverted, notes)
@@ -117,7 +119,7 @@ def test_which_end_is_white(mono1: bool, shape: str | None, inverted: bool, note
 
 @pytest.mark.parametrize("processing", [False, True])
 @pytest.mark.parametrize("mono1", [False, True])
-def test_a_file_that_is_wrong_about_white_can_be_inverted(mono1: bool, processing: bool) -> None:
+def test_a_file_with_wrong_polarity_can_be_inverted(mono1: bool, processing: bool) -> None:
     content = encoded(digital(stored(RAMP, 12, mono1=mono1), 12, mono1, processing))
     as_it_says, other = read(content), read(content, ReadOptions(invert=True))
     np.testing.assert_allclose(other.unit(), 1 - as_it_says.unit(), atol=1e-6)
@@ -140,7 +142,7 @@ def test_a_picture_can_be_inverted() -> None:
         assert (as_it_says.inverted, other.inverted) == (False, True)
 
 
-def test_strength_0_gives_every_pixel_back(noisy: NDArray[np.float32]) -> None:
+def test_strength_0_leaves_every_pixel_unchanged(noisy: NDArray[np.float32]) -> None:
     pixels = stored(noisy, 12)
     settings = Settings(strength=0)
     for window in WINDOWS.values():

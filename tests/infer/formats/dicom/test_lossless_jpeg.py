@@ -1,4 +1,4 @@
-"""JPEG Lossless: every depth and predictor, differences that wrap, and streams that are damaged."""
+"""JPEG Lossless: every depth and predictor, wrapped differences, and damaged streams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.infer.formats.dicom.jpeg_files import lossless_jpeg
 
 
 def samples_of(bits: int, shape: tuple[int, int], seed: int = 0) -> NDArray[np.uint16]:
-    """Every kind of step: a rough half with black and white beside each other, a smooth half."""
+    """Every kind of step: a rough half with black next to white, a smooth half."""
     rng = np.random.default_rng(seed)
     rough = rng.choice([0, (1 << bits) - 1, 1 << bits - 1], shape)
     smooth = (np.add.outer(np.arange(shape[0]), np.arange(shape[1])) * 7 + rng.integers(0, 3, shape)) % (1 << bits)
@@ -21,7 +21,7 @@ def samples_of(bits: int, shape: tuple[int, int], seed: int = 0) -> NDArray[np.u
 @pytest.mark.parametrize("wraps", [False, True])
 @pytest.mark.parametrize("predictor", range(1, 8))
 @pytest.mark.parametrize("bits", range(2, 17))
-def test_every_depth_and_predictor_comes_back_to_the_bit(bits: int, predictor: int, wraps: bool) -> None:
+def test_every_depth_and_predictor_is_decoded_bit_exact(bits: int, predictor: int, wraps: bool) -> None:
     for shape in ((9, 17), (1, 8), (8, 1), (1, 1)):
         samples = samples_of(bits, shape)
         for shift, rows in ((0, 0), (0, 2), (1, 0)):
@@ -33,30 +33,32 @@ def test_every_depth_and_predictor_comes_back_to_the_bit(bits: int, predictor: i
             assert decoded.dtype == np.uint16
 
 
-def test_streams_longer_than_what_is_looked_at_at_once() -> None:
+def test_streams_longer_than_one_read_block_are_decoded() -> None:
     samples = np.random.default_rng(1).integers(0, 1 << 16, (300, 200)).astype(np.uint16)
     stream = lossless_jpeg(samples, 16, 4)
     assert len(stream) > 2 * BYTES_AT_ONCE
     np.testing.assert_array_equal(decode_lossless(stream)[0], samples)
 
 
-def test_what_follows_the_pixels_does_not_matter() -> None:
+def test_bytes_after_the_pixels_are_ignored() -> None:
     samples = samples_of(12, (9, 17))
     stream = lossless_jpeg(samples, 12)
     for ending in (b"", b"\0" * 999, b"\xff" * 3, stream):
         np.testing.assert_array_equal(decode_lossless(stream + ending)[0], samples)
-    np.testing.assert_array_equal(decode_lossless(stream[:-2])[0], samples, "pixels are whole without the marker")
+    np.testing.assert_array_equal(
+        decode_lossless(stream[:-2])[0], samples, "the pixels are complete without the end marker"
+    )
 
 
 @pytest.mark.parametrize("rows", [0, 3])
-def test_a_stream_that_is_cut_off_anywhere_is_an_error(rows: int) -> None:
+def test_a_stream_truncated_anywhere_is_refused(rows: int) -> None:
     stream = lossless_jpeg(samples_of(12, (9, 17)), 12, 5, rows_between_restarts=rows)
     for end in range(len(stream) - 4):
         with pytest.raises(DamagedJpegError):
             decode_lossless(stream[:end])
 
 
-def test_a_damaged_stream_is_an_error_or_an_image() -> None:
+def test_a_damaged_stream_is_decoded_or_refused() -> None:
     rng = np.random.default_rng(2)
     stream = lossless_jpeg(samples_of(10, (9, 17)), 10, 7, rows_between_restarts=3)
     errors = 0
@@ -72,7 +74,7 @@ def test_a_damaged_stream_is_an_error_or_an_image() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 3])
-def test_fill_bytes_before_markers_are_no_data(rows: int) -> None:
+def test_fill_bytes_before_markers_are_not_data(rows: int) -> None:
     samples = samples_of(12, (9, 17))
     stream = lossless_jpeg(samples, 12, 2, rows_between_restarts=rows)
     filled = stream[:-2] + b"\xff" * 3 + stream[-2:]
@@ -81,7 +83,7 @@ def test_fill_bytes_before_markers_are_no_data(rows: int) -> None:
     np.testing.assert_array_equal(decode_lossless(filled)[0], samples)
 
 
-def test_endless_fill_bytes_take_no_time() -> None:
+def test_millions_of_fill_bytes_are_refused() -> None:
     stream = lossless_jpeg(samples_of(12, (9, 17)), 12)
     start = stream.index(b"\xff\xda")
     with pytest.raises(DamagedJpegError):

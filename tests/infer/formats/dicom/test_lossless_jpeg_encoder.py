@@ -1,4 +1,4 @@
-"""JPEG Lossless as it is written here: what two other decoders than ours make of it, at every depth."""
+"""The JPEG Lossless encoder: its streams are decoded by our decoder and by libjpeg, at every depth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHAPES = ((1, 1), (1, 9), (7, 1), (67, 33), (130, 40))
 
 
 def images(bits: int, shape: tuple[int, int]) -> list[NDArray[np.unsignedinteger]]:
-    """Noise, black, white, steps as large as can be, and a smooth one."""
+    """Noise, black, white, the largest possible steps, and a smooth image."""
     rng, most = np.random.default_rng(bits), (1 << bits) - 1
     checks = np.indices(shape).sum(axis=0) % 2 * most
     smooth = (np.cumsum(rng.integers(-2, 3, shape), axis=1) + most // 2) & most
@@ -22,7 +22,7 @@ def images(bits: int, shape: tuple[int, int]) -> list[NDArray[np.unsignedinteger
 
 
 @pytest.mark.parametrize("bits", range(2, 17))
-def test_what_is_written_is_read_to_the_bit(bits: int) -> None:
+def test_encoded_images_are_decoded_bit_exact(bits: int) -> None:
     libjpeg = pytest.importorskip("libjpeg")
     for shape in SHAPES:
         for samples in images(bits, shape):
@@ -30,13 +30,13 @@ def test_what_is_written_is_read_to_the_bit(bits: int) -> None:
             ours, precision = decode_lossless(stream)
             np.testing.assert_array_equal(ours, samples)
             assert precision == bits
-            if bits >= 8:  # the fewest that DICOM's X-rays have
+            if bits >= 8:  # the fewest bits that X-rays in DICOM have
                 np.testing.assert_array_equal(libjpeg.decode(stream), samples)
 
 
-def test_smooth_images_become_small() -> None:
+def test_smooth_images_compress_well() -> None:
     smooth = np.add.outer(np.arange(256), np.arange(256)).astype(np.uint16)
-    # a difference of 1 takes two bits, of the code and of the sign; beside them stand the headers
+    # a difference of 1 takes two bits, one for the code and one for the sign; 64 bytes allow for the headers
     assert len(encode_lossless(smooth, 12)) < 2 * smooth.size / 8 + 64
     flat = np.full((256, 256), 77, np.uint16)
     assert len(encode_lossless(flat, 12)) < flat.size / 8 + 64
@@ -51,4 +51,4 @@ def test_no_code_is_longer_than_16_bits_nor_all_ones() -> None:
         used = [length for length in lengths if length]
         assert len(used) == np.count_nonzero(counts)
         assert max(used) <= LONGEST_CODE
-        assert sum(2.0**-length for length in used) < 1  # Kraft's sum, of which the code of ones is left over
+        assert sum(2.0**-length for length in used) < 1  # Kraft's sum; the code of all ones stays unused
