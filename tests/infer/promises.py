@@ -245,35 +245,41 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/node.md": {
         "Without `--bind` or `address`, the node listens on 127.0.0.1": [
-            "test_set_up.py::test_the_guide_is_read_and_gives_the_defaults"
+            "test_set_up.py::test_the_configuration_in_the_guide_has_the_defaults"
         ],
-        "The first matching rule applies": ["test_set_up.py::test_the_first_rule_counts"],
-        "503 means that there is no room now": ["test_stow_input.py::test_no_room_is_told_and_can_be_tried_again"],
-        "A file is taken once it is complete": ["test_folder.py::test_a_file_that_somebody_writes_is_not_taken"],
+        "The first matching rule applies": [
+            "test_set_up.py::test_the_first_rule_applies_and_a_missing_result_sends_the_original"
+        ],
+        "503 means that there is no room now": ["test_stow_input.py::test_lack_of_space_is_reported_as_status_503"],
+        "A file is taken once it is complete": [
+            "test_folder.py::test_a_file_is_not_processed_while_it_is_being_written"
+        ],
         "It is moved or remembered only after it is synced": [
             "test_folder.py::test_a_file_is_moved_once_it_is_in_the_spool",
             "test_folder.py::test_nothing_is_moved_or_remembered_while_the_spool_has_no_room",
         ],
         "the audit does not, because file names may be": [
-            "test_folder.py::test_what_is_no_dicom_is_named_to_the_operator_and_not_in_the_audit"
+            "test_folder.py::test_non_dicom_files_are_named_to_the_operator_but_not_in_the_audit"
         ],
-        "for each file what would happen, and does nothing": ["test_set_up.py::test_a_dry_run_says_what_would_happen"],
-        "It contains no attribute of a patient": ["test_stow_input.py::test_nothing_of_a_patient_is_told"],
-        "200 once the model is loaded": ["test_node.py::test_health_is_told_to_this_machine_only"],
+        "for each file what would happen, and does nothing": [
+            "test_set_up.py::test_a_dry_run_reports_the_plan_and_changes_nothing"
+        ],
+        "It contains no attribute of a patient": ["test_stow_input.py::test_no_patient_data_is_logged"],
+        "200 once the model is loaded": ["test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied"],
         "An image is acknowledged only after it is synced to disk.": [
-            "test_spool.py::test_whatever_was_acknowledged_survives_a_kill",
-            "test_receiving.py::test_a_disk_that_fills_up_loses_nothing",
+            "test_spool.py::test_acknowledged_instances_survive_a_kill_at_any_moment",
+            "test_receiving.py::test_a_disk_that_fills_up_loses_no_acknowledged_instance",
         ],
         "whatever crashes or loses power in between": ["test_node.py::test_kills_at_random_moments"],
         "They are forwarded at once, byte for byte.": ["test_node_tools.py::test_from_storescu_to_storescp"],
-        "are forwarded unchanged": ["test_node.py::test_hostile_content_passes_and_others_go_on"],
-        "a file with a mistake changes nothing": ["test_node.py::test_rules_decide_and_are_taken_anew"],
+        "are forwarded unchanged": ["test_node.py::test_hostile_content_is_passed_on_and_others_are_processed"],
+        "a file with a mistake changes nothing": ["test_node.py::test_rules_apply_and_are_reloaded_when_changed"],
         "Unsent images are never removed": ["test_spool.py::test_nothing_unsent_is_ever_expired_swept_or_purged"],
         "counts as sent only after the destination's N-EVENT-REPORT": [
-            "test_sending.py::test_what_is_committed_is_done_and_not_before",
+            "test_sending.py::test_an_instance_counts_as_sent_only_after_storage_commitment",
             "test_node_tools.py::test_to_orthanc_with_storage_commitment",
         ],
-        "ends with status 0": ["test_node.py::test_an_instance_and_its_result_arrive"],
+        "ends with status 0": ["test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied"],
     },
     "SECURITY.md": {
         "links in it are not followed, only plain files are read": [
@@ -284,15 +290,13 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
         "oversized PDUs and instances": [
             "test_receiving.py::test_an_oversized_pdu_ends_the_connection_before_it_is_read",
-            "test_receiving.py::test_an_instance_that_is_too_large",
+            "test_receiving.py::test_an_oversized_instance_is_refused_while_it_arrives",
         ],
         "addresses and AE titles can be restricted": [
-            "test_receiving.py::test_an_address_that_is_not_allowed",
-            "test_receiving.py::test_a_title_that_is_not_allowed",
+            "test_receiving.py::test_an_address_not_on_the_list_gets_no_response",
+            "test_receiving.py::test_an_ae_title_not_on_the_list_gets_no_association",
         ],
-        "TLS requires certificates of both sides": [
-            "test_receiving.py::test_tls_takes_only_certificates_that_it_knows"
-        ],
+        "TLS requires certificates of both sides": ["test_receiving.py::test_tls_accepts_only_known_certificates"],
         "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
         "refused before decoding if its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
         "decoded in a separate process with limits": [
