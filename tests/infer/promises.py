@@ -100,8 +100,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "docs/guide/embedding.md": {
-        "(its hash matches its card or manifest)": ["test_natural.py::test_the_models_as_json"],
-        "prints the path of a file": ["test_natural.py::test_the_path_of_a_model_is_one_line"],
+        "(its hash matches its card or manifest)": ["test_natural.py::test_models_are_listed_as_json"],
+        "prints the path of a file": ["test_natural.py::test_models_path_prints_the_path_alone"],
         "Both programs read a gray": ["test_examples.py::test_twelve_lines_lead_from_a_png_to_the_png"],
         "Each runs the models on their test tensors without cxr-infer": [
             "test_examples.py::test_an_example_gives_the_expected_output",
@@ -119,8 +119,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/lab.md": {
         "the same command continues and gives the same figures": [
-            "test_lab.py::test_a_stopped_run_goes_on_to_the_same_figures",
-            "test_lab.py::test_a_killed_run_goes_on_to_the_same_figures",
+            "test_lab.py::test_a_stopped_run_resumes_with_the_same_figures",
+            "test_lab.py::test_a_killed_run_resumes_with_the_same_figures",
         ],
         "Links in the result directory are not followed": [
             "test_runner.py::test_what_is_planted_in_the_result_is_refused_by_name",
@@ -169,17 +169,17 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     "docs/guide/denoise.md": {
         "measured, shown and listed like the others": ["test_finished.py::test_the_second_run_measures_and_shows"],
         "The output folder must be outside the input folder": [
-            "test_cli.py::test_a_link_in_the_output_never_leads_back_to_the_originals"
+            "test_cli.py::test_a_link_in_the_output_cannot_lead_back_to_the_originals"
         ],
         "if none has one, the command ends with status 2": [
-            "test_messages.py::test_references_that_fit_no_image_are_a_failure"
+            "test_messages.py::test_references_of_the_wrong_size_fail_the_run"
         ],
         "file counts as complete when it has not changed": [
             "test_watch.py::test_a_file_is_told_once_it_stays_as_it_is",
             "test_watch.py::test_a_file_that_somebody_writes_to_is_not_complete",
         ],
-        "`-` is standard input or output": ["test_natural.py::test_pipes"],
-        "At 0 the input is returned unchanged": ["test_cli.py::test_strength_0_gives_the_input_back"],
+        "`-` is standard input or output": ["test_natural.py::test_piped_images_give_the_bytes_of_a_result_file"],
+        "At 0 the input is returned unchanged": ["test_cli.py::test_strength_0_returns_the_input"],
         "tried on a small image first": ["test_session.py::test_a_trial_finds_what_is_no_denoiser"],
         "without visible seams": ["test_denoiser.py::test_no_seams_whatever_the_windows"],
         "limits the memory of the network, in MB; the default is 320": [
