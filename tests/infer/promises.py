@@ -26,22 +26,22 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/report.md": {
         "one file that opens from disk in any browser and loads nothing": [
-            "test_html_report.py::test_the_page_is_whole_and_needs_nothing_but_itself"
+            "test_html_report.py::test_the_page_is_well_formed_and_self_contained"
         ],
         "a sortable, filterable table with the reason for every failure and skip": [
-            "test_html_report.py::test_failures_and_what_was_left_alone"
+            "test_html_report.py::test_failed_and_ignored_files_are_listed_with_reasons_without_folders"
         ],
         "with `--reference`, also the clean image and after minus clean": [
             "test_html_report.py::test_a_reference_adds_its_picture"
         ],
-        "a paragraph for the methods section": ["test_html_table.py::test_the_methods_say_what_a_paper_must"],
+        "a paragraph for the methods section": ["test_html_table.py::test_the_methods_paragraph_is_complete"],
         "Compression preserves the strength of the grain": [
-            "test_html_pictures.py::test_grain_is_shown_as_strong_as_it_is"
+            "test_html_pictures.py::test_compression_preserves_the_strength_of_grain"
         ],
         "the file stays below 25 MB": ["test_html_pictures.py::test_100_images_with_references_and_details_stay_below"],
         "images with the lowest PSNR": [
-            "test_html_pictures.py::test_the_worst_and_a_fair_sample_are_chosen",
-            "test_html_pictures.py::test_a_low_psnr_is_worse_than_mottle_left",
+            "test_html_pictures.py::test_the_worst_and_a_uniform_random_sample_are_selected",
+            "test_html_pictures.py::test_a_low_psnr_ranks_worse_than_remaining_mottle",
         ],
         "The table lists the first 1,000 files of each outcome": ["test_html_table.py::test_the_table_is_bounded"],
         "never patient attributes or the folders above IN": [
@@ -51,7 +51,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "An interrupted run writes its report as well": [
             "test_html_report.py::test_an_interrupted_run_leaves_a_valid_page"
         ],
-        "`--csv` writes one row per file": ["test_columns.py::test_the_csv_has_a_row_a_file_and_then_each_folder"],
+        "`--csv` writes one row per file": [
+            "test_columns.py::test_the_csv_has_a_row_per_file_and_then_the_means_of_each_folder"
+        ],
     },
     "docs/guide/browser.md": {
         "keeps nothing unless both files have the SHA-256": [
@@ -155,8 +157,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_known_results.py::test_a_truncated_result_is_done_again_and_said"
         ],
         "A file that cxr-infer did not write": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
-        "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_whatever_its_name_led_to"],
-        "If a report cannot be written": ["test_reports.py::test_whatever_happens_to_a_report_is_one_line"],
+        "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_even_if_its_name_was_a_link"],
+        "If a report cannot be written": ["test_reports.py::test_any_failure_of_a_report_is_reported_in_one_line"],
         "**Every skipped or failed file is reported.**": ["test_torture.py::test_each_failure_is_one_line"],
         "or send control codes to the terminal.": ["test_torture.py::test_no_name_reaches_the_terminal"],
         "**Ctrl-C and SIGTERM**": ["test_environments.py::test_a_signal_ends_the_run_with_whole_files"],
@@ -172,7 +174,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_cli.py::test_a_link_in_the_output_cannot_lead_back_to_the_originals"
         ],
         "if none has one, the command ends with status 2": [
-            "test_messages.py::test_references_of_the_wrong_size_fail_the_run"
+            "test_messages.py::test_errors_say_what_was_found_and_what_to_do"
         ],
         "file counts as complete when it has not changed": [
             "test_watch.py::test_a_file_is_told_once_it_stays_as_it_is",
