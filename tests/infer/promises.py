@@ -57,14 +57,16 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/browser.md": {
         "keeps nothing unless both files have the SHA-256": [
-            "test_fetch.py::test_anything_else_leaves_nothing_behind",
-            "test_web.py::test_a_runtime_of_another_kind_is_refused",
+            "test_fetch.py::test_a_failed_download_leaves_nothing_behind",
+            "test_web.py::test_a_missing_or_altered_runtime_is_refused",
         ],
-        "without `--fetch` none is ever used": ["test_fetch.py::test_the_command_fetches_once_and_says_from_where"],
+        "without `--fetch` none is ever used": [
+            "test_fetch.py::test_the_command_downloads_once_on_request_and_names_the_source"
+        ],
         "the page can connect only to its own address": [
-            "test_web.py::test_every_answer_isolates_the_page_and_binds_it_to_its_origin"
+            "test_web.py::test_every_response_isolates_the_page_to_its_own_origin"
         ],
-        "for this machine only": ["test_web.py::test_only_loopback_listens"],
+        "for this machine only": ["test_web.py::test_the_server_listens_on_loopback_only"],
     },
     "docs/guide/cluster.md": {
         "the result is identical to the byte to that of one run": [
@@ -154,7 +156,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
         "If two inputs would have the same result": ["test_paths.py::test_two_inputs_for_one_result_are_an_error"],
         "a result that was truncated, or zeroed by a failing disk": [
-            "test_known_results.py::test_a_truncated_result_is_done_again_and_said"
+            "test_known_results.py::test_a_truncated_result_is_recomputed_and_reported"
         ],
         "A file that cxr-infer did not write": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
         "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_even_if_its_name_was_a_link"],
@@ -169,7 +171,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "**Only one run at a time** may write to an output": ["test_faults.py::test_two_runs_into_one_directory"],
     },
     "docs/guide/denoise.md": {
-        "measured, shown and listed like the others": ["test_finished.py::test_the_second_run_measures_and_shows"],
+        "measured, shown and listed like the others": [
+            "test_finished.py::test_a_second_run_measures_and_shows_the_finished_results"
+        ],
         "The output folder must be outside the input folder": [
             "test_cli.py::test_a_link_in_the_output_cannot_lead_back_to_the_originals"
         ],
@@ -177,8 +181,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_messages.py::test_errors_say_what_was_found_and_what_to_do"
         ],
         "file counts as complete when it has not changed": [
-            "test_watch.py::test_a_file_is_told_once_it_stays_as_it_is",
-            "test_watch.py::test_a_file_that_somebody_writes_to_is_not_complete",
+            "test_watch.py::test_a_file_is_listed_once_it_is_stable_and_again_after_a_change",
+            "test_watch.py::test_a_file_is_not_complete_while_it_is_open_for_writing",
         ],
         "`-` is standard input or output": ["test_natural.py::test_piped_images_give_the_bytes_of_a_result_file"],
         "At 0 the input is returned unchanged": ["test_cli.py::test_strength_0_returns_the_input"],
@@ -317,9 +321,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "checks their SHA-256 and their output": ["test_verify.py::test_what_is_wrong_is_said_in_one_line"],
         "a key cannot lead out of OUT": ["test_bucket.py::test_an_object_cannot_lead_out_of_a_directory"],
         "and are never shown": ["test_bucket.py::test_what_may_be_secret_is_not_shown"],
-        "it listens on 127.0.0.1 only": ["test_web.py::test_only_loopback_listens"],
-        "answers only to its own host name": ["test_web.py::test_another_host_is_refused"],
-        "serves a fixed list of files": ["test_web.py::test_nothing_else_can_be_asked_for"],
+        "it listens on 127.0.0.1 only": ["test_web.py::test_the_server_listens_on_loopback_only"],
+        "answers only to its own host name": ["test_web.py::test_another_host_name_is_refused"],
+        "serves a fixed list of files": ["test_web.py::test_no_other_path_is_served"],
         "as the default, `IN-denoised`, it may not": ["test_paths.py::test_the_default_output_is_no_link"],
         "A record file must be a plain file": ["test_paths.py::test_a_record_file_that_is_none_is_refused_by_name"],
         "Existing files are never written to": ["test_paths.py::test_files_that_the_user_names_are_new_ones"],
