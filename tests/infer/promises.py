@@ -1,4 +1,4 @@
-"""Promises as they begin in README.md, SECURITY.md and the site, and the tests that fail where one is broken."""
+"""Promises quoted from README.md, SECURITY.md and the site, and the tests that fail if one is broken."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     "README.md": {
         "Results keep folders and names.": ["test_cli.py::test_a_directory_is_denoised_into_the_same_tree"],
         "Originals are never modified": ["test_torture.py::test_only_results_are_written_and_originals"],
-        "an interrupted run continues where it stopped": ["test_faults.py::test_killed_at_20_moments"],
-        "no torch, compiler or GPU": [
-            "test_house.py::test_every_module_of_every_room_imports_without_the_other_stages"
-        ],
+        "an interrupted run continues where it stopped": ["test_faults.py::test_a_run_killed_at_20_moments"],
+        "no torch, compiler or GPU": ["test_house.py::test_every_module_imports_without_the_other_stages"],
         "this installs the command, draws sample X-rays and denoises": [
             "test_readme.py::test_the_first_command_is_there_word_for_word",
             "test_house.py::test_ci_runs_the_readme_command",
@@ -19,7 +17,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_readme.py::test_the_table_has_the_figures_of_the_benchmark"
         ],
         "Colour, multi-frame, signed and 32-bit integer images are refused": [
-            "test_torture.py::test_each_becomes_what_it_must"
+            "test_torture.py::test_every_file_has_its_expected_outcome"
         ],
         "an array (H, W), dtype as stored": ["test_denoiser.py::test_the_pixel_type_stays"],
         "`--strength 0.5` halves the effect": ["test_denoiser.py::test_strength_blends_the_residual"],
@@ -60,12 +58,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_fetch.py::test_a_failed_download_leaves_nothing_behind",
             "test_web.py::test_a_missing_or_altered_runtime_is_refused",
         ],
-        "without `--fetch` none is ever used": [
-            "test_fetch.py::test_the_command_downloads_once_on_request_and_names_the_source"
-        ],
-        "the page can connect only to its own address": [
-            "test_web.py::test_every_response_isolates_the_page_to_its_own_origin"
-        ],
+        "without `--fetch` none is ever used": ["test_fetch.py::test_the_command_downloads_once_on_request"],
+        "the page can connect only to its own address": ["test_web.py::test_every_response_isolates_the_page"],
         "for this machine only": ["test_web.py::test_the_server_listens_on_loopback_only"],
     },
     "docs/guide/cluster.md": {
@@ -97,11 +91,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "in any byte order": ["test_arrays.py::test_byte_order_is_no_matter"],
         "Lists, gray Pillow images and tensors": ["test_arrays.py::test_lists_tensors_and_gray_pillow_images"],
         "Anything else raises an `ImageError`": ["test_arrays.py::test_what_is_no_gray_array_is_refused_in_one_line"],
-        "is loaded on first use and kept": ["test_library.py::test_a_model_that_is_named_is_loaded_once"],
-        "and `denoise` warns": ["test_library.py::test_a_low_range_is_warned_of_once"],
-        "This works like [`cxr-infer dir`](denoise.md)": [
-            "test_library.py::test_a_directory_is_denoised_as_the_command_does"
-        ],
+        "is loaded on first use and kept": ["test_library.py::test_a_named_model_is_loaded_once"],
+        "and `denoise` warns": ["test_library.py::test_a_low_range_warns_once_unless_white_is_given"],
+        "This works like [`cxr-infer dir`](denoise.md)": ["test_library.py::test_denoise_directory_gives_the_results"],
     },
     "docs/guide/embedding.md": {
         "(its hash matches its card or manifest)": ["test_natural.py::test_models_are_listed_as_json"],
@@ -116,7 +108,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "docs/guide/install.md": {
-        "Extras add optional features": ["test_extras.py::test_the_packages_are_those_of_the_extra"],
+        "Extras add optional features": ["test_extras.py::test_install_commands_have_the_packages_of_the_extra"],
         "the hash of each model file and its output": [
             "test_verify.py::test_the_shipped_models_compute_what_they_must"
         ],
@@ -134,7 +126,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "all figures with their intervals, the protocol, seeds": ["test_result.py::test_it_says_what_made_it"],
         "one row per point": ["test_result.py::test_the_table_has_a_row_for_every_point"],
         "Each figure below says what was measured": ["test_page.py::test_every_figure_says_what_it_is"],
-        "without them it prints the command that installs them": ["test_extras.py::test_a_missing_package_is_one_line"],
+        "without them it prints the command that installs them": [
+            "test_extras.py::test_a_missing_package_gives_one_line_with_its_install_command"
+        ],
         "its curve and spectrum are measured from": ["test_exposures.py::test_a_detector_comes_back_from_its_frames"],
         "cropped to the middle `side` px": ["test_laboratory.py::test_clean_images_are_cut_to_the_middle"],
         "DICOM files contain the pixel spacing": ["test_laboratory.py::test_files_that_agree_say_mm_a_pixel"],
@@ -149,37 +143,33 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/files.md": {
         "**Originals are never modified.**": ["test_torture.py::test_only_results_are_written_and_originals"],
-        "links in the output are not followed.": ["test_paths.py::test_a_folder_that_is_a_link_is_not_followed"],
+        "links in the output are not followed.": [
+            "test_paths.py::test_an_output_subfolder_that_is_a_link_is_not_followed"
+        ],
         "**A result is complete or absent.**": [
-            "test_faults.py::test_killed_at_20_moments",
-            "test_faults.py::test_a_result_appears_once_it_and_its_line_are_on_the_disk",
+            "test_faults.py::test_a_run_killed_at_20_moments_is_completed_bit_exact",
+            "test_faults.py::test_a_result_appears_after_it_and_its_record_are_synced",
         ],
         "If two inputs would have the same result": ["test_paths.py::test_two_inputs_for_one_result_are_an_error"],
         "a result that was truncated, or zeroed by a failing disk": [
             "test_known_results.py::test_a_truncated_result_is_recomputed_and_reported"
         ],
-        "A file that cxr-infer did not write": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
+        "A file that cxr-infer did not write": ["test_paths.py::test_a_file_in_place_of_a_result_is_kept_or_replaced"],
         "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_even_if_its_name_was_a_link"],
         "If a report cannot be written": ["test_reports.py::test_any_failure_of_a_report_is_reported_in_one_line"],
-        "**Every skipped or failed file is reported.**": ["test_torture.py::test_each_failure_is_one_line"],
-        "or send control codes to the terminal.": ["test_torture.py::test_no_name_reaches_the_terminal"],
-        "**Ctrl-C and SIGTERM**": ["test_environments.py::test_a_signal_ends_the_run_with_whole_files"],
+        "**Every skipped or failed file is reported.**": ["test_torture.py::test_each_failure_is_reported_in_one_line"],
+        "or send control codes to the terminal.": ["test_torture.py::test_names_reach_the_terminal_only_as_plain_text"],
+        "**Ctrl-C and SIGTERM**": ["test_environments.py::test_a_signal_ends_the_run_with_complete_files"],
         "failing or missing ends the run": [
             "test_faults.py::test_a_failing_disk_ends_the_run",
-            "test_faults.py::test_an_output_that_is_taken_away_ends_the_run",
+            "test_faults.py::test_an_output_that_is_moved_away_ends_the_run",
         ],
-        "**Only one run at a time** may write to an output": ["test_faults.py::test_two_runs_into_one_directory"],
+        "**Only one run at a time** may write to an output": ["test_faults.py::test_a_run_into_an_output_in_use"],
     },
     "docs/guide/denoise.md": {
-        "measured, shown and listed like the others": [
-            "test_finished.py::test_a_second_run_measures_and_shows_the_finished_results"
-        ],
-        "The output folder must be outside the input folder": [
-            "test_cli.py::test_a_link_in_the_output_cannot_lead_back_to_the_originals"
-        ],
-        "if none has one, the command ends with status 2": [
-            "test_messages.py::test_errors_say_what_was_found_and_what_to_do"
-        ],
+        "measured, shown and listed like the others": ["test_finished.py::test_a_second_run_measures_and_shows"],
+        "The output folder must be outside the input folder": ["test_cli.py::test_a_link_in_the_output_cannot_lead"],
+        "if none has one, the command ends with status 2": ["test_messages.py::test_errors_say_what_was_found"],
         "file counts as complete when it has not changed": [
             "test_watch.py::test_a_file_is_listed_once_it_is_stable_and_again_after_a_change",
             "test_watch.py::test_a_file_is_not_complete_while_it_is_open_for_writing",
@@ -232,10 +222,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/formats.md": {
         "any of these under another name or without a suffix": [
-            "test_torture.py::test_each_becomes_what_it_must",
+            "test_torture.py::test_every_file_has_its_expected_outcome",
         ],
         "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_nothing"],
-        "with a tRNS value that no pixel has": ["test_torture.py::test_good_pixels_come_back_to_the_bit"],
+        "with a tRNS value that no pixel has": ["test_torture.py::test_strength_0_returns_pixels_bit_exact"],
         "never reduced to the first picture or blended": [
             "test_tiff.py::test_what_is_not_one_gray_picture_is_refused_by_what_it_is"
         ],
@@ -253,9 +243,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "Without `--bind` or `address`, the node listens on 127.0.0.1": [
             "test_set_up.py::test_the_configuration_in_the_guide_has_the_defaults"
         ],
-        "The first matching rule applies": [
-            "test_set_up.py::test_the_first_rule_applies_and_a_missing_result_sends_the_original"
-        ],
+        "The first matching rule applies": ["test_set_up.py::test_the_first_rule_applies"],
         "503 means that there is no room now": ["test_stow_input.py::test_lack_of_space_is_reported_as_status_503"],
         "A file is taken once it is complete": [
             "test_folder.py::test_a_file_is_not_processed_while_it_is_being_written"
@@ -264,12 +252,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_folder.py::test_a_file_is_moved_once_it_is_in_the_spool",
             "test_folder.py::test_nothing_is_moved_or_remembered_while_the_spool_has_no_room",
         ],
-        "the audit does not, because file names may be": [
-            "test_folder.py::test_non_dicom_files_are_named_to_the_operator_but_not_in_the_audit"
-        ],
-        "for each file what would happen, and does nothing": [
-            "test_set_up.py::test_a_dry_run_reports_the_plan_and_changes_nothing"
-        ],
+        "the audit does not, because file names may be": ["test_folder.py::test_non_dicom_files_are_named"],
+        "for each file what would happen, and does nothing": ["test_set_up.py::test_a_dry_run_reports_the_plan"],
         "It contains no attribute of a patient": ["test_stow_input.py::test_no_patient_data_is_logged"],
         "200 once the model is loaded": ["test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied"],
         "An image is acknowledged only after it is synced to disk.": [
@@ -303,7 +287,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_receiving.py::test_an_ae_title_not_on_the_list_gets_no_association",
         ],
         "TLS requires certificates of both sides": ["test_receiving.py::test_tls_accepts_only_known_certificates"],
-        "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
+        "only plain files are opened, without waiting": ["test_torture.py::test_every_file_has_its_expected_outcome"],
         "refused before decoding if its header": ["test_dicom_refused.py::test_compressed_images_that_lie"],
         "decoded in a separate process with limits": [
             "test_decoder_process.py::test_images_of_a_run_are_decoded_apart"
@@ -324,11 +308,11 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "it listens on 127.0.0.1 only": ["test_web.py::test_the_server_listens_on_loopback_only"],
         "answers only to its own host name": ["test_web.py::test_another_host_name_is_refused"],
         "serves a fixed list of files": ["test_web.py::test_no_other_path_is_served"],
-        "as the default, `IN-denoised`, it may not": ["test_paths.py::test_the_default_output_is_no_link"],
-        "A record file must be a plain file": ["test_paths.py::test_a_record_file_that_is_none_is_refused_by_name"],
-        "Existing files are never written to": ["test_paths.py::test_files_that_the_user_names_are_new_ones"],
-        "is kept and named, and the exit status is 1": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
+        "as the default, `IN-denoised`, it may not": ["test_paths.py::test_the_default_output_must_not_be_a_link"],
+        "A record file must be a plain file": ["test_paths.py::test_an_invalid_record_file_is_refused_by_name"],
+        "Existing files are never written to": ["test_paths.py::test_files_named_by_the_user_are_created_anew"],
+        "is kept and named, and the exit status is 1": ["test_paths.py::test_a_file_in_place_of_a_result_is_kept"],
         "links and junctions are checked before each use": ["test_paths.py::test_nothing_is_reached_through_a_link"],
-        "are fuzzed with damaged files": ["test_fuzz.py::test_no_mutated_file_gets_through_a_decoder_unseen"],
+        "are fuzzed with damaged files": ["test_fuzz.py::test_mutated_files_give_a_radiograph_or_a_project_error"],
     },
 }
