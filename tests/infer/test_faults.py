@@ -298,7 +298,7 @@ def test_a_file_that_cannot_be_read_fails_alone(
 
 
 @needs_strace
-def test_an_unreadable_file_without_a_suffix_fails_instead_of_being_ignored(
+def test_an_unreadable_file_without_suffix_fails_and_is_not_ignored(
     tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:
     write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])

@@ -253,7 +253,7 @@ def all_cases() -> dict[str, Case]:
 
 
 def build(folder: Path) -> dict[str, Case]:
-    """Make the directory, and `outside.png` beside it. Returns what it holds by name."""
+    """Make the directory, and `outside.png` next to it. Return its cases by name."""
     folder.mkdir()
     (folder.parent / "outside.png").write_bytes(by_opencv(".png", GRAY))
     cases = all_cases()

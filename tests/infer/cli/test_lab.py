@@ -72,7 +72,7 @@ def test_lab_writes_a_result_and_reports_its_paths(lab: Lab, tmp_path: Path) -> 
     assert result["protocol"]["changed"] == []
 
 
-def test_json_is_the_only_output_with_json(lab: Lab, tmp_path: Path) -> None:
+def test_the_json_option_prints_nothing_else(lab: Lab, tmp_path: Path) -> None:
     done = lab(write_toml(tmp_path), "--json", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -165,7 +165,7 @@ def test_hostile_content_is_passed_on_and_others_are_processed(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_undenoisable_instances_are_quarantined_if_none_are_passed_on(tmp_path: Path) -> None:
+def test_instances_that_fail_are_quarantined_if_none_are_passed_on(tmp_path: Path) -> None:
     with (
         Archive() as archive,
         NodeProcess(tmp_path, "--config", configured(tmp_path, archive), "--pass", "none") as node,

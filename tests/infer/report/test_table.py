@@ -1,4 +1,4 @@
-"""Tables and progress bars fit the terminal: no row is broken, the main figures are shown, and means are means."""
+"""Tables and progress bars fit the terminal: no row is broken, the main figures are shown, and means are correct."""
 
 from __future__ import annotations
 
