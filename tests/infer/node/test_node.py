@@ -51,7 +51,7 @@ def configured(folder: Path, archive: Archive, *tables: str) -> Path:
     return path
 
 
-def dir_results(folder: Path, files: list[bytes]) -> dict[str, bytes]:
+def by_dir(folder: Path, files: list[bytes]) -> dict[str, bytes]:
     """Return the results of `cxr-infer dir` for these files, by SOPInstanceUID."""
     (folder / "in").mkdir()
     for index, content in enumerate(files):
@@ -73,7 +73,7 @@ def metrics(node: NodeProcess) -> str:
 @pytest.mark.slow
 def test_originals_and_results_arrive_and_the_spool_is_emptied(tmp_path: Path) -> None:
     files = [renamed(FILE, f"1.2.{number}") for number in range(2)]
-    expected = dir_results(tmp_path, files)
+    expected = by_dir(tmp_path, files)
     with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
         assert send(node.port, [*files, CT, files[0]]) == [0, 0, 0, 0]
         until(lambda: len(archive.files) == 5, node.audit())
@@ -185,7 +185,7 @@ def test_kills_at_random_moments_lose_and_duplicate_nothing(tmp_path: Path) -> N
     """Two senders, a destination that comes and goes, and a node that is killed repeatedly."""
     files = [renamed(FILE, f"1.2.{number}") for number in range(8 * KILLS)]
     files += [renamed(CT, f"1.3.{number}") for number in range(2 * KILLS)]
-    expected = dir_results(tmp_path, files[: 8 * KILLS])
+    expected = by_dir(tmp_path, files[: 8 * KILLS])
     chance, archive = random.Random(4), Archive()
     archive.start()
     node = NodeProcess(tmp_path, "--config", configured(tmp_path, archive))
