@@ -254,7 +254,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
         "the audit does not, because file names may be": ["test_folder.py::test_non_dicom_files_are_named"],
         "for each file what would happen, and does nothing": ["test_set_up.py::test_a_dry_run_reports_the_plan"],
-        "It contains no attribute of a patient": ["test_stow_input.py::test_no_patient_data_is_logged"],
+        "It contains no attribute of a patient": [
+            "test_stow_input.py::test_no_patient_data_is_logged",
+            "test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied",
+        ],
         "200 once the model is loaded": ["test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied"],
         "An image is acknowledged only after it is synced to disk.": [
             "test_spool.py::test_acknowledged_instances_survive_a_kill_at_any_moment",
