@@ -1,4 +1,4 @@
-"""Two X-rays in a directory, and an ONNX file built by hand that gives back its input, to check files to the bit."""
+"""Two X-rays in a directory, and a hand-built ONNX file that returns its input, to check files bit-exactly."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Mutate files of every kind and read them: `python -m tests.infer.fuzz SECONDS SEED`. A process of its own, so that a
-crash in a decoder written in C is seen as one."""
+"""Mutate files of every kind and read them: `python -m tests.infer.fuzz SECONDS SEED`. A separate process, so that a
+crash in a decoder written in C is noticed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cxr_infer.settings import ReadOptions
 from tests.infer.formats.dicom.dicom_files import PROVENANCE, in_every_syntax
 from tests.infer.torture import all_cases
 
-MEMORY = 4_000_000_000  # bytes of address space; nothing here may need more
+MEMORY = 4_000_000_000  # bytes of address space, enough for every file here
 SLOWEST = 5.0  # s of CPU time that one small file may take
 EXAMPLES = 300  # a round
 READING = ReadOptions(max_pixels=4_000_000)
@@ -49,7 +49,7 @@ def mutated(content: bytes, mutations: list[tuple[str, float, bytes]]) -> bytes:
 
 
 def read(file: tuple[str, bytes], mutations: list[tuple[str, float, bytes]]) -> None:
-    """Whatever the file: a radiograph, all of whose ways work, or an error of this project."""
+    """Check that a mutated file gives a usable radiograph or an error of this project."""
     content = mutated(file[1], mutations)
     path = Path(file[0])
     started = time.process_time()
@@ -64,13 +64,13 @@ def read(file: tuple[str, bytes], mutations: list[tuple[str, float, bytes]]) -> 
         assert unit.max() <= 1
         same = radiograph.restored(unit)
         assert (same.pixels == radiograph.pixels).all()
-        with contextlib.suppress(ImageError):  # as 16-bit pixels in a file called .bmp
+        with contextlib.suppress(ImageError):  # such as 16-bit pixels in a file named .bmp
             assert same.encode(PROVENANCE)
     assert time.process_time() - started < SLOWEST
 
 
-def fresh() -> Callable[[], None]:
-    """A property of its own, as hypothesis lets each have one seed only."""
+def new_property() -> Callable[[], None]:
+    """Return a new property, because hypothesis allows each only one seed."""
 
     @hypothesis.given(st.sampled_from(SEEDS), st.lists(MUTATION, min_size=1, max_size=5))
     def holds(file: tuple[str, bytes], mutations: list[tuple[str, float, bytes]]) -> None:
@@ -87,7 +87,7 @@ def main() -> None:
     options = hypothesis.settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=checks)
     end, rounds = time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        hypothesis.seed(seed + rounds)(options(fresh()))()
+        hypothesis.seed(seed + rounds)(options(new_property()))()
         rounds += 1
     print(rounds * EXAMPLES)
 

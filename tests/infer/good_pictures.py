@@ -33,7 +33,7 @@ from tests.infer.formats.picture_files import (
 from tests.infer.torture_case import DEEP, DONE, GRAY, Case, link_to
 
 FOUR_LEVELS = GRAY // 64 * 85
-MILDLY = GRAY // 2 + 30  # JPEG keeps it within gray
+MILDLY = GRAY // 2 + 30  # stays in range after JPEG compression
 EQUAL, DEEP_EQUAL = np.dstack([GRAY] * 3), np.dstack([DEEP] * 3)
 TWELVE = (GRAY.astype(np.uint16) << 4) | 5
 TEN, FOURTEEN = TWELVE >> 2, TWELVE << 2
@@ -41,17 +41,17 @@ UNIT = GRAY.astype(np.float32) / 255
 GRAY_ALPHA = Image.merge("LA", [Image.fromarray(GRAY), Image.new("L", SIDE[::-1], 255)])
 PLAIN = by_opencv(".png", GRAY)
 
-Contents = dict[str, tuple[bytes, NDArray[Any]]]  # a file, and the pixels that it holds
+Contents = dict[str, tuple[bytes, NDArray[Any]]]  # content and pixels of each file, by name
 
 
 def good_cases() -> dict[str, Case]:
-    parts = (good_pngs(), good_tiffs(), tiffs_of_odd_samples(), other_good_kinds(), oddly_named())
+    parts = (good_pngs(), good_tiffs(), tiffs_with_unusual_samples(), other_good_kinds(), oddly_named())
     spelled_out = {name: Case(content, DONE, "", stored) for part in parts for name, (content, stored) in part.items()}
     return spelled_out | turned_cases() | lossy_cases()
 
 
 def in_palette(levels: Iterable[int]) -> Image.Image:
-    """GRAY with 16 entries, the levels in that order."""
+    """Return GRAY with a palette of 16 entries, the levels in this order."""
     image = Image.fromarray(GRAY // 16).convert("P")
     image.putpalette([value for level in levels for value in (level * 17,) * 3])
     return image
@@ -86,7 +86,7 @@ def good_pngs() -> Contents:
 
 
 def good_tiffs() -> Contents:
-    """Of 8 and 16 bits, however compressed and laid out."""
+    """TIFF files of 8 and 16 bits, with every compression and layout."""
     return {
         "gray 8.tif": (by_tifffile(GRAY), GRAY),
         "gray 16.tiff": (by_tifffile(DEEP), DEEP),
@@ -118,8 +118,8 @@ def good_tiffs() -> Contents:
     }
 
 
-def tiffs_of_odd_samples() -> Contents:
-    """Of other bits and floats, and with tags that say nothing."""
+def tiffs_with_unusual_samples() -> Contents:
+    """TIFF files of other depths and floats, and with meaningless tags."""
     return {
         "packbits.tif": (by_pillow("TIFF", GRAY, compression="packbits"), GRAY),
         "nine bit.tif": (raw_tiff(bits_of(TWELVE >> 3, 9), 9), TWELVE >> 3),
@@ -160,7 +160,7 @@ def other_good_kinds() -> Contents:
 
 
 def oddly_named() -> Contents:
-    """What a name says is no matter, nor what it would do to a terminal or a shell."""
+    """Pictures with misleading names, or names that could harm a terminal or a shell."""
     return {
         "SUFFIX.PNG": (PLAIN, GRAY),
         "more after its end.png": (PLAIN + b"appended by a scanner", GRAY),
@@ -183,7 +183,7 @@ def oddly_named() -> Contents:
 
 
 def turned_cases() -> dict[str, Case]:
-    """Turned pictures, and two that fit nowhere else."""
+    """Rotated pictures, an interlaced one and a link."""
     return {
         "interlaced.png": Case(interlaced(), DONE, "", GRAY),
         "turned.png": Case(by_pillow("PNG", GRAY, exif=turned(8)), DONE, "", GRAY, orientation=8),

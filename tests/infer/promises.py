@@ -1,4 +1,4 @@
-"""Promises as they begin in README.md, SECURITY.md and the site, and the tests that fail where one is broken."""
+"""Promises quoted from README.md, SECURITY.md and the site, and the tests that fail if one is broken."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     "README.md": {
         "Results keep folders and names.": ["test_cli.py::test_a_directory_is_denoised_into_the_same_tree"],
         "Originals are never modified": ["test_torture.py::test_only_results_are_written_and_originals"],
-        "an interrupted run continues where it stopped": ["test_faults.py::test_killed_at_20_moments"],
-        "no torch, compiler or GPU": [
-            "test_house.py::test_every_module_of_every_room_imports_without_the_other_stages"
-        ],
+        "an interrupted run continues where it stopped": ["test_faults.py::test_a_run_killed_at_20_moments"],
+        "no torch, compiler or GPU": ["test_house.py::test_every_module_imports_without_the_other_stages"],
         "this installs the command, draws sample X-rays and denoises": [
             "test_readme.py::test_the_first_command_is_there_word_for_word",
             "test_house.py::test_ci_runs_the_readme_command",
@@ -19,29 +17,29 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_readme.py::test_the_table_has_the_figures_of_the_benchmark"
         ],
         "Colour, multi-frame, signed and 32-bit integer images are refused": [
-            "test_torture.py::test_each_becomes_what_it_must"
+            "test_torture.py::test_every_file_has_its_expected_outcome"
         ],
         "an array (H, W), dtype as stored": ["test_denoiser.py::test_the_pixel_type_is_preserved"],
         "`--strength 0.5` halves the effect": ["test_denoiser.py::test_strength_blends_the_residual"],
     },
     "docs/guide/report.md": {
         "one file that opens from disk in any browser and loads nothing": [
-            "test_html_report.py::test_the_page_is_whole_and_needs_nothing_but_itself"
+            "test_html_report.py::test_the_page_is_well_formed_and_self_contained"
         ],
         "a sortable, filterable table with the reason for every failure and skip": [
-            "test_html_report.py::test_failures_and_what_was_left_alone"
+            "test_html_report.py::test_failed_and_ignored_files_are_listed_with_reasons_without_folders"
         ],
         "with `--reference`, also the clean image and after minus clean": [
             "test_html_report.py::test_a_reference_adds_its_picture"
         ],
-        "a paragraph for the methods section": ["test_html_table.py::test_the_methods_say_what_a_paper_must"],
+        "a paragraph for the methods section": ["test_html_table.py::test_the_methods_paragraph_is_complete"],
         "Compression preserves the strength of the grain": [
-            "test_html_pictures.py::test_grain_is_shown_as_strong_as_it_is"
+            "test_html_pictures.py::test_compression_preserves_the_strength_of_grain"
         ],
         "the file stays below 25 MB": ["test_html_pictures.py::test_100_images_with_references_and_details_stay_below"],
         "images with the lowest PSNR": [
-            "test_html_pictures.py::test_the_worst_and_a_fair_sample_are_chosen",
-            "test_html_pictures.py::test_a_low_psnr_is_worse_than_mottle_left",
+            "test_html_pictures.py::test_the_worst_and_a_uniform_random_sample_are_selected",
+            "test_html_pictures.py::test_a_low_psnr_ranks_worse_than_remaining_mottle",
         ],
         "The table lists the first 1,000 files of each outcome": ["test_html_table.py::test_the_table_is_bounded"],
         "never patient attributes or the folders above IN": [
@@ -51,18 +49,18 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "An interrupted run writes its report as well": [
             "test_html_report.py::test_an_interrupted_run_leaves_a_valid_page"
         ],
-        "`--csv` writes one row per file": ["test_columns.py::test_the_csv_has_a_row_a_file_and_then_each_folder"],
+        "`--csv` writes one row per file": [
+            "test_columns.py::test_the_csv_has_a_row_per_file_and_then_the_means_of_each_folder"
+        ],
     },
     "docs/guide/browser.md": {
         "keeps nothing unless both files have the SHA-256": [
-            "test_fetch.py::test_anything_else_leaves_nothing_behind",
-            "test_web.py::test_a_runtime_of_another_kind_is_refused",
+            "test_fetch.py::test_a_failed_download_leaves_nothing_behind",
+            "test_web.py::test_a_missing_or_altered_runtime_is_refused",
         ],
-        "without `--fetch` none is ever used": ["test_fetch.py::test_the_command_fetches_once_and_says_from_where"],
-        "the page can connect only to its own address": [
-            "test_web.py::test_every_answer_isolates_the_page_and_binds_it_to_its_origin"
-        ],
-        "for this machine only": ["test_web.py::test_only_loopback_listens"],
+        "without `--fetch` none is ever used": ["test_fetch.py::test_the_command_downloads_once_on_request"],
+        "the page can connect only to its own address": ["test_web.py::test_every_response_isolates_the_page"],
+        "for this machine only": ["test_web.py::test_the_server_listens_on_loopback_only"],
     },
     "docs/guide/cluster.md": {
         "the result is identical to the byte to that of one run": [
@@ -95,15 +93,13 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_arrays.py::test_lists_tensors_and_gray_pillow_images_are_accepted"
         ],
         "Anything else raises an `ImageError`": ["test_arrays.py::test_non_gray_arrays_are_refused_in_one_line"],
-        "is loaded on first use and kept": ["test_library.py::test_a_model_that_is_named_is_loaded_once"],
-        "and `denoise` warns": ["test_library.py::test_a_low_range_is_warned_of_once"],
-        "This works like [`cxr-infer dir`](denoise.md)": [
-            "test_library.py::test_a_directory_is_denoised_as_the_command_does"
-        ],
+        "is loaded on first use and kept": ["test_library.py::test_a_named_model_is_loaded_once"],
+        "and `denoise` warns": ["test_library.py::test_a_low_range_warns_once_unless_white_is_given"],
+        "This works like [`cxr-infer dir`](denoise.md)": ["test_library.py::test_denoise_directory_gives_the_results"],
     },
     "docs/guide/embedding.md": {
-        "(its hash matches its card or manifest)": ["test_natural.py::test_the_models_as_json"],
-        "prints the path of a file": ["test_natural.py::test_the_path_of_a_model_is_one_line"],
+        "(its hash matches its card or manifest)": ["test_natural.py::test_models_are_listed_as_json"],
+        "prints the path of a file": ["test_natural.py::test_models_path_prints_the_path_alone"],
         "Both programs read a gray": ["test_examples.py::test_twelve_lines_lead_from_a_png_to_the_png"],
         "Each runs the models on their test tensors without cxr-infer": [
             "test_examples.py::test_an_example_gives_the_expected_output",
@@ -114,15 +110,15 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "docs/guide/install.md": {
-        "Extras add optional features": ["test_extras.py::test_the_packages_are_those_of_the_extra"],
+        "Extras add optional features": ["test_extras.py::test_install_commands_have_the_packages_of_the_extra"],
         "the hash of each model file and its output": [
             "test_verify.py::test_the_shipped_models_reproduce_their_expected_outputs"
         ],
     },
     "docs/guide/lab.md": {
         "the same command continues and gives the same figures": [
-            "test_lab.py::test_a_stopped_run_goes_on_to_the_same_figures",
-            "test_lab.py::test_a_killed_run_goes_on_to_the_same_figures",
+            "test_lab.py::test_a_stopped_run_resumes_with_the_same_figures",
+            "test_lab.py::test_a_killed_run_resumes_with_the_same_figures",
         ],
         "Links in the result directory are not followed": [
             "test_runner.py::test_links_and_fifos_planted_in_a_result_are_refused_by_name",
@@ -134,7 +130,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
         "one row per point": ["test_result.py::test_the_table_has_a_row_for_every_point"],
         "Each figure below says what was measured": ["test_page.py::test_every_figure_is_described"],
-        "without them it prints the command that installs them": ["test_extras.py::test_a_missing_package_is_one_line"],
+        "without them it prints the command that installs them": [
+            "test_extras.py::test_a_missing_package_gives_one_line_with_its_install_command"
+        ],
         "its curve and spectrum are measured from": [
             "test_exposures.py::test_the_noise_of_a_detector_is_recovered_from_its_frames"
         ],
@@ -155,41 +153,39 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/files.md": {
         "**Originals are never modified.**": ["test_torture.py::test_only_results_are_written_and_originals"],
-        "links in the output are not followed.": ["test_paths.py::test_a_folder_that_is_a_link_is_not_followed"],
+        "links in the output are not followed.": [
+            "test_paths.py::test_an_output_subfolder_that_is_a_link_is_not_followed"
+        ],
         "**A result is complete or absent.**": [
-            "test_faults.py::test_killed_at_20_moments",
-            "test_faults.py::test_a_result_appears_once_it_and_its_line_are_on_the_disk",
+            "test_faults.py::test_a_run_killed_at_20_moments_is_completed_bit_exact",
+            "test_faults.py::test_a_result_appears_after_it_and_its_record_are_synced",
         ],
         "If two inputs would have the same result": ["test_paths.py::test_two_inputs_for_one_result_are_an_error"],
         "a result that was truncated, or zeroed by a failing disk": [
-            "test_known_results.py::test_a_truncated_result_is_done_again_and_said"
+            "test_known_results.py::test_a_truncated_result_is_recomputed_and_reported"
         ],
-        "A file that cxr-infer did not write": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
-        "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_whatever_its_name_led_to"],
-        "If a report cannot be written": ["test_reports.py::test_whatever_happens_to_a_report_is_one_line"],
-        "**Every skipped or failed file is reported.**": ["test_torture.py::test_each_failure_is_one_line"],
-        "or send control codes to the terminal.": ["test_torture.py::test_no_name_reaches_the_terminal"],
-        "**Ctrl-C and SIGTERM**": ["test_environments.py::test_a_signal_ends_the_run_with_whole_files"],
+        "A file that cxr-infer did not write": ["test_paths.py::test_a_file_in_place_of_a_result_is_kept_or_replaced"],
+        "**A report is a new file.**": ["test_reports.py::test_a_report_is_a_new_file_even_if_its_name_was_a_link"],
+        "If a report cannot be written": ["test_reports.py::test_any_failure_of_a_report_is_reported_in_one_line"],
+        "**Every skipped or failed file is reported.**": ["test_torture.py::test_each_failure_is_reported_in_one_line"],
+        "or send control codes to the terminal.": ["test_torture.py::test_names_reach_the_terminal_only_as_plain_text"],
+        "**Ctrl-C and SIGTERM**": ["test_environments.py::test_a_signal_ends_the_run_with_complete_files"],
         "failing or missing ends the run": [
             "test_faults.py::test_a_failing_disk_ends_the_run",
-            "test_faults.py::test_an_output_that_is_taken_away_ends_the_run",
+            "test_faults.py::test_an_output_that_is_moved_away_ends_the_run",
         ],
-        "**Only one run at a time** may write to an output": ["test_faults.py::test_two_runs_into_one_directory"],
+        "**Only one run at a time** may write to an output": ["test_faults.py::test_a_run_into_an_output_in_use"],
     },
     "docs/guide/denoise.md": {
-        "measured, shown and listed like the others": ["test_finished.py::test_the_second_run_measures_and_shows"],
-        "The output folder must be outside the input folder": [
-            "test_cli.py::test_a_link_in_the_output_never_leads_back_to_the_originals"
-        ],
-        "if none has one, the command ends with status 2": [
-            "test_messages.py::test_references_that_fit_no_image_are_a_failure"
-        ],
+        "measured, shown and listed like the others": ["test_finished.py::test_a_second_run_measures_and_shows"],
+        "The output folder must be outside the input folder": ["test_cli.py::test_a_link_in_the_output_cannot_lead"],
+        "if none has one, the command ends with status 2": ["test_messages.py::test_errors_say_what_was_found"],
         "file counts as complete when it has not changed": [
-            "test_watch.py::test_a_file_is_told_once_it_stays_as_it_is",
-            "test_watch.py::test_a_file_that_somebody_writes_to_is_not_complete",
+            "test_watch.py::test_a_file_is_listed_once_it_is_stable_and_again_after_a_change",
+            "test_watch.py::test_a_file_is_not_complete_while_it_is_open_for_writing",
         ],
-        "`-` is standard input or output": ["test_natural.py::test_pipes"],
-        "At 0 the input is returned unchanged": ["test_cli.py::test_strength_0_gives_the_input_back"],
+        "`-` is standard input or output": ["test_natural.py::test_piped_images_give_the_bytes_of_a_result_file"],
+        "At 0 the input is returned unchanged": ["test_cli.py::test_strength_0_returns_the_input"],
         "tried on a small image first": ["test_session.py::test_a_trial_refuses_models_that_do_not_denoise"],
         "without visible seams": ["test_denoiser.py::test_windows_leave_no_seams"],
         "limits the memory of the network, in MB; the default is 320": [
@@ -236,10 +232,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/formats.md": {
         "any of these under another name or without a suffix": [
-            "test_torture.py::test_each_becomes_what_it_must",
+            "test_torture.py::test_every_file_has_its_expected_outcome",
         ],
         "and whose pixels are opaque": ["test_tiff.py::test_opaque_alpha_is_ignored_and_other_alpha_is_refused"],
-        "with a tRNS value that no pixel has": ["test_torture.py::test_good_pixels_come_back_to_the_bit"],
+        "with a tRNS value that no pixel has": ["test_torture.py::test_strength_0_returns_pixels_bit_exact"],
         "never reduced to the first picture or blended": [
             "test_tiff.py::test_files_other_than_one_gray_picture_are_refused_with_the_reason"
         ],
@@ -255,35 +251,38 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/node.md": {
         "Without `--bind` or `address`, the node listens on 127.0.0.1": [
-            "test_set_up.py::test_the_guide_is_read_and_gives_the_defaults"
+            "test_set_up.py::test_the_configuration_in_the_guide_has_the_defaults"
         ],
-        "The first matching rule applies": ["test_set_up.py::test_the_first_rule_counts"],
-        "503 means that there is no room now": ["test_stow_input.py::test_no_room_is_told_and_can_be_tried_again"],
-        "A file is taken once it is complete": ["test_folder.py::test_a_file_that_somebody_writes_is_not_taken"],
+        "The first matching rule applies": ["test_set_up.py::test_the_first_rule_applies"],
+        "503 means that there is no room now": ["test_stow_input.py::test_lack_of_space_is_reported_as_status_503"],
+        "A file is taken once it is complete": [
+            "test_folder.py::test_a_file_is_not_processed_while_it_is_being_written"
+        ],
         "It is moved or remembered only after it is synced": [
             "test_folder.py::test_a_file_is_moved_once_it_is_in_the_spool",
             "test_folder.py::test_nothing_is_moved_or_remembered_while_the_spool_has_no_room",
         ],
-        "the audit does not, because file names may be": [
-            "test_folder.py::test_what_is_no_dicom_is_named_to_the_operator_and_not_in_the_audit"
+        "the audit does not, because file names may be": ["test_folder.py::test_non_dicom_files_are_named"],
+        "for each file what would happen, and does nothing": ["test_set_up.py::test_a_dry_run_reports_the_plan"],
+        "It contains no attribute of a patient": [
+            "test_stow_input.py::test_no_patient_data_is_logged",
+            "test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied",
         ],
-        "for each file what would happen, and does nothing": ["test_set_up.py::test_a_dry_run_says_what_would_happen"],
-        "It contains no attribute of a patient": ["test_stow_input.py::test_nothing_of_a_patient_is_told"],
-        "200 once the model is loaded": ["test_node.py::test_health_is_told_to_this_machine_only"],
+        "200 once the model is loaded": ["test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied"],
         "An image is acknowledged only after it is synced to disk.": [
-            "test_spool.py::test_whatever_was_acknowledged_survives_a_kill",
-            "test_receiving.py::test_a_disk_that_fills_up_loses_nothing",
+            "test_spool.py::test_acknowledged_instances_survive_a_kill_at_any_moment",
+            "test_receiving.py::test_a_disk_that_fills_up_loses_no_acknowledged_instance",
         ],
         "whatever crashes or loses power in between": ["test_node.py::test_kills_at_random_moments"],
         "They are forwarded at once, byte for byte.": ["test_node_tools.py::test_from_storescu_to_storescp"],
-        "are forwarded unchanged": ["test_node.py::test_hostile_content_passes_and_others_go_on"],
-        "a file with a mistake changes nothing": ["test_node.py::test_rules_decide_and_are_taken_anew"],
+        "are forwarded unchanged": ["test_node.py::test_hostile_content_is_passed_on_and_others_are_processed"],
+        "a file with a mistake changes nothing": ["test_node.py::test_rules_apply_and_are_reloaded_when_changed"],
         "Unsent images are never removed": ["test_spool.py::test_nothing_unsent_is_ever_expired_swept_or_purged"],
         "counts as sent only after the destination's N-EVENT-REPORT": [
-            "test_sending.py::test_what_is_committed_is_done_and_not_before",
+            "test_sending.py::test_an_instance_counts_as_sent_only_after_storage_commitment",
             "test_node_tools.py::test_to_orthanc_with_storage_commitment",
         ],
-        "ends with status 0": ["test_node.py::test_an_instance_and_its_result_arrive"],
+        "ends with status 0": ["test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied"],
     },
     "SECURITY.md": {
         "links in it are not followed, only plain files are read": [
@@ -294,16 +293,14 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         ],
         "oversized PDUs and instances": [
             "test_receiving.py::test_an_oversized_pdu_ends_the_connection_before_it_is_read",
-            "test_receiving.py::test_an_instance_that_is_too_large",
+            "test_receiving.py::test_an_oversized_instance_is_refused_while_it_arrives",
         ],
         "addresses and AE titles can be restricted": [
-            "test_receiving.py::test_an_address_that_is_not_allowed",
-            "test_receiving.py::test_a_title_that_is_not_allowed",
+            "test_receiving.py::test_an_address_not_on_the_list_gets_no_response",
+            "test_receiving.py::test_an_ae_title_not_on_the_list_gets_no_association",
         ],
-        "TLS requires certificates of both sides": [
-            "test_receiving.py::test_tls_takes_only_certificates_that_it_knows"
-        ],
-        "only plain files are opened, without waiting": ["test_torture.py::test_each_becomes_what_it_must"],
+        "TLS requires certificates of both sides": ["test_receiving.py::test_tls_accepts_only_known_certificates"],
+        "only plain files are opened, without waiting": ["test_torture.py::test_every_file_has_its_expected_outcome"],
         "refused before decoding if its header": [
             "test_dicom_refused.py::test_compressed_images_with_false_headers_are_refused"
         ],
@@ -327,14 +324,14 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "checks their SHA-256 and their output": ["test_verify.py::test_each_fault_is_reported_in_one_line"],
         "a key cannot lead out of OUT": ["test_bucket.py::test_an_object_cannot_lead_out_of_a_directory"],
         "and are never shown": ["test_bucket.py::test_what_may_be_secret_is_not_shown"],
-        "it listens on 127.0.0.1 only": ["test_web.py::test_only_loopback_listens"],
-        "answers only to its own host name": ["test_web.py::test_another_host_is_refused"],
-        "serves a fixed list of files": ["test_web.py::test_nothing_else_can_be_asked_for"],
-        "as the default, `IN-denoised`, it may not": ["test_paths.py::test_the_default_output_is_no_link"],
-        "A record file must be a plain file": ["test_paths.py::test_a_record_file_that_is_none_is_refused_by_name"],
-        "Existing files are never written to": ["test_paths.py::test_files_that_the_user_names_are_new_ones"],
-        "is kept and named, and the exit status is 1": ["test_paths.py::test_what_lies_in_the_place_of_a_result"],
+        "it listens on 127.0.0.1 only": ["test_web.py::test_the_server_listens_on_loopback_only"],
+        "answers only to its own host name": ["test_web.py::test_another_host_name_is_refused"],
+        "serves a fixed list of files": ["test_web.py::test_no_other_path_is_served"],
+        "as the default, `IN-denoised`, it may not": ["test_paths.py::test_the_default_output_must_not_be_a_link"],
+        "A record file must be a plain file": ["test_paths.py::test_an_invalid_record_file_is_refused_by_name"],
+        "Existing files are never written to": ["test_paths.py::test_files_named_by_the_user_are_created_anew"],
+        "is kept and named, and the exit status is 1": ["test_paths.py::test_a_file_in_place_of_a_result_is_kept"],
         "links and junctions are checked before each use": ["test_paths.py::test_nothing_is_reached_through_a_link"],
-        "are fuzzed with damaged files": ["test_fuzz.py::test_no_mutated_file_gets_through_a_decoder_unseen"],
+        "are fuzzed with damaged files": ["test_fuzz.py::test_mutated_files_give_a_radiograph_or_a_project_error"],
     },
 }

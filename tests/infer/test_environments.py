@@ -1,4 +1,4 @@
-"""Little memory, bare environments, streams and signals that cut a command short: nothing is lost, and no traceback."""
+"""Low memory, minimal environments, closed streams and signals: no result is lost, and no traceback is printed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import COMMAND, tree
 
 
 @pytest.mark.slow
-def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_an_image_too_large_for_memory_fails_alone(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
     write_image(tmp_path / "x" / "large.png", np.zeros((9000, 9000), np.uint8))
     write_image(tmp_path / "x" / "z.png", noisy_bytes[:64, :64])
@@ -35,10 +35,10 @@ def test_an_image_too_large_for_the_memory_fails_alone(tmp_path: Path, noisy_byt
 @pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [200, 300, 365, 400, 500, 600])
 @pytest.mark.parametrize("command", [("models",), ("dir", "x", "--overwrite", "--quiet")], ids=lambda words: words[0])
-def test_little_address_space_is_one_line(
+def test_a_low_memory_limit_is_reported_in_one_line(
     tmp_path: Path, noisy_bytes: NDArray[np.uint8], command: tuple[str, ...], megabytes: int
 ) -> None:
-    """Libraries in C crash while they are loaded, or as they start threads, where nobody looks after them."""
+    """Without precautions, C libraries crash while they are loaded or start threads."""
     write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
     limited = ["bash", "-c", f'ulimit -v {megabytes}000; exec "$@"', "-"]
     done = subprocess.run([*limited, *COMMAND, *command], cwd=tmp_path, capture_output=True, text=True)
@@ -47,10 +47,10 @@ def test_little_address_space_is_one_line(
         return
     assert done.returncode in (1, 2), done.stderr
     assert re.fullmatch(r"(error: |failed: x/a\.png: ).*out of memory.*ulimit -v.*\n", done.stderr), done.stderr
-    assert megabytes < 600 or (os.cpu_count() or 1) > 4  # enough, but for threads of many CPUs
+    assert megabytes < 600 or (os.cpu_count() or 1) > 4  # enough, except for the threads of many CPUs
 
 
-UNTOLD = """
+CODEC_FAILURE = """
 import resource, sys
 import cv2, numpy as np
 from cxr_infer.errors import ImageError
@@ -73,20 +73,22 @@ for work in (lambda: libraries.encode(picture, ".png"), lambda: decoders.OPENCV.
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 @pytest.mark.parametrize(
-    ("room", "told"), [("little", ["MemoryError"] * 2), ("enough", ["ImageError", "DecodingError"])]
+    ("memory", "errors"), [("little", ["MemoryError"] * 2), ("enough", ["ImageError", "DecodingError"])]
 )
-def test_a_codec_that_says_no_more_than_that_it_failed(room: str, told: list[str]) -> None:
-    """libpng asks for memory by itself, and OpenCV gives no reason: where there is none, that is it."""
-    done = subprocess.run([sys.executable, "-c", UNTOLD, room], capture_output=True, text=True)
-    assert done.stdout.split() == told, done.stderr
+def test_unexplained_codec_failures_count_as_out_of_memory_if_it_is_low(memory: str, errors: list[str]) -> None:
+    """libpng allocates memory itself and OpenCV gives no reason; if memory is low, that is the reason."""
+    done = subprocess.run([sys.executable, "-c", CODEC_FAILURE, memory], capture_output=True, text=True)
+    assert done.stdout.split() == errors, done.stderr
 
 
 @pytest.mark.parametrize(
     "environment",
     [{"TERM": "dumb"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}, {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}, {}],
 )
-def test_bare_environments(tmp_path: Path, noisy_bytes: NDArray[np.uint8], environment: dict[str, str]) -> None:
-    """No HOME, no terminal, hardly anything set."""
+def test_directories_are_denoised_in_minimal_environments(
+    tmp_path: Path, noisy_bytes: NDArray[np.uint8], environment: dict[str, str]
+) -> None:
+    """No HOME, no terminal, hardly any variable set."""
     write_image(tmp_path / "x" / "Лёгкие.png", noisy_bytes[:64, :64])
     done = subprocess.run(
         [*COMMAND, "dir", "x"], cwd=tmp_path, env=environment, capture_output=True, stdin=subprocess.DEVNULL
@@ -128,7 +130,7 @@ def slow_run(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Iterator[subproc
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_with_whole_files_and_a_report_of_them(
+def test_a_signal_ends_the_run_with_complete_files_and_their_report(
     slow_run: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     out = tmp_path / "many-denoised"
@@ -152,8 +154,8 @@ def test_a_signal_ends_the_run_with_whole_files_and_a_report_of_them(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_one_file_is_abandoned_without_debris(tmp_path: Path, number: signal.Signals, status: int) -> None:
-    """Stopped in the middle of writing it."""
+def test_an_interrupted_file_leaves_no_temporary_file(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    """The signal arrives while the file is being written."""
     write_image(tmp_path / "x.png", np.zeros((64, 64), np.uint8))
     code = (
         "import os, sys, time; from cxr_infer import files; from cxr_infer.cli import commands\n"
@@ -182,8 +184,8 @@ main()
 """
 
 
-def test_ctrl_c_while_libraries_are_loaded_is_no_fault_of_theirs(tmp_path: Path) -> None:
-    """numpy makes an ImportError of it."""
+def test_ctrl_c_during_imports_is_reported_as_an_interruption(tmp_path: Path) -> None:
+    """numpy turns KeyboardInterrupt into ImportError."""
     (tmp_path / "x").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_IMPORT, "dir", tmp_path / "x"], capture_output=True, text=True

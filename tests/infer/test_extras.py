@@ -1,4 +1,4 @@
-"""Whoever lacks a package is told a command that installs it, and never a name that nobody has published."""
+"""Missing packages: the error gives a command that installs them, and never the name of an unpublished package."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, read,
 
 PACKAGES = ("cxr_infer", "train/cxr_train", "export/cxr_export", "benchmarks")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-OWN = re.compile(rf"{PROJECT['name']}\[([a-z,]+)\]")  # an extra that takes in others
+OWN = re.compile(rf"{PROJECT['name']}\[([a-z,]+)\]")  # an extra that includes others
 
 
 def required(extra: str) -> set[str]:
-    """The requirements of an extra, those of the extras that it names among them."""
-    found: dict[str, str] = {}  # by package: of two floors, the one that the extra itself gives
+    """Return the requirements of an extra, including those of the extras that it names."""
+    found: dict[str, str] = {}  # by package: of two lower bounds, that of the extra itself
     for requirement in sorted(PROJECT["optional-dependencies"][extra], key=lambda r: OWN.fullmatch(r) is None):
-        taken_in = OWN.fullmatch(requirement)
-        more = set().union(*map(required, taken_in[1].split(","))) if taken_in else {requirement}
+        included = OWN.fullmatch(requirement)
+        more = set().union(*map(required, included[1].split(","))) if included else {requirement}
         found |= {name_of(each): each for each in more}
     return set(found.values())
 
@@ -38,8 +38,8 @@ def name_of(requirement: str) -> str:
     return re.split(r"[\[<>=!~ ]", requirement)[0].lower()
 
 
-def told(message: str) -> set[str]:
-    """The requirements in the install command of a message, as a shell would read them."""
+def requirements_in(message: str) -> set[str]:
+    """Return the requirements in the install command of a message, as a shell would split them."""
     assert message.count("pip install ") == 1, message
     command = message.split("pip install ")[1].split("\n")[0]
     return set(shlex.split(command))
@@ -51,12 +51,12 @@ def sources() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("extra", sorted(EXTRAS))
-def test_the_packages_are_those_of_the_extra(extra: str) -> None:
+def test_install_commands_have_the_packages_of_the_extra(extra: str) -> None:
     assert set(EXTRAS[extra]) == required(extra)
-    assert told(install_command(extra)) == required(extra)
+    assert requirements_in(install_command(extra)) == required(extra)
 
 
-def test_no_text_names_the_project_as_a_package_of_an_index() -> None:
+def test_no_text_suggests_installing_the_project_from_an_index() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True)
     names = tracked.stdout.split("\n")[:-1] or [str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("*.*")]
     texts = [name for name in names if Path(name).suffix in {".py", ".md", ".sh", ".toml", ".yaml", ".yml", ".html"}]
@@ -67,15 +67,15 @@ def test_no_text_names_the_project_as_a_package_of_an_index() -> None:
             assert not re.search(r"(?:pip|pipx|uv) +install [^\n`&;|]*cxr-infer", text), name
 
 
-def test_every_install_command_comes_from_one_place() -> None:
+def test_install_commands_are_defined_in_one_place() -> None:
     for path in sources():
         strings = (n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant))
         named = any("pip install" in value for value in strings if isinstance(value, str))
         assert not named or path.name == "extras.py", path
 
 
-def asked_for() -> set[str]:
-    """The extras that the code names anywhere as one to install."""
+def suggested_extras() -> set[str]:
+    """Return the extras for which the code suggests an install command."""
     found = set()
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
@@ -104,7 +104,7 @@ LAB: list[tuple[str, set[str], str]] = [
     ("bm3d", {"bm3d"}, "bm3d"),
 ]
 
-# what is missing, the extra that has it, more that is told, and a program that needs it
+# missing package, its extra, further requirements in the message, a program that needs it, and its arguments
 MISSING = [
     ("pydicom", "dicom", set(), "from cxr_infer.__main__ import main; main()", ["file", "x.dcm", "y.dcm"]),
     ("pynetdicom", "node", set(), "from cxr_infer.__main__ import main; main()", ["node", "demo"]),
@@ -123,7 +123,7 @@ MISSING = [
     *((package, "lab", more, LAB_METHOD, [method]) for package, more, method in LAB),
 ]
 
-# an import of it fails, and a search for it finds nothing, as where it was never installed
+# importing the package fails and searching for it finds nothing, as if it were not installed
 HIDDEN = """
 import sys
 class Hidden:
@@ -139,7 +139,7 @@ sys.meta_path.insert(0, Hidden())
 
 
 @pytest.mark.parametrize(("package", "extra", "more", "program", "arguments"), MISSING, ids=lambda value: str(value))
-def test_a_missing_package_is_one_line_that_installs_it(
+def test_a_missing_package_gives_one_line_with_its_install_command(
     tmp_path: Path, package: str, extra: str, more: set[str], program: str, arguments: list[str]
 ) -> None:
     (tmp_path / "x.dcm").write_bytes(encoded(computed(stored(RAMP, 8), 8)))
@@ -148,17 +148,17 @@ def test_a_missing_package_is_one_line_that_installs_it(
     assert done.returncode in (1, 2), done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1, done.stderr
-    assert told(done.stderr) == required(extra) | more
-    assert (CPU_TORCH in done.stderr) == (package == "torch"), "the other build brings gigabytes of CUDA"
+    assert requirements_in(done.stderr) == required(extra) | more
+    assert (CPU_TORCH in done.stderr) == (package == "torch"), "the default build includes gigabytes of CUDA"
 
 
-def test_a_missing_decoder_is_told_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_decoder_gives_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(computed(stored(RAMP, 8), 8), JPEG2000Lossless)
     monkeypatch.setitem(sys.modules, "openjpeg", None)
     with pytest.raises(ImageError) as refused:
         read(content)
-    assert told(str(refused.value)) == required("dicom")
+    assert requirements_in(str(refused.value)) == required("dicom")
 
 
-def test_every_extra_that_is_told_is_tried_here() -> None:
-    assert asked_for() == {extra for _, extra, *_ in MISSING} == set(EXTRAS)
+def test_every_suggested_extra_is_tested_here() -> None:
+    assert suggested_extras() == {extra for _, extra, *_ in MISSING} == set(EXTRAS)

@@ -1,4 +1,4 @@
-"""Whatever happens to the machine: no half-written file, no debris, nothing lost; the same command does the rest."""
+"""Kills, full and failing disks: no partial or leftover files, no loss; the same command completes the run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def xrays(tmp_path_factory: pytest.TempPathFactory, noisy_bytes: NDArray[np.uint
 
 @pytest.fixture(scope="module")
 def undisturbed(xrays: Path) -> dict[str, bytes]:
-    """The output of a run that nothing happened to."""
+    """The output of an undisturbed run."""
     out = xrays.with_name("undisturbed")
     done = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -61,7 +61,7 @@ def results(out: Path) -> int:
 
 @contextlib.contextmanager
 def held(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Within it the process stands still, so that it cannot come to its end meanwhile on a busy machine."""
+    """Suspend the process, so that it cannot finish meanwhile on a busy machine."""
     process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -75,7 +75,7 @@ def wait_for_result(process: subprocess.Popen[str], out: Path, more_than: int) -
 
 
 @pytest.mark.slow
-def test_killed_at_20_moments_the_rest_is_done_as_if_nothing_had_happened(
+def test_a_run_killed_at_20_moments_is_completed_bit_exact(
     xrays: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     moments = random.Random(4)
@@ -92,7 +92,7 @@ def test_killed_at_20_moments_the_rest_is_done_as_if_nothing_had_happened(
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
-        for path in out.rglob("*.png"):  # whole, or not there
+        for path in out.rglob("*.png"):  # complete or absent
             assert path.read_bytes() == undisturbed[path.relative_to(out).as_posix()]
     assert killed > 10
     done = subprocess.run([*COMMAND, "dir", xrays, "--out", out], capture_output=True, text=True)
@@ -101,20 +101,20 @@ def test_killed_at_20_moments_the_rest_is_done_as_if_nothing_had_happened(
 
 
 @pytest.mark.slow
-def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
+def test_a_second_run_skips_finished_results_and_computes_the_others(
     run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:
-    names = ["a.png", "b.png", "c.png", "d.png"]
-    for name in names:
+    inputs = ["a.png", "b.png", "c.png", "d.png"]
+    for name in inputs:
         write_image(tmp_path / "x" / name, noisy_bytes[:64, :64])
     out, kept = tmp_path / "x-denoised", list[str]()
 
     def statuses(*options: str) -> list[str]:
         done = run("cxr-infer", "dir", "x", "--json", "r.json", *options)
-        assert done.returncode == (1 if kept else 0), "what is in the way is no success"
+        assert done.returncode == (1 if kept else 0), "a file in the way is not a success"
         assert ("not replaced in" in done.stderr) == bool(kept)
-        said = [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("skipped: ")]
-        assert said == kept, "a file that is in the way is no result, so that is said"
+        names = [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("skipped: ")]
+        assert names == kept, "a file in the way is not a result and is reported"
         return [record["status"] for record in json.loads((tmp_path / "r.json").read_text())["files"]]
 
     assert statuses() == ["done"] * 4
@@ -139,7 +139,7 @@ def test_a_second_run_skips_what_is_finished_and_does_what_is_not(
 
 
 @pytest.mark.slow
-def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+def test_a_run_into_an_output_in_use_is_refused(xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     out = tmp_path / "out"
     first = start(xrays, out)
     wait_for_result(first, out, 0)
@@ -152,7 +152,7 @@ def test_two_runs_into_one_directory(xrays: Path, tmp_path: Path, undisturbed: d
     assert tree(out, ledger=True) == undisturbed
 
 
-def test_an_output_that_is_taken_away_ends_the_run(xrays: Path, tmp_path: Path) -> None:
+def test_an_output_that_is_moved_away_ends_the_run(xrays: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "out", tmp_path / "r.json"
     process = start(xrays, out, "--json", report)
     wait_for_result(process, out, 0)
@@ -162,7 +162,7 @@ def test_an_output_that_is_taken_away_ends_the_run(xrays: Path, tmp_path: Path) 
     assert process.returncode == 1
     assert "moved or removed" in stderr
     assert "disk full or read-only?" in stderr
-    assert not out.exists(), "nothing is written beside a disk that was unmounted"
+    assert not out.exists(), "nothing is written where a disk was unmounted"
     assert not list(tmp_path.rglob("*.part"))
     records = json.loads(report.read_text())["files"]
     assert len(records) == FILES
@@ -170,7 +170,7 @@ def test_an_output_that_is_taken_away_ends_the_run(xrays: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_inputs_that_vanish_fail_and_the_others_are_done(xrays: Path, tmp_path: Path) -> None:
+def test_removed_inputs_fail_and_the_others_are_denoised(xrays: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(xrays, copy)
     out = tmp_path / "out"
@@ -206,7 +206,7 @@ def test_an_input_that_grows_while_it_is_read_is_refused(tmp_path: Path) -> None
         writer.join()
 
 
-def test_what_is_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "sparse.png"
     with path.open("wb") as file:
         file.truncate(1 << 40)
@@ -214,7 +214,7 @@ def test_what_is_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
         read_content(path, 1 << 30)
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_existing_file(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(b"old")
 
@@ -239,7 +239,7 @@ def small_disk(place: Path, options: str) -> Iterator[Path]:
 
 @pytest.mark.slow
 @needs_root
-def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
+def test_a_full_disk_ends_the_run_which_resumes_with_more_space(
     run: Run, xrays: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     with small_disk(tmp_path / "disk", "size=200k") as disk:
@@ -298,7 +298,7 @@ def test_a_file_that_cannot_be_read_fails_alone(
 
 
 @needs_strace
-def test_a_file_without_a_suffix_that_cannot_be_opened_is_not_taken_for_no_xray(
+def test_an_unreadable_file_without_suffix_fails_and_is_not_ignored(
     tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:
     write_image(tmp_path / "x" / "a.png", noisy_bytes[:64, :64])
@@ -313,8 +313,8 @@ def test_a_file_without_a_suffix_that_cannot_be_opened_is_not_taken_for_no_xray(
 
 
 @needs_strace
-def test_a_result_appears_once_it_and_its_line_are_on_the_disk(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
-    """Else a power cut could leave a result that no later run knows, and would keep as if it were someone's."""
+def test_a_result_appears_after_it_and_its_record_are_synced(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+    """Otherwise a power cut could leave a result that later runs take for a file of the user."""
     for index in range(3):
         write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])
     log, out = tmp_path / "log", tmp_path / "x-denoised"
@@ -334,7 +334,7 @@ def test_a_result_appears_once_it_and_its_line_are_on_the_disk(tmp_path: Path, n
 
 
 @needs_root
-def test_a_read_only_installation(xrays: Path, tmp_path: Path) -> None:
+def test_a_read_only_installation_works(xrays: Path, tmp_path: Path) -> None:
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
     package = Path(read_gray.__code__.co_filename).parents[2]
     isolated = ["unshare", "-m", "bash", "-c", script, "-", str(package)]

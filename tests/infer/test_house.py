@@ -1,4 +1,4 @@
-"""Rules that keep it one house: what imports what, what CI runs."""
+"""Rules for the whole repository: imports, public names, the CI command and file sizes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import cxr_infer
 from tests.conftest import REPOSITORY
 
 STAGES = ("torch", "onnx", "onnxscript", "safetensors", "cxr_train", "cxr_export", "fsspec", "ray")
-WITHOUT_PYDICOM = ("signature", "optional")  # the modules of formats.dicom that do without it
+WITHOUT_PYDICOM = ("signature", "optional")  # the modules of formats.dicom that do not need it
 # the modules of node that need its extra
 OF_PYNETDICOM = ("demo", "dicom_file", "dimse_client", "dimse_server", "folder", "intake", "multipart", "phantoms")
 OF_PYNETDICOM += ("receiving", "sending", "service", "stow_answer", "stow_server")
 
 
-def test_every_module_of_every_room_imports_without_the_other_stages() -> None:
+def test_every_module_imports_without_the_other_stages() -> None:
     modules = [module.name for module in pkgutil.walk_packages(cxr_infer.__path__, "cxr_infer.")]
     assert len(modules) > 80
     dicom = "cxr_infer.formats.dicom."
@@ -42,7 +42,7 @@ def test_every_module_of_every_room_imports_without_the_other_stages() -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_a_bare_import_is_light() -> None:
+def test_a_bare_import_loads_no_heavy_package() -> None:
     code = "import sys, cxr_infer; dir(cxr_infer)\n"
     code += "print(sorted({'numpy', 'cv2', 'onnxruntime', 'typer'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

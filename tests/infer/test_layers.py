@@ -1,4 +1,4 @@
-"""The house as it is drawn: what may import what, and how large a part of it may be."""
+"""The architecture: permitted imports, and limits of length and duplication."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = {
     "cxr_train": REPOSITORY / "train" / "cxr_train",
     "cxr_export": REPOSITORY / "export" / "cxr_export",
 }
-# from below upwards; rooms in one line know nothing of each other
+# from the lowest upwards; sub-packages on one line do not import each other
 LAYERS = (
     ("version", "address_space", "errors", "extras", "faults", "patient_server", "untrusted_json"),
     ("settings", "folder", "scratch"),
@@ -32,14 +32,14 @@ LAYERS = (
     ("api",),
     ("web", "node", "lab"),
     ("cli",),
-    ("", "__main__"),  # the front doors
+    ("", "__main__"),  # the entry points
 )
-MOST_FLOORS = 9
-MOST_LINES, MOST_LINES_A_FUNCTION = 350, 60
-# what reads bytes or parses them without a limit, and the modules that may, as nobody else writes what they read
+MAX_DEPTH = 9
+MAX_LINES, MAX_FUNCTION_LINES = 350, 60
+# calls that read or parse without a limit, and the modules that may use them, as their input is trusted
 UNLIMITED = frozenset({"json.load", "json.loads", "tomllib.load", "tomllib.loads", "np.load", "open"})
 UNLIMITED_METHODS = frozenset({"read_bytes", "read_text"})
-READS_ITS_OWN = {
+TRUSTED_INPUT = {
     "cxr_infer.files": "the one reader of TOML",
     "cxr_infer.scratch": "rows of a file without a name",
     "cxr_infer.batch.ray_worker": "rows of the driver",
@@ -48,18 +48,18 @@ READS_ITS_OWN = {
     "cxr_infer.lab.page": "templates of the package",
     "cxr_infer.lab.noise": "measurements of the package",
     "cxr_infer.lab.protocol_files": "protocols of the package",
-    "cxr_infer.lab.runner": "arrays whose file was looked at before",
+    "cxr_infer.lab.runner": "arrays whose file was checked before",
     "cxr_infer.model.manifest": "test tensors of the package",
     "cxr_infer.model.hardware": "the kernel",
     "cxr_infer.formats.decoder_child": "the kernel",
     "cxr_infer.formats.decoder_process": "a pipe",
     "cxr_infer.web.server": "files of the package",
 }
-ALIKE, MOST_ALIKE = 6, 2  # lines in a row that two places share, and pairs of such places
+SHARED_LINES, MAX_SHARED = 6, 2  # consecutive lines that two places share, and pairs of such places
 
 
 def modules(package: str) -> dict[str, Path]:
-    """Every module by its dotted name."""
+    """Return the path of every module by its dotted name."""
     root = PACKAGES[package]
     names = {path: [package, *path.relative_to(root).with_suffix("").parts] for path in sorted(root.rglob("*.py"))}
     return {".".join(name[:-1] if name[-1] == "__init__" else name): path for path, name in names.items()}
@@ -75,7 +75,7 @@ def parsed(path: Path) -> ast.Module:
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """The modules of ours that a module imports: at its top, within functions, and for its annotations alike."""
+    """Return the project's modules that a module imports: at its top, within functions or for annotations."""
     return frozenset(_imports(module))
 
 
@@ -84,57 +84,57 @@ def _imports(module: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in ALL)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}:{node.lineno} imports by a relative name, which is not followed here"
+            assert node.level == 0, f"{module}:{node.lineno} relative imports are not followed here"
             inner = {f"{node.module}.{alias.name}" for alias in node.names} & ALL.keys()
             yield from inner
             if node.module in ALL and len(inner) < len(node.names):
                 yield node.module
 
 
-def room(module: str) -> str:
-    """The sub-package of a module, or the module itself where it lies in none; "" for `cxr_infer`."""
+def subpackage(module: str) -> str:
+    """Return the sub-package of a module, or the module itself if it is in none; "" for `cxr_infer`."""
     return f"{module}.".split(".")[1]
 
 
-def rooms_known_to(name: str) -> set[str]:
-    """The other rooms that the modules of a room import."""
-    inside = [module for module in ALL if module.startswith("cxr_infer") and room(module) == name]
-    return {room(imported) for module in inside for imported in imports(module)} - {name}
+def imported_subpackages(name: str) -> set[str]:
+    """Return the other sub-packages that the modules of a sub-package import."""
+    inside = [module for module in ALL if module.startswith("cxr_infer") and subpackage(module) == name]
+    return {subpackage(imported) for module in inside for imported in imports(module)} - {name}
 
 
-def test_every_room_has_its_layer() -> None:
-    assert {room(module) for module in modules("cxr_infer")} == {name for layer in LAYERS for name in layer}
+def test_every_subpackage_has_a_layer() -> None:
+    assert {subpackage(module) for module in modules("cxr_infer")} == {name for layer in LAYERS for name in layer}
 
 
 @pytest.mark.parametrize("layer", range(len(LAYERS)))
-def test_imports_lead_downwards(layer: int) -> None:
+def test_imports_lead_to_lower_layers_only(layer: int) -> None:
     below = {name for lower in LAYERS[:layer] for name in lower}
     for name in LAYERS[layer]:
-        above = rooms_known_to(name) - below
+        above = imported_subpackages(name) - below
         found = [
             f"{module} -> {imported}"
             for module in ALL
-            if room(module) == name and module.startswith("cxr_infer")
+            if subpackage(module) == name and module.startswith("cxr_infer")
             for imported in imports(module)
-            if room(imported) in above
+            if subpackage(imported) in above
         ]
         assert not found
 
 
-def test_no_module_imports_itself_by_a_detour() -> None:
-    """Raises CycleError, which names the circle."""
+def test_there_are_no_import_cycles() -> None:
+    """The CycleError names the cycle."""
     list(TopologicalSorter({module: set(imports(module)) - {module} for module in ALL}).static_order())
 
 
-def test_the_house_has_few_floors() -> None:
+def test_the_depth_of_imports_is_limited() -> None:
     @cache
-    def floor(name: str) -> int:
-        return 1 + max(map(floor, rooms_known_to(name)), default=0)
+    def depth(name: str) -> int:
+        return 1 + max(map(depth, imported_subpackages(name)), default=0)
 
-    assert max(floor(name) for layer in LAYERS for name in layer) <= MOST_FLOORS
+    assert max(depth(name) for layer in LAYERS for name in layer) <= MAX_DEPTH
 
 
-def test_each_stage_imports_earlier_ones_only() -> None:
+def test_each_stage_imports_only_earlier_stages() -> None:
     known = {
         package: {imported.split(".")[0] for module in modules(package) for imported in imports(module)}
         for package in PACKAGES
@@ -143,8 +143,8 @@ def test_each_stage_imports_earlier_ones_only() -> None:
     assert known["cxr_train"] <= {"cxr_infer", "cxr_train"}
 
 
-def test_nothing_of_ours_is_imported_by_a_text() -> None:
-    """Which the tests above would not see."""
+def test_no_project_module_is_imported_by_a_string() -> None:
+    """The tests above would not see such imports."""
     for module, path in ALL.items():
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
@@ -153,49 +153,49 @@ def test_nothing_of_ours_is_imported_by_a_text() -> None:
 
 
 def sources() -> list[Path]:
-    """What is written by hand, tests too."""
+    """Return every hand-written module, tests included."""
     folders = ("cxr_infer", "train", "export", "benchmarks", "docs", "examples", "tests")
     every = (path for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
     return [path for path in every if not {"node_modules", "build"} & {*path.relative_to(REPOSITORY).parts}]
 
 
-def test_no_module_and_no_function_is_too_long() -> None:
+def test_modules_and_functions_are_not_too_long() -> None:
     too_long = []
     for path in sources():
         text = path.read_text(encoding="utf-8")
-        if len(text.splitlines()) > MOST_LINES:
+        if len(text.splitlines()) > MAX_LINES:
             too_long.append(f"{path}: {len(text.splitlines())} lines")
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                if lines > MOST_LINES_A_FUNCTION:
+                if lines > MAX_FUNCTION_LINES:
                     too_long.append(f"{path}: {node.name} has {lines} lines")
     assert not too_long
 
 
 def statements(path: Path) -> list[str]:
-    """The lines of a module that do something: no blank ones, comments or imports."""
+    """Return the lines of a module without blank lines, comments and imports."""
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line and not line.startswith(("#", "import ", "from "))]
 
 
-def test_little_is_said_twice() -> None:
-    """Pairs of places that share ALIKE lines or more; longer shared parts count once."""
+def test_little_code_is_duplicated() -> None:
+    """Count pairs of places that share SHARED_LINES or more; longer shared parts count once."""
     places: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
     for module, path in ALL.items():
         lines = statements(path)
-        for start in range(len(lines) - ALIKE + 1):
-            places[tuple(lines[start : start + ALIKE])].append((module, start))
+        for start in range(len(lines) - SHARED_LINES + 1):
+            places[tuple(lines[start : start + SHARED_LINES])].append((module, start))
     pairs = {
         (first, second, there - here)
         for found in places.values()
         for (first, here), (second, there) in combinations(found, 2)
     }
-    assert len(pairs) <= MOST_ALIKE, sorted(pairs)
+    assert len(pairs) <= MAX_SHARED, sorted(pairs)
 
 
-def test_files_of_others_are_read_within_limits() -> None:
-    """By `files`, `folder` and `untrusted_json`, which wait for no FIFO and take no more memory than they must."""
+def test_untrusted_files_are_read_within_limits() -> None:
+    """They are read through `files`, `folder` and `untrusted_json`, which do not wait for FIFOs and limit memory."""
     found = {
         module
         for module in modules("cxr_infer")
@@ -206,4 +206,4 @@ def test_files_of_others_are_read_within_limits() -> None:
             or (isinstance(node.func, ast.Attribute) and node.func.attr in UNLIMITED_METHODS)
         )
     }
-    assert found == READS_ITS_OWN.keys()
+    assert found == TRUSTED_INPUT.keys()

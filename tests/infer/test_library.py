@@ -1,4 +1,4 @@
-"""The library does what the commands do, keeps the models it is asked for by name, and refuses what makes no sense."""
+"""The Python API: the results of the commands, named models loaded once, and invalid arguments refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def xrays(tmp_path: Path, noisy: NDArray[np.float32], clean: NDArray[np.float32]
     return tmp_path / "x"
 
 
-def test_a_directory_is_denoised_as_the_command_does(run: Run, xrays: Path, tmp_path: Path) -> None:
+def test_denoise_directory_gives_the_results_of_the_command(run: Run, xrays: Path, tmp_path: Path) -> None:
     reference = tmp_path / "clean"
     results = list(cxr_infer.denoise_directory(xrays, tmp_path / "out", reference=reference, strength=0.5))
     done = run("cxr-infer", "dir", xrays, "--out", "command", "--reference", reference, "--strength", "0.5", "-q")
@@ -45,14 +45,14 @@ def test_a_directory_is_denoised_as_the_command_does(run: Run, xrays: Path, tmp_
     assert again.mean("psnr") == pytest.approx(np.mean([result.psnr for result in results]))
 
 
-def test_figures_before_are_those_of_the_image_as_it_was(xrays: Path, tmp_path: Path) -> None:
+def test_figures_before_denoising_are_those_of_the_input(xrays: Path, tmp_path: Path) -> None:
     (result, _) = cxr_infer.denoise_directory(xrays, tmp_path / "out", reference=tmp_path / "clean", strength=0.0)
     assert result.psnr_before is not None
     after, before = (result.psnr, result.ssim, result.mse), (result.psnr_before, result.ssim_before, result.mse_before)
     assert after == before
 
 
-def test_what_makes_no_sense_is_refused_when_it_is_called(xrays: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused_at_the_call(xrays: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such directory"):
         cxr_infer.denoise_directory(tmp_path / "missing")
     with pytest.raises(UsageError, match="inside it"):
@@ -62,7 +62,7 @@ def test_what_makes_no_sense_is_refused_when_it_is_called(xrays: Path, tmp_path:
     assert not (tmp_path / "x-denoised").exists()
 
 
-def test_a_file_is_denoised_as_in_memory(xrays: Path, tmp_path: Path) -> None:
+def test_denoise_file_gives_the_pixels_of_denoise(xrays: Path, tmp_path: Path) -> None:
     result = cxr_infer.denoise_file(xrays / "a.png")
     assert result.output == str(xrays / "a-denoised.png")
     assert result.mottle_before is not None
@@ -75,7 +75,7 @@ def test_a_file_is_denoised_as_in_memory(xrays: Path, tmp_path: Path) -> None:
     assert cxr_infer.denoise_file(xrays / "a.png", tmp_path / "b.tif", overwrite=True).status == "done"
 
 
-def test_a_model_that_is_named_is_loaded_once(monkeypatch: pytest.MonkeyPatch, noisy: NDArray[np.float32]) -> None:
+def test_a_named_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch, noisy: NDArray[np.float32]) -> None:
     opened: list[Path] = []
     original = denoiser.Model.open
 
@@ -90,7 +90,7 @@ def test_a_model_that_is_named_is_loaded_once(monkeypatch: pytest.MonkeyPatch, n
     assert len(opened) == 1
 
 
-def test_single_fields_are_those_of_the_settings(noisy: NDArray[np.float32]) -> None:
+def test_keyword_arguments_are_the_fields_of_the_settings(noisy: NDArray[np.float32]) -> None:
     known = {field.name: field.type for one in (Settings, ReadOptions) for field in fields(one)}
     assert set(typing.get_type_hints(Fields)) == set(known)
     small = noisy[:32, :32]
@@ -105,7 +105,7 @@ def test_single_fields_are_those_of_the_settings(noisy: NDArray[np.float32]) -> 
         cxr_infer.denoise(small, strength=2.0)
 
 
-def test_a_low_range_is_warned_of_once_and_not_where_white_is_given(noisy: NDArray[np.float32]) -> None:
+def test_a_low_range_warns_once_unless_white_is_given(noisy: NDArray[np.float32]) -> None:
     twelve_bit = np.round(np.minimum(noisy[:64, :64], 1) * 4095).astype(np.uint16)
     with pytest.warns(UserWarning, match="white=4095") as seen:
         cxr_infer.denoise(twelve_bit)
@@ -116,7 +116,9 @@ def test_a_low_range_is_warned_of_once_and_not_where_white_is_given(noisy: NDArr
         cxr_infer.denoise(twelve_bit, read=ReadOptions(white=4095))
 
 
-def test_figures_of_arrays_are_those_of_their_values(clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> None:
+def test_metrics_of_integer_arrays_match_those_of_floats(
+    clean: NDArray[np.float32], noisy: NDArray[np.float32]
+) -> None:
     stored, other = (from_unit(image, np.dtype(np.uint8)) for image in (clean, noisy))
     assert cxr_infer.psnr(stored, stored) == 120
     assert cxr_infer.psnr(stored, other) == pytest.approx(cxr_infer.psnr(clean, noisy), abs=0.1)

@@ -1,4 +1,4 @@
-"""Whoever packs a directory of X-rays can pack its output beside it: links, FIFOs and hard links there lead nowhere."""
+"""Whoever provides X-rays can also prepare their output directory: its links, FIFOs and hard links must be harmless."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Plant = Callable[[Path, Path], None]
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A folder of the user's that nothing of a run may reach."""
+    """A folder of the user that no run may touch."""
     folder = tmp_path / "home"
     folder.mkdir()
     (folder / ".bashrc").write_bytes(PROFILE)
@@ -70,18 +70,20 @@ SHARDS = (LEDGER, ".cxr-infer.1-of-2.jsonl", ".cxr-infer.elsewhere.jsonl")
 
 @pytest.mark.parametrize("plant", [*PLANTS, hole])
 @pytest.mark.parametrize("name", SHARDS)
-def test_a_record_file_that_is_none_is_refused_by_name(tmp_path: Path, victim: Path, plant: Plant, name: str) -> None:
+def test_an_invalid_record_file_is_refused_by_name(tmp_path: Path, victim: Path, plant: Plant, name: str) -> None:
     before, out = tree(victim), tmp_path / "out"
     out.mkdir()
     plant(out / name, victim)
     with pytest.raises(UsageError, match=name.replace(".", r"\.")), OutputDirectory(out, MADE_BY):
-        pytest.fail("nothing is to be done there")
+        pytest.fail("the output was opened")
     assert tree(victim) == before
     assert set(os.listdir(out)) <= {name, LEDGER}  # noqa: PTH208
 
 
 @pytest.mark.parametrize("plant", [linked, fifo, endless])
-def test_a_run_ends_before_it_begins(run: Run, xrays: Path, victim: Path, plant: Plant) -> None:
+def test_an_invalid_record_file_ends_the_run_before_it_begins(
+    run: Run, xrays: Path, victim: Path, plant: Plant
+) -> None:
     before = tree(victim)
     xrays.with_name("x-denoised").mkdir()
     plant(xrays.with_name("x-denoised") / LEDGER, victim)
@@ -93,7 +95,9 @@ def test_a_run_ends_before_it_begins(run: Run, xrays: Path, victim: Path, plant:
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_a_folder_that_is_a_link_is_not_followed(run: Run, xrays: Path, victim: Path, overwrite: bool) -> None:
+def test_an_output_subfolder_that_is_a_link_is_not_followed(
+    run: Run, xrays: Path, victim: Path, overwrite: bool
+) -> None:
     before, out = tree(victim), xrays.with_name("out")
     out.mkdir()
     (out / "sub").symlink_to(victim)
@@ -104,19 +108,19 @@ def test_a_folder_that_is_a_link_is_not_followed(run: Run, xrays: Path, victim: 
     assert (out / "a.png").is_file()
 
 
-def test_the_default_output_is_no_link(run: Run, xrays: Path, victim: Path) -> None:
+def test_the_default_output_must_not_be_a_link(run: Run, xrays: Path, victim: Path) -> None:
     before = tree(victim)
     xrays.with_name("x-denoised").symlink_to(victim)
     done = run("cxr-infer", "dir", xrays)
     assert (done.returncode, tree(victim)) == (2, before)
     assert "x-denoised: is a link; set --out to the directory for results" in done.stderr
-    chosen = run("cxr-infer", "dir", xrays, "--out", "x-denoised")  # the user's own word
+    chosen = run("cxr-infer", "dir", xrays, "--out", "x-denoised")  # named by the user
     assert chosen.returncode == 0, chosen.stderr
     assert (victim / "sub" / "b.png").is_file()
 
 
 @pytest.mark.parametrize("plant", [linked, hard_linked, fifo, endless])
-def test_what_lies_in_the_place_of_a_result_is_kept_or_replaced_never_written_to(
+def test_a_file_in_place_of_a_result_is_kept_or_replaced_never_written_to(
     run: Run, xrays: Path, victim: Path, plant: Plant
 ) -> None:
     before, out = tree(victim), xrays.with_name("out")
@@ -136,7 +140,7 @@ def test_what_lies_in_the_place_of_a_result_is_kept_or_replaced_never_written_to
     assert tree(victim) == before
 
 
-def test_a_folder_in_the_place_of_a_result_is_found_before_it_is_computed(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_result_is_refused_before_computing(tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()
     with OutputDirectory(tmp_path, MADE_BY) as output:
         with pytest.raises(ImageError, match=r"a\.png: is a directory"):
@@ -146,7 +150,7 @@ def test_a_folder_in_the_place_of_a_result_is_found_before_it_is_computed(tmp_pa
 
 
 @pytest.mark.parametrize("make", [Path.touch, os.mkfifo])
-def test_a_file_in_the_place_of_a_folder_is_told_with_the_way_out(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_file_in_place_of_a_folder_is_reported_with_advice(tmp_path: Path, make: Callable[[Path], None]) -> None:
     target = tmp_path / "out" / "sub" / "b.png"
     with OutputDirectory(tmp_path / "out", MADE_BY) as output:
         make(target.parent)
@@ -159,7 +163,7 @@ def test_a_file_in_the_place_of_a_folder_is_told_with_the_way_out(tmp_path: Path
                 step()
 
 
-def test_an_output_that_becomes_a_link_is_lost(tmp_path: Path, victim: Path) -> None:
+def test_an_output_replaced_by_a_link_counts_as_lost(tmp_path: Path, victim: Path) -> None:
     before = tree(victim)
     with OutputDirectory(tmp_path / "out", MADE_BY) as output:
         output.write("a.png", output.path / "a.png", SOURCE, b"result")
@@ -203,10 +207,10 @@ def test_nothing_is_reached_through_a_link_on_any_system(
     assert tree(victim) == before
 
 
-def test_a_link_that_appears_after_the_look_at_it_is_not_followed(
+def test_a_link_created_after_the_check_is_not_followed(
     tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel decides, not the look."""
+    """The kernel refuses the link, even if the check saw none."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").symlink_to(victim)
     (tmp_path / "out" / "file").symlink_to(victim / ".bashrc")
@@ -220,7 +224,7 @@ def test_a_link_that_appears_after_the_look_at_it_is_not_followed(
 
 
 @pytest.mark.parametrize("plant", [linked, hard_linked])
-def test_files_that_the_user_names_are_new_ones(tmp_path: Path, victim: Path, plant: Plant) -> None:
+def test_files_named_by_the_user_are_created_anew(tmp_path: Path, victim: Path, plant: Plant) -> None:
     plant(tmp_path / "r.json", victim)
     write_bytes(tmp_path / "r.json", b"report")
     assert (tmp_path / "r.json").read_bytes() == b"report"
@@ -232,7 +236,7 @@ def test_files_that_the_user_names_are_new_ones(tmp_path: Path, victim: Path, pl
     ("command", "plant"),
     [("file", linked), ("file", dangling), ("file", hard_linked), ("compare", dangling), ("sample", dangling)],
 )
-def test_other_commands_replace_a_link_only_where_they_are_asked_to(
+def test_other_commands_replace_a_link_only_with_overwrite(
     run: Run, xrays: Path, victim: Path, plant: Plant, command: str
 ) -> None:
     before = tree(victim)
@@ -254,7 +258,7 @@ def test_other_commands_replace_a_link_only_where_they_are_asked_to(
     assert tree(victim) == before
 
 
-def test_samples_follow_no_link_that_nobody_named(run: Run, tmp_path: Path, victim: Path) -> None:
+def test_sample_does_not_follow_a_link_at_its_default_folder(run: Run, tmp_path: Path, victim: Path) -> None:
     before = tree(victim)
     (tmp_path / "s-clean").symlink_to(victim)
     done = run("cxr-infer", "sample", "s", "--size", "64")
@@ -262,7 +266,7 @@ def test_samples_follow_no_link_that_nobody_named(run: Run, tmp_path: Path, vict
     assert "s-clean: is a link" in done.stderr
 
 
-def test_a_figure_never_replaces_what_it_is_drawn_from(run: Run, xrays: Path) -> None:
+def test_a_figure_never_replaces_its_input(run: Run, xrays: Path) -> None:
     before = tree(xrays)
     xrays.with_name("link.png").symlink_to(xrays / "a.png")
     for target in (xrays / "a.png", xrays.with_name("link.png")):
@@ -273,10 +277,10 @@ def test_a_figure_never_replaces_what_it_is_drawn_from(run: Run, xrays: Path) ->
     assert tree(xrays) == before
 
 
-def test_names_that_are_one_file_only_there_do_not_replace_each_other(
+def test_names_equated_only_by_the_disk_do_not_replace_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a disk that takes two names for one in a way that nobody foresaw: the file itself is known again."""
+    """On a disk that equates names in an unforeseen way, the file itself is recognised."""
     with OutputDirectory(tmp_path, MADE_BY) as output:
         output.write("first.png", tmp_path / "a.png", SOURCE, b"first")
         output.write("first.png", tmp_path / "a.png", SOURCE, b"first again")
@@ -297,10 +301,10 @@ def test_two_inputs_for_one_result_are_an_error_on_any_disk(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("fold", [str.casefold, lambda name: unicodedata.normalize("NFD", name), str])
-def test_a_disk_is_asked_what_it_takes_for_one_name(
+def test_the_name_folding_of_a_disk_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: Callable[[str], str]
 ) -> None:
-    """Case and composition each by itself, as on some disks of Windows and macOS."""
+    """Case folding and Unicode normalisation separately, as on some disks of Windows and macOS."""
 
     def look(folder: Folder, name: str) -> os.stat_result | None:
         found = [path for path in folder.path.iterdir() if fold(path.name) == fold(name)]
@@ -313,12 +317,12 @@ def test_a_disk_is_asked_what_it_takes_for_one_name(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may; CI does")
-def test_a_disk_that_folds_case_is_known(tmp_path: Path) -> None:
+def test_a_real_case_folding_disk_is_detected(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "casefold", "tmpfs", disk], capture_output=True)
     if mounted.returncode != 0:
-        pytest.skip("no disk that folds case to be had")
+        pytest.skip("no case-folding disk available")
     try:
         out = disk / "out"
         out.mkdir()

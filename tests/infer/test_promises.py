@@ -1,4 +1,4 @@
-"""What README.md, SECURITY.md and the site say, held to the program and to the tests that prove it."""
+"""README.md, SECURITY.md and the site, checked against the program and the tests that prove their promises."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     *sorted(page.relative_to(REPOSITORY).as_posix() for page in (REPOSITORY / "docs").rglob("*.md")),
 )
-OTHERS_OPTIONS = {"--index-url", "--untold"}  # pip's, and benchmarks.detectors'
+FOREIGN_OPTIONS = {"--index-url", "--untold"}  # pip's, and benchmarks.detectors'
 
 
 def text_of(name: str) -> str:
@@ -31,7 +31,7 @@ def text_of(name: str) -> str:
 
 
 def commands() -> dict[str, dict[str, Any]]:
-    """Every command by its program and name; typer's classes have no public types."""
+    """Return every command by program and name; the classes of typer have no public types."""
     from cxr_export.cli import app as export_app
     from cxr_train.cli import app as train_app
 
@@ -49,42 +49,42 @@ def options_of(command: Any) -> set[str]:
 
 
 def shown_commands() -> Iterator[str]:
-    """Lines of a shell in the documents that begin with a program of ours."""
+    """Yield the shell lines of the documents that begin with a program of this project."""
     for name in DOCUMENTS:
         for block in re.findall(r"^```sh\n(.*?)^```", text_of(name), re.MULTILINE | re.DOTALL):
             yield from re.findall(r"^cxr-[a-z]+ .*$", block, re.MULTILINE)
 
 
-def test_the_reference_has_every_option_of_every_command() -> None:
+def test_the_reference_lists_every_option_of_every_command() -> None:
     sections = re.split(r"^##+ ", text_of("docs/reference/cli.md"), flags=re.MULTILINE)
-    told = {section.split("\n", 1)[0]: set(re.findall(r"`(--[a-z-]+)`", section)) for section in sections}
+    listed = {section.split("\n", 1)[0]: set(re.findall(r"`(--[a-z-]+)`", section)) for section in sections}
     for program, known in commands().items():
         for name, command in known.items():
             if not command.hidden:
-                assert told[f"{program} {name}".strip()] == options_of(command) - {"--help"}
+                assert listed[f"{program} {name}".strip()] == options_of(command) - {"--help"}
 
 
-def test_every_option_named_anywhere_is_one() -> None:
+def test_every_option_in_the_documents_exists() -> None:
     known = {option for program in commands().values() for each in program.values() for option in options_of(each)}
     for name in DOCUMENTS:
-        told = set(re.findall(r"`(--[a-z][a-z-]*)", text_of(name)))
-        assert told <= known | OTHERS_OPTIONS, name
+        named = set(re.findall(r"`(--[a-z][a-z-]*)", text_of(name)))
+        assert named <= known | FOREIGN_OPTIONS, name
     assert len(known) > 30
 
 
-def test_every_command_line_that_is_shown_could_be_given() -> None:
+def test_every_command_line_in_the_documents_is_valid() -> None:
     lines = list(shown_commands())
     assert len(lines) > 20
     for line in lines:
         program, *words = shlex.split(line, comments=True)
         known = commands()[program]
         command = known.get(words[0] if words else "", known[""])
-        told = {word for word in words if word.startswith("--")}
+        options = {word for word in words if word.startswith("--")}
         extra = options_of(known["all"]) | {"--all"} if program == "cxr-train" else set()
-        assert told <= options_of(command) | extra, line
+        assert options <= options_of(command) | extra, line
 
 
-def test_defaults_are_those_of_the_program() -> None:
+def test_defaults_in_the_documents_are_those_of_the_program() -> None:
     denoise, report = text_of("docs/guide/denoise.md"), text_of("docs/guide/report.md")
     defaults = {parameter.name: parameter.default for parameter in commands()["cxr-infer"]["dir"].params}
     assert defaults["memory"] == Settings().memory == DEFAULT_MEMORY
@@ -98,8 +98,8 @@ def test_defaults_are_those_of_the_program() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_somewhere(name: str) -> None:
-    """To files; the site's build proves the anchors too."""
+def test_links_lead_to_existing_files(name: str) -> None:
+    """The build of the site checks the anchors as well."""
     text, folder = text_of(name), (REPOSITORY / name).parent
     targets = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)]
     for target in targets:
@@ -111,14 +111,14 @@ def test_links_lead_somewhere(name: str) -> None:
     ("document", "promise", "test"),
     [(name, promise, test) for name, all_of in PROMISES.items() for promise, tests in all_of.items() for test in tests],
 )
-def test_every_promise_has_its_test(document: str, promise: str, test: str) -> None:
-    assert promise in " ".join(text_of(document).split()), "a promise was worded anew: see that its test still fits"
+def test_every_promise_has_a_test(document: str, promise: str, test: str) -> None:
+    assert promise in " ".join(text_of(document).split()), "a promise was reworded: check that its test still fits"
     file, function = test.split("::")
     named = [path for path in _tests() if path.name == file]
     assert any(re.search(rf"^def {function}\w*\(", path.read_text(), re.MULTILINE) for path in named), test
 
 
-def test_every_page_that_promises_something_is_looked_at() -> None:
+def test_every_page_of_the_guide_has_tested_promises() -> None:
     guide = {page.relative_to(REPOSITORY).as_posix() for page in (REPOSITORY / "docs" / "guide").glob("*.md")}
     assert {"README.md", "SECURITY.md", *guide} == PROMISES.keys()
     assert all(PROMISES.values())

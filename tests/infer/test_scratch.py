@@ -21,7 +21,7 @@ from tests.full_disk import full_disk
 NAMES = ["b\nb", "é", os.fsdecode(b"caf\xe9"), "", *map(str, range(100_000))]
 
 
-def test_a_list_on_disk_gives_back_what_it_got_from_any_number_of_readers() -> None:
+def test_a_disk_list_returns_its_items_to_any_number_of_readers() -> None:
     listed = DiskList(NAMES)
     assert sum(map(len, NAMES)) + len(NAMES) * 3 > IN_MEMORY // 2
     assert len(listed) == len(NAMES)
@@ -60,16 +60,16 @@ FILLED: list[tuple[Callable[[], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fill", "what"), FILLED, ids=["list", "order", "store", "claims", "records"])
-def test_no_room_on_the_disk_is_one_line(fill: Callable[[], object], what: str) -> None:
-    with full_disk(), pytest.raises(UsageError, match=rf"^cannot store {what}: .*; set TMPDIR to a directory"):
+@pytest.mark.parametrize(("fill", "content"), FILLED, ids=["list", "order", "store", "claims", "records"])
+def test_a_full_disk_is_reported_in_one_line(fill: Callable[[], object], content: str) -> None:
+    with full_disk(), pytest.raises(UsageError, match=rf"^cannot store {content}: .*; set TMPDIR to a directory"):
         fill()
 
 
-def test_files_have_no_name_and_lie_where_tmpdir_says(tmp_path: Path) -> None:
-    """So that no end of the process leaves anything behind, and nobody else can open them."""
+def test_temporary_files_are_unnamed_and_created_in_tmpdir(tmp_path: Path) -> None:
+    """So that the process leaves nothing behind, however it ends, and no other user can open them."""
     if not Path("/proc/self/fd").is_dir():
-        pytest.skip("only Linux says which files a process has open")
+        pytest.skip("only Linux lists the open files of a process")
     code = f"""
 from pathlib import Path
 from cxr_infer.scratch import *
@@ -85,7 +85,7 @@ for file in Path("/proc/self/fd").iterdir():
     assert done.stdout.splitlines() == ["[]", "0o600 0", "0o600 0"]
 
 
-def test_the_room_of_dropped_contents_is_used_again() -> None:
+def test_the_space_of_dropped_contents_is_reused() -> None:
     store, rng = DiskStore("contents"), np.random.default_rng(0)
     contents: dict[int, bytes] = {}
     for _ in range(300):
@@ -103,7 +103,7 @@ def test_the_room_of_dropped_contents_is_used_again() -> None:
 
 
 def test_the_tree_is_listed_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory's files, then its subdirectories, whatever the disk says first and however few fit in memory."""
+    """Files come before subdirectories, whatever the order on disk and however few names fit in memory."""
     expected = ["B.png", "a.png", "a/1.png", "a/b/1.png", "a/c.png/1.png", "b/1.png"]
     for name in reversed(expected):
         (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)

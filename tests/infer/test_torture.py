@@ -1,4 +1,4 @@
-"""The torture directory through the real command: every file as promised, nothing else touched, memory bounded."""
+"""The torture directory through the real command: expected outcomes, nothing else touched, memory bounded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENOUGH_MEMORY = 300  # MB; the bombs ask for a gigabyte and more
 
 @dataclass(frozen=True)
 class Tortured:
-    """What a run over the directory left."""
+    """The outcome of a run over the directory."""
 
     source: Path
     out: Path
@@ -51,7 +51,7 @@ def facts(folder: Path) -> dict[str, tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def tortured(tmp_path_factory: pytest.TempPathFactory) -> Tortured:
-    """One run at strength 0, so that good pixels can be checked to the bit."""
+    """One run at strength 0, so that good pixels can be checked bit-exactly."""
     place = tmp_path_factory.mktemp("torture")
     source, out, report = place / "in", place / "out", place / "report.json"
     cases = build(source)
@@ -70,17 +70,17 @@ def tortured(tmp_path_factory: pytest.TempPathFactory) -> Tortured:
 
 
 def result_of(name: str) -> str:
-    """The name of a file's result: DICOM is DICOM whatever its name, everything else as its name says."""
+    """Return the name of a file's result: DICOM keeps its name, all else depends on the suffix."""
     path = Path(name)
     return (path if path.stem == "dicom by content" else path.with_name(output_name(path.name))).as_posix()
 
 
-def test_there_are_many_kinds_and_each_has_one_record(tortured: Tortured) -> None:
+def test_every_file_has_one_record(tortured: Tortured) -> None:
     assert len(tortured.cases) > 120
     assert set(tortured.records) == set(tortured.cases)
 
 
-def test_each_becomes_what_it_must(tortured: Tortured) -> None:
+def test_every_file_has_its_expected_outcome(tortured: Tortured) -> None:
     wrong = {
         name: (tortured.records[name]["status"], tortured.records[name]["message"])
         for name, case in tortured.cases.items()
@@ -89,7 +89,7 @@ def test_each_becomes_what_it_must(tortured: Tortured) -> None:
     assert not wrong
 
 
-def test_good_pixels_come_back_to_the_bit_and_as_they_were_turned(tortured: Tortured) -> None:
+def test_strength_0_returns_pixels_bit_exact_with_their_orientation(tortured: Tortured) -> None:
     checked = 0
     for name, case in tortured.cases.items():
         if case.becomes != DONE:
@@ -102,9 +102,9 @@ def test_good_pixels_come_back_to_the_bit_and_as_they_were_turned(tortured: Tort
         with Image.open(path) as image:
             assert image.getexif().get(0x0112, 1) == case.orientation, name
             pixels = np.array(image)
-        if name.endswith(".tif") and case.orientation in (3, 6):  # which Pillow turns
+        if name.endswith(".tif") and case.orientation in (3, 6):  # Pillow rotates these
             pixels = np.rot90(pixels, {3: 2, 6: 1}[case.orientation])
-        if name == "twelve.pgm":  # which Pillow stretches
+        if name == "twelve.pgm":  # Pillow rescales it
             pixels = np.rint(pixels * (4095 / 65535)).astype(np.uint16)
         if case.stored is not None:
             checked += 1
@@ -112,11 +112,11 @@ def test_good_pixels_come_back_to_the_bit_and_as_they_were_turned(tortured: Tort
                 assert np.all(pixels == pixels[..., :1]), name
                 pixels = pixels[..., 0]
             np.testing.assert_array_equal(pixels, case.stored, err_msg=name)
-            assert pixels.dtype == case.stored.dtype or name == "gray 16.pgm", name  # Pillow makes it 32 bit
+            assert pixels.dtype == case.stored.dtype or name == "gray 16.pgm", name  # Pillow returns 32 bit
     assert checked > 50
 
 
-def test_only_results_are_written_and_originals_are_as_they_were(tortured: Tortured) -> None:
+def test_only_results_are_written_and_originals_are_unchanged(tortured: Tortured) -> None:
     assert tortured.untouched
     expected = {result_of(name) for name, case in tortured.cases.items() if case.becomes == DONE}
     found = {p.relative_to(tortured.out).as_posix() for p in tortured.out.rglob("*") if not p.is_dir()}
@@ -124,7 +124,7 @@ def test_only_results_are_written_and_originals_are_as_they_were(tortured: Tortu
     assert {p.name for p in tortured.source.parent.iterdir()} == {"in", "out", "outside.png", "peak", "report.json"}
 
 
-def test_each_failure_is_one_line_that_names_the_file(tortured: Tortured) -> None:
+def test_each_failure_is_reported_in_one_line_with_the_file(tortured: Tortured) -> None:
     assert tortured.done.returncode == 1
     assert "Traceback" not in tortured.done.stderr
     failures = [line for line in tortured.done.stderr.splitlines() if line.startswith("failed: ")]
@@ -136,7 +136,7 @@ def test_each_failure_is_one_line_that_names_the_file(tortured: Tortured) -> Non
     assert f"ignored {ignored} files (hidden or not X-rays); " in tortured.done.stderr
 
 
-def test_no_name_reaches_the_terminal_as_anything_but_text(tortured: Tortured) -> None:
+def test_names_reach_the_terminal_only_as_plain_text(tortured: Tortured) -> None:
     for stream in (tortured.done.stdout, tortured.done.stderr):
         assert not {"\x1b", "\x07", "\u202e"} & set(stream)
     assert "nothing\\nat all.png" in tortured.done.stderr

@@ -1,4 +1,4 @@
-"""JSON from anybody, wherever it is read: a card, the metadata of an ONNX file, records, the manifest."""
+"""Untrusted JSON, wherever it is read: cards, the metadata of ONNX files, records, the manifest."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_what_takes_too_much_is_one_kind_of_error(text: str) -> None:
+def test_hostile_json_raises_value_error_in_one_line(text: str) -> None:
     for content in (text, text.encode("utf-8", "surrogatepass")):
         with pytest.raises(ValueError, match=r"^[^\n]+$"):
             parse_json(content)
 
 
-def test_what_is_bearable_is_read() -> None:
+def test_json_within_the_limits_is_read() -> None:
     deep = "[" * MOST_DEPTH + "]" * MOST_DEPTH
     assert parse_json(deep) == json.loads(deep)
     wide = json.dumps({"a": [[1], [2.5]] * 1000, "brackets": "[{" * 1000, "large": 2**62, "small": -1e-300})
@@ -64,7 +64,7 @@ def with_metadata(path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(set(HOSTILE) - {"no text"}))
-def test_hostile_metadata_is_one_line_about_its_file(tmp_path: Path, name: str) -> None:
+def test_hostile_metadata_is_reported_in_one_line_with_its_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match=r"^\S+x\.onnx: damaged card in its metadata; export it again$"):
         load_model(with_metadata(tmp_path / "x.onnx", HOSTILE[name]))
 
@@ -77,7 +77,7 @@ def test_hostile_metadata_ends_the_command_with_one_line(run: Run, tmp_path: Pat
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_cards_and_manifests_are_one_line_about_their_file(tmp_path: Path, text: str) -> None:
+def test_hostile_cards_and_manifests_are_reported_with_their_file(tmp_path: Path, text: str) -> None:
     for name in ("card.json", "manifest.json"):
         (tmp_path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(ModelError, match=r"^\S+card\.json: damaged model card; .*$"):
@@ -105,30 +105,30 @@ def test_hostile_cards_and_manifests_are_one_line_about_their_file(tmp_path: Pat
     ],
     ids=str,
 )
-def test_a_card_beyond_all_bounds_is_refused_by_name(wrong: dict[str, object]) -> None:
+def test_a_card_value_out_of_range_is_refused_by_name(wrong: dict[str, object]) -> None:
     good = {"name": "x", "purpose": "a test"}
     ModelCard.from_mapping(good, "x.onnx")
     with pytest.raises(ModelError, match=rf"^x\.onnx: its card has an invalid {next(iter(wrong))}; export it"):
         ModelCard.from_mapping(good | wrong, "x.onnx")
 
 
-def test_hostile_record_lines_say_nothing_and_the_others_what_they_did(tmp_path: Path) -> None:
+def test_hostile_record_lines_are_ignored_and_the_others_read(tmp_path: Path) -> None:
     entry = Entry(b"\1" * 16, b"\2" * 16, b"\3" * 16)
     hostile = [text.encode("utf-8", "surrogatepass") for text in HOSTILE.values()]
     hostile += [b"[]", b'"text"', b"1", b'{"name": 1}', b'{"name": "a", "source": 5, "made_by": [], "result": {}}']
     assert [parse_line(line) for line in hostile] == [None] * len(hostile)
     path = tmp_path / "records"
-    bearable = [line for line in hostile if len(line) < LONGEST_LINE]
-    path.write_bytes(b"\n".join([*bearable, entry.line("a.png")]))
+    acceptable = [line for line in hostile if len(line) < LONGEST_LINE]
+    path.write_bytes(b"\n".join([*acceptable, entry.line("a.png")]))
     with path.open("rb") as file:
         assert list(read_lines(file, path)) == [("a.png", entry)]
-    for line in set(hostile) - set(bearable):
+    for line in set(hostile) - set(acceptable):
         path.write_bytes(line + b"\n")
         with path.open("rb") as file, pytest.raises(UsageError, match=r"records: not a record file of cxr-infer"):
             list(read_lines(file, path))
 
 
-def test_a_run_goes_on_where_a_record_file_is_hostile(run: Run, tmp_path: Path, identity_onnx: Path) -> None:
+def test_a_run_continues_with_a_hostile_record_file(run: Run, tmp_path: Path, identity_onnx: Path) -> None:
     shutil.copy(identity_onnx, tmp_path / "x.onnx")
     write_image(tmp_path / "in" / "a.png", np.full((20, 20), 7, np.uint8))
     command = ("cxr-infer", "dir", "in", "--model", "x.onnx", "--quiet")
@@ -139,7 +139,7 @@ def test_a_run_goes_on_where_a_record_file_is_hostile(run: Run, tmp_path: Path, 
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_the_shipped_cards_are_within_all_bounds() -> None:
+def test_the_shipped_cards_are_within_the_limits() -> None:
     for path in (REPOSITORY / "weights").glob("*/card*.json"):
         ModelCard.from_mapping(read_card_file(path), str(path))
     assert len(read_manifest(REPOSITORY / "weights")) == 4

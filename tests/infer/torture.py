@@ -1,4 +1,4 @@
-"""A directory of every kind of good, bad and irrelevant file that a run may meet, and what must become of each."""
+"""A directory of every kind of good, bad and irrelevant file that a run may meet, and the expected outcome of each."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COLOUR = np.dstack([GRAY, GRAY[::-1], GRAY])
 def a_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         place = Path.cwd()
-        os.chdir(path.parent)  # a socket's path may have 107 bytes
+        os.chdir(path.parent)  # the path of a socket is limited to 107 bytes
         try:
             listener.bind(path.name)
         finally:
@@ -155,8 +155,8 @@ def bomb_cases() -> dict[str, Case]:
     """Small files that promise more pixels than a machine has memory for."""
     bombs = "are more than the"
     jpeg = by_pillow("JPEG", GRAY)
-    at = jpeg.index(b"\xff\xc0") + 5  # of its height
-    webp = by_pillow("WEBP", GRAY, lossless=True)  # a simple one: width and height from byte 21 on, 14 bits each
+    at = jpeg.index(b"\xff\xc0") + 5  # position of the height
+    webp = by_pillow("WEBP", GRAY, lossless=True)  # simple format: width and height from byte 21, 14 bits each
     contents = {
         "bomb.png": (png(100_000, 100_000, bytes(1000)), bombs),
         "zlib bomb.png": (png(30_000, 30_000, bytes(30_001 * 3000)), bombs),
@@ -176,7 +176,7 @@ def bomb_cases() -> dict[str, Case]:
     return {name: Case(content, FAILED, reason) for name, (content, reason) in contents.items()}
 
 
-def cases_that_are_no_files() -> dict[str, Case]:
+def special_file_cases() -> dict[str, Case]:
     return {
         "fifo.png": Case(os.mkfifo, FAILED, "a FIFO"),
         "socket.png": Case(a_socket, FAILED, "a socket"),
@@ -230,7 +230,7 @@ def dicom_cases() -> dict[str, Case]:
         "capture.ima": (dicom.encoded(dicom.secondary(eight, 8)), eight),
         "big endian.dcm": (dicom.encoded(dicom.digital(ramp, 12, mono1=True), ExplicitVRBigEndian), ramp),
         "run lengths.dcm": (dicom.encoded(dicom.digital(ramp, 12, mono1=True), RLELossless), ramp),
-        "1.2.840.113619.2.5": (whole, ramp),  # a UID as a name has what looks like a suffix
+        "1.2.840.113619.2.5": (whole, ramp),  # a UID as a name seems to have a suffix
     }
     bad = {
         "cut.dcm": (whole[: len(whole) // 2], "incomplete"),
@@ -248,12 +248,12 @@ def dicom_cases() -> dict[str, Case]:
 
 
 def all_cases() -> dict[str, Case]:
-    unread = damaged_cases() | refused_cases() | bomb_cases() | cases_that_are_no_files()
+    unread = damaged_cases() | refused_cases() | bomb_cases() | special_file_cases()
     return good_cases() | unread | irrelevant_cases() | dicom_cases()
 
 
 def build(folder: Path) -> dict[str, Case]:
-    """Make the directory, and `outside.png` beside it. Returns what it holds by name."""
+    """Make the directory, and `outside.png` next to it. Return its cases by name."""
     folder.mkdir()
     (folder.parent / "outside.png").write_bytes(by_opencv(".png", GRAY))
     cases = all_cases()

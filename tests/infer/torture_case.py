@@ -1,4 +1,4 @@
-"""One file of the torture directory: how it is made and what must become of it; the pictures most of them hold."""
+"""One file of the torture directory: how it is made and its expected outcome; the pictures that most files contain."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DEEP = GRAY.astype(np.uint16) * 257
 
 @dataclass(frozen=True)
 class Case:
-    """One file: how it is made, what becomes of it, part of the reason given.
+    """One file: how it is made, its expected outcome, and part of the reason reported.
 
-    make: bytes, or a function that puts something at the path. stored: pixels that come back at strength 0, where they
-    are checked. orientation: EXIF's number that the result carries.
+    make: its bytes, or a function that creates something at the path. stored: the pixels returned at strength 0, or
+    None if not checked. orientation: the EXIF orientation of the result.
     """
 
     make: bytes | Callable[[Path], object]

@@ -1,4 +1,4 @@
-"""The contract of an engine, by the example of a third one."""
+"""The contract of an engine, checked with a third implementation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Backwards(Engine):
         yield from (not_begun(job.name) for job in jobs[begun:])
 
 
-def test_a_third_engine_makes_the_same_results(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_a_third_engine_gives_the_same_results(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     for index in range(3):
         write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[index : index + 48, :48])
     (tmp_path / "x" / "bad.png").write_bytes(b"no image")
@@ -54,7 +54,7 @@ def test_a_third_engine_makes_the_same_results(tmp_path: Path, noisy_bytes: NDAr
     assert tree(tmp_path / "backwards") == tree(tmp_path / "local")
 
 
-def test_it_stops_when_it_is_asked_to(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_every_engine_stops_on_request(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     for index in range(4):
         write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:48, :48])
     for engine in (None, Backwards()):

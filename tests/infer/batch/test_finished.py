@@ -1,4 +1,4 @@
-"""What an earlier run has finished is not done again, but told and shown as if it were."""
+"""Results of an earlier run are not computed again, but measured, listed and shown as if they were."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.infer.good_pictures import good_cases
 from tests.terminals import terminal
 
 NO_FIGURE = "–"  # noqa: RUF001  an en dash
-OF_THE_RUN = {"status", "message", "milliseconds", "megapixels_per_second"}  # which differ between two runs
+OF_THE_RUN = {"status", "message", "milliseconds", "megapixels_per_second"}  # these differ between runs
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def figures(result: FileResult) -> dict[str, object]:
 def both_runs(
     folder: Path, out: Path, model: Model, settings: Settings, reading: ReadOptions
 ) -> Iterator[tuple[tuple[FileResult, Pairs], tuple[FileResult, Pairs]]]:
-    """What two runs say and show of each image, that of the first beside that of the second."""
+    """Yield the result and the pictures of each image, from a first and from a second run."""
     seen: list[dict[str, tuple[FileResult, Pairs]]] = []
     for _ in range(2):
         shown: dict[str, tuple[FileResult, Pairs]] = {}
@@ -73,10 +73,10 @@ def both_runs(
     ("settings", "reading"),
     [(Settings(), ReadOptions()), (Settings(0.5, compress=KEEP), ReadOptions(white=4095, invert=True))],
 )
-def test_the_second_run_measures_and_shows_what_the_first_did(
+def test_a_second_run_measures_and_shows_the_finished_results(
     tmp_path: Path, model: Model, settings: Settings, reading: ReadOptions
 ) -> None:
-    """Of every kind of file: the result on the disk is what was measured before it was written."""
+    """For every kind of file, the stored result gives the figures that were measured before it was written."""
     for name, case in good_cases().items():
         (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(case.make, bytes):
@@ -98,18 +98,18 @@ def test_the_second_run_measures_and_shows_what_the_first_did(
     assert count > 100
 
 
-def test_a_report_and_references_asked_for_later_are_there(run: Run, pair: Path) -> None:
-    """As in the README: first the results, then what is to be known of them."""
+def test_reports_and_references_can_be_requested_later(run: Run, pair: Path) -> None:
+    """As in the README: denoise first, measure and report later."""
     assert run("cxr-infer", "dir", "x").returncode == 0
-    asked = ("--reference", "clean", "--report", "r.html", "--json", "r.json")
-    done = run("cxr-infer", "dir", "x", *asked)
+    options = ("--reference", "clean", "--report", "r.html", "--json", "r.json")
+    done = run("cxr-infer", "dir", "x", *options)
     assert done.returncode == 0, done.stderr
     assert "5 skipped" in done.stdout
     assert all(f"{index}.png" in done.stdout for index in range(5))
     later = json.loads((pair.parent / "r.json").read_text())
     page = (pair.parent / "r.html").read_text()
     assert all(f'id="image-{number}"' in page for number in range(1, 6))
-    run("cxr-infer", "dir", "x", *asked, "--overwrite")
+    run("cxr-infer", "dir", "x", *options, "--overwrite")
     fresh = json.loads((pair.parent / "r.json").read_text())
     for old, new in zip(later["files"], fresh["files"], strict=True):
         assert {k: v for k, v in old.items() if k not in OF_THE_RUN} == {
@@ -122,7 +122,7 @@ def test_a_report_and_references_asked_for_later_are_there(run: Run, pair: Path)
     assert later["summary"]["megapixels"] == 0
 
 
-def test_what_cannot_be_measured_says_why(run: Run, pair: Path) -> None:
+def test_an_unmeasured_result_has_a_reason(run: Run, pair: Path) -> None:
     assert run("cxr-infer", "dir", "x").returncode == 0
     done = run("cxr-infer", "dir", "x", "--max-pixels", "100", "--json", "r.json")
     assert done.returncode == 0, done.stderr
@@ -135,7 +135,7 @@ def test_what_cannot_be_measured_says_why(run: Run, pair: Path) -> None:
     ]
 
 
-def test_nobody_waits_for_figures_that_nobody_sees(pair: Path, model: Model) -> None:
+def test_finished_results_are_not_measured_if_not_requested(pair: Path, model: Model) -> None:
     for _ in range(2):
         plan = make_plan(Directory(pair), Directory(pair.with_name("out")))
         results = list(denoise_files(plan, model, measure_finished=False))
@@ -143,7 +143,7 @@ def test_nobody_waits_for_figures_that_nobody_sees(pair: Path, model: Model) -> 
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_the_second_run_lists_what_the_first_did_on_a_terminal(pair: Path, columns: int) -> None:
+def test_a_second_run_lists_the_same_rows_on_a_terminal(pair: Path, columns: int) -> None:
     rows = []
     for _ in range(2):
         with terminal([*COMMAND, "dir", "x", "--reference", "clean"], columns, pair.parent) as shown:

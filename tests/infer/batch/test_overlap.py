@@ -9,7 +9,7 @@ import pytest
 from cxr_infer.batch.overlap import AHEAD, overlapped
 
 
-def test_results_come_in_order_whatever_the_stages_take() -> None:
+def test_results_come_in_order_whatever_time_the_stages_take() -> None:
     def slow_if_even(value: int) -> int:
         time.sleep(0.003 * (value % 2 == 0))
         return value
@@ -19,7 +19,7 @@ def test_results_come_in_order_whatever_the_stages_take() -> None:
 
 
 def test_the_stages_overlap() -> None:
-    meeting = threading.Barrier(3, timeout=240)  # passed only where all three steps are at work at once
+    meeting = threading.Barrier(3, timeout=240)  # passed only if all three steps run at the same time
 
     def meet(value: int) -> int:
         if value == 2:  # being read
@@ -52,7 +52,7 @@ def test_items_are_taken_only_a_few_ahead() -> None:
         assert taken <= done + 1 + 2 * (AHEAD + 1)
 
 
-def test_a_stop_writes_what_was_computed_and_begins_nothing_more() -> None:
+def test_a_stop_writes_computed_items_and_begins_no_others() -> None:
     computed: list[int] = []
     stop = threading.Event()
 
@@ -74,7 +74,7 @@ def test_an_exception_ends_the_iteration_and_leaves_no_thread(step: int) -> None
 
     steps = [int, int, int]
     steps[step] = fail
-    before = set(threading.enumerate())  # others of the process may end meanwhile
+    before = set(threading.enumerate())  # other threads may end meanwhile
     with pytest.raises(ZeroDivisionError):
         list(overlapped(range(100), *steps))
     deadline = time.monotonic() + 10
@@ -83,7 +83,7 @@ def test_an_exception_ends_the_iteration_and_leaves_no_thread(step: int) -> None
     assert before.issuperset(threading.enumerate())
 
 
-def test_what_is_being_written_is_written_whole_when_the_caller_leaves() -> None:
+def test_a_write_in_progress_is_completed_when_the_caller_leaves() -> None:
     finished: list[int] = []
 
     def write(value: int) -> int:
@@ -96,4 +96,4 @@ def test_what_is_being_written_is_written_whole_when_the_caller_leaves() -> None
     results.close()  # type: ignore[attr-defined]
     seen = len(finished)
     time.sleep(0.2)
-    assert len(finished) == seen, "nothing goes on behind the caller's back"
+    assert len(finished) == seen, "no work continues after the caller left"

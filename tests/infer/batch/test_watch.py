@@ -1,4 +1,4 @@
-"""What arrives in a watched directory is denoised once it is complete, for as long as nobody stops it."""
+"""Files that arrive in a watched directory are denoised once they are complete, until the run is stopped."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from cxr_infer.storage.directory import Directory
 from cxr_infer.storage.shard import Shard
 from tests.conftest import COMMAND, Run, tree
 
-PATIENCE = 120.0  # s, for what takes some on a busy machine
-can_lease = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells who writes to a file")
+PATIENCE = 120.0  # s, enough on a busy machine
+can_lease = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux reports open writers of a file")
 
 
 def eventually(happened: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not happened():
-        assert time.monotonic() < end, "it never happened"
+        assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.1)
 
 
@@ -43,7 +43,7 @@ def place(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
 
 @pytest.fixture
 def watched(place: Path) -> Iterator[subprocess.Popen[str]]:
-    """`dir x --watch` at work: it has denoised what was there."""
+    """A running `dir x --watch` that has denoised the files present."""
     command = [*COMMAND, "dir", "x", "--watch", "--json", "r.jsonl"]
     with subprocess.Popen(
         command, cwd=place.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -55,7 +55,7 @@ def watched(place: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_file_is_told_once_it_stays_as_it_is_and_again_when_it_changes(place: Path) -> None:
+def test_a_file_is_listed_once_it_is_stable_and_again_after_a_change(place: Path) -> None:
     arrivals = Arrivals(Directory(place))
     assert (names(arrivals), arrivals.arriving) == ([], ["a.png"])
     assert (names(arrivals), arrivals.arriving) == (["a.png"], [])
@@ -69,10 +69,10 @@ def test_a_file_is_told_once_it_stays_as_it_is_and_again_when_it_changes(place: 
     assert (names(arrivals), arrivals.arriving) == ([], [])
     (place / "a.png").write_bytes(content)
     assert names(arrivals) == []
-    assert names(arrivals) == ["a.png"], "another one, that came later"
+    assert names(arrivals) == ["a.png"], "a new file of the same name"
 
 
-def test_folders_and_what_is_no_x_ray_are_told_once(place: Path) -> None:
+def test_non_x_rays_are_reported_once_and_folders_are_searched(place: Path) -> None:
     (place / "sub").mkdir()
     (place / ".hidden").mkdir()
     (place / "notes").write_text("no X-ray, by its name or content")
@@ -89,17 +89,17 @@ def test_folders_and_what_is_no_x_ray_are_told_once(place: Path) -> None:
     assert (list(last.names), list(last.ignored), list(last.problems)) == (["sub/b.png"], [], [])
 
 
-def test_a_share_of_what_arrives(place: Path) -> None:
+def test_each_arriving_file_belongs_to_one_shard(place: Path) -> None:
     for index in range(20):
         (place / f"{index}.png").write_bytes((place / "a.png").read_bytes())
-    shares = [Arrivals(Directory(place), Shard(index, 3)) for index in (1, 2, 3)]
-    told = [names(share) + names(share) for share in shares]
-    assert sorted(name for share in told for name in share) == sorted(path.name for path in place.iterdir())
-    assert all(told)
+    shards = [Arrivals(Directory(place), Shard(index, 3)) for index in (1, 2, 3)]
+    found = [names(shard) + names(shard) for shard in shards]
+    assert sorted(name for shard in found for name in shard) == sorted(path.name for path in place.iterdir())
+    assert all(found)
 
 
 @can_lease
-def test_a_file_that_somebody_writes_to_is_not_complete_however_long_that_takes(place: Path) -> None:
+def test_a_file_is_not_complete_while_it_is_open_for_writing(place: Path) -> None:
     arrivals = Arrivals(Directory(place))
     with (place / "slow.png").open("wb") as file:
         file.write((place / "a.png").read_bytes()[:100])
@@ -110,12 +110,12 @@ def test_a_file_that_somebody_writes_to_is_not_complete_however_long_that_takes(
     assert [names(arrivals) for _ in range(2)] == [[], ["slow.png"]]
     with (place / "a.png").open("rb"):
         (place / "b.png").write_bytes((place / "a.png").read_bytes())
-        assert [names(arrivals) for _ in range(2)] == [[], ["b.png"]], "who reads does no harm"
+        assert [names(arrivals) for _ in range(2)] == [[], ["b.png"]], "readers do not delay a file"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_what_arrives_is_denoised_until_a_signal(
+def test_arriving_files_are_denoised_until_a_signal(
     place: Path, watched: subprocess.Popen[str], number: signal.Signals, status: int
 ) -> None:
     results, content = place.parent / "x-denoised", (place / "a.png").read_bytes()
@@ -131,13 +131,13 @@ def test_what_arrives_is_denoised_until_a_signal(
     other = subprocess.run([*COMMAND, "dir", "x"], cwd=place.parent, capture_output=True, text=True)
     assert "another run is writing there" in other.stderr
     watched.send_signal(number)
-    said, problems = watched.communicate(timeout=PATIENCE)
+    stdout, problems = watched.communicate(timeout=PATIENCE)
     assert watched.returncode == status
     assert problems.splitlines()[0].startswith("watching x, results go to ")
     assert problems.splitlines()[-1] == "error: stopped; run the same command to continue"
     assert problems.count("failed: x/damaged.png") == 1
-    assert "4 denoised, 1 failed" in said
-    assert "in all" not in said, "it waited most of the time"
+    assert "4 denoised, 1 failed" in stdout
+    assert "in all" not in stdout, "no speed, because it waited most of the time"
     *records, last = map(json.loads, (place.parent / "r.jsonl").read_text().splitlines())
     assert [record["name"] for record in records] == ["a.png", "sub/b.png", "damaged.png", "damaged.png", "a.png"]
     assert last["interrupted"] is True
@@ -146,14 +146,16 @@ def test_what_arrives_is_denoised_until_a_signal(
 
 
 @pytest.mark.slow
-def test_what_still_arrives_as_it_stops_is_named_and_left_alone(place: Path, watched: subprocess.Popen[str]) -> None:
+def test_files_still_arriving_at_the_end_are_reported_and_left_alone(
+    place: Path, watched: subprocess.Popen[str]
+) -> None:
     with (place / "slow.png").open("wb") as file:
         file.write((place / "a.png").read_bytes()[:100])
         file.flush()
-        time.sleep(3 * LOOK_EVERY)  # in which it is looked at
+        time.sleep(3 * LOOK_EVERY)  # long enough for a scan
         watched.send_signal(signal.SIGTERM)
-        said, _ = watched.communicate(timeout=PATIENCE)
-    assert "1 denoised, 1 not begun" in said
+        stdout, _ = watched.communicate(timeout=PATIENCE)
+    assert "1 denoised, 1 not begun" in stdout
     record = json.loads((place.parent / "r.jsonl").read_text().splitlines()[1])
     assert (record["name"], record["status"], record["message"]) == ("slow.png", "pending", ARRIVING)
     assert list(tree(place.parent / "x-denoised")) == ["a.png"]
@@ -171,7 +173,7 @@ def test_what_still_arrives_as_it_stops_is_named_and_left_alone(place: Path, wat
         (["x", "--watch", "--out", "x/inside"], "must not be the input directory or inside it"),
     ],
 )
-def test_what_cannot_be_watched_is_refused(run: Run, place: Path, arguments: list[str], problem: str) -> None:
+def test_unwatchable_directories_are_refused(run: Run, place: Path, arguments: list[str], problem: str) -> None:
     done = run("cxr-infer", "dir", *arguments)
     assert done.returncode == 2
     assert problem in done.stderr
@@ -179,7 +181,7 @@ def test_what_cannot_be_watched_is_refused(run: Run, place: Path, arguments: lis
 
 
 @pytest.mark.slow
-def test_an_empty_directory_can_be_watched_and_a_full_output_ends_it(run: Run, tmp_path: Path) -> None:
+def test_an_empty_directory_is_watched_until_the_output_is_lost(run: Run, tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with subprocess.Popen(
         [*COMMAND, "dir", "x", "--watch"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
@@ -189,7 +191,7 @@ def test_an_empty_directory_can_be_watched_and_a_full_output_ends_it(run: Run, t
         eventually((tmp_path / "x-denoised").is_dir)
         (tmp_path / "x-denoised").rename(tmp_path / "gone")
         write_image(tmp_path / "x" / "a.png", np.zeros((64, 64), np.uint8))
-        said = process.stderr.read()
+        stderr = process.stderr.read()
     assert process.returncode == 1
-    assert "the output directory was moved or removed" in said
-    assert "(disk full or read-only?); fix that and run the same command to continue" in said
+    assert "the output directory was moved or removed" in stderr
+    assert "(disk full or read-only?); fix that and run the same command to continue" in stderr

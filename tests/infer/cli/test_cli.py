@@ -1,4 +1,4 @@
-"""The command line through real processes: what a user types, what the user sees, what lies on the disk after."""
+"""The command line through real processes: input, output, exit status and the files left on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import Run, tree
 
 @pytest.fixture
 def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8], noisy: NDArray[np.float32]) -> Path:
-    """A directory as people have them: a tree, spaces and unicode in names, 8 and 16 bit, a JPEG."""
+    """A realistic directory: subfolders, spaces and Unicode in names, 8 and 16 bit, a JPEG."""
     folder = tmp_path / "my x-rays"
     write_image(folder / "eight bit.png", noisy_bytes)
     write_image(folder / "Лёгкие" / "sechzehn.tif", from_unit(noisy, np.dtype(np.uint16)))
@@ -40,12 +40,12 @@ def test_a_directory_is_denoised_into_the_same_tree(run: Run, xrays: Path) -> No
     assert sorted(tree(out)) == ["eight bit.png", "Лёгкие/lossy.jpg.png", "Лёгкие/sechzehn.tif"]
     assert read_gray(out / "eight bit.png").dtype == np.uint8
     assert read_gray(out / "Лёгкие" / "sechzehn.tif").dtype == np.uint16
-    assert tree(xrays) == before, "originals are not touched"
+    assert tree(xrays) == before, "originals are unchanged"
     for name in before:
         assert name in done.stdout
     assert "3 denoised" in done.stdout
     assert "Research use only" in done.stdout
-    assert "\x1b" not in done.stdout + done.stderr, "no escape codes where there is no terminal"
+    assert "\x1b" not in done.stdout + done.stderr, "no escape codes without a terminal"
 
 
 def test_the_table_compares_with_references(run: Run, xrays: Path, tmp_path: Path, clean: NDArray[np.float32]) -> None:
@@ -65,7 +65,7 @@ def test_the_table_compares_with_references(run: Run, xrays: Path, tmp_path: Pat
     assert content["versions"]["cxr-infer"] == __version__
 
 
-def test_one_bad_file_is_one_line_and_the_run_goes_on(run: Run, xrays: Path) -> None:
+def test_each_bad_file_is_reported_in_one_line_and_the_run_continues(run: Run, xrays: Path) -> None:
     (xrays / "damaged.png").write_bytes((xrays / "eight bit.png").read_bytes()[:60])
     (xrays / "empty.png").touch()
     (xrays / "notes.txt").write_text("not an image")
@@ -88,7 +88,7 @@ def test_results_are_kept_unless_overwrite_is_given(run: Run, xrays: Path) -> No
     out = xrays.with_name("out")
     write_image(out / "eight bit.png", np.zeros((4, 4), np.uint8))
     assert "1 failed" not in (first := run("cxr-infer", "dir", xrays, "--out", out)).stdout
-    assert first.returncode == 1, "what is there is no result"
+    assert first.returncode == 1, "the existing file is not a result"
     assert "1 skipped" in first.stdout
     assert read_gray(out / "eight bit.png").shape == (4, 4)
     run("cxr-infer", "dir", xrays, "--out", out, "--overwrite")
@@ -128,7 +128,7 @@ def test_two_inputs_never_become_one_output(run: Run, xrays: Path, noisy_bytes: 
         (["sample", "s", "--dose", "0"], "dose 0 photons"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(
+def test_wrong_usage_ends_with_status_2_and_changes_nothing(
     run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8], arguments: list[str], problem: str
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -141,14 +141,14 @@ def test_wrong_usage_is_one_line_and_status_2(
     assert tree(tmp_path) == before
 
 
-def test_strength_0_gives_the_input_back(run: Run, xrays: Path) -> None:
+def test_strength_0_returns_the_input(run: Run, xrays: Path) -> None:
     run("cxr-infer", "dir", xrays, "--strength", "0")
     out = xrays.with_name("my x-rays-denoised")
     for name in ("eight bit.png", "Лёгкие/sechzehn.tif"):
         np.testing.assert_array_equal(read_gray(out / name), read_gray(xrays / name))
 
 
-def test_one_file(run: Run, xrays: Path, tmp_path: Path) -> None:
+def test_a_single_file_is_denoised_and_not_overwritten(run: Run, xrays: Path, tmp_path: Path) -> None:
     done = run("cxr-infer", "file", xrays / "eight bit.png", "clean.png")
     assert done.returncode == 0, done.stderr
     assert read_gray(tmp_path / "clean.png").shape == (256, 256)
@@ -161,16 +161,14 @@ def test_one_file(run: Run, xrays: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.dcm", "x.DICOM", "x.ima"])
-def test_a_picture_never_gets_the_name_of_a_dicom_file(run: Run, xrays: Path, tmp_path: Path, name: str) -> None:
+def test_the_result_of_a_picture_cannot_have_a_dicom_name(run: Run, xrays: Path, tmp_path: Path, name: str) -> None:
     done = run("cxr-infer", "file", xrays / "eight bit.png", name)
     assert done.returncode == 1
     assert f"is a picture, so its result cannot be DICOM; rename {name}" in done.stderr
     assert not (tmp_path / name).exists()
 
 
-def test_notes_on_one_file_and_on_a_comparison_are_notes_and_said_once(
-    run: Run, tmp_path: Path, noisy: NDArray[np.float32]
-) -> None:
+def test_file_and_compare_print_a_note_once(run: Run, tmp_path: Path, noisy: NDArray[np.float32]) -> None:
     write_image(tmp_path / "twelve.png", (noisy * 4095).astype(np.uint16))
     for command in (("file", "twelve.png", "out.png"), ("compare", "twelve.png", "twelve.png")):
         done = run("cxr-infer", *command)
@@ -201,16 +199,16 @@ def test_sample_then_dir_then_compare(run: Run, tmp_path: Path) -> None:
     assert tree(tmp_path / "xrays") == noisy
 
 
-def test_12_bit_data_in_a_16_bit_file_keeps_its_range_and_white_lets_the_model_see_it(
+def test_12_bit_data_in_a_16_bit_file_keeps_its_range_and_white_scales_it(
     run: Run, tmp_path: Path, noisy: NDArray[np.float32], clean: NDArray[np.float32]
 ) -> None:
     stored = (noisy * 4095).astype(np.uint16)
     marked = stored.copy()
-    marked[:4, :4] = 5000  # a burnt-in mark beyond the range
+    marked[:4, :4] = 5000  # a burned-in mark above the range
     for name, pixels in (("marked", marked), ("twelve", stored), ("zwölf", stored)):
         write_image(tmp_path / "x" / f"{name}.png", pixels)
     done = run("cxr-infer", "dir", "x")
-    assert done.stderr.count("--white 4095 lets the model see it") == 1, "said once"
+    assert done.stderr.count("--white 4095 lets the model see it") == 1, "reported once"
     result = read_gray(tmp_path / "x-denoised" / "twelve.png")
     assert result.mean() == pytest.approx(stored.mean(), rel=0.02)
     done = run("cxr-infer", "dir", "x", "--white", "4095", "--out", "full")
@@ -221,7 +219,7 @@ def test_12_bit_data_in_a_16_bit_file_keeps_its_range_and_white_lets_the_model_s
     assert psnr(clean[inner], result[inner] / np.float32(4095)) > psnr(clean[inner], noisy[inner]) + 10
 
 
-def test_links_out_of_the_directory_are_read_only_on_request(
+def test_links_out_of_the_directory_are_followed_only_on_request(
     run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:
     write_image(tmp_path / "data" / "a.png", noisy_bytes[:64, :64])
@@ -246,21 +244,21 @@ def test_a_lower_dose_makes_more_mottle(run: Run, tmp_path: Path) -> None:
     assert errors[1] > 10 * errors[0]
 
 
-def test_a_share_without_images_says_so(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_an_empty_shard_reports_nothing_to_denoise(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     write_image(tmp_path / "x" / "a.png", noisy_bytes)
-    said = [run("cxr-infer", "dir", "x", "--shard", f"{share}/2").stdout for share in (1, 2)]
-    (empty,) = (text for text in said if "1 denoised. Research use only" not in text)
+    outputs = [run("cxr-infer", "dir", "x", "--shard", f"{share}/2").stdout for share in (1, 2)]
+    (empty,) = (text for text in outputs if "1 denoised. Research use only" not in text)
     assert empty.startswith("nothing to denoise. Research use only")
 
 
-def test_models_lists_what_is_installed(run: Run) -> None:
+def test_models_lists_the_installed_models(run: Run) -> None:
     done = run("cxr-infer", "models")
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("original", "new", "window"))
     assert "NO: reinstall" not in done.stdout
 
 
-def test_a_long_run_shows_the_summary_and_the_worst(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_a_long_run_lists_only_the_worst_results(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     for index in range(30):
         write_image(tmp_path / "many" / f"{index:02}.png", noisy_bytes[:32, : 32 + index])
     done = run("cxr-infer", "dir", "many")
@@ -268,7 +266,7 @@ def test_a_long_run_shows_the_summary_and_the_worst(run: Run, tmp_path: Path, no
     assert sum(f"{index:02}.png" in done.stdout for index in range(30)) == 5
 
 
-def test_a_link_in_the_output_never_leads_back_to_the_originals(run: Run, xrays: Path, tmp_path: Path) -> None:
+def test_a_link_in_the_output_cannot_lead_back_to_the_originals(run: Run, xrays: Path, tmp_path: Path) -> None:
     before = tree(xrays)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "Лёгкие").symlink_to(xrays / "Лёгкие")
@@ -279,7 +277,7 @@ def test_a_link_in_the_output_never_leads_back_to_the_originals(run: Run, xrays:
 
 
 @pytest.mark.slow
-def test_the_report_never_replaces_an_image_and_an_unwritable_output_is_found_first(run: Run, xrays: Path) -> None:
+def test_reports_over_images_and_unwritable_outputs_are_refused_first(run: Run, xrays: Path) -> None:
     before = tree(xrays)
     for arguments, problem in (
         (["--json", xrays / "eight bit.png"], "ends in .json"),
@@ -292,7 +290,9 @@ def test_the_report_never_replaces_an_image_and_an_unwritable_output_is_found_fi
         assert tree(xrays) == before
 
 
-def test_names_that_are_no_text_or_look_like_markup(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_names_that_are_not_utf8_or_look_like_markup_are_accepted(
+    run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
     folder = tmp_path / "x"
     write_image(folder / "scan[left].png", noisy_bytes[:40, :40])
     (folder / os.fsdecode(b"caf\xe9.png")).write_bytes((folder / "scan[left].png").read_bytes())
@@ -303,7 +303,9 @@ def test_names_that_are_no_text_or_look_like_markup(run: Run, tmp_path: Path, no
     assert len(tree(tmp_path / "x-denoised")) == 2
 
 
-def test_several_pages_are_refused_not_cut_to_one(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_multi_page_files_are_refused_not_cut_to_one_page(
+    run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
     (tmp_path / "x").mkdir()
     cv2.imwritemulti(str(tmp_path / "x" / "pages.tif"), [noisy_bytes, noisy_bytes])
     done = run("cxr-infer", "dir", "x")
@@ -311,7 +313,7 @@ def test_several_pages_are_refused_not_cut_to_one(run: Run, tmp_path: Path, nois
     assert "pages.tif: has several pages" in done.stderr
 
 
-def test_a_model_that_fails_on_a_window_fails_the_file(run: Run, xrays: Path, identity_onnx: Path) -> None:
+def test_a_model_with_a_fixed_input_size_is_refused(run: Run, xrays: Path, identity_onnx: Path) -> None:
     onnx = pytest.importorskip("onnx")
     model = onnx.load(identity_onnx)
     for side in (2, 3):
@@ -324,7 +326,7 @@ def test_a_model_that_fails_on_a_window_fails_the_file(run: Run, xrays: Path, id
     assert "Traceback" not in done.stderr
 
 
-def test_the_worst_are_taken_from_those_with_a_reference(
+def test_the_worst_results_are_chosen_among_those_with_a_reference(
     run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:
     for index in range(30):

@@ -1,4 +1,4 @@
-"""`compare`: the models and the part asked for, several pairs, and files that a paper can take."""
+"""`compare`: selected models and crops, several pairs, and figure files fit for publication."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Pair = tuple[Path, Path]
 
 @pytest.fixture
 def pairs(tmp_path: Path, clean: NDArray[np.float32], noisy: NDArray[np.float32]) -> list[Pair]:
-    """Two pairs of different shapes, named so that a figure must escape and shorten the names."""
+    """Two pairs of different shapes, with names that a figure must escape and shorten."""
     made = []
     for name, part in (("a & (b) <c>", np.s_[:128, :96]), ("x" * 50, np.s_[:64, :200])):
         files = tmp_path / "clean" / f"{name}.png", tmp_path / "noisy" / f"{name}.png"
@@ -43,14 +43,12 @@ def width_of(columns: int, dpi: int = BASE_DPI) -> int:
     return round((GAP + columns * (PANEL + GAP)) * dpi / BASE_DPI)
 
 
-def test_the_models_asked_for_are_the_columns_and_the_pairs_the_rows(
-    tmp_path: Path, pairs: list[Pair], identity_onnx: Path
-) -> None:
+def test_models_are_columns_and_pairs_are_rows(tmp_path: Path, pairs: list[Pair], identity_onnx: Path) -> None:
     models = ["window", str(identity_onnx)]
     rows, notes = compare_files(pairs, tmp_path / "f.png", models=models, look=FigureLook(dpi=75))
     assert [row.name for row in rows] == ["noisy", *models] * 2
     assert [row.pair for row in rows] == [f"{noisy} against {clean}" for clean, noisy in pairs for _ in range(3)]
-    assert rows[2].psnr == pytest.approx(rows[0].psnr, abs=1e-3), "a network that changes nothing"
+    assert rows[2].psnr == pytest.approx(rows[0].psnr, abs=1e-3), "the identity network changes nothing"
     assert rows[1].psnr > rows[0].psnr + 5
     assert not notes
     with Image.open(tmp_path / "f.png") as figure:
@@ -58,14 +56,14 @@ def test_the_models_asked_for_are_the_columns_and_the_pairs_the_rows(
         assert figure.info["dpi"] == pytest.approx((75, 75), abs=0.1)
 
 
-def test_the_default_is_window_between_noisy_and_clean(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_the_default_columns_are_noisy_window_and_clean(tmp_path: Path, pairs: list[Pair]) -> None:
     rows, _ = compare_files(pairs[:1], tmp_path / "f.png")
     assert [row.name for row in rows] == ["noisy", "window"]
     with Image.open(tmp_path / "f.png") as figure:
         assert figure.width == width_of(3)
 
 
-def test_a_crop_is_drawn_and_the_figures_are_of_the_whole(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_a_crop_is_drawn_but_the_metrics_are_of_the_whole_image(tmp_path: Path, pairs: list[Pair]) -> None:
     (clean_path, noisy_path), look = pairs[0], FigureLook(crop=(10, 20, 40, 30))
     rows, _ = compare_files(pairs[:1], tmp_path / "f.svg", look=look)
     clean, noisy = (np.asarray(Image.open(path)) for path in (clean_path, noisy_path))
@@ -101,7 +99,7 @@ def test_svg_keeps_text_and_pixels(panels: list[list[Panel]]) -> None:
     assert small[0].shape == (34, 42), "420 px at 150 dpi are 42 at 15"
 
 
-def test_pdf_is_whole_and_keeps_text_and_pixels(panels: list[list[Panel]]) -> None:
+def test_pdf_is_valid_and_keeps_text_and_pixels(panels: list[list[Panel]]) -> None:
     sheet = lay_out(panels, [(20, 30)])
     content = to_pdf(sheet, 300)
     table_at = int(re.search(rb"startxref\n(\d+)\n%%EOF", content)[1])
@@ -113,15 +111,15 @@ def test_pdf_is_whole_and_keeps_text_and_pixels(panels: list[list[Panel]]) -> No
     for found in re.finditer(rb"/Length (\d+) >>\nstream\n", content):
         streams.append(zlib.decompress(content[found.end() : found.end() + int(found[1])]))
     drawing, *pictures = streams
-    assert b"(a <b> & \\(c\\) \\\\ ?) Tj" in drawing, "a letter that the font lacks is a question mark"
-    assert drawing.count(b" Do Q") == len(pictures) == 4, "two panels with an inset each"
+    assert b"(a <b> & \\(c\\) \\\\ ?) Tj" in drawing, "a letter missing from the font becomes a question mark"
+    assert drawing.count(b" Do Q") == len(pictures) == 4, "two panels, each with an inset"
     assert drawing.count(b" re S") == 4
     assert pictures[0] == to_bytes(panels[0][0].image).tobytes()
     width, height = (float(side) for side in re.search(rb"MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", content).groups())
     assert (width, height) == pytest.approx((sheet.width * 72 / BASE_DPI, sheet.height * 72 / BASE_DPI), abs=0.01)
 
 
-def test_the_ground_is_light_where_that_is_asked_for(panels: list[list[Panel]]) -> None:
+def test_the_background_is_light_on_request(panels: list[list[Panel]]) -> None:
     dark, light = draw_sheet(lay_out(panels)), draw_sheet(lay_out(panels, ground=LIGHT), 300)
     assert (tuple(dark[0, 0]), tuple(light[0, 0])) == ((18,) * 3, (255,) * 3)
     assert light.shape[0] == pytest.approx(2 * dark.shape[0], abs=1)
@@ -130,12 +128,12 @@ def test_the_ground_is_light_where_that_is_asked_for(panels: list[list[Panel]]) 
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "1,2,0,4", "1,2,3,-4", "a,b,c,d", "1.5,2,3,4"])
-def test_a_crop_that_is_none_is_one_line(text: str) -> None:
+def test_an_invalid_crop_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"give X,Y,WIDTH,HEIGHT in px"):
         parse_crop(text)
 
 
-def test_what_cannot_be_compared_is_said_before_anything_is_drawn(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_invalid_comparisons_are_refused_before_drawing(tmp_path: Path, pairs: list[Pair]) -> None:
     (clean, noisy), (other, _) = pairs
     with pytest.raises(ImageError, match=r"is 96x128, but .* is 200x64; both must have the same size"):
         compare_files([(other, noisy)], tmp_path / "f.pdf")
@@ -148,7 +146,7 @@ def test_what_cannot_be_compared_is_said_before_anything_is_drawn(tmp_path: Path
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
-def test_the_command_takes_pairs_and_says_which_file_lacks_one(run: Run, tmp_path: Path, pairs: list[Pair]) -> None:
+def test_the_command_takes_pairs_and_refuses_an_unpaired_file(run: Run, tmp_path: Path, pairs: list[Pair]) -> None:
     files = [path for pair in pairs for path in pair]
     done = run("cxr-infer", "compare", *files, "--out", "f.pdf", "--light", "-m", "window", "-m", "new", "--dpi", "100")
     assert done.returncode == 0, done.stderr

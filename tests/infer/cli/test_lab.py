@@ -1,4 +1,4 @@
-"""The command `lab`, as a process: what it writes, how it stops and goes on, and what it refuses."""
+"""The `lab` command as a process: its output, interruption and resumption, and refused arguments."""
 
 from __future__ import annotations
 
@@ -56,23 +56,23 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def figures(result: dict[str, Any]) -> Any:
-    """What a result found: all of it but when and by which command."""
+    """Return all of a result except its time and command."""
     return result["findings"], result["protocol"], result["methods"], result["images"]
 
 
-def test_it_writes_a_result_and_says_where(lab: Lab, tmp_path: Path) -> None:
+def test_lab_writes_a_result_and_reports_its_paths(lab: Lab, tmp_path: Path) -> None:
     done = lab(write_toml(tmp_path), "--csv", "--png")
     assert done.returncode == 0, done.stderr
     out = tmp_path / "lab-tiny"
     assert {"lab.csv", "lab.html", "lab.json", "plots", "units"} == {path.name for path in out.iterdir()}
     assert "result written to lab-tiny/lab.json, lab-tiny/lab.html, lab-tiny/lab.csv, lab-tiny/plots" in done.stdout
     assert "100% " in done.stderr
-    said = json.loads((out / "lab.json").read_text())
-    assert said["command"][1:3] == ["lab", str(tmp_path / "tiny.toml")]
-    assert said["protocol"]["changed"] == []
+    result = json.loads((out / "lab.json").read_text())
+    assert result["command"][1:3] == ["lab", str(tmp_path / "tiny.toml")]
+    assert result["protocol"]["changed"] == []
 
 
-def test_json_is_printed_alone(lab: Lab, tmp_path: Path) -> None:
+def test_the_json_option_prints_nothing_else(lab: Lab, tmp_path: Path) -> None:
     done = lab(write_toml(tmp_path), "--json", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -82,7 +82,7 @@ def test_json_is_printed_alone(lab: Lab, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.skipif(os.name == "nt", reason="needs signals")
-def test_a_stopped_run_goes_on_to_the_same_figures(
+def test_a_stopped_run_resumes_with_the_same_figures(
     lab: Lab, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     slow = f"{sys.executable} -c 'import shutil, sys, time; time.sleep(0.2); shutil.copy(*sys.argv[1:])' {{in}} {{out}}"
@@ -92,14 +92,14 @@ def test_a_stopped_run_goes_on_to_the_same_figures(
     while stopped.poll() is None and (not units.is_dir() or len(list(units.iterdir())) < 10):
         time.sleep(0.02)
     stopped.send_signal(number)
-    _, said = stopped.communicate(timeout=120)
-    assert stopped.returncode == status, said
-    assert "interrupted; completed measurements are in stopped; run the same command to continue" in said
+    _, stderr = stopped.communicate(timeout=120)
+    assert stopped.returncode == status, stderr
+    assert "interrupted; completed measurements are in stopped; run the same command to continue" in stderr
     assert not (tmp_path / "stopped" / "lab.json").exists()
     computed = {path: path.stat().st_mtime_ns for path in units.iterdir()}
     assert 10 <= len(computed) < 16
     assert lab(*arguments, "stopped").returncode == 0
-    assert {path: path.stat().st_mtime_ns for path in computed} == computed, "what was there was computed again"
+    assert {path: path.stat().st_mtime_ns for path in computed} == computed, "existing measurements were computed again"
     assert lab(*arguments, "whole").returncode == 0
     results = [json.loads((tmp_path / name / "lab.json").read_text()) for name in ("stopped", "whole")]
     assert figures(results[0]) == figures(results[1])
@@ -107,7 +107,7 @@ def test_a_stopped_run_goes_on_to_the_same_figures(
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_a_killed_run_goes_on_to_the_same_figures(lab: Lab, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_with_the_same_figures(lab: Lab, tmp_path: Path) -> None:
     path = write_toml(tmp_path, TOML.replace("draws = 4", "draws = 12"))
     killed = started(tmp_path, path, "-o", "killed")
     units = tmp_path / "killed" / "units" / "error"
@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_to_the_same_figures(lab: Lab, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_one_worker_finds_what_two_find(lab: Lab, tmp_path: Path) -> None:
+def test_the_number_of_workers_does_not_change_the_figures(lab: Lab, tmp_path: Path) -> None:
     path = write_toml(tmp_path)
     for workers in (1, 2):
         assert lab(path, "--workers", workers, "-o", workers).returncode == 0
@@ -132,22 +132,20 @@ def test_one_worker_finds_what_two_find(lab: Lab, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_own_images_and_methods_are_told(lab: Lab, tmp_path: Path, clean: NDArray[np.float32]) -> None:
+def test_custom_images_and_methods_are_recorded(lab: Lab, tmp_path: Path, clean: NDArray[np.float32]) -> None:
     write_image(tmp_path / "xrays" / "a.png", from_unit(clean, np.dtype(np.uint16)))
     done = lab(write_toml(tmp_path), "--images", "xrays", "--spacing", "0.2", "--method", "gaussian", "-o", "out")
     assert done.returncode == 0, done.stderr
-    said = json.loads((tmp_path / "out" / "lab.json").read_text())
-    assert [(one["name"], one["width"], one["height"]) for one in said["images"]] == [("a.png", 96, 96)]
-    assert said["protocol"]["changed"] == ["methods: noisy, gaussian", "images: 1", "spacing: 0.2 mm"]
-    assert said["protocol"]["content"]["spacing"] == 0.2
-    assert [method["name"] for method in said["methods"]] == ["noisy", "gaussian"]
+    result = json.loads((tmp_path / "out" / "lab.json").read_text())
+    assert [(one["name"], one["width"], one["height"]) for one in result["images"]] == [("a.png", 96, 96)]
+    assert result["protocol"]["changed"] == ["methods: noisy, gaussian", "images: 1", "spacing: 0.2 mm"]
+    assert result["protocol"]["content"]["spacing"] == 0.2
+    assert [method["name"] for method in result["methods"]] == ["noisy", "gaussian"]
 
 
 # neighbours of white noise blurred by a Gaussian correlate by exp(-1 / (4 blur^2))
 @pytest.mark.parametrize(("blur", "correlation"), [(None, 0.0), (1.2, 0.84)])
-def test_the_noise_of_an_image_is_measured_with(
-    lab: Lab, tmp_path: Path, blur: float | None, correlation: float
-) -> None:
+def test_the_noise_of_a_given_image_is_used(lab: Lab, tmp_path: Path, blur: float | None, correlation: float) -> None:
     phantom = render_phantom(3, 512)
     noise = np.random.default_rng(0).standard_normal(phantom.shape)
     noise = noise if blur is None else cv2.GaussianBlur(noise, (0, 0), blur)
@@ -155,9 +153,9 @@ def test_the_noise_of_an_image_is_measured_with(
     write_image(tmp_path / "noisy.png", from_unit(noisy, np.dtype(np.uint16)))
     done = lab(write_toml(tmp_path), "--noise-of", "noisy.png")
     assert done.returncode == 0, done.stderr
-    said = json.loads((tmp_path / "lab-tiny" / "lab.json").read_text())
-    assert said["protocol"]["changed"] == ["noise of an image, which is called 'own'"]
-    assert said["protocol"]["content"]["noises"] == ["white", "own"]
+    result = json.loads((tmp_path / "lab-tiny" / "lab.json").read_text())
+    assert result["protocol"]["changed"] == ["noise of an image, which is called 'own'"]
+    assert result["protocol"]["content"]["noises"] == ["white", "own"]
 
     own = laboratory.with_noise_of(laboratory.asked_for("quick"), noisy).own
     assert own is not None
@@ -167,7 +165,7 @@ def test_the_noise_of_an_image_is_measured_with(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("quik",), "unknown protocol 'quik'; use quick or full, or the path of a .toml file"),
         (("none.toml",), "none.toml: cannot be read: No such file or directory; check the path"),
@@ -187,8 +185,8 @@ def test_the_noise_of_an_image_is_measured_with(
         (("wrong.toml",), "wrong.toml: methods: unknown method 'windo'"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...], told: str
+def test_invalid_arguments_are_reported_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(studies, "STUDIES", FAKES)
@@ -197,12 +195,12 @@ def test_what_makes_no_sense_is_one_line(
     (tmp_path / "wrong.toml").write_text(TOML.replace("gaussian", "windo"))
     done = CliRunner().invoke(app, ["lab", *arguments])
     assert done.exit_code in (1, 2)
-    assert done.stderr.startswith(f"error: {told}"), done.stderr
+    assert done.stderr.startswith(f"error: {message}"), done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "lab-tiny").exists()
 
 
-def test_the_help_has_panels_and_completion_knows_protocols(run: Run, tmp_path: Path) -> None:
+def test_help_has_panels_and_protocols_are_completed(run: Run, tmp_path: Path) -> None:
     done = run("cxr-infer", "lab", "--help")
     assert done.returncode == 0
     for panel in ("Basic", "Measure", "Advanced"):

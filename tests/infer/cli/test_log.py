@@ -1,4 +1,4 @@
-"""`-v`, `--log` and what nobody foresaw, through real processes: one line, a traceback in the log, no patient in it."""
+"""`-v`, `--log` and unexpected errors through real processes: one line, a traceback in the log, no patient data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from tests.conftest import Run, tree
 from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, stored
 from tests.warm import WarmCommand
 
-WAY_OUT = "this is a bug in cxr-infer; please report it to its issue tracker, with the log written by --log FILE"
+BUG_REPORT_HINT = (
+    "this is a bug in cxr-infer; please report it to its issue tracker, with the log written by --log FILE"
+)
 MAINS = {"cxr-infer": "cxr_infer.__main__", "cxr-train": "cxr_train.cli", "cxr-export": "cxr_export.cli"}
 
 
@@ -41,9 +43,9 @@ BREAK = "import sys; sys.path.insert(0, '.'); import broken"
 def broken(
     tmp_path: Path, changes: str, *arguments: object, command: str = "cxr-infer", warm: WarmCommand | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in which something is broken. changes: Python, done before; it lies in a file `broken.py`.
+    """Run a command with an injected fault. changes: Python code that runs first, stored as `broken.py`.
 
-    warm: makes the process, where what is broken is not imported by name into other modules.
+    warm: starts the process; only possible if no other module imports the broken object by name.
     """
     (tmp_path / "broken.py").write_text(changes)
     if warm is not None:
@@ -53,7 +55,7 @@ def broken(
     return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
 
-def test_verbose_says_on_stderr_what_is_done(run: Run, xrays: Path, tmp_path: Path) -> None:
+def test_verbose_logs_progress_to_stderr(run: Run, xrays: Path, tmp_path: Path) -> None:
     quiet = run("cxr-infer", "dir", xrays, "--out", "quiet", "-q")
     once = run("cxr-infer", "dir", xrays, "--out", "once", "-q", "-v")
     twice = run("cxr-infer", "dir", xrays, "--out", "twice", "-q", "-vv")
@@ -62,12 +64,12 @@ def test_verbose_says_on_stderr_what_is_done(run: Run, xrays: Path, tmp_path: Pa
     assert re.search(r"3 images in .*x, results in .*once", once.stderr)
     assert re.search(r"model window \((int8|fp32)\), SHA-256 [0-9a-f]{64}, Settings\(strength=1.0", once.stderr)
     assert "a.png" not in once.stderr
-    for told in ("a.png: reading", "a.png: denoising, 64 x 64 px of 8 bits", "a.png: writing", "c.png: done"):
-        assert f"DEBUG cxr_infer.batch.pipeline: {told}" in twice.stderr
+    for message in ("a.png: reading", "a.png: denoising, 64 x 64 px of 8 bits", "a.png: writing", "c.png: done"):
+        assert f"DEBUG cxr_infer.batch.pipeline: {message}" in twice.stderr
     assert tree(tmp_path / "quiet") == tree(tmp_path / "once") == tree(tmp_path / "twice")
 
 
-def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_path: Path) -> None:
+def test_the_log_is_complete_even_with_quiet(run: Run, xrays: Path, tmp_path: Path) -> None:
     (xrays / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     done = run("cxr-infer", "dir", xrays, "--log", "logs/run.log", "--quiet")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
@@ -77,11 +79,11 @@ def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_pat
     text = "\n".join(lines)
     assert "DEBUG MainThread cxr_infer.batch.pipeline: c.png: done" in text
     assert "WARNING MainThread cxr_infer.batch.pipeline: bad.png: failed: " in text
-    assert "Traceback (most recent call last):" in text, "of what the library said of that file"
+    assert "Traceback (most recent call last):" in text, "the library's error on that file"
     again = run("cxr-infer", "dir", "nowhere", "--log", "logs/run.log")
     assert again.returncode == 2
     assert "ERROR MainThread cxr_infer: nowhere: no such directory" in (tmp_path / "logs" / "run.log").read_text()
-    assert "bad.png" not in (tmp_path / "logs" / "run.log").read_text(), "a new log took its place"
+    assert "bad.png" not in (tmp_path / "logs" / "run.log").read_text(), "the log was replaced"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_a_log_holds_everything_whatever_is_shown(run: Run, xrays: Path, tmp_pat
         ("", None, "give --log a name that ends in .log"),
     ],
 )
-def test_a_log_replaces_nothing_but_a_log(
+def test_a_log_replaces_only_an_earlier_log(
     run: Run, xrays: Path, tmp_path: Path, name: str, content: str | None, problem: str
 ) -> None:
     (tmp_path / "b.log").write_text("mine")
@@ -109,7 +111,7 @@ def test_a_log_replaces_nothing_but_a_log(
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
-def test_a_log_is_a_plain_file(run: Run, xrays: Path, tmp_path: Path, kind: str) -> None:
+def test_a_log_must_be_a_plain_file(run: Run, xrays: Path, tmp_path: Path, kind: str) -> None:
     original = tmp_path / "other.log"
     original.write_text(f"{FIRST_LINE}an earlier one")
     make = {"link": lambda p: p.symlink_to(original), "fifo": os.mkfifo, "directory": Path.mkdir}
@@ -119,7 +121,7 @@ def test_a_log_is_a_plain_file(run: Run, xrays: Path, tmp_path: Path, kind: str)
     assert original.read_text() == f"{FIRST_LINE}an earlier one"
 
 
-def test_no_name_writes_lines_of_its_own(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_file_names_cannot_forge_log_lines(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     write_image(tmp_path / "x" / "ok\n2026 ERROR forged\x1b[31m.png", noisy_bytes[:64, :64])
     assert run("cxr-infer", "dir", "x", "--log", "run.log").returncode == 0
     text = (tmp_path / "run.log").read_text()
@@ -129,7 +131,7 @@ def test_no_name_writes_lines_of_its_own(run: Run, tmp_path: Path, noisy_bytes: 
 
 
 @pytest.mark.parametrize(
-    ("name", "exception", "told"),
+    ("name", "exception", "message"),
     [
         ("estimate_mottle", "ZeroDivisionError('nobody divides so')", "ZeroDivisionError: nobody divides so"),
         ("read_radiograph", "KeyError('colour')", "KeyError: 'colour'"),
@@ -137,10 +139,10 @@ def test_no_name_writes_lines_of_its_own(run: Run, tmp_path: Path, noisy_bytes: 
         ("compare_with_reference", "RuntimeError('two\\nlines')", "RuntimeError: two lines"),
     ],
 )
-def test_what_nobody_foresaw_is_one_line_and_a_traceback(
-    warm: WarmCommand | None, tmp_path: Path, xrays: Path, name: str, exception: str, told: str
+def test_unexpected_errors_give_one_line_and_a_logged_traceback(
+    warm: WarmCommand | None, tmp_path: Path, xrays: Path, name: str, exception: str, message: str
 ) -> None:
-    """Of one file, in each of the stages; the others go on."""
+    """A fault in one file, in each stage, does not stop the others."""
     changes = (
         f"import cxr_infer.batch.pipeline as batch\nreal, count = batch.{name}, 0\n"
         f"def fails(*a, **b):\n    global count; count += 1\n    if count == 1:\n        raise {exception}\n"
@@ -149,16 +151,16 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback(
     done = broken(tmp_path, changes, "dir", "x", "--json", "r.jsonl", "--log", "run.log", "--quiet", warm=warm)
     assert done.returncode == 1
     where = r"\(broken\.py:6, called from cxr_infer/batch/pipeline\.py:\d+\)"
-    line = rf"x/a\.png: {re.escape(told)} {where}; {re.escape(WAY_OUT)}"
+    line = rf"x/a\.png: {re.escape(message)} {where}; {re.escape(BUG_REPORT_HINT)}"
     assert re.fullmatch(f"failed: {line}\n", done.stderr), done.stderr
     *records, _ = map(json.loads, (tmp_path / "r.jsonl").read_text().splitlines())
     failed, *others = sorted(records, key=lambda record: record["name"])
     assert re.fullmatch(line, failed["message"])
     assert failed["traceback"].startswith("Traceback (most recent call last):\n")
-    assert failed["traceback"].rstrip().endswith(told)
+    assert failed["traceback"].rstrip().endswith(message)
     assert [(record["status"], record["traceback"]) for record in others] == [("done", None)] * 2
     log = (tmp_path / "run.log").read_text()
-    assert f"    {told}" in log
+    assert f"    {message}" in log
     assert f'broken.py", line 6, in fails\n        raise {exception}' in log
 
 
@@ -176,7 +178,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback(
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_a_command_that_breaks_says_where(
+def test_a_failing_command_reports_the_location_of_the_fault(
     tmp_path: Path, xrays: Path, command: str, arguments: list[str], broken_name: str
 ) -> None:
     module = broken_name.rpartition(".")[0]
@@ -184,13 +186,15 @@ def test_a_command_that_breaks_says_where(
     done = broken(tmp_path, changes, *arguments, "--log", "run.log", command=command)
     assert done.returncode == 1, done.stderr
     where = r"\(broken\.py:3, called from cxr_(infer|train|export)/[a-z_/]+\.py:\d+\)"
-    assert re.fullmatch(rf"error: LookupError: a fault {where}; {re.escape(WAY_OUT)}\n", done.stderr), done.stderr
+    assert re.fullmatch(rf"error: LookupError: a fault {where}; {re.escape(BUG_REPORT_HINT)}\n", done.stderr), (
+        done.stderr
+    )
     log_text = (tmp_path / "run.log").read_text()
     assert "    LookupError: a fault" in log_text
     assert log_text.count("Traceback") == 1
 
 
-def test_of_several_files_the_others_go_on(tmp_path: Path, xrays: Path) -> None:
+def test_an_unexpected_error_does_not_stop_the_other_files(tmp_path: Path, xrays: Path) -> None:
     changes = (
         "import cxr_infer.batch.pipeline as pipeline\nreal = pipeline.denoise_content\n"
         "def fails(job, *more):\n    if job.name == 'b.png':\n        raise LookupError('a fault')\n"
@@ -207,10 +211,10 @@ def test_of_several_files_the_others_go_on(tmp_path: Path, xrays: Path) -> None:
 
 @pytest.mark.parametrize("package", ["typer", "numpy"])
 @pytest.mark.parametrize("arguments", [("models",), ("dir", "x")])
-def test_a_damaged_installation_is_one_line(
+def test_a_damaged_installation_is_reported_in_one_line(
     tmp_path: Path, xrays: Path, package: str, arguments: tuple[str, ...]
 ) -> None:
-    """Whether it shows before the command line is there, or in a command."""
+    """Whether it is noticed before the command line is parsed or within a command."""
     done = broken(tmp_path, f"import sys; sys.modules[{package!r}] = None\n", *arguments)
     assert done.returncode == 1
     place = r"\(\S+\.py:\d+(, called from cxr_infer/\S+\.py:\d+)?\)"
@@ -229,8 +233,8 @@ PATIENT = {"PatientName": "DOE^JANE", "PatientID": "QX-194731", "PatientBirthDat
         pytest.param("TypeError(repr(self.dataset))", marks=pytest.mark.slow),
     ],
 )
-def test_no_patient_is_logged(warm: WarmCommand | None, tmp_path: Path, exception: str) -> None:
-    """Neither in a run that goes well, nor by an exception that quotes the file."""
+def test_no_patient_data_is_logged(warm: WarmCommand | None, tmp_path: Path, exception: str) -> None:
+    """Neither in a successful run nor by an exception that quotes the file."""
     (tmp_path / "x").mkdir()
     good = encoded(computed(stored(RAMP, 8), 8, **PATIENT))
     (tmp_path / "x" / "good.dcm").write_bytes(good)
@@ -250,7 +254,7 @@ def test_no_patient_is_logged(warm: WarmCommand | None, tmp_path: Path, exceptio
             assert value not in everything
 
 
-def test_texts_of_dicom_faults_keep_plain_words_only() -> None:
+def test_dicom_error_messages_keep_only_plain_words() -> None:
     def fails(text: str) -> Exception:
         error = ValueError(text)
         try:
@@ -269,10 +273,10 @@ def test_texts_of_dicom_faults_keep_plain_words_only() -> None:
     wrapped = RuntimeError("of JANE")
     wrapped.__cause__ = fails("JANE")
     assert "JANE" not in fault_line(wrapped) + traceback_of(wrapped)
-    assert "JANE" in fault_line(RuntimeError("of JANE")), "no DICOM took part"
+    assert "JANE" in fault_line(RuntimeError("of JANE")), "no DICOM module was involved"
 
 
-def test_a_long_chain_of_exceptions_is_told_in_order() -> None:
+def test_a_long_exception_chain_is_printed_in_order() -> None:
     error = RuntimeError("x" * 2 * LONGEST)
     error.__cause__ = KeyError("first")
     text = traceback_of(error)
@@ -283,7 +287,7 @@ def test_a_long_chain_of_exceptions_is_told_in_order() -> None:
     assert traceback_of(looped).count("RuntimeError: a") == 1
 
 
-def test_a_disk_without_room_for_the_log_ends_the_log_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_ends_only_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class Full:
         def write(self, data: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -298,18 +302,18 @@ def test_a_disk_without_room_for_the_log_ends_the_log_only(tmp_path: Path, capsy
         file._file.stream = Full()  # type: ignore[attr-defined]
         for _ in range(3):
             log.info("more")
-    said = capsys.readouterr().err
-    assert said == f"error: {tmp_path / 'run.log'}: No space left on device; continuing without this log\n"
+    output = capsys.readouterr().err
+    assert output == f"error: {tmp_path / 'run.log'}: No space left on device; continuing without this log\n"
 
 
-def test_a_log_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be written"), logging_to(0, tmp_path / "file" / "run.log"):
         raise AssertionError
 
 
-def test_a_program_decides_what_becomes_of_the_log(tmp_path: Path, xrays: Path) -> None:
-    """Nothing is printed unless it asks for it, of a failed file neither."""
+def test_programs_using_the_library_control_its_log_output(tmp_path: Path, xrays: Path) -> None:
+    """Nothing is printed unless the program configures logging, not even for a failed file."""
     (xrays / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     code = (
         "import logging, sys\n"
@@ -321,9 +325,9 @@ def test_a_program_decides_what_becomes_of_the_log(tmp_path: Path, xrays: Path) 
         "planned = jobs.make_plan(open_storage('x'), open_storage('out'))\n"
         "print(len(list(engine.denoise_files(planned, load_model('window'), overwrite=True))))\n"
     )
-    for arguments, said in (([], ""), (["told"], "cxr_infer.batch.pipeline bad.png: failed: x/bad.png: ")):
+    for arguments, output in (([], ""), (["configure"], "cxr_infer.batch.pipeline bad.png: failed: x/bad.png: ")):
         words = [sys.executable, "-c", code, *arguments]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         assert done.stdout == "4\n", done.stderr
-        assert done.stderr.startswith(said)
+        assert done.stderr.startswith(output)
         assert done.stderr.count("\n") == len(arguments)

@@ -1,4 +1,4 @@
-"""What is said of a wrong word says what is there, and what to do."""
+"""Error messages of the command line: what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ CONTENTS = {
 }
 
 
-def said(*arguments: object) -> tuple[int, str]:
-    """The exit status of a command, and what it wrote to stderr."""
+def outcome_of(*arguments: object) -> tuple[int, str]:
+    """Run a command and return its exit status and stderr."""
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     return done.exit_code, done.stderr
 
 
 @pytest.fixture
 def here(tmp_path: Path, noisy_bytes: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current directory: an X-ray, a directory of two, clean images of theirs, and of others."""
+    """The current directory: an X-ray, a folder of two, and references that match one, none or another size."""
     monkeypatch.chdir(tmp_path)
     for name in ("one.png", "x/a.png", "x/b.png", "clean/b.png", "others/c.png", "small/a.png"):
         side = 16 if name.startswith("small") else 64
@@ -87,15 +87,15 @@ def here(tmp_path: Path, noisy_bytes: NDArray[np.uint8], monkeypatch: pytest.Mon
         ),
     ],
 )
-def test_what_is_there_is_said(here: Path, arguments: str, problem: str) -> None:
+def test_errors_say_what_was_found_and_what_to_do(here: Path, arguments: str, problem: str) -> None:
     before = tree(here)
-    status, error = said(*arguments.split())
+    status, error = outcome_of(*arguments.split())
     assert (status, error.count("\n")) == (2, 1), error
     assert error.startswith(f"error: {problem}")
     assert tree(here) == before
 
 
-def test_a_directory_that_may_not_be_entered_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inaccessible_directory_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: Path) -> os.stat_result:
         raise PermissionError(13, "Permission denied")
 
@@ -105,44 +105,45 @@ def test_a_directory_that_may_not_be_entered_is_not_called_missing(monkeypatch: 
 
 
 @pytest.mark.parametrize("content", CONTENTS)
-def test_a_file_called_dicom_is_called_what_it_is(here: Path, content: bytes) -> None:
+def test_a_file_misnamed_as_dicom_is_identified_by_its_content(here: Path, content: bytes) -> None:
     (here / "d").mkdir()
     (here / "d" / "x.dcm").write_bytes(content)
-    status, error = said("dir", "d", "--quiet")
+    status, error = outcome_of("dir", "d", "--quiet")
     assert status == 1
     assert CONTENTS[content] in error
     assert error == printable(error.strip()) + "\n"
 
 
-def test_a_png_called_dicom_is_called_a_png(here: Path) -> None:
+def test_a_png_misnamed_as_dicom_is_identified(here: Path) -> None:
     shutil.copy("one.png", "one.dcm")
-    status, error = said("file", "one.dcm", "out.dcm")
+    status, error = outcome_of("file", "one.dcm", "out.dcm")
     assert (status, error) == (1, "error: one.dcm: is a PNG by its content, not DICOM; rename it\n")
 
 
-def test_a_picture_of_another_kind_is_called_what_it_is(here: Path) -> None:
+def test_a_pdf_misnamed_as_png_is_identified(here: Path) -> None:
     Path("y.png").write_bytes(b"%PDF-1.7\n")
     assert (
-        "y.png: is a PDF, not an image in a supported format; convert it to PNG" in said("file", "y.png", "out.png")[1]
+        "y.png: is a PDF, not an image in a supported format; convert it to PNG"
+        in outcome_of("file", "y.png", "out.png")[1]
     )
 
 
-def test_references_that_fit_no_image_are_a_failure(here: Path) -> None:
-    """Found only once they are read: the results are there, what was asked for is not."""
-    status, error = said("dir", "x", "--reference", "small")
+def test_references_of_the_wrong_size_fail_the_run(here: Path) -> None:
+    """This is noticed only when they are read: the results exist, the comparison does not."""
+    status, error = outcome_of("dir", "x", "--reference", "small")
     assert status == 1
     assert "note: a.png: the reference is 16x16, the image 64x64" in error
     assert "error: small: no result could be compared with a reference" in error
     assert (here / "x-denoised" / "a.png").is_file()
-    assert said("dir", "x", "--reference", "clean")[0] == 0, "one of two is enough"
+    assert outcome_of("dir", "x", "--reference", "clean")[0] == 0, "one reference for two images is enough"
 
 
-def test_a_share_without_references_is_none(here: Path) -> None:
-    statuses = [said("dir", "x", "--reference", "clean", "--shard", f"{index}/3")[0] for index in (1, 2, 3)]
+def test_a_shard_without_references_is_not_a_failure(here: Path) -> None:
+    statuses = [outcome_of("dir", "x", "--reference", "clean", "--shard", f"{index}/3")[0] for index in (1, 2, 3)]
     assert statuses == [0, 0, 0]
 
 
-def test_a_model_is_named_by_its_folder(here: Path) -> None:
+def test_a_model_can_be_given_by_its_folder(here: Path) -> None:
     shipped = weights_directory() / "window"
     folder = here / "runs" / "window"
     folder.mkdir(parents=True)
@@ -151,19 +152,19 @@ def test_a_model_is_named_by_its_folder(here: Path) -> None:
         ("runs/window", "model.onnx: no such model file; export its checkpoint first: cxr-export window --weights"),
         ("runs/window/checkpoint.safetensors", "is a training checkpoint; export it with cxr-export"),
     ):
-        status, error = said("dir", "x", "--model", arguments, "--precision", "fp32")
+        status, error = outcome_of("dir", "x", "--model", arguments, "--precision", "fp32")
         assert status == 2
         assert problem in error
     shutil.copy(shipped / "model.int8.onnx", folder)
-    assert model_path(folder).name == "model.int8.onnx", "whatever the CPU: there is no other"
+    assert model_path(folder).name == "model.int8.onnx", "the only file, whatever the CPU"
     shutil.copy(shipped / "model.onnx", folder)
     assert model_path(folder, "int8").name == "model.int8.onnx"
     assert model_path(folder, "fp32").name == "model.onnx"
-    status, error = said("dir", "x", "--model", "runs")
+    status, error = outcome_of("dir", "x", "--model", "runs")
     assert (status, "give --model runs/window" in error) == (2, True)
-    assert said("dir", "x", "--model", "runs/window", "--precision", "fp32")[0] == 0
+    assert outcome_of("dir", "x", "--model", "runs/window", "--precision", "fp32")[0] == 0
     (folder / "model.int8.onnx").unlink()
-    status, error = said("dir", "x", "--model", "runs/window", "--precision", "int8")
+    status, error = outcome_of("dir", "x", "--model", "runs/window", "--precision", "int8")
     assert (status, "model window has no int8 file; use --precision fp32" in error) == (2, True)
     (folder / "model.onnx").rename(folder / "mine.onnx")
-    assert "give --model runs/window/mine.onnx" in said("dir", "x", "--model", "runs/window")[1]
+    assert "give --model runs/window/mine.onnx" in outcome_of("dir", "x", "--model", "runs/window")[1]

@@ -1,4 +1,4 @@
-"""What users type without having read anything: it is understood, or told what is meant."""
+"""Command lines that users type without reading the docs: they work, or the error suggests a correction."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cxr_infer(*arguments: object) -> Any:
 
 
 def done(*arguments: object) -> str:
-    """What a command says that ends well."""
+    """Run a command that must succeed and return its stdout."""
     result = cxr_infer(*arguments)
     assert result.exit_code == 0, result.stderr
     return result.stdout
@@ -41,7 +41,7 @@ def done(*arguments: object) -> str:
 
 @pytest.fixture
 def here(tmp_path: Path, noisy_bytes: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current directory, with a directory of X-rays and a few single ones."""
+    """The current directory, with a folder of X-rays and a few single ones."""
     monkeypatch.chdir(tmp_path)
     for index, name in enumerate(("x/a.png", "x/ward/b.png", "one.png", "two.png", "three.jpg")):
         write_image(tmp_path / name, noisy_bytes[8 * index : 8 * index + 64, 64:128])
@@ -65,7 +65,7 @@ def here(tmp_path: Path, noisy_bytes: NDArray[np.uint8], monkeypatch: pytest.Mon
         "--strength 1 -- x out",
     ],
 )
-def test_a_directory_is_done_however_that_is_said(here: Path, arguments: str) -> None:
+def test_a_directory_is_denoised_by_every_spelling(here: Path, arguments: str) -> None:
     done(*arguments.split())
     assert sorted(tree(here / "out")) == ["a.png", "ward/b.png"]
 
@@ -73,12 +73,12 @@ def test_a_directory_is_done_however_that_is_said(here: Path, arguments: str) ->
 @pytest.mark.parametrize(
     "arguments", ["file one.png out.png", "one.png out.png", "-o out.png one.png", "one.png -o out.png"]
 )
-def test_a_file_is_done_however_that_is_said(here: Path, arguments: str) -> None:
+def test_a_file_is_denoised_by_every_spelling(here: Path, arguments: str) -> None:
     assert "result written to out.png" in done(*arguments.split())
     assert read_gray(here / "out.png").shape == (64, 64)
 
 
-def test_names_of_results_that_nobody_gave(here: Path) -> None:
+def test_results_get_default_names(here: Path) -> None:
     (here / "odd.name").write_bytes((here / "one.png").read_bytes())
     (here / "scan.jpg").write_bytes((here / "IM1").read_bytes())
     for source, result in (
@@ -98,10 +98,10 @@ def test_names_of_results_that_nobody_gave(here: Path) -> None:
     assert sorted(tree(here / "x-denoised")) == ["a.png", "ward/b-denoised.png", "ward/b.png"]
 
 
-def test_several_files(here: Path) -> None:
+def test_several_files_are_denoised_in_one_command(here: Path) -> None:
     before = tree(here)
-    said = done("one.png", "two.png", "three.jpg")
-    assert "3 denoised" in said
+    output = done("one.png", "two.png", "three.jpg")
+    assert "3 denoised" in output
     assert tree(here).keys() - before.keys() == {"one-denoised.png", "two-denoised.png", "three-denoised.jpg.png"}
     done("file", "one.png", "IM1", "-o", "new/folder")
     assert sorted(tree(here / "new" / "folder")) == ["IM1", "one.png"]
@@ -112,7 +112,7 @@ def test_several_files(here: Path) -> None:
     assert before.items() <= tree(here).items()
 
 
-def test_one_of_several_that_fails_does_not_end_the_others(here: Path) -> None:
+def test_one_failing_file_does_not_stop_the_others(here: Path) -> None:
     (here / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     result = cxr_infer("one.png", "bad.png", "two.png", "-o", "out")
     assert result.exit_code == 1
@@ -145,7 +145,7 @@ def test_one_of_several_that_fails_does_not_end_the_others(here: Path) -> None:
         ),
     ],
 )
-def test_what_is_not_understood_is_one_line(here: Path, arguments: str, problem: str) -> None:
+def test_invalid_command_lines_are_explained_in_one_line(here: Path, arguments: str, problem: str) -> None:
     before = tree(here)
     result = cxr_infer(*arguments.split())
     assert result.exit_code == 2
@@ -154,14 +154,14 @@ def test_what_is_not_understood_is_one_line(here: Path, arguments: str, problem:
     assert tree(here) == before
 
 
-def test_a_command_wins_over_a_path_of_its_name(here: Path) -> None:
+def test_a_command_takes_precedence_over_a_path_of_its_name(here: Path) -> None:
     (here / "models").mkdir()
     assert "sha256" in done("models")
     assert "no images found" in cxr_infer("./models").stderr
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
-def test_the_version_and_the_help_in_words(run: Run, option: str) -> None:
+def test_version_and_help_have_several_spellings(run: Run, option: str) -> None:
     assert run("cxr-infer", option).stdout == f"cxr-infer {__version__}\n"
     assert done(option) == f"cxr-infer {__version__}\n"
     assert done("help") == done("--help") == done("-h")
@@ -169,7 +169,7 @@ def test_the_version_and_the_help_in_words(run: Run, option: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_the_help_has_panels_and_examples_that_fit(here: Path, columns: int) -> None:
+def test_help_has_panels_and_examples_that_fit_the_terminal(here: Path, columns: int) -> None:
     with terminal([sys.executable, "-c", NAMED, "dir", "--help"], columns, here) as shown:
         shown.read()
     assert [line.split("─")[1].strip() for line in shown.lines if line.startswith("╭─ ")][-4:] == list(PANELS)
@@ -191,7 +191,7 @@ def test_the_help_has_panels_and_examples_that_fit(here: Path, columns: int) -> 
         ("--model runs/", {"runs/window/"}),
     ],
 )
-def test_values_are_completed(here: Path, words: str, offered: set[str]) -> None:
+def test_option_values_are_completed(here: Path, words: str, offered: set[str]) -> None:
     (here / "runs" / "window").mkdir(parents=True)
     (here / "mine.onnx").touch()
     command = ["cxr-infer", "dir", *words.split(" ")]
@@ -206,8 +206,7 @@ def test_values_are_completed(here: Path, words: str, offered: set[str]) -> None
 
 
 @pytest.mark.slow
-def test_pipes(here: Path) -> None:
-    """From a pipe and into one, the bytes are those that a file would have."""
+def test_piped_images_give_the_bytes_of_a_result_file(here: Path) -> None:
     done("one.png", "expected.png")
     expected, dicom = (here / "expected.png").read_bytes(), (here / "IM1").read_bytes()
     for arguments in (("file", "-", "-"), ("-",), ("one.png", "-"), ("file", "-", "-o", "-")):
@@ -238,7 +237,7 @@ def test_pipes(here: Path) -> None:
         ("< one.png --max-pixels 9", "standard input: 64x64 pixels are more than the 9 allowed"),
     ],
 )
-def test_a_pipe_that_fails_is_a_failure(here: Path, redirected: str, problem: str) -> None:
+def test_a_failing_pipe_is_reported_in_one_line(here: Path, redirected: str, problem: str) -> None:
     command = f'"$@" file - - {redirected}'
     piped = subprocess.run(
         ["sh", "-c", command, "sh", sys.executable, "-c", NAMED], cwd=here, capture_output=True, text=True
@@ -248,7 +247,7 @@ def test_a_pipe_that_fails_is_a_failure(here: Path, redirected: str, problem: st
     assert piped.stderr.count("\n") == 1
 
 
-def test_no_image_is_typed_in_or_shown_as_text(here: Path) -> None:
+def test_images_are_not_read_from_or_written_to_a_terminal(here: Path) -> None:
     for arguments, problem in (
         (("file", "one.png", "-"), "error: standard output is a terminal; redirect it, as in > out.png"),
         (("file", "-", "out.png"), "error: standard input is a terminal; pipe an image in, as in < in.png"),
@@ -258,7 +257,7 @@ def test_no_image_is_typed_in_or_shown_as_text(here: Path) -> None:
             assert shown.process.wait() == 2
 
 
-def test_the_path_of_a_model_is_one_line_that_a_program_can_use(here: Path) -> None:
+def test_models_path_prints_the_path_alone(here: Path) -> None:
     path = Path(done("models", "--path", "window").removesuffix("\n"))
     assert path.name == "model.onnx"
     assert [node.name for node in onnxruntime.InferenceSession(path).get_inputs()] == ["noisy", "noise_level"]
@@ -270,7 +269,7 @@ def test_the_path_of_a_model_is_one_line_that_a_program_can_use(here: Path) -> N
     assert done("models", "--path", path) == f"{path}\n"
 
 
-def test_the_models_as_json(here: Path) -> None:
+def test_models_are_listed_as_json(here: Path) -> None:
     models = json.loads(done("models", "--json"))
     found = {(m["name"], m["precision"]) for m in models}
     assert found >= {("window", "fp32"), ("window", "int8"), ("new", "fp32"), ("noise_level", "fp32")}

@@ -1,4 +1,4 @@
-"""What stands around a node in tests: an archive that keeps every byte, senders, and the node as a process."""
+"""The surroundings of a node in tests: an archive that keeps every byte, senders, and the node as a process."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from cxr_infer.node.spool import Spool
 from tests.conftest import COMMAND
 
 HOST = "127.0.0.1"
-PATIENCE = 60.0  # s, however busy the machine is
+PATIENCE = 60.0  # s, enough on a busy machine
 TIMES = ("InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime")
 
 
 class Archive:
-    """A C-STORE SCP. status: what it answers, or a function of the request. It tells how often each UID came."""
+    """A C-STORE SCP. status: its response, or a function of the request. times: how often each UID arrived."""
 
     def __init__(self, status: int | Callable[[evt.Event], int] = 0) -> None:
         self.status = status
@@ -76,7 +76,7 @@ class Archive:
 def associate(
     port: int, content: Sequence[bytes] = (), called: str = "CXRINFER", calling: str = "MODALITY", **more: Any
 ) -> Association:
-    """An association that offers what these files need."""
+    """Request an association that offers the contexts that these files need."""
     ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = PATIENCE
     wanted = {(str(d.SOPClassUID), str(d.file_meta.TransferSyntaxUID)) for d in map(opened, content)}
@@ -85,13 +85,13 @@ def associate(
 
 
 def send(port: int, files: Sequence[bytes], **more: Any) -> list[int | None]:
-    """The status of each file, None where there was no answer."""
+    """Send files and return the status of each, None if there was no answer."""
     association = associate(port, files, **more)
     if not association.is_established:
         return [None] * len(files)
     found: list[int | None] = []
     for file in files:
-        # a node that was killed has left the association by then
+        # a killed node has left the association by then
         status = association.send_c_store(opened(file)) if association.is_established else {}
         found.append(status.Status if "Status" in status else None)
     if association.is_established:
@@ -104,7 +104,7 @@ def opened(content: bytes) -> Dataset:
 
 
 def renamed(content: bytes, uid: str, class_uid: str = "", **attributes: Any) -> bytes:
-    """The same file as another instance, or of another class and with other attributes as well."""
+    """Return the file as another instance, optionally of another class or with other attributes."""
     dataset = opened(content)
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
@@ -117,13 +117,13 @@ def renamed(content: bytes, uid: str, class_uid: str = "", **attributes: Any) ->
 
 
 def body(content: bytes) -> bytes:
-    """The data set of a file, as it was transferred."""
+    """Return the encoded data set of a file, without its file meta information."""
     length = dcmread(BytesIO(content), stop_before_pixels=True).file_meta.FileMetaInformationGroupLength
     return content[144 + length :]
 
 
 def timeless(content: bytes) -> Dataset:
-    """A data set without what a clock has written."""
+    """Return the data set without its times of creation."""
     dataset = opened(content)
     for keyword in TIMES:
         del dataset[keyword]
@@ -131,15 +131,15 @@ def timeless(content: bytes) -> Dataset:
     return dataset
 
 
-def until(true: Callable[[], Any], what: str = "", seconds: float = PATIENCE) -> None:
+def until(condition: Callable[[], Any], message: str = "", seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, what or "did not come true in time"
+    while not condition():
+        assert time.monotonic() < end, message or "condition not met in time"
         time.sleep(0.05)
 
 
-class WayIn:
-    """A server that takes instances, at work, and what it told."""
+class RunningInput:
+    """A running server that receives instances, and the events it reported."""
 
     def __init__(self, port: int, spool: Spool, events: Events) -> None:
         self.port, self.spool, self.events = port, spool, events
@@ -148,7 +148,7 @@ class WayIn:
     def count(self) -> int:
         return int(care.counts(self.spool)["instances"]["received"])
 
-    def told(self, event: str) -> int:
+    def count_of(self, event: str) -> int:
         return self.events.counters[event, ""]
 
 
@@ -178,13 +178,13 @@ class NodeProcess:
         self.http_port = int(self.process.stdout.readline().split("/")[2].rpartition(":")[2])
 
     def kill(self) -> None:
-        """As by a loss of power, as far as processes go."""
+        """Kill without warning, as a power failure would."""
         assert self.process is not None
         self.process.kill()
         self.process.communicate()
 
     def stop(self) -> tuple[int, str]:
-        """Gracefully. Returns exit status and stderr."""
+        """Stop gracefully and return exit status and stderr."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         _, errors = self.process.communicate(timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""What tests of the node share."""
+"""Fixtures shared by the tests of the node."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
-    """Sockets that a sender's library left to the garbage collector go with their test, whose marks pass them over."""
+    """Collect sockets left by a sender's library within their test, whose marks ignore the warnings."""
     yield
     gc.collect()

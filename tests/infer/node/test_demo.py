@@ -1,4 +1,4 @@
-"""The demonstration: one command, with nothing but the extra."""
+"""The `node demo` command, which needs nothing but the extra."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.conftest import Run
 
 
 @pytest.mark.slow
-def test_the_demonstration_shows_the_way_of_every_instance(run: Run) -> None:
+def test_the_demo_reports_the_path_of_every_instance(run: Run) -> None:
     done = run("cxr-infer", "node", "demo", "--json")
     assert done.returncode == 0, done.stderr
-    ways = json.loads(done.stdout)
-    assert len(ways) == len({way["uid"] for way in ways}) == 4
-    for way in ways:
-        assert 0 < way["acknowledged"] < way["derived"]
-        assert way["original"] > 0
-        assert way["derived_uid"] != way["uid"]
+    paths = json.loads(done.stdout)
+    assert len(paths) == len({path["uid"] for path in paths}) == 4
+    for path in paths:
+        assert 0 < path["acknowledged"] < path["derived"]
+        assert path["original"] > 0
+        assert path["derived_uid"] != path["uid"]

@@ -1,4 +1,4 @@
-"""A watched folder: complete files only, moved or remembered only once they are in the spool."""
+"""A watched folder: only complete files are taken, and moved or remembered only after they are in the spool."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UID, FILE = phantom_instance(1, 64)
 
 
 class Watched:
-    """A watch at work, and what it told."""
+    """A running folder watch and the events it reported."""
 
     def __init__(self, spool: Spool, events: Events) -> None:
         self.spool, self.events = spool, events
@@ -38,7 +38,7 @@ class Watched:
     def count(self) -> int:
         return sum(care.counts(self.spool)["instances"].values())
 
-    def told(self, event: str) -> int:
+    def count_of(self, event: str) -> int:
         return self.events.counters[event, ""]
 
     @property
@@ -73,7 +73,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_what_lies_there_and_what_arrives_is_taken_once_and_stays(place: Path) -> None:
+def test_present_and_arriving_files_are_processed_once_and_left_in_place(place: Path) -> None:
     with watching(place) as watched:
         until(lambda: watched.count == 1)
         (file,) = watched.spool.files.iterdir()
@@ -84,8 +84,8 @@ def test_what_lies_there_and_what_arrives_is_taken_once_and_stays(place: Path) -
     with watching(place) as watched:  # after a restart
         (place / "in" / "third.dcm").write_bytes(renamed(FILE, "1.2.3"))
         until(lambda: watched.count == 3)
-        until(lambda: watched.told("received") == 1, "the others are not even read again")
-        assert watched.told("duplicate") == 0
+        until(lambda: watched.count_of("received") == 1, "the others are not read again")
+        assert watched.count_of("duplicate") == 0
         (place / "in" / "later.dcm").unlink()
         (place / "in" / "fourth.dcm").write_bytes(renamed(FILE, "1.2.4"))
         until(lambda: {name for (name,) in watched.spool.query("SELECT name FROM folder_files")} == {
@@ -102,7 +102,7 @@ def test_a_file_is_moved_once_it_is_in_the_spool(place: Path) -> None:
         assert (done / "Doe^John" / "IM1").read_bytes() == FILE
         (place / "in" / "Doe^John" / "IM1").write_bytes(renamed(FILE, "1.2.1"))
         until(lambda: len(list((done / "Doe^John").iterdir())) == 2)
-        assert (done / "Doe^John" / "IM1").read_bytes() == FILE, "nothing is written over"
+        assert (done / "Doe^John" / "IM1").read_bytes() == FILE, "nothing is overwritten"
     assert not [path for path in (place / "in").rglob("*") if path.is_file()]
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_moved_or_remembered_while_the_spool_has_no_room(
 ) -> None:
     monkeypatch.setattr("cxr_infer.node.folder.FULL_PAUSE", 0.1)
     with watching(place, move_to=str(place / "done"), limits=Limits(reserve_mb=1 << 40)) as watched:
-        until(lambda: watched.told("full") > 1)
+        until(lambda: watched.count_of("full") > 1)
         assert (watched.count, watched.spool.query("SELECT * FROM folder_files")) == (0, [])
     assert (place / "in" / "Doe^John" / "IM1").read_bytes() == FILE
     with watching(place, move_to=str(place / "done")) as watched:
@@ -119,20 +119,20 @@ def test_nothing_is_moved_or_remembered_while_the_spool_has_no_room(
         assert watched.uids == [UID]
 
 
-def test_what_is_taken_but_cannot_be_moved_stays_and_is_not_sent_again(place: Path) -> None:
+def test_a_processed_file_that_cannot_be_moved_is_not_sent_again(place: Path) -> None:
     (place / "done").touch()  # a file where the directory should be
     with watching(place, move_to=str(place / "done")) as watched:
         until(lambda: care.not_taken(watched.spool))
         (found,) = care.not_taken(watched.spool)
         assert "taken, but cannot be moved" in found["reason"]
-        assert watched.told("received") == 1
+        assert watched.count_of("received") == 1
     with watching(place, move_to=str(place / "done")) as watched:
         (place / "in" / "later.dcm").write_bytes(renamed(FILE, "1.2.1"))
-        until(lambda: watched.told("received"))
-        assert watched.told("duplicate") == 0
+        until(lambda: watched.count_of("received"))
+        assert watched.count_of("duplicate") == 0
 
 
-def test_what_is_no_dicom_is_named_to_the_operator_and_not_in_the_audit(place: Path) -> None:
+def test_non_dicom_files_are_named_to_the_operator_but_not_in_the_audit(place: Path) -> None:
     (place / "in" / "Doe^Jane.dcm").write_bytes(b"nothing of the kind")
     (place / "in" / "large.dcm").write_bytes(renamed(FILE, "1.2.9", PixelData=bytes(2 << 20)))
     (place / "in" / "notes.txt").write_text("not even looked at")
@@ -142,8 +142,8 @@ def test_what_is_no_dicom_is_named_to_the_operator_and_not_in_the_audit(place: P
         found = {each["file"]: each["reason"] for each in care.not_taken(watched.spool)}
         assert "not a DICOM file with a header" in found["Doe^Jane.dcm"]
         assert "larger than instance_mb" in found["large.dcm"]
-        until(lambda: watched.told("refused") == 2)
-        (place / "in" / "Doe^Jane.dcm").write_bytes(renamed(FILE, "1.2.2"))  # mended
+        until(lambda: watched.count_of("refused") == 2)
+        (place / "in" / "Doe^Jane.dcm").write_bytes(renamed(FILE, "1.2.2"))  # repaired
         until(lambda: watched.count == 2)
         until(lambda: [each["file"] for each in care.not_taken(watched.spool)] == ["large.dcm"])
     lines = [json.loads(line) for line in (place / "audit.jsonl").read_text().splitlines()]
@@ -151,18 +151,18 @@ def test_what_is_no_dicom_is_named_to_the_operator_and_not_in_the_audit(place: P
     assert "Doe" not in (place / "audit.jsonl").read_text()
 
 
-def test_a_file_that_somebody_writes_is_not_taken(place: Path) -> None:
+def test_a_file_is_not_processed_while_it_is_being_written(place: Path) -> None:
     with watching(place) as watched, (place / "in" / "slow.dcm").open("wb") as file:
         for start in range(0, len(FILE), 1000):
             file.write(renamed(FILE, "1.2.1")[start : start + 1000])
             file.flush()
         until(lambda: watched.count == 1)
-        until(lambda: watched.told("received") == 1)
+        until(lambda: watched.count_of("received") == 1)
         file.close()
         until(lambda: watched.count == 2)
 
 
-def test_a_name_that_is_no_utf8_keeps_nobody_waiting(place: Path) -> None:
+def test_a_non_utf8_name_does_not_block_other_files(place: Path) -> None:
     (place / "in" / os.fsdecode(b"D\xf6.dcm")).write_bytes(renamed(FILE, "1.2.1"))
     (place / "in" / os.fsdecode(b"D\xfc.dcm")).write_bytes(b"nothing of the kind")
     (place / "in" / "later.dcm").write_bytes(renamed(FILE, "1.2.2"))
@@ -172,11 +172,11 @@ def test_a_name_that_is_no_utf8_keeps_nobody_waiting(place: Path) -> None:
         (place / "in" / os.fsdecode(b"D\xfc.dcm")).unlink()
         (place / "in" / "last.dcm").write_bytes(renamed(FILE, "1.2.3"))
         until(lambda: not care.not_taken(watched.spool))
-        assert (watched.told("duplicate"), watched.told("put off")) == (0, 0)
+        assert (watched.count_of("duplicate"), watched.count_of("put off")) == (0, 0)
 
 
-def test_a_file_that_cannot_be_read_yet_is_tried_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permissions and networks that are mended change no stamp."""
+def test_an_unreadable_file_is_retried_until_it_can_be_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repaired permissions and networks do not change a file's timestamp."""
     refused = threading.Event()
 
     def read(path: Path, *arguments: Any) -> bytes:
@@ -190,15 +190,15 @@ def test_a_file_that_cannot_be_read_yet_is_tried_again(place: Path, monkeypatch:
         assert care.not_taken(watched.spool) == [
             {"file": "Doe^John/IM1", "reason": "cannot be read: Permission denied"}
         ]
-        time.sleep(0.5)  # several looks
-        assert watched.told("refused") == 1, "told once"
+        time.sleep(0.5)  # several scans of the folder
+        assert watched.count_of("refused") == 1, "reported once"
         refused.set()
         until(lambda: watched.count == 1)
         until(lambda: not care.not_taken(watched.spool))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
-def test_what_is_no_file_or_leads_outside_is_named_and_never_read(place: Path) -> None:
+def test_special_files_and_outward_links_are_named_and_never_read(place: Path) -> None:
     os.mkfifo(place / "in" / "pipe.dcm")
     (place / "outside.dcm").write_bytes(renamed(FILE, "1.2.1"))
     (place / "in" / "link.dcm").symlink_to(place / "outside.dcm")
@@ -206,21 +206,21 @@ def test_what_is_no_file_or_leads_outside_is_named_and_never_read(place: Path) -
     with watching(place) as watched:
         until(lambda: len(care.not_taken(watched.spool)) == 3)
         until(lambda: watched.count == 1)
-        time.sleep(0.5)  # several looks
+        time.sleep(0.5)  # several scans of the folder
         assert watched.uids == [UID]
         assert {each["file"] for each in care.not_taken(watched.spool)} == {"pipe.dcm", "link.dcm", "broken.dcm"}
-        assert watched.told("refused") == 3
+        assert watched.count_of("refused") == 3
 
 
-def test_a_folder_that_is_gone_is_waited_for(place: Path) -> None:
+def test_watching_resumes_when_a_missing_folder_returns(place: Path) -> None:
     (place / "in").rename(place / "away")
     with watching(place) as watched:
-        until(lambda: watched.told("put off") == 1)
+        until(lambda: watched.count_of("put off") == 1)
         (place / "away").rename(place / "in")
         until(lambda: watched.uids == [UID])
 
 
-def test_a_move_keeps_what_is_there(tmp_path: Path) -> None:
+def test_a_move_never_overwrites_an_existing_file(tmp_path: Path) -> None:
     for content in ("a", "b", "c"):
         (tmp_path / "x.dcm").write_text(content)
         move(tmp_path / "x.dcm", tmp_path / "done" / "x.dcm")
@@ -228,7 +228,7 @@ def test_a_move_keeps_what_is_there(tmp_path: Path) -> None:
     assert found == {"x.dcm": "a", "x-1.dcm": "b", "x-2.dcm": "c"}
 
 
-def test_half_a_copy_on_another_disk_that_is_full_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_copy_on_a_full_disk_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copied(source: Path, to: Path) -> None:
         to.write_bytes(source.read_bytes()[:2])
         raise OSError(errno.ENOSPC, "No space left on device")

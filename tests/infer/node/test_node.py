@@ -1,4 +1,4 @@
-"""The node as a whole: a real process between senders and archives, which is also killed."""
+"""The node as a real process between senders and archives, including kills."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from tests.infer.node.archives import (
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning",
-    "ignore::pytest.PytestUnhandledThreadExceptionWarning",  # of an archive that is taken away as it is called
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning",  # from an archive that stops during a call
     "ignore::ResourceWarning",
 )
 
-KILLS = int(os.environ.get("CXR_NODE_KILLS", "3"))  # a thorough run takes 20, with ten instances a kill
+KILLS = int(os.environ.get("CXR_NODE_KILLS", "3"))  # use 20 for a thorough run; each kill adds ten instances
 FAST = "[limits]\nretry_seconds = 0.2\nlongest_wait = 1.0\nreserve_mb = 0\n"
 FILE = phantom_instance(1, 64)[1]
 CT = renamed(FILE, "1.2.99", CTImageStorage)
@@ -52,7 +52,7 @@ def configured(folder: Path, archive: Archive, *tables: str) -> Path:
 
 
 def by_dir(folder: Path, files: list[bytes]) -> dict[str, bytes]:
-    """What `cxr-infer dir` makes of them, by SOPInstanceUID."""
+    """Return the results of `cxr-infer dir` for these files, by SOPInstanceUID."""
     (folder / "in").mkdir()
     for index, content in enumerate(files):
         (folder / "in" / f"{index}.dcm").write_bytes(content)
@@ -60,7 +60,7 @@ def by_dir(folder: Path, files: list[bytes]) -> dict[str, bytes]:
     return {str(opened(content).SOPInstanceUID): content for content in tree(folder / "in-denoised").values()}
 
 
-def asked(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def node_command(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, "node", *map(str, arguments), "--spool", str(folder / "spool")]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
@@ -71,7 +71,7 @@ def metrics(node: NodeProcess) -> str:
 
 
 @pytest.mark.slow
-def test_an_instance_and_its_result_arrive_and_nothing_is_left(tmp_path: Path) -> None:
+def test_originals_and_results_arrive_and_the_spool_is_emptied(tmp_path: Path) -> None:
     files = [renamed(FILE, f"1.2.{number}") for number in range(2)]
     expected = by_dir(tmp_path, files)
     with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
@@ -81,8 +81,8 @@ def test_an_instance_and_its_result_arrive_and_nothing_is_left(tmp_path: Path) -
             uid = str(opened(content).SOPInstanceUID)
             assert body(archive.files[uid]) == body(content), "the original is untouched"
         for uid, content in expected.items():
-            assert timeless(archive.files[uid]) == timeless(content), "what dir makes, but for times"
-        # a result that comes back, as by a loop of routers, goes on once, and is not denoised again
+            assert timeless(archive.files[uid]) == timeless(content), "the same as from dir, except for times"
+        # a result that returns, as in a loop of routers, is forwarded once and not denoised again
         result = archive.files[next(iter(expected))]
         assert send(node.port, [result]) == [0]
         until(lambda: archive.times[str(opened(result).SOPInstanceUID)] == 2)
@@ -100,7 +100,7 @@ def test_an_instance_and_its_result_arrive_and_nothing_is_left(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_destination_that_is_down_is_tried_until_it_is_back(tmp_path: Path) -> None:
+def test_an_unavailable_destination_is_retried_until_it_returns(tmp_path: Path) -> None:
     archive = Archive()
     archive.start()
     config = configured(tmp_path, archive)
@@ -108,7 +108,7 @@ def test_a_destination_that_is_down_is_tried_until_it_is_back(tmp_path: Path) ->
     with NodeProcess(tmp_path, "--config", config) as node:
         assert send(node.port, [FILE]) == [0]
         until(lambda: '"down"' in node.audit())
-        status = json.loads(asked(tmp_path, "status", "--json").stdout)
+        status = json.loads(node_command(tmp_path, "status", "--json").stdout)
         assert status["instances"]["sent"] == 0
         archive.start()
         until(lambda: len(archive.files) == 2)
@@ -117,22 +117,22 @@ def test_a_destination_that_is_down_is_tried_until_it_is_back(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_what_is_refused_is_quarantined_and_can_be_tried_again(tmp_path: Path) -> None:
+def test_refused_instances_are_quarantined_and_can_be_retried(tmp_path: Path) -> None:
     archive = Archive(status=0xC000)
     with archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
         assert send(node.port, [FILE]) == [0]
         until(lambda: node.audit().count('"quarantined"') == 2)
-        shown = asked(tmp_path, "status").stdout
+        shown = node_command(tmp_path, "status").stdout
         assert "1 failed" in shown
         assert "0xC000" in shown
         archive.status = 0
-        assert json.loads(asked(tmp_path, "retry", "--json").stdout) == {"retry": 1}
+        assert json.loads(node_command(tmp_path, "retry", "--json").stdout) == {"retry": 1}
         until(lambda: len(archive.files) == 2)
         node.stop()
 
 
 @pytest.mark.slow
-def test_rules_decide_and_are_taken_anew(tmp_path: Path) -> None:
+def test_rules_apply_and_are_reloaded_when_changed(tmp_path: Path) -> None:
     rules = '[[rule]]\nname = "{}"\nmodality = "CR"\nbody_part = "CHEST*"\ndenoise = {}\n'
     with Archive() as archive:
         config = configured(tmp_path, archive, rules.format("first", "false"))
@@ -150,7 +150,7 @@ def test_rules_decide_and_are_taken_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_hostile_content_passes_and_others_go_on(tmp_path: Path) -> None:
+def test_hostile_content_is_passed_on_and_others_are_processed(tmp_path: Path) -> None:
     truncated = renamed(FILE, "1.2.7")[:-5000]
     lying = renamed(FILE, "1.2.8", Rows=60000, PatientName="Doe^John")
     with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
@@ -165,7 +165,7 @@ def test_hostile_content_passes_and_others_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_without_passing_what_cannot_be_denoised_is_kept_aside(tmp_path: Path) -> None:
+def test_instances_that_fail_are_quarantined_if_none_are_passed_on(tmp_path: Path) -> None:
     with (
         Archive() as archive,
         NodeProcess(tmp_path, "--config", configured(tmp_path, archive), "--pass", "none") as node,
@@ -174,15 +174,15 @@ def test_without_passing_what_cannot_be_denoised_is_kept_aside(tmp_path: Path) -
         until(lambda: "quarantined" in node.audit())
         node.stop()
     assert not archive.files
-    problems = json.loads(asked(tmp_path, "status", "--json").stdout)["problems"]
+    problems = json.loads(node_command(tmp_path, "status", "--json").stdout)["problems"]
     assert [problem["uid"] for problem in problems] == ["1.2.7"]
-    assert json.loads(asked(tmp_path, "purge", "1.2.7", "--json").stdout) == {"purge": 1}
+    assert json.loads(node_command(tmp_path, "purge", "1.2.7", "--json").stdout) == {"purge": 1}
     assert not list((tmp_path / "spool" / "files").iterdir())
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
-    """Two senders, a destination that goes and comes, and a node that is killed again and again."""
+def test_kills_at_random_moments_lose_and_duplicate_nothing(tmp_path: Path) -> None:
+    """Two senders, a destination that comes and goes, and a node that is killed repeatedly."""
     files = [renamed(FILE, f"1.2.{number}") for number in range(8 * KILLS)]
     files += [renamed(CT, f"1.3.{number}") for number in range(2 * KILLS)]
     expected = by_dir(tmp_path, files[: 8 * KILLS])
@@ -212,8 +212,10 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None
             if turn % 2:
                 archive.start()
         until(lambda: not any(waiting.values()), seconds=PATIENCE * KILLS)
-    with_all = {*expected, *(str(opened(content).SOPInstanceUID) for content in files)}
-    until(lambda: set(archive.files) == with_all, f"{len(archive.files)} of {len(with_all)}", PATIENCE * KILLS)
+    expected_uids = {*expected, *(str(opened(content).SOPInstanceUID) for content in files)}
+    until(
+        lambda: set(archive.files) == expected_uids, f"{len(archive.files)} of {len(expected_uids)}", PATIENCE * KILLS
+    )
     until(lambda: f'instances{{state="sent"}} {len(files)}' in metrics(node), metrics(node))
     node.stop()
     archive.stop()
@@ -225,20 +227,20 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_second_node_on_a_spool_is_one_line(tmp_path: Path) -> None:
+def test_a_second_node_on_a_spool_is_refused_in_one_line(tmp_path: Path) -> None:
     with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
         to = f"ARCHIVE@{HOST}:{archive.port}"
-        done = asked(tmp_path, "run", "--to", to, "--port", "0", "--http-port", "-1")
+        done = node_command(tmp_path, "run", "--to", to, "--port", "0", "--http-port", "-1")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "in use by another node" in done.stderr
         assert node.process is not None
         node.process.send_signal(signal.SIGHUP)
-        assert send(node.port, [FILE]) == [0], "a hang-up is a wish for new rules, and no end"
+        assert send(node.port, [FILE]) == [0], "SIGHUP reloads the rules and does not end the node"
         node.stop()
 
 
 @pytest.mark.slow
-def test_a_folder_is_emptied_through_kills_and_nothing_comes_twice(tmp_path: Path) -> None:
+def test_a_watched_folder_is_emptied_once_despite_kills(tmp_path: Path) -> None:
     files = {f"1.2.{number}": renamed(FILE, f"1.2.{number}") for number in range(6)}
     (tmp_path / "drop" / "ward").mkdir(parents=True)
     folder = '[receive.folder]\npath = "drop"\nmove_to = "done"\n'
@@ -252,8 +254,8 @@ def test_a_folder_is_emptied_through_kills_and_nothing_comes_twice(tmp_path: Pat
         until(lambda: len(list((tmp_path / "done" / "ward").glob("*"))) == 6, node.audit())
         until(lambda: len(archive.files) == 12, node.audit())
         (tmp_path / "drop" / "notes.dcm").write_text("no DICOM")
-        until(lambda: json.loads(asked(tmp_path, "status", "--json").stdout)["not_taken"])
-        shown = asked(tmp_path, "status").stdout
+        until(lambda: json.loads(node_command(tmp_path, "status", "--json").stdout)["not_taken"])
+        shown = node_command(tmp_path, "status").stdout
         assert "notes.dcm" in shown
         assert "not a DICOM file" in shown
         assert node.stop()[0] == 0
@@ -265,7 +267,7 @@ def test_a_folder_is_emptied_through_kills_and_nothing_comes_twice(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_health_is_told_to_this_machine_only(tmp_path: Path) -> None:
+def test_unknown_paths_of_the_health_server_give_404(tmp_path: Path) -> None:
     with Archive() as archive, NodeProcess(tmp_path, "--config", configured(tmp_path, archive)) as node:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://{HOST}:{node.http_port}/../../etc/passwd")

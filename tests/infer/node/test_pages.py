@@ -1,4 +1,4 @@
-"""Health and metrics: what becomes of a connection that fails."""
+"""The health and metrics pages: failed requests and connections."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.descriptors import USE_UP_DESCRIPTORS
 from tests.infer.node.archives import HOST
 
 
-@pytest.mark.parametrize(("error", "told"), [(ConnectionResetError, False), (TimeoutError, False), (KeyError, True)])
-def test_only_a_mistake_of_ours_is_told_in_a_line(
-    error: type[Exception], told: bool, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("error", "logged"), [(ConnectionResetError, False), (TimeoutError, False), (KeyError, True)])
+def test_only_internal_errors_are_logged_in_one_line(
+    error: type[Exception], logged: bool, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     def facts() -> dict[str, Any]:
         raise error
@@ -34,15 +34,15 @@ def test_only_a_mistake_of_ours_is_told_in_a_line(
         connection.close()
         pages.shutdown()
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert [line.startswith("a request failed: KeyError") for line in lines] == [True] * told
-    assert capsys.readouterr().err == "", "a traceback"
+    assert [line.startswith("a request failed: KeyError") for line in lines] == [True] * logged
+    assert capsys.readouterr().err == "", "no traceback"
 
 
 @pytest.mark.parametrize(
     ("request_line", "status"),
     [("GET /elsewhere HTTP/1.1", 404), ("GET http://[::1 HTTP/1.1", 404), ("POST / HTTP/1.1", 501), ("nonsense", 400)],
 )
-def test_errors_are_answered_as_safely_as_the_pages(
+def test_error_responses_have_the_security_headers_of_pages(
     request_line: str, status: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Pages(0, dict) as pages:
@@ -80,13 +80,13 @@ servers = {
 }
 server = servers[sys.argv[1]]()
 """
-AT_ONCE = "os._exit(0)"  # shutting down would wait for the servers' threads
+AT_ONCE = "os._exit(0)"  # a normal exit would wait for the servers' threads
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process")
 @pytest.mark.parametrize("server", ["pages", "stow", "dimse"])
-def test_out_of_files_the_servers_wait_and_do_not_spin(server: str) -> None:
+def test_servers_out_of_file_descriptors_wait_without_spinning(server: str) -> None:
     program = SERVER + USE_UP_DESCRIPTORS + AT_ONCE
     done = subprocess.run([sys.executable, "-c", program, server], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 0.1, "of a CPU"
+    assert float(done.stdout) < 0.1, "share of one CPU"

@@ -1,4 +1,4 @@
-"""Out of the spool: to archives that take, refuse, commit themselves, want TLS or a token, or are not there."""
+"""Sending from the spool to archives that accept, refuse, confirm storage, require TLS or a token, or are down."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ FAST = Limits(retry_seconds=0.05, longest_wait=0.2, attempts=3)
 
 
 @pytest.fixture(autouse=True)
-def _no_idle_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a sender look for due instances more often than once a second, so that retries follow their own times."""
+def _fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for due instances more often than once a second, so that retries follow their own intervals."""
     monkeypatch.setattr(sending_module, "POLL", 0.05)
 
 
 class Outgoing:
-    """A sender at work on a spool with instances in it."""
+    """A running sender and its spool with instances."""
 
     def __init__(self, spool: Spool, events: Events, destination: Destination, limits: Limits) -> None:
         self.spool, self.events, self.name = spool, events, destination.name
         self.sender = Sender(Config(receive=Receive(), limits=limits), destination, spool, events)
 
-    def told(self, event: str) -> int:
+    def count_of(self, event: str) -> int:
         return self.events.counters[event, self.name]
 
     @property
@@ -82,14 +82,14 @@ def to(archive: Archive, **more: Any) -> Destination:
     return Destination("pacs", HOST, archive.port, "ARCHIVE", **more)
 
 
-def test_a_file_arrives_as_it_lies_in_the_spool(tmp_path: Path) -> None:
+def test_files_are_sent_unchanged_in_order_of_arrival(tmp_path: Path) -> None:
     with Archive() as archive, sending(tmp_path, to(archive), "1.1", "1.2") as outgoing:
         until(lambda: outgoing.states == {"sent": 2})
         assert body(archive.files["1.1"]) == body(FILE)
-        assert list(archive.files) == ["1.1", "1.2"], "in the order in which they came"
+        assert list(archive.files) == ["1.1", "1.2"], "in order of arrival"
 
 
-def test_one_that_is_refused_does_not_hold_up_the_others(tmp_path: Path) -> None:
+def test_a_refused_instance_does_not_delay_the_others(tmp_path: Path) -> None:
     def status(event: evt.Event) -> int:
         return 0xC123 if event.request.AffectedSOPInstanceUID == "1.1" else 0
 
@@ -97,25 +97,25 @@ def test_one_that_is_refused_does_not_hold_up_the_others(tmp_path: Path) -> None
         until(lambda: outgoing.states == {"sent": 2, "failed": 1})
         (problem,) = care.problems(outgoing.spool)
         assert (problem["uid"], "0xC123" in problem["reason"]) == ("1.1", True)
-        assert outgoing.told("put off") == FAST.attempts - 1
+        assert outgoing.count_of("put off") == FAST.attempts - 1
 
 
 @pytest.mark.parametrize("status", [0xB000, 0x0111])
-def test_a_warning_is_no_refusal(tmp_path: Path, status: int) -> None:
+def test_a_warning_status_is_not_a_refusal(tmp_path: Path, status: int) -> None:
     with Archive(status) as archive, sending(tmp_path, to(archive)) as outgoing:
         until(lambda: outgoing.states == {"sent": 1})
 
 
-def test_a_full_archive_is_waited_for(tmp_path: Path) -> None:
+def test_a_full_archive_is_retried_until_it_has_room(tmp_path: Path) -> None:
     archive = Archive(0xA700)
     with archive, sending(tmp_path, to(archive)) as outgoing:
-        until(lambda: outgoing.told("put off") > FAST.attempts)
-        assert outgoing.states == {"denoised": 1}, "no limit of attempts, but of days"
+        until(lambda: outgoing.count_of("put off") > FAST.attempts)
+        assert outgoing.states == {"denoised": 1}, "limited by days, not by attempts"
         archive.status = 0
         until(lambda: outgoing.states == {"sent": 1})
 
 
-def test_what_cannot_be_sent_for_too_long_is_quarantined(tmp_path: Path) -> None:
+def test_instances_not_sent_within_the_time_limit_are_quarantined(tmp_path: Path) -> None:
     limits = replace(FAST, give_up_days=0.0)
     with sending(tmp_path, Destination("pacs", HOST, reserved_port()), limits=limits) as outgoing:
         until(lambda: outgoing.states == {"failed": 1})
@@ -124,7 +124,7 @@ def test_what_cannot_be_sent_for_too_long_is_quarantined(tmp_path: Path) -> None
         assert len(list(outgoing.spool.files.iterdir())) == 1
 
 
-def test_an_archive_that_hangs_up_on_one_instance_gets_the_others(tmp_path: Path) -> None:
+def test_an_aborted_association_does_not_stop_the_other_instances(tmp_path: Path) -> None:
     def status(event: evt.Event) -> int:
         if event.request.AffectedSOPInstanceUID == "1.1":
             event.assoc.abort()
@@ -134,16 +134,16 @@ def test_an_archive_that_hangs_up_on_one_instance_gets_the_others(tmp_path: Path
         until(lambda: outgoing.states == {"sent": 2, "denoised": 1})
 
 
-def test_a_syntax_that_is_not_taken_is_told(tmp_path: Path) -> None:
+def test_a_rejected_presentation_context_is_reported(tmp_path: Path) -> None:
     archive = Archive()
     archive.start(contexts=[build_context("1.2.840.10008.5.1.4.1.1.7")])  # no CR
     with sending(tmp_path, to(archive), syntax=JPEG2000Lossless) as outgoing:
-        until(lambda: outgoing.states == {"failed": 1} or outgoing.told("down"))
+        until(lambda: outgoing.states == {"failed": 1} or outgoing.count_of("down"))
         assert outgoing.states != {"sent": 1}
     archive.stop()
 
 
-def test_what_is_committed_is_done_and_not_before(tmp_path: Path) -> None:
+def test_an_instance_counts_as_sent_only_after_storage_commitment(tmp_path: Path) -> None:
     archive, asked = Archive(), threading.Event()
     requests: list[Dataset] = []
 
@@ -157,23 +157,23 @@ def test_what_is_committed_is_done_and_not_before(tmp_path: Path) -> None:
         assert asked.wait(30)
         assert [str(item.ReferencedSOPInstanceUID) for item in requests[0].ReferencedSOPSequence] == [UID]
         assert outgoing.states == {"denoised": 1}
-        assert len(list(outgoing.spool.files.iterdir())) == 1, "kept until then"
+        assert len(list(outgoing.spool.files.iterdir())) == 1, "kept until committed"
         assert outgoing.spool.report(str(requests[0].TransactionUID), {UID}, set()) == 1
         assert outgoing.states == {"sent": 1}
         assert not list(outgoing.spool.files.iterdir())
 
 
 @pytest.mark.parametrize("more", [{"commitment": "no"}, {}])
-def test_without_commitment_an_acknowledgement_counts(tmp_path: Path, more: dict[str, str]) -> None:
+def test_without_commitment_an_acknowledgement_suffices(tmp_path: Path, more: dict[str, str]) -> None:
     archive = Archive()
-    archive.handlers = [(evt.EVT_N_ACTION, lambda event: (0x0110, None))]  # refused, where it is asked
+    archive.handlers = [(evt.EVT_N_ACTION, lambda event: (0x0110, None))]  # commitment is refused if requested
     with archive, sending(tmp_path, to(archive, **more)) as outgoing:
         until(lambda: outgoing.states == {"sent": 1})
-        until(lambda: outgoing.told("commitment refused") == (not more))  # told after the state is on the disk
+        until(lambda: outgoing.count_of("commitment refused") == (not more))  # counted once the state is on disk
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_an_archive_is_believed_by_its_certificate(tmp_path: Path, known: bool) -> None:
+def test_an_archive_is_authenticated_by_its_certificate(tmp_path: Path, known: bool) -> None:
     ca, _ = certificate(tmp_path, "ca")
     other, _ = certificate(tmp_path, "other")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -181,13 +181,13 @@ def test_an_archive_is_believed_by_its_certificate(tmp_path: Path, known: bool) 
     archive = Archive()
     archive.start(ssl_context=context)
     with sending(tmp_path / "spool", to(archive, tls=Tls(ca if known else other))) as outgoing:
-        until(lambda: outgoing.states == {"sent": 1} if known else outgoing.told("down"))
+        until(lambda: outgoing.states == {"sent": 1} if known else outgoing.count_of("down"))
         assert bool(archive.files) == known
     archive.stop()
 
 
 class Store(BaseHTTPRequestHandler):
-    """STOW-RS, as far as a sender sees of it."""
+    """A minimal STOW-RS server that records requests."""
 
     status: int = 200
     answer: bytes = b"{}"
@@ -202,7 +202,7 @@ class Store(BaseHTTPRequestHandler):
         self.wfile.write(self.answer)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def store() -> Iterator[tuple[type[Store], str]]:
         server.shutdown()
 
 
-def test_dicomweb_gets_the_file_and_the_token(
+def test_dicomweb_receives_the_file_and_the_token(
     tmp_path: Path, store: tuple[type[Store], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler, url = store
@@ -234,7 +234,7 @@ def test_dicomweb_gets_the_file_and_the_token(
     (409, b""), (202, b'{"00081198": {"vr": "SQ", "Value": [{}]}}'), (415, b"not json"),
     (200, b'{"00081198": [{}]}'), (200, b'{"00081198": ' + 200_000 * b"[" + b"]"),
 ])  # fmt: skip
-def test_what_dicomweb_refuses_is_quarantined(
+def test_instances_refused_by_dicomweb_are_quarantined(
     tmp_path: Path, store: tuple[type[Store], str], status: int, answer: bytes
 ) -> None:
     handler, url = store
@@ -245,7 +245,9 @@ def test_what_dicomweb_refuses_is_quarantined(
 
 
 @pytest.mark.parametrize("status", [503, 401, 429])
-def test_a_web_store_that_is_down_is_waited_for(tmp_path: Path, store: tuple[type[Store], str], status: int) -> None:
+def test_an_unavailable_web_store_is_retried_until_it_returns(
+    tmp_path: Path, store: tuple[type[Store], str], status: int
+) -> None:
     handler, url = store
     handler.status = status
     with sending(tmp_path, Destination("web", url=url)) as outgoing:
@@ -254,9 +256,9 @@ def test_a_web_store_that_is_down_is_waited_for(tmp_path: Path, store: tuple[typ
         until(lambda: outgoing.states == {"sent": 1})
 
 
-def test_a_token_that_is_not_there_is_waited_for(tmp_path: Path, store: tuple[type[Store], str]) -> None:
+def test_a_missing_token_pauses_sending(tmp_path: Path, store: tuple[type[Store], str]) -> None:
     handler, url = store
     with sending(tmp_path, Destination("web", url=url, token_env="NO_SUCH_TOKEN")) as outgoing:
-        until(lambda: outgoing.told("down"))
+        until(lambda: outgoing.count_of("down"))
         assert "NO_SUCH_TOKEN" in outgoing.sender.down
     assert not handler.seen

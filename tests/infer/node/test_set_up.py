@@ -1,4 +1,4 @@
-"""The TOML file, rules, and what is said before anything is done."""
+"""Node set-up: the TOML file, rules, command-line checks and the dry run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHEST = RoutingAttributes("CR", "CHEST", "PA", "Maker Inc.", "CXRINFER", "CR1")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "no destination; add"),
         ("[", "not valid TOML"),
@@ -84,16 +84,16 @@ CHEST = RoutingAttributes("CR", "CHEST", "PA", "Maker Inc.", "CXRINFER", "CR1")
         (PACS + "[rule]\nname = 'x'\n", r"write \[\[rule\]\]"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_configuration_errors_name_the_file_and_the_problem(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "node.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=told) as refused:
+    with pytest.raises(UsageError, match=message) as refused:
         read_config(path)
     assert str(refused.value).startswith(f"{path}: ")
     assert "secret" not in str(refused.value)
 
 
-def test_the_guide_is_read_and_gives_the_defaults(tmp_path: Path) -> None:
+def test_the_configuration_in_the_guide_has_the_defaults(tmp_path: Path) -> None:
     guide = (REPOSITORY / "docs" / "guide" / "node.md").read_text()
     path = tmp_path / "node.toml"
     path.write_text(guide.split("```toml\n")[1].split("```")[0])
@@ -104,7 +104,7 @@ def test_the_guide_is_read_and_gives_the_defaults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "fits"),
+    ("rule", "matches"),
     [
         ({}, True),
         ({"modality": ("DX", "CR")}, True),
@@ -116,11 +116,11 @@ def test_the_guide_is_read_and_gives_the_defaults(tmp_path: Path) -> None:
         ({"body_part": ("",)}, False),
     ],
 )
-def test_a_rule_fits_where_all_its_conditions_do(rule: dict[str, Any], fits: bool) -> None:
-    assert (rule_for([Rule("it", **rule)], CHEST).name == "it") == fits
+def test_a_rule_matches_if_all_its_conditions_do(rule: dict[str, Any], matches: bool) -> None:
+    assert (rule_for([Rule("it", **rule)], CHEST).name == "it") == matches
 
 
-def test_the_first_rule_counts_and_what_has_no_result_goes_as_it_came() -> None:
+def test_the_first_rule_applies_and_a_missing_result_sends_the_original() -> None:
     config = checked(Config(destinations=(Destination("a", "x"), Destination("b", "y"))))
     rule = rule_for([Rule("no", modality=("DX",)), Rule("yes"), Rule("late")], CHEST)
     assert rule.name == "yes"
@@ -131,16 +131,16 @@ def test_the_first_rule_counts_and_what_has_no_result_goes_as_it_came() -> None:
     assert deliveries(config, alone, has_result=False) == [("original", "b")]
 
 
-def test_an_original_goes_at_once_where_it_goes_in_any_case() -> None:
+def test_an_original_is_sent_at_once_if_every_outcome_sends_it() -> None:
     config = checked(Config(destinations=(Destination("a", "x"),)))
     ahead = [("original", "a")]
     assert at_once(config, Rule()) == ahead
     assert at_once(config, Rule(denoise=False, send=("derived",))) == ahead
     assert at_once(config, Rule(send=("derived",))) == []
-    assert at_once(replace(config, node=Node(pass_="none")), Rule()) == [], "it may turn out to be kept aside"
+    assert at_once(replace(config, node=Node(pass_="none")), Rule()) == [], "it may turn out to be quarantined"
 
 
-def test_destinations_of_the_command_line() -> None:
+def test_command_line_destinations_are_parsed() -> None:
     assert destination_of("PACS@10.0.0.5:104") == Destination("PACS", "10.0.0.5", 104, "PACS")
     assert destination_of("PACS@[::1]:104").host == "::1"
     for wrong in ("PACS", "10.0.0.5:104", "PACS@host", "PACS@host:x", "@:"):
@@ -148,11 +148,11 @@ def test_destinations_of_the_command_line() -> None:
             destination_of(wrong)
 
 
-def checked_by_node(run: Run, *arguments: object) -> subprocess.CompletedProcess[str]:
+def check(run: Run, *arguments: object) -> subprocess.CompletedProcess[str]:
     return run("cxr-infer", "node", "check", "--to", "PACS@10.0.0.5:104", *arguments)
 
 
-def test_a_port_that_is_taken_is_one_line(run: Run) -> None:
+def test_a_port_in_use_is_reported_in_one_line(run: Run) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         done = run("cxr-infer", "node", "run", "--to", "PACS@10.0.0.5:104", "--port", port, "--http-port", "-1")
@@ -160,12 +160,12 @@ def test_a_port_that_is_taken_is_one_line(run: Run) -> None:
     assert f"{port}: cannot listen" in done.stderr
 
 
-def test_a_dry_run_says_what_would_happen_and_does_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_dry_run_reports_the_plan_and_changes_nothing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "good.dcm").write_bytes(phantom_instance(1, 64)[1])
     (tmp_path / "x" / "cut.dcm").write_bytes(phantom_instance(1, 64)[1][:-3000])
     (tmp_path / "x" / "notes.txt").write_text("no image")
-    done = checked_by_node(run, "x", "--json")
+    done = check(run, "x", "--json")
     assert done.returncode == 0, done.stderr
     found = {Path(plan["name"]).name: plan for plan in json.loads(done.stdout)}
     assert {name: plan["action"] for name, plan in found.items()} == {"good.dcm": "denoise", "cut.dcm": "pass"}
@@ -179,29 +179,29 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(run: Run, tmp_path: P
     assert "pass" in done.stdout
 
 
-@pytest.mark.parametrize(("arguments", "told"), [
+@pytest.mark.parametrize(("arguments", "message"), [
     (("status",), "is not the spool of"), (("check", "--to", "A@b:1"), "needs files"), (("run",), "no destination"),
     (("check", "nowhere", "--to", "A@b:1"), "no such file"),
     (("run", "--to", "A@b:1", "--model", "nonsense"), "nonsense"),
 ])  # fmt: skip
-def test_wrong_usage_is_one_line(run: Run, arguments: tuple[str, ...], told: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:
     done = run("cxr-infer", "node", *arguments, *(["--port", "0", "--http-port", "-1"] if "run" in arguments else []))
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="FIFOs")
-def test_a_fifo_is_not_waited_for(run: Run, tmp_path: Path) -> None:
+def test_a_fifo_is_refused_without_waiting(run: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.toml")
     with pytest.raises(UsageError, match=r"^\S+x\.toml: is a FIFO, not a file; move it elsewhere$"):
         read_config(tmp_path / "x.toml")
     os.mkfifo(tmp_path / "x.dcm")
-    done = checked_by_node(run, tmp_path / "x.dcm")
+    done = check(run, tmp_path / "x.dcm")
     assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/x.dcm: is a FIFO, not a file; move it elsewhere\n")
 
 
-def test_the_guide_names_every_key_of_json(tmp_path: Path) -> None:
+def test_the_guide_documents_every_json_key(tmp_path: Path) -> None:
     guide = (REPOSITORY / "docs" / "guide" / "node.md").read_text()
     rows = {line.split("|")[1].strip(): line for line in guide.splitlines() if line.startswith("| `")}
     arrival = Arrival("1.2.3", ComputedRadiographyImageStorage, ExplicitVRLittleEndian)

@@ -1,4 +1,4 @@
-"""The spool: states, duplicates, quarantine, and what a kill at any moment leaves."""
+"""The spool: states, duplicates, quarantine, and consistency after a kill at any moment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def begun(spool: Spool) -> QueuedInstance:
 
 
 def ready(spool: Spool, uid: str = "1.2.3") -> list[Delivery]:
-    """An instance that is denoised, and what waits for `pacs`."""
+    """Add a denoised instance and return its deliveries to `pacs`."""
     spool.add(arrival(uid), (HEAD, uid.encode()))
     spool.denoised(begun(spool), (f"{uid}.1", b"result"), TO_BOTH, "")
     return spool.due("pacs", 10)
@@ -42,7 +42,7 @@ def files(spool: Spool) -> int:
     return len(list(spool.files.iterdir()))
 
 
-def test_an_instance_goes_through_its_states_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_instance_passes_through_its_states_and_leaves_no_file(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         assert spool.add(arrival(), (HEAD, b"data")) is Receipt.NEW
         work = begun(spool)
@@ -59,15 +59,15 @@ def test_an_instance_goes_through_its_states_and_leaves_nothing(tmp_path: Path) 
         assert care.counts(spool)["instances"] == {"received": 0, "denoised": 0, "sent": 1, "failed": 0}
 
 
-def test_the_same_instance_is_one_job_and_another_of_its_uid_is_not(tmp_path: Path) -> None:
+def test_a_duplicate_adds_no_job_but_other_content_of_its_uid_does(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         assert spool.add(arrival(), (HEAD, b"data")) is Receipt.NEW
         assert spool.add(arrival(), (HEAD, b"data")) is Receipt.DUPLICATE
-        assert spool.add(arrival(), (HEAD, b"other")) is Receipt.NEW, "what is acknowledged must not be lost"
+        assert spool.add(arrival(), (HEAD, b"other")) is Receipt.NEW, "an acknowledged instance must not be lost"
         assert files(spool) == 2
 
 
-def test_what_comes_again_after_its_file_was_lost_is_on_disk_once_it_is_acknowledged(tmp_path: Path) -> None:
+def test_an_instance_sent_again_replaces_its_lost_file(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         (delivery, _) = ready(spool)
         parts = (HEAD, b"1.2.3")
@@ -83,7 +83,7 @@ def test_what_comes_again_after_its_file_was_lost_is_on_disk_once_it_is_acknowle
         assert again.path.read_bytes() == b"head1.2.3"
 
 
-def test_what_was_sent_is_known_for_a_while(tmp_path: Path) -> None:
+def test_sent_instances_are_remembered_for_a_while(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         spool.sent([*ready(spool), *spool.due("research", 10)])
         assert spool.add(arrival(), (HEAD, b"1.2.3")) is Receipt.DUPLICATE
@@ -103,8 +103,8 @@ def test_nothing_unsent_is_ever_expired_swept_or_purged(tmp_path: Path) -> None:
         assert files(spool) == 3
 
 
-def test_age_removes_only_what_went_everywhere(tmp_path: Path) -> None:
-    """However old it is: quarantined, sent to one of two destinations, or waiting for a destination that is down."""
+def test_expiry_removes_only_instances_sent_to_every_destination(tmp_path: Path) -> None:
+    """Others stay, however old: quarantined, sent to one of two destinations, or waiting for one that is down."""
     with Spool(tmp_path / "spool", keeps=True) as spool:
         spool.sent([*ready(spool, "1.1"), *spool.due("research", 10)])
         half = ready(spool, "1.2")
@@ -118,7 +118,7 @@ def test_age_removes_only_what_went_everywhere(tmp_path: Path) -> None:
             db.execute("UPDATE instances SET received = 0, finished = CASE WHEN finished IS NULL THEN NULL ELSE 0 END")
         care.expire(spool, remember=1.0, keep=1.0)
         left = {path.name for path in spool.files.iterdir()}
-        assert len(before - left) == 2, "original and result of the one that is sent"
+        assert len(before - left) == 2, "original and result of the sent instance"
         assert left == before & left
         assert {uid for (uid,) in spool.query("SELECT uid FROM instances")} == {"1.2", "1.3", "1.4"}
     with Spool(tmp_path / "spool") as spool:  # after a restart with other limits
@@ -126,7 +126,7 @@ def test_age_removes_only_what_went_everywhere(tmp_path: Path) -> None:
         assert [each.uid for each in spool.due("research", 10)] == ["1.2", "1.3", "1.4"]
 
 
-def test_quarantine_keeps_the_files_until_somebody_decides(tmp_path: Path) -> None:
+def test_quarantined_files_are_kept_until_retried_or_purged(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         original, derived = ready(spool)
         spool.sent([original, *spool.due("research", 10)])
@@ -136,15 +136,15 @@ def test_quarantine_keeps_the_files_until_somebody_decides(tmp_path: Path) -> No
         assert "0xC000" in problem["reason"]
         assert files(spool) == 2
         assert care.retry(spool, ["1.2.3"]) == 1
-        assert [each.kind for each in spool.due("pacs", 10)] == ["derived"], "what was sent is not sent again"
+        assert [each.kind for each in spool.due("pacs", 10)] == ["derived"], "the sent original is not sent again"
         spool.refuse(spool.due("pacs", 10), "no")
-        assert spool.add(arrival(), (HEAD, b"1.2.3")) is Receipt.AGAIN, "a sender that tries again takes it out as well"
+        assert spool.add(arrival(), (HEAD, b"1.2.3")) is Receipt.AGAIN, "sending it again also ends the quarantine"
         spool.refuse(spool.due("pacs", 10), "no")
         assert care.purge(spool, ["1.2.3"]) == 1
         assert files(spool) == 0
 
 
-def test_commitment_ends_a_delivery_and_its_refusal_sends_again(tmp_path: Path) -> None:
+def test_commitment_completes_a_delivery_and_its_refusal_resends(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         original, derived = ready(spool)
         spool.stored([original, derived], "2.25.1", 600)
@@ -154,18 +154,18 @@ def test_commitment_ends_a_delivery_and_its_refusal_sends_again(tmp_path: Path) 
         assert [each.uid for each in spool.due("pacs", 10)] == [derived.uid]
 
 
-def test_an_original_may_go_before_its_result_is_made(tmp_path: Path) -> None:
+def test_an_original_can_be_sent_before_its_result_exists(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         spool.add(arrival(), (HEAD, b"data"), lambda path: [("original", "pacs")])
         spool.sent(spool.due("pacs", 10))
-        assert files(spool) == 1, "its result is still to be made"
+        assert files(spool) == 1, "its result does not exist yet"
         spool.denoised(begun(spool), ("1.2.3.1", b"result"), TO_BOTH[:2], "")
         assert [each.kind for each in spool.due("pacs", 10)] == ["derived"], "the original goes once"
         spool.sent(spool.due("pacs", 10))
         assert files(spool) == 0
 
 
-def test_one_without_a_result_whose_original_went_ahead_is_done(tmp_path: Path) -> None:
+def test_an_instance_without_result_is_done_once_its_original_is_sent(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         spool.add(arrival(), (HEAD, b"data"), lambda path: [("original", "pacs")])
         spool.sent(spool.due("pacs", 10))
@@ -174,22 +174,22 @@ def test_one_without_a_result_whose_original_went_ahead_is_done(tmp_path: Path) 
         assert care.counts(spool)["instances"]["sent"] == 1
 
 
-def test_what_waits_waits(tmp_path: Path) -> None:
+def test_a_postponed_instance_waits_while_others_proceed(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         spool.add(arrival(), (HEAD, b"data"))
         spool.put_off(begun(spool), "the disk is full", 60)
         assert spool.begin() is None
         spool.add(arrival("1.9"), (HEAD, b"data"))
-        assert begun(spool).uid == "1.9", "others go ahead"
+        assert begun(spool).uid == "1.9", "others proceed"
 
 
-def test_one_node_at_a_time(tmp_path: Path) -> None:
+def test_a_spool_is_used_by_one_node_at_a_time(tmp_path: Path) -> None:
     with Spool(tmp_path), held(tmp_path, "node"), pytest.raises(UsageError, match="another node"):  # noqa: SIM117
         with held(tmp_path, "node"):
             pass
 
 
-def test_a_directory_that_cannot_be_one_is_told(tmp_path: Path) -> None:
+def test_a_file_cannot_be_used_as_a_spool(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be used as spool"):
         Spool(tmp_path / "file")
@@ -211,7 +211,7 @@ for n in range(100000):
 
 
 @pytest.mark.slow
-def test_whatever_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
+def test_acknowledged_instances_survive_a_kill_at_any_moment(tmp_path: Path) -> None:
     acknowledged: set[str] = set()
     chance = random.Random(1)
     for attempt in range(6):
@@ -232,4 +232,4 @@ def test_whatever_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path)
         for each in spool.due("p", 100000):
             assert each.kind == "original" or each.path.read_bytes() == b"result" * 1000
         expected = {name for _, file, _ in rows for name in (file, file.replace(".dcm", ".derived.dcm"))}
-        assert {path.name for path in spool.files.iterdir()} <= expected, "no debris"
+        assert {path.name for path in spool.files.iterdir()} <= expected, "no leftover files"

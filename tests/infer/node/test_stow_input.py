@@ -1,4 +1,4 @@
-"""STOW-RS in: 200 means that it is on disk; strangers, floods and what is no DICOM are refused, and told nobody."""
+"""STOW-RS input: 200 means stored on disk; strangers, floods and non-DICOM parts are refused and disclose nothing."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from cxr_infer.node.records import Delivery
 from cxr_infer.node.spool import Spool
 from cxr_infer.node.stow import post
 from cxr_infer.node.stow_server import StowServer
-from tests.infer.node.archives import HOST, WayIn, body, opened, renamed, until
+from tests.infer.node.archives import HOST, RunningInput, body, opened, renamed, until
 from tests.infer.node.test_receiving import certificate, memory
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 UID, FILE = phantom_instance(1, 64)
 STUDY = str(opened(FILE).StudyInstanceUID)
-BOUNDARY = "a b'()+_,-./:=?x"  # all that RFC 2046 allows
+BOUNDARY = "a b'()+_,-./:=?x"  # every kind of character that RFC 2046 allows
 KIND = f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"'
 FAILED, REFERENCED, OTHER, REASON, INSTANCE = "00081198", "00081199", "0008119A", "00081197", "00081155"
 
@@ -42,7 +42,7 @@ FAILED, REFERENCED, OTHER, REASON, INSTANCE = "00081198", "00081199", "0008119A"
 @contextmanager
 def listening(
     folder: Path, stow: Stow | None = None, node: Node | None = None, limits: Limits | None = None, **receive: Any
-) -> Iterator[WayIn]:
+) -> Iterator[RunningInput]:
     stow = stow or Stow(port=0)
     config = Config(node or Node(), Receive(stow=stow, **receive), limits or Limits(reserve_mb=0))
     events = Events(None)
@@ -51,7 +51,7 @@ def listening(
         server = StowServer(config.receive, stow, intake, events.tell)
         server.start()
         try:
-            yield WayIn(server.server_port, spool, events)
+            yield RunningInput(server.server_port, spool, events)
         finally:
             server.stop(5)
 
@@ -61,10 +61,15 @@ def multipart(files: Sequence[bytes], kind: str = "application/dicom") -> bytes:
     return b"".join(head + content + b"\r\n" for content in files) + f"--{BOUNDARY}--\r\n".encode()
 
 
-def asked(
-    web: WayIn, content: Any, path: str = "/dicom-web/studies", kind: str = KIND, method: str = "POST", **headers: str
+def ask(
+    web: RunningInput,
+    content: Any,
+    path: str = "/dicom-web/studies",
+    kind: str = KIND,
+    method: str = "POST",
+    **headers: str,
 ) -> tuple[int, dict[str, Any]]:
-    """Status and answer."""
+    """Send a request and return status and answer."""
     connection = http.client.HTTPConnection(HOST, web.port, timeout=60)
     try:
         connection.request(method, path, content, {"Content-Type": kind, **headers})
@@ -82,22 +87,22 @@ def reasons(answer: dict[str, Any], sequence: str = FAILED) -> list[int]:
     return [item[REASON]["Value"][0] for item in answer[sequence]["Value"]]
 
 
-def test_what_is_acknowledged_lies_in_the_spool_byte_for_byte(tmp_path: Path) -> None:
+def test_acknowledged_instances_are_stored_byte_for_byte(tmp_path: Path) -> None:
     files = [renamed(FILE, f"1.2.{number}") for number in range(3)]
     with listening(tmp_path) as web:
-        status, answer = asked(web, multipart(files))
+        status, answer = ask(web, multipart(files))
         assert (status, uids(answer, REFERENCED)) == (200, ["1.2.0", "1.2.1", "1.2.2"])
         assert FAILED not in answer
-        assert answer["00081190"] == {"vr": "UR"}, "nothing can be retrieved here"
+        assert answer["00081190"] == {"vr": "UR"}, "no retrieval service"
         rows = dict(web.spool.query("SELECT uid, file FROM instances"))
         for content in files:
             uid = str(opened(content).SOPInstanceUID)
             assert body((web.spool.files / rows[uid]).read_bytes()) == body(content)
-        assert asked(web, multipart(files[:1]))[0] == 200
-        assert (web.told("received"), web.told("duplicate"), web.count) == (3, 1, 3)
+        assert ask(web, multipart(files[:1]))[0] == 200
+        assert (web.count_of("received"), web.count_of("duplicate"), web.count) == (3, 1, 3)
 
 
-def test_what_the_node_sends_by_it_it_also_takes(tmp_path: Path) -> None:
+def test_requests_of_the_nodes_own_stow_client_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
     path.write_bytes(FILE)
     with listening(tmp_path / "spool") as web:
@@ -112,19 +117,19 @@ def test_chunks_are_joined_wherever_they_are_cut(tmp_path: Path) -> None:
     for step in (1009, 65537):
         blocks = [content[at : at + step] for at in range(0, len(content), step)]
         with listening(tmp_path / str(step)) as web:
-            status, answer = asked(web, iter(blocks))
+            status, answer = ask(web, iter(blocks))
             assert (status, uids(answer, REFERENCED)) == (200, [UID, "1.2.1"])
 
 
-def test_one_that_is_refused_does_not_take_the_others_along(tmp_path: Path) -> None:
+def test_a_refused_part_does_not_affect_the_others(tmp_path: Path) -> None:
     ct = renamed(FILE, "1.2.9", CTImageStorage)
     with listening(tmp_path, node=Node(pass_="none")) as web:
-        status, answer = asked(web, multipart([FILE, ct, b"no DICOM", FILE[:200]]))
+        status, answer = ask(web, multipart([FILE, ct, b"no DICOM", FILE[:200]]))
         assert status == 202
         assert uids(answer, REFERENCED) == [UID]
         assert (uids(answer, FAILED), reasons(answer)) == (["1.2.9"], [0x0122])
         assert reasons(answer, OTHER) == [0xC000, 0xC000]
-        assert (web.told("refused"), web.count) == (3, 1)
+        assert (web.count_of("refused"), web.count) == (3, 1)
 
 
 @pytest.mark.parametrize(("content", "reason"), [
@@ -133,22 +138,22 @@ def test_one_that_is_refused_does_not_take_the_others_along(tmp_path: Path) -> N
     (FILE[:140] + b"\x10\0\0\0" + FILE[144:], None),
     (FILE.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.2.1\0"), 0xC122),
 ])  # fmt: skip
-def test_a_header_that_lies_is_refused(tmp_path: Path, content: bytes, reason: int | None) -> None:
+def test_an_inconsistent_header_is_refused(tmp_path: Path, content: bytes, reason: int | None) -> None:
     with listening(tmp_path) as web:
-        status, answer = asked(web, multipart([content]))
+        status, answer = ask(web, multipart([content]))
         assert (status, web.count, list(web.spool.files.iterdir())) == (409, 0, [])
         (found,) = reasons(answer, FAILED if FAILED in answer else OTHER)
         assert found == (reason or found)
 
 
-def test_a_study_in_the_address_must_be_that_of_the_instances(tmp_path: Path) -> None:
+def test_the_study_in_the_url_must_match_the_instances(tmp_path: Path) -> None:
     with listening(tmp_path) as web:
-        status, answer = asked(web, multipart([FILE]), "/dicom-web/studies/1.2.3")
+        status, answer = ask(web, multipart([FILE]), "/dicom-web/studies/1.2.3")
         assert (status, reasons(answer), web.count) == (409, [0xA900], 0)
-        assert asked(web, multipart([FILE]), f"/dicom-web/studies/{STUDY}")[0] == 200
+        assert ask(web, multipart([FILE]), f"/dicom-web/studies/{STUDY}")[0] == 200
 
 
-def test_a_deflated_file_is_taken_without_being_inflated(tmp_path: Path) -> None:
+def test_a_deflated_file_is_stored_without_being_inflated(tmp_path: Path) -> None:
     deflated = renamed(FILE, "1.2.4")
     dataset = opened(deflated)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
@@ -157,11 +162,11 @@ def test_a_deflated_file_is_taken_without_being_inflated(tmp_path: Path) -> None
     content = path.read_bytes()
     bomb = content[: 144 + dataset.file_meta.FileMetaInformationGroupLength] + b"no deflated data at all"
     with listening(tmp_path / "spool") as web:
-        assert asked(web, multipart([content, bomb]))[0] == 200
-        assert web.count == 2, "as by C-STORE: what it holds is looked at in the other process"
+        assert ask(web, multipart([content, bomb]))[0] == 200
+        assert web.count == 2, "as with C-STORE: the denoising process examines the content"
 
 
-def test_the_other_loopback_can_be_listened_on(tmp_path: Path) -> None:
+def test_the_ipv6_loopback_address_is_supported(tmp_path: Path) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -173,7 +178,7 @@ def test_the_other_loopback_can_be_listened_on(tmp_path: Path) -> None:
         connection.close()
 
 
-def test_only_the_token_opens(
+def test_requests_without_the_token_are_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stow = Stow(port=0, token_env="NODE_TOKEN")
@@ -183,31 +188,31 @@ def test_only_the_token_opens(
     monkeypatch.setenv("NODE_TOKEN", "secret")
     with listening(tmp_path, stow) as web:
         for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
-            assert asked(web, multipart([FILE]), **wrong)[0] == 401
-        assert (web.told("stranger"), web.count) == (3, 0)
+            assert ask(web, multipart([FILE]), **wrong)[0] == 401
+        assert (web.count_of("stranger"), web.count) == (3, 0)
         for scheme in ("Bearer", "bearer"):  # RFC 9110 11.1
-            assert asked(web, multipart([FILE]), Authorization=f"{scheme} secret")[0] == 200
+            assert ask(web, multipart([FILE]), Authorization=f"{scheme} secret")[0] == 200
     assert "secret" not in caplog.text
 
 
-def test_an_address_that_is_not_allowed_gets_no_word(tmp_path: Path) -> None:
+def test_an_address_not_on_the_list_gets_no_response(tmp_path: Path) -> None:
     with listening(tmp_path, addresses=("192.0.2.0/24",)) as web:
         with pytest.raises((http.client.HTTPException, OSError)):
-            asked(web, multipart([FILE]))
-        assert (web.told("stranger"), web.count) == (1, 0)
+            ask(web, multipart([FILE]))
+        assert (web.count_of("stranger"), web.count) == (1, 0)
 
 
-def test_an_instance_that_is_too_large_is_refused_while_it_arrives(tmp_path: Path) -> None:
+def test_an_oversized_instance_is_refused_while_it_arrives(tmp_path: Path) -> None:
     large = renamed(FILE, "1.2.9", PixelData=bytes(3 << 20))
     with listening(tmp_path, instance_mb=1) as web:
-        assert asked(web, multipart([large]))[0] == 413
+        assert ask(web, multipart([large]))[0] == 413
         assert web.count == 0
-        assert asked(web, multipart([FILE]))[0] == 200
+        assert ask(web, multipart([FILE]))[0] == 200
     with listening(tmp_path / "b", memory_mb=1) as web:
-        assert asked(web, multipart([large]))[0] == 503, "for all together: to be tried again"
+        assert ask(web, multipart([large]))[0] == 503, "the limit of all requests together, so retryable"
 
 
-def test_a_long_request_takes_the_memory_of_one_instance(tmp_path: Path) -> None:
+def test_a_long_request_uses_the_memory_of_one_instance(tmp_path: Path) -> None:
     one = renamed(FILE, "1.2.9", PixelData=bytes(4 << 20))
 
     def blocks() -> Iterator[bytes]:
@@ -218,45 +223,45 @@ def test_a_long_request_takes_the_memory_of_one_instance(tmp_path: Path) -> None
 
     with listening(tmp_path) as web:
         used = memory()
-        assert asked(web, blocks())[0] == 200
-        assert memory() < used + 60e6, "of 84 MB"
+        assert ask(web, blocks())[0] == 200
+        assert memory() < used + 60e6, "the request has 84 MB"
 
 
-def test_no_room_is_told_and_can_be_tried_again(tmp_path: Path) -> None:
+def test_lack_of_space_is_reported_as_status_503(tmp_path: Path) -> None:
     with listening(tmp_path, limits=Limits(reserve_mb=1 << 40)) as web:
-        status, answer = asked(web, multipart([FILE]))
+        status, answer = ask(web, multipart([FILE]))
         assert (status, reasons(answer)) == (503, [0xA700])
-        assert (web.told("full"), web.count, list(web.spool.files.iterdir())) == (1, 0, [])
+        assert (web.count_of("full"), web.count, list(web.spool.files.iterdir())) == (1, 0, [])
 
 
-def test_more_connections_than_allowed_are_refused_and_later_ones_taken(tmp_path: Path) -> None:
+def test_excess_connections_are_refused_until_others_close(tmp_path: Path) -> None:
     with listening(tmp_path, associations=2, timeout=30) as web:
         silent = [socket.create_connection((HOST, web.port)) for _ in range(2)]
         with pytest.raises((http.client.HTTPException, OSError)):
-            asked(web, multipart([FILE]))
+            ask(web, multipart([FILE]))
         for each in silent:
             each.close()
         until(lambda: _status(web) == 200)
 
 
-def _status(web: WayIn) -> int:
+def _status(web: RunningInput) -> int:
     try:
-        return asked(web, multipart([FILE]))[0]
+        return ask(web, multipart([FILE]))[0]
     except (http.client.HTTPException, OSError):
         return 0
 
 
-def test_a_sender_that_goes_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+def test_a_sender_that_disconnects_midway_leaves_nothing(tmp_path: Path) -> None:
     content = multipart([FILE])
     head = f"POST /dicom-web/studies HTTP/1.1\r\nContent-Type: {KIND}\r\nContent-Length: {len(content)}\r\n\r\n"
     with listening(tmp_path) as web:
         with socket.create_connection((HOST, web.port)) as peer:
             peer.sendall(head.encode() + content[:3000])
-        until(lambda: web.told("refused"))
+        until(lambda: web.count_of("refused"))
         assert (web.count, list(web.spool.files.iterdir())) == (0, [])
 
 
-def test_a_body_is_asked_for_only_where_it_is_wanted(tmp_path: Path) -> None:
+def test_100_continue_is_sent_only_for_acceptable_requests(tmp_path: Path) -> None:
     content = multipart([FILE])
     for path, first in (("/dicom-web/studies", b"HTTP/1.1 100"), ("/elsewhere", b"HTTP/1.1 404")):
         head = f"POST {path} HTTP/1.1\r\nContent-Type: {KIND}\r\nContent-Length: {len(content)}\r\n"
@@ -265,16 +270,16 @@ def test_a_body_is_asked_for_only_where_it_is_wanted(tmp_path: Path) -> None:
             assert peer.recv(12) == first
 
 
-def test_nothing_of_a_patient_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_patient_data_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with listening(tmp_path) as web:
-        asked(web, multipart([FILE]), "/dicom-web/studies?PatientName=Phantom")
-        asked(web, multipart([FILE, b"Phantom^Chest"]), "/Phantom^Chest")
-        asked(web, multipart([FILE, b"Phantom^Chest"]))
+        ask(web, multipart([FILE]), "/dicom-web/studies?PatientName=Phantom")
+        ask(web, multipart([FILE, b"Phantom^Chest"]), "/Phantom^Chest")
+        ask(web, multipart([FILE, b"Phantom^Chest"]))
     assert "Phantom" not in caplog.text
 
 
 @pytest.mark.parametrize("client", ["right", "none"])
-def test_tls_takes_only_certificates_that_it_knows(tmp_path: Path, client: str) -> None:
+def test_tls_accepts_only_known_certificates(tmp_path: Path, client: str) -> None:
     ca, _ = certificate(tmp_path, "ca")
     stow = Stow(port=0, tls=Tls(ca, *certificate(tmp_path, "node", "ca")))
     context = ssl.create_default_context(cafile=ca)
@@ -289,16 +294,16 @@ def test_tls_takes_only_certificates_that_it_knows(tmp_path: Path, client: str) 
             assert client == "none"
         finally:
             connection.close()
-        until(lambda: web.count if client == "right" else web.told("stranger"))
+        until(lambda: web.count if client == "right" else web.count_of("stranger"))
 
 
-def test_a_stop_waits_for_the_request_at_work(tmp_path: Path) -> None:
+def test_stopping_waits_for_the_request_in_progress(tmp_path: Path) -> None:
     content = multipart([FILE])
     head = f"POST /dicom-web/studies HTTP/1.1\r\nContent-Type: {KIND}\r\nContent-Length: {len(content)}\r\n"
     with listening(tmp_path) as web:
         peer = socket.create_connection((HOST, web.port))
         peer.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
-        assert peer.recv(100).startswith(b"HTTP/1.1 100"), "it is at work"
+        assert peer.recv(100).startswith(b"HTTP/1.1 100"), "the request is in progress"
         later = threading.Timer(0.5, peer.sendall, [content])
         later.start()
     later.join()
@@ -306,7 +311,7 @@ def test_a_stop_waits_for_the_request_at_work(tmp_path: Path) -> None:
         assert peer.recv(12) == b"HTTP/1.1 200"
 
 
-def test_without_its_package_the_way_out_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_package_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text(f'[receive.stow]\nport = 0\n[[destination]]\nname = "a"\nhost = "{HOST}"\n')
     code = "import sys; sys.modules['python_multipart'] = None; from cxr_infer.__main__ import main; main()"
     command = [sys.executable, "-c", code, "node", "run", "--config", "node.toml", "--port", "0", "--http-port", "-1"]

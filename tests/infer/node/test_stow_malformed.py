@@ -1,4 +1,4 @@
-"""STOW-RS requests that make no sense: each is refused with a reason, and nothing of it is stored."""
+"""Malformed STOW-RS requests: each is refused with a reason, and nothing of it is stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.infer.node.test_stow_input import (
     OTHER,
     REFERENCED,
     UID,
-    asked,
+    ask,
     listening,
     multipart,
     reasons,
@@ -47,24 +47,24 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
         ({"method": "GET"}, 405),
     ],
 )
-def test_a_request_that_cannot_be_taken_is_told_why(tmp_path: Path, change: dict[str, Any], status: int) -> None:
+def test_an_unacceptable_request_is_refused_with_a_reason(tmp_path: Path, change: dict[str, Any], status: int) -> None:
     with listening(tmp_path) as web:
-        found, answer = asked(web, **{"content": multipart([FILE]), **change})
+        found, answer = ask(web, **{"content": multipart([FILE]), **change})
         assert found == status, answer
         assert answer["error"]
         assert web.count == 0
 
 
-def test_a_part_whose_type_contradicts_itself_does_not_take_the_others_along(tmp_path: Path) -> None:
+def test_a_contradictory_content_type_does_not_affect_other_parts(tmp_path: Path) -> None:
     with listening(tmp_path) as web:
         odd = multipart([renamed(FILE, "1.2.1")], "a/b; x*0*=a; x*=b; type*0*=a; type*=b").removesuffix(
             f"--{BOUNDARY}--\r\n".encode()
         )
-        status, answer = asked(web, odd + multipart([FILE]))
+        status, answer = ask(web, odd + multipart([FILE]))
         assert (status, uids(answer, REFERENCED), reasons(answer, OTHER)) == (202, [UID], [0xC000])
 
 
-def test_a_request_of_two_lengths_is_refused(tmp_path: Path) -> None:
+def test_a_request_with_two_content_lengths_is_refused(tmp_path: Path) -> None:
     content = multipart([FILE])
     with listening(tmp_path) as web, socket.create_connection((HOST, web.port), timeout=60) as sender:
         lengths = f"Content-Length: {len(content)}\r\nContent-Length: {len(content) + 9}\r\n"
@@ -75,7 +75,7 @@ def test_a_request_of_two_lengths_is_refused(tmp_path: Path) -> None:
         assert web.count == 0
 
 
-def test_content_that_looks_nearly_like_a_boundary_is_kept_byte_for_byte() -> None:
+def test_content_resembling_a_boundary_is_kept_byte_for_byte() -> None:
     draw = random.Random(5)
     delimiter = b"\r\n--ab-a"
     pieces = [b"\r", b"\n", b"--", b"\r\n", b"\r\n-", b"\r\n--", delimiter[:-1], delimiter[:-2], b"a"]

@@ -1,4 +1,4 @@
-"""The process that denoises: an instance that ends it again and again passes in the end."""
+"""The denoising process: an instance that crashes it repeatedly is given up."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from cxr_infer.report.results import FileResult
 
 
 def never(*_: object, **__: object) -> tuple[bytes | None, FileResult]:
-    raise AssertionError("was begun once more")
+    raise AssertionError("processed once more")
 
 
 @pytest.mark.parametrize(("pass_", "event"), [("other", "passed"), ("none", "quarantined")])
-def test_what_ends_the_process_is_not_begun_for_ever(
+def test_an_instance_that_keeps_crashing_the_process_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pass_: str, event: str
 ) -> None:
     config = Config(Node(pass_=pass_), destinations=(Destination("pacs", "x"),))
     uid, content = phantom_instance(1, 64)
 
     def killed(*_: object) -> None:
-        raise KeyboardInterrupt  # which nothing here catches, as nothing catches a kill
+        raise KeyboardInterrupt  # not caught, like a kill
 
     with Spool(tmp_path) as spool:
         spool.add(Arrival(uid, "c", "s"), (content,))
         with monkeypatch.context() as patched:
-            patched.setattr(work, "routing_attributes", killed)  # its header alone is enough
+            patched.setattr(work, "routing_attributes", killed)  # the header alone crashes it
             for _ in range(work.BEGUN):
                 begun = spool.begin()
                 assert begun is not None
@@ -39,8 +39,8 @@ def test_what_ends_the_process_is_not_begun_for_ever(
                     work.process(begun, config, spool, never)
             begun = spool.begin()
             assert begun is not None
-            told = work.process(begun, config, spool, never)
-        assert (told.event, told.uid) == (event, uid)
-        assert "crashed the denoising process" in told.reason
+            outcome = work.process(begun, config, spool, never)
+        assert (outcome.event, outcome.uid) == (event, uid)
+        assert "crashed the denoising process" in outcome.reason
         assert spool.begin() is None
         assert [each.kind for each in spool.due("pacs", 10)] == (["original"] if event == "passed" else [])

@@ -1,4 +1,4 @@
-"""Each figure is told once, and every place that shows figures has it from there."""
+"""Each figure is defined once, in `COLUMNS`, and every report takes it from there."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_every_figure_has_one_column() -> None:
     assert all(column.then in {*keys, ""} for column in COLUMNS)
 
 
-def test_a_new_figure_is_shown_everywhere_by_its_row(
+def test_a_new_column_appears_in_every_report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As a row of `COLUMNS` would: nothing else names a figure."""
+    """A row of `COLUMNS` is enough: nothing else names a figure."""
     mean = Mean("mean lines: of {} files")
     new = Column("bits", heading="lines", unit="px", words=columns.fixed(3), mean=mean, rank=1, page=True, csv=True)
     monkeypatch.setattr(columns, "COLUMNS", (*COLUMNS, new))
@@ -49,7 +49,7 @@ def test_a_new_figure_is_shown_everywhere_by_its_row(
     assert [row[-1] for row in csv_file.rows(results)][1:6] == [8, 16, 12.0, pytest.approx(32**0.5), 2]
 
 
-def test_the_csv_has_a_row_a_file_and_then_each_folder(tmp_path: Path) -> None:
+def test_the_csv_has_a_row_per_file_and_then_the_means_of_each_folder(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     with csv_file.CsvReport() as report:
         for name, psnr, unsure in (("b/2.png", 34.0, False), ("a.png", 30.0, False), ("b/1.png", 32.0, True)):
@@ -66,10 +66,10 @@ def test_the_csv_has_a_row_a_file_and_then_each_folder(tmp_path: Path) -> None:
     assert [row["folder"] for row in files] == ["b", ".", "b", "."]
     assert (files[0]["psnr_before"], files[0]["psnr"], files[0]["message"]) == ("20", "34", "a, b")
     assert (files[3]["status"], files[3]["message"], files[3]["psnr"]) == ("failed", "line\\nbreak", "")
-    told = {(row["row"], row["folder"]): row for row in summaries}
-    assert list(told) == [(kind, folder) for folder in (".", "b", "*") for kind in ("mean", "SD", "n")]
-    assert [told[kind, "b"]["psnr"] for kind in ("mean", "SD", "n")] == ["33", "1.41421", "2"]
-    assert [told[kind, "."]["psnr"] for kind in ("mean", "SD", "n")] == ["30", "", "1"]
-    assert [told[kind, "*"]["psnr"] for kind in ("mean", "SD", "n")] == ["32", "2", "3"]
-    assert told["n", "b"]["mottle_before"] == "1", "a guess is in no mean"
+    by_row = {(row["row"], row["folder"]): row for row in summaries}
+    assert list(by_row) == [(kind, folder) for folder in (".", "b", "*") for kind in ("mean", "SD", "n")]
+    assert [by_row[kind, "b"]["psnr"] for kind in ("mean", "SD", "n")] == ["33", "1.41421", "2"]
+    assert [by_row[kind, "."]["psnr"] for kind in ("mean", "SD", "n")] == ["30", "", "1"]
+    assert [by_row[kind, "*"]["psnr"] for kind in ("mean", "SD", "n")] == ["32", "2", "3"]
+    assert by_row["n", "b"]["mottle_before"] == "1", "unsure estimates are excluded from the mean"
     assert [row["mottle_after"] for row in files[:3]] == ["1", "1", ""]

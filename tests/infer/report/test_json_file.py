@@ -27,18 +27,18 @@ def test_a_report_holds_every_record_in_order(tmp_path: Path, count: int) -> Non
     assert [record["name"] for record in report["files"]] == [f"{index} \n é.png" for index in range(count)]
     assert report["summary"]["done"] == count
     if count == 4000:
-        assert len(text) > IN_MEMORY, "so that the temporary file was met"
+        assert len(text) > IN_MEMORY, "large enough to use the temporary file"
 
 
-def test_no_room_for_records_is_one_line() -> None:
+def test_a_full_disk_is_reported_in_one_line() -> None:
     message = r"^cannot store the report: .*; set TMPDIR to a directory with free space$"
     with JsonReport() as records, full_disk(), pytest.raises(ImageError, match=message):
         records.add(FileResult("a.png", DONE, "x" * 2 * IN_MEMORY))
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
-def test_the_records_can_be_read_back_once_the_report_is_written(tmp_path: Path, name: str) -> None:
-    """As the page of `--report` does, which is written after it."""
+def test_records_can_be_read_back_after_the_report_is_written(tmp_path: Path, name: str) -> None:
+    """The page of `--report`, which is written later, reads them."""
     added = [FileResult(f"{index}.png", DONE, width=index) for index in range(3)]
     with open_report(tmp_path / name) as records:
         for result in added:

@@ -1,4 +1,4 @@
-"""What the table, the JSON report and the page say of a file's noise."""
+"""How the table, the JSON report and the page describe the noise of a file."""
 
 from __future__ import annotations
 
@@ -68,25 +68,27 @@ def result_of(before: Mottle, after: Mottle, strength: float = 1.0) -> FileResul
         (mottle(8), mottle(6.8), 0.5, None),
     ],
 )
-def test_why_noise_is_left(before: Mottle, after: Mottle, strength: float, reason: str | None) -> None:
+def test_the_reason_for_remaining_noise_is_given(
+    before: Mottle, after: Mottle, strength: float, reason: str | None
+) -> None:
     assert why_left(before, after, strength) == reason
 
 
-def test_a_note_for_every_file_whose_figures_say_little() -> None:
+def test_files_with_uninformative_figures_have_a_note() -> None:
     assert noise_note(mottle(8), None) == ""
     assert noise_note(mottle(1.2), FAINT) == NOTES[FAINT]
     assert noise_note(mottle(0), None) == NO_NOISE_FOUND
     assert noise_note(replace(mottle(0), known=False), None) == TOO_SMALL
 
 
-def test_a_guess_never_says_that_noise_was_added() -> None:
+def test_an_unsure_estimate_never_reports_added_noise() -> None:
     assert noise_figures(mottle(0), mottle(0.7, error=0.5), 1)["mottle_after"] == 0
     assert noise_figures(mottle(0.9), mottle(1.1, error=0.5), 1)["mottle_after"] == pytest.approx(0.9)
-    assert noise_figures(mottle(2), mottle(3), 1)["mottle_after"] == pytest.approx(3), "which is sure, and so is told"
+    assert noise_figures(mottle(2), mottle(3), 1)["mottle_after"] == pytest.approx(3), "a sure estimate is reported"
 
 
-def test_faint_noise_that_was_removed_is_not_said_to_stay() -> None:
-    """As measured on a phantom with white noise of 0.8 gray levels, 0.46 of which were left."""
+def test_removed_faint_noise_is_not_reported_as_remaining() -> None:
+    """Values measured on a phantom with white noise of 0.8 gray levels, reduced to 0.46."""
     before = replace(mottle(0.86), with_anatomy=1.22 / 255)
     after = replace(mottle(0.44, error=0.5), with_anatomy=0.91 / 255)
     figures = noise_figures(before, after, 1)
@@ -96,7 +98,7 @@ def test_faint_noise_that_was_removed_is_not_said_to_stay() -> None:
     assert noise_figures(before, untouched, 1)["mottle_left"] == FAINT
 
 
-def test_the_end_of_a_run_counts_the_files_whose_noise_stays(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_counts_the_files_with_remaining_noise(capsys: pytest.CaptureFixture[str]) -> None:
     assert left_in({}) == ""
     faint, unsure = result_of(mottle(1.2), mottle(1.15)), result_of(mottle(8, error=0.6), mottle(1))
     summary, shown = Summary(), ShownResults()
@@ -104,14 +106,14 @@ def test_the_end_of_a_run_counts_the_files_whose_noise_stays(capsys: pytest.Capt
         summary.add(result)
         shown.add(result)
     print_results(shown, summary, "title")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     sentence = (
         "most of the noise is left in 3 files: too faint for the model; noise could not be separated from structure in"
     )
-    assert f"{sentence} 1 file\n" in said
+    assert f"{sentence} 1 file\n" in output
 
 
-def test_the_cells_of_the_table() -> None:
+def test_the_table_marks_remaining_and_unsure_noise() -> None:
     counted = result_of(mottle(8), mottle(0.5))
     assert cells(counted) == ("8.0 → 0.5", "510")
     faint = result_of(mottle(1.2), mottle(1.15))
@@ -127,7 +129,7 @@ def cells(result: FileResult) -> tuple[str, ...]:
     return tuple(BY_KEY[key].on_terminal(result) for key in ("mottle_before", "photons_at_white"))
 
 
-def test_the_page_says_where_noise_stays() -> None:
+def test_the_page_marks_remaining_noise() -> None:
     counted, faint = (
         row(result_of(*pair), "", None, False) for pair in ((mottle(8), mottle(1)), (mottle(1), mottle(1)))
     )
@@ -137,7 +139,7 @@ def test_the_page_says_where_noise_stays() -> None:
     assert faint.count("<td>–</td>") == 2, "size and milliseconds"  # noqa: RUF001
 
 
-def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
+def test_unsure_estimates_are_marked_and_excluded_from_means() -> None:
     counted, unsure = result_of(mottle(8), mottle(1)), result_of(mottle(20, error=0.6), mottle(9, error=0.6))
     summary = Summary()
     for result in (counted, unsure):
@@ -150,7 +152,7 @@ def test_a_guess_is_called_one_everywhere_and_counts_in_no_mean() -> None:
     assert 'data-value="20">about 20.0<' in row(unsure, "", None, False)
 
 
-def test_noise_that_stays_counts_in_every_mean_alike() -> None:
+def test_remaining_noise_is_included_in_every_mean() -> None:
     counted, faint = result_of(mottle(8), mottle(1)), result_of(mottle(1.2), mottle(1.2))
     summary = Summary()
     for result in (counted, faint):
@@ -160,16 +162,16 @@ def test_noise_that_stays_counts_in_every_mean_alike() -> None:
     before, after, removed = (statistics.values[f"mottle_{name}"] for name in ("before", "after", "removed"))
     for name, values in (("mottle_before", before), ("mottle_after", after)):
         assert len(values) == 2
-        assert mean(values) == pytest.approx(summary.mean(name)), "as the terminal says"
+        assert mean(values) == pytest.approx(summary.mean(name)), "the same as on the terminal"
     assert mean(removed) == pytest.approx(mean(before) - mean(after))
 
 
-def test_each_note_is_said_once_whatever_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_note_is_printed_once_also_among_others(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_over(4, "denoising", quiet=False) as advance:
         for message in ("", "dim; so look", "dim; so look; wide", "wide", "far; wide"):
             advance(FileResult("a.png", DONE, message))
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
-    assert said == [f"note: a.png: {note} (shown once)" for note in ("dim; so look", "wide", "far")]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
+    assert notes == [f"note: a.png: {note} (shown once)" for note in ("dim; so look", "wide", "far")]
 
 
 @pytest.mark.parametrize("width", [100, 80, 60])
@@ -190,7 +192,7 @@ def test_no_figure_is_cut_on_a_narrow_terminal(
     assert max(map(len, table.splitlines())) <= width
 
 
-def test_a_run_tells_the_kind_of_noise_of_every_file(run: Run, tmp_path: Path) -> None:
+def test_a_run_reports_the_kind_of_noise_of_every_file(run: Run, tmp_path: Path) -> None:
     chest = 0.15 + 0.7 * render_phantom(2, 384).astype(float)
     for name in ("white", "scintillator"):
         write_image(tmp_path / "x" / f"{name}.png", stored(exposed(chest, 8, DETECTORS[name])))

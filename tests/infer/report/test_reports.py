@@ -1,4 +1,4 @@
-"""`--json`, `--csv` and `--report`: never over what is not theirs, and nothing that happens to them ends the run."""
+"""`--json`, `--csv` and `--report`: they replace only earlier reports, and their failures do not end the run."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def xrays(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_report_of_an_earlier_run_is_replaced_and_nothing_else_is(run: Run, xrays: Path, name: str) -> None:
+def test_only_reports_of_earlier_runs_are_replaced(run: Run, xrays: Path, name: str) -> None:
     path, plan = xrays.with_name(name), make_plan(Directory(xrays), Directory(xrays.with_name("x-denoised")))
-    for _ in range(2):  # as the README's commands, typed twice
+    for _ in range(2):  # like the commands of the README, run twice
         done = run("cxr-infer", "dir", xrays, *option(name))
         assert done.returncode == 0, done.stderr
-    if name != "r.html":  # which appears whole
-        path.write_bytes(path.read_bytes()[:3000])  # as a run leaves it that was killed
+    if name != "r.html":  # the page is written whole or not at all
+        path.write_bytes(path.read_bytes()[:3000])  # as a killed run leaves it
     check_report(path, plan, "--x", (path.suffix,), overwrite=False)
     path.write_bytes(b"")
     check_report(path, plan, "--x", (path.suffix,), overwrite=False)
@@ -69,7 +69,7 @@ def test_a_report_of_an_earlier_run_is_replaced_and_nothing_else_is(run: Run, xr
         ("r.html", Path.hardlink_to),
     ],
 )
-def test_a_report_is_a_new_file_whatever_its_name_led_to(
+def test_a_report_is_a_new_file_even_if_its_name_was_a_link(
     run: Run, xrays: Path, name: str, plant: Callable[[Path, Path], None]
 ) -> None:
     before = tree(xrays)
@@ -77,7 +77,7 @@ def test_a_report_is_a_new_file_whatever_its_name_led_to(
     refused = run("cxr-infer", "dir", xrays, "--out", "never", *option(name))
     assert refused.returncode == 2
     assert "exists and is not a report" in refused.stderr
-    assert not xrays.with_name("never").exists(), "refused before anything is done"
+    assert not xrays.with_name("never").exists(), "refused before any work"
     done = run("cxr-infer", "dir", xrays, "--overwrite", *option(name))
     assert done.returncode == 0, done.stderr
     assert tree(xrays) == before
@@ -86,8 +86,8 @@ def test_a_report_is_a_new_file_whatever_its_name_led_to(
 
 
 @pytest.mark.slow
-def test_a_report_with_another_name_keeps_what_that_had(run: Run, xrays: Path) -> None:
-    """A backup made of hard links is not changed with it."""
+def test_hard_links_to_a_report_keep_the_earlier_content(run: Run, xrays: Path) -> None:
+    """A backup made of hard links is not changed."""
     for name in ("r.json", "r.jsonl"):
         assert run("cxr-infer", "dir", xrays, *option(name)).returncode == 0
         path = xrays.with_name(name)
@@ -99,7 +99,7 @@ def test_a_report_with_another_name_keeps_what_that_had(run: Run, xrays: Path) -
 
 
 @pytest.mark.slow
-def test_a_report_is_no_list_of_results_no_result_and_not_behind_a_link(
+def test_reports_with_reserved_names_or_behind_links_are_refused(
     run: Run, xrays: Path, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:
     out = tmp_path / "x-denoised"
@@ -123,7 +123,7 @@ def test_a_report_is_no_list_of_results_no_result_and_not_behind_a_link(
     assert "r.json: is a FIFO" in refused.stderr
 
 
-def test_a_run_that_is_refused_leaves_the_report_of_the_one_at_work(tmp_path: Path) -> None:
+def test_a_refused_run_leaves_the_report_of_the_running_one(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"at work\n")
     with JsonLines(path):
@@ -131,7 +131,7 @@ def test_a_run_that_is_refused_leaves_the_report_of_the_one_at_work(tmp_path: Pa
     assert tree(tmp_path) == {"r.jsonl": b"at work\n"}
 
 
-def test_records_of_a_stream_are_in_the_file_at_once(tmp_path: Path) -> None:
+def test_streamed_records_are_written_at_once(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     with JsonLines(path) as records:
         for index in range(3):
@@ -162,18 +162,18 @@ def assert_only_the_report_is_missing(
 ) -> None:
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(said) == 1, done.stderr
-    assert reason in said[0]
-    assert name in said[0]
-    assert "continuing without this report" in said[0]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert reason in errors[0]
+    assert name in errors[0]
+    assert "continuing without this report" in errors[0]
     assert "4 denoised" in done.stdout
     assert len(tree(out)) == 4
 
 
 @needs_root
 @pytest.mark.parametrize("name", NAMES)
-def test_a_full_disk_takes_the_report_only(run: Run, xrays: Path, tmp_path: Path, name: str) -> None:
+def test_a_full_disk_loses_only_the_report(run: Run, xrays: Path, tmp_path: Path, name: str) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         fill(disk)
         done = run("cxr-infer", "dir", xrays, *option(f"disk/{name}"))
@@ -182,9 +182,9 @@ def test_a_full_disk_takes_the_report_only(run: Run, xrays: Path, tmp_path: Path
 
 
 @needs_root
-def test_a_full_place_for_temporary_files_takes_the_page_only(run: Run, xrays: Path, tmp_path: Path) -> None:
+def test_a_full_temporary_directory_loses_only_the_page(run: Run, xrays: Path, tmp_path: Path) -> None:
     for index, noise in enumerate(np.random.default_rng(0).integers(0, 256, (4, 512, 512))):
-        write_image(xrays / f"{index}.png", noise.astype(np.uint8))  # whose pictures are too large for memory
+        write_image(xrays / f"{index}.png", noise.astype(np.uint8))  # pictures too large to be kept in memory
     with small_disk(tmp_path / "disk", "8k") as disk:
         both = ["--report", "r.html", "--json", "r.json"]
         done = run("cxr-infer", "dir", xrays, *both, TMPDIR=str(disk))
@@ -193,19 +193,19 @@ def test_a_full_place_for_temporary_files_takes_the_page_only(run: Run, xrays: P
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["done"] == 4
 
 
-def test_whatever_happens_to_a_report_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+def test_any_failure_of_a_report_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
 
     def fault(self: object, result: FileResult) -> None:
         raise ZeroDivisionError("of ours")
 
     monkeypatch.setattr("cxr_infer.report.json_file.JsonReport.add", fault)
-    with Reports(ReportFiles(tmp_path / "r.json"), 0, 0, said.append) as reports:
+    with Reports(ReportFiles(tmp_path / "r.json"), 0, 0, messages.append) as reports:
         for index in range(3):
             reports.add(FileResult(f"{index}.png", DONE))
         assert not reports.wanted
         reports.write({}, (), Summary(), measured=False, interrupted=False)
     assert reports.failed
-    assert len(said) == 1
-    assert "r.json: ZeroDivisionError: of ours" in said[0]
+    assert len(messages) == 1
+    assert "r.json: ZeroDivisionError: of ours" in messages[0]
     assert not tree(tmp_path)

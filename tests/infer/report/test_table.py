@@ -1,4 +1,4 @@
-"""Tables and bars fit the terminal: nothing is broken over lines, what matters is there, and a mean is the mean."""
+"""Tables and progress bars fit the terminal: no row is broken, the main figures are shown, and means are correct."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RULE = "─" * 20
 NAMES = ("a.png", "ward 7/patient-000123/study-20261128-lateral-upright-0001.png", "Ж/лёгкие.png", "胸部/正面像.png")
 BAR = re.compile(r"denoising .*")
 TEXTS = TableColumn("file", ["patient-1/image-1.png", "b.png"], name=True)
-NONE = "–"  # noqa: RUF001  an en dash, as the table has it
+NONE = "–"  # noqa: RUF001  an en dash, as in the table
 FIGURES = [
     TableColumn("PSNR", ["37.86", NONE]),
     TableColumn("MSE", ["1.6e-4", NONE], 1),
@@ -43,14 +43,14 @@ def pair(tmp_path: Path, noisy: NDArray[np.float32], clean: NDArray[np.float32])
 
 
 def lines_of_table(lines: list[str]) -> list[str]:
-    """Its heading and its rows."""
+    """Return the heading and the rows of the table."""
     rule = next(index for index, line in enumerate(lines) if line.startswith(RULE))
     ends = next(index for index, line in enumerate(lines) if line.startswith("mottle:"))
     return [line for line in (lines[rule - 1], *lines[rule + 1 : ends]) if line.strip()]
 
 
 def table_of(lines: list[str]) -> list[list[str]]:
-    """The cells of its heading and of its rows."""
+    """Return the cells of the heading and of each row."""
     return [re.split(r" {2,}", line.strip()) for line in lines_of_table(lines)]
 
 
@@ -62,7 +62,7 @@ def table_of(lines: list[str]) -> list[list[str]]:
         (120, "file size mottle photons PSNR dB SSIM MSE ms MP/s"),
     ],
 )
-def test_the_result_can_be_read_at_every_width(pair: Path, columns: int, headings: str) -> None:
+def test_the_results_are_readable_at_every_width(pair: Path, columns: int, headings: str) -> None:
     command = [*COMMAND, "dir", "x", "--reference", "clean", "--json", "r.json"]
     with terminal(command, columns, pair.parent) as shown:
         shown.read()
@@ -70,7 +70,7 @@ def test_the_result_can_be_read_at_every_width(pair: Path, columns: int, heading
     records = sorted(json.loads((pair.parent / "r.json").read_text())["files"], key=lambda record: record["name"])
     heading, *rows = table_of(shown.lines)
     assert " ".join(heading) == headings
-    assert len(rows) == len(NAMES) + 1, "a row each, and the mean"
+    assert len(rows) == len(NAMES) + 1, "a row for each file, and the mean"
     assert all(cell_len(line) <= columns for line in lines_of_table(shown.lines))
     by_end = {row[0].lstrip("…"): dict(zip(heading, row, strict=True)) for row in rows[:-1]}
     for record in records:
@@ -81,7 +81,7 @@ def test_the_result_can_be_read_at_every_width(pair: Path, columns: int, heading
         assert row["file"] == record["name"] or row["file"].startswith("…")
 
 
-def test_a_bar_never_loses_its_total(pair: Path) -> None:
+def test_the_progress_bar_always_shows_its_total(pair: Path) -> None:
     with terminal([*COMMAND, "dir", "x"], 60, pair.parent, stdout=False) as shown:
         shown.read()
         assert shown.process.wait() == 0
@@ -90,18 +90,18 @@ def test_a_bar_never_loses_its_total(pair: Path) -> None:
         frames
     )
     assert any("4/4" in frame for frame in frames)
-    assert any(line.endswith("listing x") for line in shown.lines), "which can take a minute"
+    assert any(line.endswith("listing x") for line in shown.lines), "listing can take a minute"
     assert all(cell_len(line) <= 60 for line in frames)
 
 
-def test_a_bar_is_as_wide_as_the_terminal_that_it_is_on_whatever_else_is_open(pair: Path) -> None:
+def test_the_progress_bar_fits_its_terminal_if_stdout_is_redirected(pair: Path) -> None:
     command = ["sh", "-c", '"$@" < /dev/null > /dev/null', "sh", *COMMAND, "dir", "x"]
     with terminal(command, 60, pair.parent) as shown:
         shown.read()
     assert all(cell_len(line) <= 60 for line in shown.lines if BAR.match(line))
 
 
-def test_no_terminal_no_cut(run: Run, pair: Path) -> None:
+def test_tables_are_not_shortened_without_a_terminal(run: Run, pair: Path) -> None:
     done = run("cxr-infer", "dir", "x", "--reference", "clean", COLUMNS="40")
     heading, *rows = table_of(done.stdout.splitlines())
     assert heading[0] == "file"
@@ -110,7 +110,7 @@ def test_no_terminal_no_cut(run: Run, pair: Path) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_other_tables_are_not_broken_either(pair: Path, columns: int) -> None:
+def test_rows_of_the_models_table_are_not_broken(pair: Path, columns: int) -> None:
     with terminal([*COMMAND, "models"], columns, pair.parent) as shown:
         shown.read()
     rule = next(index for index, line in enumerate(shown.lines) if line.startswith(RULE))
@@ -120,7 +120,7 @@ def test_other_tables_are_not_broken_either(pair: Path, columns: int) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80])
-def test_no_row_is_broken_whatever_the_table(
+def test_rows_of_a_wide_table_are_not_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
 ) -> None:
     cells = ["published, wrapping + repair", "OpenCV non-local means", "3.2e-4", "34.32", "0.9165", "0.013"]
@@ -140,7 +140,7 @@ def result(name: str, status: str = DONE, **figures: float | str) -> FileResult:
     return FileResult(name, status, FINISHED if status == SKIPPED else "", None, 100, 100, 8, **figures)  # type: ignore[arg-type]
 
 
-def test_what_is_called_a_mean_is_one_of_the_rows_above(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_mean_row_is_the_mean_of_the_rows_above(capsys: pytest.CaptureFixture[str]) -> None:
     summary, shown = Summary(), ShownResults()
     results = (
         result("a", mottle_before=10.0, mottle_after=1.0, psnr=30.0, milliseconds=147.0, megapixels_per_second=2.0),
@@ -160,18 +160,18 @@ def test_what_is_called_a_mean_is_one_of_the_rows_above(capsys: pytest.CaptureFi
         shown.add(one)
     summary.seconds = 0.25
     print_results(shown, summary, "title")
-    said = capsys.readouterr().out.splitlines()
-    heading, *rows = table_of(said)
+    lines = capsys.readouterr().out.splitlines()
+    heading, *rows = table_of(lines)
     mean = dict(zip([h for h in heading if h not in ("size", "photons", "SSIM", "MSE")], rows[-1], strict=False))
     assert (mean["file"], mean["mottle"], mean["PSNR dB"]) == ("mean of 4", "20.0 → 2.0", "33.00")
-    assert rows[-1][-2:] == ["170", "2.00"], "of rows, not what the run took"
-    assert "mean mottle: over the 3 files with a sure estimate" in said
-    assert "mean PSNR, SSIM and MSE: over the 3 files with a reference" in said
-    assert "mean ms and MP/s: over the 3 files denoised in this run" in said
-    assert "total: 0.03 MP in 0.25 s, 0.12 MP/s" in said
+    assert rows[-1][-2:] == ["170", "2.00"], "means of the rows, not of the run"
+    assert "mean mottle: over the 3 files with a sure estimate" in lines
+    assert "mean PSNR, SSIM and MSE: over the 3 files with a reference" in lines
+    assert "mean ms and MP/s: over the 3 files denoised in this run" in lines
+    assert "total: 0.03 MP in 0.25 s, 0.12 MP/s" in lines
 
 
-def test_one_file_has_no_mean(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_file_has_no_mean_row(capsys: pytest.CaptureFixture[str]) -> None:
     summary, shown = Summary(), ShownResults()
     one = result("a", mottle_before=10.0, mottle_after=1.0)
     summary.add(one)
@@ -180,7 +180,7 @@ def test_one_file_has_no_mean(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row[0] for row in table_of(capsys.readouterr().out.splitlines())] == ["file", "a"]
 
 
-def test_columns_go_before_names_are_unreadable_and_names_keep_their_end() -> None:
+def test_columns_are_dropped_before_names_become_unreadable() -> None:
     wide = fitted([TEXTS, *FIGURES], 100)
     assert [column.heading for column in wide] == ["file", "PSNR", "MSE", "ms"]
     assert wide[0].cells == TEXTS.cells
@@ -197,7 +197,7 @@ def test_columns_go_before_names_are_unreadable_and_names_keep_their_end() -> No
     ("text", "width", "expected"),
     [("abc", 3, "abc"), ("abcd", 3, "…cd"), ("胸部正面像", 6, "…面像"), ("胸部正面像", 5, "…面像"), ("abc", 1, "…")],
 )
-def test_a_shortened_text_has_its_end(text: str, width: int, expected: str) -> None:
+def test_a_shortened_text_keeps_its_end(text: str, width: int, expected: str) -> None:
     assert shortened(text, width) == expected
 
 
@@ -207,7 +207,7 @@ def test_small_figures_have_two_digits() -> None:
     ]
 
 
-def test_brackets_of_a_heading_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+def test_brackets_in_a_table_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     heading = "prog '[red]x[/red]' [bold]"
     print_table("title [i]", ("measured", heading), [["[b]lines[/b]", "0"]])
     title, headings, _, row = capsys.readouterr().out.splitlines()[:4]

@@ -19,7 +19,7 @@ COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
 
 
 def on_a_terminal(folder: Path, **environment: str) -> tuple[str, str]:
-    """Run `cxr-infer dir` with stderr on a pseudo-terminal: what stdout and the terminal got."""
+    """Run `cxr-infer dir` with stderr on a pseudo-terminal; return the output on stdout and on the terminal."""
     ours, theirs = pty.openpty()
     command = [*COMMAND, "dir", str(folder), "--overwrite"]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **environment}
@@ -42,7 +42,7 @@ def on_a_terminal(folder: Path, **environment: str) -> tuple[str, str]:
 
 
 @pytest.mark.slow
-def test_a_live_bar_on_a_terminal_and_plain_results(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_a_terminal_shows_a_live_bar_and_stdout_plain_results(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     for index in range(3):
         write_image(tmp_path / "x" / f"{index}.png", noisy_bytes[:64, :64])
     stdout, terminal = on_a_terminal(tmp_path / "x")

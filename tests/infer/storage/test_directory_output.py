@@ -24,7 +24,7 @@ from tests.infer.formats.dicom.dicom_files import encoded, secondary
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 
 
-def test_a_result_is_finished_for_the_same_maker_only(tmp_path: Path) -> None:
+def test_a_result_is_finished_only_for_the_same_model_and_settings(tmp_path: Path) -> None:
     target = tmp_path / "sub" / "a.png"
     with OutputDirectory(tmp_path, MADE_BY) as output:
         assert output.state("sub/a.png", target) is State.ABSENT
@@ -39,10 +39,10 @@ def test_a_result_is_finished_for_the_same_maker_only(tmp_path: Path) -> None:
         assert output.state("b.png", tmp_path / "b.png") is State.ABSENT
 
 
-def test_results_of_another_method_are_done_again(
+def test_results_of_another_method_are_recomputed(
     tmp_path: Path, identity_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after an update of cxr-infer that reads or scales images in another way."""
+    """As after an update of cxr-infer that reads or scales images differently."""
     write_image(tmp_path / "in" / "a.png", np.full((20, 20), 7, np.uint8))
     (tmp_path / "in" / "b.dcm").write_bytes(encoded(secondary(np.eye(20, dtype=np.uint8) * 200, 8)))
     model = load_model(identity_onnx)
@@ -59,7 +59,7 @@ def test_results_of_another_method_are_done_again(
     assert dcmread(tmp_path / "out" / "b.dcm").SOPInstanceUID != first
 
 
-def test_what_is_no_plain_file_is_no_result_and_is_not_opened(tmp_path: Path) -> None:
+def test_a_fifo_is_not_a_result_and_is_not_opened(tmp_path: Path) -> None:
     target = tmp_path / "a.png"
     with OutputDirectory(tmp_path, MADE_BY) as output:
         output.write("a.png", target, SOURCE, b"result")
@@ -68,8 +68,8 @@ def test_what_is_no_plain_file_is_no_result_and_is_not_opened(tmp_path: Path) ->
         assert output.state("a.png", target) is State.FOREIGN
 
 
-def test_a_line_without_its_result_is_not_believed(tmp_path: Path) -> None:
-    """A kill may come between the line and the result that it announces."""
+def test_a_record_without_its_result_is_ignored(tmp_path: Path) -> None:
+    """A kill can occur between writing the record and the result."""
     target = tmp_path / "a.png"
     with OutputDirectory(tmp_path, MADE_BY) as output:
         output.write("a.png", target, SOURCE, b"first")
@@ -80,8 +80,8 @@ def test_a_line_without_its_result_is_not_believed(tmp_path: Path) -> None:
         assert output.state("a.png", target) is State.FOREIGN
 
 
-def test_what_was_announced_but_never_came_does_not_hide_what_is_there(tmp_path: Path) -> None:
-    """Killed between the line of a new result and its renaming, the older result is still known as ours."""
+def test_a_record_of_an_unwritten_result_does_not_hide_the_older_one(tmp_path: Path) -> None:
+    """After a kill between the record of a new result and its renaming, the older result is still recognised."""
     target = tmp_path / "a.png"
     with OutputDirectory(tmp_path, MADE_BY) as output:
         output.write("a.png", target, SOURCE, b"older")
@@ -95,8 +95,8 @@ def test_what_was_announced_but_never_came_does_not_hide_what_is_there(tmp_path:
     assert (tmp_path / LEDGER).read_bytes().count(b"\n") == 1
 
 
-def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a disk is unmounted between the look at it and the write to it."""
+def test_a_removed_output_directory_is_not_recreated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a disk is unmounted between the check and the write."""
     out = tmp_path / "out"
     with OutputDirectory(out, MADE_BY) as output:
         output.write("a.png", out / "a.png", SOURCE, b"result")
@@ -112,10 +112,10 @@ def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path, monkeypatch:
     assert not out.exists()
 
 
-def test_debris_of_a_killed_run_is_removed(tmp_path: Path) -> None:
-    debris = [tmp_path / ".cxr-00.part", tmp_path / "sub" / ".cxr-11.part"]
-    debris[1].parent.mkdir()
-    for path in debris:
+def test_temporary_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    leftovers = [tmp_path / ".cxr-00.part", tmp_path / "sub" / ".cxr-11.part"]
+    leftovers[1].parent.mkdir()
+    for path in leftovers:
         path.write_bytes(b"half")
     (tmp_path / "mine.part").write_bytes(b"not ours")
     with OutputDirectory(tmp_path, MADE_BY) as output:
@@ -124,7 +124,7 @@ def test_debris_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     assert left == {LEDGER, "mine.part", "sub/a.png"}
 
 
-def test_names_that_are_one_file_on_that_disk_do_not_replace_each_other(tmp_path: Path) -> None:
+def test_names_equal_on_a_case_folding_disk_do_not_replace_each_other(tmp_path: Path) -> None:
     with OutputDirectory(tmp_path, MADE_BY) as output:
         output.folds_names = False
         output.claim("a.png", tmp_path / "a.png")

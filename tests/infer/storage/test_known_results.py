@@ -1,4 +1,4 @@
-"""By what an output knows its results, whole, cut short or changed by somebody."""
+"""How an output recognises its results: complete, truncated, or changed by someone."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
         (lambda content: bytes(len(content)), State.DAMAGED),
         (lambda content: bytes(4096), State.DAMAGED),
         (lambda content: content[:512] + bytes(len(content) - 512), State.DAMAGED),
-        (lambda content: content[:4000] + bytes(1000), State.FOREIGN),  # blackened by somebody, for all we know
+        (lambda content: content[:4000] + bytes(1000), State.FOREIGN),  # may be blackened on purpose
         (lambda content: bytes(len(content) + 1), State.FOREIGN),
         (lambda content: bytes(len(content) - 1) + b"?", State.FOREIGN),
         (lambda content: content[:512] + b"?" + bytes(len(content) - 513), State.FOREIGN),
         (lambda content: b"annotated by a physician", State.FOREIGN),
     ],
 )
-def test_what_a_copy_cut_short_is_ours_and_what_someone_changed_is_not(
+def test_truncated_results_are_ours_and_changed_ones_are_foreign(
     tmp_path: Path, change: Callable[[bytes], bytes], state: State
 ) -> None:
     target, content = tmp_path / "a.png", bytes(np.random.default_rng(1).bytes(5000))
@@ -52,7 +52,7 @@ def test_what_a_copy_cut_short_is_ours_and_what_someone_changed_is_not(
             assert output.state("a.png", target) in (State.FINISHED, State.OUTDATED)
 
 
-def test_results_of_the_first_versions_are_known_by_their_sums(tmp_path: Path) -> None:
+def test_results_of_the_first_versions_are_known_by_their_checksums(tmp_path: Path) -> None:
     target = tmp_path / "a.png"
     target.write_bytes(b"result")
     line = '{{"name": "a.png", "source": "{}", "made_by": "{}", "result": "{}"}}\n'
@@ -66,7 +66,7 @@ def test_results_of_the_first_versions_are_known_by_their_sums(tmp_path: Path) -
     assert (tmp_path / LEDGER).read_text() == text
 
 
-def test_records_that_are_none_harm_nobody(tmp_path: Path) -> None:
+def test_invalid_records_are_ignored(tmp_path: Path) -> None:
     lines = [b"[" * 100_000, b'{"name": "a", "source": 1}', b'{"name": [], "source": "", "made_by": "", "result": ""}']
     lines += [b'{"name": "a", "source": "", "made_by": "", "result": "", "size": %d}' % (1 << 70), b"\0" * 5000]
     (tmp_path / LEDGER).write_bytes(b"\n".join(lines))
@@ -75,7 +75,7 @@ def test_records_that_are_none_harm_nobody(tmp_path: Path) -> None:
         assert output.state("a", tmp_path / "a") is State.FINISHED
 
 
-def test_a_truncated_result_is_done_again_and_said(run: Run, xrays: Path) -> None:
+def test_a_truncated_result_is_recomputed_and_reported(run: Run, xrays: Path) -> None:
     assert run("cxr-infer", "dir", xrays).returncode == 0
     out = xrays.with_name("x-denoised")
     before = tree(out, ledger=True)

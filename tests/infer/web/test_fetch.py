@@ -1,4 +1,4 @@
-"""`cxr-infer web --fetch`: the runtime from a registry, when it is asked for, and only what has the right hashes."""
+"""`cxr-infer web --fetch`: downloads the runtime on request only, and keeps it only if its hashes are right."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUNTIME = Runtime("some-runtime", "1.2.3", {name: sha256(content).hexdigest() fo
 
 
 def packed(files: dict[str, bytes]) -> bytes:
-    """An archive as npm's registry has it."""
+    """Return an archive as in npm's registry."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         for name, part in files.items():
@@ -36,11 +36,11 @@ def packed(files: dict[str, bytes]) -> bytes:
 
 
 class Registry(ThreadingHTTPServer):
-    """Answers each path with what is put there, else 404; remembers what was asked for."""
+    """A registry that serves `contents` by path, else 404, and records the requested paths."""
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         super().__init__(("127.0.0.1", 0), _Answer)
 
     @property
@@ -52,14 +52,14 @@ class _Answer(BaseHTTPRequestHandler):
     server: Registry
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.requested.append(self.path)
         content = self.server.contents.get(self.path)
         self.send_response(404 if content is None else 200)
         self.end_headers()
         self.wfile.write(content or b"")
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
 PATH = "/some-runtime/-/some-runtime-1.2.3.tgz"
 
 
-def test_what_is_fetched_is_what_npm_would_have_left(registry: Registry, tmp_path: Path) -> None:
+def test_the_archive_is_stored_where_npm_would_put_it(registry: Registry, tmp_path: Path) -> None:
     registry.contents[PATH] = packed(FILES)
     path = fetch.fetch_runtime(RUNTIME, tmp_path)
     assert path == tmp_path / "some-runtime-1.2.3.tgz"
     assert path.read_bytes() == registry.contents[PATH]
-    assert registry.asked == [PATH]
+    assert registry.requested == [PATH]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_is_fetched_is_what_npm_would_have_left(registry: Registry, tmp_pat
         (packed({**FILES, "runtime.wasm": b"other"}), r"its runtime\.wasm does not match the hash for version 1\.2\.3"),
     ],
 )
-def test_anything_else_leaves_nothing_behind(
+def test_a_failed_download_leaves_nothing_behind(
     registry: Registry, tmp_path: Path, content: bytes | None, problem: str
 ) -> None:
     if content is not None:
@@ -103,18 +103,16 @@ def test_anything_else_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_answer_without_end_is_given_up(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_oversized_response_is_refused(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "MOST_ARCHIVE", 1000)
     registry.contents[PATH] = bytes(1001)
     with pytest.raises(UsageError, match="more than 1000 bytes"):
         fetch.fetch_runtime(RUNTIME, tmp_path)
 
 
-def test_a_registry_that_is_none_or_does_not_answer_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for none in ("file:///etc/passwd", "ftp://example.org", ""):
-        monkeypatch.setenv("npm_config_registry", none)
+def test_an_invalid_or_unreachable_registry_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for invalid in ("file:///etc/passwd", "ftp://example.org", ""):
+        monkeypatch.setenv("npm_config_registry", invalid)
         with pytest.raises(UsageError, match="is not a URL"):
             fetch.fetch_runtime(RUNTIME, tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -124,7 +122,7 @@ def test_a_registry_that_is_none_or_does_not_answer_is_one_line(
         fetch.fetch_runtime(RUNTIME, tmp_path)
 
 
-def test_the_default_is_npms_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_registry_is_that_of_npm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("npm_config_registry", raising=False)
     assert fetch.archive_url(RUNTIME) == f"https://registry.npmjs.org{PATH}"
 
@@ -139,7 +137,7 @@ main()
 """
 
 
-def test_the_command_fetches_once_and_says_from_where_and_never_unasked(registry: Registry, tmp_path: Path) -> None:
+def test_the_command_downloads_once_on_request_and_names_the_source(registry: Registry, tmp_path: Path) -> None:
     registry.contents[PATH] = packed(FILES)
     page = tmp_path / "page"
     page.mkdir()
@@ -152,10 +150,10 @@ def test_the_command_fetches_once_and_says_from_where_and_never_unasked(registry
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
 
     refused = call()
-    assert (refused.returncode, registry.asked) == (2, [])
+    assert (refused.returncode, registry.requested) == (2, [])
     done = call("--fetch")
     assert done.returncode == 0, done.stderr
-    told = f"downloading {registry.url}{PATH}\ndownloaded some-runtime-1.2.3.tgz; its SHA-256 is correct\n"
-    assert done.stderr.startswith(told)
+    messages = f"downloading {registry.url}{PATH}\ndownloaded some-runtime-1.2.3.tgz; its SHA-256 is correct\n"
+    assert done.stderr.startswith(messages)
     assert call("--fetch").returncode == call().returncode == 0
-    assert registry.asked == [PATH], "once"
+    assert registry.requested == [PATH], "downloaded once"

@@ -1,4 +1,4 @@
-"""`cxr-infer web`: what it serves, to whom, and what it says where it cannot. `examples/web` tests the page."""
+"""`cxr-infer web`: served files, accepted hosts and error messages. The page itself is tested in `examples/web`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def server() -> Iterator[web.PageServer]:
 
 
 def ask(server: web.PageServer, path: str, host: str | None = None, method: str = "GET") -> Answer:
-    """What is answered to a path that is sent as it is, dots and all."""
+    """Request a path exactly as given, dots included, and return the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=120)
     connection.putrequest(method, path, skip_host=True)
     connection.putheader("Host", host if host is not None else f"127.0.0.1:{server.server_port}")
@@ -58,7 +58,7 @@ def ask(server: web.PageServer, path: str, host: str | None = None, method: str 
 
 
 def archive(folder: Path, files: dict[str, bytes]) -> Path:
-    """A package as `npm pack` leaves it."""
+    """Write a package as `npm pack` does."""
     path = folder / RUNTIME.archive
     with tarfile.open(path, "w:gz") as packed:
         for name, content in files.items():
@@ -68,7 +68,7 @@ def archive(folder: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def test_the_page_and_all_it_loads_are_served_with_their_types(server: web.PageServer) -> None:
+def test_the_page_and_its_files_are_served_with_their_types(server: web.PageServer) -> None:
     status, headers, page = ask(server, "/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page == (web.PAGE / "index.html").read_bytes()
@@ -88,13 +88,13 @@ def test_the_page_and_all_it_loads_are_served_with_their_types(server: web.PageS
         assert int(headers["Content-Length"]) == len(content) > 0
 
 
-def test_models_are_the_installed_ones(server: web.PageServer) -> None:
+def test_the_served_models_are_the_installed_ones(server: web.PageServer) -> None:
     for name in ("model.onnx", "model.int8.onnx"):
         assert ask(server, f"/weights/window/{name}")[2] == (weights_directory() / "window" / name).read_bytes()
 
 
 @pytest.mark.parametrize("path", ["/", "/ort/runtime.wasm", "/no/such/file"])
-def test_every_answer_isolates_the_page_and_binds_it_to_its_origin(server: web.PageServer, path: str) -> None:
+def test_every_response_isolates_the_page_to_its_own_origin(server: web.PageServer, path: str) -> None:
     _, headers, _ = ask(server, path)
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
@@ -123,7 +123,7 @@ def test_every_answer_isolates_the_page_and_binds_it_to_its_origin(server: web.P
         "http://127.0.0.1/../server.py",
     ],
 )
-def test_nothing_else_can_be_asked_for(server: web.PageServer, path: str) -> None:
+def test_no_other_path_is_served(server: web.PageServer, path: str) -> None:
     status, _, content = ask(server, path)
     assert status == 404
     assert content == b"No such file.\n"
@@ -132,17 +132,17 @@ def test_nothing_else_can_be_asked_for(server: web.PageServer, path: str) -> Non
 @pytest.mark.parametrize(
     "host", ["", "evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "[::1]:{port}"]
 )
-def test_another_host_is_refused(server: web.PageServer, host: str) -> None:
+def test_another_host_name_is_refused(server: web.PageServer, host: str) -> None:
     status, _, content = ask(server, "/", host.format(port=server.server_port))
     assert status == 421
     assert b"<html" not in content
 
 
-def test_the_other_name_of_this_machine_is_answered(server: web.PageServer) -> None:
+def test_the_host_name_localhost_is_accepted(server: web.PageServer) -> None:
     assert ask(server, "/", f"localhost:{server.server_port}")[0] == 200
 
 
-def test_head_has_no_body_and_nothing_can_be_sent(server: web.PageServer) -> None:
+def test_head_has_no_body_and_post_is_refused(server: web.PageServer) -> None:
     status, headers, content = ask(server, "/", method="HEAD")
     assert (status, content) == (200, b"")
     assert int(headers["Content-Length"]) > 0
@@ -161,7 +161,7 @@ def test_head_has_no_body_and_nothing_can_be_sent(server: web.PageServer) -> Non
         ("POST / HTTP/1.1", 501),
     ],
 )
-def test_errors_are_answered_as_safely_as_the_page(
+def test_error_responses_have_the_security_headers_of_the_page(
     server: web.PageServer, capfd: pytest.CaptureFixture[str], request_line: str, status: int
 ) -> None:
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=120) as connection:
@@ -192,21 +192,21 @@ with socket.create_connection(server.server_address, timeout=120) as asked:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process")
-def test_out_of_files_it_waits_and_does_not_spin() -> None:
+def test_a_server_out_of_file_descriptors_waits_without_spinning() -> None:
     program = SERVER + USE_UP_DESCRIPTORS + ANSWERS_AGAIN
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     share, status = done.stdout.split()
-    assert float(share) < 0.1, "of a CPU"
+    assert float(share) < 0.1, "share of one CPU"
     assert (status, done.stderr) == ("200", "")
 
 
-def test_only_loopback_listens(server: web.PageServer) -> None:
+def test_the_server_listens_on_loopback_only(server: web.PageServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
     assert server.url == f"http://127.0.0.1:{server.server_port}/"
 
 
-def test_the_runtime_is_found_as_npm_leaves_it(tmp_path: Path) -> None:
+def test_the_runtime_is_found_where_npm_puts_it(tmp_path: Path) -> None:
     packed = archive(tmp_path, CONTENT)
     assert web.read_runtime(RUNTIME, None, tmp_path) == CONTENT
     assert web.read_runtime(RUNTIME, packed, Path("elsewhere")) == CONTENT
@@ -218,7 +218,7 @@ def test_the_runtime_is_found_as_npm_leaves_it(tmp_path: Path) -> None:
     assert web.read_runtime(RUNTIME, installed, tmp_path / "elsewhere") == CONTENT
 
 
-def test_a_runtime_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_altered_runtime_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.tgz").write_bytes(b"no archive")
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -232,7 +232,7 @@ def test_a_runtime_of_another_kind_is_refused(tmp_path: Path) -> None:
         web.read_runtime(RUNTIME, changed, tmp_path)
 
 
-def test_without_the_runtime_one_line_says_how_to_get_it(run: Run) -> None:
+def test_a_missing_runtime_is_reported_in_one_line_with_advice(run: Run) -> None:
     done = run("cxr-infer", "web", "--no-browser")
     needed = web.needed_runtime()
     assert done.returncode == 2
@@ -245,7 +245,7 @@ def test_without_the_runtime_one_line_says_how_to_get_it(run: Run) -> None:
 
 @pytest.fixture
 def small_runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A page whose runtime is a few bytes, and where these are, for commands run as processes too."""
+    """The folder of a page with a runtime of a few bytes, beside its archive; also for commands run as processes."""
     page = tmp_path / "page"
     page.mkdir()
     (page / "index.html").write_text("<!doctype html>")
@@ -266,7 +266,7 @@ def command(page: Path, *arguments: object) -> list[str]:
     ]
 
 
-def test_a_port_in_use_is_one_line(small_runtime: Path, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(small_runtime: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         words = command(small_runtime, "web", "--no-browser", "--port", port)
@@ -275,12 +275,12 @@ def test_a_port_in_use_is_one_line(small_runtime: Path, tmp_path: Path) -> None:
     assert done.stderr == f"error: port {port} is in use; give another --port, or 0 for any free port\n"
 
 
-def test_a_port_that_is_none_is_one_line() -> None:
+def test_an_invalid_port_is_refused() -> None:
     with pytest.raises(UsageError, match="port 70000 is invalid"):
         web.PageServer({}, 70000)
 
 
-def test_a_damaged_page_is_one_line(monkeypatch: pytest.MonkeyPatch, small_runtime: Path) -> None:
+def test_a_damaged_page_is_reported_with_advice(monkeypatch: pytest.MonkeyPatch, small_runtime: Path) -> None:
     monkeypatch.setattr(web, "PAGE", small_runtime)
     for content in ("", "{}", "[]"):
         (small_runtime / web.RUNTIME_FACTS).write_text(content)
@@ -289,19 +289,19 @@ def test_a_damaged_page_is_one_line(monkeypatch: pytest.MonkeyPatch, small_runti
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_ctrl_c_ends_it_with_a_line(small_runtime: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_server_with_one_line(small_runtime: Path, tmp_path: Path) -> None:
     words = command(small_runtime, "web", "--no-browser", "--port", 0)
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline()
         assert address.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(address.split()[0]):  # it serves: nothing of the line is still to be written
+        with urllib.request.urlopen(address.split()[0]):  # it serves, so its line is complete
             process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (0, "stopped\n", "")
 
 
-def test_a_browser_is_opened_only_where_it_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_display_is_detected_by_its_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
@@ -311,7 +311,7 @@ def test_a_browser_is_opened_only_where_it_is_seen(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
-def test_the_page_is_small_enough_for_the_wheel_and_brings_no_runtime(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_page_but_no_runtime(tmp_path: Path) -> None:
     files = [path for path in web.PAGE.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 300_000
     assert not [path for path in files if path.suffix in (".wasm", ".onnx")]
@@ -319,7 +319,7 @@ def test_the_page_is_small_enough_for_the_wheel_and_brings_no_runtime(tmp_path: 
     carried = {name for name in zipfile.ZipFile(built).namelist() if name.startswith("cxr_infer/web/page/")}
     assert carried == {path.relative_to(REPOSITORY).as_posix() for path in files}
     page = (web.PAGE / "index.html").read_text(encoding="utf-8")
-    assert "://" not in page  # nothing from elsewhere
+    assert "://" not in page  # no resource from elsewhere
     needed = web.needed_runtime()
     lock = REPOSITORY / "examples" / "web" / "package-lock.json"
     locked = json.loads(lock.read_text(encoding="utf-8"))["packages"][f"node_modules/{needed.package}"]

@@ -1,4 +1,4 @@
-"""What reports are made of here."""
+"""Input of the runs whose HTML reports are tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report taken apart, and what makes one."""
+"""Parsed HTML reports, and the command that writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VOID = {"meta", "input", "img"}
 
 
 class Page(HTMLParser):
-    """A page taken apart; fails on a tag that is not closed in its order."""
+    """A parsed page; parsing fails on a tag that is not closed in order."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
 
 def report_of(run: Run, folder: Path, *arguments: object, status: int = 0) -> tuple[Page, str]:
-    """The page of a run over a directory, and its source."""
+    """Run `dir` with `--report` and return the parsed page and its source."""
     path = folder.with_name("report.html")
     done = run("cxr-infer", "dir", folder, "--report", path, *arguments)
     assert done.returncode == status, done.stderr

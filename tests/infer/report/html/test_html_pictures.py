@@ -1,4 +1,4 @@
-"""The pictures of the HTML report: what is shown of an image, in how many bytes, and which are kept of a long run."""
+"""The pictures of the HTML report: their content, their size in bytes, and their selection in a long run."""
 
 from __future__ import annotations
 
@@ -44,30 +44,28 @@ HEAD = {
     "output": "out",
 }
 
-# ---- what is shown, and in how many bytes
 
-
-def test_noise_alone_fits_as_well(noisy: NDArray[np.float32]) -> None:
+def test_pictures_of_pure_noise_stay_within_their_size(noisy: NDArray[np.float32]) -> None:
     rng = np.random.default_rng(0)
-    room = ROOM // REPORT_LIMIT
+    allowance = ROOM // REPORT_LIMIT
     noise = rng.integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
     large = np.kron(noisy, np.ones((4, 4)))
     grainy = np.clip(255 * large + rng.normal(0, 20, large.shape), 0, 255).astype(np.uint8)
     for pair in (BeforeAfter(grainy, (255 * large).astype(np.uint8)), BeforeAfter(noise, np.full_like(noise, 128))):
         for with_clean in (pair, replace(pair, clean=pair.before)):
-            assert sum(map(len, encode(with_clean, room).jpegs.values())) <= room
-    assert REPORT_LIMIT * room * 4 / 3 < 24.6e6, "so that 100 images stay below 25 MB"
+            assert sum(map(len, encode(with_clean, allowance).jpegs.values())) <= allowance
+    assert REPORT_LIMIT * allowance * 4 / 3 < 24.6e6, "so that 100 images stay below 25 MB"
 
 
-def test_grain_is_shown_as_strong_as_it_is(noisy: NDArray[np.float32]) -> None:
+def test_compression_preserves_the_strength_of_grain(noisy: NDArray[np.float32]) -> None:
     before = np.rint(255 * noisy).astype(np.uint8)
     for step in (step for step in STEPS if step <= 24):
         shown = np.asarray(Image.open(io.BytesIO(jpeg(before, step))), dtype=float)
-        flat = slice(100, 160)  # of the phantom: a lung, without edges
+        flat = slice(100, 160)  # a lung of the phantom, without edges
         assert np.std(shown[flat, flat]) == pytest.approx(np.std(before[flat, flat]), rel=0.1), step
 
 
-def test_the_residual_is_mid_gray_where_nothing_changed_and_says_its_gain() -> None:
+def test_the_residual_is_amplified_around_mid_gray() -> None:
     after = np.full((64, 64), 100, np.uint8)
     before = after.copy()
     before[:32, :32] += 3
@@ -79,7 +77,7 @@ def test_the_residual_is_mid_gray_where_nothing_changed_and_says_its_gain() -> N
     assert amplified(after, after)[0].min() == NO_CHANGE
 
 
-def test_a_reference_is_shown_and_how_the_result_differs_from_it(
+def test_a_reference_and_its_difference_from_the_result_are_shown(
     clean: NDArray[np.float32], noisy: NDArray[np.float32]
 ) -> None:
     before, after, reference = (np.rint(255 * image).astype(np.uint8) for image in (noisy, clean, clean))
@@ -97,11 +95,11 @@ def test_a_reference_is_shown_and_how_the_result_differs_from_it(
 def test_100_images_with_references_and_details_stay_below_25_mb(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Pictures that fill their room to the last byte, names as long as file systems have them."""
+    """The pictures fill their allowance to the last byte, and the names have the greatest length."""
 
-    def full(pair: BeforeAfter, room: int) -> Pictures:
+    def full(pair: BeforeAfter, allowance: int) -> Pictures:
         names = (BEFORE, AFTER, CLEAN, RESIDUAL, ERROR)
-        return Pictures(dict.fromkeys(names, bytes(room // len(names))), {RESIDUAL: 32, ERROR: 32}, (1024, 1024))
+        return Pictures(dict.fromkeys(names, bytes(allowance // len(names))), {RESIDUAL: 32, ERROR: 32}, (1024, 1024))
 
     monkeypatch.setattr("cxr_infer.report.html.encode", full)
     shown = BeforeAfter(*[np.zeros((8, 8), np.uint8)] * 3)
@@ -118,7 +116,7 @@ def test_100_images_with_references_and_details_stay_below_25_mb(
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_stand_upright(orientation: int) -> None:
+def test_pictures_are_shown_upright(orientation: int) -> None:
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     picture = Image.fromarray(pixels)
     picture.getexif()[0x0112] = orientation
@@ -127,7 +125,7 @@ def test_pictures_stand_upright(orientation: int) -> None:
     assert orientation in TURNED or orientation == 1
 
 
-def test_large_images_are_shown_smaller_and_small_ones_as_they_are(noisy_bytes: NDArray[np.uint8]) -> None:
+def test_large_images_are_shown_reduced_and_small_ones_unchanged(noisy_bytes: NDArray[np.uint8]) -> None:
     small = view(Picture(noisy_bytes))
     np.testing.assert_array_equal(small.whole, noisy_bytes)
     assert small.detail is None
@@ -138,7 +136,7 @@ def test_large_images_are_shown_smaller_and_small_ones_as_they_are(noisy_bytes: 
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_detail_of_a_large_image_is_shown_as_it_is(noisy_bytes: NDArray[np.uint8], orientation: int) -> None:
+def test_a_detail_of_a_large_image_is_shown_unchanged(noisy_bytes: NDArray[np.uint8], orientation: int) -> None:
     pixels = np.full((1500, 1300), 90, np.uint8)
     pixels[700:956, 900:1156] = noisy_bytes
     seen = view(replace(Picture(pixels), orientation=orientation))
@@ -154,10 +152,7 @@ def test_a_detail_of_a_large_image_is_shown_as_it_is(noisy_bytes: NDArray[np.uin
     np.testing.assert_array_equal(pairs.detail.after, pairs.detail.before // 2)
 
 
-# ---- what is kept of a long run
-
-
-def test_the_worst_and_a_fair_sample_are_chosen() -> None:
+def test_the_worst_and_a_uniform_random_sample_are_selected() -> None:
     rng = np.random.default_rng(4)
     counts = np.zeros(60)
     for seed in range(200):
@@ -170,15 +165,15 @@ def test_the_worst_and_a_fair_sample_are_chosen() -> None:
             alive |= set(made)
             alive -= {dropped} if dropped is not None else set()
         assert selection.worst() == list(range(59, 49, -1))
-        assert alive == set(selection.all()), "what is dropped is said"
+        assert alive == set(selection.all()), "dropped images are reported"
         assert len(selection.sample()) == 10
         assert not selection.complete
         counts[selection.sample()] += 1
-    assert counts[:50].min() > 15, "of 40 to be expected"
+    assert counts[:50].min() > 15, "40 expected"
     assert counts[:50].max() < 65
 
 
-def test_all_are_chosen_of_a_short_run_in_its_order() -> None:
+def test_all_images_of_a_short_run_are_selected_in_order() -> None:
     selection = Selection[str](5)
     for name, bad in zip("abcde", (3, 9, 1, 9, 2), strict=True):
         assert selection.offer((False, bad), lambda name=name: name) is None
@@ -186,13 +181,13 @@ def test_all_are_chosen_of_a_short_run_in_its_order() -> None:
     assert selection.all() == list("abcde")
 
 
-def test_a_low_psnr_is_worse_than_mottle_left() -> None:
+def test_a_low_psnr_ranks_worse_than_remaining_mottle() -> None:
     low, high = (FileResult("a", DONE, psnr=psnr, mottle_after=0.1) for psnr in (20.0, 40.0))
     without = FileResult("c", DONE, mottle_after=9.0)
     assert badness(low) > badness(high) > badness(without) > badness(replace(without, mottle_after=1.0))
 
 
-def test_memory_does_not_grow_with_the_images() -> None:
+def test_memory_does_not_grow_with_the_number_of_images() -> None:
     rng = np.random.default_rng(0)
     tracemalloc.start()
     with HtmlReport(6, 400) as report:
@@ -204,10 +199,10 @@ def test_memory_does_not_grow_with_the_images() -> None:
             )
             peaks.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert peaks[-1] < peaks[20] + 200_000, "bytes; the pictures are 16,000 each and more"
+    assert peaks[-1] < peaks[20] + 200_000, "in bytes; each picture has at least 16,000"
 
 
-def test_no_room_for_pictures_is_one_line() -> None:
+def test_a_full_disk_is_reported_in_one_line() -> None:
     message = r"^cannot store the report: .*; set TMPDIR to a directory with free space$"
     grain = np.random.default_rng(0).integers(0, 256, (1024, 1024)).astype(np.uint8)
     with HtmlReport(1, 1) as page, full_disk(), pytest.raises(ImageError, match=message):

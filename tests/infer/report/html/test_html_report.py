@@ -1,4 +1,4 @@
-"""The HTML report: whole, self-contained, harmless whatever files are called, and silent about patients."""
+"""The HTML report: well-formed, self-contained, safe with hostile file names and without patient data."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ HOSTILE = (
 )
 
 
-def test_the_page_is_whole_and_needs_nothing_but_itself(run: Run, xrays: Path) -> None:
+def test_the_page_is_well_formed_and_self_contained(run: Run, xrays: Path) -> None:
     page, source = report_of(run, xrays, status=1)
     assert source.startswith("<!doctype html>")
     assert source.rstrip().endswith("</html>")
     assert "http:" not in source
     assert "https:" not in source
     for tag, name, value in page.attributes:
-        assert not name.startswith("on"), "scripts in attributes"
-        assert name != "style", "which the policy forbids"
+        assert not name.startswith("on"), "an inline event handler"
+        assert name != "style", "an inline style, which the policy forbids"
         if name in ("src", "href"):
             assert value.startswith(("data:image/jpeg;base64,", "#image-")), (tag, value[:80])
     assert len(page.values("article", "id")) == 3
@@ -55,7 +55,7 @@ def test_the_page_is_whole_and_needs_nothing_but_itself(run: Run, xrays: Path) -
     assert {f"#{one}" for one in ids} >= set(page.values("a", "href"))
 
 
-def test_the_policy_allows_this_style_and_script_alone(run: Run, xrays: Path) -> None:
+def test_the_policy_allows_only_its_own_style_and_script(run: Run, xrays: Path) -> None:
     page, _ = report_of(run, xrays, status=1)
     policy = page.values("meta", "content")[0]
     assert policy.startswith("default-src 'none'; img-src data:; ")
@@ -66,7 +66,7 @@ def test_the_policy_allows_this_style_and_script_alone(run: Run, xrays: Path) ->
     assert "unsafe" not in policy
 
 
-def test_failures_and_what_was_left_alone_are_there_with_reasons_and_no_folders(
+def test_failed_and_ignored_files_are_listed_with_reasons_without_folders(
     run: Run, xrays: Path, tmp_path: Path
 ) -> None:
     reference = tmp_path / "clean"
@@ -81,10 +81,10 @@ def test_failures_and_what_was_left_alone_are_there_with_reasons_and_no_folders(
 
 
 @pytest.mark.slow
-def test_what_an_earlier_run_finished_is_named_with_that_reason_and_shown(run: Run, xrays: Path) -> None:
+def test_results_of_an_earlier_run_are_marked_and_shown(run: Run, xrays: Path) -> None:
     first, _ = report_of(run, xrays, status=1)
     page, _ = report_of(run, xrays, status=1)
-    assert page.shown.count("finished in an earlier run") == 2 * 3, "in the table and with the pictures"
+    assert page.shown.count("finished in an earlier run") == 2 * 3, "in the table and beside the pictures"
     assert page.values("img", "src") == first.values("img", "src")
     assert page.contents["svg"] == first.contents["svg"]
 
@@ -93,7 +93,7 @@ def test_a_reference_adds_its_picture_and_the_difference_from_it(
     run: Run, xrays: Path, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
 ) -> None:
     write_image(tmp_path / "clean" / "0.png", noisy_bytes[:80, :120])
-    write_image(tmp_path / "clean" / "1.png", noisy_bytes[:80, :120])  # of another size
+    write_image(tmp_path / "clean" / "1.png", noisy_bytes[:80, :120])  # has another size
     page, _ = report_of(run, xrays, "--reference", tmp_path / "clean", status=1)
     alternatives = page.values("img", "alt")
     assert alternatives.count("before denoising") == alternatives.count("before minus after") == 3
@@ -104,7 +104,7 @@ def test_a_reference_adds_its_picture_and_the_difference_from_it(
     assert "the reference is 120x80, the image 120x88" in page.shown
 
 
-def test_names_cannot_do_anything(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_hostile_names_are_harmless(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     folder = tmp_path / "x"
     for name in HOSTILE:
         write_image(folder / name, noisy_bytes[:40, :40])
@@ -129,18 +129,20 @@ def test_no_patient_attribute_appears(run: Run, tmp_path: Path, noisy: NDArray[n
     broken = computed(stored(noisy[:64, :72], 12), 12, NumberOfFrames=2)
     (tmp_path / "x" / "two.dcm").write_bytes(encoded(broken))
     page, source = report_of(run, tmp_path / "x", status=1)
-    said = re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", "", source)
+    shown = re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", "", source)
     assert "has 2 frames" in page.shown
     assert len(page.values("img", "src")) == 3
     for element in dataset:
         if element.VR in ("PN", "LO", "SH", "UI", "DA", "TM", "ST", "LT") and len(str(element.value)) > 2:
-            assert str(element.value) not in said, element.keyword
+            assert str(element.value) not in shown, element.keyword
     for secret in ("Müller", "Secret", "SECRET", "19700101"):
         assert secret not in source
 
 
 @pytest.mark.slow
-def test_the_limit_is_kept_with_the_worst_and_others(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_the_limit_is_filled_with_the_worst_and_a_random_sample(
+    run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]
+) -> None:
     folder = tmp_path / "x"
     for index in range(12):
         write_image(folder / f"{index:02}.png", noisy_bytes[index : index + 64, :64])
@@ -148,9 +150,9 @@ def test_the_limit_is_kept_with_the_worst_and_others(run: Run, tmp_path: Path, n
     assert len(page.values("article", "id")) == 4
     assert "The 2 worst of 12 images" in page.shown
     assert "2 of the other 10, drawn at random" in page.shown
-    assert len(page.values("tr", "data-outcome")) == 12, "the table holds all"
+    assert len(page.values("tr", "data-outcome")) == 12, "the table lists all"
     again, _ = report_of(run, folder, "--report-limit", 4, "--overwrite")
-    assert again.contents["h3"] == page.contents["h3"], "drawn alike"
+    assert again.contents["h3"] == page.contents["h3"], "the same random sample"
     none, _ = report_of(run, folder, "--report-limit", 0, "--overwrite")
     assert none.values("img", "src") == []
 
@@ -212,7 +214,7 @@ def test_an_interrupted_run_leaves_a_valid_page(
     assert "The run was interrupted" in page.shown
 
 
-def test_nothing_of_it_is_loaded_without_the_option(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_no_report_module_is_loaded_without_the_option(tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     write_image(tmp_path / "x" / "a.png", noisy_bytes[:40, :40])
     code = "import sys, cxr_infer.cli.commands as c; c.app(['dir', 'x', '-q'], standalone_mode=False)"
     code += "; sys.exit('cxr_infer.report.html' in sys.modules)"
@@ -230,7 +232,7 @@ def test_folders_are_left_out_of_messages() -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_carries_the_page(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_files_of_the_page(tmp_path: Path) -> None:
     wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"]))
     names = set(zipfile.ZipFile(wheel).namelist())
     for asset in ("template.html", "card.html", "keys.html", "report.css", *SCRIPTS):

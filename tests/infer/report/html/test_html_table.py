@@ -1,4 +1,4 @@
-"""The table and the numbers of the HTML report: which rows there are, what a histogram counts, what a paper quotes."""
+"""The table and statistics of the HTML report: its rows, the histogram and the methods paragraph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.infer.report.html.page import Page, report_of
 
 
 def written(tmp_path: Path, results: list[FileResult]) -> Page:
-    """The page of records that no run made."""
+    """Write the page of given results, without a run."""
     model = {"name": "window", "precision": "int8", "file": "/m.onnx", "sha256": "ab" * 32}
     head = {"model": model, "settings": {"strength": 1.0}, "versions": {}, "input": "in", "output": "out"}
     summary = Summary()
@@ -35,29 +35,32 @@ def written(tmp_path: Path, results: list[FileResult]) -> Page:
     return Page((tmp_path / "r.html").read_text("utf-8"))
 
 
-def test_the_methods_say_what_a_paper_must(run: Run, xrays: Path, noisy_bytes: NDArray[np.uint8]) -> None:
+def test_the_methods_paragraph_is_complete(run: Run, xrays: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     for index in range(2):
         write_image(xrays.with_name("clean") / f"{index}.png", noisy_bytes[: 80 + 8 * index, :120])
     words = ["--reference", xrays.with_name("clean"), "--precision", "fp32", "--strength", "0.5", "--json", "r.json"]
     page, _ = report_of(run, xrays, *words, status=1)
-    told = json.loads((xrays.parent / "r.json").read_text())
-    (said,) = [p for p in page.contents["p"] if p.startswith("Images were denoised with")]
-    assert f"cxr-infer {__version__} " in said
-    assert f"model window in 32-bit floating point (fp32), SHA-256 {told['model']['sha256']}, at strength 0.5" in said
-    assert "Images: 4 in total, 3 denoised in this run, 1 failed." in said
-    files = [file for file in told["files"] if file["status"] == "done"]
+    report = json.loads((xrays.parent / "r.json").read_text())
+    (paragraph,) = [p for p in page.contents["p"] if p.startswith("Images were denoised with")]
+    assert f"cxr-infer {__version__} " in paragraph
+    assert (
+        f"model window in 32-bit floating point (fp32), SHA-256 {report['model']['sha256']}, at strength 0.5"
+        in paragraph
+    )
+    assert "Images: 4 in total, 3 denoised in this run, 1 failed." in paragraph
+    files = [file for file in report["files"] if file["status"] == "done"]
     for name, digits, unit in (("psnr", 2, " dB"), ("ssim", 4, "")):
         values = [file[name] for file in files if file[name] is not None]
         spread = f"{np.mean(values):.{digits}f} ({np.std(values, ddof=1):.{digits}f}){unit}"
-        assert spread in said
-    assert "n = 2" in said
+        assert spread in paragraph
+    assert "n = 2" in paragraph
     before = [file["mottle_before"] for file in files if file["mottle_left"] != UNSURE]
-    assert f"{np.mean(before):.1f}" in said
-    assert f"onnxruntime {told['versions']['onnxruntime']}" in said
+    assert f"{np.mean(before):.1f}" in paragraph
+    assert f"onnxruntime {report['versions']['onnxruntime']}" in paragraph
     assert "use --precision fp32" in page.shown
 
 
-def test_the_table_is_bounded_for_each_outcome_and_says_so(tmp_path: Path) -> None:
+def test_the_table_is_bounded_per_outcome_and_says_so(tmp_path: Path) -> None:
     many = [FileResult(f"{index}.png", DONE, width=9, height=9) for index in range(MOST_ROWS + 5)]
     page = written(tmp_path, [*many, FileResult("late.png", FAILED, "late.png: damaged")])
     assert page.values("tr", "data-outcome").count(DONE) == MOST_ROWS
