@@ -49,6 +49,8 @@ class OpenAssociation:
         """Send one file. If no accepted context fits, convert it to another uncompressed syntax, or count it as
         refused.
         """
+        if not self.association.accepted_contexts:
+            return Outcome(Fate.REFUSED, "neither its SOP class nor its transfer syntax is accepted")
         try:
             status = self.association.send_c_store(delivery.path)
         except ValueError:  # no context: nothing was sent
@@ -120,7 +122,8 @@ def line_to(
         tls_args=tls,
     )
     try:
-        if not association.is_established:
+        # one that accepts no context is aborted by pynetdicom; it is up, and refuses these instances
+        if not association.is_established and not association.rejected_contexts:
             refused = association.is_rejected
             raise DownError("association rejected; check AE titles" if refused else "cannot be reached")
         accepted = {context.abstract_syntax for context in association.accepted_contexts}

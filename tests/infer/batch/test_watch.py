@@ -137,7 +137,7 @@ def test_arriving_files_are_denoised_until_a_signal(
     assert problems.splitlines()[-1] == "error: stopped; run the same command to continue"
     assert problems.count("failed: x/damaged.png") == 1
     assert "4 denoised, 1 failed" in stdout
-    assert "in all" not in stdout, "no speed, because it waited most of the time"
+    assert "total:" not in stdout, "no speed, because it waited most of the time"
     *records, last = map(json.loads, (place.parent / "r.jsonl").read_text().splitlines())
     assert [record["name"] for record in records] == ["a.png", "sub/b.png", "damaged.png", "damaged.png", "a.png"]
     assert last["interrupted"] is True

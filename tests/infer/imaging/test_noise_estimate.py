@@ -185,7 +185,7 @@ def test_halftone_dots_are_not_called_free_of_noise() -> None:
 
 
 def test_estimates_of_structure_and_faint_noise_are_not_sure(chest: Image) -> None:
-    board = 0.3 + 0.3 * (np.indices((512, 512)) // 4).sum(0) % 2
+    board = 0.3 + 0.3 * ((np.indices((512, 512)) // 4).sum(0) % 2)
     for picture in (chest, board):
         assert not estimate_mottle(stored(picture)).sure
     errors = [estimate_mottle(stored(exposed(chest, sd, Shape()))).relative_error for sd in (0.4, 1.5, 8.0)]

@@ -14,7 +14,7 @@ from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
 from cxr_infer.lab.maps import NO_CHANGE, largest, map_figures, to_picture
 from cxr_infer.lab.page import page
 from cxr_infer.lab.protocol_files import protocol_hash
-from cxr_infer.lab.result import LabResult
+from cxr_infer.lab.result import LabResult, points
 from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report.html.markup import text
 
@@ -99,9 +99,9 @@ def test_every_point_is_drawn_and_listed(result: LabResult) -> None:
     assert 'class="interval"' not in exact
     assert exact.count("<title>") == 2, "one point per method, because the other has no value"
     words = read(page(result)).words
-    for series in error.series:
-        for y in series.y:
-            assert f"{y.value:.3g}" in words
+    for finding in (error, levels):
+        for _, _, _, y in points([finding]):
+            assert np.isnan(y.value) or f"{y.value:.3g}" in words
 
 
 def curve(method: str, condition: str, count: int = 2) -> Series:

@@ -115,6 +115,7 @@ def test_files_other_than_results_are_refused_in_one_line(tmp_path: Path, conten
         read_result(path)
     assert str(refused.value).startswith(f"{path}: ")
     assert str(refused.value).endswith("give a lab.json that cxr-infer lab wrote")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_the_table_has_a_row_for_every_point(result: LabResult) -> None:

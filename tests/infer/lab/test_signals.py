@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -7,7 +9,17 @@ from numpy.typing import NDArray
 from cxr_infer.errors import UsageError
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.lab.protocol import SIGNAL_KINDS, Signal
-from cxr_infer.lab.signals import around, contrast_detail, draw, lay, places, reach, search_task, surroundings
+from cxr_infer.lab.signals import (
+    EDGE_ANGLE,
+    around,
+    contrast_detail,
+    draw,
+    lay,
+    places,
+    reach,
+    search_task,
+    surroundings,
+)
 
 FloatImage = NDArray[np.float32]
 SHAPE = (96, 120)
@@ -61,6 +73,16 @@ def test_a_blur_keeps_the_mean_and_the_plateaus_of_an_edge() -> None:
     edge = draw(Signal("edge", 1.0, 100), SHAPE, (48, 60), blur=1.5)
     assert edge[:, 0].max() < 1e-6
     np.testing.assert_allclose(edge[:, -1], 100 / 255, rtol=1e-5, err_msg="the blur does not see the image border")
+
+
+def test_a_blurred_edge_has_the_profile_of_the_error_function() -> None:
+    row, column, blur = 48, 60, 1.5
+    edge = draw(Signal("edge", 1.0, 100), SHAPE, (row, column), blur=blur)
+    y, x = np.indices(SHAPE, dtype=np.float64)
+    across = (x - column) * np.cos(EDGE_ANGLE) + (y - row) * np.sin(EDGE_ANGLE)
+    sigma = np.hypot(blur, 1 / np.sqrt(12))  # the unblurred edge is one pixel wide
+    expected = 100 / 255 * np.vectorize(NormalDist(0, sigma).cdf)(across)
+    np.testing.assert_allclose(edge, expected, atol=0.005 * 100 / 255)
 
 
 def test_places_are_apart_in_flat_mid_gray_areas() -> None:

@@ -26,6 +26,7 @@ def test_only_internal_errors_are_logged_in_one_line(
         raise error
 
     with Pages(0, facts) as pages:
+        assert pages.server_address[0] == "127.0.0.1", "not reachable from other machines"
         threading.Thread(target=pages.serve_forever, args=(0.05,), daemon=True).start()
         connection = http.client.HTTPConnection(HOST, pages.server_port, timeout=60)
         connection.request("GET", "/health")

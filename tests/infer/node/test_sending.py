@@ -138,8 +138,9 @@ def test_a_rejected_presentation_context_is_reported(tmp_path: Path) -> None:
     archive = Archive()
     archive.start(contexts=[build_context("1.2.840.10008.5.1.4.1.1.7")])  # no CR
     with sending(tmp_path, to(archive), syntax=JPEG2000Lossless) as outgoing:
-        until(lambda: outgoing.states == {"failed": 1} or outgoing.count_of("down"))
-        assert outgoing.states != {"sent": 1}
+        until(lambda: outgoing.states == {"failed": 1})
+        assert not outgoing.count_of("down"), "it answers, and takes other instances"
+        assert outgoing.count_of("put off") == FAST.attempts - 1
     archive.stop()
 
 
