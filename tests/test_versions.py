@@ -111,7 +111,7 @@ def in_git(commit: str, path: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def test_the_package_is_the_newest_version_of_the_changelog() -> None:
+def test_the_package_has_the_newest_version_of_the_changelog() -> None:
     versions = changelog()
     assert next(iter(versions)) == __version__
     numbers = [version(number) for number in versions]
@@ -126,13 +126,13 @@ def test_the_package_is_the_newest_version_of_the_changelog() -> None:
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
-def test_shipped_files_are_those_of_the_present_version(model: str) -> None:
+def test_shipped_files_are_those_of_the_current_version(model: str) -> None:
     released = {number: date for number, (date, _) in changelog().items()}
     assert problems(model, table(model), __version__, released, shipped(model)) == []
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
-def test_released_rows_are_what_the_history_has(model: str) -> None:
+def test_released_rows_agree_with_the_git_history(model: str) -> None:
     """So that nobody makes room for other weights by rewriting the row of a version that is out."""
     rows = [row for row in table(model) if row.commit]
     assert rows
@@ -143,7 +143,7 @@ def test_released_rows_are_what_the_history_has(model: str) -> None:
         assert found == row.hashes, row.version
 
 
-def test_output_pixels_are_those_of_the_present_version() -> None:
+def test_the_changelog_states_the_current_method() -> None:
     """METHOD is raised with every change of them, and a version with another METHOD is a minor one that says so."""
     said = {
         number: int(n) for number, (_, text) in changelog().items() for n in re.findall(r"^- Method (\d+)", text, re.M)
@@ -168,7 +168,7 @@ NEXT = Row("0.3.0", "", "", {"model.onnx": "22"})
         ([OLD, NEW, NEXT], "0.3.0", "22"),
     ],
 )
-def test_good_tables_pass(rows: list[Row], present: str, shipped_hash: str) -> None:
+def test_valid_tables_pass(rows: list[Row], present: str, shipped_hash: str) -> None:
     assert problems("m", rows, present, DATES, {"model.onnx": shipped_hash}) == []
 
 
@@ -186,12 +186,12 @@ def test_good_tables_pass(rows: list[Row], present: str, shipped_hash: str) -> N
         ([OLD, replace(NEW, hashes=OLD.hashes)], "0.2.0", "0.2.0 changed no file"),
     ],
 )
-def test_other_weights_without_a_new_version_are_found(rows: list[Row], present: str, problem: str) -> None:
+def test_changed_weights_without_a_new_version_are_reported(rows: list[Row], present: str, problem: str) -> None:
     found = problems("m", rows, present, DATES, {"model.onnx": "22"})
     assert re.search(problem, "\n".join(found)), found
 
 
-def test_a_rewritten_row_is_found() -> None:
+def test_a_rewritten_row_is_detected() -> None:
     content = {("def", "weights/m/model.onnx"): b"released"}
 
     def read(commit: str, path: str) -> bytes | None:

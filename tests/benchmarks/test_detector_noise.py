@@ -29,7 +29,7 @@ def correlation(noise: NDArray[np.floating], axis: int) -> float:
 
 
 @pytest.mark.parametrize("name", list(DETECTORS))
-def test_noise_follows_the_curve_asked_for(name: str) -> None:
+def test_noise_follows_the_requested_curve(name: str) -> None:
     clean = np.tile(np.linspace(0.15, 0.75, 384, dtype=np.float32), (384, 1))
     shot = expose(clean, DETECTORS[name], "", 4.0, np.random.default_rng(0))
     np.testing.assert_array_equal(shot.clean, clean)
@@ -43,7 +43,7 @@ def test_noise_follows_the_curve_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", protocols(DETECTORS))
-def test_every_protocol_has_the_noise_asked_for_after_its_step(protocol: str, xray: FloatImage) -> None:
+def test_every_protocol_has_the_requested_noise_after_its_step(protocol: str, xray: FloatImage) -> None:
     name, step = parse_protocol(protocol, DETECTORS)
     shots = [expose(xray, DETECTORS[name], step, 5.0, np.random.default_rng(seed)) for seed in (7, 7, 8)]
     np.testing.assert_array_equal(shots[0].noisy, shots[1].noisy)
@@ -60,7 +60,7 @@ def test_every_protocol_has_the_noise_asked_for_after_its_step(protocol: str, xr
 
 @pytest.mark.parametrize("sd", [8.0, 3.0])
 @pytest.mark.parametrize("protocol", protocols(DETECTORS))
-def test_the_estimate_is_within_a_tenth_of_every_noise(protocol: str, sd: float) -> None:
+def test_the_estimate_is_within_10_percent_for_every_protocol(protocol: str, sd: float) -> None:
     """On an image without grain of its own, which nobody tells from noise that was added."""
     clean = np.asarray(0.25 + 0.5 * render_phantom(2, 512), dtype=np.float32)
     name, step = parse_protocol(protocol, DETECTORS)
@@ -70,7 +70,7 @@ def test_the_estimate_is_within_a_tenth_of_every_noise(protocol: str, sd: float)
     assert found.gray_levels == pytest.approx(255 * float(np.std(shot.noisy - shot.clean)), rel=0.1)
 
 
-def test_steps_change_image_and_noise_as_they_say(xray: FloatImage) -> None:
+def test_steps_change_image_and_noise_as_documented(xray: FloatImage) -> None:
     canon = DETECTORS["canon_dr_chest"]
     shots = {step: expose(xray, canon, step, 5.0, np.random.default_rng(0)) for step in STEPS}
     assert {step: shot.clean.shape for step, shot in shots.items()} == {

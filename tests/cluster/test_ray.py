@@ -205,7 +205,7 @@ def ledger(out: Path, folder: str = "") -> list[dict[str, str]]:
     return [{**line, "name": line["name"].removeprefix(folder)} for line in lines if line["name"].startswith(folder)]
 
 
-def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, tmp_path: Path) -> None:
+def test_results_are_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "out", tmp_path / "r.jsonl"
     done = ended(cluster.start(many, "--out", out, "--json", report))
     assert done.returncode == 1, done.stderr
@@ -218,7 +218,7 @@ def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, t
     assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
 
 
-def test_what_a_killed_actor_had_is_done_by_others(bereft: dict[str, Any], whole: Path) -> None:
+def test_images_of_a_killed_actor_are_processed_by_others(bereft: dict[str, Any], whole: Path) -> None:
     """It was killed when a few results of its block were there, of which it had told nobody."""
     out = bereft["place"] / "once"
     assert (bereft["place"] / "killed").exists()
@@ -232,7 +232,7 @@ def test_what_a_killed_actor_had_is_done_by_others(bereft: dict[str, Any], whole
     assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
-def test_an_image_that_ends_its_actor_every_time_fails_alone(bereft: dict[str, Any], few: Path, whole: Path) -> None:
+def test_only_an_image_that_kills_its_actor_every_time_fails(bereft: dict[str, Any], few: Path, whole: Path) -> None:
     results = {name: (status, message) for name, status, message in bereft["always"]}
     assert len(results) == len(bereft["always"])
     assert results.keys() == {path.name for path in few.iterdir()}
@@ -252,7 +252,7 @@ def test_more_threads_than_any_machine_has_are_refused(bereft: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_once_interrupted_or_killed_the_rest_is_done(
+def test_an_interrupted_or_killed_run_is_completed_by_the_next(
     cluster: Cluster, few: Path, whole: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     out, report = tmp_path / "out", tmp_path / "r.jsonl"
@@ -275,7 +275,7 @@ def test_once_interrupted_or_killed_the_rest_is_done(
     assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
-def test_from_a_bucket_into_a_bucket_through_a_client(client: Cluster, s3: S3, few: Path, whole: Path) -> None:
+def test_a_ray_client_denoises_from_bucket_to_bucket(client: Cluster, s3: S3, few: Path, whole: Path) -> None:
     s3.upload(few, "for-ray")
     arguments = (f"s3://{s3.bucket}/for-ray", "--out", f"s3://{s3.bucket}/by-ray")
     done = ended(client.start(*arguments))
@@ -302,7 +302,7 @@ def test_an_unknown_engine_is_named(run: Run, many: Path) -> None:
         (["--engine", "ray", "--address", "127.0.0.1:1"], "cannot connect to a Ray cluster"),
     ],
 )
-def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], problem: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(run: Run, many: Path, options: list[str], problem: str) -> None:
     done = run("cxr-infer", "dir", many, "--out", "out", *options)
     assert done.returncode == 2, done.stderr
     assert problem in done.stderr

@@ -34,7 +34,7 @@ def test_the_python_guide_runs_from_top_to_bottom(run_python: RunPython, samples
         assert (before != after).any()
 
 
-def test_the_protocol_and_the_python_of_the_lab_run(run_python: RunPython, samples: Path) -> None:
+def test_the_protocol_and_the_python_of_the_lab_guide_run(run_python: RunPython, samples: Path) -> None:
     (protocol,), (snippet,) = blocks("docs/guide/lab.md", "toml"), blocks("docs/guide/lab.md", "python")
     (samples / "tiny.toml").write_text(protocol)
     done = run_python(snippet)
@@ -51,7 +51,7 @@ def test_every_study_of_the_lab_is_explained() -> None:
         assert f"| {study} |" in page or f"| {study.replace('-', ' ')} |" in page, study
 
 
-def test_the_python_of_the_readme_runs(run_python: RunPython, samples: Path) -> None:
+def test_the_python_in_the_readme_runs(run_python: RunPython, samples: Path) -> None:
     (snippet,) = blocks("README.md", "python")
     assert len([line for line in snippet.splitlines() if line]) <= 4
     done = run_python(snippet)

@@ -43,7 +43,7 @@ def test_an_example_gives_the_expected_output(name: str) -> None:
 
 
 @pytest.mark.parametrize("stored", [np.uint8, np.uint16])
-def test_twelve_lines_lead_from_a_png_to_the_png_that_this_project_makes(
+def test_a_twelve_line_program_writes_the_same_png_as_this_project(
     tmp_path: Path, stored: type[np.unsignedinteger]
 ) -> None:
     program = EXAMPLES / "python-onnxruntime" / "png.py"
@@ -86,7 +86,7 @@ def fails_by_itself(name: str, weights: Path) -> bool:
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("wrong", [2e-4, np.nan, np.inf])
-def test_an_example_fails_where_the_output_is_another(name: str, wrong: float, weights: Path) -> None:
+def test_an_example_fails_if_the_output_differs(name: str, wrong: float, weights: Path) -> None:
     path = weights / "window" / "test" / "denoised.npy"
     np.save(path, np.load(path) + np.float32(wrong))
     assert fails_by_itself(name, weights)
@@ -94,7 +94,7 @@ def test_an_example_fails_where_the_output_is_another(name: str, wrong: float, w
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("wrong", [1.01, np.nan])
-def test_an_example_fails_where_the_noise_level_is_another(name: str, wrong: float, weights: Path) -> None:
+def test_an_example_fails_if_the_noise_level_differs(name: str, wrong: float, weights: Path) -> None:
     manifest = json.loads((weights / "manifest.json").read_text())
     manifest["models"]["window"]["test"]["image"]["noise_level"] *= wrong
     (weights / "manifest.json").write_text(json.dumps(manifest))
@@ -102,7 +102,7 @@ def test_an_example_fails_where_the_noise_level_is_another(name: str, wrong: flo
 
 
 @pytest.mark.parametrize(("difference", "failed"), [("1e-06", False), ("nan", True), ("inf", True), ("2e-03", True)])
-def test_the_runner_judges_what_an_example_prints(
+def test_the_runner_checks_the_differences_that_an_example_prints(
     difference: str, failed: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
@@ -117,7 +117,7 @@ def test_the_runner_judges_what_an_example_prints(
     assert found["window fp32"] == difference
 
 
-def test_the_runner_misses_shapes_that_were_not_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runner_requires_runs_with_fixed_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     import run_all
 
@@ -129,7 +129,7 @@ def test_the_runner_misses_shapes_that_were_not_fixed(monkeypatch: pytest.Monkey
     assert not run_all.run("made up")[1]
 
 
-def test_the_runner_misses_the_estimate_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runner_requires_the_noise_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     import run_all
 
@@ -140,11 +140,11 @@ def test_the_runner_misses_the_estimate_of_the_noise(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_no_example_leans_on_this_project(name: str) -> None:
+def test_no_example_imports_this_project(name: str) -> None:
     assert all("cxr_" not in program.read_text() for program in (EXAMPLES / name).glob("*.py"))
 
 
-def test_every_example_is_run_and_stands_in_the_table_within_tolerance() -> None:
+def test_every_example_is_run_and_listed_within_tolerance() -> None:
     assert len(PROGRAMS) == 7
     readme, runner = ((EXAMPLES / name).read_text() for name in ("README.md", "run_all.py"))
     tolerances = {

@@ -105,7 +105,7 @@ def check_computes_as_on_grids(exported: onnx.ModelProto, model: nn.Module) -> N
     assert np.abs(found - expected).mean() < 0.5 * np.abs(plain - expected).mean()
 
 
-def test_the_file_holds_and_computes_what_training_computed_on_the_grids(
+def test_the_file_stores_and_computes_what_training_computed_on_grids(
     exported: onnx.ModelProto, calibrated_model: nn.Module
 ) -> None:
     onnx.checker.check_model(exported, full_check=True)
@@ -113,7 +113,7 @@ def test_the_file_holds_and_computes_what_training_computed_on_the_grids(
     check_computes_as_on_grids(exported, calibrated_model)
 
 
-def test_sums_of_the_shipped_weights_overflow_on_no_cpu() -> None:
+def test_sums_of_shipped_weights_overflow_on_no_cpu() -> None:
     """On x86 without VNNI two products are added in 16 bits, which onnxruntime can be asked to avoid."""
     model = onnx.load(REPOSITORY / "weights" / "window" / "model.int8.onnx")
     stored = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
@@ -135,7 +135,7 @@ def test_sums_of_the_shipped_weights_overflow_on_no_cpu() -> None:
 
 
 @pytest.mark.slow
-def test_constants_that_convolutions_share_are_stored_for_each() -> None:
+def test_constants_shared_by_convolutions_are_stored_for_each() -> None:
     """Blocks that are an identity still have equal weights and biases, which the exporter makes one."""
     text = """
     <ir_version: 8, opset_import: ["": 18]>
@@ -165,7 +165,7 @@ def test_constants_that_convolutions_share_are_stored_for_each() -> None:
 
 
 @pytest.mark.slow
-def test_int8_that_cannot_be_proved_is_not_left_lying(
+def test_an_unproved_int8_file_is_removed(
     weights: Path, traced: tuple[onnx.ModelProto, ModelCard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_export.export.to_int8_onnx", lambda *a: traced)
@@ -188,7 +188,7 @@ def test_int8_that_cannot_be_proved_is_not_left_lying(
     assert [(folder / name).exists() for name in names] == [True, True, False, False]
 
 
-def test_a_loss_holds_at_every_dose_or_not_at_all() -> None:
+def test_the_limit_of_the_loss_holds_for_every_dose() -> None:
     assert Loss((0.1, -0.02, 0.0, 0.1), 44.0, "").holds
     assert not Loss((0.0, 0.0, 0.0, 0.101), 60.0, "").holds
     assert not Loss((0.0, 0.0, 0.0, 0.0), 43.9, "").holds
@@ -199,7 +199,7 @@ def test_a_loss_holds_at_every_dose_or_not_at_all() -> None:
 
 
 @pytest.mark.slow
-def test_the_shipped_int8_file_holds_and_computes_what_the_shipped_checkpoint_does_and_loses_little() -> None:
+def test_the_shipped_int8_file_matches_its_checkpoint_and_loses_little() -> None:
     """That exporting it gives the same bytes is shown in test_rebuilt.py."""
     folder = REPOSITORY / "weights" / "window"
     model, _ = load_checkpoint(folder / "checkpoint.safetensors")

@@ -32,7 +32,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_all_shipped_files_are_rebuilt_to_the_byte(run: Run, rebuilt: Path) -> None:
+def test_all_shipped_files_are_rebuilt_byte_for_byte(run: Run, rebuilt: Path) -> None:
     done = run("cxr-export", "--all", "--weights", rebuilt)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("of torch (") == len(MODEL_NAMES)

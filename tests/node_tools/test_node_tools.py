@@ -93,7 +93,7 @@ def assert_complete(found: dict[str, bytes], expected: dict[str, bytes]) -> None
         assert timeless(found[uid]) == timeless(content)
 
 
-def test_from_storescu_to_storescp(tmp_path: Path) -> None:
+def test_the_node_forwards_from_storescu_to_storescp(tmp_path: Path) -> None:
     expected = by_dir(tmp_path, FILES)
     port, received = reserved_port(), tmp_path / "received"
     received.mkdir()
@@ -107,7 +107,7 @@ def test_from_storescu_to_storescp(tmp_path: Path) -> None:
     assert {body(content) for content in FILES} <= {body(content) for content in found}, "byte for byte"
 
 
-def test_to_orthanc_with_storage_commitment(tmp_path: Path) -> None:
+def test_the_node_sends_to_orthanc_with_storage_commitment(tmp_path: Path) -> None:
     """Orthanc reports on an association of its own, to the modality that it knows by the AE title."""
     expected = by_dir(tmp_path, FILES)
     port = reserved_port()  # of the node, which Orthanc must know
@@ -122,7 +122,7 @@ def test_to_orthanc_with_storage_commitment(tmp_path: Path) -> None:
             node.stop()
 
 
-def test_to_an_orthanc_that_does_not_know_the_node(tmp_path: Path) -> None:
+def test_the_node_sends_to_an_orthanc_that_does_not_know_it(tmp_path: Path) -> None:
     expected = by_dir(tmp_path, FILES)
     with orthanc(tmp_path / "pacs") as (dicom, address):  # noqa: SIM117
         with NodeProcess(tmp_path, "--to", f"ORTHANC@{HOST}:{dicom}") as node:
@@ -141,7 +141,7 @@ end
 """
 
 
-def test_orthanc_as_router_and_archive_at_once(tmp_path: Path) -> None:
+def test_orthanc_can_be_router_and_archive_at_once(tmp_path: Path) -> None:
     """It forwards what comes from modalities by Lua, as in the guide; a loop that ends."""
     expected = by_dir(tmp_path, FILES)
     port = reserved_port()
@@ -159,7 +159,7 @@ def test_orthanc_as_router_and_archive_at_once(tmp_path: Path) -> None:
             node.stop()
 
 
-def test_to_orthanc_by_dicomweb(tmp_path: Path) -> None:
+def test_the_node_sends_to_orthanc_by_dicomweb(tmp_path: Path) -> None:
     expected = by_dir(tmp_path, FILES)
     with dicomweb(tmp_path / "pacs") as address, NodeProcess(tmp_path, "--to", f"{address}/dicom-web/studies") as node:
         sent_by_dcmtk(node, tmp_path)
@@ -168,7 +168,7 @@ def test_to_orthanc_by_dicomweb(tmp_path: Path) -> None:
         node.stop()
 
 
-def test_from_orthanc_by_dicomweb(tmp_path: Path) -> None:
+def test_the_node_receives_from_orthanc_by_dicomweb(tmp_path: Path) -> None:
     """One Orthanc sends by its plugin's client, another takes original and result."""
     expected = by_dir(tmp_path, FILES)
     port = reserved_port()

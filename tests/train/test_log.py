@@ -48,7 +48,7 @@ def _without_tensorboard(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         monkeypatch.setattr("cxr_train.log._tensorboard", lambda directory, step: None)
 
 
-def test_a_row_for_every_tenth_step_and_for_every_validation(tmp_path: Path) -> None:
+def test_the_log_has_a_row_per_ten_steps_and_per_validation(tmp_path: Path) -> None:
     noted(tmp_path, range(1, 36), validated=(15, 30))
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == ["10", "15", "20", "30"]
@@ -67,7 +67,7 @@ def test_a_resumed_run_continues_its_log_from_its_state(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
 
 
-def test_what_is_written_is_not_written_again(tmp_path: Path) -> None:
+def test_an_unchanged_log_is_not_rewritten(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path, 0)
     log.note(progress(10, METRICS), 0.001)
     assert [row["step"] for row in rows_of(tmp_path)] == ["10"], "after a validation at once"
@@ -79,7 +79,7 @@ def test_what_is_written_is_not_written_again(tmp_path: Path) -> None:
     assert [row["step"] for row in rows_of(tmp_path)] == ["10", "20"]
 
 
-def test_a_new_run_does_not_continue_what_lies_there(tmp_path: Path) -> None:
+def test_a_new_run_does_not_continue_an_existing_log(tmp_path: Path) -> None:
     noted(tmp_path, range(1, 41))
     noted(tmp_path, range(1, 11))
     assert [row["step"] for row in rows_of(tmp_path)] == ["10"]
@@ -88,7 +88,7 @@ def test_a_new_run_does_not_continue_what_lies_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "a,b\n1,2\n", "step,loss\nfirst,1\n", "step,loss\n10,high\n", "\x00", "step\n1\n1,2\n"]
 )
-def test_a_damaged_log_is_one_line(tmp_path: Path, content: str) -> None:
+def test_a_damaged_log_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / LOG).write_text(content)
     with pytest.raises(ModelError, match=r"^\S+log\.csv: damaged log; move it away to resume the run without it$"):
         TrainingLog(tmp_path, 5)
@@ -123,7 +123,7 @@ def test_ticks_are_round_and_few() -> None:
     assert log_ticks(0.31, 0.32) == ticks(0.31, 0.32) != []
 
 
-def test_a_training_writes_both(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+def test_training_writes_log_and_curve(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     assert train(replace(small_config, steps=2, validate_every=1), files, tmp_path)
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == ["1", "2"]
@@ -132,7 +132,7 @@ def test_a_training_writes_both(files: XrayFiles, small_config: TrainConfig, tmp
         assert picture.format == "PNG"
 
 
-def test_a_training_that_diverges_leaves_its_log(
+def test_diverging_training_leaves_its_log(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_train.log.LOG_EVERY", 1)
@@ -142,7 +142,7 @@ def test_a_training_that_diverges_leaves_its_log(
     assert [row["step"] for row in rows_of(tmp_path)] == ["1", "2"]
 
 
-def test_the_board_has_the_same_figures_where_it_is_installed(tmp_path: Path) -> None:
+def test_tensorboard_has_the_same_figures_if_installed(tmp_path: Path) -> None:
     if importlib.util.find_spec("tensorboard") is None:
         noted(tmp_path, range(1, 11))
         assert not (tmp_path / TENSORBOARD).exists()

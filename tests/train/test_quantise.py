@@ -37,7 +37,7 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("zero", "low", "high"), [(0, 0.0, 25.5), (128, -12.8, 12.7)])
-def test_the_grid_has_256_places_and_ends_where_it_ends(zero: int, low: float, high: float) -> None:
+def test_the_grid_has_256_values_within_its_range(zero: int, low: float, high: float) -> None:
     x = torch.linspace(-40, 40, 4001)
     y = on_grid(x.clone(), 0.1, zero)
     assert len(y.unique()) == 256
@@ -46,7 +46,7 @@ def test_the_grid_has_256_places_and_ends_where_it_ends(zero: int, low: float, h
     assert (y - x)[inside].abs().max() <= 0.0501
 
 
-def test_gradients_pass_inside_the_grid_and_teach_its_step() -> None:
+def test_gradients_pass_inside_the_grid_and_train_its_step() -> None:
     quantiser = Quantiser()
     with torch.no_grad():
         quantiser.log_step.fill_(math.log(0.1))
@@ -60,7 +60,7 @@ def test_gradients_pass_inside_the_grid_and_teach_its_step() -> None:
     assert quantiser.log_step.grad.item() * math.sqrt(5 * 255) == pytest.approx(-12.8 + 12.7 - 0.04, abs=1e-4)
 
 
-def test_a_model_is_itself_until_its_grids_are_switched_on(
+def test_the_output_is_unchanged_until_the_grids_are_switched_on(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     assert calibrated(model) is False
@@ -76,7 +76,7 @@ def test_a_model_is_itself_until_its_grids_are_switched_on(
     assert calibrated(build_model("original", {"encoder": [4, 4, 2], "decoder": [4] * 4, "latent": 4})) is None
 
 
-def test_calibration_covers_what_it_saw_and_leaves_set_grids_alone(
+def test_calibration_fits_the_values_seen_and_keeps_grids_already_set(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     first, *others = quantisers(model)
@@ -114,14 +114,14 @@ def test_weights_have_a_grid_for_each_output_channel() -> None:
     assert STEPS * together.max() < 1 << 15, "sums fit 16 bits"
 
 
-def test_neighbours_of_either_sign_do_not_share_steps() -> None:
+def test_neighbouring_weights_of_opposite_sign_do_not_coarsen_the_grid() -> None:
     """Their products never add up to more than one of them."""
     weight = torch.tensor([1.0, -1.0, 1.0, 0.5]).reshape(2, 2, 1, 1)
     assert weights_on_grid(weight).flatten().tolist() == pytest.approx([1.0, -1.0, 1.0, 0.5], abs=0.02)
     assert (weight_steps(weight) * MOST_WEIGHT).tolist() == pytest.approx([1.0, 1.5])
 
 
-def test_the_loss_teaches_the_steps_on_quantised_batches(
+def test_the_loss_trains_grid_steps_only_on_quantised_batches(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     calibrate(model, *inputs)

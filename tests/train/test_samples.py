@@ -20,7 +20,7 @@ from cxr_train.patterns import draw_pattern
 from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, behind_logarithm
 
 
-def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_a_batch_depends_only_on_seed_and_step(files: XrayFiles, small_config: TrainConfig) -> None:
     samples = WindowSamples(XrayImages(files.require("train")), small_config)
     first, other, again = samples.batch(3), samples.batch(4), samples.batch(3)
     for name in ("noisy", "clean", "level", "weight"):
@@ -30,7 +30,7 @@ def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: 
     assert (first.noisy != reseeded.noisy).any()
 
 
-def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_the_teacher_denoises_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:
     path = model_path("window", "fp32")
     config = replace(small_config, crop=40, teacher=str(path))  # 40 px is no multiple of what the network takes
     images = XrayImages(files.require("train"))
@@ -46,7 +46,7 @@ def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, smal
         WindowSamples(images, replace(config, teacher=str(model_path("new", "fp32"))))
 
 
-def test_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_batches_have_the_documented_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) -> None:
     samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, batch=40))
     batch = samples.batch(0)
     for image in (batch.noisy, batch.clean, batch.weight):
@@ -70,7 +70,7 @@ def test_window_never_sees_wrapped_pixels() -> None:
         assert noisy.min() > 0.3, "a wrapped pixel would be near black"
 
 
-def test_the_truth_about_poisson_mottle_is_that_of_its_dose() -> None:
+def test_poisson_mottle_is_labelled_with_the_level_of_its_dose() -> None:
     gray = np.full((128, 128), 0.4, np.float32)
     config = NoiseConfig(clean_share=0, poisson_share=1, lowest_dose=200, highest_dose=200)
     exposed, white = add_noise(gray, config, np.random.default_rng(0))
@@ -82,7 +82,7 @@ def test_the_truth_about_poisson_mottle_is_that_of_its_dose() -> None:
 
 
 @pytest.mark.parametrize("blur", [0.0, 1.2])
-def test_the_truth_about_noise_behind_a_logarithm(blur: float) -> None:
+def test_noise_behind_a_logarithm_is_labelled_with_its_true_level(blur: float) -> None:
     clean = np.tile(np.linspace(0.2, 0.8, 256, dtype=np.float32), (256, 1))
     exposed = behind_logarithm(clean, Detector(3.0, 8000, blur, 2.0), np.random.default_rng(0))
     roots = np.sqrt(exposed.noisy) - np.sqrt(clean)
@@ -97,7 +97,7 @@ def test_the_truth_about_noise_behind_a_logarithm(blur: float) -> None:
         np.testing.assert_allclose(exposed.shape, 0, atol=0.05)
 
 
-def test_crops_without_noise_come_back_as_they_are_however_others_left_them() -> None:
+def test_noise_free_crops_are_processed_but_equal_their_reference() -> None:
     config = NoiseConfig(clean_share=1, processed_share=1)
     clean = render_phantom(0, 64)
     crops = [add_noise(clean, config, np.random.default_rng(seed))[0] for seed in range(20)]
@@ -118,7 +118,7 @@ def test_patterns_are_drawn_within_range(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_inserts_change_what_their_mask_says(seed: int) -> None:
+def test_inserts_change_only_pixels_in_their_mask(seed: int) -> None:
     crop = np.full((96, 96), 0.5, np.float32)
     drawn, mask = draw_insert(crop, np.random.default_rng(seed))
     assert drawn.dtype == mask.dtype == np.float32
@@ -135,7 +135,7 @@ def test_every_kind_of_insert_is_drawn() -> None:
         assert max(mask.max() for mask in masks) > 0.5
 
 
-def test_whole_images_come_noisy_at_512(files: XrayFiles) -> None:
+def test_whole_images_are_noisy_and_512_px_wide(files: XrayFiles) -> None:
     config = TrainConfig("original", batch=2, size=512)
     samples = WholeImageSamples(XrayImages(files.require("train")[:2], size=512), config)
     batch = samples.batch(0)

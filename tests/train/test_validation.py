@@ -32,7 +32,7 @@ SLOW_READING = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("validation", [1, 2])
-def test_a_stopped_validation_leaves_a_checkpoint_and_is_made_up_for(
+def test_a_stopped_validation_leaves_a_checkpoint_and_is_done_on_resume(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, validation: int
 ) -> None:
     """The first of two is in the middle of the training, the second its end."""
@@ -54,7 +54,7 @@ def test_a_stopped_validation_leaves_a_checkpoint_and_is_made_up_for(
     assert ours[1].metrics == theirs[1].metrics
 
 
-def test_a_run_that_is_stopped_before_its_first_validation_leaves_a_checkpoint(
+def test_a_run_stopped_before_its_first_validation_leaves_a_checkpoint(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:
     done = Progress()
@@ -67,9 +67,7 @@ def test_a_run_that_is_stopped_before_its_first_validation_leaves_a_checkpoint(
 
 
 @pytest.mark.slow
-def test_minutes_are_kept_with_the_validation_in_them(
-    files: XrayFiles, small_config: TrainConfig, tmp_path: Path
-) -> None:
+def test_the_time_limit_includes_validation(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     minutes = 0.25
     config = replace(small_config, minutes=minutes, validate_images=4, validate_every=5)
     began = time.monotonic()
@@ -82,7 +80,7 @@ def test_minutes_are_kept_with_the_validation_in_them(
     assert images == header["validation"]["images"] < 4
 
 
-def test_what_is_affordable() -> None:
+def test_fewer_images_are_validated_if_time_is_short() -> None:
     assert affordable_images(16, seconds=960, available=180) == 1
     assert affordable_images(16, seconds=16, available=180) == 9
     assert affordable_images(16, seconds=1, available=180) == 16
@@ -90,7 +88,7 @@ def test_what_is_affordable() -> None:
 
 
 @pytest.mark.slow
-def test_a_signal_ends_a_validation_on_a_terminal_where_a_bar_shows_it(data_directory: Path, tmp_path: Path) -> None:
+def test_a_signal_ends_a_validation_that_shows_a_progress_bar(data_directory: Path, tmp_path: Path) -> None:
     arguments = ["window", "--data", str(data_directory), "--steps", "1", "--batch", "1", "--crop", "64"]
     checkpoint = tmp_path / "runs" / "window" / CHECKPOINT
     with terminal([*COMMAND, *arguments], 80, tmp_path) as shown:
@@ -108,7 +106,7 @@ def test_a_signal_ends_a_validation_on_a_terminal_where_a_bar_shows_it(data_dire
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_reading_of_images_at_once(
+def test_a_signal_ends_the_reading_of_images_soon(
     data_directory: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     command = [sys.executable, "-c", SLOW_READING, "window", "--data", str(data_directory)]
