@@ -1,4 +1,4 @@
-"""What pyproject.toml, the Dockerfile, CI and the hooks of a commit promise each other."""
+"""pyproject.toml, the Dockerfile, CI and the commit hooks agree with each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text(name: str) -> str:
 
 
 def copied() -> list[str]:
-    """What the Dockerfile takes of the checkout."""
+    """Return the files and directories of the checkout that the Dockerfile copies."""
     lines = re.findall(r"^COPY (?!--)(.+) \S+$", text("Dockerfile"), re.MULTILINE)
     return [name for line in lines for name in line.split()]
 
@@ -53,18 +53,18 @@ def test_the_docker_context_contains_only_what_is_copied() -> None:
     assert given[0] == "*"
     assert {name.removeprefix("!") for name in given[1:]} == set(copied())
     assert caches == "**/__pycache__"
-    assert "USER 65534" in text("Dockerfile"), "nobody, not root"
+    assert "USER 65534" in text("Dockerfile"), "the image runs as nobody, not as root"
 
 
 def test_classifiers_list_the_allowed_python_versions() -> None:
     oldest = int(PROJECT["requires-python"].removeprefix(">=3."))
     named = [int(m[1]) for c in PROJECT["classifiers"] if (m := re.fullmatch(r"Programming Language.* 3\.(\d+)", c))]
     assert named == list(range(oldest, 15))
-    assert text(".ci/wheel").count("requires-python") == 1, "CI tries the oldest"
+    assert text(".ci/wheel").count("requires-python") == 1, "CI tests the oldest Python"
 
 
 def test_every_development_tool_is_pinned() -> None:
-    """So that a commit, a colleague and CI hear the same."""
+    """Commit hooks, other developers and CI then get the same messages."""
     pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in CONSTRAINTS.splitlines() if "==" in line}
     for requirement in PROJECT["optional-dependencies"]["dev"]:
         name = re.split(r"[\[<>=~]", requirement)[0].lower()
@@ -82,7 +82,7 @@ def test_ci_and_commit_hooks_run_the_same_tools() -> None:
 
 @pytest.mark.slow
 def test_the_hooks_pass_on_the_last_commit(tmp_path: Path) -> None:
-    """All but mypy, which CI runs; on the files of the last commit, whatever lies in the checkout."""
+    """All hooks but mypy, which CI runs, pass on the files of the last commit, whatever else is in the checkout."""
     pytest.importorskip("pre_commit")
     if not (REPOSITORY / ".git").exists():
         pytest.skip("no git checkout")

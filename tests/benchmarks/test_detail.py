@@ -32,14 +32,14 @@ def test_inserts_stay_near_their_places(phantom: FloatImage) -> None:
 
 def test_identity_keeps_all_contrast_and_a_constant_none(phantom: FloatImage) -> None:
     kept = contrast_kept([phantom], lambda noisy, white: noisy, mottle_of(71.0))
-    assert kept == pytest.approx(dict.fromkeys(INSERTS, 1.0), abs=0.15), "saturated noise takes a little away"
+    assert kept == pytest.approx(dict.fromkeys(INSERTS, 1.0), abs=0.15), "saturated noise removes a little contrast"
     erased = contrast_kept([phantom], lambda noisy, white: np.zeros_like(noisy), mottle_of(71.0))
     assert erased == dict.fromkeys(INSERTS, 0.0)
 
 
 def test_a_blur_keeps_the_contrast_given_by_its_formula(phantom: FloatImage) -> None:
     kept = contrast_kept([phantom * 0.4 + 0.3], blur, mottle_of(2000.0))
-    # a Gaussian of width s blurred by b: 2 s^2 / (2 s^2 + b^2) in two dimensions, its square root for a long line
+    # Gaussian of width s blurred by b, response projected on it: 2 s^2 / (2 s^2 + b^2), its root for a long line
     assert kept["nodule, +14"] == pytest.approx(32 / (32 + 2.25), abs=0.03)
     assert kept["1.5 px line, +18"] == pytest.approx(np.sqrt(2.25 / (2.25 + 2.25)), abs=0.04)
     assert kept["1 px dark line, -20"] == pytest.approx(np.sqrt(1 / (1 + 2.25)), abs=0.04)

@@ -39,7 +39,7 @@ DETECTORS = load_detectors()
 
 @pytest.fixture(scope="module")
 def xray() -> FloatImage:
-    """A phantom in which no pixel is near black or white, so that clipping takes no noise away."""
+    """A phantom without pixels near black or white, so that clipping removes no noise."""
     return np.asarray(0.25 + 0.5 * render_phantom(2, 256), dtype=np.float32)
 
 
@@ -131,7 +131,7 @@ def test_figures_are_replaced_between_their_marks() -> None:
 
 @pytest.fixture(scope="module")
 def averaging_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that averages 3x3 px: it takes noise away, and fine lines."""
+    """A model that averages 3x3 px: it removes noise and fine lines."""
     onnx = pytest.importorskip("onnx")
     shape = ["batch", 1, "height", "width"]
     graph = onnx.helper.make_graph(

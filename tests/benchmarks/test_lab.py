@@ -1,4 +1,4 @@
-"""The gate lets an equal network pass and names what a worse one loses."""
+"""The gate passes an equal network and names the losses of a worse one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def gate(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a stored result of `window`, its protocol, and a page with its tables."""
+    """A folder with a stored result of `window`, its protocol, and a page with its tables."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "tiny.toml").write_text(TINY)
     (folder / "lab.md").write_text(f"# Lab\n\n<!-- figures, written by {COMMAND} -->\n\n<!-- end of figures -->\n")
@@ -87,7 +87,7 @@ def test_results_that_cannot_be_compared_are_refused(stored: Path, tmp_path: Pat
 
 
 def changed(finding: Finding, method: str, by: float) -> Finding:
-    """The same with one method's values moved."""
+    """Return the finding with one method's values shifted."""
     moved = tuple(
         Series(each.method, each.condition, each.x, tuple(_moved(y, by) for y in each.y))
         if each.method == method
@@ -116,7 +116,7 @@ def test_a_loss_in_any_guarded_figure_fails(stored: Path, key: str, worse: float
     assert not compared.passes
     assert {pair.finding.key for pair in compared.worse} == {key}
     assert any(line.startswith(f"worse: {key}") for line in said_of(compared))
-    assert compare(before, with_moved(-worse), "window", "window").passes, "better is no loss"
+    assert compare(before, with_moved(-worse), "window", "window").passes, "an improvement is not a loss"
 
 
 def test_a_loss_within_the_uncertainty_passes(stored: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_loss_within_the_uncertainty_passes(stored: Path) -> None:
 
 @pytest.mark.slow
 def test_a_few_of_many_points_may_be_worse_by_chance(stored: Path) -> None:
-    """Equal networks pass, but for one in twenty; one that lost a standard error everywhere fails."""
+    """Equal networks pass, except one in twenty; a network that is worse by a standard error everywhere fails."""
     before = read_result(stored / "lab.json")
     finding, rng = before.findings[0], np.random.default_rng(4)
 
@@ -194,4 +194,4 @@ def test_a_figure_that_is_no_longer_finite_fails(stored: Path, end: str) -> None
     compared = compare(before, after, "window", "window")
     assert not compared.passes
     assert all(place.startswith(lost.key) for place in compared.missing)
-    assert compare(after, after, "window", "window").passes, "what was none before is none now"
+    assert compare(after, after, "window", "window").passes, "a figure that was never finite is not a loss"

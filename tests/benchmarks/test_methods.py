@@ -23,7 +23,7 @@ def test_every_classical_method_removes_mottle(name: str, clean: FloatImage, noi
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_a_method_with_non_finite_results_is_refused(clean: FloatImage, wrong: float) -> None:
-    """Nothing is lost or made up in an image of NaN, and the largest of 0 and NaN is 0."""
+    """Without the check, NaN would look perfect: no line is lost or false, and the largest of 0 and NaN is 0."""
 
     def broken(noisy: FloatImage, white: float) -> FloatImage:
         result = noisy.copy()

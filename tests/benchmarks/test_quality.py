@@ -96,4 +96,4 @@ def test_glare_keeps_the_variance_and_reaches_further_than_a_gaussian() -> None:
     assert noise.std() == pytest.approx(1, rel=0.05)
     near, far = (float(np.mean(noise[:, lag:] * noise[:, :-lag])) for lag in (1, 3))
     assert near == pytest.approx(0.59, abs=0.04)
-    assert far == pytest.approx(0.12, abs=0.04), "a Gaussian as close at 1 px has 0.01"
+    assert far == pytest.approx(0.12, abs=0.04), "a Gaussian with the same correlation at 1 px has 0.01"

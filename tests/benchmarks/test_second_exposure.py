@@ -16,7 +16,7 @@ from cxr_infer.imaging.pixels import FloatImage
 
 @pytest.fixture(scope="module")
 def twice() -> tuple[FloatImage, FloatImage, FloatImage]:
-    """A scene, and two frames of it whose noise has a standard deviation of 0.02 and 0.01."""
+    """A scene, and two frames of it with independent noise of standard deviation 0.02."""
     scene = np.asarray(0.25 + 0.5 * render_phantom(3, 512), dtype=np.float32)
     rng = np.random.default_rng(0)
     first, second = (scene + rng.normal(0, 0.02, scene.shape).astype(np.float32) for _ in range(2))

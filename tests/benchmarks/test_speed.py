@@ -34,7 +34,7 @@ def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image:
     parts = (speed.DECODING, peers.BARE_INT8, speed.ENCODING)
     assert report.seconds[speed.EVERYTHING_IN_TURN] == sum(report.seconds[part] for part in parts)
     ours, fp32 = speed.OUR_COMMANDS
-    assert report.psnr[ours] > report.psnr[peers.NLM] + 3, "at its defaults it hardly touches such mottle"
+    assert report.psnr[ours] > report.psnr[peers.NLM] + 3, "non-local means at its defaults hardly removes such mottle"
     assert report.psnr[ours] == pytest.approx(report.psnr[fp32], abs=0.3)
     assert report.psnr[peers.BARE_INT8] == pytest.approx(report.psnr[ours], abs=0.05)
     assert all(20 < memory < 2000 for memory in report.peak.values())

@@ -1,4 +1,4 @@
-"""X-rays in a bucket: a real S3 API on this machine, and a store in memory for what needs no server."""
+"""X-rays in a bucket: an S3 server on this machine, and a store in memory for tests that need no server."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_bucket_to_bucket_gives_the_same_as_disk_to_disk(s3: S3, originals: str,
     assert s3.contents("out") == contents(whole)
     assert [{**r, "message": ""} for r in records(report)] == [
         {**r, "message": ""} for r in records(whole.with_suffix(".jsonl"))
-    ], "messages name the file within IN, not where IN is"
+    ], "equal except for messages, which name the files differently"
     assert f"results are in {out}" in done.stdout
     written = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
@@ -71,7 +71,7 @@ def test_shards_complete_a_killed_run(s3: S3, few: Path, whole: Path, tmp_path: 
     assert ended(killed).returncode == -signal.SIGKILL
     before = s3.contents("killed")
     assert 3 <= len(before) < len(expected)
-    assert before.items() <= expected.items(), "whole, or not there"
+    assert before.items() <= expected.items(), "results are complete or absent"
     reports = [tmp_path / f"{index}.jsonl" for index in (1, 2)]
     both = [
         s3.start("dir", some, "--out", out, "--shard", f"{index}/2", "--json", report)
@@ -189,8 +189,8 @@ def test_a_tree_in_any_store_is_listed_by_name_and_content(memory: Any, many: Pa
     ]
 
 
-class Flat:
-    """What is asked of a store that gcsfs or adlfs shows: `find` gives keys as they are."""
+class FlatStore:
+    """The part of a gcsfs or adlfs store that a listing uses: `find` returns keys unchanged."""
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         self.keys = keys
@@ -206,7 +206,7 @@ class Flat:
 def test_keys_with_empty_parts_are_listed_in_other_stores(scheme: str, many: Path, tmp_path: Path) -> None:
     image = (many / "0" / "000.png").read_bytes()
     names = [f"{index}.png" for index in range(1200)] + ["//a.png", "/b.png", "c//d.png", "c/e.png", "c//f"]
-    flat = Flat({f"bucket/in/{name}": image for name in names} | {"bucket/in-2/no.png": image})
+    flat = FlatStore({f"bucket/in/{name}": image for name in names} | {"bucket/in-2/no.png": image})
     plan = make_plan(Bucket(flat, "bucket/in", f"{scheme}://bucket/in", scheme), open_storage(str(tmp_path / "out")))
     assert sorted(plan.names) == sorted(names)
 
@@ -224,7 +224,7 @@ def test_conflicting_names_and_oversized_objects_are_refused(memory: Any, many: 
 
 
 def test_every_key_is_a_separate_object_and_two_never_share_a_result(s3: S3, few: Path, tmp_path: Path) -> None:
-    """Keys may have empty parts, which no path has."""
+    """Keys may have empty parts, unlike paths."""
     images = [path.read_bytes() for path in sorted(few.glob("*.png"))[:2]]
     keys = {"a.png": 0, "//a.png": 1, "b//c.png": 0, "b/c.png": 1, "/d.png": 0, "e//": 1}
     for key, index in keys.items():
@@ -297,7 +297,7 @@ def test_a_result_is_finished_only_for_the_same_model_and_settings(memory: Any) 
     other = output(digest(b"other settings"))
     assert other.state("sub/a.png", target) is State.OUTDATED
     other.write("sub/a.png", target, SOURCE, b"other result")
-    memory.pipe_file("/out/sub/a.png", b"result")  # as if killed before the new one had taken its place
+    memory.pipe_file("/out/sub/a.png", b"result")  # as if killed before the new result replaced it
     assert output().state("sub/a.png", target) is State.FINISHED
     memory.pipe_file("/out/sub/a.png", b"edited")
     assert output().state("sub/a.png", target) is State.FOREIGN

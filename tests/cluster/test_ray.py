@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on this machine: the same as on one, whatever becomes of actors and drivers."""
+"""A Ray cluster of two nodes on this machine gives the same as one machine, even if actors or drivers are killed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.conftest import COMMAND, Run
 from tests.ports import reserved_port
 
 RAY = str(Path(sys.executable).with_name("ray"))
-# of images as small as these the estimate of noise is unsure, which is noted once
+# in images as small as these the noise estimate is uncertain, which is reported once
 UNSURE_NOTE = re.compile(r"^note: \S+: noise could not be separated from structure.*\(shown once\)\n", re.MULTILINE)
-PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|ignored .*)\n")  # and what else the local engine says
-KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # whose actors are killed every time, and once
-# actors of which only the first that is asked has anything to tell
-ONE_WORKS = """
+PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|ignored .*)\n")  # and other output of the local engine
+KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # images whose actors are killed every time, and once
+# only the first actor returns anything, the others wait forever
+ONE_ACTOR_WORKS = """
 import time
 from pathlib import Path
 from cxr_infer.batch import ray_engine
@@ -48,8 +48,8 @@ class Waiting(ray_engine.Actor):
 
 ray_engine.Actor = Waiting
 """
-# the engine as a library, with actors that come to grief
-BEREFT = """
+# the engine as a library, with actors that are killed
+KILLED_ACTORS = """
 import json, os, signal, sys
 from pathlib import Path
 from cxr_infer.batch import ray_engine
@@ -62,7 +62,7 @@ from cxr_infer.batch.jobs import make_plan
 class KilledOnce(ray_engine.Actor):
     def __call__(self, batch):
         if any(f'"{spared}"' in item for item in batch["item"]) and not killed.exists():
-            super().__call__(dict(item=batch["item"][:3]))  # results that it tells nobody of
+            super().__call__(dict(item=batch["item"][:3]))  # results that it reports to nobody
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(batch)
@@ -86,7 +86,7 @@ with ray_engine.on_ray(address, 1) as engine:
     ray_engine.RETRIES = 0
     always = denoised(engine, KilledAlways, few, f"{place}/always")
     try:
-        with ray_engine.on_ray(None, 64):  # the cluster that this process is connected with
+        with ray_engine.on_ray(None, 64):  # the cluster to which this process is connected
             refused = ""
     except UsageError as error:
         refused = str(error)
@@ -103,7 +103,7 @@ class Cluster:
         return self.started(command, "dir", *arguments, "--engine", "ray", "--address", self.address)
 
     def started(self, *arguments: object) -> subprocess.Popen[str]:
-        """A process that finds the cluster and the bucket."""
+        """Start a process that can reach the cluster and the bucket."""
         command = [word for part in arguments for word in (part if isinstance(part, tuple) else (str(part),))]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
@@ -116,11 +116,11 @@ def cluster(s3: S3) -> Iterator[Cluster]:
     port = reserved_port()
     environment = {**os.environ, **s3.environment, "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-    # no processes that might be needed some day
+    # do not start processes in advance
     environment |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
     common = [RAY, "start", "--block", "--object-store-memory=100000000", "--include-log-monitor=false"]
     with ExitStack() as stack:
-        # Ray's paths hold sockets, whose names must be short
+        # the folder contains Ray's sockets, whose names must be short
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
         head = ["--head", f"--port={port}", f"--ray-client-server-port={reserved_port()}", f"--temp-dir={folder}"]
         head += ["--num-cpus=1", "--include-dashboard=false"]
@@ -135,10 +135,10 @@ def cluster(s3: S3) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def client(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster by its door for clients.
+    """The cluster, through a client server.
 
-    Not the one that `ray start` opens: that forks a server for each client, and where other threads are at work as it
-    forks, the server hangs.
+    Not the server of `ray start`: that forks a process for each client, which hangs if other threads run during the
+    fork.
     """
     port = reserved_port()
     server = [sys.executable, "-m", "ray.util.client.server", "--mode=legacy", f"--address={cluster.address}"]
@@ -158,15 +158,15 @@ def client(cluster: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def bereft(cluster: Cluster, many: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of each image where actors were killed, and where that is."""
+    """The result of each image in runs whose actors were killed, and the folder of their outputs."""
     place = tmp_path_factory.mktemp("bereft")
     done = ended(
         cluster.started(
-            sys.executable, "-c", BEREFT, cluster.address, KILLED_ONCE, KILLED_ALWAYS, many / "1", few, place
+            sys.executable, "-c", KILLED_ACTORS, cluster.address, KILLED_ONCE, KILLED_ALWAYS, many / "1", few, place
         )
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)  # Ray says nothing beside it
+    found: dict[str, Any] = json.loads(done.stdout)  # Ray prints nothing else
     return {**found, "place": place}
 
 
@@ -183,7 +183,7 @@ def reachable(port: int) -> bool:
 
 
 def actors(out: Path) -> list[int]:
-    """The processes that record results in that output."""
+    """Return the processes that record results in that output."""
     found = []
     for entries in Path("/proc").glob("[0-9]*/fd"):
         try:
@@ -200,7 +200,7 @@ def name_and_status(record: dict[str, Any]) -> tuple[str, str]:
 
 
 def ledger(out: Path, folder: str = "") -> list[dict[str, str]]:
-    """What is recorded of the results in a folder of an output, under their names there; what made them is the same."""
+    """Return the records of the results in a folder of an output, with names relative to that folder."""
     lines = [json.loads(line) for line in (out / LEDGER).read_text().splitlines()]
     return [{**line, "name": line["name"].removeprefix(folder)} for line in lines if line["name"].startswith(folder)]
 
@@ -219,7 +219,7 @@ def test_results_are_the_same_as_on_one_machine(cluster: Cluster, many: Path, wh
 
 
 def test_images_of_a_killed_actor_are_processed_by_others(bereft: dict[str, Any], whole: Path) -> None:
-    """It was killed when a few results of its block were there, of which it had told nobody."""
+    """The actor is killed after writing a few results of its block and before reporting them."""
     out = bereft["place"] / "once"
     assert (bereft["place"] / "killed").exists()
     assert sorted((name, status) for name, status, _ in bereft["once"]) == sorted(
@@ -257,19 +257,19 @@ def test_an_interrupted_or_killed_run_is_completed_by_the_next(
 ) -> None:
     out, report = tmp_path / "out", tmp_path / "r.jsonl"
     arguments = (few, "--out", out, "--json", report)
-    first = signalled(number, 1, ONE_WORKS.format(asked=tmp_path / "asked"))
+    first = signalled(number, 1, ONE_ACTOR_WORKS.format(asked=tmp_path / "asked"))
     done = ended(cluster.start(*arguments, command=first))
     assert done.returncode == status, done.stderr
     if number == signal.SIGINT:
         assert "interrupted; run the same command to continue" in done.stderr
         assert [record["status"] for record in records(report)].count("pending") == len(list(few.iterdir())) - 1
-    until(lambda: not actors(out))  # Ray ends them
+    until(lambda: not actors(out))  # Ray stops them
     before = contents(out)
     again = subprocess.run([*COMMAND, "dir", *map(str, arguments)], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     after = contents(out)
     assert 0 < len(before) < len(after) == len(list(few.iterdir()))
-    assert before.items() < after.items(), "whole, or not there"
+    assert before.items() < after.items(), "results are complete or absent"
     assert after.items() < contents(whole / "1").items()
     assert sum(record["status"] == "skipped" for record in records(report)) == len(before)
     assert [path.name for path in out.rglob(".*")] == [LEDGER]

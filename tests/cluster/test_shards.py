@@ -1,4 +1,4 @@
-"""Shares of a directory: together the whole, each by itself, all into one output."""
+"""Shards of a directory run independently into one output and together cover every file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_two_concurrent_shards_produce_all_results(many: Path, whole: Path, run:
 
     again = run("cxr-infer", "dir", many, "--out", out, "--json", reports[0])
     assert f"{FILES} skipped" in again.stdout
-    assert (out / LEDGER).read_bytes() == (whole / LEDGER).read_bytes(), "what shards recorded is taken in"
+    assert (out / LEDGER).read_bytes() == (whole / LEDGER).read_bytes(), "records of the shards are merged"
     assert [path.name for path in out.glob(".*")] == [LEDGER]
     third = run("cxr-infer", "dir", many, "--out", out, "--shard", "2/3")
     assert re.search(r"^\d+ failed, \d+ skipped|^\d+ skipped", third.stdout, re.MULTILINE)
@@ -91,7 +91,7 @@ def test_shards_exclude_runs_that_could_write_the_same_file(tmp_path: Path) -> N
         for rival in (None, Shard(1, 2), Shard(2, 3)):
             with pytest.raises(UsageError, match="another run"), OutputDirectory(tmp_path, MADE_BY, rival):
                 pass
-    with OutputDirectory(tmp_path, MADE_BY):  # noqa: SIM117  the two are of different kinds
+    with OutputDirectory(tmp_path, MADE_BY):  # noqa: SIM117  one of the two must fail
         with pytest.raises(UsageError, match="another run"), OutputDirectory(tmp_path, MADE_BY, Shard(1, 2)):
             pass
     with OutputDirectory(tmp_path, MADE_BY, Shard(2, 3)):
@@ -111,7 +111,7 @@ def test_records_of_a_killed_shard_are_used_by_other_runs(tmp_path: Path) -> Non
     output = OutputDirectory(tmp_path, MADE_BY, Shard(1, 2))
     output.__enter__()
     output.write(name, tmp_path / name, SOURCE, b"result")
-    output.__exit__(KeyboardInterrupt, None, None)  # nothing is put in order
+    output.__exit__(KeyboardInterrupt, None, None)  # as in an interrupted run: records are not merged
     share = Shard(next(index for index in (1, 2, 3) if Shard(index, 3).holds(name)), 3)
     for later in (share, None):
         with OutputDirectory(tmp_path, MADE_BY, later) as output:
@@ -120,7 +120,7 @@ def test_records_of_a_killed_shard_are_used_by_other_runs(tmp_path: Path) -> Non
 
 def test_a_stream_of_records_ends_with_the_summary(run: Run, many: Path, whole: Path) -> None:
     *lines, last = map(json.loads, whole.with_suffix(".jsonl").read_text().splitlines())
-    assert len(lines) == FILES + len(BAD) + 2  # and what is ignored
+    assert len(lines) == FILES + len(BAD) + 2  # and the ignored files
     about = ["format", "date", "command", "cpu", "threads", "settings", "versions", "input", "output"]
     assert list(last) == ["model", *about, "interrupted", "summary"]
     assert last["summary"]["done"] == FILES

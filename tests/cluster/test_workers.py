@@ -1,4 +1,4 @@
-"""What a worker records while the run holds the output elsewhere."""
+"""The records of a worker, while another process holds the output."""
 
 from __future__ import annotations
 

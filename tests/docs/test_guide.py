@@ -1,4 +1,4 @@
-"""The Python of the guide runs as it stands there."""
+"""The Python snippets of the guide and the README run unchanged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_protocol_and_the_python_of_the_lab_guide_run(run_python: RunPython,
     done = run_python(snippet)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
-    assert len(printed) == 2 * 2 + 2 * 2, "of two methods: contrast kept at two doses, lines lost and made up"
+    assert len(printed) == 2 * 2 + 2 * 2, "for each of two methods: contrast kept at two doses, lost and false lines"
     assert any("noisy" in line and line.endswith("[1.0, 1.0]") for line in printed)
     assert {"lab.json", "lab.html", "units"} == {path.name for path in (samples / "lab-tiny").iterdir()}
 

@@ -1,4 +1,4 @@
-"""The man page is that of the program."""
+"""The man page matches the program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = REPOSITORY / "docs" / "cxr-infer.1"
 
 @pytest.fixture
 def maker() -> ModuleType:
-    """docs/make_man_page.py, which is no module of a package."""
+    """docs/make_man_page.py, which is not part of a package."""
     specification = importlib.util.spec_from_file_location("make_man_page", REPOSITORY / "docs" / "make_man_page.py")
     assert specification is not None
     assert specification.loader is not None

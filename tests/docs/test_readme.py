@@ -1,4 +1,4 @@
-"""The README: short, with its parts and no others, and with the figures of the pages that it sums up."""
+"""The README is short, has exactly its sections, and shows the figures of the pages that it summarises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST = (
 
 
 def rows_of(text: str) -> list[list[str]]:
-    """The cells of all tables in a text, without their emphasis."""
+    """Return the cells of all tables in a text, without emphasis."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip(" *") for cell in line.strip("| ").split("|")] for line in lines]
 
@@ -59,13 +59,13 @@ def psnr(cell: str) -> float:
 
 
 def test_readme_and_home_page_define_the_same_links() -> None:
-    """The home page shows the same text, so both files must say where each link leads from there."""
+    """The home page includes the text of the README, so both files must define the target of each link."""
     named = set(re.findall(r"\]\[([^\]]+)\]", README))
     assert named == references_of("README.md") == references_of("docs/index.md")
 
 
 def test_other_root_files_on_the_site_contain_no_relative_links() -> None:
-    """In the site a link would lead elsewhere than in the repository: there a file is named as `code`."""
+    """A relative link would have another target on the site than in the repository, so files are named as `code`."""
     pages = (page.read_text() for page in (REPOSITORY / "docs").rglob("*.md"))
     shown = {name for page in pages for name in re.findall(r'^--8<-- "([^":]+)', page, re.MULTILINE)}
     assert {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "train/EXPERIMENTS.md"} <= shown

@@ -1,4 +1,4 @@
-"""The generated pages are those of the program, and leave nothing undocumented."""
+"""The generated pages match the program and document everything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPT = REPOSITORY / "docs" / "make_reference.py"
 
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
-    """docs/make_reference.py, which is no module of a package."""
+    """docs/make_reference.py, which is not part of a package."""
     specification = importlib.util.spec_from_file_location("make_reference", SCRIPT)
     assert specification is not None
     assert specification.loader is not None
@@ -33,7 +33,7 @@ def reference() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def report(samples: Path) -> dict[str, Any]:
-    """What `--json` writes of a run with a reference."""
+    """The `--json` report of a run with a reference."""
     from typer.testing import CliRunner
 
     from cxr_infer.cli.commands import app

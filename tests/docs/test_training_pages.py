@@ -1,4 +1,4 @@
-"""The pages about training say what the program has and what was measured."""
+"""The pages about training match the program and the measurements."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_time_and_figure_of_the_table_was_measured() -> None:
         assert all(figure in EXPERIMENTS for figure in re.findall(r"\d+\.\d\d[\d./ ]*\d|0\.\d+", figures)), figures
         minutes = float(time.split()[0])
         parts = [float(number) for number in re.findall(r"\| (\d+(?:\.\d+)?) min", EXPERIMENTS)] + [12.0]
-        assert minutes in parts or minutes == 20 + 30 + 47, "three rows of one training"
+        assert minutes in parts or minutes == 20 + 30 + 47, "or the sum of three rows of one training"
 
 
 def test_the_cost_of_removing_a_block_was_measured() -> None:
@@ -62,7 +62,7 @@ def test_the_files_of_a_run_are_named() -> None:
 def test_the_set_up_block_installs_no_cuda() -> None:
     block = re.findall(r"^```sh\n(.*?)^```", TRAINING, re.MULTILINE | re.DOTALL)[0].splitlines()
     assert "https://download.pytorch.org/whl/cpu" in block[0]
-    assert "pip install" in block[1], "torch is there before anything asks for it"
+    assert "pip install" in block[1], "torch is installed before the packages that depend on it"
 
 
 def test_the_set_up_uses_the_pinned_release_of_torch() -> None:

@@ -125,7 +125,7 @@ def test_the_test_image_of_window_needs_several_windows_and_an_estimate() -> Non
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_bioimageio_files_name_existing_files(name: str) -> None:
-    """That the collection's own tool accepts them is shown in .ci/run."""
+    """.ci/run shows that the collection's own tool accepts them."""
     description = yaml.safe_load((WEIGHTS / name / "rdf.yaml").read_text())
     model = MANIFEST["models"][name]
     assert description["format_version"].startswith("0.5.")

@@ -44,7 +44,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exports(weights: Path) -> dict[str, bytes]:
-    """The files that were exported from them: tracing takes seconds."""
+    """The files exported from these checkpoints, once for all tests: tracing takes seconds."""
     return {name: export_model(name, weights).path.read_bytes() for name in MODEL_NAMES}
 
 
@@ -87,10 +87,10 @@ def test_parity_fails_for_non_finite_values(weights: Path, exports: dict[str, by
     exported, card = onnx.load_from_string(exports["window"]), card_of(weights / "window" / "model.onnx")
     with torch.no_grad():
         model.head.bias[0] = wrong
-    assert not check_parity(model, exported, card).holds, "torch alone computes them"
+    assert not check_parity(model, exported, card).holds, "only torch returns them"
     spoilt = next(tensor for tensor in exported.graph.initializer if tensor.name.endswith(".bias"))
     spoilt.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(spoilt.dims), wrong, np.float32), spoilt.name))
-    assert not check_parity(model, exported, card).holds, "both do"
+    assert not check_parity(model, exported, card).holds, "both return them"
 
 
 @pytest.mark.slow

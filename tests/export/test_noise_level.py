@@ -1,4 +1,4 @@
-"""weights/noise_level.onnx is the recipe of the cards: against NumPy's, and in runtimes other than onnxruntime."""
+"""weights/noise_level.onnx computes the recipe of the cards: compared with NumPy, also in OpenCV."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cxr_infer.model.card import NOISE_LEVEL_FILE
 from tests.conftest import REPOSITORY
 
 WEIGHTS = REPOSITORY / "weights"
-EXACTLY = 1e-5  # of the level, where no block lies on the edge of a bin
+EXACTLY = 1e-5  # relative, if no block lies on the edge of a bin
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def session() -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(WEIGHTS / NOISE_LEVEL_FILE)
 
 
-def found(session: onnxruntime.InferenceSession, *images: FloatImage) -> FloatImage:
+def estimated(session: onnxruntime.InferenceSession, *images: FloatImage) -> FloatImage:
     return np.asarray(session.run(["noise_level"], {"noisy": np.stack(images)[:, None]})[0])
 
 
@@ -52,10 +52,10 @@ def test_the_graph_computes_the_recipe(
 ) -> None:
     clean = phantom(2, max(shape))[: shape[0], : shape[1]]
     noisy = np.minimum(poisson_mottle(clean, dose, np.random.default_rng(0)), np.float32(1))
-    assert found(session, eight_bit(noisy))[0] == pytest.approx(recipe_level(eight_bit(noisy)), rel=TOLERANCE)
-    # no counts of photons, hence no block that lies on an edge
+    assert estimated(session, eight_bit(noisy))[0] == pytest.approx(recipe_level(eight_bit(noisy)), rel=TOLERANCE)
+    # without photon counts, no block lies on the edge of a bin
     smooth = np.clip(clean + np.random.default_rng(1).normal(0, 0.03, shape), 0, 1).astype(np.float32)
-    assert found(session, smooth)[0] == pytest.approx(recipe_level(smooth), rel=EXACTLY)
+    assert estimated(session, smooth)[0] == pytest.approx(recipe_level(smooth), rel=EXACTLY)
 
 
 def test_each_image_of_a_batch_has_its_own_level(session: onnxruntime.InferenceSession) -> None:
@@ -63,7 +63,7 @@ def test_each_image_of_a_batch_has_its_own_level(session: onnxruntime.InferenceS
         eight_bit(np.minimum(poisson_mottle(render_phantom(s, 96), 50.0 * s, np.random.default_rng(s)), 1))
         for s in (1, 2, 9)
     ]
-    np.testing.assert_allclose(found(session, *images), [recipe_level(i) for i in images], rtol=TOLERANCE)
+    np.testing.assert_allclose(estimated(session, *images), [recipe_level(i) for i in images], rtol=TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_images_that_fill_no_bin_match_the_recipe(
 ) -> None:
     unit = image.astype(np.float32)
     expected = recipe_level(unit)
-    assert found(session, unit)[0] == pytest.approx(expected, rel=EXACTLY, abs=TOLERANCE * LEAST_LEVEL)
+    assert estimated(session, unit)[0] == pytest.approx(expected, rel=EXACTLY, abs=TOLERANCE * LEAST_LEVEL)
     assert expected <= mottle.MAX_LEVEL
 
 
@@ -102,7 +102,7 @@ def test_opencv_computes_the_same_level(session: onnxruntime.InferenceSession, e
     network = cv2.dnn.readNetFromONNX(str(WEIGHTS / NOISE_LEVEL_FILE), engine)
     noisy = eight_bit(np.minimum(poisson_mottle(render_phantom(4, 128), 71.0, np.random.default_rng(0)), 1))
     network.setInput(noisy[None, None], "noisy")
-    assert network.forward("noise_level").item() == pytest.approx(found(session, noisy)[0], rel=TOLERANCE)
+    assert network.forward("noise_level").item() == pytest.approx(estimated(session, noisy)[0], rel=TOLERANCE)
 
 
 def test_a_graph_with_a_changed_constant_is_not_proved() -> None:
@@ -128,7 +128,7 @@ def test_the_example_in_a_card_is_reproducible(session: onnxruntime.InferenceSes
     example = json.loads((folder / card).read_text())["noise_level_example"]
     assert (folder / example["noise_level_file"]).resolve() == WEIGHTS / NOISE_LEVEL_FILE
     image = np.load(folder / example["image"])
-    assert found(session, image)[0] == pytest.approx(example["noise_level"], rel=TOLERANCE)
+    assert estimated(session, image)[0] == pytest.approx(example["noise_level"], rel=TOLERANCE)
     assert example["noise_level"] == pytest.approx(recipe_level(image))
 
 
@@ -142,12 +142,12 @@ def test_cards_agree_with_the_manifest(name: str) -> None:
     for file in model["files"].values():
         card = json.loads((WEIGHTS / file["card"]).read_text())
         for key in ("inputs", "outputs", "before", "after"):
-            steps = [{**step, **memory_of(card, step)} for step in model[key]]  # an int8 file takes less
+            steps = [{**step, **memory_of(card, step)} for step in model[key]]  # an int8 file needs less memory
             assert card[key] == steps, key
         assert ("noise_level_example" in card) is (name == "window")
     test = model["test"]
     arrays = [*test["inputs"].values(), test["image"]["noisy"], *test["image"]["expected"].values()]
-    assert {Path(array["npy"]).parent.as_posix() for array in arrays} == {f"{name}/test"}, "nothing of another model"
+    assert {Path(array["npy"]).parent.as_posix() for array in arrays} == {f"{name}/test"}, "no array of another model"
 
 
 @pytest.mark.slow

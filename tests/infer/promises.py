@@ -68,8 +68,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "the result is identical to the byte to that of one run": [
             "test_shards.py::test_two_concurrent_shards_produce_all_results"
         ],
-        "New files do not change the share of any file": ["test_shards.py::test_every_name_is_in_one_share"],
-        "continues where the shards stopped": ["test_shards.py::test_records_of_a_killed_shard_serve_a_run_of_another"],
+        "New files do not change the share of any file": [
+            "test_shards.py::test_every_name_is_in_one_shard_of_about_the_same_size"
+        ],
+        "continues where the shards stopped": ["test_shards.py::test_records_of_a_killed_shard_are_used_by_other_runs"],
         "Results, records and reports are those of the local engine": [
             "test_ray.py::test_results_are_the_same_as_on_one_machine"
         ],
@@ -88,7 +90,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "After a kill, the same command does the rest, also with": [
             "test_bucket.py::test_shards_complete_a_killed_run"
         ],
-        "Keys that differ only in empty parts": ["test_bucket.py::test_every_key_is_an_object_of_its_own"],
+        "Keys that differ only in empty parts": [
+            "test_bucket.py::test_every_key_is_a_separate_object_and_two_never_share_a_result"
+        ],
     },
     "docs/guide/python.md": {
         "The examples use the files made by": ["test_guide.py::test_the_python_guide_runs_from_top_to_bottom"],
@@ -104,7 +108,9 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     "docs/guide/embedding.md": {
         "(its hash matches its card or manifest)": ["test_natural.py::test_the_models_as_json"],
         "prints the path of a file": ["test_natural.py::test_the_path_of_a_model_is_one_line"],
-        "Both programs read a gray": ["test_examples.py::test_twelve_lines_lead_from_a_png_to_the_png"],
+        "Both programs read a gray": [
+            "test_examples.py::test_a_twelve_line_program_writes_the_same_png_as_this_project"
+        ],
         "Each runs the models on their test tensors without cxr-infer": [
             "test_examples.py::test_an_example_gives_the_expected_output",
             "test_examples.py::test_no_example_imports_this_project",

@@ -1,4 +1,4 @@
-"""Checkpoints and training states from anybody: each of these is one line about its file."""
+"""Checkpoints and training states are untrusted files: invalid ones are refused in one line that names the file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def weights() -> dict[str, torch.Tensor]:
     return build_model("original", SMALL).state_dict()
 
 
-def written(path: Path, tensors: dict[str, torch.Tensor], header: object) -> Path:
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], header: object) -> Path:
     path.parent.mkdir(exist_ok=True)
     save_file(tensors, path, metadata={HEADER_KEY: header if isinstance(header, str) else json.dumps(header)})
     return path
@@ -49,7 +49,7 @@ def written(path: Path, tensors: dict[str, torch.Tensor], header: object) -> Pat
 
 @pytest.mark.parametrize("header", [DEEP, '{"model": ' + DEEP + "}", "[]", '{"model": 1e999}', "1" * 50_000, "{", ""])
 def test_hostile_headers_are_refused_in_one_line(tmp_path: Path, weights: dict[str, torch.Tensor], header: str) -> None:
-    path = written(tmp_path / "x.safetensors", weights, header)
+    path = write_checkpoint(tmp_path / "x.safetensors", weights, header)
     for read in (load_checkpoint, read_tensors, lambda path: start_from(build_model("original", SMALL), path)):
         with pytest.raises(ModelError, match=r"^\S+x\.safetensors: damaged, or not a checkpoint of cxr-train; "):
             read(path)
@@ -91,7 +91,7 @@ def test_pipes_directories_and_devices_are_refused_without_waiting(
 def test_headers_of_oversized_or_other_models_are_refused_quickly(
     tmp_path: Path, weights: dict[str, torch.Tensor], change: dict[str, Any]
 ) -> None:
-    path = written(tmp_path / "x.safetensors", weights, INFO | change)
+    path = write_checkpoint(tmp_path / "x.safetensors", weights, INFO | change)
     started = time.process_time()
     with pytest.raises(ModelError, match=r"^\S+x\.safetensors: [^\n]+$"):
         load_checkpoint(path)
@@ -105,7 +105,7 @@ def test_non_finite_values_are_refused(
 ) -> None:
     spoilt = {name: tensor.to(kind, copy=True) for name, tensor in weights.items()}
     spoilt["encoder.to_code.bias"][1] = wrong
-    path = written(tmp_path / "x.safetensors", spoilt, INFO)
+    path = write_checkpoint(tmp_path / "x.safetensors", spoilt, INFO)
     for read in (load_checkpoint, lambda path: start_from(build_model("original", SMALL), path)):
         with pytest.raises(ModelError, match=r"to_code\.bias contains non-finite values; train the model again"):
             read(path)
@@ -114,7 +114,7 @@ def test_non_finite_values_are_refused(
 def test_values_that_overflow_float32_are_refused(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     large = weights | {"encoder.to_code.bias": torch.full((4,), 1e300, dtype=torch.float64)}
     with pytest.raises(ModelError, match="non-finite"):
-        load_checkpoint(written(tmp_path / "x.safetensors", large, INFO))
+        load_checkpoint(write_checkpoint(tmp_path / "x.safetensors", large, INFO))
 
 
 def test_an_intact_checkpoint_is_accepted(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
@@ -126,7 +126,7 @@ def test_an_intact_checkpoint_is_accepted(tmp_path: Path, weights: dict[str, tor
 
 def test_training_starts_from_a_shipped_model_a_run_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "window").mkdir()  # a name is that of the shipped model, whatever lies here
+    (tmp_path / "window").mkdir()  # the name means the shipped model, even if a directory of that name exists
     assert start_file("window") == REPOSITORY / "weights" / "window" / CHECKPOINT
     assert start_file("./window") == Path("window") / CHECKPOINT
     assert start_file("other.safetensors") == Path("other.safetensors")
@@ -145,7 +145,7 @@ def change_state(path: Path, change: dict[str, Any]) -> None:
             del header[place][rest[0]]
         else:
             header[place][rest[0]] = value
-    written(path, tensors, header)
+    write_checkpoint(path, tensors, header)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_invalid_configurations_in_a_state_are_refused_in_one_line(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     path = tmp_path / STATE_FILE
-    written(path, {"x": torch.zeros(1)}, {"config": json.loads(json.dumps(small_config, default=vars))})
+    write_checkpoint(path, {"x": torch.zeros(1)}, {"config": json.loads(json.dumps(small_config, default=vars))})
     assert saved_config(tmp_path) == small_config
     change_state(path, change)
     with pytest.raises(
@@ -197,6 +197,6 @@ def test_invalid_progress_in_a_state_is_refused_in_one_line(
 def test_a_run_stopped_before_its_first_step_can_be_resumed(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:
-    """Its loss is no number yet, which JSON has no word for."""
+    """Its loss is still NaN, which JSON cannot represent."""
     assert not train(small_config, files, tmp_path, stopped=lambda: True)
     assert train(small_config, files, tmp_path, resume=True)

@@ -1,4 +1,4 @@
-"""What `cxr-train` says of itself, and which words it takes."""
+"""The help and the options of `cxr-train`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMED = "import sys; sys.argv[0] = 'cxr-train'; from cxr_train.cli import main; 
 
 
 def help_of(*words: str) -> str:
-    """In one line."""
+    """Return the help of a command as one line."""
     done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "400"})
     assert done.exit_code == 0
     return " ".join(done.stdout.replace("│", " ").split())

@@ -1,4 +1,4 @@
-"""The one comparison: what it shares between the command and the benchmarks, and how it reads a split."""
+"""The comparison shared by `cxr-train evaluate` and the benchmarks, and how it reads a split."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_published_noise_is_computed_from_8_bit_values() -> None:
     once, again = (saturating(clean, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(once, again)
     np.testing.assert_array_equal(once, saturating(to_unit(to_bytes(clean)), np.random.default_rng(1)))
-    assert abs(once - wrapping(clean, np.random.default_rng(1))).mean() < 0.02, "repaired"
+    assert abs(once - wrapping(clean, np.random.default_rng(1))).mean() < 0.02, "wrapped pixels are repaired"
 
 
 def test_images_are_read_on_demand_and_equal_names_stay_apart(tmp_path: Path) -> None:
@@ -47,6 +47,6 @@ def test_images_are_read_on_demand_and_equal_names_stay_apart(tmp_path: Path) ->
     by_name = ImagesByName(XrayImages(paths))
     assert list(by_name) == [str(paths[0]), str(paths[1]), "b.png"]
     assert [image.mean() for image in by_name.values()] == pytest.approx([0, 0.2, 0.4])
-    assert list(ImagesByName(XrayImages(paths), 1)) == ["a.png"], "no other of its name is looked at"
+    assert list(ImagesByName(XrayImages(paths), 1)) == ["a.png"], "an image outside the limit does not change the name"
     paths[0].unlink()
     assert len(ImagesByName(XrayImages(paths))) == 3

@@ -168,18 +168,18 @@ def test_a_list_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(100, 128), (500, 1024), (1024, 500), (40, 900), (64, 64), (128, 128)])
 def test_whole_images_are_resized_as_in_inference(tmp_path: Path, shape: tuple[int, int]) -> None:
-    """A baseline that is trained on otherwise resized images than it then sees loses by it."""
+    """A baseline loses quality if it is trained on images resized in another way than in inference."""
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     write_image(tmp_path / "a.png", image)
     seen: list[NDArray[np.float32]] = []
 
-    class Watched:
-        """A session that gives back what it was shown."""
+    class RecordingSession:
+        """A session that records its input and returns it."""
 
         def run(self, names: object, feed: dict[str, NDArray[np.float32]], options: object) -> object:
             seen.append(feed["noisy"])
             return [feed["noisy"]]
 
-    model = Model(ModelCard("original", "", size=64), tmp_path / "model.onnx", "", Watched())
+    model = Model(ModelCard("original", "", size=64), tmp_path / "model.onnx", "", RecordingSession())
     model.denoise_unit(to_unit(image), Settings())
     np.testing.assert_array_equal(read_xray(tmp_path / "a.png", 64), to_bytes(seen[0][0, 0]))

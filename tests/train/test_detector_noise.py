@@ -13,7 +13,7 @@ SIDE = 192
 
 
 def plain(sd: float, field: np.ndarray, **changes: float) -> Recipe:
-    """Noise of `sd` gray levels that is as strong at every brightness."""
+    """Noise of `sd` gray levels at every brightness."""
     return replace(Recipe(sd / 255, np.ones(KNOTS), field), **changes)
 
 
@@ -30,7 +30,7 @@ def test_a_recipe_depends_only_on_its_seed() -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_noise_has_the_stated_level(seed: int) -> None:
-    """Of every kind: the noise divided by what is told of it has variance 1."""
+    """Noise of every kind, divided by its stated level, has variance 1."""
     clean = np.full((SIDE, SIDE), 0.5, np.float32)
     recipe = replace(Recipe.draw(SIDE, np.random.default_rng(seed)), sd=6 / 255)
     exposed = recipe.expose(clean)
@@ -112,4 +112,4 @@ def test_the_level_is_the_sd_of_the_square_root_of_pixels(sd: float) -> None:
     told, true = told_and_true(0.5)
     assert told == pytest.approx(true, rel=0.02)
     told, true = told_and_true(0.0)
-    assert 0.7 * true < told < true, "near black it stays within bounds"
+    assert 0.7 * true < told < true, "near black the level stays within bounds"

@@ -1,4 +1,4 @@
-"""What a run leaves to be followed: log.csv, curve.png, and TensorBoard where it is installed."""
+"""The log of a run: log.csv, curve.png, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def progress(step: int, metrics: dict[str, float] | None = None, **others: Any) 
     return Progress(step=step, seconds=60.0 * step, loss=1 / step, metrics=metrics, **others)
 
 
-def noted(directory: Path, steps: range, begun_at: int = 0, validated: tuple[int, ...] = ()) -> None:
+def write_log(directory: Path, steps: range, begun_at: int = 0, validated: tuple[int, ...] = ()) -> None:
     log = TrainingLog(directory, begun_at)
     metrics = None
     for step in steps:
@@ -49,7 +49,7 @@ def _without_tensorboard(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
 
 def test_the_log_has_a_row_per_ten_steps_and_per_validation(tmp_path: Path) -> None:
-    noted(tmp_path, range(1, 36), validated=(15, 30))
+    write_log(tmp_path, range(1, 36), validated=(15, 30))
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == ["10", "15", "20", "30"]
     assert list(rows[0]) == [*LOG_COLUMNS, *METRICS]
@@ -61,27 +61,28 @@ def test_the_log_has_a_row_per_ten_steps_and_per_validation(tmp_path: Path) -> N
 
 
 def test_a_resumed_run_continues_its_log_from_its_state(tmp_path: Path) -> None:
-    noted(tmp_path / "whole", range(1, 51), validated=(25,))
-    noted(tmp_path / "parts", range(1, 41), validated=(25,))  # ended at 40, but its last state is of step 28
-    noted(tmp_path / "parts", range(29, 51), begun_at=28)
+    write_log(tmp_path / "whole", range(1, 51), validated=(25,))
+    # ended at step 40, but its last state is that of step 28
+    write_log(tmp_path / "parts", range(1, 41), validated=(25,))
+    write_log(tmp_path / "parts", range(29, 51), begun_at=28)
     assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
 
 
 def test_an_unchanged_log_is_not_rewritten(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path, 0)
     log.note(progress(10, METRICS), 0.001)
-    assert [row["step"] for row in rows_of(tmp_path)] == ["10"], "after a validation at once"
+    assert [row["step"] for row in rows_of(tmp_path)] == ["10"], "written immediately after a validation"
     (tmp_path / LOG).unlink()
     log.write()
-    assert not (tmp_path / LOG).exists(), "it takes time that a run has not"
+    assert not (tmp_path / LOG).exists(), "writing it again would cost the run time"
     log.note(progress(20, METRICS), 0.001)
     log.close()
     assert [row["step"] for row in rows_of(tmp_path)] == ["10", "20"]
 
 
 def test_a_new_run_does_not_continue_an_existing_log(tmp_path: Path) -> None:
-    noted(tmp_path, range(1, 41))
-    noted(tmp_path, range(1, 11))
+    write_log(tmp_path, range(1, 41))
+    write_log(tmp_path, range(1, 11))
     assert [row["step"] for row in rows_of(tmp_path)] == ["10"]
 
 
@@ -104,7 +105,7 @@ def test_the_curve_shows_loss_and_validations(tmp_path: Path) -> None:
     assert upper.sum() > 500
     assert lower.sum() > 500
     falls, rises = (np.polyfit(*np.nonzero(half)[::-1], 1)[0] for half in (upper[:, :740], lower[:, :740]))
-    assert falls > 0 > rises, "y goes down: the loss falls, the PSNR rises"
+    assert falls > 0 > rises, "the y axis points down: the loss falls, the PSNR rises"
     assert not (picture == (0xC0, 0x39, 0x2B)).all(axis=2).any(), "int8 has no curve of its own"
 
 
@@ -144,12 +145,12 @@ def test_diverging_training_leaves_its_log(
 
 def test_tensorboard_has_the_same_figures_if_installed(tmp_path: Path) -> None:
     if importlib.util.find_spec("tensorboard") is None:
-        noted(tmp_path, range(1, 11))
+        write_log(tmp_path, range(1, 11))
         assert not (tmp_path / TENSORBOARD).exists()
         pytest.skip("needs tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    noted(tmp_path, range(1, 31), validated=(30,))
+    write_log(tmp_path, range(1, 31), validated=(30,))
     read = EventAccumulator(str(tmp_path / TENSORBOARD))
     read.Reload()
     assert [event.step for event in read.Scalars("loss")] == [10, 20, 30]

@@ -73,7 +73,7 @@ def test_training_improves_and_keeps_the_best_weights(
     config = replace(small_config, steps=120, validate_every=30, batch=8, learning_rate=1e-2, ema=0.8)
     train(config, files, tmp_path, on_step=note)
     assert len(seen) == 4
-    assert min(seen) < seen[0] - 0.25, "the PSNR, in dB, rose from validation to validation"
+    assert min(seen) < seen[0] - 0.25, "the score, minus the PSNR in dB, improves by more than 0.25 dB"
     _, info = load_checkpoint(tmp_path / CHECKPOINT)
     assert info.metrics["score"] == min(seen)
     assert info.training["steps_done"] % 30 == 0
@@ -183,7 +183,7 @@ def test_one_model_is_evaluated_in_both_precisions_and_written_to_csv(
     assert [row["method"] for row in rows] == ["window", "window, int8"] * (len(rows) // 2)
     assert [float(row["psnr"]) for row in rows] == [score["psnr"] for score in scores]
     published = [row["published_mse"] for row in rows if row["noise"].startswith("published")]
-    assert published == ["0.013", ""] * 2, "the published model computed in floating point"
+    assert published == ["0.013", ""] * 2, "the published model ran in floating point"
     float32, int8 = (float(rows[i]["psnr"]) for i in (0, 1))
     assert float32 != int8
     assert float32 == pytest.approx(int8, abs=0.5)
@@ -213,7 +213,7 @@ def test_diverging_training_stops_with_advice(
 def test_a_non_finite_validation_score_stops_training(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
-    """A score of NaN is below no other, and one of -inf below all that follow."""
+    """A score of NaN would never count as better, and no later score could be better than -inf."""
     figures = {"psnr_clean": 40.0, "score": wrong}
     monkeypatch.setattr("cxr_train.tasks.WindowTask.validate", lambda *given: figures)
     with pytest.raises(
@@ -237,13 +237,13 @@ def test_quantised_steps_train_the_8_bit_grids(files: XrayFiles, small_config: T
         config = replace(small_config, steps=10, quantised_share=share, learning_rate=1e-2)
         train(config, files, tmp_path / f"{share}")
         model, info = load_checkpoint(tmp_path / f"{share}" / CHECKPOINT)
-        assert calibrated(model), "from the first step on"
+        assert calibrated(model), "calibrated from the first step on"
         assert {f"psnr_{kind}{suffix}" for kind in ("q71", "clean") for suffix in ("", "_int8")} <= info.metrics.keys()
     moved = [
         {name: tensor for name, tensor in weights_of(tmp_path / run).items() if name.endswith("entered.log_step")}
         for run in ("0.0", "0.5")
     ]
-    assert len({tensor.item() for tensor in moved[0].values()}) == 1, "what no step computes on stays as calibrated"
+    assert len({tensor.item() for tensor in moved[0].values()}) == 1, "grids that no step uses stay as calibrated"
     assert len({tensor.item() for tensor in moved[1].values()}) > 1
 
 

@@ -156,12 +156,12 @@ def test_detail_is_the_difference_from_the_surround_in_noise_levels() -> None:
         return model._seen(nn.functional.pixel_unshuffle(root, 2), nn.functional.avg_pool2d(root, 2), level)
 
     def detail(level: torch.Tensor) -> torch.Tensor:
-        """Fine plus coarse, in levels."""
+        """Fine plus coarse detail, in units of the level."""
         _, fine, coarse = seen(level)
         return fine + model.COARSE * coarse
 
     assert detail(level).abs().max() < 1e-5
-    root[:, 0, 17, 16] += 0.1  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
+    root[:, 0, 17, 16] += 0.1  # lower left of its 2x2 block: channel 2; 1 of the 100 pixels of its surround
     torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([5.0, 2.5]), rtol=1e-3, atol=0)
     assert seen(level)[1].max() == model.FINE
     assert all(part.abs().max() <= 2 for part in seen(torch.zeros(2, 1, 1, 1)))
@@ -176,12 +176,12 @@ def test_the_network_receives_a_global_level_and_maps_of_level_and_shape() -> No
     maps[:, 0] = torch.log(torch.tensor([0.02, 0.02, 0.08, 0.08]) + FLOOR)
     told = model._told(maps, level)
     assert told.shape == (1, model.TOLD, 4, 8)
-    assert not torch.allclose(told[..., 0], told[..., 7]), "of the level there"
+    assert not torch.allclose(told[..., 0], told[..., 7]), "the local level is received"
     other = maps.clone()
     other[:, 1:] = 0.5
-    assert not torch.allclose(model._told(other, level), told), "of the shape"
+    assert not torch.allclose(model._told(other, level), told), "the shape is received"
     everywhere = model._told(maps, 2 * level) - told
-    assert everywhere.abs().max() > 1e-3, "of the level of the whole image"
+    assert everywhere.abs().max() > 1e-3, "the level of the whole image is received"
 
 
 def test_mottle_is_on_a_fine_grid_and_beyond_it_on_a_coarse_one() -> None:
@@ -200,13 +200,13 @@ def test_mottle_is_on_a_fine_grid_and_beyond_it_on_a_coarse_one() -> None:
     error = (on_grids - strengths).abs()
     step, widest = model.FINELY_DRAWN / 127, model.FINELY_DRAWN * model.WIDER
     assert error[strengths.abs() <= model.FINELY_DRAWN].max() < 0.51 * step
-    assert error[strengths.abs() <= widest].max() < 0.51 * step * model.WIDER, "none is lost between the grids"
-    assert on_grids[-1].item() == pytest.approx(widest), "as far as the coarse grid reaches"
+    assert error[strengths.abs() <= widest].max() < 0.51 * step * model.WIDER, "the two grids leave no gap"
+    assert on_grids[-1].item() == pytest.approx(widest), "clipped to the range of the coarse grid"
 
 
 @pytest.mark.slow
 def test_a_compiled_model_computes_the_same_with_and_without_grids() -> None:
-    """As a GPU trains; without the part that writes kernels, whose compiler may not be there."""
+    """As in training on a GPU, but without generated kernels, whose compiler may be missing."""
     torch.manual_seed(0)
     model = build_model("window", {"widths": [8, 8, 8, 8]}).train()
     for block in model.modules():

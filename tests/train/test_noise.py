@@ -18,7 +18,7 @@ GRAYS = np.repeat(np.array([[10], [100], [200], [255]], np.uint8), 100_000, axis
 
 
 def as_published(clean: np.ndarray, seed: int) -> np.ndarray:
-    """The notebook's own line: poisson(v / 900 * 250) / 250 * 900, cast to uint8."""
+    """The line of the published notebook: poisson(v / 900 * 250) / 250 * 900, cast to uint8."""
     noisy = np.random.default_rng(seed).poisson(clean / 900.0 * 250) / 250.0 * 900.0
     return noisy.astype(np.int64).astype(np.uint8)
 
@@ -34,12 +34,13 @@ def test_wrapping_and_saturating_mottle_draw_the_same_photons() -> None:
     wrapped = published_mottle(GRAYS, np.random.default_rng(5), wrap=True).astype(int)
     saturated = published_mottle(GRAYS, np.random.default_rng(5), wrap=False).astype(int)
     inside = saturated < 255
-    assert np.abs(wrapped - saturated)[inside].max() <= 1, "truncated or rounded"
+    assert np.abs(wrapped - saturated)[inside].max() <= 1, "one form truncates, the other rounds"
     assert (wrapped[~inside] < 200).mean() > 0.5, "bright pixels wrapped to near black"
 
 
 def test_saturating_mottle_has_the_published_dose() -> None:
-    grays = np.repeat(np.array([[60], [120]], np.uint8), 100_000, axis=1)  # rarely saturated, many steps of 8 bit wide
+    # these grays are rarely saturated, and their noise is many 8-bit steps wide
+    grays = np.repeat(np.array([[60], [120]], np.uint8), 100_000, axis=1)
     drawn = published_mottle(grays, np.random.default_rng(1), wrap=False) / 255
     np.testing.assert_allclose(drawn.mean(1), grays[:, 0] / 255, rtol=0.01)
     np.testing.assert_allclose(drawn.var(1), grays[:, 0] / 255 / PUBLISHED_PHOTONS_AT_WHITE, rtol=0.02)

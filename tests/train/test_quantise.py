@@ -55,7 +55,7 @@ def test_gradients_pass_inside_the_grid_and_train_its_step() -> None:
     quantiser(x).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [0, 1, 1, 1, 0]
-    # values beyond the grid pull it wider: -12.8 below and 12.7 above, and 0.04 is rounded down by 0.04
+    # values outside the grid widen it: -12.8 below, 12.7 above; 0.04 is rounded down by 0.04
     assert quantiser.log_step.grad is not None
     assert quantiser.log_step.grad.item() * math.sqrt(5 * 255) == pytest.approx(-12.8 + 12.7 - 0.04, abs=1e-4)
 
@@ -87,7 +87,7 @@ def test_calibration_fits_the_values_seen_and_keeps_grids_already_set(
     seen: dict[torch.nn.Module, torch.Tensor] = {}
 
     def note(quantiser: torch.nn.Module, arguments: tuple[torch.Tensor], y: torch.Tensor) -> None:
-        seen.setdefault(quantiser, arguments[0])  # what is drawn goes through one grid twice, the first sets its step
+        seen.setdefault(quantiser, arguments[0])  # the mottle drawn passes one grid twice; the first pass sets the step
 
     hooks = [q.register_forward_hook(note) for q in others]
     with torch.no_grad():
@@ -110,12 +110,12 @@ def test_weights_have_a_grid_for_each_output_channel() -> None:
     torch.testing.assert_close(integers, integers.round(), atol=1e-3, rtol=0)
     neighbours = F.pad(integers.round().permute(0, 2, 3, 1).flatten(1), (0, 1)).reshape(5, -1, 2)
     together = torch.maximum(neighbours.clamp(min=0).sum(2), (-neighbours).clamp(min=0).sum(2)).amax(dim=1)
-    assert ((together - MOST_WEIGHT).abs() <= 1).all(), "no coarser than they must be"
-    assert STEPS * together.max() < 1 << 15, "sums fit 16 bits"
+    assert ((together - MOST_WEIGHT).abs() <= 1).all(), "steps are as fine as the limit permits"
+    assert STEPS * together.max() < 1 << 15, "sums fit into 16 bits"
 
 
 def test_neighbouring_weights_of_opposite_sign_do_not_coarsen_the_grid() -> None:
-    """Their products never add up to more than one of them."""
+    """Products of opposite sign never add up to more than the larger of them."""
     weight = torch.tensor([1.0, -1.0, 1.0, 0.5]).reshape(2, 2, 1, 1)
     assert weights_on_grid(weight).flatten().tolist() == pytest.approx([1.0, -1.0, 1.0, 0.5], abs=0.02)
     assert (weight_steps(weight) * MOST_WEIGHT).tolist() == pytest.approx([1.0, 1.5])

@@ -25,14 +25,14 @@ def test_a_batch_depends_only_on_seed_and_step(files: XrayFiles, small_config: T
     first, other, again = samples.batch(3), samples.batch(4), samples.batch(3)
     for name in ("noisy", "clean", "level", "weight"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    assert (first.noisy != other.noisy).any(), "noise is drawn afresh at every step"
+    assert (first.noisy != other.noisy).any(), "every step draws new noise"
     reseeded = WindowSamples(XrayImages(files.require("train")), replace(small_config, seed=2)).batch(3)
     assert (first.noisy != reseeded.noisy).any()
 
 
 def test_the_teacher_denoises_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:
     path = model_path("window", "fp32")
-    config = replace(small_config, crop=40, teacher=str(path))  # 40 px is no multiple of what the network takes
+    config = replace(small_config, crop=40, teacher=str(path))  # 40 px is not a multiple of the network's 16
     images = XrayImages(files.require("train"))
     batch = WindowSamples(images, config).batch(3)
     assert batch.taught is not None
@@ -86,7 +86,7 @@ def test_noise_behind_a_logarithm_is_labelled_with_its_true_level(blur: float) -
     clean = np.tile(np.linspace(0.2, 0.8, 256, dtype=np.float32), (256, 1))
     exposed = behind_logarithm(clean, Detector(3.0, 8000, blur, 2.0), np.random.default_rng(0))
     roots = np.sqrt(exposed.noisy) - np.sqrt(clean)
-    for column in (0, 31):  # few photons at the right
+    for column in (0, 31):  # the right column has few photons
         assert roots[:, 8 * column : 8 * column + 8].std() == pytest.approx(exposed.level[:, column].mean(), rel=0.1)
     assert exposed.level[0, 31] / exposed.level[0, 0] == pytest.approx(
         np.exp(1.5 * 0.58) / np.sqrt(0.79 / 0.21), rel=0.02
@@ -114,7 +114,7 @@ def test_patterns_are_drawn_within_range(seed: int) -> None:
     assert drawn.dtype == np.float32
     assert drawn.shape == crop.shape
     assert 0 <= drawn.min() <= drawn.max() <= 1
-    assert drawn.std() > 0.001, "something is there"
+    assert drawn.std() > 0.001, "the pattern is visible"
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -157,5 +157,5 @@ def test_pairs_differ_by_faint_inserts_under_the_same_noise(files: XrayFiles, po
         assert batch.told[marked] == batch.told[without]
         images = torch.stack([batch.noisy[marked], batch.noisy[without], batch.clean[marked], batch.clean[without]])
         unclipped = ((images > 0) & (images < 1)).all(dim=0)
-        assert (noise[marked] - noise[without]).abs()[unclipped].max() < 1.01 / 255, "rounding apart"
-    assert (batch.clean[0] != batch.clean[1]).any(), "the others are no pairs"
+        assert (noise[marked] - noise[without]).abs()[unclipped].max() < 1.01 / 255, "equal except for rounding"
+    assert (batch.clean[0] != batch.clean[1]).any(), "the other crops are not pairs"

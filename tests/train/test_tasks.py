@@ -26,7 +26,7 @@ def test_contrast_lost_is_the_relative_energy_of_the_error(kept: float, lost: fl
 
 
 def test_an_error_in_shape_costs_less_than_an_equal_loss_of_contrast() -> None:
-    beside = CLEAN.roll(8, dims=2)  # as far from the insert in shape as `fainter`, but it has nothing of it
+    beside = CLEAN.roll(8, dims=2)  # of the same energy as the insert, but outside it
     shape_only, fainter = CLEAN + 0.5 * beside, 0.5 * CLEAN
     assert contrast_lost(shape_only, CLEAN).item() < 0.5 * contrast_lost(fainter, CLEAN).item()
 
@@ -63,7 +63,7 @@ def test_correlated_noise_raises_the_expected_error() -> None:
     white, correlated, sharpened = expected_error(level, shape).flatten().tolist()
     assert sharpened < white < correlated
     as_strong = expected_error(level[:1] * np.e, torch.zeros(1, SHAPES)).item()
-    assert correlated == pytest.approx(as_strong, rel=1e-3), "as of white noise as strong over 4x4 px"
+    assert correlated == pytest.approx(as_strong, rel=1e-3), "equal to white noise of the same strength over 4x4 px"
 
 
 def test_map_error_covers_the_level_and_the_shape_of_noisy_areas() -> None:

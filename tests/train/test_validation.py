@@ -1,4 +1,4 @@
-"""A validation can take longer than the steps before it: it moves, counts as time, and ends when it is asked to."""
+"""A validation may take longer than the steps before it: it shows progress, counts as time and can be stopped."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.terminals import terminal
 from tests.train.conftest import same_weights
 
 COMMAND = (sys.executable, "-c", "from cxr_train.cli import main; main()")
-PARTS = 2 * len((*SCORED, CLEAN))  # of a validation: two images, under each noise
-SOON = 30.0  # s in which a stop must be over, on a busy machine too; a whole validation takes longer
+PARTS = 2 * len((*SCORED, CLEAN))  # of a validation: two images with each noise
+SOON = 30.0  # s within which a stop must be complete, even on a busy machine; a whole validation takes longer
 SLOW_READING = (
     "import time, cxr_train.data as data; read = data.read_xray; "
     "data.read_xray = lambda *given: (time.sleep(5), read(*given))[1]; from cxr_train.cli import main; main()"
@@ -35,7 +35,7 @@ SLOW_READING = (
 def test_a_stopped_validation_leaves_a_checkpoint_and_is_done_on_resume(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, validation: int
 ) -> None:
-    """The first of two is in the middle of the training, the second its end."""
+    """The first of two validations is in the middle of the training, the second at its end."""
     config = replace(small_config, validate_images=4)
     assert train(config, files, tmp_path / "whole")
     shares: list[float] = []
@@ -45,9 +45,9 @@ def test_a_stopped_validation_leaves_a_checkpoint_and_is_done_on_resume(
             shares.append(progress.validating)
 
     assert not train(config, files, tmp_path / "parts", on_step=note, stopped=lambda: len(shares) > 2)
-    assert shares == [0.0, 1 / PARTS, 2 / PARTS], "no image more after the stop"
+    assert shares == [0.0, 1 / PARTS, 2 / PARTS], "no further image after the stop"
     _, info = load_checkpoint(tmp_path / "parts" / CHECKPOINT)
-    assert bool(info.metrics) is (validation == 2), "those of the first have not been validated"
+    assert bool(info.metrics) is (validation == 2), "weights of the first checkpoint were not validated"
     assert train(config, files, tmp_path / "parts", resume=True)
     ours, theirs = (load_checkpoint(tmp_path / run / CHECKPOINT) for run in ("whole", "parts"))
     assert same_weights(ours[0], theirs[0])
@@ -74,7 +74,7 @@ def test_the_time_limit_includes_validation(files: XrayFiles, small_config: Trai
     assert train(config, files, tmp_path)
     assert 0.8 * minutes < (time.monotonic() - began) / 60 < 1.2 * minutes
     header = read_tensors(tmp_path / STATE_FILE)[1]
-    assert 0.8 * minutes < header["progress"]["seconds"] / 60 < 1.2 * minutes, "validations are counted"
+    assert 0.8 * minutes < header["progress"]["seconds"] / 60 < 1.2 * minutes, "validations count as time"
     assert header["validation"]["step"] == header["progress"]["step"] > 1
     images = load_checkpoint(tmp_path / CHECKPOINT)[1].training["validate_images"]
     assert images == header["validation"]["images"] < 4
@@ -93,7 +93,7 @@ def test_a_signal_ends_a_validation_that_shows_a_progress_bar(data_directory: Pa
     checkpoint = tmp_path / "runs" / "window" / CHECKPOINT
     with terminal([*COMMAND, *arguments], 80, tmp_path) as shown:
         shown.read(r"validation +━* +0%")
-        assert checkpoint.is_file(), "written before the validation"
+        assert checkpoint.is_file(), "the checkpoint is written before the validation"
         shown.read(r"validation [━╺╸ ]+[1-9]\d?%")
         shown.process.send_signal(signal.SIGTERM)
         asked = time.monotonic()
