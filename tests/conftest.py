@@ -31,7 +31,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-c", "from cxr_infer.cli.commands import main; main()")
 
 # fixtures that take so long that every test with one is slow: stores and clusters, long runs, traced networks
-SLOW_FIXTURES = frozenset({"s3", "whole", "cluster", "client", "bereft", "exports", "traced", "exported", "tortured"})
+SLOW_FIXTURES = frozenset(
+    {"s3", "whole", "cluster", "client", "killed_actors", "exports", "traced", "exported", "tortured"}
+)
 
 SECONDS = 240  # limit for a command
 

@@ -157,9 +157,9 @@ def client(cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def bereft(cluster: Cluster, many: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def killed_actors(cluster: Cluster, many: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The result of each image in runs whose actors were killed, and the folder of their outputs."""
-    place = tmp_path_factory.mktemp("bereft")
+    place = tmp_path_factory.mktemp("killed_actors")
     done = ended(
         cluster.started(
             sys.executable, "-c", KILLED_ACTORS, cluster.address, KILLED_ONCE, KILLED_ALWAYS, many / "1", few, place
@@ -218,11 +218,11 @@ def test_results_are_the_same_as_on_one_machine(cluster: Cluster, many: Path, wh
     assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
 
 
-def test_images_of_a_killed_actor_are_processed_by_others(bereft: dict[str, Any], whole: Path) -> None:
+def test_images_of_a_killed_actor_are_processed_by_others(killed_actors: dict[str, Any], whole: Path) -> None:
     """The actor is killed after writing a few results of its block and before reporting them."""
-    out = bereft["place"] / "once"
-    assert (bereft["place"] / "killed").exists()
-    assert sorted((name, status) for name, status, _ in bereft["once"]) == sorted(
+    out = killed_actors["place"] / "once"
+    assert (killed_actors["place"] / "killed").exists()
+    assert sorted((name, status) for name, status, _ in killed_actors["once"]) == sorted(
         (name.removeprefix("1/"), status)
         for name, status in map(name_and_status, records(whole.with_suffix(".jsonl")))
         if name.startswith("1/")
@@ -232,9 +232,11 @@ def test_images_of_a_killed_actor_are_processed_by_others(bereft: dict[str, Any]
     assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
-def test_only_an_image_that_kills_its_actor_every_time_fails(bereft: dict[str, Any], few: Path, whole: Path) -> None:
-    results = {name: (status, message) for name, status, message in bereft["always"]}
-    assert len(results) == len(bereft["always"])
+def test_only_an_image_that_kills_its_actor_every_time_fails(
+    killed_actors: dict[str, Any], few: Path, whole: Path
+) -> None:
+    results = {name: (status, message) for name, status, message in killed_actors["always"]}
+    assert len(results) == len(killed_actors["always"])
     assert results.keys() == {path.name for path in few.iterdir()}
     status, message = results.pop(KILLED_ALWAYS)
     assert (status, message) == (
@@ -242,13 +244,13 @@ def test_only_an_image_that_kills_its_actor_every_time_fails(bereft: dict[str, A
         f"{few / KILLED_ALWAYS}: its worker died every time; is the image too large for the memory of a worker?",
     )
     assert {status for status, _ in results.values()} == {"done"}
-    found = contents(bereft["place"] / "always")
+    found = contents(killed_actors["place"] / "always")
     assert len(found) == len(results)
     assert found.items() < contents(whole / "1").items()
 
 
-def test_more_threads_than_any_machine_has_are_refused(bereft: dict[str, Any]) -> None:
-    assert bereft["refused"] == "--threads 64 is more than the 2 CPUs of any machine in the cluster; give fewer"
+def test_more_threads_than_any_machine_has_are_refused(killed_actors: dict[str, Any]) -> None:
+    assert killed_actors["refused"] == "--threads 64 is more than the 2 CPUs of any machine in the cluster; give fewer"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
