@@ -18,11 +18,9 @@ from cxr_infer.lab.findings import Estimate, Finding
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult
 
-CHANCE = 0.0028  # that 95% intervals of equal networks do not overlap and the later one is worse
+CHANCE = 0.0028  # that 95% intervals of two equally uncertain, equal figures do not overlap, the later being worse
 RARE = 0.05  # probability that equal networks have more worse points than accepted
-CERTAIN = (
-    1.5  # factor on intervals: wider ones miss each other by chance at only one in 60,000 points of equal networks
-)
+CERTAIN = 1.5  # factor on intervals, which then fail to overlap by chance at one in 60,000 points of equal networks
 # studies in which a network must not lose
 GUARDED = ("contrast-kept", "transfer", "lines", "detectability", "search", "contrast-detail")
 
