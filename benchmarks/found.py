@@ -1,4 +1,4 @@
-"""How near the estimate of the noise comes to the noise that was added to an X-ray."""
+"""Compare the estimated noise with the noise that was added to an X-ray."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ AS_THEY_ARE, SMOOTHED_FIRST = "as they are", "without their own grain"
 def found_over_added(
     images: Mapping[str, FloatImage], detectors: Mapping[str, DetectorNoise], protocol: str, sd: float
 ) -> dict[str, list[float]]:
-    """Standard deviation found over that of the noise added, of each image as it is and smoothed before the exposure.
+    """Return estimated over added noise, standard deviations, of each image unchanged and smoothed before exposure.
 
-    images: name -> clean. An X-ray has grain of its own, which the estimate finds as well; smoothing takes it away, so
-    that the second figure tells how good the estimate is. sd: gray levels of 255.
+    images: name -> clean. X-rays have grain of their own, which the estimate includes; smoothing removes it, so that
+    the second figure shows the accuracy of the estimate. sd: gray levels of 255.
     """
     name, step = parse_protocol(protocol, detectors)
     found: dict[str, list[float]] = {AS_THEY_ARE: [], SMOOTHED_FIRST: []}

@@ -18,9 +18,9 @@ from cxr_infer.lab.findings import Estimate, Finding
 from cxr_infer.lab.protocol_files import protocol_hash
 from cxr_infer.lab.result import LabResult
 
-CHANCE = 0.0028  # that 95% intervals of equal errors around one value do not overlap, the later one being worse
+CHANCE = 0.0028  # that 95% intervals of two equally uncertain, equal figures do not overlap, the later being worse
 RARE = 0.05  # probability that equal networks have more worse points than accepted
-CERTAIN = 1.5  # factor on intervals that then overlap by chance in all but one in 60 000 points of equal networks
+CERTAIN = 1.5  # factor on intervals, which then fail to overlap by chance at one in 60,000 points of equal networks
 # studies in which a network must not lose
 GUARDED = ("contrast-kept", "transfer", "lines", "detectability", "search", "contrast-detail")
 
@@ -102,7 +102,7 @@ def compare(
 
 
 def _still_told(stored: Estimate, found: tuple[Finding, Estimate] | None) -> bool:
-    """Whether a point was measured, and is finite where the stored one is: nothing is worse than what is no number."""
+    """Whether a point was measured and is finite where the stored one is; a non-finite figure cannot be compared."""
     return found is not None and all(
         math.isfinite(after) or not math.isfinite(before)
         for before, after in zip(astuple(stored), astuple(found[1]), strict=True)

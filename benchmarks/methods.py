@@ -1,4 +1,4 @@
-"""Alternatives to `window`: classical denoisers, told the true dose, which `window` has to estimate.
+"""Alternatives to `window`: classical denoisers, given the true dose, which `window` has to estimate.
 
 Every method maps one noisy image, (H, W) float32 in [0, 1], and the photons at white to an image of the same kind.
 Strengths were tuned on validation images at 20 and 200 photons.

@@ -39,7 +39,7 @@ PATIENCE = 600.0  # s without a new result, however busy the machine is
 
 @dataclass(frozen=True)
 class ResourceUse:
-    """What the processes held after so many results. Memory is resident, in MB; handles are open files and sockets."""
+    """Resources of the processes after that many results: resident memory in MB; handles are open files and sockets."""
 
     results: int
     node_mb: int

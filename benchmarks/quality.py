@@ -235,7 +235,7 @@ def main(
         Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/quality.md.")
     ] = None,
 ) -> None:
-    """Compare `window` with what a user could use instead."""
+    """Compare `window` with alternatives."""
     if split not in SPLITS:
         raise UsageError(f"unknown --split {split!r}; use {', '.join(SPLITS)}")
     text = read_page(page, COMMAND)

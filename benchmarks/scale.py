@@ -172,7 +172,7 @@ def measure(work: Path) -> dict[str, Line]:
 def costs_of(lines: dict[str, Line], image_bytes: float) -> Costs:
     overhead = max(0.0, lines["small, 1 actors"].an_image - lines["small, local"].an_image)
     driver = lines["small, 1 actors"].own_cpu
-    local = lines["large, local"]  # its threads that read and write have the other core here, and none where all work
+    local = lines["large, local"]  # its reading and writing threads use another core, which a cluster keeps busy
     return Costs(max(local.an_image, local.own_cpu), overhead, driver, 2 * image_bytes, lines["large, 1 actors"].start)
 
 

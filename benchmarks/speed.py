@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parent.parent  # where `python -m benchmarks...`
 SIDE = 1024  # px, for the comparison with other methods
 DOSE = 71.0  # photons at white
 SIZES = (256, 512, 1024, 2048, 4096)  # px
-PIXELS_A_SIZE = 6 << 20  # minimum total of the images of one size, so that single files matter little
+PIXELS_A_SIZE = 6 << 20  # minimum number of pixels per size, so that single files matter little
 FILE_COUNTS = (10, 100, 1000)
 SMALL = 256  # px, of the images for growth with the number of files
 TINY = 64  # px, of the image for the start-up
@@ -277,7 +277,7 @@ def main(
         Path | None, typer.Option(help="Page whose tables are replaced, such as docs/benchmarks/speed.md.")
     ] = None,
 ) -> None:
-    """Time `cxr-infer dir` beside its own floor and beside what a user could use instead."""
+    """Compare the speed of `cxr-infer dir` with its lower bound and with alternatives."""
     say, text = stderr_console().print, read_page(page, COMMAND)
     report = SpeedReport(threads or available_cpus(), machine())
     large = [path for path in find_xrays(data).require("test") if min(read_gray(path).shape) >= SIDE][:count]

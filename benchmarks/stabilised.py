@@ -1,8 +1,8 @@
-"""Classical methods told of a detector's noise: its curve against brightness, and its power spectrum.
+"""Classical methods that are given a detector's noise: its curve against brightness, and its power spectrum.
 
-Each works on the stabilised image, in which the noise has standard deviation 1 at every brightness. They are told the
-truth about the noise that was added, or what `estimate_mottle` finds in the noisy image. The truth is more than any
-blind method can know: X-rays have grain of their own, which cannot be told from noise.
+Each works on the stabilised image, in which the noise has standard deviation 1 at every brightness. They are given the
+noise that was added, or the estimate of `estimate_mottle` from the noisy image. No blind method can know the added
+noise exactly: X-rays have grain of their own, which cannot be distinguished from noise.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def told_methods() -> dict[str, tuple[ToldMethod, ...]]:
 
 
 def untold_methods() -> dict[str, tuple[ToldMethod, ...]]:
-    """The same methods, told our estimate."""
+    """Return the same methods, given our estimate of the noise."""
     names = {NLM: NLM_UNTOLD, BM3D: BM3D_UNTOLD}
     return {names[name]: tuple(map(told_our_estimate, variants)) for name, variants in told_methods().items()}
 
 
 def told_our_estimate(method: ToldMethod) -> ToldMethod:
-    """The method, told what the noisy image alone says of its noise in place of the truth.
+    """Wrap a method so that it is given the noise estimated from the noisy image instead of the true noise.
 
-    An image whose noise cannot be told from its structure stays as it is.
+    An image whose noise cannot be separated from its structure is returned unchanged.
     """
 
     def untold(noisy: FloatImage, told: KnownNoise) -> FloatImage:

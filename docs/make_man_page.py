@@ -76,7 +76,7 @@ def _parameters(callback: Callable[..., Any]) -> Iterator[tuple[str, ArgumentInf
 def _heading(name: str, info: ArgumentInfo | OptionInfo, kind: Any) -> str:
     if isinstance(info, ArgumentInfo):
         return f".I {_escaped(str(info.metavar or name.upper()))}"
-    # of `Option("--out", "-o")` as an annotation, typer takes the first for a default until it builds the command
+    # of `Option("--out", "-o")` in an annotation, typer stores the first name as default until it builds the command
     given = (info.default, *(info.param_decls or ()))
     declared = [str(one) for one in given if str(one).startswith("-")] or [f"--{name.replace('_', '-')}"]
     value = "" if kind is bool or info.count else f" {_value(name, info, kind)}"

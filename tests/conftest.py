@@ -1,10 +1,10 @@
-"""Fixtures shared by all tests: seeded phantoms, tiny hand-built ONNX models, and the commands as real processes."""
+"""Fixtures shared by all tests: seeded phantoms, training data, and the commands as processes."""
 
 from __future__ import annotations
 
 import os
 
-# one thread a process: the models here are so small that several threads mostly wait for each other
+# one thread per process: models and images are so small that several threads mostly wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import gc
@@ -27,13 +27,15 @@ from tests.warm import POSSIBLE, WarmCommand
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# `cxr-infer` as a process, for what needs more say over it than the fixture `run` gives
+# `cxr-infer` as a process, for tests that need more control than the fixture `run` gives
 COMMAND = (sys.executable, "-c", "from cxr_infer.cli.commands import main; main()")
 
-# what takes so long to make that tests which need it are slow: stores and clusters, long runs, traced networks
-SLOW_FIXTURES = frozenset({"s3", "whole", "cluster", "client", "bereft", "exports", "traced", "exported", "tortured"})
+# fixtures that take so long that every test with one is slow: stores and clusters, long runs, traced networks
+SLOW_FIXTURES = frozenset(
+    {"s3", "whole", "cluster", "client", "killed_actors", "exports", "traced", "exported", "tortured"}
+)
 
-SECONDS = 240  # that a command may take
+SECONDS = 240  # limit for a command
 
 
 def _plain(environment: Mapping[str, str]) -> dict[str, str]:
@@ -42,9 +44,9 @@ def _plain(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-ENVIRONMENT = _plain(os.environ)  # of commands, as long as no test changes it
+ENVIRONMENT = _plain(os.environ)  # of commands, unless a test changes it
 
-PATIENTS = 10  # of the data directory, two images each
+PATIENTS = 10  # in the data directory, with two images each
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -56,13 +58,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt imports and collected tests from garbage collection: they stay, and scanning them takes time."""
+    """Exempt imports and collected tests from garbage collection: they are never freed, scanning them takes time."""
     gc.collect()
     gc.freeze()
 
 
 def tree(folder: Path, *, ledger: bool = False) -> dict[str, bytes]:
-    """Every file by its name, hidden ones too; that by which an output knows its results only where asked for."""
+    """Return the content of every file by its relative name, including hidden ones, the ledger only on request."""
     files = (p for p in sorted(folder.rglob("*")) if p.is_file() and (ledger or p.name != LEDGER))
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
@@ -75,7 +77,7 @@ def clean() -> NDArray[np.float32]:
 
 @pytest.fixture(scope="session")
 def noisy(clean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same with saturating mottle of 71 photons at white."""
+    """The clean phantom with saturating mottle of 71 photons at white."""
     return np.minimum(poisson_mottle(clean, 71.0, np.random.default_rng(3)), 1)
 
 
@@ -86,7 +88,7 @@ def noisy_bytes(noisy: NDArray[np.float32]) -> NDArray[np.integer]:
 
 @pytest.fixture(scope="session")
 def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clean phantoms, named as the NIH release names its files, as training data."""
+    """Training data: clean phantoms with file names as in the NIH release."""
     folder = tmp_path_factory.mktemp("data")
     base = to_bytes(render_phantom(1, 128))
     for patient in range(PATIENTS):
@@ -98,7 +100,7 @@ def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def warm() -> Iterator[WarmCommand | None]:
-    """What makes processes of `cxr-infer` that have their modules in memory; None where the system cannot."""
+    """A source of `cxr-infer` processes that have imported their modules; None if the system cannot provide it."""
     if not POSSIBLE:
         yield None
         return
@@ -110,7 +112,7 @@ def warm() -> Iterator[WarmCommand | None]:
 def run(tmp_path: Path, warm: WarmCommand | None) -> Run:
     """Run one of the project's commands as a process in an empty directory: run("cxr-infer", "dir", path).
 
-    One with an environment of its own starts from nothing; others save the time of importing.
+    With a changed environment, the process starts from scratch; otherwise it is forked after its imports.
     """
 
     def call(command: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

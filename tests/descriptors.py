@@ -1,10 +1,10 @@
-"""A server that has run out of file descriptors, in a program of its own."""
+"""A program in which a server has run out of file descriptors."""
 
 from __future__ import annotations
 
-# Follows a program that imports resource, socket, threading and time, and made `server`. The descriptors run out before
-# the clients connect, so that no connection is accepted. Leaves `held` and `waiting` open; prints the share of a CPU
-# that the server takes while it cannot accept.
+# Append to a program that imports resource, socket, threading and time, and creates `server`. The descriptors run out
+# before the clients connect, so that no connection is accepted. Leaves `held` and `waiting` open; prints the fraction
+# of a CPU that the server uses while it cannot accept.
 USE_UP_DESCRIPTORS = """
 resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
 waiting = [socket.socket() for _ in range(3)]

@@ -1,4 +1,4 @@
-"""A disk that takes no more, for a table that this process writes."""
+"""A simulated full disk for files written by this process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-MOST = 1 << 16  # bytes of a file
+MOST = 1 << 16  # bytes per file
 
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """Let this process write no file beyond MOST bytes: the system refuses what follows, as a full disk does."""
+    """Limit the files of this process to MOST bytes: further writes fail, as on a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MOST, before[1]))

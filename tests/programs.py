@@ -1,4 +1,4 @@
-"""Other people's programs, with which results are proven."""
+"""Independent programs that check results."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-SETTLED = 120.0  # s within which a server on this machine is up, however busy that is
-OWN = Path(sys.executable).parent  # where pynetdicom has programs of the same names as DCMTK's
+SETTLED = 120.0  # s within which a server starts, even on a busy machine
+OWN = Path(sys.executable).parent  # contains programs of pynetdicom with the names of DCMTK's
 
 
 def program(name: str) -> str:
-    """The path of a program; CI installs them all, elsewhere the test says which one it misses."""
+    """Return the path of a program, or skip the test if it is not installed, as it is in CI."""
     folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder and Path(folder) != OWN]
     found = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin"]))
     if found is None:
@@ -29,7 +29,7 @@ def program(name: str) -> str:
 
 @contextmanager
 def server(port: int, name: str, *arguments: object) -> Iterator[None]:
-    """Run a server on this machine until the block ends; it is up once it listens."""
+    """Run a server on this machine until the block ends; the block starts once the server listens."""
     process = subprocess.Popen(
         [program(name), *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -44,5 +44,5 @@ def server(port: int, name: str, *arguments: object) -> Iterator[None]:
             time.sleep(0.05)
         yield
     finally:
-        process.kill()  # its data is a test's; Orthanc would take seconds to end in order
+        process.kill()  # its data is not needed; an orderly exit of Orthanc takes seconds
         process.wait(timeout=30)

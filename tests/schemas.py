@@ -1,4 +1,4 @@
-"""Whether a JSON Schema notices what is wrong with a document."""
+"""Check that a JSON Schema rejects invalid documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def refuses(schema: dict[str, Any], good: dict[str, Any], place: tuple[Any, ...], wrong: object) -> None:
-    """Hold that the schema takes the document, but not with another value at that place, nor without it.
+    """Check that the schema accepts the document, but neither a wrong value at a place nor the lack of it.
 
     place: keys and indices, from the outside in.
     """

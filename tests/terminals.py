@@ -1,4 +1,4 @@
-"""Commands on a pseudo-terminal of a given width, as a user sees them."""
+"""Commands on a pseudo-terminal of a given width, as seen by a user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = 240.0  # s
 
 
 class Terminal:
-    """A process whose terminal is ours to read. seen: all that it wrote there, escape sequences included."""
+    """A process and its terminal. seen: everything that it wrote there, including escape sequences."""
 
     def __init__(self, process: Popen[bytes], descriptor: int) -> None:
         self.process = process
@@ -32,7 +32,7 @@ class Terminal:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read(self, until: str | None = None, seconds: float = PATIENCE) -> str:
-        """Go on until the text matches the pattern, or to the end. Returns the text so far, without escapes."""
+        """Read until the text matches the pattern, or to the end. Return the text so far, without escape sequences."""
         deadline = time.monotonic() + seconds
         while until is None or not re.search(until, self.text):
             left = deadline - time.monotonic()
@@ -45,7 +45,7 @@ class Terminal:
             if not chunk:
                 assert until is None, f"ended without {until}: {self.text[-2000:]}"
                 break
-            self.seen += self._decoder.decode(chunk)  # which may end within a character
+            self.seen += self._decoder.decode(chunk)  # a chunk may end within a character
         return self.text
 
     @property
@@ -54,7 +54,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """Every line that was there at some time, those of bars too."""
+        """Every line that was ever shown, including those of progress bars."""
         return [line for line in re.split(r"[\r\n]+", self.text) if line.strip()]
 
 
@@ -62,7 +62,7 @@ class Terminal:
 def terminal(
     command: Sequence[str], columns: int, cwd: Path, *, stdout: bool = True, **environment: str
 ) -> Iterator[Terminal]:
-    """Run a command on a terminal of so many columns. stdout: whether that goes there too, or nowhere."""
+    """Run a command on a terminal of that many columns. stdout: whether it goes to the terminal or is discarded."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")

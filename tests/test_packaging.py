@@ -1,4 +1,4 @@
-"""What pyproject.toml, the Dockerfile, CI and the hooks of a commit promise each other."""
+"""pyproject.toml, the Dockerfile, CI and the commit hooks agree with each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text(name: str) -> str:
 
 
 def copied() -> list[str]:
-    """What the Dockerfile takes of the checkout."""
+    """Return the files and directories of the checkout that the Dockerfile copies."""
     lines = re.findall(r"^COPY (?!--)(.+) \S+$", text("Dockerfile"), re.MULTILINE)
     return [name for line in lines for name in line.split()]
 
@@ -37,7 +37,7 @@ def wheel_of(checkout: Path, place: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_dockerfile_copies_all_that_the_wheel_is_made_of(tmp_path: Path) -> None:
+def test_the_dockerfile_copies_everything_the_wheel_needs(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
     for name in copied():
         if (REPOSITORY / name).is_dir():
@@ -48,30 +48,30 @@ def test_the_dockerfile_copies_all_that_the_wheel_is_made_of(tmp_path: Path) -> 
     assert wheel_of(tmp_path / "source", tmp_path / "a") == wheel_of(REPOSITORY, tmp_path / "b")
 
 
-def test_docker_is_given_what_it_copies_and_nothing_else() -> None:
+def test_the_docker_context_contains_only_what_is_copied() -> None:
     *given, caches = text(".dockerignore").splitlines()[1:]
     assert given[0] == "*"
     assert {name.removeprefix("!") for name in given[1:]} == set(copied())
     assert caches == "**/__pycache__"
-    assert "USER 65534" in text("Dockerfile"), "nobody, not root"
+    assert "USER 65534" in text("Dockerfile"), "the image runs as nobody, not as root"
 
 
-def test_classifiers_are_the_pythons_that_are_allowed() -> None:
+def test_classifiers_list_the_allowed_python_versions() -> None:
     oldest = int(PROJECT["requires-python"].removeprefix(">=3."))
     named = [int(m[1]) for c in PROJECT["classifiers"] if (m := re.fullmatch(r"Programming Language.* 3\.(\d+)", c))]
     assert named == list(range(oldest, 15))
-    assert text(".ci/wheel").count("requires-python") == 1, "CI tries the oldest"
+    assert text(".ci/wheel").count("requires-python") == 1, "CI tests the oldest Python"
 
 
 def test_every_development_tool_is_pinned() -> None:
-    """So that a commit, a colleague and CI hear the same."""
+    """Commit hooks, other developers and CI then get the same messages."""
     pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in CONSTRAINTS.splitlines() if "==" in line}
     for requirement in PROJECT["optional-dependencies"]["dev"]:
         name = re.split(r"[\[<>=~]", requirement)[0].lower()
         assert name == PROJECT["name"] or name in pinned, requirement
 
 
-def test_ci_and_commits_run_the_same_tools() -> None:
+def test_ci_and_commit_hooks_run_the_same_tools() -> None:
     hooks = re.findall(r"^ +entry: (\S+)(?: (\S+))?", text(".pre-commit-config.yaml"), re.MULTILINE)
     commands = {" ".join(filter(None, words)).replace(" --maxkb=800", "") for words in hooks}
     assert commands == {"ruff format", "ruff check", "mypy", "codespell", "check-added-large-files"}
@@ -81,8 +81,8 @@ def test_ci_and_commits_run_the_same_tools() -> None:
 
 
 @pytest.mark.slow
-def test_the_hooks_pass_on_what_is_committed(tmp_path: Path) -> None:
-    """All but mypy, which CI runs; on the files of the last commit, whatever lies in the checkout."""
+def test_the_hooks_pass_on_the_last_commit(tmp_path: Path) -> None:
+    """All hooks but mypy, which CI runs, pass on the files of the last commit, whatever else is in the checkout."""
     pytest.importorskip("pre_commit")
     if not (REPOSITORY / ".git").exists():
         pytest.skip("no git checkout")

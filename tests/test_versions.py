@@ -1,5 +1,5 @@
-"""A change of shipped weights or of output pixels is a new minor version: CHANGELOG.md, the tables of hashes in the
-models' READMEs, the manifest and the history agree about it.
+"""A change of shipped weights or output pixels is a new minor version: CHANGELOG.md, the tables of hashes in the
+models' READMEs, the manifest and the git history agree.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cxr_infer.model.card import MODEL_NAMES
 from tests.conftest import REPOSITORY, Run
 from tests.infer.formats.dicom.dicom_files import RAMP, computed, encoded, stored
 
-DIGITS = 16  # of a SHA-256 in the tables, as many as `cxr-infer models` shows
+DIGITS = 16  # of a SHA-256 in the tables, as in `cxr-infer models`
 UNRELEASED = "unreleased"
 WEIGHTS = REPOSITORY / "weights"
 
@@ -34,9 +34,9 @@ def version(text: str) -> Version:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a model's table: from which version on its files have these hashes.
+    """A row of a model's table: the first version whose files have these hashes.
 
-    date, commit: empty while the version is not released. hashes: by file name.
+    date, commit: empty until the version is released. hashes: by file name.
     """
 
     version: str
@@ -46,13 +46,13 @@ class Row:
 
 
 def changelog() -> dict[str, tuple[str, str]]:
-    """The date, or UNRELEASED, and the text of each version, newest first."""
+    """Return date, or UNRELEASED, and text of each version, newest first."""
     parts = re.split(r"^## \[(.+)\] - (.+)$", (REPOSITORY / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
     return {number: (date, text) for number, date, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
 
 
 def table(model: str) -> list[Row]:
-    """What a model's README says of its versions."""
+    """Return the table of versions in a model's README."""
     text = (WEIGHTS / model / "README.md").read_text()
     found = re.search(r"^\| version \|.*?(?=^$|\Z)", text, re.MULTILINE | re.DOTALL)
     assert found is not None, f"weights/{model}/README.md has no table of versions"
@@ -63,15 +63,15 @@ def table(model: str) -> list[Row]:
 
 
 def shipped(model: str) -> dict[str, str]:
-    """The hashes of a model's files in the manifest, by file name."""
+    """Return the hashes of a model's files in the manifest, by file name."""
     files = json.loads((WEIGHTS / "manifest.json").read_text())["models"][model]["files"].values()
     return {Path(entry["file"]).name: entry["sha256"][:DIGITS] for entry in files}
 
 
 def problems(model: str, rows: list[Row], present: str, released: dict[str, str], files: dict[str, str]) -> list[str]:
-    """What is wrong with a model's table, in words that say how to mend it.
+    """Return the errors in a model's table, each with advice.
 
-    present: the version of the package. released: date of each version in the changelog. files: the shipped hashes.
+    present: version of the package. released: date of each version in the changelog. files: the shipped hashes.
     """
     place = f"weights/{model}/README.md"
     found = []
@@ -98,7 +98,7 @@ def problems(model: str, rows: list[Row], present: str, released: dict[str, str]
 
 
 def from_history(model: str, row: Row, read: Callable[[str, str], bytes | None]) -> dict[str, str] | None:
-    """The hashes that the files had in the commit of a row. read: by commit and path. None: no such history here."""
+    """Return the hashes of the files in the commit of a row, None if it is not here. read: by commit and path."""
     contents = {name: read(row.commit, f"weights/{model}/{name}") for name in row.hashes}
     if any(content is None for content in contents.values()):
         return None
@@ -111,7 +111,7 @@ def in_git(commit: str, path: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def test_the_package_is_the_newest_version_of_the_changelog() -> None:
+def test_the_package_has_the_newest_version_of_the_changelog() -> None:
     versions = changelog()
     assert next(iter(versions)) == __version__
     numbers = [version(number) for number in versions]
@@ -126,14 +126,14 @@ def test_the_package_is_the_newest_version_of_the_changelog() -> None:
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
-def test_shipped_files_are_those_of_the_present_version(model: str) -> None:
+def test_shipped_files_are_those_of_the_current_version(model: str) -> None:
     released = {number: date for number, (date, _) in changelog().items()}
     assert problems(model, table(model), __version__, released, shipped(model)) == []
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
-def test_released_rows_are_what_the_history_has(model: str) -> None:
-    """So that nobody makes room for other weights by rewriting the row of a version that is out."""
+def test_released_rows_agree_with_the_git_history(model: str) -> None:
+    """Nobody can ship other weights by rewriting the row of a released version."""
     rows = [row for row in table(model) if row.commit]
     assert rows
     for row in rows:
@@ -143,8 +143,8 @@ def test_released_rows_are_what_the_history_has(model: str) -> None:
         assert found == row.hashes, row.version
 
 
-def test_output_pixels_are_those_of_the_present_version() -> None:
-    """METHOD is raised with every change of them, and a version with another METHOD is a minor one that says so."""
+def test_the_changelog_states_the_current_method() -> None:
+    """Every change of output pixels raises METHOD, and a version with a new METHOD is a minor one that says so."""
     said = {
         number: int(n) for number, (_, text) in changelog().items() for n in re.findall(r"^- Method (\d+)", text, re.M)
     }
@@ -164,11 +164,11 @@ NEXT = Row("0.3.0", "", "", {"model.onnx": "22"})
     ("rows", "present", "shipped_hash"),
     [
         ([OLD, NEW], "0.2.0", "11"),
-        ([OLD, NEW], "0.3.0", "11"),  # a version that leaves the files alone
+        ([OLD, NEW], "0.3.0", "11"),  # a version that does not change the files
         ([OLD, NEW, NEXT], "0.3.0", "22"),
     ],
 )
-def test_good_tables_pass(rows: list[Row], present: str, shipped_hash: str) -> None:
+def test_valid_tables_pass(rows: list[Row], present: str, shipped_hash: str) -> None:
     assert problems("m", rows, present, DATES, {"model.onnx": shipped_hash}) == []
 
 
@@ -186,12 +186,12 @@ def test_good_tables_pass(rows: list[Row], present: str, shipped_hash: str) -> N
         ([OLD, replace(NEW, hashes=OLD.hashes)], "0.2.0", "0.2.0 changed no file"),
     ],
 )
-def test_other_weights_without_a_new_version_are_found(rows: list[Row], present: str, problem: str) -> None:
+def test_changed_weights_without_a_new_version_are_reported(rows: list[Row], present: str, problem: str) -> None:
     found = problems("m", rows, present, DATES, {"model.onnx": "22"})
     assert re.search(problem, "\n".join(found)), found
 
 
-def test_a_rewritten_row_is_found() -> None:
+def test_a_rewritten_row_is_detected() -> None:
     content = {("def", "weights/m/model.onnx"): b"released"}
 
     def read(commit: str, path: str) -> bytes | None:

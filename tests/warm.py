@@ -1,4 +1,4 @@
-"""`cxr-infer` as a process of its own that has imported everything already: half a second less for each."""
+"""`cxr-infer` as separate processes forked after all imports, which saves half a second each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-# forks a process for each request, which becomes what a new one would be: arguments, directory, standard files
+# forks a process for each request and gives it the arguments, directory and standard files of a new process
 SERVER = """
 import gc, json, os, socket, sys
 from contextlib import suppress
@@ -22,7 +22,7 @@ with suppress(ImportError):
     import cxr_infer.node.care, cxr_infer.node.dry_run, cxr_infer.node.service
 from cxr_infer.__main__ import main
 
-assert len(os.listdir("/proc/self/task")) == 1, "no other thread comes along into a forked process"
+assert len(os.listdir("/proc/self/task")) == 1, "a fork copies only the calling thread"
 asked = socket.socket(fileno=int(sys.argv.pop(1)))
 gc.freeze()
 while True:
@@ -48,11 +48,11 @@ sys.argv[1:] = given["arguments"]
 exec(given["first"], {})
 main()
 """
-POSSIBLE = sys.platform == "linux"  # elsewhere sockets keep no messages apart, or files do not go through them
+POSSIBLE = sys.platform == "linux"  # elsewhere sockets do not separate messages, or cannot pass files
 
 
 class WarmCommand:
-    """The server, from which each call gets a process. environment: of all of them, but for PYTEST_CURRENT_TEST."""
+    """The server that forks a process for each call. environment: of all of them, except PYTEST_CURRENT_TEST."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
@@ -70,7 +70,7 @@ class WarmCommand:
         self._server.wait()
 
     def fits(self, environment: dict[str, str]) -> bool:
-        """Whether a process with that environment can come from here: what a module reads when imported is the same."""
+        """Whether a process with that environment can be forked here: its modules would import in the same way."""
         return all(
             environment.get(name) == self.environment.get(name)
             for name in (environment.keys() | self.environment.keys()) - {"PYTEST_CURRENT_TEST"}
@@ -79,7 +79,7 @@ class WarmCommand:
     def run(
         self, arguments: list[str], folder: Path, environment: dict[str, str], seconds: float, first: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run` with text captured. first: Python that the process runs before the command."""
+        """Run the command like `subprocess.run` with captured text. first: Python to run before it."""
         with ExitStack() as opened:
             nothing = opened.enter_context(Path(os.devnull).open("rb"))
             pairs = [os.pipe() for _ in range(2)]

@@ -35,10 +35,8 @@ def main():
         inputs = {key: load(array) for key, array in model["test"]["inputs"].items()}
         for precision, file in model["files"].items():
             expected = load(model["test"]["expected"][precision]["denoised"])
-            for case in (
-                "",
-                " fixed",
-            ):  # free shapes, and fixed shapes as in programs that know their image size
+            # free shapes, and fixed shapes as in programs that know their image size
+            for case in ("", " fixed"):
                 network = core.read_model(WEIGHTS / file["file"])
                 if case:
                     network.reshape({key: array.shape for key, array in inputs.items()})

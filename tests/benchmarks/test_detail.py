@@ -18,7 +18,7 @@ def blur(image: FloatImage, white: float) -> FloatImage:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), dtype=np.float32)
 
 
-def test_inserts_lie_apart_where_nothing_cuts_them_off(phantom: FloatImage) -> None:
+def test_inserts_stay_near_their_places(phantom: FloatImage) -> None:
     found = list(places(phantom))
     assert len(found) > 5
     for draw in INSERTS.values():
@@ -30,22 +30,22 @@ def test_inserts_lie_apart_where_nothing_cuts_them_off(phantom: FloatImage) -> N
         assert np.abs(insert[~near]).max() < 1e-6
 
 
-def test_doing_nothing_keeps_everything_and_a_constant_nothing(phantom: FloatImage) -> None:
+def test_identity_keeps_all_contrast_and_a_constant_none(phantom: FloatImage) -> None:
     kept = contrast_kept([phantom], lambda noisy, white: noisy, mottle_of(71.0))
-    assert kept == pytest.approx(dict.fromkeys(INSERTS, 1.0), abs=0.15), "saturated noise takes a little away"
+    assert kept == pytest.approx(dict.fromkeys(INSERTS, 1.0), abs=0.15), "saturated noise removes a little contrast"
     erased = contrast_kept([phantom], lambda noisy, white: np.zeros_like(noisy), mottle_of(71.0))
     assert erased == dict.fromkeys(INSERTS, 0.0)
 
 
-def test_a_blur_keeps_what_its_formula_says(phantom: FloatImage) -> None:
+def test_a_blur_keeps_the_contrast_given_by_its_formula(phantom: FloatImage) -> None:
     kept = contrast_kept([phantom * 0.4 + 0.3], blur, mottle_of(2000.0))
-    # a Gaussian of width s blurred by b: 2 s^2 / (2 s^2 + b^2) in two dimensions, its square root for a long line
+    # Gaussian of width s blurred by b, response projected on it: 2 s^2 / (2 s^2 + b^2), its root for a long line
     assert kept["nodule, +14"] == pytest.approx(32 / (32 + 2.25), abs=0.03)
     assert kept["1.5 px line, +18"] == pytest.approx(np.sqrt(2.25 / (2.25 + 2.25)), abs=0.04)
     assert kept["1 px dark line, -20"] == pytest.approx(np.sqrt(1 / (1 + 2.25)), abs=0.04)
 
 
-def test_a_flat_field_tells_a_perfect_method_from_a_blur() -> None:
+def test_a_flat_field_distinguishes_a_perfect_method_from_a_blur() -> None:
     perfect = flat_field(lambda noisy, white: np.full_like(noisy, noisy.mean()), 200.0)
     assert perfect["grain_left"] < 0.01
     assert perfect["residual_correlation"] < 0.015

@@ -19,7 +19,7 @@ DETECTORS = load_detectors()
 
 @pytest.fixture(scope="module")
 def xray() -> FloatImage:
-    """A phantom in which no pixel is near black or white, so that clipping takes no noise away."""
+    """A phantom without pixels near black or white, so that clipping removes no noise."""
     return np.asarray(0.25 + 0.5 * render_phantom(2, 256), dtype=np.float32)
 
 
@@ -29,7 +29,7 @@ def correlation(noise: NDArray[np.floating], axis: int) -> float:
 
 
 @pytest.mark.parametrize("name", list(DETECTORS))
-def test_noise_follows_the_curve_asked_for(name: str) -> None:
+def test_noise_follows_the_requested_curve(name: str) -> None:
     clean = np.tile(np.linspace(0.15, 0.75, 384, dtype=np.float32), (384, 1))
     shot = expose(clean, DETECTORS[name], "", 4.0, np.random.default_rng(0))
     np.testing.assert_array_equal(shot.clean, clean)
@@ -43,7 +43,7 @@ def test_noise_follows_the_curve_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", protocols(DETECTORS))
-def test_every_protocol_has_the_noise_asked_for_after_its_step(protocol: str, xray: FloatImage) -> None:
+def test_every_protocol_has_the_requested_noise_after_its_step(protocol: str, xray: FloatImage) -> None:
     name, step = parse_protocol(protocol, DETECTORS)
     shots = [expose(xray, DETECTORS[name], step, 5.0, np.random.default_rng(seed)) for seed in (7, 7, 8)]
     np.testing.assert_array_equal(shots[0].noisy, shots[1].noisy)
@@ -60,8 +60,8 @@ def test_every_protocol_has_the_noise_asked_for_after_its_step(protocol: str, xr
 
 @pytest.mark.parametrize("sd", [8.0, 3.0])
 @pytest.mark.parametrize("protocol", protocols(DETECTORS))
-def test_the_estimate_is_within_a_tenth_of_every_noise(protocol: str, sd: float) -> None:
-    """On an image without grain of its own, which nobody tells from noise that was added."""
+def test_the_estimate_is_within_10_percent_for_every_protocol(protocol: str, sd: float) -> None:
+    """The image has no grain of its own, which could not be distinguished from added noise."""
     clean = np.asarray(0.25 + 0.5 * render_phantom(2, 512), dtype=np.float32)
     name, step = parse_protocol(protocol, DETECTORS)
     shot = expose(clean, DETECTORS[name], step, sd, np.random.default_rng(0))
@@ -70,7 +70,7 @@ def test_the_estimate_is_within_a_tenth_of_every_noise(protocol: str, sd: float)
     assert found.gray_levels == pytest.approx(255 * float(np.std(shot.noisy - shot.clean)), rel=0.1)
 
 
-def test_steps_change_image_and_noise_as_they_say(xray: FloatImage) -> None:
+def test_steps_change_image_and_noise_as_documented(xray: FloatImage) -> None:
     canon = DETECTORS["canon_dr_chest"]
     shots = {step: expose(xray, canon, step, 5.0, np.random.default_rng(0)) for step in STEPS}
     assert {step: shot.clean.shape for step, shot in shots.items()} == {
@@ -80,7 +80,7 @@ def test_steps_change_image_and_noise_as_they_say(xray: FloatImage) -> None:
         "enlarged4": (512, 512),
     }
     near = {step: correlation(shot.noisy - shot.clean, 1) for step, shot in shots.items()}
-    assert near["half"] < near[""] - 0.03, "halving whitens"
+    assert near["half"] < near[""] - 0.03, "halving whitens the noise"
     assert near["unsharp"] < near[""] - 0.03, "so does sharpening"
     assert near["enlarged4"] > 0.9
     fine = {step: float(cv2.Laplacian(shot.clean, cv2.CV_32F).std()) for step, shot in shots.items()}

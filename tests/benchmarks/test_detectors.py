@@ -39,7 +39,7 @@ DETECTORS = load_detectors()
 
 @pytest.fixture(scope="module")
 def xray() -> FloatImage:
-    """A phantom in which no pixel is near black or white, so that clipping takes no noise away."""
+    """A phantom without pixels near black or white, so that clipping removes no noise."""
     return np.asarray(0.25 + 0.5 * render_phantom(2, 256), dtype=np.float32)
 
 
@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_better_variant(xray: FloatImage) -> None:
     assert scores["noisy"].noise == "canon_dr_chest, 8"
 
 
-def test_a_method_told_our_estimate_does_not_see_the_truth(xray: FloatImage) -> None:
+def test_a_method_given_our_estimate_does_not_see_the_truth(xray: FloatImage) -> None:
     shot = expose(xray, DETECTORS["canon_dr_chest"], "", 8.0, np.random.default_rng(0))
     heard: list[KnownNoise] = []
 
@@ -73,21 +73,21 @@ def test_a_method_told_our_estimate_does_not_see_the_truth(xray: FloatImage) -> 
     assert np.corrcoef(told.spectrum.ravel(), shot.told.spectrum.ravel())[0, 1] > 0.9
 
 
-def test_an_image_that_does_not_tell_its_noise_stays_as_it_is(xray: FloatImage) -> None:
+def test_an_image_without_measurable_noise_stays_unchanged(xray: FloatImage) -> None:
     exposure = expose(xray, DETECTORS["white"], "", 8.0, np.random.default_rng(0))
     for method in untold_methods()[NLM_UNTOLD]:
         assert method(xray, exposure.told) is xray
         assert psnr(method(exposure.noisy, exposure.told), xray) > psnr(exposure.noisy, xray) + 4
 
 
-def test_grain_of_the_image_itself_is_found_with_the_noise_and_not_without(xray: FloatImage) -> None:
+def test_grain_of_the_image_counts_as_noise_unless_smoothed_first(xray: FloatImage) -> None:
     grain = np.random.default_rng(1).normal(0, 4 / 255, xray.shape).astype(np.float32)
     found = found_over_added({"a": xray, "b": xray + grain}, DETECTORS, "white", 3.0)
     assert found[SMOOTHED_FIRST] == pytest.approx([1, 1], abs=0.1)
     assert found[AS_THEY_ARE] == pytest.approx([1, 5 / 3], abs=0.15)
 
 
-def test_lines_are_counted_a_megapixel(xray: FloatImage) -> None:
+def test_lines_are_counted_per_megapixel(xray: FloatImage) -> None:
     flat = np.full((128, 128), 0.4, np.float32)
     drawn = flat.copy()
     drawn[60:63, 20:100] += np.float32(20 / 255)
@@ -98,7 +98,7 @@ def test_lines_are_counted_a_megapixel(xray: FloatImage) -> None:
     assert count_lines(line_response(xray), line_response(xray))[1:].tolist() == [0, 0]
 
 
-def test_published_figures_belong_to_their_images_alone() -> None:
+def test_published_figures_apply_only_to_their_images() -> None:
     published = json.loads(PUBLISHED_BM3D.read_text())
     noises = ["white, 8", "canon_dr_chest, 3", "white, 5"]
     rows, source = published_bm3d(published["images"], noises)
@@ -111,7 +111,7 @@ def test_published_figures_belong_to_their_images_alone() -> None:
     assert len(both) > len(source)
 
 
-def test_variance_left_is_1_untouched_and_the_square_of_what_is_kept(xray: FloatImage) -> None:
+def test_variance_left_is_the_square_of_the_amplitude_kept(xray: FloatImage) -> None:
     assert variance_left([xray], lambda image, told: image, 1.5) == pytest.approx(1, abs=1e-3)
     assert variance_left([xray], lambda image, told: image * np.float32(0.5), 1.5) == pytest.approx(0.25, abs=1e-3)
     # white noise under a Gaussian of standard deviation s: 1 / (4 pi s^2)
@@ -131,7 +131,7 @@ def test_figures_are_replaced_between_their_marks() -> None:
 
 @pytest.fixture(scope="module")
 def averaging_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that averages 3x3 px: it takes noise away, and fine lines."""
+    """A model that averages 3x3 px: it removes noise and fine lines."""
     onnx = pytest.importorskip("onnx")
     shape = ["batch", 1, "height", "width"]
     graph = onnx.helper.make_graph(
@@ -163,7 +163,7 @@ def command(*arguments: object) -> Result:
 
 
 @pytest.mark.slow
-def test_the_command_writes_its_tables_and_fails_where_a_pair_gets_worse(
+def test_the_command_writes_its_tables_and_fails_if_a_pair_gets_worse(
     tmp_path: Path, averaging_onnx: Path, pair: Path
 ) -> None:
     write_image(tmp_path / "data" / "00000001_000.png", to_bytes(render_phantom(1, 512)))
@@ -197,7 +197,7 @@ def test_the_command_writes_its_tables_and_fails_where_a_pair_gets_worse(
     assert "window, plain part" not in said
 
 
-def test_an_untouched_frame_is_no_further_from_the_truth(pair: Path) -> None:
+def test_an_unchanged_frame_is_not_worse_and_keeps_its_contrast(pair: Path) -> None:
     report = DetectorReport("test", [], 0)
     assert second_exposure(report, pair, {"untouched": lambda image, told: image}) == []
     assert report.line_pairs["untouched"] == pytest.approx({"middle": 1, "upper": 1, "lower left": 1})
@@ -213,7 +213,7 @@ def test_an_untouched_frame_is_no_further_from_the_truth(pair: Path) -> None:
         (["--data", ".", "--page", "none.md"], "none.md: cannot be read"),
     ],
 )
-def test_wrong_input_is_one_line(arguments: list[object], problem: str) -> None:
+def test_wrong_input_is_reported_in_one_line(arguments: list[object], problem: str) -> None:
     done = command(*arguments)
     assert done.exit_code == 2
     assert problem in done.stderr

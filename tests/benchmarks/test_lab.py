@@ -1,4 +1,4 @@
-"""The gate lets an equal network pass and names what a worse one loses."""
+"""The gate passes an equal network and names the losses of a worse one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def gate(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a stored result of `window`, its protocol, and a page with its tables."""
+    """A folder with a stored result of `window`, its protocol, and a page with its tables."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "tiny.toml").write_text(TINY)
     (folder / "lab.md").write_text(f"# Lab\n\n<!-- figures, written by {COMMAND} -->\n\n<!-- end of figures -->\n")
@@ -69,13 +69,13 @@ def test_an_equal_network_passes(stored: Path) -> None:
     assert "0 worse, 4 the same, 0 better, 0 missing" in done.output
 
 
-def test_a_worse_one_fails_and_is_told_where(stored: Path) -> None:
+def test_a_worse_network_fails_and_its_losses_are_named(stored: Path) -> None:
     done = gate("--against", stored / "lab.json", "--model", "gaussian")
     assert done.exit_code == 1, done.output
     assert "worse: contrast-kept/disc-1mm, 200 photons, white, contrast 64: share of the contrast kept " in done.output
 
 
-def test_what_cannot_be_compared_is_told(stored: Path, tmp_path: Path) -> None:
+def test_results_that_cannot_be_compared_are_refused(stored: Path, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text(TINY.replace("seed = 3", "seed = 4"))
     done = gate(tmp_path / "other.toml", "--against", stored / "lab.json")
     assert done.exit_code == 2
@@ -87,7 +87,7 @@ def test_what_cannot_be_compared_is_told(stored: Path, tmp_path: Path) -> None:
 
 
 def changed(finding: Finding, method: str, by: float) -> Finding:
-    """The same with one method's values moved."""
+    """Return the finding with one method's values shifted."""
     moved = tuple(
         Series(each.method, each.condition, each.x, tuple(_moved(y, by) for y in each.y))
         if each.method == method
@@ -104,7 +104,7 @@ def _moved(y: Estimate, by: float) -> Estimate:
 @pytest.mark.parametrize(
     ("key", "worse"), [("contrast-kept/disc-1mm", -1.0), ("lines/lost", 1e4), ("lines/made-up", 1e4)]
 )
-def test_every_guarded_figure_fails_it(stored: Path, key: str, worse: float) -> None:
+def test_a_loss_in_any_guarded_figure_fails(stored: Path, key: str, worse: float) -> None:
     before = read_result(stored / "lab.json")
 
     def with_moved(by: float) -> LabResult:
@@ -116,10 +116,10 @@ def test_every_guarded_figure_fails_it(stored: Path, key: str, worse: float) -> 
     assert not compared.passes
     assert {pair.finding.key for pair in compared.worse} == {key}
     assert any(line.startswith(f"worse: {key}") for line in said_of(compared))
-    assert compare(before, with_moved(-worse), "window", "window").passes, "better is no loss"
+    assert compare(before, with_moved(-worse), "window", "window").passes, "an improvement is not a loss"
 
 
-def test_a_loss_within_the_uncertainty_is_none(stored: Path) -> None:
+def test_a_loss_within_the_uncertainty_passes(stored: Path) -> None:
     before = read_result(stored / "lab.json")
     kept, *others = before.findings
     (series,) = (each for each in kept.series if each.method == "window")
@@ -132,8 +132,8 @@ def test_a_loss_within_the_uncertainty_is_none(stored: Path) -> None:
 
 
 @pytest.mark.slow
-def test_of_many_points_some_are_worse_by_chance(stored: Path) -> None:
-    """Equal networks pass, but for one in twenty; one that lost a standard error everywhere fails."""
+def test_a_few_of_many_points_may_be_worse_by_chance(stored: Path) -> None:
+    """Equal networks pass, except one in twenty; a network that is worse by a standard error everywhere fails."""
     before = read_result(stored / "lab.json")
     finding, rng = before.findings[0], np.random.default_rng(4)
 
@@ -158,7 +158,7 @@ def test_of_many_points_some_are_worse_by_chance(stored: Path) -> None:
     )
 
 
-def test_a_figure_that_is_gone_fails_it(stored: Path) -> None:
+def test_a_missing_figure_fails(stored: Path) -> None:
     before = read_result(stored / "lab.json")
     without = replace(before, findings=before.findings[1:])
     compared = compare(before, without, "window", "window")
@@ -182,7 +182,7 @@ def test_the_guarded_studies_exist() -> None:
 
 
 @pytest.mark.parametrize("end", ["value", "low", "high"])
-def test_a_figure_that_is_no_number_any_more_fails_it(stored: Path, end: str) -> None:
+def test_a_figure_that_is_no_longer_finite_fails(stored: Path, end: str) -> None:
     before = read_result(stored / "lab.json")
     lost, *others = (each for each in before.findings if each.study in GUARDED and each.higher_is_better is not None)
 
@@ -194,4 +194,4 @@ def test_a_figure_that_is_no_number_any_more_fails_it(stored: Path, end: str) ->
     compared = compare(before, after, "window", "window")
     assert not compared.passes
     assert all(place.startswith(lost.key) for place in compared.missing)
-    assert compare(after, after, "window", "window").passes, "what was none before is none now"
+    assert compare(after, after, "window", "window").passes, "a figure that was never finite is not a loss"

@@ -7,7 +7,7 @@ from cxr_infer.imaging.phantom import render_phantom
 from tests.infer.lab.test_line_response import CONTRAST, SIDE, with_line
 
 
-def test_who_erases_everything_loses_every_line_and_who_adds_one_is_caught() -> None:
+def test_erased_lines_are_lost_and_added_lines_are_false() -> None:
     phantom = np.asarray(render_phantom(2, 256) * 0.6 + 0.2, dtype=np.float32)
     erased = lost_and_false_lines([phantom], lambda noisy, white: np.full_like(noisy, 0.5), 71.0)
     assert erased["lost"] == erased["present"] > 10e6 / phantom.size

@@ -1,4 +1,4 @@
-"""What the node's audit says of latency."""
+"""Latency, computed from the node's audit."""
 
 from __future__ import annotations
 

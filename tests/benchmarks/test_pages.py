@@ -43,7 +43,7 @@ def test_every_table_says_when_it_was_measured() -> None:
             assert re.match(r".* -->\n\nMeasured on \d+ [A-Z][a-z]+ \d{4}\b", part), page
 
 
-def test_a_page_without_marks_is_found_before_anything_is_measured(tmp_path: Path) -> None:
+def test_a_page_without_marks_is_refused_before_measuring(tmp_path: Path) -> None:
     assert read_page(None, "a command") == ""
     (tmp_path / "page.md").write_text("no marks")
     with pytest.raises(DataError, match="the page has no lines"):

@@ -31,13 +31,13 @@ def quality(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_dose_that_peers_are_told_is_the_true_one() -> None:
+def test_peers_are_given_the_true_dose() -> None:
     clean = np.tile(np.linspace(0.1, 0.7, 256, dtype=np.float32), (256, 1))
     noisy = poisson_mottle(clean, 200.0, np.random.default_rng(0))
     assert equivalent_dose(clean, noisy) == pytest.approx(200, rel=0.05)
 
 
-def test_noise_depends_on_the_file_alone() -> None:
+def test_noise_depends_only_on_the_file() -> None:
     images = {name: render_phantom(seed, 64) for seed, name in enumerate(("a.png", "b.png"))}
     keep = {"noisy": lambda noisy, white: noisy}
     both = {score.noise: score for score in compare(images, by_dose() | other_noise(), keep)}
@@ -78,7 +78,7 @@ def test_the_command_writes_tables_figures_and_a_plot(tmp_path: Path) -> None:
         (["--data", "train", "--only", "magic"], "no images found"),
     ],
 )
-def test_wrong_input_is_one_line(arguments: list[str], problem: str) -> None:
+def test_wrong_input_is_reported_in_one_line(arguments: list[str], problem: str) -> None:
     done = quality(*arguments)
     assert done.returncode == 2
     assert problem in done.stderr
@@ -91,9 +91,9 @@ def test_an_unknown_method_is_named() -> None:
     assert list(choose_methods("window", ["Gaussian"])) == ["Gaussian", "window"]
 
 
-def test_glare_keeps_the_variance_and_reaches_further_than_any_blur_of_its_width() -> None:
+def test_glare_keeps_the_variance_and_reaches_further_than_a_gaussian() -> None:
     noise = glared_normal((256, 256), np.random.default_rng(0))
     assert noise.std() == pytest.approx(1, rel=0.05)
     near, far = (float(np.mean(noise[:, lag:] * noise[:, :-lag])) for lag in (1, 3))
     assert near == pytest.approx(0.59, abs=0.04)
-    assert far == pytest.approx(0.12, abs=0.04), "a Gaussian as close at 1 px has 0.01"
+    assert far == pytest.approx(0.12, abs=0.04), "a Gaussian with the same correlation at 1 px has 0.01"

@@ -11,7 +11,7 @@ from benchmarks.scale import BANDWIDTH, LISTED, MANY_LARGE, Costs, Line, bound_b
 COSTS = Costs(image=0.4, overhead=0.01, driver=0.001, bytes=1e6, start=5.0)
 
 
-def test_the_slowest_of_actors_network_and_driver_decides() -> None:
+def test_the_slowest_of_actors_network_and_driver_sets_the_time() -> None:
     for actors, machines, slowest, an_image in ((10, 1, "actors", 0.041), (1000, 64, "driver", 0.001)):
         assert bound_by(COSTS, actors, machines) == slowest
         expected = 1000 / LISTED + 5.0 + 1000 * an_image
@@ -21,7 +21,7 @@ def test_the_slowest_of_actors_network_and_driver_decides() -> None:
     assert predicted(heavy, 10, 1000, 1) == pytest.approx(10 / LISTED + 15.0)
 
 
-def test_costs_come_from_the_lines_and_the_page_says_all() -> None:
+def test_costs_are_derived_from_the_lines_and_shown_on_the_page() -> None:
     lines = {
         "small, local": Line(0.5, 0.008, 0.008),
         "large, local": Line(0.5, 0.4, 0.4),
@@ -37,7 +37,7 @@ def test_costs_come_from_the_lines_and_the_page_says_all() -> None:
     assert "| 10,000,000 | 64 | 1023 |" in page
 
 
-def test_names_are_half_in_one_directory() -> None:
+def test_half_of_the_names_are_in_one_directory() -> None:
     some = list(names(1000))
     assert len(set(some)) == 1000
     assert sum("/" not in name for name in some) == 500

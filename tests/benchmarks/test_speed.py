@@ -34,7 +34,7 @@ def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image:
     parts = (speed.DECODING, peers.BARE_INT8, speed.ENCODING)
     assert report.seconds[speed.EVERYTHING_IN_TURN] == sum(report.seconds[part] for part in parts)
     ours, fp32 = speed.OUR_COMMANDS
-    assert report.psnr[ours] > report.psnr[peers.NLM] + 3, "at its defaults it hardly touches such mottle"
+    assert report.psnr[ours] > report.psnr[peers.NLM] + 3, "non-local means at its defaults hardly removes such mottle"
     assert report.psnr[ours] == pytest.approx(report.psnr[fp32], abs=0.3)
     assert report.psnr[peers.BARE_INT8] == pytest.approx(report.psnr[ours], abs=0.05)
     assert all(20 < memory < 2000 for memory in report.peak.values())
@@ -42,7 +42,7 @@ def test_methods_are_timed_side_by_side_on_the_same_files(tmp_path: Path, image:
 
 
 @pytest.mark.slow
-def test_the_report_is_tables_and_a_plot(tmp_path: Path, image: NDArray[np.uint8]) -> None:
+def test_the_report_has_tables_and_a_plot(tmp_path: Path, image: NDArray[np.uint8]) -> None:
     report = speed.SpeedReport(2, "a machine", dict.fromkeys(speed.OUR_COMMANDS, 0.2) | {peers.NLM: 0.5})
     report.psnr[peers.NLM] = 21.5
     report.by_size = speed.growth(image, tmp_path / "sizes", [(32, 32, 2), (64, 64, 1)], 1, 1)
@@ -62,7 +62,7 @@ def test_the_report_is_tables_and_a_plot(tmp_path: Path, image: NDArray[np.uint8
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "layers"), [(peers.FFDNET, 15), (peers.DNCNN, 17)])
-def test_networks_of_the_size_of_others_run(name: str, layers: int, image: NDArray[np.uint8]) -> None:
+def test_networks_of_published_sizes_run(name: str, layers: int, image: NDArray[np.uint8]) -> None:
     import onnx
 
     exported = {peers.FFDNET: peers._ffdnet_sized, peers.DNCNN: peers._dncnn}[name]()
@@ -72,7 +72,7 @@ def test_networks_of_the_size_of_others_run(name: str, layers: int, image: NDArr
     assert result is None
 
 
-def test_a_run_that_fails_says_so(tmp_path: Path) -> None:
+def test_a_failed_run_is_reported(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"no image")
     with pytest.raises(CxrError, match="cxr-infer failed with exit status 1; run it manually"):

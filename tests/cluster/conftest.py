@@ -1,4 +1,4 @@
-"""X-rays for many workers: 200 small phantoms in a tree, bad files among them."""
+"""Input for many workers: 200 small phantoms in a tree, some bad files, and a local S3 server."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FILES, SIDE = 200, 64  # px
 FEW = 10
 BAD = {"1/damaged.png": b"\x89PNG\r\n\x1a\nhalf", "empty.png": b"", "2/text.jpg": b"no JPEG"}
 
-MEASURED = ("milliseconds", "megapixels_per_second")  # that differ from run to run
+MEASURED = ("milliseconds", "megapixels_per_second")  # keys that differ from run to run
 
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of 200 X-rays, and with them what is broken, hidden or no X-ray."""
+    """A directory of 200 X-rays, with files that are broken, hidden or not X-rays."""
     folder = tmp_path_factory.mktemp("many") / "xrays"
     noise = np.random.default_rng(1)
     clean = render_phantom(2, SIDE)
@@ -48,7 +48,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def whole(many: Path) -> Path:
-    """The output of a run on one machine without shards; its report beside it."""
+    """The output of a run on one machine without shards; its report is next to it."""
     out = many.with_name("whole")
     report = out.with_suffix(".jsonl")
     done = subprocess.run([*COMMAND, "dir", many, "--out", out, "--json", report], capture_output=True, text=True)
@@ -58,7 +58,7 @@ def whole(many: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def few(many: Path) -> Path:
-    """The first of the X-rays in the directory `1`, where a test needs no more."""
+    """The first few X-rays of the directory `1`, for tests that need no more."""
     folder = many.with_name("few")
     folder.mkdir()
     for path in sorted((many / "1").glob("[0-9]*"))[:FEW]:
@@ -67,9 +67,9 @@ def few(many: Path) -> Path:
 
 
 def signalled(number: signal.Signals, done: int, changes: str = "") -> tuple[str, ...]:
-    """The command, which sends itself a signal once its stream of records, `--json`, tells of so many results.
+    """Return a command that sends itself a signal once its stream of records, `--json`, has that many results.
 
-    So it comes at the same moment of a run, however fast the machine is. changes: Python that runs before.
+    The signal therefore comes at the same point of a run, however fast the machine is. changes: Python to run first.
     """
     code = f"""
 import os
@@ -91,7 +91,7 @@ main()
 
 @dataclass(frozen=True)
 class S3:
-    """A bucket of a real S3 API on this machine, and the command with the environment to reach it."""
+    """A bucket behind an S3 API on this machine, and the command with the environment to reach it."""
 
     client: Any
     environment: dict[str, str]
@@ -105,7 +105,7 @@ class S3:
                 self.client.put_object(Bucket=self.bucket, Key=name, Body=path.read_bytes())
 
     def names(self, prefix: str) -> list[str]:
-        """All objects, without those that belong to the runs."""
+        """Return the names of all objects except the records of runs."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{prefix}/")
         keys = (found["Key"].removeprefix(f"{prefix}/") for page in pages for found in page.get("Contents", ()))
         return [key for key in keys if not key.startswith(".cxr-infer/")]
@@ -128,7 +128,7 @@ class S3:
         )
 
     def python(self, code: str) -> str:
-        """What a program prints in that environment."""
+        """Run a program in that environment and return its output."""
         environment = {**os.environ, **self.environment}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
@@ -140,7 +140,7 @@ class S3:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
-    """moto's server in a process of its own, as any store would be."""
+    """moto's server, in its own process like any store."""
     boto3 = pytest.importorskip("boto3")
     code = (
         "from moto.server import ThreadedMotoServer as Server; server = Server(port=0, verbose=False); server.start();"
@@ -150,7 +150,7 @@ def s3() -> Iterator[S3]:
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # a line a request
+        stderr=subprocess.DEVNULL,  # one line per request
         text=True,
     ) as server:
         assert server.stdout is not None
@@ -175,19 +175,19 @@ def s3() -> Iterator[S3]:
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """A process and what it said, once it has ended."""
+    """Wait for a process and return it with its output."""
     stdout, stderr = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All results, without the hidden files that belong to the runs."""
+    """Return all results, without the hidden files of the runs."""
     files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
 def records(*reports: Path) -> list[dict[str, Any]]:
-    """The records of .jsonl reports without what differs from run to run, in order of names."""
+    """Return the records of .jsonl reports, sorted by name, without the keys that differ from run to run."""
     lines = [json.loads(line) for path in reports for line in path.read_text().splitlines()[:-1]]
     for record in lines:
         for key in (*MEASURED, "output"):

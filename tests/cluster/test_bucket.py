@@ -1,4 +1,4 @@
-"""X-rays in a bucket: a real S3 API on this machine, and a store in memory for what needs no server."""
+"""X-rays in a bucket: an S3 server on this machine, and a store in memory for tests that need no server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def model() -> Model:
     return load_model("window", threads=1)
 
 
-def test_from_a_bucket_into_a_bucket_as_from_disk_to_disk(s3: S3, originals: str, whole: Path, tmp_path: Path) -> None:
+def test_bucket_to_bucket_gives_the_same_as_disk_to_disk(s3: S3, originals: str, whole: Path, tmp_path: Path) -> None:
     out, report = f"s3://{s3.bucket}/out", tmp_path / "r.jsonl"
     done = s3.run("dir", originals, "--out", out, "--json", report)
     assert done.returncode == 1, done.stderr
@@ -55,14 +55,14 @@ def test_from_a_bucket_into_a_bucket_as_from_disk_to_disk(s3: S3, originals: str
     assert s3.contents("out") == contents(whole)
     assert [{**r, "message": ""} for r in records(report)] == [
         {**r, "message": ""} for r in records(whole.with_suffix(".jsonl"))
-    ], "messages name the file within IN, not where IN is"
+    ], "equal except for messages, which name the files differently"
     assert f"results are in {out}" in done.stdout
     written = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
     assert s3.key not in done.stdout + done.stderr + report.read_text()
 
 
-def test_killed_and_run_again_by_shards_the_rest_is_done(s3: S3, few: Path, whole: Path, tmp_path: Path) -> None:
+def test_shards_complete_a_killed_run(s3: S3, few: Path, whole: Path, tmp_path: Path) -> None:
     s3.upload(few, "few")
     out, some = f"s3://{s3.bucket}/killed", f"s3://{s3.bucket}/few"
     names = {output_name(path.name) for path in few.iterdir()}
@@ -71,7 +71,7 @@ def test_killed_and_run_again_by_shards_the_rest_is_done(s3: S3, few: Path, whol
     assert ended(killed).returncode == -signal.SIGKILL
     before = s3.contents("killed")
     assert 3 <= len(before) < len(expected)
-    assert before.items() <= expected.items(), "whole, or not there"
+    assert before.items() <= expected.items(), "results are complete or absent"
     reports = [tmp_path / f"{index}.jsonl" for index in (1, 2)]
     both = [
         s3.start("dir", some, "--out", out, "--shard", f"{index}/2", "--json", report)
@@ -82,7 +82,7 @@ def test_killed_and_run_again_by_shards_the_rest_is_done(s3: S3, few: Path, whol
     assert sum(record["status"] == "skipped" for record in records(*reports)) == len(before)
 
 
-def test_between_disk_and_bucket(s3: S3, few: Path, whole: Path, tmp_path: Path) -> None:
+def test_disk_to_bucket_gives_the_same_as_bucket_to_disk(s3: S3, few: Path, whole: Path, tmp_path: Path) -> None:
     s3.upload(few, "few")
     both = [
         s3.start("dir", f"s3://{s3.bucket}/few", "--out", tmp_path / "out"),
@@ -105,7 +105,7 @@ def test_between_disk_and_bucket(s3: S3, few: Path, whole: Path, tmp_path: Path)
         (["s3://me:hunter2@{bucket}/in"], "must not hold credentials"),
     ],
 )
-def test_wrong_usage_is_one_line(s3: S3, originals: str, arguments: list[str], problem: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(s3: S3, originals: str, arguments: list[str], problem: str) -> None:
     done = s3.run("dir", *(argument.format(bucket=s3.bucket) for argument in arguments))
     assert done.returncode == 2, done.stderr
     assert problem in done.stderr
@@ -123,14 +123,14 @@ def test_wrong_usage_is_one_line(s3: S3, originals: str, arguments: list[str], p
         ("s3://bucket/in?X-Amz-Signature=hunter2", "must not hold credentials"),
     ],
 )
-def test_what_is_no_place_is_refused(url: str, problem: str) -> None:
+def test_invalid_urls_are_refused(url: str, problem: str) -> None:
     pytest.importorskip("fsspec")
     with pytest.raises(UsageError, match=re.escape(problem)) as refused:
         open_storage(url)
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_listing_takes_page_after_page(s3: S3, originals: str, many: Path) -> None:
+def test_a_listing_is_read_page_by_page(s3: S3, originals: str, many: Path) -> None:
     code = f"""
 from cxr_infer.batch import jobs
 from cxr_infer.storage import bucket
@@ -146,7 +146,7 @@ print(len(planned.names), *planned.problems, *planned.ignored, sep="\\n")
     ]
 
 
-def test_missing_credentials_are_one_line_that_says_where_to_give_them(s3: S3, few: Path, tmp_path: Path) -> None:
+def test_missing_credentials_are_reported_in_one_line_with_advice(s3: S3, few: Path, tmp_path: Path) -> None:
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
     done = s3.run("dir", few, "--out", f"s3://{s3.bucket}/x", HOME=str(tmp_path), **nothing)
     assert done.returncode == 2, done.stderr
@@ -154,14 +154,14 @@ def test_missing_credentials_are_one_line_that_says_where_to_give_them(s3: S3, f
     assert done.stderr.count("\n") == 1
 
 
-def test_wrong_credentials_are_one_line_without_them(s3: S3, originals: str) -> None:
+def test_credentials_in_the_endpoint_are_not_shown(s3: S3, originals: str) -> None:
     done = s3.run("dir", originals, AWS_ENDPOINT_URL="http://me:hunter2@127.0.0.1:9/?key=hunter2")
     assert done.returncode == 2, done.stderr
     assert "cannot be listed" in done.stderr
     assert "hunter2" not in done.stderr
 
 
-def test_what_lies_there_is_found_in_one_request(s3: S3, originals: str) -> None:
+def test_an_object_is_found_in_one_request(s3: S3, originals: str) -> None:
     code = f"""
 from cxr_infer.storage.opening import open_storage
 bucket = open_storage({originals!r})
@@ -173,7 +173,7 @@ print(len(bucket.find("0/000.png")), bucket.find("0/none.png"), [*asked], bucket
     assert s3.python(code) == f"{size} None ['get_object', 'get_object'] b''\n"
 
 
-def test_a_tree_in_any_store_is_listed_and_looked_into(memory: Any, many: Path) -> None:
+def test_a_tree_in_any_store_is_listed_by_name_and_content(memory: Any, many: Path) -> None:
     names = {"b/2.png": b"", "a.png": b"", "b/1.png": b"", "b/.git/x/1.png": b"", "b/.git/2.png": b"", ".x.png": b""}
     names |= {"scan": bytes(128) + b"DICM", "DICOMDIR": bytes(128) + b"DICM", "short": b"", "b/notes.txt": b"text"}
     for name, content in names.items():
@@ -189,8 +189,8 @@ def test_a_tree_in_any_store_is_listed_and_looked_into(memory: Any, many: Path) 
     ]
 
 
-class Flat:
-    """What is asked of a store that gcsfs or adlfs shows: `find` gives keys as they are."""
+class FlatStore:
+    """The part of a gcsfs or adlfs store that a listing uses: `find` returns keys unchanged."""
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         self.keys = keys
@@ -206,12 +206,12 @@ class Flat:
 def test_keys_with_empty_parts_are_listed_in_other_stores(scheme: str, many: Path, tmp_path: Path) -> None:
     image = (many / "0" / "000.png").read_bytes()
     names = [f"{index}.png" for index in range(1200)] + ["//a.png", "/b.png", "c//d.png", "c/e.png", "c//f"]
-    flat = Flat({f"bucket/in/{name}": image for name in names} | {"bucket/in-2/no.png": image})
+    flat = FlatStore({f"bucket/in/{name}": image for name in names} | {"bucket/in-2/no.png": image})
     plan = make_plan(Bucket(flat, "bucket/in", f"{scheme}://bucket/in", scheme), open_storage(str(tmp_path / "out")))
     assert sorted(plan.names) == sorted(names)
 
 
-def test_rivals_and_sizes(memory: Any, many: Path, model: Model) -> None:
+def test_conflicting_names_and_oversized_objects_are_refused(memory: Any, many: Path, model: Model) -> None:
     image = (many / "0" / "000.png").read_bytes()
     for name in ("a.jpg", "a.jpg.png"):
         memory.pipe_file(f"/in/{name}", image)
@@ -223,8 +223,8 @@ def test_rivals_and_sizes(memory: Any, many: Path, model: Model) -> None:
         open_storage("memory://in").read("a.jpg", 10)
 
 
-def test_every_key_is_an_object_of_its_own_and_two_never_become_one_result(s3: S3, few: Path, tmp_path: Path) -> None:
-    """Keys may have empty parts, which no path has."""
+def test_every_key_is_a_separate_object_and_two_never_share_a_result(s3: S3, few: Path, tmp_path: Path) -> None:
+    """Keys may have empty parts, unlike paths."""
     images = [path.read_bytes() for path in sorted(few.glob("*.png"))[:2]]
     keys = {"a.png": 0, "//a.png": 1, "b//c.png": 0, "b/c.png": 1, "/d.png": 0, "e//": 1}
     for key, index in keys.items():
@@ -255,7 +255,7 @@ def test_every_key_is_an_object_of_its_own_and_two_never_become_one_result(s3: S
         }
 
 
-def test_a_result_cut_short_is_known_as_ours(memory: Any) -> None:
+def test_a_truncated_result_is_recognised_as_ours(memory: Any) -> None:
     bucket, target = open_storage("memory://out"), Path("a.png")
     with bucket.output(MADE_BY, None) as output:
         output.write("a.png", target, SOURCE, b"a whole result")
@@ -270,7 +270,7 @@ def test_a_result_cut_short_is_known_as_ours(memory: Any) -> None:
             assert output.state("a.png", target) is state
 
 
-def test_an_object_cannot_lead_out_of_a_directory(memory: Any, many: Path, model: Model, tmp_path: Path) -> None:
+def test_a_key_cannot_lead_out_of_the_output_directory(memory: Any, many: Path, model: Model, tmp_path: Path) -> None:
     image = (many / "0" / "000.png").read_bytes()
     for name in ("../a.png", "b/../../c.png", "d\0.png", "f\0/g.png", "/e.png"):
         memory.pipe_file(f"/in/{name}", image)
@@ -280,7 +280,7 @@ def test_an_object_cannot_lead_out_of_a_directory(memory: Any, many: Path, model
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_result_is_finished_for_the_same_maker_only(memory: Any) -> None:
+def test_a_result_is_finished_only_for_the_same_model_and_settings(memory: Any) -> None:
     bucket, target = open_storage("memory://out"), Path("sub/a.png")
 
     def output(made_by: bytes = MADE_BY) -> BucketOutput:
@@ -297,7 +297,7 @@ def test_a_result_is_finished_for_the_same_maker_only(memory: Any) -> None:
     other = output(digest(b"other settings"))
     assert other.state("sub/a.png", target) is State.OUTDATED
     other.write("sub/a.png", target, SOURCE, b"other result")
-    memory.pipe_file("/out/sub/a.png", b"result")  # as if killed before the new one had taken its place
+    memory.pipe_file("/out/sub/a.png", b"result")  # as if killed before the new result replaced it
     assert output().state("sub/a.png", target) is State.FINISHED
     memory.pipe_file("/out/sub/a.png", b"edited")
     assert output().state("sub/a.png", target) is State.FOREIGN
@@ -305,7 +305,7 @@ def test_a_result_is_finished_for_the_same_maker_only(memory: Any) -> None:
     assert memory.exists(f"/out/{MARK}")
 
 
-def test_a_store_that_takes_no_more_ends_the_run(memory: Any, many: Path, model: Model) -> None:
+def test_a_full_store_ends_the_run(memory: Any, many: Path, model: Model) -> None:
     def full(path: str, content: bytes) -> None:
         if path.endswith(".png"):
             raise OSError(28, "No space left on https://me:hunter2@host/x?token=hunter2")
@@ -321,7 +321,7 @@ def test_a_store_that_takes_no_more_ends_the_run(memory: Any, many: Path, model:
     assert not any("hunter2" in result.message for result in results)
 
 
-def test_places() -> None:
+def test_urls_are_resolved_to_inputs_and_default_outputs() -> None:
     assert default_output("s3://bucket/in/") == "s3://bucket/in-denoised"
     assert open_storage("file:///tmp/a%20b").shown == "/tmp/a b"
     with pytest.raises(UsageError, match="must not be the input"):
@@ -337,5 +337,5 @@ def test_places() -> None:
         ("no URL: a@b?", "no URL: a@b?"),
     ],
 )
-def test_what_may_be_secret_is_not_shown(text: str, shown: str) -> None:
+def test_secrets_in_urls_are_not_shown(text: str, shown: str) -> None:
     assert without_secrets(text) == shown

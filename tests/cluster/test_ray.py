@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on this machine: the same as on one, whatever becomes of actors and drivers."""
+"""A Ray cluster of two nodes on this machine gives the same as one machine, even if actors or drivers are killed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.conftest import COMMAND, Run
 from tests.ports import reserved_port
 
 RAY = str(Path(sys.executable).with_name("ray"))
-# of images as small as these the estimate of noise is unsure, which is noted once
+# in images as small as these the noise estimate is uncertain, which is reported once
 UNSURE_NOTE = re.compile(r"^note: \S+: noise could not be separated from structure.*\(shown once\)\n", re.MULTILINE)
-PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|ignored .*)\n")  # and what else the local engine says
-KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # whose actors are killed every time, and once
-# actors of which only the first that is asked has anything to tell
-ONE_WORKS = """
+PROGRESS = re.compile(r"(\d+/\d+ .*|failed: .*|ignored .*)\n")  # and other output of the local engine
+KILLED_ALWAYS, KILLED_ONCE = "001.tif", "100.png"  # images whose actors are killed every time, and once
+# only the first actor returns anything, the others wait forever
+ONE_ACTOR_WORKS = """
 import time
 from pathlib import Path
 from cxr_infer.batch import ray_engine
@@ -48,8 +48,8 @@ class Waiting(ray_engine.Actor):
 
 ray_engine.Actor = Waiting
 """
-# the engine as a library, with actors that come to grief
-BEREFT = """
+# the engine as a library, with actors that are killed
+KILLED_ACTORS = """
 import json, os, signal, sys
 from pathlib import Path
 from cxr_infer.batch import ray_engine
@@ -62,7 +62,7 @@ from cxr_infer.batch.jobs import make_plan
 class KilledOnce(ray_engine.Actor):
     def __call__(self, batch):
         if any(f'"{spared}"' in item for item in batch["item"]) and not killed.exists():
-            super().__call__(dict(item=batch["item"][:3]))  # results that it tells nobody of
+            super().__call__(dict(item=batch["item"][:3]))  # results that it reports to nobody
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(batch)
@@ -86,7 +86,7 @@ with ray_engine.on_ray(address, 1) as engine:
     ray_engine.RETRIES = 0
     always = denoised(engine, KilledAlways, few, f"{place}/always")
     try:
-        with ray_engine.on_ray(None, 64):  # the cluster that this process is connected with
+        with ray_engine.on_ray(None, 64):  # the cluster to which this process is connected
             refused = ""
     except UsageError as error:
         refused = str(error)
@@ -103,7 +103,7 @@ class Cluster:
         return self.started(command, "dir", *arguments, "--engine", "ray", "--address", self.address)
 
     def started(self, *arguments: object) -> subprocess.Popen[str]:
-        """A process that finds the cluster and the bucket."""
+        """Start a process that can reach the cluster and the bucket."""
         command = [word for part in arguments for word in (part if isinstance(part, tuple) else (str(part),))]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
@@ -116,11 +116,11 @@ def cluster(s3: S3) -> Iterator[Cluster]:
     port = reserved_port()
     environment = {**os.environ, **s3.environment, "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-    # no processes that might be needed some day
+    # do not start processes in advance
     environment |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
     common = [RAY, "start", "--block", "--object-store-memory=100000000", "--include-log-monitor=false"]
     with ExitStack() as stack:
-        # Ray's paths hold sockets, whose names must be short
+        # the folder contains Ray's sockets, whose names must be short
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
         head = ["--head", f"--port={port}", f"--ray-client-server-port={reserved_port()}", f"--temp-dir={folder}"]
         head += ["--num-cpus=1", "--include-dashboard=false"]
@@ -135,10 +135,10 @@ def cluster(s3: S3) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def client(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster by its door for clients.
+    """The cluster, through a client server.
 
-    Not the one that `ray start` opens: that forks a server for each client, and where other threads are at work as it
-    forks, the server hangs.
+    Not the server of `ray start`: that forks a process for each client, which hangs if other threads run during the
+    fork.
     """
     port = reserved_port()
     server = [sys.executable, "-m", "ray.util.client.server", "--mode=legacy", f"--address={cluster.address}"]
@@ -157,16 +157,16 @@ def client(cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def bereft(cluster: Cluster, many: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of each image where actors were killed, and where that is."""
-    place = tmp_path_factory.mktemp("bereft")
+def killed_actors(cluster: Cluster, many: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The result of each image in runs whose actors were killed, and the folder of their outputs."""
+    place = tmp_path_factory.mktemp("killed_actors")
     done = ended(
         cluster.started(
-            sys.executable, "-c", BEREFT, cluster.address, KILLED_ONCE, KILLED_ALWAYS, many / "1", few, place
+            sys.executable, "-c", KILLED_ACTORS, cluster.address, KILLED_ONCE, KILLED_ALWAYS, many / "1", few, place
         )
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)  # Ray says nothing beside it
+    found: dict[str, Any] = json.loads(done.stdout)  # Ray prints nothing else
     return {**found, "place": place}
 
 
@@ -183,7 +183,7 @@ def reachable(port: int) -> bool:
 
 
 def actors(out: Path) -> list[int]:
-    """The processes that record results in that output."""
+    """Return the processes that record results in that output."""
     found = []
     for entries in Path("/proc").glob("[0-9]*/fd"):
         try:
@@ -200,12 +200,12 @@ def name_and_status(record: dict[str, Any]) -> tuple[str, str]:
 
 
 def ledger(out: Path, folder: str = "") -> list[dict[str, str]]:
-    """What is recorded of the results in a folder of an output, under their names there; what made them is the same."""
+    """Return the records of the results in a folder of an output, with names relative to that folder."""
     lines = [json.loads(line) for line in (out / LEDGER).read_text().splitlines()]
     return [{**line, "name": line["name"].removeprefix(folder)} for line in lines if line["name"].startswith(folder)]
 
 
-def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, tmp_path: Path) -> None:
+def test_results_are_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "out", tmp_path / "r.jsonl"
     done = ended(cluster.start(many, "--out", out, "--json", report))
     assert done.returncode == 1, done.stderr
@@ -218,11 +218,11 @@ def test_the_same_as_on_one_machine(cluster: Cluster, many: Path, whole: Path, t
     assert {line["output"].startswith(f"{out}/") for line in written if line.get("status") == "done"} == {True}
 
 
-def test_what_a_killed_actor_had_is_done_by_others(bereft: dict[str, Any], whole: Path) -> None:
-    """It was killed when a few results of its block were there, of which it had told nobody."""
-    out = bereft["place"] / "once"
-    assert (bereft["place"] / "killed").exists()
-    assert sorted((name, status) for name, status, _ in bereft["once"]) == sorted(
+def test_images_of_a_killed_actor_are_processed_by_others(killed_actors: dict[str, Any], whole: Path) -> None:
+    """The actor is killed after writing a few results of its block and before reporting them."""
+    out = killed_actors["place"] / "once"
+    assert (killed_actors["place"] / "killed").exists()
+    assert sorted((name, status) for name, status, _ in killed_actors["once"]) == sorted(
         (name.removeprefix("1/"), status)
         for name, status in map(name_and_status, records(whole.with_suffix(".jsonl")))
         if name.startswith("1/")
@@ -232,9 +232,11 @@ def test_what_a_killed_actor_had_is_done_by_others(bereft: dict[str, Any], whole
     assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
-def test_an_image_that_ends_its_actor_every_time_fails_alone(bereft: dict[str, Any], few: Path, whole: Path) -> None:
-    results = {name: (status, message) for name, status, message in bereft["always"]}
-    assert len(results) == len(bereft["always"])
+def test_only_an_image_that_kills_its_actor_every_time_fails(
+    killed_actors: dict[str, Any], few: Path, whole: Path
+) -> None:
+    results = {name: (status, message) for name, status, message in killed_actors["always"]}
+    assert len(results) == len(killed_actors["always"])
     assert results.keys() == {path.name for path in few.iterdir()}
     status, message = results.pop(KILLED_ALWAYS)
     assert (status, message) == (
@@ -242,40 +244,40 @@ def test_an_image_that_ends_its_actor_every_time_fails_alone(bereft: dict[str, A
         f"{few / KILLED_ALWAYS}: its worker died every time; is the image too large for the memory of a worker?",
     )
     assert {status for status, _ in results.values()} == {"done"}
-    found = contents(bereft["place"] / "always")
+    found = contents(killed_actors["place"] / "always")
     assert len(found) == len(results)
     assert found.items() < contents(whole / "1").items()
 
 
-def test_more_threads_than_any_machine_has_are_refused(bereft: dict[str, Any]) -> None:
-    assert bereft["refused"] == "--threads 64 is more than the 2 CPUs of any machine in the cluster; give fewer"
+def test_more_threads_than_any_machine_has_are_refused(killed_actors: dict[str, Any]) -> None:
+    assert killed_actors["refused"] == "--threads 64 is more than the 2 CPUs of any machine in the cluster; give fewer"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_once_interrupted_or_killed_the_rest_is_done(
+def test_an_interrupted_or_killed_run_is_completed_by_the_next(
     cluster: Cluster, few: Path, whole: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     out, report = tmp_path / "out", tmp_path / "r.jsonl"
     arguments = (few, "--out", out, "--json", report)
-    first = signalled(number, 1, ONE_WORKS.format(asked=tmp_path / "asked"))
+    first = signalled(number, 1, ONE_ACTOR_WORKS.format(asked=tmp_path / "asked"))
     done = ended(cluster.start(*arguments, command=first))
     assert done.returncode == status, done.stderr
     if number == signal.SIGINT:
         assert "interrupted; run the same command to continue" in done.stderr
         assert [record["status"] for record in records(report)].count("pending") == len(list(few.iterdir())) - 1
-    until(lambda: not actors(out))  # Ray ends them
+    until(lambda: not actors(out))  # Ray stops them
     before = contents(out)
     again = subprocess.run([*COMMAND, "dir", *map(str, arguments)], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     after = contents(out)
     assert 0 < len(before) < len(after) == len(list(few.iterdir()))
-    assert before.items() < after.items(), "whole, or not there"
+    assert before.items() < after.items(), "results are complete or absent"
     assert after.items() < contents(whole / "1").items()
     assert sum(record["status"] == "skipped" for record in records(report)) == len(before)
     assert [path.name for path in out.rglob(".*")] == [LEDGER]
 
 
-def test_from_a_bucket_into_a_bucket_through_a_client(client: Cluster, s3: S3, few: Path, whole: Path) -> None:
+def test_a_ray_client_denoises_from_bucket_to_bucket(client: Cluster, s3: S3, few: Path, whole: Path) -> None:
     s3.upload(few, "for-ray")
     arguments = (f"s3://{s3.bucket}/for-ray", "--out", f"s3://{s3.bucket}/by-ray")
     done = ended(client.start(*arguments))
@@ -302,7 +304,7 @@ def test_an_unknown_engine_is_named(run: Run, many: Path) -> None:
         (["--engine", "ray", "--address", "127.0.0.1:1"], "cannot connect to a Ray cluster"),
     ],
 )
-def test_wrong_usage_is_one_line(run: Run, many: Path, options: list[str], problem: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(run: Run, many: Path, options: list[str], problem: str) -> None:
     done = run("cxr-infer", "dir", many, "--out", "out", *options)
     assert done.returncode == 2, done.stderr
     assert problem in done.stderr

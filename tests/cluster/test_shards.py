@@ -1,4 +1,4 @@
-"""Shares of a directory: together the whole, each by itself, all into one output."""
+"""Shards of a directory run independently into one output and together cover every file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXAMPLES = REPOSITORY / "examples" / "cluster"
 MADE_BY, SOURCE = digest(b"model and settings"), digest(b"original")
 
 
-def test_every_name_is_in_one_share_of_about_the_same_size() -> None:
+def test_every_name_is_in_one_shard_of_about_the_same_size() -> None:
     names = [f"patient {index}.png" for index in range(4000)]
     shares = [{name for name in names if Shard(index, 4).holds(name)} for index in range(1, 5)]
     assert sum(map(len, shares)) == len(names) == len(set.union(*shares))
@@ -34,7 +34,7 @@ def test_every_name_is_in_one_share_of_about_the_same_size() -> None:
     assert Shard(1, 1).holds("any")
 
 
-def test_names_that_are_one_file_on_some_disks_are_in_one_share() -> None:
+def test_names_that_are_one_file_on_some_disks_are_in_one_shard() -> None:
     for index in range(1, 8):
         shard = Shard(index, 7)
         assert shard.holds("a/É.png") == shard.holds("A/e\u0301.PNG")
@@ -42,12 +42,12 @@ def test_names_that_are_one_file_on_some_disks_are_in_one_share() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0/4", "5/4", "1/0", "1", "a/b", "-1/4", "1/4/2", "1.0/4"])
-def test_what_is_no_share_is_refused(text: str) -> None:
+def test_invalid_shards_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="shard"):
         parse_shard(text)
 
 
-def test_siblings_are_other_shares_of_the_same_whole() -> None:
+def test_siblings_are_other_shards_of_the_same_split() -> None:
     assert is_sibling(".cxr-2-of-4-00.part", Shard(1, 4))
     assert not is_sibling(".cxr-1-of-4-00.part", Shard(1, 4))
     assert not is_sibling(".cxr-2-of-5-00.part", Shard(1, 4))
@@ -55,7 +55,7 @@ def test_siblings_are_other_shares_of_the_same_whole() -> None:
     assert not is_sibling(".cxr-2-of-4-00.part", None)
 
 
-def test_two_shards_at_once_make_the_whole(many: Path, whole: Path, run: Run, tmp_path: Path) -> None:
+def test_two_concurrent_shards_produce_all_results(many: Path, whole: Path, run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     reports = [tmp_path / f"{index}.jsonl" for index in (1, 2)]
     options = [["--shard", f"{index}/2", "--json", reports[index - 1]] for index in (1, 2)]
@@ -69,14 +69,14 @@ def test_two_shards_at_once_make_the_whole(many: Path, whole: Path, run: Run, tm
 
     again = run("cxr-infer", "dir", many, "--out", out, "--json", reports[0])
     assert f"{FILES} skipped" in again.stdout
-    assert (out / LEDGER).read_bytes() == (whole / LEDGER).read_bytes(), "what shards recorded is taken in"
+    assert (out / LEDGER).read_bytes() == (whole / LEDGER).read_bytes(), "records of the shards are merged"
     assert [path.name for path in out.glob(".*")] == [LEDGER]
     third = run("cxr-infer", "dir", many, "--out", out, "--shard", "2/3")
     assert re.search(r"^\d+ failed, \d+ skipped|^\d+ skipped", third.stdout, re.MULTILINE)
     assert contents(out) == contents(whole)
 
 
-def test_a_share_without_images_is_done(run: Run, tmp_path: Path, many: Path) -> None:
+def test_a_shard_without_images_succeeds(run: Run, tmp_path: Path, many: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "a.png").write_bytes((many / "0" / "000.png").read_bytes())
     done = [run("cxr-infer", "dir", "x", "--shard", f"{index}/3") for index in (1, 2, 3)]
@@ -84,21 +84,21 @@ def test_a_share_without_images_is_done(run: Run, tmp_path: Path, many: Path) ->
     assert sum("1 denoised" in process.stdout for process in done) == 1
 
 
-def test_shards_exclude_what_could_write_the_same_file(tmp_path: Path) -> None:
+def test_shards_exclude_runs_that_could_write_the_same_file(tmp_path: Path) -> None:
     with OutputDirectory(tmp_path, MADE_BY, Shard(1, 2)):
         with OutputDirectory(tmp_path, MADE_BY, Shard(2, 2)):
             pass
         for rival in (None, Shard(1, 2), Shard(2, 3)):
             with pytest.raises(UsageError, match="another run"), OutputDirectory(tmp_path, MADE_BY, rival):
                 pass
-    with OutputDirectory(tmp_path, MADE_BY):  # noqa: SIM117  the two are of different kinds
+    with OutputDirectory(tmp_path, MADE_BY):  # noqa: SIM117  one of the two must fail
         with pytest.raises(UsageError, match="another run"), OutputDirectory(tmp_path, MADE_BY, Shard(1, 2)):
             pass
     with OutputDirectory(tmp_path, MADE_BY, Shard(2, 3)):
         pass
 
 
-def test_a_shard_leaves_alone_what_its_siblings_are_writing(tmp_path: Path) -> None:
+def test_a_shard_keeps_the_partial_files_of_its_siblings(tmp_path: Path) -> None:
     names = [".cxr-00.part", ".cxr-1-of-2-00.part", ".cxr-2-of-2-00.part", ".cxr-1-of-3-00.part"]
     for name in names:
         (tmp_path / name).touch()
@@ -106,12 +106,12 @@ def test_a_shard_leaves_alone_what_its_siblings_are_writing(tmp_path: Path) -> N
         assert [path.name for path in tmp_path.glob("*.part")] == [".cxr-2-of-2-00.part"]
 
 
-def test_records_of_a_killed_shard_serve_a_run_of_another_kind(tmp_path: Path) -> None:
+def test_records_of_a_killed_shard_are_used_by_other_runs(tmp_path: Path) -> None:
     name = next(name for name in map(str, range(10)) if Shard(1, 2).holds(name))
     output = OutputDirectory(tmp_path, MADE_BY, Shard(1, 2))
     output.__enter__()
     output.write(name, tmp_path / name, SOURCE, b"result")
-    output.__exit__(KeyboardInterrupt, None, None)  # nothing is put in order
+    output.__exit__(KeyboardInterrupt, None, None)  # as in an interrupted run: records are not merged
     share = Shard(next(index for index in (1, 2, 3) if Shard(index, 3).holds(name)), 3)
     for later in (share, None):
         with OutputDirectory(tmp_path, MADE_BY, later) as output:
@@ -120,7 +120,7 @@ def test_records_of_a_killed_shard_serve_a_run_of_another_kind(tmp_path: Path) -
 
 def test_a_stream_of_records_ends_with_the_summary(run: Run, many: Path, whole: Path) -> None:
     *lines, last = map(json.loads, whole.with_suffix(".jsonl").read_text().splitlines())
-    assert len(lines) == FILES + len(BAD) + 2  # and what is ignored
+    assert len(lines) == FILES + len(BAD) + 2  # and the ignored files
     about = ["format", "date", "command", "cpu", "threads", "settings", "versions", "input", "output"]
     assert list(last) == ["model", *about, "interrupted", "summary"]
     assert last["summary"]["done"] == FILES
@@ -131,14 +131,14 @@ def test_a_stream_of_records_ends_with_the_summary(run: Run, many: Path, whole: 
     assert "give another --json" in refused.stderr
 
 
-def test_records_are_there_as_they_happen(many: Path, tmp_path: Path) -> None:
+def test_records_are_written_immediately(many: Path, tmp_path: Path) -> None:
     report = tmp_path / "r.jsonl"
     command = [*signalled(signal.SIGKILL, 3), "dir", str(many), "--out", str(tmp_path / "out"), "--json", str(report)]
     assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
     assert [json.loads(line)["status"] for line in report.read_text().splitlines()].count("done") == 3
 
 
-def test_the_slurm_script_does_its_share(many: Path, whole: Path, tmp_path: Path) -> None:
+def test_the_slurm_script_processes_its_shard(many: Path, whole: Path, tmp_path: Path) -> None:
     script = EXAMPLES / "slurm.sh"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     assert "#SBATCH --array=1-" in script.read_text()
@@ -164,11 +164,11 @@ def test_the_slurm_script_does_its_share(many: Path, whole: Path, tmp_path: Path
     assert len(list(tmp_path.glob("out-report.*-of-2.jsonl"))) == 2
 
 
-def test_the_ray_job_is_a_script() -> None:
+def test_the_ray_job_is_valid_bash() -> None:
     assert subprocess.run(["bash", "-n", EXAMPLES / "ray-job.sh"]).returncode == 0
 
 
-def test_the_kubernetes_job_does_every_share() -> None:
+def test_the_kubernetes_job_covers_every_shard() -> None:
     job = yaml.safe_load((EXAMPLES / "kubernetes.yaml").read_text())
     assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")
     (container,) = job["spec"]["template"]["spec"]["containers"]

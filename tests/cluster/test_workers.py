@@ -1,4 +1,4 @@
-"""What a worker records while the run holds the output elsewhere."""
+"""The records of a worker, while another process holds the output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     files.rm("/", recursive=True)
 
 
-def test_what_a_lost_worker_left_is_made_again_in_the_same_run_and_finished_for_the_next(storage: Storage) -> None:
+def test_results_of_a_lost_worker_are_remade_now_and_kept_by_the_next_run(storage: Storage) -> None:
     target = storage.path("sub/a.png")
     with storage.output(MADE_BY, None) as output:
         with storage.worker_output(MADE_BY, None, THIS_RUN) as lost:
@@ -42,7 +42,7 @@ def test_what_a_lost_worker_left_is_made_again_in_the_same_run_and_finished_for_
         assert output.made_of("sub/a.png", SOURCE)
 
 
-def test_a_worker_believes_what_its_run_knows(tmp_path: Path) -> None:
+def test_a_worker_uses_the_records_of_its_run(tmp_path: Path) -> None:
     storage = Directory(tmp_path)
     with storage.output(MADE_BY, None) as output:
         output.write("a.png", tmp_path / "a.png", SOURCE, b"result")
@@ -54,7 +54,7 @@ def test_a_worker_believes_what_its_run_knows(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob(".*")] == [LEDGER]
 
 
-def test_records_of_a_killed_run_are_taken_in_by_the_next(tmp_path: Path) -> None:
+def test_records_of_a_killed_run_are_merged_by_the_next(tmp_path: Path) -> None:
     storage, shard = Directory(tmp_path), Shard(1, 1)
     with storage.worker_output(MADE_BY, shard, THIS_RUN) as worker:
         worker.write("a.png", tmp_path / "a.png", SOURCE, b"result")
@@ -66,7 +66,7 @@ def test_records_of_a_killed_run_are_taken_in_by_the_next(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.glob(".*")] == [LEDGER]
 
 
-def test_a_worker_leaves_alone_what_others_of_its_run_are_writing(tmp_path: Path) -> None:
+def test_a_worker_keeps_the_partial_files_of_its_run(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for run in (THIS_RUN, OTHER_RUN):
         (tmp_path / "sub" / f".cxr-{run}-00.part").touch()

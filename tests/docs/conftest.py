@@ -1,4 +1,4 @@
-"""Sample X-rays, as the guide's first command draws them, only smaller."""
+"""Sample X-rays, as drawn by the guide's first command, but smaller."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ RunPython = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The code blocks of a page of the repository."""
+    """Return the code blocks of a page of the repository."""
     return re.findall(rf"^```{language}\n(.*?)^```", (REPOSITORY / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `cxr-infer sample xrays` was run."""
+    """A folder with the files of `cxr-infer sample xrays`."""
     folder = tmp_path_factory.mktemp("samples")
     write_samples(folder / "xrays", size=SIZE)
     return folder
@@ -34,7 +34,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_python(samples: Path) -> RunPython:
-    """Run a program in the folder of the samples, with the commands of this environment."""
+    """Return a function that runs a program in the folder of the samples, with the commands of this environment."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def call(program: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The Python of the guide runs as it stands there."""
+"""The Python snippets of the guide and the README run unchanged."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_the_python_guide_runs_from_top_to_bottom(run_python: RunPython, samples
         assert (before != after).any()
 
 
-def test_the_protocol_and_the_python_of_the_lab_run(run_python: RunPython, samples: Path) -> None:
+def test_the_protocol_and_the_python_of_the_lab_guide_run(run_python: RunPython, samples: Path) -> None:
     (protocol,), (snippet,) = blocks("docs/guide/lab.md", "toml"), blocks("docs/guide/lab.md", "python")
     (samples / "tiny.toml").write_text(protocol)
     done = run_python(snippet)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
-    assert len(printed) == 2 * 2 + 2 * 2, "of two methods: contrast kept at two doses, lines lost and made up"
+    assert len(printed) == 2 * 2 + 2 * 2, "for each of two methods: contrast kept at two doses, lost and false lines"
     assert any("noisy" in line and line.endswith("[1.0, 1.0]") for line in printed)
     assert {"lab.json", "lab.html", "units"} == {path.name for path in (samples / "lab-tiny").iterdir()}
 
@@ -51,7 +51,7 @@ def test_every_study_of_the_lab_is_explained() -> None:
         assert f"| {study} |" in page or f"| {study.replace('-', ' ')} |" in page, study
 
 
-def test_the_python_of_the_readme_runs(run_python: RunPython, samples: Path) -> None:
+def test_the_python_in_the_readme_runs(run_python: RunPython, samples: Path) -> None:
     (snippet,) = blocks("README.md", "python")
     assert len([line for line in snippet.splitlines() if line]) <= 4
     done = run_python(snippet)

@@ -1,4 +1,4 @@
-"""The README: short, with its parts and no others, and with the figures of the pages that it sums up."""
+"""The README is short, has exactly its sections, and shows the figures of the pages that it summarises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST = (
 
 
 def rows_of(text: str) -> list[list[str]]:
-    """The cells of all tables in a text, without their emphasis."""
+    """Return the cells of all tables in a text, without emphasis."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip(" *") for cell in line.strip("| ").split("|")] for line in lines]
 
@@ -28,7 +28,7 @@ def references_of(name: str) -> set[str]:
     return set(re.findall(r"^\[([^\]]+)\]: ", (REPOSITORY / name).read_text(), re.MULTILINE))
 
 
-def test_it_is_short_and_has_its_parts() -> None:
+def test_the_readme_is_short_and_has_its_sections() -> None:
     assert len(README.split()) <= MOST_WORDS
     assert re.findall(r"^## (.*)$", README, re.MULTILINE) == PARTS
     assert README.count("![") == 1
@@ -37,7 +37,7 @@ def test_it_is_short_and_has_its_parts() -> None:
     assert len(re.findall(r"^- \*\*", limits, re.MULTILINE)) == 5
 
 
-def test_the_first_command_is_there_word_for_word() -> None:
+def test_the_readme_contains_the_first_command_verbatim() -> None:
     assert f"```sh\n{FIRST}\n```" in README
 
 
@@ -58,14 +58,14 @@ def psnr(cell: str) -> float:
     return float(cell.split("/")[0])
 
 
-def test_its_links_are_those_of_the_home_page() -> None:
-    """The home page shows the same text, so both files must say where each link leads from there."""
+def test_readme_and_home_page_define_the_same_links() -> None:
+    """The home page includes the text of the README, so both files must define the target of each link."""
     named = set(re.findall(r"\]\[([^\]]+)\]", README))
     assert named == references_of("README.md") == references_of("docs/index.md")
 
 
-def test_other_files_of_the_root_that_the_site_shows_link_to_none() -> None:
-    """In the site a link would lead elsewhere than in the repository: there a file is named as `code`."""
+def test_other_root_files_on_the_site_contain_no_relative_links() -> None:
+    """A relative link would have another target on the site than in the repository, so files are named as `code`."""
     pages = (page.read_text() for page in (REPOSITORY / "docs").rglob("*.md"))
     shown = {name for page in pages for name in re.findall(r'^--8<-- "([^":]+)', page, re.MULTILINE)}
     assert {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "train/EXPERIMENTS.md"} <= shown
@@ -74,7 +74,7 @@ def test_other_files_of_the_root_that_the_site_shows_link_to_none() -> None:
         assert all("://" in target or target.startswith("#") for target in targets), name
 
 
-def test_the_citation_is_of_this_version() -> None:
+def test_the_citation_names_this_version() -> None:
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert citation["version"] == cxr_infer.__version__
     assert {"cff-version", "message", "title", "authors"} <= set(citation)

@@ -1,4 +1,4 @@
-"""The generated pages are those of the program, and leave nothing undocumented."""
+"""The generated pages match the program and document everything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPT = REPOSITORY / "docs" / "make_reference.py"
 
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
-    """docs/make_reference.py, which is no module of a package."""
+    """docs/make_reference.py, which is not part of a package."""
     specification = importlib.util.spec_from_file_location("make_reference", SCRIPT)
     assert specification is not None
     assert specification.loader is not None
@@ -33,7 +33,7 @@ def reference() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def report(samples: Path) -> dict[str, Any]:
-    """What `--json` writes of a run with a reference."""
+    """The `--json` report of a run with a reference."""
     from typer.testing import CliRunner
 
     from cxr_infer.cli.commands import app
@@ -57,14 +57,14 @@ def test_every_option_and_argument_is_explained(reference: ModuleType) -> None:
             assert all(reference.help_of(parameter) for parameter in each.params), (program, each.name)
 
 
-def test_the_schemas_of_results_are_up_to_date_and_are_some(reference: ModuleType) -> None:
+def test_the_schema_files_are_valid_and_up_to_date(reference: ModuleType) -> None:
     assert len(reference.SCHEMAS) == 2
     for file, schema in reference.SCHEMAS.items():
         assert file.read_text() == reference.schema_file(schema()), "run python docs/make_reference.py"
         jsonschema.Draft202012Validator.check_schema(schema())
 
 
-def test_a_report_keeps_its_schema_which_explains_every_key(report: dict[str, Any]) -> None:
+def test_a_report_matches_its_schema_which_explains_every_key(report: dict[str, Any]) -> None:
     schema = report_schema()
     jsonschema.validate(report, schema)
     assert set(report) == set(schema["properties"])
@@ -89,11 +89,13 @@ def test_a_report_keeps_its_schema_which_explains_every_key(report: dict[str, An
         (("model", "sha256"), None),
     ],
 )
-def test_the_schema_notices_what_is_wrong(report: dict[str, Any], place: tuple[Any, ...], wrong: object) -> None:
+def test_the_schema_rejects_wrong_and_missing_values(
+    report: dict[str, Any], place: tuple[Any, ...], wrong: object
+) -> None:
     refuses(report_schema(), report, place, wrong)
 
 
-def test_a_stream_keeps_the_same_schema(run: Run, samples: Path, tmp_path: Path) -> None:
+def test_a_stream_matches_the_same_schema(run: Run, samples: Path, tmp_path: Path) -> None:
     done = run("cxr-infer", "dir", samples / "xrays", "--out", "out", "--json", "run.jsonl", "--quiet")
     assert done.returncode == 0, done.stderr
     *records, last = map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines())

@@ -1,4 +1,4 @@
-"""The pages about training say what the program has and what was measured."""
+"""The pages about training match the program and the measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRAINING, NETWORK = ((REPOSITORY / "docs" / name).read_text() for name in ("trai
 EXPERIMENTS = (REPOSITORY / "train" / "EXPERIMENTS.md").read_text()
 
 
-def test_every_option_that_is_named_is_one() -> None:
+def test_every_option_mentioned_exists() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     known = {name for command in commands.values() for option in command.params for name in option.opts}
     for page in (TRAINING, NETWORK):
@@ -27,7 +27,7 @@ def test_every_option_that_is_named_is_one() -> None:
     assert {"--validate-every", "--validate-images", "--device", "--start", "--csv", "--widths"} <= known
 
 
-def test_the_defaults_of_the_network_are_its_own() -> None:
+def test_the_page_shows_the_actual_defaults_of_the_network() -> None:
     told = {row[0].strip("`- ").replace("-", "_"): row[1] for row in rows_of(NETWORK) if row[0].startswith("`--")}
     assert told == {name: ",".join(map(str, value)) for name, value in SPECS["window"].arguments.items()}  # type: ignore[arg-type]
 
@@ -40,10 +40,10 @@ def test_every_time_and_figure_of_the_table_was_measured() -> None:
         assert all(figure in EXPERIMENTS for figure in re.findall(r"\d+\.\d\d[\d./ ]*\d|0\.\d+", figures)), figures
         minutes = float(time.split()[0])
         parts = [float(number) for number in re.findall(r"\| (\d+(?:\.\d+)?) min", EXPERIMENTS)] + [12.0]
-        assert minutes in parts or minutes == 20 + 30 + 47, "three rows of one training"
+        assert minutes in parts or minutes == 20 + 30 + 47, "or the sum of three rows of one training"
 
 
-def test_what_a_block_is_worth_was_measured() -> None:
+def test_the_cost_of_removing_a_block_was_measured() -> None:
     whole = (35.96, 41.13)
     assert f"all: {whole[0]} / {whole[1]}" in EXPERIMENTS
     section = NETWORK.partition("## What a block costs")[2].partition("\n## ")[0]
@@ -59,13 +59,13 @@ def test_the_files_of_a_run_are_named() -> None:
         assert f"| `{name}` |" in TRAINING
 
 
-def test_the_block_that_people_paste_brings_no_cuda() -> None:
+def test_the_set_up_block_installs_no_cuda() -> None:
     block = re.findall(r"^```sh\n(.*?)^```", TRAINING, re.MULTILINE | re.DOTALL)[0].splitlines()
     assert "https://download.pytorch.org/whl/cpu" in block[0]
-    assert "pip install" in block[1], "torch is there before anything asks for it"
+    assert "pip install" in block[1], "torch is installed before the packages that depend on it"
 
 
-def test_the_set_up_takes_the_release_of_torch_that_is_pinned() -> None:
+def test_the_set_up_uses_the_pinned_release_of_torch() -> None:
     pinned = re.search(r"^torch==(\S+)$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned is not None
     block = re.findall(r"^```sh\n(.*?)^```", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)[0]

@@ -1,4 +1,4 @@
-"""The examples that need nothing beside the development environment; `examples/run_all.py` runs all of them in CI."""
+"""The examples that need only the development environment; `examples/run_all.py` runs all of them in CI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.docs.conftest import blocks
 
 EXAMPLES = REPOSITORY / "examples"
 PLAIN = ("python-onnxruntime", "python-opencv")
-ESTIMATE = "noise_level fp32: largest difference 1.0e-07, at most 0.002"  # as every example prints it
+ESTIMATE = "noise_level fp32: largest difference 1.0e-07, at most 0.002"  # as printed by every example
 PROGRAMS = sorted(path.parent.name for path in EXAMPLES.glob("*/denoise.*"))
 
 
@@ -39,11 +39,13 @@ def test_an_example_gives_the_expected_output(name: str) -> None:
     assert "noise_level fp32: largest difference" in done.stdout
     for file in ("original fp32", "new fp32", "window fp32", "window int8"):
         assert f"{file}: largest difference" in done.stdout
-        assert (f"{file} fixed: largest difference" in done.stdout) == (name != "python-opencv"), "it fixes all shapes"
+        assert (f"{file} fixed: largest difference" in done.stdout) == (name != "python-opencv"), (
+            "OpenCV always uses fixed shapes"
+        )
 
 
 @pytest.mark.parametrize("stored", [np.uint8, np.uint16])
-def test_twelve_lines_lead_from_a_png_to_the_png_that_this_project_makes(
+def test_a_twelve_line_program_writes_the_same_png_as_this_project(
     tmp_path: Path, stored: type[np.unsignedinteger]
 ) -> None:
     program = EXAMPLES / "python-onnxruntime" / "png.py"
@@ -69,7 +71,7 @@ def test_the_guide_shows_the_programs_that_are_run(language: str, program: str) 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A copy of the folder that holds `window` and the estimate of the noise only."""
+    """A copy of the folder with only `window` and the noise estimate."""
     folder = tmp_path / "weights"
     shutil.copytree(REPOSITORY / "weights", folder, ignore=shutil.ignore_patterns("*.safetensors", "original", "new"))
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -78,31 +80,31 @@ def weights(tmp_path: Path) -> Path:
     return folder
 
 
-def fails_by_itself(name: str, weights: Path) -> bool:
-    """Whether an example says that something differs too much, rather than break."""
+def reports_a_difference(name: str, weights: Path) -> bool:
+    """Whether an example reports too large a difference instead of crashing."""
     done = denoise(name, weights)
     return (done.returncode, done.stderr) == (1, "") and "noise_level fp32: largest difference" in done.stdout
 
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("wrong", [2e-4, np.nan, np.inf])
-def test_an_example_fails_where_the_output_is_another(name: str, wrong: float, weights: Path) -> None:
+def test_an_example_fails_if_the_output_differs(name: str, wrong: float, weights: Path) -> None:
     path = weights / "window" / "test" / "denoised.npy"
     np.save(path, np.load(path) + np.float32(wrong))
-    assert fails_by_itself(name, weights)
+    assert reports_a_difference(name, weights)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("wrong", [1.01, np.nan])
-def test_an_example_fails_where_the_noise_level_is_another(name: str, wrong: float, weights: Path) -> None:
+def test_an_example_fails_if_the_noise_level_differs(name: str, wrong: float, weights: Path) -> None:
     manifest = json.loads((weights / "manifest.json").read_text())
     manifest["models"]["window"]["test"]["image"]["noise_level"] *= wrong
     (weights / "manifest.json").write_text(json.dumps(manifest))
-    assert fails_by_itself(name, weights)
+    assert reports_a_difference(name, weights)
 
 
 @pytest.mark.parametrize(("difference", "failed"), [("1e-06", False), ("nan", True), ("inf", True), ("2e-03", True)])
-def test_the_runner_judges_what_an_example_prints(
+def test_the_runner_checks_the_differences_that_an_example_prints(
     difference: str, failed: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
@@ -111,40 +113,40 @@ def test_the_runner_judges_what_an_example_prints(
     cases = [f"{column}{case}" for column in run_all.COLUMNS[:4] for case in ("", " fixed")]
     said = "\n".join(f"{case}: largest difference 0.0e+00, at most 0.01" for case in cases)
     said += f"\nwindow fp32: largest difference {difference}, at most 0.001\n{ESTIMATE}"
-    monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
-    found, wrong = run_all.run("made up")
+    monkeypatch.setitem(run_all.EXAMPLES, "invented", lambda: [sys.executable, "-c", f"print({said!r})"])
+    found, wrong = run_all.run("invented")
     assert wrong == failed
     assert found["window fp32"] == difference
 
 
-def test_the_runner_misses_shapes_that_were_not_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runner_requires_runs_with_fixed_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     import run_all
 
     said = "\n".join(f"{column}: largest difference 0.0e+00, at most 0.01" for column in run_all.COLUMNS[:4])
     said += f"\nwindow int8 fixed: largest difference 0.0e+00, at most 0.01\n{ESTIMATE}"
-    monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
-    assert run_all.run("made up")[1]
-    monkeypatch.setattr(run_all, "ALWAYS_FIXED", {"made up"})
-    assert not run_all.run("made up")[1]
+    monkeypatch.setitem(run_all.EXAMPLES, "invented", lambda: [sys.executable, "-c", f"print({said!r})"])
+    assert run_all.run("invented")[1]
+    monkeypatch.setattr(run_all, "ALWAYS_FIXED", {"invented"})
+    assert not run_all.run("invented")[1]
 
 
-def test_the_runner_misses_the_estimate_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runner_requires_the_noise_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     import run_all
 
     cases = [f"{column}{case}" for column in run_all.COLUMNS[:4] for case in ("", " fixed")]
     said = "\n".join(f"{case}: largest difference 0.0e+00, at most 0.01" for case in cases)
-    monkeypatch.setitem(run_all.EXAMPLES, "made up", lambda: [sys.executable, "-c", f"print({said!r})"])
-    assert run_all.run("made up")[1]
+    monkeypatch.setitem(run_all.EXAMPLES, "invented", lambda: [sys.executable, "-c", f"print({said!r})"])
+    assert run_all.run("invented")[1]
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_no_example_leans_on_this_project(name: str) -> None:
+def test_no_example_imports_this_project(name: str) -> None:
     assert all("cxr_" not in program.read_text() for program in (EXAMPLES / name).glob("*.py"))
 
 
-def test_every_example_is_run_and_stands_in_the_table_within_tolerance() -> None:
+def test_every_example_is_run_and_listed_within_tolerance() -> None:
     assert len(PROGRAMS) == 7
     readme, runner = ((EXAMPLES / name).read_text() for name in ("README.md", "run_all.py"))
     tolerances = {

@@ -42,7 +42,7 @@ ARRAYS = [
 ]
 
 
-def test_the_shipped_manifest_keeps_its_schema_and_lists_all_models() -> None:
+def test_the_shipped_manifest_matches_its_schema_and_lists_all_models() -> None:
     schema = json.loads((WEIGHTS / "manifest.schema.json").read_text())
     assert schema == json.loads(json.dumps(manifest_schema()))
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -53,7 +53,7 @@ def test_the_shipped_manifest_keeps_its_schema_and_lists_all_models() -> None:
 @pytest.mark.parametrize(
     "path", [("models", "window", "files", "fp32", "sha256"), ("models", "window", "before"), ("models", "new", "test")]
 )
-def test_the_schema_notices_what_is_missing_or_misspelt(path: tuple[str, ...]) -> None:
+def test_the_schema_rejects_missing_and_misspelt_keys(path: tuple[str, ...]) -> None:
     for change in ("missing", "misspelt"):
         broken = json.loads(json.dumps(MANIFEST))
         part: dict[str, Any] = broken
@@ -67,7 +67,7 @@ def test_the_schema_notices_what_is_missing_or_misspelt(path: tuple[str, ...]) -
 
 
 @pytest.mark.parametrize(("model", "file"), FILES)
-def test_manifest_card_and_metadata_say_the_same(model: dict[str, Any], file: dict[str, Any]) -> None:
+def test_manifest_card_and_metadata_agree(model: dict[str, Any], file: dict[str, Any]) -> None:
     card_file = json.loads((WEIGHTS / file["card"]).read_text())
     graph = onnx.load(WEIGHTS / file["file"])
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
@@ -88,7 +88,7 @@ def test_manifest_card_and_metadata_say_the_same(model: dict[str, Any], file: di
             assert all(card.multiple == axis["multiple_of"] for axis in one["axes"][2:] if axis["size"] is None)
 
 
-def test_the_steps_hold_the_numbers_that_this_package_uses() -> None:
+def test_the_steps_contain_the_numbers_used_by_this_package() -> None:
     model = MANIFEST["models"]["window"]
     steps = {step["step"]: step for step in model["before"] + model["after"]}
     card = load_model("window", precision="fp32").card
@@ -103,7 +103,7 @@ def test_the_steps_hold_the_numbers_that_this_package_uses() -> None:
 
 
 @pytest.mark.parametrize("array", ARRAYS)
-def test_every_array_is_there_raw_too(array: dict[str, Any]) -> None:
+def test_every_array_is_also_stored_raw(array: dict[str, Any]) -> None:
     values = np.load(WEIGHTS / array["npy"])
     assert values.dtype == np.float32
     assert list(values.shape) == array["shape"]
@@ -113,7 +113,7 @@ def test_every_array_is_there_raw_too(array: dict[str, Any]) -> None:
     assert raw[array["raw_offset"] :] == values.astype("<f4").tobytes()
 
 
-def test_the_whole_image_of_window_goes_through_several_windows_and_its_level_is_estimated() -> None:
+def test_the_test_image_of_window_needs_several_windows_and_an_estimate() -> None:
     case = MANIFEST["models"]["window"]["test"]["image"]
     image = np.load(WEIGHTS / case["noisy"]["npy"])
     grid = load_model("window").grid(image.shape, Settings(window=case["window"], overlap=case["overlap"]))
@@ -124,8 +124,8 @@ def test_the_whole_image_of_window_goes_through_several_windows_and_its_level_is
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
-def test_bioimageio_files_name_what_lies_beside_them(name: str) -> None:
-    """That the collection's own tool accepts them is shown in .ci/run."""
+def test_bioimageio_files_name_existing_files(name: str) -> None:
+    """.ci/run shows that the collection's own tool accepts them."""
     description = yaml.safe_load((WEIGHTS / name / "rdf.yaml").read_text())
     model = MANIFEST["models"][name]
     assert description["format_version"].startswith("0.5.")
@@ -137,7 +137,7 @@ def test_bioimageio_files_name_what_lies_beside_them(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_describing_changes_no_model_and_leaves_nothing_stale(tmp_path: Path) -> None:
+def test_describing_changes_no_model_and_removes_stale_files(tmp_path: Path) -> None:
     shutil.copytree(WEIGHTS / "window", tmp_path / "window")
     before = {path: path.read_bytes() for path in (tmp_path / "window").glob("*.onnx")}
     for name in ("model.int8.onnx", "card.int8.json"):
@@ -152,13 +152,13 @@ def test_describing_changes_no_model_and_leaves_nothing_stale(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_what_is_not_finite_becomes_no_test_tensor(tmp_path: Path, wrong: float) -> None:
+def test_non_finite_results_are_not_written_as_test_tensors(tmp_path: Path, wrong: float) -> None:
     with pytest.raises(ModelError, match="denoised: the model returns non-finite values; train it again"):
         Arrays(tmp_path).write("window/test/denoised", np.array([0, wrong], np.float32))
     assert not list(tmp_path.rglob("*.npy"))
 
 
-def test_a_file_that_is_not_its_cards_is_not_described(tmp_path: Path) -> None:
+def test_a_file_that_does_not_match_its_card_is_refused(tmp_path: Path) -> None:
     shutil.copytree(WEIGHTS / "window", tmp_path / "window")
     (tmp_path / "window" / "model.onnx").write_bytes(b"another")
     with pytest.raises(ModelError, match="does not match the SHA-256"):
@@ -166,7 +166,7 @@ def test_a_file_that_is_not_its_cards_is_not_described(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_describe_alone_exports_nothing(run: Run, tmp_path: Path) -> None:
+def test_describe_takes_no_model_and_needs_an_exported_one(run: Run, tmp_path: Path) -> None:
     assert run("cxr-export", "--describe", "window").returncode == 2
     empty = run("cxr-export", "--describe", "--weights", tmp_path)
     assert empty.returncode == 2

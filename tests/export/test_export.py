@@ -44,7 +44,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exports(weights: Path) -> dict[str, bytes]:
-    """The files that were exported from them: tracing takes seconds."""
+    """The files exported from these checkpoints, once for all tests: tracing takes seconds."""
     return {name: export_model(name, weights).path.read_bytes() for name in MODEL_NAMES}
 
 
@@ -72,7 +72,7 @@ def test_an_export_is_one_self_describing_file(weights: Path, exports: dict[str,
         assert "8x8 blocks" in card["noise_level_recipe"]
 
 
-def test_parity_notices_a_wrong_weight(weights: Path, exports: dict[str, bytes]) -> None:
+def test_parity_fails_for_a_wrong_weight(weights: Path, exports: dict[str, bytes]) -> None:
     model, _ = load_checkpoint(weights / "window" / "checkpoint.safetensors")
     exported, card = onnx.load_from_string(exports["window"]), card_of(weights / "window" / "model.onnx")
     assert check_parity(model, exported, card).largest <= TOLERANCE
@@ -82,21 +82,21 @@ def test_parity_notices_a_wrong_weight(weights: Path, exports: dict[str, bytes])
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_parity_notices_values_that_are_not_finite(weights: Path, exports: dict[str, bytes], wrong: float) -> None:
+def test_parity_fails_for_non_finite_values(weights: Path, exports: dict[str, bytes], wrong: float) -> None:
     model, _ = load_checkpoint(weights / "window" / "checkpoint.safetensors")
     exported, card = onnx.load_from_string(exports["window"]), card_of(weights / "window" / "model.onnx")
     with torch.no_grad():
         model.head.bias[0] = wrong
-    assert not check_parity(model, exported, card).holds, "torch alone computes them"
+    assert not check_parity(model, exported, card).holds, "only torch returns them"
     spoilt = next(tensor for tensor in exported.graph.initializer if tensor.name.endswith(".bias"))
     spoilt.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(spoilt.dims), wrong, np.float32), spoilt.name))
-    assert not check_parity(model, exported, card).holds, "both do"
+    assert not check_parity(model, exported, card).holds, "both return them"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "tensor"), [("original", "encoder.to_code.bias"), ("window", "head.weight")])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_weights_that_are_not_finite_replace_no_good_file(
+def test_non_finite_weights_do_not_replace_a_good_file(
     weights: Path, tmp_path: Path, name: str, tensor: str, wrong: float
 ) -> None:
     model, info = load_checkpoint(weights / name / "checkpoint.safetensors")
@@ -127,7 +127,7 @@ def test_a_failed_export_keeps_the_old_file(weights: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODEL_NAMES)
-def test_the_shipped_onnx_file_is_the_shipped_checkpoint(name: str) -> None:
+def test_the_shipped_onnx_file_matches_the_shipped_checkpoint(name: str) -> None:
     folder = REPOSITORY / "weights" / name
     model, info = load_checkpoint(folder / "checkpoint.safetensors")
     session = onnxruntime.InferenceSession(folder / "model.onnx")
@@ -148,7 +148,7 @@ def test_opencv_loads_the_shipped_window_with_free_height_and_width(shape: tuple
     np.testing.assert_allclose(network.forward("denoised").reshape(shape), expected, atol=TOLERANCE)
 
 
-def test_the_command_exports_the_same_bytes_again_without_paths_and_prints_a_table(
+def test_the_command_exports_the_same_bytes_again_without_paths(
     run: Run, weights: Path, exports: dict[str, bytes], data_directory: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
@@ -168,7 +168,7 @@ def test_the_command_exports_the_same_bytes_again_without_paths_and_prints_a_tab
 
 
 @pytest.mark.slow
-def test_what_is_missing_or_unknown_is_named(run: Run, tmp_path: Path) -> None:
+def test_missing_checkpoints_and_unknown_models_are_refused(run: Run, tmp_path: Path) -> None:
     missing = run("cxr-export", "window", "--weights", tmp_path)
     assert missing.returncode == 1
     assert "no such checkpoint; train one with `cxr-train`" in missing.stderr

@@ -30,7 +30,7 @@ INFO = CheckpointInfo("window", SHALLOW, {}, {}, {}, "0")
 
 
 def small_model() -> nn.Module:
-    """Untrained, but none of its blocks is an identity."""
+    """An untrained model in which no block is an identity."""
     torch.manual_seed(0)
     model = build_model("window", SHALLOW).eval()
     for conv in model.modules():
@@ -48,7 +48,7 @@ def calibrated_model() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def traced(calibrated_model: nn.Module) -> tuple[onnx.ModelProto, ModelCard]:
-    """What tracing makes of it, which takes seconds."""
+    """The traced model and its card, once for all tests: tracing takes seconds."""
     return to_int8_onnx(calibrated_model, INFO)
 
 
@@ -65,7 +65,7 @@ def weights(tmp_path: Path, calibrated_model: nn.Module) -> Path:
 
 
 def check_integers(exported: onnx.ModelProto, model: nn.Module) -> None:
-    """That the file's integers are the model's weights, each at the nearest place on its grid."""
+    """Check that the file's integers are the model's weights, each rounded to the nearest value of its grid."""
     stored = {t.name: numpy_helper.to_array(t) for t in exported.graph.initializer}
     integers = {name: array for name, array in stored.items() if name.endswith("weight.integers")}
     convolutions = {name: m for name, m in model.named_modules() if isinstance(m, QuantisedConv)}
@@ -78,8 +78,8 @@ def check_integers(exported: onnx.ModelProto, model: nn.Module) -> None:
         np.testing.assert_allclose(array * steps, conv.weight.detach().numpy(), atol=0.501 * float(steps.max()))
         assert stored[f"{name}.bias.integers"].dtype == np.int32
         assert f"{name}.weight" not in stored
-    # of 2x2 places the last convolution draws 4x4 pixels: those of the first place are 0, 1 and, a row below, 4, 5;
-    # then all of them again for the coarser grid
+    # the last convolution computes 4x4 pixels from 2x2 positions: channels 0, 1 and, a row below, 4, 5 belong to the
+    # first position; then come the same channels for the coarser grid
     (drawn,) = (n.removesuffix(".integers") for n, a in stored.items() if a.dtype == np.int8 and a.shape[-1] == 4)
     first_place = [0, 1, 4, 5]
     steps = stored[f"{drawn}.steps"][first_place, None, None, None]
@@ -101,11 +101,11 @@ def check_computes_as_on_grids(exported: onnx.ModelProto, model: nn.Module) -> N
         plain = model(*INPUTS).numpy()
         with quantised(model):
             expected = model(*INPUTS).numpy()
-    # a sum that lies between two places of a grid may fall to either side; the grids themselves change more
+    # a sum halfway between two grid values may be rounded either way, which changes less than the grids themselves
     assert np.abs(found - expected).mean() < 0.5 * np.abs(plain - expected).mean()
 
 
-def test_the_file_holds_and_computes_what_training_computed_on_the_grids(
+def test_the_file_stores_and_computes_what_training_computed_on_grids(
     exported: onnx.ModelProto, calibrated_model: nn.Module
 ) -> None:
     onnx.checker.check_model(exported, full_check=True)
@@ -113,7 +113,7 @@ def test_the_file_holds_and_computes_what_training_computed_on_the_grids(
     check_computes_as_on_grids(exported, calibrated_model)
 
 
-def test_sums_of_the_shipped_weights_overflow_on_no_cpu() -> None:
+def test_sums_of_shipped_weights_overflow_on_no_cpu() -> None:
     """On x86 without VNNI two products are added in 16 bits, which onnxruntime can be asked to avoid."""
     model = onnx.load(REPOSITORY / "weights" / "window" / "model.int8.onnx")
     stored = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
@@ -135,8 +135,8 @@ def test_sums_of_the_shipped_weights_overflow_on_no_cpu() -> None:
 
 
 @pytest.mark.slow
-def test_constants_that_convolutions_share_are_stored_for_each() -> None:
-    """Blocks that are an identity still have equal weights and biases, which the exporter makes one."""
+def test_constants_shared_by_convolutions_are_stored_for_each() -> None:
+    """Blocks that are still an identity have equal weights and biases, which the exporter merges."""
     text = """
     <ir_version: 8, opset_import: ["": 18]>
     shared (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y)
@@ -160,12 +160,14 @@ def test_constants_that_convolutions_share_are_stored_for_each() -> None:
     assert store_integers(model.graph) == 2
     onnx.checker.check_model(model, full_check=True)
     (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
-    np.testing.assert_allclose(found, expected, atol=0.51 * 7)  # one place of the last grid, through the last sum
-    assert [t.name for t in model.graph.initializer if t.name in ("w", "b")] == ["w"], "the last reads floats"
+    np.testing.assert_allclose(found, expected, atol=0.51 * 7)  # one step of the last grid, multiplied in the last sum
+    assert [t.name for t in model.graph.initializer if t.name in ("w", "b")] == ["w"], (
+        "the last convolution still reads floats"
+    )
 
 
 @pytest.mark.slow
-def test_int8_that_cannot_be_proved_is_not_left_lying(
+def test_an_unproved_int8_file_is_removed(
     weights: Path, traced: tuple[onnx.ModelProto, ModelCard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_export.export.to_int8_onnx", lambda *a: traced)
@@ -188,7 +190,7 @@ def test_int8_that_cannot_be_proved_is_not_left_lying(
     assert [(folder / name).exists() for name in names] == [True, True, False, False]
 
 
-def test_a_loss_holds_at_every_dose_or_not_at_all() -> None:
+def test_the_limit_of_the_loss_holds_for_every_dose() -> None:
     assert Loss((0.1, -0.02, 0.0, 0.1), 44.0, "").holds
     assert not Loss((0.0, 0.0, 0.0, 0.101), 60.0, "").holds
     assert not Loss((0.0, 0.0, 0.0, 0.0), 43.9, "").holds
@@ -199,8 +201,8 @@ def test_a_loss_holds_at_every_dose_or_not_at_all() -> None:
 
 
 @pytest.mark.slow
-def test_the_shipped_int8_file_holds_and_computes_what_the_shipped_checkpoint_does_and_loses_little() -> None:
-    """That exporting it gives the same bytes is shown in test_rebuilt.py."""
+def test_the_shipped_int8_file_matches_its_checkpoint_and_loses_little() -> None:
+    """test_rebuilt.py shows that exporting it gives the same bytes."""
     folder = REPOSITORY / "weights" / "window"
     model, _ = load_checkpoint(folder / "checkpoint.safetensors")
     shipped = onnx.load(folder / "model.int8.onnx")

@@ -1,4 +1,4 @@
-"""`cxr-export --all` on the shipped checkpoints gives the shipped files again."""
+"""`cxr-export --all` rebuilds the shipped files from the shipped checkpoints."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cxr_infer.model.card import FP32, INT8, MODEL_NAMES, TOLERANCES
 from tests.conftest import REPOSITORY, Run, tree
 
 WEIGHTS = REPOSITORY / "weights"
-SOURCES = ("checkpoint.safetensors", "README.md")  # of a model: what its other files are made from
-# made of results of the network, which CPUs round differently: equal within the tolerance of their precision
+SOURCES = ("checkpoint.safetensors", "README.md")  # of a model; its other files are made from these
+# contain results of the network, which CPUs round differently: equal within the tolerance of their precision
 RESULTS = {".npy", ".bin", ".png"}
 HASH_OF_A_RESULT = re.compile(rb"(source: test/\S+\.npy\n\s+sha256:) \w{64}")
 
@@ -32,12 +32,12 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_all_shipped_files_are_rebuilt_to_the_byte(run: Run, rebuilt: Path) -> None:
+def test_all_shipped_files_are_rebuilt_byte_for_byte(run: Run, rebuilt: Path) -> None:
     done = run("cxr-export", "--all", "--weights", rebuilt)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("of torch (") == len(MODEL_NAMES)
     shipped, found = tree(WEIGHTS), tree(rebuilt)
-    for name in ("lab.schema.json", "report.schema.json"):  # of results, which the models have no part in
+    for name in ("lab.schema.json", "report.schema.json"):  # schemas of results, not made by cxr-export
         del shipped[name]
     assert shipped.keys() == found.keys()
     for name, content in shipped.items():

@@ -9,7 +9,7 @@ PROMISES: dict[str, dict[str, list[str]]] = {
         "an interrupted run continues where it stopped": ["test_faults.py::test_a_run_killed_at_20_moments"],
         "no torch, compiler or GPU": ["test_house.py::test_every_module_imports_without_the_other_stages"],
         "this installs the command, draws sample X-rays and denoises": [
-            "test_readme.py::test_the_first_command_is_there_word_for_word",
+            "test_readme.py::test_the_readme_contains_the_first_command_verbatim",
             "test_house.py::test_ci_runs_the_readme_command",
             "test_cli.py::test_sample_then_dir_then_compare",
         ],
@@ -64,27 +64,33 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     },
     "docs/guide/cluster.md": {
         "the result is identical to the byte to that of one run": [
-            "test_shards.py::test_two_shards_at_once_make_the_whole"
+            "test_shards.py::test_two_concurrent_shards_produce_all_results"
         ],
-        "New files do not change the share of any file": ["test_shards.py::test_every_name_is_in_one_share"],
-        "continues where the shards stopped": ["test_shards.py::test_records_of_a_killed_shard_serve_a_run_of_another"],
-        "Results, records and reports are those of the local engine": ["test_ray.py::test_the_same_as_on_one_machine"],
+        "New files do not change the share of any file": [
+            "test_shards.py::test_every_name_is_in_one_shard_of_about_the_same_size"
+        ],
+        "continues where the shards stopped": ["test_shards.py::test_records_of_a_killed_shard_are_used_by_other_runs"],
+        "Results, records and reports are those of the local engine": [
+            "test_ray.py::test_results_are_the_same_as_on_one_machine"
+        ],
         "If an actor is lost, others take over its images": [
-            "test_ray.py::test_what_a_killed_actor_had_is_done_by_others",
-            "test_ray.py::test_an_image_that_ends_its_actor_every_time_fails_alone",
+            "test_ray.py::test_images_of_a_killed_actor_are_processed_by_others",
+            "test_ray.py::test_only_an_image_that_kills_its_actor_every_time_fails",
         ],
         "never from the URL, and are never shown": [
-            "test_bucket.py::test_what_is_no_place_is_refused",
-            "test_bucket.py::test_what_may_be_secret_is_not_shown",
+            "test_bucket.py::test_invalid_urls_are_refused",
+            "test_bucket.py::test_secrets_in_urls_are_not_shown",
         ],
-        "S3 is listed in pages": ["test_bucket.py::test_a_listing_takes_page_after_page"],
+        "S3 is listed in pages": ["test_bucket.py::test_a_listing_is_read_page_by_page"],
         "for `gs://` and `az://` all names are in memory": [
             "test_bucket.py::test_keys_with_empty_parts_are_listed_in_other_stores"
         ],
         "After a kill, the same command does the rest, also with": [
-            "test_bucket.py::test_killed_and_run_again_by_shards_the_rest_is_done"
+            "test_bucket.py::test_shards_complete_a_killed_run"
         ],
-        "Keys that differ only in empty parts": ["test_bucket.py::test_every_key_is_an_object_of_its_own"],
+        "Keys that differ only in empty parts": [
+            "test_bucket.py::test_every_key_is_a_separate_object_and_two_never_share_a_result"
+        ],
     },
     "docs/guide/python.md": {
         "The examples use the files made by": ["test_guide.py::test_the_python_guide_runs_from_top_to_bottom"],
@@ -100,14 +106,14 @@ PROMISES: dict[str, dict[str, list[str]]] = {
     "docs/guide/embedding.md": {
         "(its hash matches its card or manifest)": ["test_natural.py::test_models_are_listed_as_json"],
         "prints the path of a file": ["test_natural.py::test_models_path_prints_the_path_alone"],
-        "Both programs read a gray": ["test_examples.py::test_twelve_lines_lead_from_a_png_to_the_png"],
+        "Both programs read a gray": [
+            "test_examples.py::test_a_twelve_line_program_writes_the_same_png_as_this_project"
+        ],
         "Each runs the models on their test tensors without cxr-infer": [
             "test_examples.py::test_an_example_gives_the_expected_output",
-            "test_examples.py::test_no_example_leans_on_this_project",
+            "test_examples.py::test_no_example_imports_this_project",
         ],
-        "exits with 1 if it exceeds the tolerance": [
-            "test_examples.py::test_an_example_fails_where_the_output_is_another"
-        ],
+        "exits with 1 if it exceeds the tolerance": ["test_examples.py::test_an_example_fails_if_the_output_differs"],
     },
     "docs/guide/install.md": {
         "Extras add optional features": ["test_extras.py::test_install_commands_have_the_packages_of_the_extra"],
@@ -274,13 +280,15 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_receiving.py::test_a_disk_that_fills_up_loses_no_acknowledged_instance",
         ],
         "whatever crashes or loses power in between": ["test_node.py::test_kills_at_random_moments"],
-        "They are forwarded at once, byte for byte.": ["test_node_tools.py::test_from_storescu_to_storescp"],
+        "They are forwarded at once, byte for byte.": [
+            "test_node_tools.py::test_the_node_forwards_from_storescu_to_storescp"
+        ],
         "are forwarded unchanged": ["test_node.py::test_hostile_content_is_passed_on_and_others_are_processed"],
         "a file with a mistake changes nothing": ["test_node.py::test_rules_apply_and_are_reloaded_when_changed"],
         "Unsent images are never removed": ["test_spool.py::test_nothing_unsent_is_ever_expired_swept_or_purged"],
         "counts as sent only after the destination's N-EVENT-REPORT": [
             "test_sending.py::test_an_instance_counts_as_sent_only_after_storage_commitment",
-            "test_node_tools.py::test_to_orthanc_with_storage_commitment",
+            "test_node_tools.py::test_the_node_sends_to_orthanc_with_storage_commitment",
         ],
         "ends with status 0": ["test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied"],
     },
@@ -322,8 +330,8 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_session.py::test_weights_in_another_file_are_not_fetched",
         ],
         "checks their SHA-256 and their output": ["test_verify.py::test_each_fault_is_reported_in_one_line"],
-        "a key cannot lead out of OUT": ["test_bucket.py::test_an_object_cannot_lead_out_of_a_directory"],
-        "and are never shown": ["test_bucket.py::test_what_may_be_secret_is_not_shown"],
+        "a key cannot lead out of OUT": ["test_bucket.py::test_a_key_cannot_lead_out_of_the_output_directory"],
+        "and are never shown": ["test_bucket.py::test_secrets_in_urls_are_not_shown"],
         "it listens on 127.0.0.1 only": ["test_web.py::test_the_server_listens_on_loopback_only"],
         "answers only to its own host name": ["test_web.py::test_another_host_name_is_refused"],
         "serves a fixed list of files": ["test_web.py::test_no_other_path_is_served"],

@@ -1,4 +1,4 @@
-"""The node between other people's programs: DCMTK's and Orthanc, by DIMSE and DICOMweb, and systemd's view of it."""
+"""The node with independent programs: DCMTK and Orthanc, by DIMSE and DICOMweb, and systemd for its unit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILES = [renamed(phantom_instance(1, 64)[1], f"1.2.{number}") for number in rang
 
 @contextmanager
 def orthanc(folder: Path, **more: Any) -> Iterator[tuple[int, str]]:
-    """An empty PACS on loopback: its DICOM port and its address for HTTP."""
+    """Run an empty PACS on loopback; yield its DICOM port and its HTTP address."""
     folder.mkdir()
     dicom, http = reserved_port(), reserved_port()
     settings = {
@@ -45,12 +45,12 @@ def orthanc(folder: Path, **more: Any) -> Iterator[tuple[int, str]]:
         yield dicom, f"http://{HOST}:{http}"
 
 
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")  # where Debian has it
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")  # as installed by Debian
 
 
 @contextmanager
 def dicomweb(folder: Path, **more: Any) -> Iterator[str]:
-    """An empty PACS with DICOMweb on loopback: its address."""
+    """Run an empty PACS with DICOMweb on loopback; yield its address."""
     if not PLUGIN.exists():
         pytest.skip(f"{PLUGIN} is not installed: apt-get install orthanc-dicomweb")
     settings = {"Enable": True, "Root": "/dicom-web/", "StudiesMetadata": "Full"} | more
@@ -58,22 +58,22 @@ def dicomweb(folder: Path, **more: Any) -> Iterator[str]:
         yield address
 
 
-def looked_up(address: str) -> Any:
+def get_json(address: str) -> Any:
     with urllib.request.urlopen(address, timeout=30) as answer:
         return json.loads(answer.read())
 
 
-def kept(address: str) -> dict[str, bytes]:
-    """The files of a PACS, by SOPInstanceUID."""
+def stored_files(address: str) -> dict[str, bytes]:
+    """Return the files of a PACS, by SOPInstanceUID."""
     found = {}
-    for instance in looked_up(f"{address}/instances"):
+    for instance in get_json(f"{address}/instances"):
         with urllib.request.urlopen(f"{address}/instances/{instance}/file", timeout=30) as answer:
             content = bytes(answer.read())
         found[str(opened(content).SOPInstanceUID)] = content
     return found
 
 
-def sent_by_dcmtk(node: NodeProcess, folder: Path) -> None:
+def send_by_dcmtk(node: NodeProcess, folder: Path) -> None:
     paths = [folder / f"{index}.dcm" for index in range(len(FILES))]
     for path, content in zip(paths, FILES, strict=True):
         path.write_bytes(content)
@@ -85,7 +85,7 @@ def sent_by_dcmtk(node: NodeProcess, folder: Path) -> None:
 
 
 def assert_complete(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
-    """Every original as it was, and every result as `dir` makes it but for times; nothing else."""
+    """Check that every original is unchanged, every result equals that of `dir` except for times, and nothing else."""
     assert set(found) == {*expected, *(str(opened(content).SOPInstanceUID) for content in FILES)}
     for content in FILES:
         assert opened(found[str(opened(content).SOPInstanceUID)]) == opened(content)
@@ -93,13 +93,13 @@ def assert_complete(found: dict[str, bytes], expected: dict[str, bytes]) -> None
         assert timeless(found[uid]) == timeless(content)
 
 
-def test_from_storescu_to_storescp(tmp_path: Path) -> None:
+def test_the_node_forwards_from_storescu_to_storescp(tmp_path: Path) -> None:
     expected = by_dir(tmp_path, FILES)
     port, received = reserved_port(), tmp_path / "received"
     received.mkdir()
     with server(port, "storescp", "--bit-preserving", "--output-directory", received, port):  # noqa: SIM117
         with NodeProcess(tmp_path, "--to", f"STORESCP@{HOST}:{port}") as node:
-            sent_by_dcmtk(node, tmp_path)
+            send_by_dcmtk(node, tmp_path)
             until(lambda: node.audit().count('"sent"') == 4, node.audit())
             node.stop()
     found = [path.read_bytes() for path in received.iterdir()]
@@ -107,28 +107,28 @@ def test_from_storescu_to_storescp(tmp_path: Path) -> None:
     assert {body(content) for content in FILES} <= {body(content) for content in found}, "byte for byte"
 
 
-def test_to_orthanc_with_storage_commitment(tmp_path: Path) -> None:
-    """Orthanc reports on an association of its own, to the modality that it knows by the AE title."""
+def test_the_node_sends_to_orthanc_with_storage_commitment(tmp_path: Path) -> None:
+    """Orthanc reports on a separate association, to the modality that it knows by its AE title."""
     expected = by_dir(tmp_path, FILES)
-    port = reserved_port()  # of the node, which Orthanc must know
+    port = reserved_port()  # the node's port, which Orthanc must know
     modality = {"node": {"AET": "CXRINFER", "Host": HOST, "Port": port, "AllowStorageCommitment": True}}
     with orthanc(tmp_path / "pacs", DicomModalities=modality) as (dicom, address):  # noqa: SIM117
         with NodeProcess(tmp_path, "--to", f"ORTHANC@{HOST}:{dicom}", listens_at=port) as node:
-            sent_by_dcmtk(node, tmp_path)
+            send_by_dcmtk(node, tmp_path)
             until(lambda: node.audit().count('"committed"') >= 1, node.audit())
             until(lambda: not list((node.spool / "files").iterdir()), node.audit())
-            assert_complete(kept(address), expected)
+            assert_complete(stored_files(address), expected)
             assert "commitment refused" not in node.audit()
             node.stop()
 
 
-def test_to_an_orthanc_that_does_not_know_the_node(tmp_path: Path) -> None:
+def test_the_node_sends_to_an_orthanc_that_does_not_know_it(tmp_path: Path) -> None:
     expected = by_dir(tmp_path, FILES)
     with orthanc(tmp_path / "pacs") as (dicom, address):  # noqa: SIM117
         with NodeProcess(tmp_path, "--to", f"ORTHANC@{HOST}:{dicom}") as node:
-            sent_by_dcmtk(node, tmp_path)
+            send_by_dcmtk(node, tmp_path)
             until(lambda: not list((node.spool / "files").iterdir()) and '"sent"' in node.audit(), node.audit())
-            assert_complete(kept(address), expected)
+            assert_complete(stored_files(address), expected)
             node.stop()
 
 
@@ -141,8 +141,8 @@ end
 """
 
 
-def test_orthanc_as_router_and_archive_at_once(tmp_path: Path) -> None:
-    """It forwards what comes from modalities by Lua, as in the guide; a loop that ends."""
+def test_orthanc_can_be_router_and_archive_at_once(tmp_path: Path) -> None:
+    """Orthanc forwards images from modalities by a Lua script, as in the guide, without an endless loop."""
     expected = by_dir(tmp_path, FILES)
     port = reserved_port()
     (tmp_path / "route.lua").write_text(LUA)
@@ -153,23 +153,23 @@ def test_orthanc_as_router_and_archive_at_once(tmp_path: Path) -> None:
             for content in FILES:
                 request = urllib.request.Request(f"{address}/instances", data=content, method="POST")
                 urllib.request.urlopen(request, timeout=30).close()
-            until(lambda: len(looked_up(f"{address}/instances")) == 4, node.audit())
+            until(lambda: len(get_json(f"{address}/instances")) == 4, node.audit())
             until(lambda: not list((node.spool / "files").iterdir()), node.audit())
-            assert_complete(kept(address), expected)
+            assert_complete(stored_files(address), expected)
             node.stop()
 
 
-def test_to_orthanc_by_dicomweb(tmp_path: Path) -> None:
+def test_the_node_sends_to_orthanc_by_dicomweb(tmp_path: Path) -> None:
     expected = by_dir(tmp_path, FILES)
     with dicomweb(tmp_path / "pacs") as address, NodeProcess(tmp_path, "--to", f"{address}/dicom-web/studies") as node:
-        sent_by_dcmtk(node, tmp_path)
+        send_by_dcmtk(node, tmp_path)
         until(lambda: node.audit().count('"sent"') == 4, node.audit())
-        assert_complete(kept(address), expected)
+        assert_complete(stored_files(address), expected)
         node.stop()
 
 
-def test_from_orthanc_by_dicomweb(tmp_path: Path) -> None:
-    """One Orthanc sends by its plugin's client, another takes original and result."""
+def test_the_node_receives_from_orthanc_by_dicomweb(tmp_path: Path) -> None:
+    """One Orthanc sends with its plugin's client, another receives original and result."""
     expected = by_dir(tmp_path, FILES)
     port = reserved_port()
     config = tmp_path / "node.toml"
@@ -179,22 +179,22 @@ def test_from_orthanc_by_dicomweb(tmp_path: Path) -> None:
         config.write_text(f"[receive.stow]\nport = {port}\n{destination}")
         with NodeProcess(tmp_path, "--config", config) as node:
             for content in FILES:
-                asked(f"{sender}/instances", content)
-            body = json.dumps({"Resources": looked_up(f"{sender}/instances"), "Synchronous": True})
-            asked(f"{sender}/dicom-web/servers/node/stow", body.encode())
+                post(f"{sender}/instances", content)
+            body = json.dumps({"Resources": get_json(f"{sender}/instances"), "Synchronous": True})
+            post(f"{sender}/dicom-web/servers/node/stow", body.encode())
             until(lambda: node.audit().count('"sent"') == 4, node.audit())
             assert node.audit().count('"way": "STOW-RS"') == 2
-            assert_complete(kept(archive), expected)
+            assert_complete(stored_files(archive), expected)
             node.stop()
 
 
-def asked(address: str, content: bytes) -> bytes:
+def post(address: str, content: bytes) -> bytes:
     with urllib.request.urlopen(urllib.request.Request(address, data=content, method="POST"), timeout=60) as answer:
         return bytes(answer.read())
 
 
 def test_systemd_knows_every_directive_of_the_unit(tmp_path: Path) -> None:
-    """`systemd-analyze verify` warns of what it does not know, and checks that the program is there."""
+    """`systemd-analyze verify` warns of unknown directives, and checks that the program exists."""
     guide = (REPOSITORY / "docs" / "guide" / "node.md").read_text()
     text = guide.split("```ini\n")[1].split("```")[0]
     installed = "/opt/cxr-infer/bin/cxr-infer"
@@ -207,4 +207,4 @@ def test_systemd_knows_every_directive_of_the_unit(tmp_path: Path) -> None:
     assert not ours, ours
     unit.write_text(unit.read_text().replace("ProtectHome=", "ProtectHouse="))
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert "ProtectHouse" in done.stderr, "it does look at them"
+    assert "ProtectHouse" in done.stderr, "unknown directives are reported"

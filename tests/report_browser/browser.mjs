@@ -1,4 +1,4 @@
-// Parts shared by the tests of the report and of the lab's page: the browser, its screens, and checks of every page.
+// Shared by the tests of the report and of the lab's page: the browser, screen sizes, and checks for every page.
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
@@ -15,16 +15,16 @@ export const PHONE = { width: 390, height: 844 };
 export const ON_A_PHONE = { hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
-/** Start the browser, and make the folder of the screenshots. */
+/** Start the browser and create the folder for screenshots. */
 export function launched() {
   mkdirSync(SCREENSHOTS, { recursive: true });
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 }
 
-/** Open a page from disk, call `use` with it, then see that nothing went wrong and nothing was loaded. */
+/** Open a page from disk and call `use` with it, then check that there was no error and nothing was loaded. */
 export async function openedIn(browser, address, size, use, options = {}) {
   const context = await browser.newContext({ viewport: size, reducedMotion: "reduce", ...options });
-  context.setDefaultTimeout(120_000); // on machines that have other things to do
+  context.setDefaultTimeout(120_000); // ms, enough for a busy machine
   const page = await context.newPage();
   const wrong = [], requests = [];
   page.on("console", (message) => wrong.push(message.text()));
@@ -37,7 +37,7 @@ export async function openedIn(browser, address, size, use, options = {}) {
   await context.close();
 }
 
-/** What is wrong with the accessibility of the page as it is now. */
+/** Return the accessibility violations of the page in its current state. */
 export async function inaccessible(page) {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate((rules) => globalThis.axe.run({ runOnly: rules }), RULES);

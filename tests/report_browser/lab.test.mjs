@@ -1,4 +1,4 @@
-// The page of the lab in a browser: on a desk, on a phone and on paper. Needs what report.test.mjs needs.
+// The page of the lab in a browser: on a desktop, on a phone and printed. Has the requirements of report.test.mjs.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -51,11 +51,11 @@ for (const [name, size, options] of [
   ["desk", DESK, {}],
   ["phone", PHONE, ON_A_PHONE],
 ]) {
-  test(`on a ${name} it fits, every map is decoded, and every figure is drawn`, () =>
+  test(`the page fits a ${name}, every map is decoded, and every figure is drawn`, () =>
     opened(size, async (page) => {
       await page.screenshot({ path: join(SCREENSHOTS, `lab-${name}.png`) });
       const [wide, inner] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-      assert.equal(wide, inner, "nothing is to be scrolled sideways but tables");
+      assert.equal(wide, inner, "only tables scroll sideways");
       for (const image of await page.locator(".map img").all()) {
         assert.ok(await image.evaluate(async (one) => (await one.decode(), one.naturalWidth === 96)));
       }
@@ -69,7 +69,7 @@ for (const [name, size, options] of [
         assert.equal(boxes, 0, "a label is cut off");
       }
       const lines = await page.locator(".m0 .curve").first().evaluate((line) => getComputedStyle(line).stroke);
-      assert.equal(lines, "rgb(255, 200, 60)", "the policy takes the style of the page");
+      assert.equal(lines, "rgb(255, 200, 60)", "the policy permits the style of the page");
       const figures = page.locator("details").first();
       await figures.locator("summary").click();
       assert.ok(await figures.locator("td").first().isVisible());
@@ -77,10 +77,10 @@ for (const [name, size, options] of [
     }, options));
 }
 
-test("it is accessible", () =>
+test("the page is accessible", () =>
   opened(DESK, async (page) => assert.deepEqual(await inaccessible(page), [])));
 
-test("on paper it is dark on white, with all tables whole", () =>
+test("the page is printed dark on white, with complete tables", () =>
   opened(DESK, async (page) => {
     await page.emulateMedia({ media: "print" });
     const look = (selector, property) =>

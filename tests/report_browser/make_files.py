@@ -1,7 +1,7 @@
-"""A long run for the browser: make_files.py DIR COUNT writes noisy phantoms to DIR/many, clean ones to DIR/many-clean.
+"""Files for a long report: make_files.py DIR COUNT writes noisy phantoms to DIR/many, clean ones to DIR/many-clean.
 
-Upright, lying and square ones of several sizes, some so large that the report shows a detail of them, long names in
-folders, and some without a reference: cards of many heights, as a real run has them.
+Portrait, landscape and square images of several sizes, some so large that the report shows a detail, long names in
+folders, and some images without a reference: cards of many heights, as in a real run.
 """
 
 import sys
@@ -15,9 +15,9 @@ from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
 from cxr_infer.imaging.pixels import to_bytes
 
-SIDE = 256  # px, of the phantom that all are cut from
+SIDE = 256  # px, of the phantom from which all images are cropped
 SHAPES = ((256, 256), (256, 150), (140, 256), (200, 240), (96, 256))  # px, height and width
-LARGE_EVERY, LARGE = 29, 1152  # one in so many is of this side, px
+LARGE_EVERY, LARGE = 29, 1152  # one in LARGE_EVERY has a side of LARGE px
 WITHOUT_REFERENCE_EVERY = 17
 DOSES = (20.0, 71.0, 200.0, 600.0)  # photons at white
 LONG = "lateral-view-of-a-patient-with-a-very-long-name-of-a-study-and-a-series-without-any-space"

@@ -1,4 +1,4 @@
-// The report in a browser, as a reader has it: opened from disk, sorted, filtered, slid, zoomed; on a phone as well.
+// The report in a browser, opened from disk: sorting, filtering, divider, zoom, keyboard; also on a phone.
 // Needs cxr-infer and its python on the PATH and chromium (or CHROMIUM=path). Screenshots go to build/report_browser.
 
 import assert from "node:assert/strict";
@@ -44,7 +44,7 @@ const opened = (size, use, options = {}, address = report) => openedIn(browser, 
 
 const column = (page, index) => page.locator(`#files tbody tr:visible > :nth-child(${index})`).allInnerTexts();
 const percent = (card) => card.locator(".stage").evaluate((stage) => parseFloat(stage.style.getPropertyValue("--split")));
-/** Where the stage of a card is, once it is at the top of the screen. */
+/** Scroll a card to the top of the screen and return the box of its stage. */
 async function boxOf(card) {
   await card.evaluate((one) => one.scrollIntoView());
   return card.locator(".stage").boundingBox();
@@ -52,7 +52,7 @@ async function boxOf(card) {
 
 const placed = (card, picture) => card.locator(`.${picture} img`).evaluate((image) => getComputedStyle(image).transform);
 
-test("it opens without an error, every picture is decoded, and names do nothing", () =>
+test("the report opens without an error, every picture is decoded, and names execute nothing", () =>
   opened(DESK, async (page) => {
     await page.screenshot({ path: join(SCREENSHOTS, "desk.png") });
     const pictures = page.locator(".card img");
@@ -66,7 +66,7 @@ test("it opens without an error, every picture is decoded, and names do nothing"
     assert.equal(await page.locator("svg rect.bar").count() > 1, true);
   }));
 
-test("the policy lets nothing be loaded", async () => {
+test("the content security policy blocks loading", async () => {
   const page = await browser.newPage();
   await page.goto(report);
   const violated = await page.evaluate(async () => {
@@ -83,7 +83,7 @@ test("the policy lets nothing be loaded", async () => {
   await page.close();
 });
 
-test("the table sorts both ways, what has no figure last", () =>
+test("the table sorts both ways, with missing figures last", () =>
   opened(DESK, async (page) => {
     const heading = page.getByRole("columnheader", { name: "removed" });
     const removed = async () => (await column(page, 6)).map(Number);
@@ -112,11 +112,11 @@ test("the table is filtered by text and by outcome", () =>
     assert.equal((await column(page, 1)).length, 2);
     assert.equal(await count.innerText(), "2 of 7 files");
     await page.getByLabel("Find").fill("in a supported format");
-    assert.equal((await column(page, 1)).length, 1, "reasons are searched as well");
+    assert.equal((await column(page, 1)).length, 1, "reasons are also searched");
     await page.getByLabel("Find").fill("");
     await page.getByRole("button", { name: "ignored 1" }).click();
     assert.match((await column(page, 1)).join(), /notes\.txt/);
-    await page.getByRole("button", { name: "Show" }).click(); // of the line that says how many failed
+    await page.getByRole("button", { name: "Show" }).click(); // in the line with the number of failures
     assert.deepEqual(await column(page, 2), ["failed"]);
     await page.getByRole("button", { name: "all 7" }).click();
     await page.getByRole("link", { name: "phantom-3" }).click();
@@ -124,7 +124,7 @@ test("the table is filtered by text and by outcome", () =>
   }));
 
 for (const [name, size, options] of [["a desk", DESK, {}], ["a phone", PHONE, ON_A_PHONE]]) {
-  test(`every link of a long report lands on its picture and marks it, on ${name}`, () =>
+  test(`every link of a long report leads to its picture and highlights it, on ${name}`, () =>
     opened(
       size,
       async (page) => {
@@ -154,7 +154,7 @@ for (const [name, size, options] of [["a desk", DESK, {}], ["a phone", PHONE, ON
     ));
 }
 
-test("a link from elsewhere to a picture of a long report lands on it as well", () =>
+test("an external link to a picture of a long report leads to it", () =>
   opened(
     DESK,
     async (page) => {
@@ -189,7 +189,7 @@ test("the divider follows mouse and keyboard", () =>
     assert.equal(await percent(card), 98);
   }));
 
-test("zoom and place are the same for all pictures of an image, and the page still scrolls", () =>
+test("all pictures of an image share zoom and position, and the page still scrolls", () =>
   opened(DESK, async (page) => {
     const card = page.locator(".card").nth(4);
     const level = card.locator(".zoom-level");
@@ -198,7 +198,7 @@ test("zoom and place are the same for all pictures of an image, and the page sti
     const scrolled = await page.evaluate(() => scrollY);
     await page.mouse.wheel(0, -120);
     await page.waitForFunction((before) => scrollY < before, scrolled);
-    assert.equal(await level.innerText(), "fit", "a wheel that passes by scrolls");
+    assert.equal(await level.innerText(), "fit", "the wheel scrolls the page until the picture is clicked");
     await boxOf(card);
     await page.mouse.click(x + 100, y + 100);
     await page.mouse.wheel(0, -240);
@@ -218,7 +218,7 @@ test("zoom and place are the same for all pictures of an image, and the page sti
     await drag();
     await page.keyboard.up("Shift");
     const moved = await placed(card, "after");
-    assert.notEqual(moved, zoomed, "with Shift a drag moves what is zoomed");
+    assert.notEqual(moved, zoomed, "with Shift, dragging moves the zoomed picture");
     await card.getByRole("button", { name: "Drag moves" }).click();
     await drag();
     assert.notEqual(await placed(card, "after"), moved);
@@ -230,7 +230,7 @@ test("zoom and place are the same for all pictures of an image, and the page sti
     assert.equal(await level.innerText(), "fit");
   }));
 
-test("a double click shows one pixel of the picture as one of the page, another one all of it", () =>
+test("a double click shows the picture at 100 %, a second one shows all of it", () =>
   opened(DESK, async (page) => {
     const card = page.locator(".card").nth(4);
     const { x, y } = await boxOf(card);
@@ -244,7 +244,7 @@ test("a double click shows one pixel of the picture as one of the page, another 
     assert.equal(await shownWidth(), fit);
   }));
 
-test("a drag sets window and level, and I inverts", () =>
+test("dragging sets window and level, and I inverts", () =>
   opened(DESK, async (page) => {
     const card = page.locator(".card").nth(4);
     const { x, y, width, height } = await boxOf(card);
@@ -286,10 +286,10 @@ test("a drag sets window and level, and I inverts", () =>
     assert.equal(await card.getByRole("button", { name: "Invert" }).getAttribute("aria-pressed"), "true");
     await page.keyboard.press("i");
     assert.ok(Math.abs((await gray()) - first) < 1);
-    assert.equal(await percent(card), 50, "the divider stayed");
+    assert.equal(await percent(card), 50, "the divider does not move");
   }));
 
-test("space flickers before and after, and does not when held", () =>
+test("space toggles before and after, only once while held", () =>
   opened(DESK, async (page) => {
     const card = page.locator(".card").nth(4);
     await boxOf(card);
@@ -307,7 +307,7 @@ test("space flickers before and after, and does not when held", () =>
       assert.equal(await card.locator(".tag").innerText(), expected);
     }
     await page.keyboard.down("Space");
-    await page.keyboard.down("Space"); // as a key does that is held
+    await page.keyboard.down("Space"); // repeated by a held key
     assert.deepEqual(await visible(), ["after"]);
     await page.keyboard.up("Space");
     assert.equal(await page.evaluate(() => scrollY), scrolled);
@@ -315,7 +315,7 @@ test("space flickers before and after, and does not when held", () =>
     assert.deepEqual(await visible(), ["after", "clean"]);
   }));
 
-test("the reference is there beside the result, and both differences have a caption", () =>
+test("the reference is shown next to the result, and both differences have a caption", () =>
   opened(DESK, async (page) => {
     const card = page.locator(".card").nth(4);
     await boxOf(card);
@@ -350,7 +350,7 @@ test("an image without a reference has no button for one", () =>
     long,
   ));
 
-test("sorting the table sorts the pictures, the first four above it, and the table stays where it is", () =>
+test("sorting the table sorts the pictures, the first four above it, and does not move the table", () =>
   opened(
     DESK,
     async (page) => {
@@ -381,7 +381,7 @@ test("sorting the table sorts the pictures, the first four above it, and the tab
     long,
   ));
 
-test("arrow keys walk the sorted table, on the page and in the full view, which Escape leaves", () =>
+test("arrow keys step through the sorted table, on the page and in the full view, which Escape closes", () =>
   opened(
     DESK,
     async (page) => {
@@ -409,10 +409,10 @@ test("arrow keys walk the sorted table, on the page and in the full view, which 
         await page.keyboard.press(key);
         assert.equal(await readerName(), order[place]);
       }
-      assert.equal(await reader.getByRole("button", { name: "Invert" }).getAttribute("aria-pressed"), "true", "the look goes along");
+      assert.equal(await reader.getByRole("button", { name: "Invert" }).getAttribute("aria-pressed"), "true", "the display settings are kept");
       await page.mouse.move(500, 400);
       await page.mouse.wheel(0, -240);
-      assert.notEqual(await reader.locator(".zoom-level").innerText(), "fit", "here the wheel needs no click");
+      assert.notEqual(await reader.locator(".zoom-level").innerText(), "fit", "in the full view, the wheel zooms without a click");
       await page.screenshot({ path: join(SCREENSHOTS, "full-view.png") });
       await reader.getByRole("button", { name: "Next in the table" }).click();
       assert.equal(await readerName(), order[13]);
@@ -429,7 +429,7 @@ test("arrow keys walk the sorted table, on the page and in the full view, which 
     long,
   ));
 
-test("the full view shows the detail of a large image as well", () =>
+test("the full view also shows the detail of a large image", () =>
   opened(
     DESK,
     async (page) => {
@@ -447,7 +447,7 @@ test("the full view shows the detail of a large image as well", () =>
     long,
   ));
 
-test("a phone shows all of it, and a finger slides", () =>
+test("the report fits a phone, and touch moves the divider", () =>
   opened(
     PHONE,
     async (page) => {
@@ -475,7 +475,7 @@ test("a phone shows all of it, and a finger slides", () =>
   ));
 
 for (const [name, size] of [["a desk", DESK], ["a phone", PHONE]]) {
-  test(`nothing in it is out of reach for anybody, on ${name} (WCAG 2.2 AA)`, () =>
+  test(`the report is accessible, on ${name} (WCAG 2.2 AA)`, () =>
     opened(size, async (page) => {
       assert.deepEqual(await inaccessible(page), []);
       await page.getByRole("button", { name: "Full view" }).first().click();
@@ -483,7 +483,7 @@ for (const [name, size] of [["a desk", DESK], ["a phone", PHONE]]) {
     }));
 }
 
-test("it can be printed", () =>
+test("the report can be printed", () =>
   opened(DESK, async (page) => {
     await page.emulateMedia({ media: "print" });
     assert.ok(!(await page.locator(".filters").isVisible()));

@@ -1,4 +1,4 @@
-"""Phantoms as training data, and a small training to run on them."""
+"""Phantoms as training data, and the configuration of a small training run."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def small_config() -> TrainConfig:
 
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
-    """Whether two models hold equal parameters."""
+    """Whether two models have equal parameters."""
     ours, theirs = a.state_dict(), b.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -1,4 +1,4 @@
-"""Checkpoints and training states from anybody: each of these is one line about its file."""
+"""Checkpoints and training states are untrusted files: invalid ones are refused in one line that names the file."""
 
 from __future__ import annotations
 
@@ -41,22 +41,24 @@ def weights() -> dict[str, torch.Tensor]:
     return build_model("original", SMALL).state_dict()
 
 
-def written(path: Path, tensors: dict[str, torch.Tensor], header: object) -> Path:
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], header: object) -> Path:
     path.parent.mkdir(exist_ok=True)
     save_file(tensors, path, metadata={HEADER_KEY: header if isinstance(header, str) else json.dumps(header)})
     return path
 
 
 @pytest.mark.parametrize("header", [DEEP, '{"model": ' + DEEP + "}", "[]", '{"model": 1e999}', "1" * 50_000, "{", ""])
-def test_a_hostile_header_is_one_line(tmp_path: Path, weights: dict[str, torch.Tensor], header: str) -> None:
-    path = written(tmp_path / "x.safetensors", weights, header)
+def test_hostile_headers_are_refused_in_one_line(tmp_path: Path, weights: dict[str, torch.Tensor], header: str) -> None:
+    path = write_checkpoint(tmp_path / "x.safetensors", weights, header)
     for read in (load_checkpoint, read_tensors, lambda path: start_from(build_model("original", SMALL), path)):
         with pytest.raises(ModelError, match=r"^\S+x\.safetensors: damaged, or not a checkpoint of cxr-train; "):
             read(path)
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+def test_pipes_directories_and_devices_are_refused_without_waiting(
+    tmp_path: Path, plant: Callable[[Path], None]
+) -> None:
     for name in ("x.safetensors", STATE_FILE):
         plant(tmp_path / name)
     with pytest.raises(ModelError, match=r"^\S+x\.safetensors: "):
@@ -86,10 +88,10 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, plant: Callable[[Path
     ],
     ids=str,
 )
-def test_a_header_that_asks_for_too_much_or_for_another_model(
+def test_headers_of_oversized_or_other_models_are_refused_quickly(
     tmp_path: Path, weights: dict[str, torch.Tensor], change: dict[str, Any]
 ) -> None:
-    path = written(tmp_path / "x.safetensors", weights, INFO | change)
+    path = write_checkpoint(tmp_path / "x.safetensors", weights, INFO | change)
     started = time.process_time()
     with pytest.raises(ModelError, match=r"^\S+x\.safetensors: [^\n]+$"):
         load_checkpoint(path)
@@ -98,35 +100,33 @@ def test_a_header_that_asks_for_too_much_or_for_another_model(
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
-def test_values_that_are_not_finite_are_refused(
+def test_non_finite_values_are_refused(
     tmp_path: Path, weights: dict[str, torch.Tensor], wrong: float, kind: torch.dtype
 ) -> None:
     spoilt = {name: tensor.to(kind, copy=True) for name, tensor in weights.items()}
     spoilt["encoder.to_code.bias"][1] = wrong
-    path = written(tmp_path / "x.safetensors", spoilt, INFO)
+    path = write_checkpoint(tmp_path / "x.safetensors", spoilt, INFO)
     for read in (load_checkpoint, lambda path: start_from(build_model("original", SMALL), path)):
         with pytest.raises(ModelError, match=r"to_code\.bias contains non-finite values; train the model again"):
             read(path)
 
 
-def test_a_value_too_large_for_what_models_compute_with_is_refused(
-    tmp_path: Path, weights: dict[str, torch.Tensor]
-) -> None:
+def test_values_that_overflow_float32_are_refused(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     large = weights | {"encoder.to_code.bias": torch.full((4,), 1e300, dtype=torch.float64)}
     with pytest.raises(ModelError, match="non-finite"):
-        load_checkpoint(written(tmp_path / "x.safetensors", large, INFO))
+        load_checkpoint(write_checkpoint(tmp_path / "x.safetensors", large, INFO))
 
 
-def test_a_whole_checkpoint_is_accepted(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+def test_an_intact_checkpoint_is_accepted(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     save_checkpoint(tmp_path / "x.safetensors", weights, CheckpointInfo(**INFO))
     model, info = load_checkpoint(tmp_path / "x.safetensors")
     assert info.__dict__ == INFO
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_start_is_a_shipped_model_a_run_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_starts_from_a_shipped_model_a_run_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "window").mkdir()  # a name is that of the shipped model, whatever lies here
+    (tmp_path / "window").mkdir()  # the name means the shipped model, even if a directory of that name exists
     assert start_file("window") == REPOSITORY / "weights" / "window" / CHECKPOINT
     assert start_file("./window") == Path("window") / CHECKPOINT
     assert start_file("other.safetensors") == Path("other.safetensors")
@@ -145,7 +145,7 @@ def change_state(path: Path, change: dict[str, Any]) -> None:
             del header[place][rest[0]]
         else:
             header[place][rest[0]] = value
-    written(path, tensors, header)
+    write_checkpoint(path, tensors, header)
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def change_state(path: Path, change: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_a_state_whose_configuration_is_none_is_one_line(
+def test_invalid_configurations_in_a_state_are_refused_in_one_line(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     path = tmp_path / STATE_FILE
-    written(path, {"x": torch.zeros(1)}, {"config": json.loads(json.dumps(small_config, default=vars))})
+    write_checkpoint(path, {"x": torch.zeros(1)}, {"config": json.loads(json.dumps(small_config, default=vars))})
     assert saved_config(tmp_path) == small_config
     change_state(path, change)
     with pytest.raises(
@@ -175,7 +175,7 @@ def test_a_state_whose_configuration_is_none_is_one_line(
 
 
 @pytest.mark.slow
-def test_a_state_whose_progress_is_none_is_one_line(
+def test_invalid_progress_in_a_state_is_refused_in_one_line(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:
     assert not train(small_config, files, tmp_path, stopped=iter([False, True, True]).__next__)
@@ -194,9 +194,9 @@ def test_a_state_whose_progress_is_none_is_one_line(
     assert train(small_config, files, tmp_path, resume=True)
 
 
-def test_a_state_of_a_run_without_a_step_can_be_resumed(
+def test_a_run_stopped_before_its_first_step_can_be_resumed(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:
-    """Its loss is no number yet, which JSON has no word for."""
+    """Its loss is still NaN, which JSON cannot represent."""
     assert not train(small_config, files, tmp_path, stopped=lambda: True)
     assert train(small_config, files, tmp_path, resume=True)

@@ -1,4 +1,4 @@
-"""What `cxr-train` says of itself, and which words it takes."""
+"""The help and the options of `cxr-train`."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ NAMED = "import sys; sys.argv[0] = 'cxr-train'; from cxr_train.cli import main; 
 
 
 def help_of(*words: str) -> str:
-    """In one line."""
+    """Return the help of a command as one line."""
     done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "400"})
     assert done.exit_code == 0
     return " ".join(done.stdout.replace("│", " ").split())
 
 
-def test_the_help_names_what_is_not_obvious() -> None:
+def test_the_help_names_options_that_are_not_obvious() -> None:
     for word in ("--all", "--device", "--minutes", "--resume", "cxr-train window --help"):
         assert word in help_of()
 
 
 @pytest.mark.parametrize("model", SPECS)
-def test_the_help_of_a_model_has_its_defaults(model: str) -> None:
+def test_the_help_of_a_model_shows_its_defaults(model: str) -> None:
     said, config = help_of(model), SPECS[model].defaults
     for option, value in (
         ("--steps", config.steps),
@@ -62,13 +62,13 @@ def test_the_help_fits_the_terminal(tmp_path: Path, columns: int) -> None:
     assert "--device" in shown.text
 
 
-def test_all_models_are_asked_for_in_one_word(run: Run) -> None:
+def test_one_word_selects_all_models(run: Run) -> None:
     for words in (["--all", "--data", "nowhere"], ["--data", "nowhere", "--all"], ["all", "--data", "nowhere"]):
         done = run("cxr-train", *words)
         assert (done.returncode, done.stderr) == (2, "error: nowhere: no such directory; check the path\n")
 
 
-def test_a_device_is_there_or_not() -> None:
+def test_unavailable_and_unknown_devices_are_refused() -> None:
     assert computing_device("cpu") == torch.device("cpu")
     assert computing_device().type in ("cpu", "cuda")
     with pytest.raises(UsageError, match=r"--device cuda:99: torch .* finds no such GPU; omit --device"):
@@ -97,14 +97,14 @@ def test_a_device_is_there_or_not() -> None:
         (["evaluate", "--weights", ".", "--model", "new"], "new/checkpoint.safetensors: no such checkpoint; train it"),
     ],
 )
-def test_wrong_options_are_refused_before_anything_is_read(arguments: list[str], problem: str) -> None:
+def test_wrong_options_are_refused_before_data_is_read(arguments: list[str], problem: str) -> None:
     done = CliRunner().invoke(app, [*arguments, "--data", "nowhere"])
     assert done.exit_code == 2
     assert problem in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_the_options_of_the_network_reach_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, dict[str, object]] = {}
     monkeypatch.setattr("cxr_train.cli.train_one", lambda model, *given, **named: seen.update({model: given[2]}))
     options = ["--widths", "8, 16,16,24", "--decoder-blocks", "0,0,1", "--validate-every", "7"]
@@ -115,9 +115,7 @@ def test_the_options_of_the_network_reach_its_configuration(monkeypatch: pytest.
     assert build_model("window", network).arguments == {"encoder_blocks": [1, 2, 2, 0], **network}
 
 
-def test_a_network_does_not_change_while_it_is_trained(
-    files: XrayFiles, small_config: TrainConfig, tmp_path: Path
-) -> None:
+def test_a_resumed_run_keeps_its_network(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     state = tmp_path / "runs" / "window" / STATE_FILE
     write_tensors(state, {"x": torch.zeros(1)}, {"config": asdict(small_config)})
     out = ["--out", str(tmp_path / "runs")]

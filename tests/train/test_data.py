@@ -24,7 +24,7 @@ def splits_by_patient(files: XrayFiles) -> dict[str, set[str]]:
     return {split: {patient_of(path) for path in files.files[split]} for split in SPLITS}
 
 
-def test_patients_are_never_shared(files: XrayFiles) -> None:
+def test_patients_are_never_shared_between_splits(files: XrayFiles) -> None:
     patients = splits_by_patient(files)
     assert sum(len(found) for found in patients.values()) == PATIENTS == len(set().union(*patients.values()))
     assert sum(len(paths) for paths in files.files.values()) == 2 * PATIENTS
@@ -39,7 +39,7 @@ def test_the_split_is_60_20_20_and_stable() -> None:
 
 @pytest.mark.parametrize("name", ["split.csv", "Data_Entry_2017.csv", "test_list.txt"])
 @pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
-def test_a_list_that_is_no_file_is_refused_and_not_waited_for(
+def test_lists_that_are_not_files_are_refused_without_waiting(
     tmp_path: Path, name: str, plant: Callable[[Path], None]
 ) -> None:
     write_image(tmp_path / "00000001_000.png", IMAGE)
@@ -50,7 +50,7 @@ def test_a_list_that_is_no_file_is_refused_and_not_waited_for(
         find_xrays(tmp_path)
 
 
-def test_a_ready_split_is_taken(tmp_path: Path) -> None:
+def test_an_existing_split_is_used(tmp_path: Path) -> None:
     for name in ("00000001_000.png", "00000002_000.png", "00000003_000.png", "00000004_000.png"):
         write_image(tmp_path / "512" / name, IMAGE)
     (tmp_path / "split.csv").write_text(
@@ -60,7 +60,7 @@ def test_a_ready_split_is_taken(tmp_path: Path) -> None:
     assert patients == {"train": {"00000001"}, "val": {"00000002"}, "test": {"00000003"}}
 
 
-def test_the_official_test_patients_stay_test(tmp_path: Path) -> None:
+def test_official_test_patients_stay_in_the_test_split(tmp_path: Path) -> None:
     names = [f"{patient:08}_000.png" for patient in range(40)]
     for index, name in enumerate(names):
         write_image(tmp_path / f"images_{index % 3:03}" / "images" / name, IMAGE)
@@ -85,7 +85,7 @@ def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["name,part\n", "file,split\n00000001_000.png,training\n", "file,split\nx.png,val\n"]
 )
-def test_a_useless_split_list_is_refused(tmp_path: Path, content: str) -> None:
+def test_an_invalid_split_list_is_refused(tmp_path: Path, content: str) -> None:
     write_image(tmp_path / "00000001_000.png", IMAGE)
     (tmp_path / "split.csv").write_text(content)
     with pytest.raises(DataError, match=r"split\.csv"):
@@ -112,7 +112,7 @@ def test_unreadable_images_are_counted_and_named(tmp_path: Path) -> None:
         XrayImages([tmp_path / name for name in ("a.png", "b.png", "c.png")]).check()
 
 
-def test_images_come_resized_or_native_and_the_cache_changes_nothing(files: XrayFiles) -> None:
+def test_images_are_resized_or_native_and_the_cache_changes_nothing(files: XrayFiles) -> None:
     paths = files.require("train")
     cached, uncached = XrayImages(paths), XrayImages(paths, cache_bytes=0)
     assert cached[0].shape == (128, 128)
@@ -124,7 +124,7 @@ def test_images_come_resized_or_native_and_the_cache_changes_nothing(files: Xray
     assert stack.max() <= 1
 
 
-def test_an_xray_at_two_resolutions_counts_once_when_a_size_is_asked_for(tmp_path: Path) -> None:
+def test_an_xray_at_two_resolutions_counts_once_if_a_size_is_given(tmp_path: Path) -> None:
     for side in (20, 40):
         write_image(tmp_path / str(side) / "00000001_000.png", np.full((side, side), 90, np.uint8))
     paths = sorted(tmp_path.rglob("*.png"))
@@ -132,7 +132,7 @@ def test_an_xray_at_two_resolutions_counts_once_when_a_size_is_asked_for(tmp_pat
     assert len(XrayImages(paths)) == 2
 
 
-def test_the_fingerprint_follows_the_data(tmp_path: Path) -> None:
+def test_the_fingerprint_changes_with_the_data(tmp_path: Path) -> None:
     write_image(tmp_path / "00000001_000.png", IMAGE)
     before = find_xrays(tmp_path).fingerprint()
     assert find_xrays(tmp_path).fingerprint() == before
@@ -140,7 +140,7 @@ def test_the_fingerprint_follows_the_data(tmp_path: Path) -> None:
     assert find_xrays(tmp_path).fingerprint() != before
 
 
-def test_a_patient_column_replaces_the_eight_characters(tmp_path: Path) -> None:
+def test_a_patient_column_replaces_the_file_name_prefix(tmp_path: Path) -> None:
     lines = ["file,split,patient"]
     for index, split in enumerate(("train", "val", "test")):
         write_image(tmp_path / f"chest_xray_{index}.png", IMAGE)
@@ -154,12 +154,12 @@ def test_a_patient_column_replaces_the_eight_characters(tmp_path: Path) -> None:
         find_xrays(tmp_path)
 
 
-def test_files_of_one_name_in_folders_of_patients_stay_apart(tmp_path: Path) -> None:
+def test_equal_file_names_in_patient_folders_stay_apart(tmp_path: Path) -> None:
     paths = [tmp_path / f"patient-{index}" / "frontal.png" for index in range(3)]
     assert len(XrayImages(paths, size=512).files) == 3
 
 
-def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_list_that_is_not_text_is_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "00000001_000.png", IMAGE)
     (tmp_path / "split.csv").write_bytes(b"file,split\n\xe9\xff.png,train\n")
     with pytest.raises(DataError, match="cannot be read"):
@@ -167,19 +167,19 @@ def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(100, 128), (500, 1024), (1024, 500), (40, 900), (64, 64), (128, 128)])
-def test_whole_images_are_resized_as_inference_does_it(tmp_path: Path, shape: tuple[int, int]) -> None:
-    """A baseline that is trained on otherwise resized images than it then sees loses by it."""
+def test_whole_images_are_resized_as_in_inference(tmp_path: Path, shape: tuple[int, int]) -> None:
+    """A baseline loses quality if it is trained on images resized in another way than in inference."""
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     write_image(tmp_path / "a.png", image)
     seen: list[NDArray[np.float32]] = []
 
-    class Watched:
-        """A session that gives back what it was shown."""
+    class RecordingSession:
+        """A session that records its input and returns it."""
 
         def run(self, names: object, feed: dict[str, NDArray[np.float32]], options: object) -> object:
             seen.append(feed["noisy"])
             return [feed["noisy"]]
 
-    model = Model(ModelCard("original", "", size=64), tmp_path / "model.onnx", "", Watched())
+    model = Model(ModelCard("original", "", size=64), tmp_path / "model.onnx", "", RecordingSession())
     model.denoise_unit(to_unit(image), Settings())
     np.testing.assert_array_equal(read_xray(tmp_path / "a.png", 64), to_bytes(seen[0][0, 0]))

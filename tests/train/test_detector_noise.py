@@ -13,7 +13,7 @@ SIDE = 192
 
 
 def plain(sd: float, field: np.ndarray, **changes: float) -> Recipe:
-    """Noise of `sd` gray levels that is as strong at every brightness."""
+    """Noise of `sd` gray levels at every brightness."""
     return replace(Recipe(sd / 255, np.ones(KNOTS), field), **changes)
 
 
@@ -21,7 +21,7 @@ def white(side: int = SIDE, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((side, side), dtype=np.float32)
 
 
-def test_a_recipe_depends_on_its_seed_alone() -> None:
+def test_a_recipe_depends_only_on_its_seed() -> None:
     clean = render_phantom(0, SIDE)
     first, again, other = (Recipe.draw(SIDE, np.random.default_rng(seed)).expose(clean) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.noisy, again.noisy)
@@ -29,8 +29,8 @@ def test_a_recipe_depends_on_its_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_noise_has_the_level_that_is_told(seed: int) -> None:
-    """Of every kind: the noise divided by what is told of it has variance 1."""
+def test_noise_has_the_stated_level(seed: int) -> None:
+    """Noise of every kind, divided by its stated level, has variance 1."""
     clean = np.full((SIDE, SIDE), 0.5, np.float32)
     recipe = replace(Recipe.draw(SIDE, np.random.default_rng(seed)), sd=6 / 255)
     exposed = recipe.expose(clean)
@@ -52,16 +52,14 @@ def test_noise_follows_its_curve() -> None:
 
 
 @pytest.mark.parametrize(("changes", "sign"), [({}, 0), ({"sharpening": 1.5, "radius": 2.0}, -1), ({"factor": 4.0}, 1)])
-def test_sharpened_and_enlarged_noise_is_as_strong_as_asked_for_and_of_another_shape(
-    changes: dict[str, float], sign: int
-) -> None:
+def test_sharpening_and_enlarging_change_the_shape_but_not_the_strength(changes: dict[str, float], sign: int) -> None:
     side = int(np.ceil(SIDE / changes.get("factor", 1)))
     exposed = plain(5.0, white(side), **changes).expose(np.full((SIDE, SIDE), 0.5, np.float32))
     assert (exposed.noisy - exposed.clean).std() == pytest.approx(5 / 255, rel=0.02)
     assert np.sign(np.where(np.abs(exposed.shape) < 0.06, 0, exposed.shape))[1] == sign
 
 
-def test_the_shape_of_white_noise_is_nothing_and_of_equal_pixels_the_side() -> None:
+def test_shape_is_zero_for_white_noise_and_measures_correlation() -> None:
     np.testing.assert_allclose(shape_of(white(512)), 0, atol=0.05)
     blocks = np.kron(white(64), np.ones((8, 8), np.float32))
     np.testing.assert_allclose(shape_of(blocks)[:3], np.log([2, 4, 8]), atol=0.02)
@@ -106,7 +104,7 @@ def test_curves_are_smooth_and_within_their_range() -> None:
 
 
 @pytest.mark.parametrize("sd", [0.002, 0.01, 0.03])
-def test_the_level_is_how_far_the_roots_of_pixels_spread(sd: float) -> None:
+def test_the_level_is_the_sd_of_the_square_root_of_pixels(sd: float) -> None:
     def told_and_true(clean: float) -> tuple[float, float]:
         level = level_of(np.full((1, 1), clean, np.float32), np.full((1, 1), sd, np.float32))[0, 0]
         return float(level), float(np.sqrt(np.clip(clean + sd * white(512), 0, 1)).std())
@@ -114,4 +112,4 @@ def test_the_level_is_how_far_the_roots_of_pixels_spread(sd: float) -> None:
     told, true = told_and_true(0.5)
     assert told == pytest.approx(true, rel=0.02)
     told, true = told_and_true(0.0)
-    assert 0.7 * true < told < true, "near black it stays within bounds"
+    assert 0.7 * true < told < true, "near black the level stays within bounds"

@@ -1,4 +1,4 @@
-"""What a run leaves to be followed: log.csv, curve.png, and TensorBoard where it is installed."""
+"""The log of a run: log.csv, curve.png, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def progress(step: int, metrics: dict[str, float] | None = None, **others: Any) 
     return Progress(step=step, seconds=60.0 * step, loss=1 / step, metrics=metrics, **others)
 
 
-def noted(directory: Path, steps: range, begun_at: int = 0, validated: tuple[int, ...] = ()) -> None:
+def write_log(directory: Path, steps: range, begun_at: int = 0, validated: tuple[int, ...] = ()) -> None:
     log = TrainingLog(directory, begun_at)
     metrics = None
     for step in steps:
@@ -48,8 +48,8 @@ def _without_tensorboard(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         monkeypatch.setattr("cxr_train.log._tensorboard", lambda directory, step: None)
 
 
-def test_a_row_for_every_tenth_step_and_for_every_validation(tmp_path: Path) -> None:
-    noted(tmp_path, range(1, 36), validated=(15, 30))
+def test_the_log_has_a_row_per_ten_steps_and_per_validation(tmp_path: Path) -> None:
+    write_log(tmp_path, range(1, 36), validated=(15, 30))
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == ["10", "15", "20", "30"]
     assert list(rows[0]) == [*LOG_COLUMNS, *METRICS]
@@ -61,34 +61,35 @@ def test_a_row_for_every_tenth_step_and_for_every_validation(tmp_path: Path) -> 
 
 
 def test_a_resumed_run_continues_its_log_from_its_state(tmp_path: Path) -> None:
-    noted(tmp_path / "whole", range(1, 51), validated=(25,))
-    noted(tmp_path / "parts", range(1, 41), validated=(25,))  # ended at 40, but its last state is of step 28
-    noted(tmp_path / "parts", range(29, 51), begun_at=28)
+    write_log(tmp_path / "whole", range(1, 51), validated=(25,))
+    # ended at step 40, but its last state is that of step 28
+    write_log(tmp_path / "parts", range(1, 41), validated=(25,))
+    write_log(tmp_path / "parts", range(29, 51), begun_at=28)
     assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
 
 
-def test_what_is_written_is_not_written_again(tmp_path: Path) -> None:
+def test_an_unchanged_log_is_not_rewritten(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path, 0)
     log.note(progress(10, METRICS), 0.001)
-    assert [row["step"] for row in rows_of(tmp_path)] == ["10"], "after a validation at once"
+    assert [row["step"] for row in rows_of(tmp_path)] == ["10"], "written immediately after a validation"
     (tmp_path / LOG).unlink()
     log.write()
-    assert not (tmp_path / LOG).exists(), "it takes time that a run has not"
+    assert not (tmp_path / LOG).exists(), "writing it again would cost the run time"
     log.note(progress(20, METRICS), 0.001)
     log.close()
     assert [row["step"] for row in rows_of(tmp_path)] == ["10", "20"]
 
 
-def test_a_new_run_does_not_continue_what_lies_there(tmp_path: Path) -> None:
-    noted(tmp_path, range(1, 41))
-    noted(tmp_path, range(1, 11))
+def test_a_new_run_does_not_continue_an_existing_log(tmp_path: Path) -> None:
+    write_log(tmp_path, range(1, 41))
+    write_log(tmp_path, range(1, 11))
     assert [row["step"] for row in rows_of(tmp_path)] == ["10"]
 
 
 @pytest.mark.parametrize(
     "content", ["", "a,b\n1,2\n", "step,loss\nfirst,1\n", "step,loss\n10,high\n", "\x00", "step\n1\n1,2\n"]
 )
-def test_a_damaged_log_is_one_line(tmp_path: Path, content: str) -> None:
+def test_a_damaged_log_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / LOG).write_text(content)
     with pytest.raises(ModelError, match=r"^\S+log\.csv: damaged log; move it away to resume the run without it$"):
         TrainingLog(tmp_path, 5)
@@ -104,7 +105,7 @@ def test_the_curve_shows_loss_and_validations(tmp_path: Path) -> None:
     assert upper.sum() > 500
     assert lower.sum() > 500
     falls, rises = (np.polyfit(*np.nonzero(half)[::-1], 1)[0] for half in (upper[:, :740], lower[:, :740]))
-    assert falls > 0 > rises, "y goes down: the loss falls, the PSNR rises"
+    assert falls > 0 > rises, "the y axis points down: the loss falls, the PSNR rises"
     assert not (picture == (0xC0, 0x39, 0x2B)).all(axis=2).any(), "int8 has no curve of its own"
 
 
@@ -123,7 +124,7 @@ def test_ticks_are_round_and_few() -> None:
     assert log_ticks(0.31, 0.32) == ticks(0.31, 0.32) != []
 
 
-def test_a_training_writes_both(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+def test_training_writes_log_and_curve(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     assert train(replace(small_config, steps=2, validate_every=1), files, tmp_path)
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == ["1", "2"]
@@ -132,7 +133,7 @@ def test_a_training_writes_both(files: XrayFiles, small_config: TrainConfig, tmp
         assert picture.format == "PNG"
 
 
-def test_a_training_that_diverges_leaves_its_log(
+def test_diverging_training_leaves_its_log(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_train.log.LOG_EVERY", 1)
@@ -142,14 +143,14 @@ def test_a_training_that_diverges_leaves_its_log(
     assert [row["step"] for row in rows_of(tmp_path)] == ["1", "2"]
 
 
-def test_the_board_has_the_same_figures_where_it_is_installed(tmp_path: Path) -> None:
+def test_tensorboard_has_the_same_figures_if_installed(tmp_path: Path) -> None:
     if importlib.util.find_spec("tensorboard") is None:
-        noted(tmp_path, range(1, 11))
+        write_log(tmp_path, range(1, 11))
         assert not (tmp_path / TENSORBOARD).exists()
         pytest.skip("needs tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    noted(tmp_path, range(1, 31), validated=(30,))
+    write_log(tmp_path, range(1, 31), validated=(30,))
     read = EventAccumulator(str(tmp_path / TENSORBOARD))
     read.Reload()
     assert [event.step for event in read.Scalars("loss")] == [10, 20, 30]

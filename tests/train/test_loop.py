@@ -33,7 +33,7 @@ def weights_of(directory: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_resume_equals_an_uninterrupted_run(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     assert train(small_config, files, tmp_path / "whole")
     done = Progress()
 
@@ -52,7 +52,7 @@ def test_resume_equals_an_uninterrupted_run(files: XrayFiles, small_config: Trai
 
 
 @pytest.mark.slow
-def test_a_seed_decides_the_weights(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+def test_the_seed_determines_the_weights(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         train(replace(small_config, seed=seed), files, tmp_path / name)
     a, b, c = (load_checkpoint(tmp_path / name / CHECKPOINT)[0] for name in "abc")
@@ -61,7 +61,9 @@ def test_a_seed_decides_the_weights(files: XrayFiles, small_config: TrainConfig,
 
 
 @pytest.mark.slow
-def test_training_learns_and_keeps_the_best(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+def test_training_improves_and_keeps_the_best_weights(
+    files: XrayFiles, small_config: TrainConfig, tmp_path: Path
+) -> None:
     seen: list[float] = []
 
     def note(progress: Progress) -> None:
@@ -71,7 +73,7 @@ def test_training_learns_and_keeps_the_best(files: XrayFiles, small_config: Trai
     config = replace(small_config, steps=120, validate_every=30, batch=8, learning_rate=1e-2, ema=0.8)
     train(config, files, tmp_path, on_step=note)
     assert len(seen) == 4
-    assert min(seen) < seen[0] - 0.25, "the PSNR, in dB, rose from validation to validation"
+    assert min(seen) < seen[0] - 0.25, "the score, minus the PSNR in dB, improves by more than 0.25 dB"
     _, info = load_checkpoint(tmp_path / CHECKPOINT)
     assert info.metrics["score"] == min(seen)
     assert info.training["steps_done"] % 30 == 0
@@ -93,7 +95,7 @@ def test_a_run_is_neither_overwritten_nor_continued_on_other_data(
         train(small_config, other, tmp_path, resume=True)
 
 
-def test_the_warm_start_draws_the_mean_image(files: XrayFiles) -> None:
+def test_the_warm_start_reproduces_the_mean_image(files: XrayFiles) -> None:
     config = TrainConfig("new", batch=4, size=512, warm_start_draws=1)
     samples = WholeImageSamples(XrayImages(files.require("train")[:8], 512), config)
     torch.manual_seed(0)
@@ -153,7 +155,7 @@ def test_the_command_trains_stops_on_sigterm_and_resumes(run: Run, data_director
         (["evaluate", "--data", ".", "-n", "0"], "--images 0"),
     ],
 )
-def test_wrong_usage_is_one_line(run: Run, arguments: list[str], problem: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(run: Run, arguments: list[str], problem: str) -> None:
     done = run("cxr-train", *arguments)
     assert done.returncode == 2
     assert problem in done.stderr
@@ -170,7 +172,7 @@ def test_evaluate_prints_the_published_comparison(run: Run, data_directory: Path
 
 
 @pytest.mark.slow
-def test_one_model_is_evaluated_alone_in_both_precisions_with_a_csv(
+def test_one_model_is_evaluated_in_both_precisions_and_written_to_csv(
     run: Run, data_directory: Path, tmp_path: Path
 ) -> None:
     asked = ["--model", "window", "-n", "1", "--json", "scores.json", "--csv", "scores.csv"]
@@ -181,14 +183,14 @@ def test_one_model_is_evaluated_alone_in_both_precisions_with_a_csv(
     assert [row["method"] for row in rows] == ["window", "window, int8"] * (len(rows) // 2)
     assert [float(row["psnr"]) for row in rows] == [score["psnr"] for score in scores]
     published = [row["published_mse"] for row in rows if row["noise"].startswith("published")]
-    assert published == ["0.013", ""] * 2, "the published model computed in floating point"
+    assert published == ["0.013", ""] * 2, "the published model ran in floating point"
     float32, int8 = (float(rows[i]["psnr"]) for i in (0, 1))
     assert float32 != int8
     assert float32 == pytest.approx(int8, abs=0.5)
 
 
 @pytest.mark.slow
-def test_a_run_starts_from_given_weights_and_names_their_file_alone(
+def test_a_run_starts_from_given_weights_and_records_no_path(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:
     train(small_config, files, tmp_path / "first")
@@ -199,7 +201,7 @@ def test_a_run_starts_from_given_weights_and_names_their_file_alone(
     assert second[1].training["start"] == CHECKPOINT
 
 
-def test_a_training_that_diverges_ends_and_says_how_to_go_on(
+def test_diverging_training_stops_with_advice(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level, shape: level.mean() * float("nan"))
@@ -208,10 +210,10 @@ def test_a_training_that_diverges_ends_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
-def test_a_validation_that_is_no_number_ends_the_training(
+def test_a_non_finite_validation_score_stops_training(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
-    """A score of NaN is below no other, and one of -inf below all that follow."""
+    """A score of NaN would never count as better, and no later score could be better than -inf."""
     figures = {"psnr_clean": 40.0, "score": wrong}
     monkeypatch.setattr("cxr_train.tasks.WindowTask.validate", lambda *given: figures)
     with pytest.raises(
@@ -221,7 +223,7 @@ def test_a_validation_that_is_no_number_ends_the_training(
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(
+def test_training_without_a_gradient_stops_with_advice(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cxr_train.tasks.expected_error", lambda level, shape: level.mean() * float("inf"))
@@ -230,28 +232,28 @@ def test_a_training_without_a_gradient_ends_and_says_how_to_go_on(
 
 
 @pytest.mark.slow
-def test_half_of_the_steps_teach_the_8_bit_grids(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
+def test_quantised_steps_train_the_8_bit_grids(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     for share in (0.0, 0.5):
         config = replace(small_config, steps=10, quantised_share=share, learning_rate=1e-2)
         train(config, files, tmp_path / f"{share}")
         model, info = load_checkpoint(tmp_path / f"{share}" / CHECKPOINT)
-        assert calibrated(model), "from the first step on"
+        assert calibrated(model), "calibrated from the first step on"
         assert {f"psnr_{kind}{suffix}" for kind in ("q71", "clean") for suffix in ("", "_int8")} <= info.metrics.keys()
     moved = [
         {name: tensor for name, tensor in weights_of(tmp_path / run).items() if name.endswith("entered.log_step")}
         for run in ("0.0", "0.5")
     ]
-    assert len({tensor.item() for tensor in moved[0].values()}) == 1, "what no step computes on stays as calibrated"
+    assert len({tensor.item() for tensor in moved[0].values()}) == 1, "grids that no step uses stay as calibrated"
     assert len({tensor.item() for tensor in moved[1].values()}) > 1
 
 
-def test_quantised_steps_come_at_their_share(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_quantised_steps_occur_at_the_given_rate(files: XrayFiles, small_config: TrainConfig) -> None:
     samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, quantised_share=0.3))
     assert 0.15 < np.mean([samples.batch(step).quantised for step in range(100)]) < 0.45
 
 
 @pytest.mark.slow
-def test_too_large_a_batch_for_the_memory_is_one_line(data_directory: Path, tmp_path: Path) -> None:
+def test_a_batch_too_large_for_memory_is_reported_in_one_line(data_directory: Path, tmp_path: Path) -> None:
     code = (
         "import torch, cxr_train.loop; cxr_train.loop.prepare = lambda *_, **__: torch.empty(1 << 50); "
         "from cxr_train.cli import main; main()"

@@ -21,7 +21,7 @@ from tests.train.conftest import same_weights
 INFO = CheckpointInfo("window", {"widths": [8, 8, 16, 16]}, {"steps": 3}, {"fingerprint": "abc"}, {"score": 1.0}, "0")
 
 
-def test_published_class_names() -> None:
+def test_classes_have_the_published_names() -> None:
     assert tuple(SPECS) == MODEL_NAMES
     names = {
         name: (type(m).__name__, *(type(part).__name__ for part in (m.encoder, m.decoder)))
@@ -45,7 +45,7 @@ def test_a_spec_names_the_network_and_its_arguments(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "stages"), [("original", 3), ("new", 4)])
-def test_whole_image_topology(name: str, stages: int) -> None:
+def test_whole_image_models_have_the_specified_topology(name: str, stages: int) -> None:
     model = build_model(name)
     assert len(model.encoder.convolutions) == stages
     assert len(model.decoder.transposed) == 4
@@ -63,7 +63,7 @@ def test_window_runs_at_any_size(shape: tuple[int, int]) -> None:
     assert 0 <= out.min() <= out.max() <= 1
 
 
-def test_window_has_four_stages_and_gives_back_what_has_no_noise() -> None:
+def test_window_has_four_stages_and_returns_noise_free_input_unchanged() -> None:
     model = WindowDenoisingAutoencoder([8, 8, 8, 8]).eval()
     assert [len(model.encoder.stages), len(model.encoder.down), len(model.decoder.up)] == [4, 3, 3]
     x = torch.rand(1, 1, 32, 32)
@@ -71,7 +71,7 @@ def test_window_has_four_stages_and_gives_back_what_has_no_noise() -> None:
     assert (model(x, torch.full((1,), 0.1)) - x).abs().max() > 1e-3
 
 
-def test_a_model_rebuilds_from_its_file_alone(tmp_path: Path) -> None:
+def test_a_model_is_rebuilt_from_its_file_alone(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model(INFO.model, INFO.arguments)
     save_checkpoint(tmp_path / "c.safetensors", model.state_dict(), INFO)
@@ -103,7 +103,7 @@ def test_shipped_checkpoints_were_trained_on_xrays(name: str) -> None:
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
-def test_a_trained_window_grows_by_blocks_that_change_nothing_yet(tmp_path: Path) -> None:
+def test_blocks_added_to_trained_weights_do_not_change_the_output(tmp_path: Path) -> None:
     small = {"widths": [8, 8, 8, 8], "encoder_blocks": [1, 1, 1, 1], "decoder_blocks": [1, 1, 1]}
     trained = build_model("window", small)
     for parameter in trained.parameters():
@@ -120,7 +120,7 @@ def test_a_trained_window_grows_by_blocks_that_change_nothing_yet(tmp_path: Path
         start_from(build_model("window"), path)
 
 
-def test_window_fits_a_laptop() -> None:
+def test_window_is_small_enough_for_a_laptop() -> None:
     model, size = build_model("window").eval(), 64
     multiply_adds = 0
 
@@ -147,7 +147,7 @@ def test_upsampling_is_a_transposed_convolution_of_kernel_and_stride_2() -> None
     torch.testing.assert_close(up(x), nn.functional.conv_transpose2d(x, weight, stride=2) + bias)
 
 
-def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> None:
+def test_detail_is_the_difference_from_the_surround_in_noise_levels() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8))
     root = torch.full((2, 1, 32, 32), 0.5)
     level = torch.tensor([0.02, 0.04])[:, None, None, None]
@@ -156,19 +156,19 @@ def test_detail_is_what_stands_out_of_its_surround_in_units_of_the_level() -> No
         return model._seen(nn.functional.pixel_unshuffle(root, 2), nn.functional.avg_pool2d(root, 2), level)
 
     def detail(level: torch.Tensor) -> torch.Tensor:
-        """Fine plus coarse, in levels."""
+        """Fine plus coarse detail, in units of the level."""
         _, fine, coarse = seen(level)
         return fine + model.COARSE * coarse
 
     assert detail(level).abs().max() < 1e-5
-    root[:, 0, 17, 16] += 0.1  # the lower left pixel of its 2x2 is channel 2; of the surround it is one in 100
+    root[:, 0, 17, 16] += 0.1  # lower left of its 2x2 block: channel 2; 1 of the 100 pixels of its surround
     torch.testing.assert_close(detail(level)[:, 2, 8, 8], 0.99 * torch.tensor([5.0, 2.5]), rtol=1e-3, atol=0)
     assert seen(level)[1].max() == model.FINE
     assert all(part.abs().max() <= 2 for part in seen(torch.zeros(2, 1, 1, 1)))
     torch.testing.assert_close(seen(level)[0], 4 * nn.functional.pixel_unshuffle(root, 2) - 2)
 
 
-def test_the_level_is_told_for_the_whole_image_and_level_and_shape_place_by_place() -> None:
+def test_the_network_receives_a_global_level_and_maps_of_level_and_shape() -> None:
     torch.manual_seed(0)
     model = WindowDenoisingAutoencoder((8, 8, 8, 8))
     level = torch.full((1, 1, 1, 1), 0.04)
@@ -176,15 +176,15 @@ def test_the_level_is_told_for_the_whole_image_and_level_and_shape_place_by_plac
     maps[:, 0] = torch.log(torch.tensor([0.02, 0.02, 0.08, 0.08]) + FLOOR)
     told = model._told(maps, level)
     assert told.shape == (1, model.TOLD, 4, 8)
-    assert not torch.allclose(told[..., 0], told[..., 7]), "of the level there"
+    assert not torch.allclose(told[..., 0], told[..., 7]), "the local level is received"
     other = maps.clone()
     other[:, 1:] = 0.5
-    assert not torch.allclose(model._told(other, level), told), "of the shape"
+    assert not torch.allclose(model._told(other, level), told), "the shape is received"
     everywhere = model._told(maps, 2 * level) - told
-    assert everywhere.abs().max() > 1e-3, "of the level of the whole image"
+    assert everywhere.abs().max() > 1e-3, "the level of the whole image is received"
 
 
-def test_mottle_is_drawn_finely_where_most_of_it_lies_and_coarsely_beyond() -> None:
+def test_mottle_is_on_a_fine_grid_and_beyond_it_on_a_coarse_one() -> None:
     model = WindowDenoisingAutoencoder((8, 8, 8, 8)).eval()
     strengths = torch.linspace(-8, 8, 1601)
     with torch.no_grad():
@@ -200,13 +200,13 @@ def test_mottle_is_drawn_finely_where_most_of_it_lies_and_coarsely_beyond() -> N
     error = (on_grids - strengths).abs()
     step, widest = model.FINELY_DRAWN / 127, model.FINELY_DRAWN * model.WIDER
     assert error[strengths.abs() <= model.FINELY_DRAWN].max() < 0.51 * step
-    assert error[strengths.abs() <= widest].max() < 0.51 * step * model.WIDER, "none is lost between the grids"
-    assert on_grids[-1].item() == pytest.approx(widest), "as far as the coarse grid reaches"
+    assert error[strengths.abs() <= widest].max() < 0.51 * step * model.WIDER, "the two grids leave no gap"
+    assert on_grids[-1].item() == pytest.approx(widest), "clipped to the range of the coarse grid"
 
 
 @pytest.mark.slow
-def test_what_torch_compiles_computes_the_same_on_and_off_the_grids() -> None:
-    """As a GPU trains; without the part that writes kernels, whose compiler may not be there."""
+def test_a_compiled_model_computes_the_same_with_and_without_grids() -> None:
+    """As in training on a GPU, but without generated kernels, whose compiler may be missing."""
     torch.manual_seed(0)
     model = build_model("window", {"widths": [8, 8, 8, 8]}).train()
     for block in model.modules():

@@ -18,28 +18,29 @@ GRAYS = np.repeat(np.array([[10], [100], [200], [255]], np.uint8), 100_000, axis
 
 
 def as_published(clean: np.ndarray, seed: int) -> np.ndarray:
-    """The notebook's own line: poisson(v / 900 * 250) / 250 * 900, cast to uint8."""
+    """The line of the published notebook: poisson(v / 900 * 250) / 250 * 900, cast to uint8."""
     noisy = np.random.default_rng(seed).poisson(clean / 900.0 * 250) / 250.0 * 900.0
     return noisy.astype(np.int64).astype(np.uint8)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_wrapping_mottle_is_the_published_one_to_the_bit(seed: int) -> None:
+def test_wrapping_mottle_matches_the_published_code_bit_exactly(seed: int) -> None:
     np.testing.assert_array_equal(
         published_mottle(GRAYS, np.random.default_rng(seed), wrap=True), as_published(GRAYS, seed)
     )
 
 
-def test_both_forms_draw_the_same_photons() -> None:
+def test_wrapping_and_saturating_mottle_draw_the_same_photons() -> None:
     wrapped = published_mottle(GRAYS, np.random.default_rng(5), wrap=True).astype(int)
     saturated = published_mottle(GRAYS, np.random.default_rng(5), wrap=False).astype(int)
     inside = saturated < 255
-    assert np.abs(wrapped - saturated)[inside].max() <= 1, "truncated or rounded"
+    assert np.abs(wrapped - saturated)[inside].max() <= 1, "one form truncates, the other rounds"
     assert (wrapped[~inside] < 200).mean() > 0.5, "bright pixels wrapped to near black"
 
 
 def test_saturating_mottle_has_the_published_dose() -> None:
-    grays = np.repeat(np.array([[60], [120]], np.uint8), 100_000, axis=1)  # rarely saturated, many steps of 8 bit wide
+    # these grays are rarely saturated, and their noise is many 8-bit steps wide
+    grays = np.repeat(np.array([[60], [120]], np.uint8), 100_000, axis=1)
     drawn = published_mottle(grays, np.random.default_rng(1), wrap=False) / 255
     np.testing.assert_allclose(drawn.mean(1), grays[:, 0] / 255, rtol=0.01)
     np.testing.assert_allclose(drawn.var(1), grays[:, 0] / 255 / PUBLISHED_PHOTONS_AT_WHITE, rtol=0.02)
@@ -53,7 +54,7 @@ def test_saturating_mottle_stays_in_range() -> None:
     assert 0.3 < (drawn < 1).mean() < 0.7
 
 
-def test_quantise_makes_8_bit_steps() -> None:
+def test_round_to_steps_makes_8_bit_steps() -> None:
     values = round_to_steps(np.random.default_rng(0).random((20, 20), dtype=np.float32))
     np.testing.assert_allclose(values * 255, np.rint(values * 255), atol=1e-4)
 
@@ -78,13 +79,13 @@ def test_detector_noise_has_the_variance_of_its_formula() -> None:
         assert noisy.var() == pytest.approx(expected, rel=0.1)
 
 
-def test_detector_is_seeded() -> None:
+def test_detector_noise_is_reproducible_from_its_seed() -> None:
     clean, detector = np.full((40, 40), 0.5, np.float32), Detector(density=3.0, exposure=5000, blur=0.5, electronic=3.0)
     first, again = (detector.expose(clean, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
-def test_blurred_quanta_are_still_measured() -> None:
+def test_blurred_quanta_hardly_change_the_estimated_level() -> None:
     clean = np.tile(np.linspace(0.1, 0.8, 512, dtype=np.float32), (512, 1))
     levels = [
         estimate_mottle(Detector(3.0, 5000, blur, 1.0).expose(clean, np.random.default_rng(0))).level

@@ -20,10 +20,10 @@ from cxr_train.samples import WindowSamples
 
 
 @pytest.mark.slow
-def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_processes_and_a_thread_draw_the_same_batches(files: XrayFiles, small_config: TrainConfig) -> None:
     teacher = str(model_path("window", "fp32"))
     samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, teacher=teacher))
-    samples.batch(0)  # with images and a teacher in memory, neither of which goes along
+    samples.batch(0)  # now images and a teacher are in memory; neither is sent to the processes
     drawn = []
     for workers in (0, 2):
         with closing(batches(samples, 5, workers)) as coming:
@@ -36,7 +36,7 @@ def test_processes_draw_what_a_thread_draws(files: XrayFiles, small_config: Trai
                 assert torch.equal(getattr(batch, name), getattr(expected, name)), name
 
 
-def test_a_process_that_is_killed_ends_the_batches_in_one_line(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_a_killed_process_is_reported_in_one_line(files: XrayFiles, small_config: TrainConfig) -> None:
     with closing(batches(WindowSamples(XrayImages(files.require("train")), small_config), 0, 1)) as coming:
         next(coming)
         for process in multiprocessing.active_children():
@@ -67,12 +67,10 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow  # three processes import torch
-def test_the_training_alone_hears_ctrl_c_and_leaves_no_process_where_it_is_killed(
-    data_directory: Path, tmp_path: Path
-) -> None:
+def test_workers_ignore_ctrl_c_and_end_with_a_killed_training(data_directory: Path, tmp_path: Path) -> None:
     script = tmp_path / "training.py"
     script.write_text(TRAINING, encoding="utf-8")
-    # its output ends when the last process ends that could write to it
+    # the output ends only when the last process that could write to it has ended
     command = [sys.executable, script, data_directory]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, start_new_session=True)
     assert (ended.returncode, ended.stdout) == (-9, "interrupted\ndrawn\n"), ended.stderr

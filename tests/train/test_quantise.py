@@ -37,7 +37,7 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("zero", "low", "high"), [(0, 0.0, 25.5), (128, -12.8, 12.7)])
-def test_the_grid_has_256_places_and_ends_where_it_ends(zero: int, low: float, high: float) -> None:
+def test_the_grid_has_256_values_within_its_range(zero: int, low: float, high: float) -> None:
     x = torch.linspace(-40, 40, 4001)
     y = on_grid(x.clone(), 0.1, zero)
     assert len(y.unique()) == 256
@@ -46,7 +46,7 @@ def test_the_grid_has_256_places_and_ends_where_it_ends(zero: int, low: float, h
     assert (y - x)[inside].abs().max() <= 0.0501
 
 
-def test_gradients_pass_inside_the_grid_and_teach_its_step() -> None:
+def test_gradients_pass_inside_the_grid_and_train_its_step() -> None:
     quantiser = Quantiser()
     with torch.no_grad():
         quantiser.log_step.fill_(math.log(0.1))
@@ -55,12 +55,12 @@ def test_gradients_pass_inside_the_grid_and_teach_its_step() -> None:
     quantiser(x).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [0, 1, 1, 1, 0]
-    # values beyond the grid pull it wider: -12.8 below and 12.7 above, and 0.04 is rounded down by 0.04
+    # values outside the grid widen it: -12.8 below, 12.7 above; 0.04 is rounded down by 0.04
     assert quantiser.log_step.grad is not None
     assert quantiser.log_step.grad.item() * math.sqrt(5 * 255) == pytest.approx(-12.8 + 12.7 - 0.04, abs=1e-4)
 
 
-def test_a_model_is_itself_until_its_grids_are_switched_on(
+def test_the_output_is_unchanged_until_the_grids_are_switched_on(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     assert calibrated(model) is False
@@ -76,7 +76,7 @@ def test_a_model_is_itself_until_its_grids_are_switched_on(
     assert calibrated(build_model("original", {"encoder": [4, 4, 2], "decoder": [4] * 4, "latent": 4})) is None
 
 
-def test_calibration_covers_what_it_saw_and_leaves_set_grids_alone(
+def test_calibration_fits_the_values_seen_and_keeps_grids_already_set(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     first, *others = quantisers(model)
@@ -87,7 +87,7 @@ def test_calibration_covers_what_it_saw_and_leaves_set_grids_alone(
     seen: dict[torch.nn.Module, torch.Tensor] = {}
 
     def note(quantiser: torch.nn.Module, arguments: tuple[torch.Tensor], y: torch.Tensor) -> None:
-        seen.setdefault(quantiser, arguments[0])  # what is drawn goes through one grid twice, the first sets its step
+        seen.setdefault(quantiser, arguments[0])  # the mottle drawn passes one grid twice; the first pass sets the step
 
     hooks = [q.register_forward_hook(note) for q in others]
     with torch.no_grad():
@@ -110,18 +110,18 @@ def test_weights_have_a_grid_for_each_output_channel() -> None:
     torch.testing.assert_close(integers, integers.round(), atol=1e-3, rtol=0)
     neighbours = F.pad(integers.round().permute(0, 2, 3, 1).flatten(1), (0, 1)).reshape(5, -1, 2)
     together = torch.maximum(neighbours.clamp(min=0).sum(2), (-neighbours).clamp(min=0).sum(2)).amax(dim=1)
-    assert ((together - MOST_WEIGHT).abs() <= 1).all(), "no coarser than they must be"
-    assert STEPS * together.max() < 1 << 15, "sums fit 16 bits"
+    assert ((together - MOST_WEIGHT).abs() <= 1).all(), "steps are as fine as the limit permits"
+    assert STEPS * together.max() < 1 << 15, "sums fit into 16 bits"
 
 
-def test_neighbours_of_either_sign_do_not_share_steps() -> None:
-    """Their products never add up to more than one of them."""
+def test_neighbouring_weights_of_opposite_sign_do_not_coarsen_the_grid() -> None:
+    """Products of opposite sign never add up to more than the larger of them."""
     weight = torch.tensor([1.0, -1.0, 1.0, 0.5]).reshape(2, 2, 1, 1)
     assert weights_on_grid(weight).flatten().tolist() == pytest.approx([1.0, -1.0, 1.0, 0.5], abs=0.02)
     assert (weight_steps(weight) * MOST_WEIGHT).tolist() == pytest.approx([1.0, 1.5])
 
 
-def test_the_loss_teaches_the_steps_on_quantised_batches(
+def test_the_loss_trains_grid_steps_only_on_quantised_batches(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     calibrate(model, *inputs)

@@ -20,19 +20,19 @@ from cxr_train.patterns import draw_pattern
 from cxr_train.samples import WholeImageSamples, WindowSamples, add_noise, behind_logarithm
 
 
-def test_a_batch_depends_on_seed_and_step_alone(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_a_batch_depends_only_on_seed_and_step(files: XrayFiles, small_config: TrainConfig) -> None:
     samples = WindowSamples(XrayImages(files.require("train")), small_config)
     first, other, again = samples.batch(3), samples.batch(4), samples.batch(3)
     for name in ("noisy", "clean", "level", "weight"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    assert (first.noisy != other.noisy).any(), "noise is drawn afresh at every step"
+    assert (first.noisy != other.noisy).any(), "every step draws new noise"
     reseeded = WindowSamples(XrayImages(files.require("train")), replace(small_config, seed=2)).batch(3)
     assert (first.noisy != reseeded.noisy).any()
 
 
-def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_the_teacher_denoises_the_noisy_crops(files: XrayFiles, small_config: TrainConfig) -> None:
     path = model_path("window", "fp32")
-    config = replace(small_config, crop=40, teacher=str(path))  # 40 px is no multiple of what the network takes
+    config = replace(small_config, crop=40, teacher=str(path))  # 40 px is not a multiple of the network's 16
     images = XrayImages(files.require("train"))
     batch = WindowSamples(images, config).batch(3)
     assert batch.taught is not None
@@ -46,7 +46,7 @@ def test_a_teacher_shows_what_it_makes_of_the_noisy_crops(files: XrayFiles, smal
         WindowSamples(images, replace(config, teacher=str(model_path("new", "fp32"))))
 
 
-def test_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_batches_have_the_documented_shapes_types_and_ranges(files: XrayFiles, small_config: TrainConfig) -> None:
     samples = WindowSamples(XrayImages(files.require("train")), replace(small_config, batch=40))
     batch = samples.batch(0)
     for image in (batch.noisy, batch.clean, batch.weight):
@@ -70,7 +70,7 @@ def test_window_never_sees_wrapped_pixels() -> None:
         assert noisy.min() > 0.3, "a wrapped pixel would be near black"
 
 
-def test_the_truth_about_poisson_mottle_is_that_of_its_dose() -> None:
+def test_poisson_mottle_is_labelled_with_the_level_of_its_dose() -> None:
     gray = np.full((128, 128), 0.4, np.float32)
     config = NoiseConfig(clean_share=0, poisson_share=1, lowest_dose=200, highest_dose=200)
     exposed, white = add_noise(gray, config, np.random.default_rng(0))
@@ -82,11 +82,11 @@ def test_the_truth_about_poisson_mottle_is_that_of_its_dose() -> None:
 
 
 @pytest.mark.parametrize("blur", [0.0, 1.2])
-def test_the_truth_about_noise_behind_a_logarithm(blur: float) -> None:
+def test_noise_behind_a_logarithm_is_labelled_with_its_true_level(blur: float) -> None:
     clean = np.tile(np.linspace(0.2, 0.8, 256, dtype=np.float32), (256, 1))
     exposed = behind_logarithm(clean, Detector(3.0, 8000, blur, 2.0), np.random.default_rng(0))
     roots = np.sqrt(exposed.noisy) - np.sqrt(clean)
-    for column in (0, 31):  # few photons at the right
+    for column in (0, 31):  # the right column has few photons
         assert roots[:, 8 * column : 8 * column + 8].std() == pytest.approx(exposed.level[:, column].mean(), rel=0.1)
     assert exposed.level[0, 31] / exposed.level[0, 0] == pytest.approx(
         np.exp(1.5 * 0.58) / np.sqrt(0.79 / 0.21), rel=0.02
@@ -97,7 +97,7 @@ def test_the_truth_about_noise_behind_a_logarithm(blur: float) -> None:
         np.testing.assert_allclose(exposed.shape, 0, atol=0.05)
 
 
-def test_crops_without_noise_come_back_as_they_are_however_others_left_them() -> None:
+def test_noise_free_crops_are_processed_but_equal_their_reference() -> None:
     config = NoiseConfig(clean_share=1, processed_share=1)
     clean = render_phantom(0, 64)
     crops = [add_noise(clean, config, np.random.default_rng(seed))[0] for seed in range(20)]
@@ -114,11 +114,11 @@ def test_patterns_are_drawn_within_range(seed: int) -> None:
     assert drawn.dtype == np.float32
     assert drawn.shape == crop.shape
     assert 0 <= drawn.min() <= drawn.max() <= 1
-    assert drawn.std() > 0.001, "something is there"
+    assert drawn.std() > 0.001, "the pattern is visible"
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_inserts_change_what_their_mask_says(seed: int) -> None:
+def test_inserts_change_only_pixels_in_their_mask(seed: int) -> None:
     crop = np.full((96, 96), 0.5, np.float32)
     drawn, mask = draw_insert(crop, np.random.default_rng(seed))
     assert drawn.dtype == mask.dtype == np.float32
@@ -135,7 +135,7 @@ def test_every_kind_of_insert_is_drawn() -> None:
         assert max(mask.max() for mask in masks) > 0.5
 
 
-def test_whole_images_come_noisy_at_512(files: XrayFiles) -> None:
+def test_whole_images_are_noisy_and_512_px_wide(files: XrayFiles) -> None:
     config = TrainConfig("original", batch=2, size=512)
     samples = WholeImageSamples(XrayImages(files.require("train")[:2], size=512), config)
     batch = samples.batch(0)
@@ -157,5 +157,5 @@ def test_pairs_differ_by_faint_inserts_under_the_same_noise(files: XrayFiles, po
         assert batch.told[marked] == batch.told[without]
         images = torch.stack([batch.noisy[marked], batch.noisy[without], batch.clean[marked], batch.clean[without]])
         unclipped = ((images > 0) & (images < 1)).all(dim=0)
-        assert (noise[marked] - noise[without]).abs()[unclipped].max() < 1.01 / 255, "rounding apart"
-    assert (batch.clean[0] != batch.clean[1]).any(), "the others are no pairs"
+        assert (noise[marked] - noise[without]).abs()[unclipped].max() < 1.01 / 255, "equal except for rounding"
+    assert (batch.clean[0] != batch.clean[1]).any(), "the other crops are not pairs"

@@ -20,18 +20,18 @@ CLEAN[2, 0, 20:24, 5:25] = -0.08
 
 
 @pytest.mark.parametrize(("kept", "lost"), [(1.0, 0.0), (0.7, 0.09), (0.0, 1.0), (1.2, 0.04)])
-def test_contrast_lost_is_the_share_of_energy_that_is_off(kept: float, lost: float) -> None:
+def test_contrast_lost_is_the_relative_energy_of_the_error(kept: float, lost: float) -> None:
     mottle = torch.rand(2, 1, 32, 32).repeat_interleave(2, dim=0)
     assert contrast_lost(kept * CLEAN + mottle, CLEAN).item() == pytest.approx((1 + CONTRAST) * lost, abs=1e-4)
 
 
-def test_a_blur_that_keeps_the_contrast_costs_less_than_one_that_loses_it() -> None:
-    beside = CLEAN.roll(8, dims=2)  # as far from the insert in shape as `fainter`, but it has nothing of it
+def test_an_error_in_shape_costs_less_than_an_equal_loss_of_contrast() -> None:
+    beside = CLEAN.roll(8, dims=2)  # of the same energy as the insert, but outside it
     shape_only, fainter = CLEAN + 0.5 * beside, 0.5 * CLEAN
     assert contrast_lost(shape_only, CLEAN).item() < 0.5 * contrast_lost(fainter, CLEAN).item()
 
 
-def test_dissimilarity_is_that_of_the_shipped_metric() -> None:
+def test_dissimilarity_agrees_with_the_shipped_ssim() -> None:
     clean = render_phantom(1, 192)
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 0.05, clean.shape), 0, 1).astype(np.float32)
     both = (torch.from_numpy(image)[None, None] for image in (clean, noisy))
@@ -46,27 +46,27 @@ def test_a_halo_around_an_insert_counts_as_lost() -> None:
     assert contrast_lost(halo, CLEAN).item() > 0.05
 
 
-def test_an_insert_clipped_to_nothing_does_not_outweigh_the_rest() -> None:
+def test_an_insert_clipped_to_nothing_hardly_counts() -> None:
     clipped = CLEAN * 1e-4
     assert contrast_lost(torch.zeros_like(clipped), clipped).item() < 1e-5
 
 
-def test_the_error_expected_falls_with_the_dose() -> None:
+def test_the_expected_error_falls_with_the_dose() -> None:
     levels = 0.5 / torch.sqrt(torch.tensor([20.0, 71.0, 200.0, 600.0]))
     errors = expected_error(levels[:, None, None].expand(4, 8, 8), torch.zeros(4, SHAPES)).flatten()
     torch.testing.assert_close(errors, torch.tensor([0.0199, 0.0131, 0.0094, 0.0066]), rtol=0.03, atol=0)
 
 
-def test_of_correlated_noise_more_error_is_expected() -> None:
+def test_correlated_noise_raises_the_expected_error() -> None:
     level, shape = torch.full((3, 8, 8), 0.02), torch.zeros(3, SHAPES)
     shape[1], shape[2] = 1.0, -0.3
     white, correlated, sharpened = expected_error(level, shape).flatten().tolist()
     assert sharpened < white < correlated
     as_strong = expected_error(level[:1] * np.e, torch.zeros(1, SHAPES)).item()
-    assert correlated == pytest.approx(as_strong, rel=1e-3), "as of white noise as strong over 4x4 px"
+    assert correlated == pytest.approx(as_strong, rel=1e-3), "equal to white noise of the same strength over 4x4 px"
 
 
-def test_maps_are_judged_by_level_and_by_shape_where_there_is_noise() -> None:
+def test_map_error_covers_the_level_and_the_shape_of_noisy_areas() -> None:
     level, shape = torch.full((2, 4, 4), 0.02), torch.full((2, SHAPES), 0.5)
     true = maps_of(level, shape)
     assert map_error(true, level, shape).item() == 0
@@ -82,7 +82,7 @@ def test_maps_are_judged_by_level_and_by_shape_where_there_is_noise() -> None:
     assert map_error(off, level, shape).item() > of_noise
 
 
-def test_what_a_teacher_says_counts_beside_the_clean_crops(files: XrayFiles, small_config: TrainConfig) -> None:
+def test_the_loss_includes_the_difference_from_the_teacher(files: XrayFiles, small_config: TrainConfig) -> None:
     task = make_task(files, small_config)
     batch = task.samples.batch(0)
 
@@ -99,7 +99,7 @@ def test_what_a_teacher_says_counts_beside_the_clean_crops(files: XrayFiles, sma
     assert contradicted - untaught == pytest.approx(small_config.teacher_weight * (apart**2).mean().item(), rel=1e-3)
 
 
-def test_under_correlated_noise_a_line_made_up_is_worse_than_one_lost() -> None:
+def test_false_lines_cost_more_than_lost_ones_in_correlated_noise() -> None:
     plain = torch.full((1, 1, 64, 64), 0.5)
     line = plain.clone()
     line[..., 20:44, 32] += 0.1

@@ -1,4 +1,4 @@
-"""A validation can take longer than the steps before it: it moves, counts as time, and ends when it is asked to."""
+"""A validation may take longer than the steps before it: it shows progress, counts as time and can be stopped."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.terminals import terminal
 from tests.train.conftest import same_weights
 
 COMMAND = (sys.executable, "-c", "from cxr_train.cli import main; main()")
-PARTS = 2 * len((*SCORED, CLEAN))  # of a validation: two images, under each noise
-SOON = 30.0  # s in which a stop must be over, on a busy machine too; a whole validation takes longer
+PARTS = 2 * len((*SCORED, CLEAN))  # of a validation: two images with each noise
+SOON = 30.0  # s within which a stop must be complete, even on a busy machine; a whole validation takes longer
 SLOW_READING = (
     "import time, cxr_train.data as data; read = data.read_xray; "
     "data.read_xray = lambda *given: (time.sleep(5), read(*given))[1]; from cxr_train.cli import main; main()"
@@ -32,10 +32,10 @@ SLOW_READING = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("validation", [1, 2])
-def test_a_stopped_validation_leaves_a_checkpoint_and_is_made_up_for(
+def test_a_stopped_validation_leaves_a_checkpoint_and_is_done_on_resume(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path, validation: int
 ) -> None:
-    """The first of two is in the middle of the training, the second its end."""
+    """The first of two validations is in the middle of the training, the second at its end."""
     config = replace(small_config, validate_images=4)
     assert train(config, files, tmp_path / "whole")
     shares: list[float] = []
@@ -45,16 +45,16 @@ def test_a_stopped_validation_leaves_a_checkpoint_and_is_made_up_for(
             shares.append(progress.validating)
 
     assert not train(config, files, tmp_path / "parts", on_step=note, stopped=lambda: len(shares) > 2)
-    assert shares == [0.0, 1 / PARTS, 2 / PARTS], "no image more after the stop"
+    assert shares == [0.0, 1 / PARTS, 2 / PARTS], "no further image after the stop"
     _, info = load_checkpoint(tmp_path / "parts" / CHECKPOINT)
-    assert bool(info.metrics) is (validation == 2), "those of the first have not been validated"
+    assert bool(info.metrics) is (validation == 2), "weights of the first checkpoint were not validated"
     assert train(config, files, tmp_path / "parts", resume=True)
     ours, theirs = (load_checkpoint(tmp_path / run / CHECKPOINT) for run in ("whole", "parts"))
     assert same_weights(ours[0], theirs[0])
     assert ours[1].metrics == theirs[1].metrics
 
 
-def test_a_run_that_is_stopped_before_its_first_validation_leaves_a_checkpoint(
+def test_a_run_stopped_before_its_first_validation_leaves_a_checkpoint(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:
     done = Progress()
@@ -67,22 +67,20 @@ def test_a_run_that_is_stopped_before_its_first_validation_leaves_a_checkpoint(
 
 
 @pytest.mark.slow
-def test_minutes_are_kept_with_the_validation_in_them(
-    files: XrayFiles, small_config: TrainConfig, tmp_path: Path
-) -> None:
+def test_the_time_limit_includes_validation(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     minutes = 0.25
     config = replace(small_config, minutes=minutes, validate_images=4, validate_every=5)
     began = time.monotonic()
     assert train(config, files, tmp_path)
     assert 0.8 * minutes < (time.monotonic() - began) / 60 < 1.2 * minutes
     header = read_tensors(tmp_path / STATE_FILE)[1]
-    assert 0.8 * minutes < header["progress"]["seconds"] / 60 < 1.2 * minutes, "validations are counted"
+    assert 0.8 * minutes < header["progress"]["seconds"] / 60 < 1.2 * minutes, "validations count as time"
     assert header["validation"]["step"] == header["progress"]["step"] > 1
     images = load_checkpoint(tmp_path / CHECKPOINT)[1].training["validate_images"]
     assert images == header["validation"]["images"] < 4
 
 
-def test_what_is_affordable() -> None:
+def test_fewer_images_are_validated_if_time_is_short() -> None:
     assert affordable_images(16, seconds=960, available=180) == 1
     assert affordable_images(16, seconds=16, available=180) == 9
     assert affordable_images(16, seconds=1, available=180) == 16
@@ -90,12 +88,12 @@ def test_what_is_affordable() -> None:
 
 
 @pytest.mark.slow
-def test_a_signal_ends_a_validation_on_a_terminal_where_a_bar_shows_it(data_directory: Path, tmp_path: Path) -> None:
+def test_a_signal_ends_a_validation_that_shows_a_progress_bar(data_directory: Path, tmp_path: Path) -> None:
     arguments = ["window", "--data", str(data_directory), "--steps", "1", "--batch", "1", "--crop", "64"]
     checkpoint = tmp_path / "runs" / "window" / CHECKPOINT
     with terminal([*COMMAND, *arguments], 80, tmp_path) as shown:
         shown.read(r"validation +━* +0%")
-        assert checkpoint.is_file(), "written before the validation"
+        assert checkpoint.is_file(), "the checkpoint is written before the validation"
         shown.read(r"validation [━╺╸ ]+[1-9]\d?%")
         shown.process.send_signal(signal.SIGTERM)
         asked = time.monotonic()
@@ -108,7 +106,7 @@ def test_a_signal_ends_a_validation_on_a_terminal_where_a_bar_shows_it(data_dire
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_reading_of_images_at_once(
+def test_a_signal_ends_the_reading_of_images_soon(
     data_directory: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     command = [sys.executable, "-c", SLOW_READING, "window", "--data", str(data_directory)]
