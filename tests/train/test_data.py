@@ -34,7 +34,7 @@ def test_the_split_is_60_20_20_and_stable() -> None:
     splits = [split_of_patient(f"{number:08}") for number in range(5000)]
     shares = [splits.count(split) / len(splits) for split in SPLITS]
     np.testing.assert_allclose(shares, [0.6, 0.2, 0.2], atol=0.02)
-    assert splits == [split_of_patient(f"{number:08}") for number in range(5000)]
+    assert splits[1:9] == ["val", "train", "train", "test", "train", "train", "test", "test"], "on every machine"
 
 
 @pytest.mark.parametrize("name", ["split.csv", "Data_Entry_2017.csv", "test_list.txt"])

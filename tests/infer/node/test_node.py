@@ -162,6 +162,9 @@ def test_hostile_content_is_passed_on_and_others_are_processed(tmp_path: Path) -
         _, errors = node.stop()
         assert "Doe" not in node.audit() + errors
         assert node.audit().count('"passed"') == 2
+    for uid, content in (("1.2.7", truncated), ("1.2.8", lying)):
+        as_sent = renamed(content, uid)  # the sender encodes what could be read of it
+        assert body(archive.files[uid]) == body(as_sent)
 
 
 @pytest.mark.slow

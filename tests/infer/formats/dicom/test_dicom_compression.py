@@ -46,7 +46,7 @@ from tests.infer.formats.dicom.dicom_files import (
     stored,
 )
 from tests.infer.formats.dicom.jpeg_files import lossless_jpeg
-from tests.infer.formats.dicom.test_dicom_codestreams import jpeg
+from tests.infer.formats.dicom.test_dicom_codestreams import jpeg, jpeg_2000
 
 KEPT = replace(PROVENANCE, settings=Settings(strength=0.0, compress=KEEP))
 PLAIN = replace(PROVENANCE, settings=Settings(strength=0.0))
@@ -131,6 +131,15 @@ def test_general_jpeg_2000_becomes_lossless() -> None:
     kept = unchanged(content)
     assert kept.file_meta.TransferSyntaxUID == JPEG2000Lossless
     np.testing.assert_array_equal(kept.pixel_array, source.pixel_array)
+
+
+def test_lossy_jpeg_2000_becomes_lossless_and_stays_marked_lossy() -> None:
+    lossy = jpeg_2000(stored(RAMP, 12), 12, compression_ratios=[5])
+    content = encapsulated(digital(stored(RAMP, 12), 12), JPEG2000, lossy)
+    kept = unchanged(content)
+    assert kept.file_meta.TransferSyntaxUID == JPEG2000Lossless
+    assert kept.LossyImageCompression == "01"
+    np.testing.assert_array_equal(kept.pixel_array, read(content).pixels)
 
 
 @pytest.mark.parametrize("near", [0, 3])
