@@ -274,7 +274,10 @@ PROMISES: dict[str, dict[str, list[str]]] = {
             "test_stow_input.py::test_no_patient_data_is_logged",
             "test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied",
         ],
-        "200 once the model is loaded": ["test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied"],
+        "200 once the model is loaded": [
+            "test_pages.py::test_health_is_200_only_with_a_model",
+            "test_node.py::test_originals_and_results_arrive_and_the_spool_is_emptied",
+        ],
         "An image is acknowledged only after it is synced to disk.": [
             "test_spool.py::test_acknowledged_instances_survive_a_kill_at_any_moment",
             "test_receiving.py::test_a_disk_that_fills_up_loses_no_acknowledged_instance",

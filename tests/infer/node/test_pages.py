@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import logging
 import os
 import socket
@@ -37,6 +38,19 @@ def test_only_internal_errors_are_logged_in_one_line(
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert [line.startswith("a request failed: KeyError") for line in lines] == [True] * logged
     assert capsys.readouterr().err == "", "no traceback"
+
+
+@pytest.mark.parametrize(("healthy", "status"), [(False, 503), (True, 200)])
+def test_health_is_200_only_with_a_model(healthy: bool, status: int) -> None:
+    with Pages(0, lambda: {"healthy": healthy, "model": "window" if healthy else ""}) as pages:
+        threading.Thread(target=pages.serve_forever, args=(0.05,), daemon=True).start()
+        connection = http.client.HTTPConnection(HOST, pages.server_port, timeout=60)
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert json.load(answer)["healthy"] is healthy
+        connection.close()
+        pages.shutdown()
 
 
 @pytest.mark.parametrize(
