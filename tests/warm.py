@@ -17,6 +17,9 @@ import gc, json, os, socket, sys
 from contextlib import suppress
 import cxr_infer.cli.commands, cxr_infer.cli.compare, cxr_infer.cli.directory, cxr_infer.cli.file_command
 import cxr_infer.report.html
+import numpy.fft, PIL.GifImagePlugin, PIL.PpmImagePlugin, rich._emoji_codes
+with suppress(ImportError):  # imported by typer for the first option, in versions that use it
+    import pydantic, typer._adapters, typer._coercion
 with suppress(ImportError):
     import cxr_infer.formats.dicom.reader
     import cxr_infer.node.care, cxr_infer.node.dry_run, cxr_infer.node.service
