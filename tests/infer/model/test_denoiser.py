@@ -66,6 +66,7 @@ def phantom_with_mottle(size: int, dose: float) -> NDArray[np.float32]:
     return np.minimum(poisson_mottle(render_phantom(9, size), dose, np.random.default_rng(2)), 1)
 
 
+@pytest.mark.parametrize("window", [pytest.param("fp32", marks=pytest.mark.slow), "int8"], indirect=True)
 @pytest.mark.parametrize("settings", [None, Settings(window=64), Settings(window=200)], ids=["memory", "64", "200"])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
 def test_windows_leave_no_seams(window: Model, settings: Settings | None, dose: float) -> None:
