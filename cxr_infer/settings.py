@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Final
 
 from cxr_infer.errors import UsageError
@@ -14,6 +15,23 @@ KEEP: Final = "keep"  # compress DICOM results like their sources
 NONE: Final = "none"
 REPORT_LIMIT = 100  # images in an HTML report
 FIGURE_DPI = 150  # of the figure by `compare`
+# of a field's annotation: the values it takes, NumPy's numbers included, and their name in messages
+KINDS: Final = {
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "bool": (bool, "True or False"),
+    "str": (str, "text"),
+}
+
+
+def _check_types(options: Settings | ReadOptions) -> None:
+    """Raise UsageError for a value that comparisons would fail on, or that would be used for another one."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        annotation, _, optional = str(field.type).partition(" | ")
+        kind, words = KINDS[annotation]
+        if not (isinstance(value, kind) or (optional and value is None)):
+            raise UsageError(f"{field.name} {value!r} has the wrong type; give {words}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,7 @@ class Settings:
     compress: str = NONE
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if not 0.0 <= self.strength <= 1.0:
             raise UsageError(f"strength {self.strength:g} is outside 0..1")
         if self.window is not None and self.window < 1:
@@ -67,6 +86,7 @@ class ReadOptions:
     invert: bool = False
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.max_pixels < 1:
             raise UsageError(f"max-pixels {self.max_pixels} is too small; use about {MAX_PIXELS}")
         if self.white is not None and not 1 <= self.white <= 65535:
