@@ -37,6 +37,8 @@ class NaturalGroup(TyperGroup):
         if not places:
             return args
         words = [args[place] for place in places]
+        if words[0] == HELP and not Path(HELP).exists():
+            return [*args[:at], *words[1:], "--help"]
         if words[0] in self.commands and not Path(words[0]).exists() and "--" not in args[: places[0]]:
             before, after = args[at : places[0]], args[places[0] + 1 :]
             return [*args[:at], words[0], *before, *after]  # options of the command, given before it

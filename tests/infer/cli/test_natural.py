@@ -170,7 +170,7 @@ def test_version_and_help_have_several_spellings(run: Run, option: str) -> None:
     assert run("cxr-infer", option).stdout == f"cxr-infer {__version__}\n"
     assert done(option) == f"cxr-infer {__version__}\n"
     assert done("help") == done("--help") == done("-h")
-    assert done("help", "dir") == done("dir", "--help")
+    assert done("help", "dir") == done("dir", "--help") == done("-v", "help", "dir")
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
