@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Final
+from typing import Any, Final
 
 from cxr_infer.errors import UsageError
 
@@ -15,22 +16,27 @@ KEEP: Final = "keep"  # compress DICOM results like their sources
 NONE: Final = "none"
 REPORT_LIMIT = 100  # images in an HTML report
 FIGURE_DPI = 150  # of the figure by `compare`
-# of a field's annotation: the values it takes, NumPy's numbers included, and their name in messages
-KINDS: Final = {
-    "int": (Integral, "a whole number"),
-    "float": (Real, "a number"),
-    "bool": (bool, "True or False"),
-    "str": (str, "text"),
+# by annotation of a field: the values it takes, NumPy's numbers included; the type they get; its name in messages
+KINDS: Final[dict[str, tuple[type, Callable[[Any], object], str]]] = {
+    "int": (Integral, int, "a whole number"),
+    "float": (Real, float, "a number"),
+    "bool": (bool, bool, "True or False"),
+    "str": (str, str, "text"),
 }
 
 
-def _check_types(options: Settings | ReadOptions) -> None:
-    """Raise UsageError for a value that comparisons would fail on, or that would be used for another one."""
+def _convert(options: Settings | ReadOptions) -> None:
+    """Give equal values one type: results are recorded, and DICOM UIDs made, from the text of the settings.
+
+    Raises UsageError for a value of a wrong type.
+    """
     for field in fields(options):
         value = getattr(options, field.name)
         annotation, _, optional = str(field.type).partition(" | ")
-        kind, words = KINDS[annotation]
-        if not (isinstance(value, kind) or (optional and value is None)):
+        kind, convert, words = KINDS[annotation]
+        if isinstance(value, kind):
+            object.__setattr__(options, field.name, convert(value))  # the class is frozen
+        elif not (optional and value is None):
             raise UsageError(f"{field.name} {value!r} has the wrong type; give {words}")
 
 
@@ -57,7 +63,7 @@ class Settings:
     compress: str = NONE
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        _convert(self)
         if not 0.0 <= self.strength <= 1.0:
             raise UsageError(f"strength {self.strength:g} is outside 0..1")
         if self.window is not None and self.window < 1:
@@ -86,7 +92,7 @@ class ReadOptions:
     invert: bool = False
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        _convert(self)
         if self.max_pixels < 1:
             raise UsageError(f"max-pixels {self.max_pixels} is too small; use about {MAX_PIXELS}")
         if self.white is not None and not 1 <= self.white <= 65535:

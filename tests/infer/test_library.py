@@ -91,6 +91,16 @@ def test_numbers_of_numpy_are_settings(noisy: NDArray[np.float32]) -> None:
     assert np.array_equal(given, cxr_infer.denoise(small, strength=0.5, window=64))
 
 
+def test_equal_settings_of_other_types_leave_results_finished(xrays: Path, tmp_path: Path) -> None:
+    for strength, white, status in (
+        (1, np.uint16(255), "done"),
+        (1.0, 255, "skipped"),
+        (np.float32(1), 255, "skipped"),
+    ):
+        results = cxr_infer.denoise_directory(xrays, tmp_path / "out", strength=strength, white=white)  # type: ignore[arg-type]
+        assert {result.status for result in results} == {status}
+
+
 def test_a_path_for_an_image_and_a_name_for_an_engine_are_refused(xrays: Path) -> None:
     with pytest.raises(ImageError, match=r"a\.png' is a path, not an image; use denoise_file, or open it first$"):
         cxr_infer.denoise(str(xrays / "a.png"))
