@@ -229,12 +229,36 @@ def mse(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> floa
 
 
 def psnr(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> float:
-    """Peak signal-to-noise ratio in dB, at most 120, which identical images have. Arguments and errors as for `mse`."""
+    """Peak signal-to-noise ratio of an image against a clean one.
+
+    Args:
+        clean: As for `mse`.
+        image: As for `mse`.
+        white: As for `mse`.
+
+    Returns:
+        The ratio in dB, at most 120, which identical images have.
+
+    Raises:
+        ImageError: As for `mse`.
+    """
     return metrics.psnr(*_unit_pair(clean, image, white))
 
 
 def ssim(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> float:
-    """Structural similarity (Wang et al. 2004), at most 1; Gaussian window, sigma 1.5 px. Arguments as for `mse`."""
+    """Structural similarity of an image to a clean one (Wang et al. 2004), in a Gaussian window of sigma 1.5 px.
+
+    Args:
+        clean: As for `mse`.
+        image: As for `mse`.
+        white: As for `mse`.
+
+    Returns:
+        The similarity, at most 1.
+
+    Raises:
+        ImageError: As for `mse`.
+    """
     return metrics.ssim(*_unit_pair(clean, image, white))
 
 

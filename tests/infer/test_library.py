@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import typing
 import warnings
@@ -106,6 +107,24 @@ def test_a_path_for_an_image_and_a_name_for_an_engine_are_refused(xrays: Path) -
         cxr_infer.denoise(str(xrays / "a.png"))
     with pytest.raises(UsageError, match=r"^engine .ray. is not an engine; give an object of a subclass of"):
         cxr_infer.denoise_directory(xrays, engine="ray")  # type: ignore[arg-type]
+
+
+def test_sample_takes_a_name_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    samples = cxr_infer.sample("xrays", size=64)
+    assert tree(tmp_path / "xrays").keys() == tree(tmp_path / "xrays-clean").keys() == {*samples.names}
+    assert cxr_infer.sample(tmp_path / "other", size=64).names == samples.names
+    assert tree(tmp_path / "other") == tree(tmp_path / "xrays")
+
+
+def test_the_docstrings_of_public_functions_explain_every_argument() -> None:
+    for name in cxr_infer.__all__:
+        public = getattr(cxr_infer, name)
+        if inspect.isfunction(public):
+            told = re.findall(r"^    \*{0,2}(\w+): ", inspect.getdoc(public) or "", re.MULTILINE)
+            missing = inspect.signature(public).parameters.keys() - set(told)
+            assert not missing, name
+            assert "\nReturns:\n" in str(inspect.getdoc(public)), name
 
 
 def test_denoise_file_gives_the_pixels_of_denoise(xrays: Path, tmp_path: Path) -> None:
