@@ -59,7 +59,6 @@ INSERTS: Mapping[str, Callable[[FloatImage, FloatImage], FloatImage]] = {
     "1 px dark line, -20": line(1.0, -20),
     "marker, -90": marker,
 }
-LEAST_KEPT = {"nodule, +14": 0.85, "1.5 px line, +18": 0.70, "1 px dark line, -20": 0.55, "marker, -90": 0.97}
 
 
 def places(clean: FloatImage) -> Iterator[tuple[int, int]]:

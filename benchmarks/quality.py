@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.detail import LEAST_KEPT, brightness_shift, contrast_kept, flat_field, mottle_of
+from benchmarks.detail import INSERTS, brightness_shift, contrast_kept, flat_field, mottle_of
 from benchmarks.lines import lost_and_false_lines
 from benchmarks.methods import NLM_ANSCOMBE, WINDOW, WINDOW_INT8, classical, model, window_models
 from benchmarks.pages import read_page, write_page
@@ -191,7 +191,7 @@ def _score_table(scores: Sequence[Score], cell: Callable[[Score], str]) -> str:
 
 def to_markdown(report: QualityReport) -> str:
     """Return the tables for the documentation."""
-    inserts = list(LEAST_KEPT)
+    inserts = list(INSERTS)
     kept = [[name, *(f"{values[i]:.2f}" for i in inserts)] for name, values in report.detail.items()]
     lines = [
         [name, *(f"{values[i]:.0f}" for i in ("present", "lost", "false"))] for name, values in report.lines.items()

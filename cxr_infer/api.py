@@ -20,7 +20,7 @@ from cxr_infer.batch.engine import Engine, denoise_files
 from cxr_infer.batch.jobs import jobs_of_files, single_job
 from cxr_infer.batch.sample import Samples as Samples  # public, as is the next
 from cxr_infer.batch.sample import write_samples as sample  # noqa: F401
-from cxr_infer.errors import ImageError
+from cxr_infer.errors import ImageError, UsageError
 from cxr_infer.formats.picture import Picture
 from cxr_infer.imaging import metrics
 from cxr_infer.imaging.arrays import gray_array
@@ -77,7 +77,7 @@ def denoise(
     Raises:
         ImageError: The image is not a gray array of these types.
         ModelError: The model cannot be loaded, or fails on the image.
-        UsageError: A setting is out of range.
+        UsageError: A setting is out of range or of a wrong type.
         TypeError: A keyword is unknown.
 
     Examples:
@@ -180,6 +180,8 @@ def denoise_directory(
         TypeError: A keyword is unknown.
     """
     chosen, reading = _options(settings, read, fields)
+    if not (engine is None or isinstance(engine, Engine)):
+        raise UsageError(f"engine {engine!r} is not an engine; give an object of a subclass of cxr_infer.Engine")
     clean = None if reference is None else Path(reference)
     target = None if out is None else str(out)
     plan = plan_directory(str(source), target, reference=clean, follow_links=follow_links, shard=shard)
@@ -227,12 +229,36 @@ def mse(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> floa
 
 
 def psnr(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> float:
-    """Peak signal-to-noise ratio in dB, at most 120, which identical images have. Arguments and errors as for `mse`."""
+    """Peak signal-to-noise ratio of an image against a clean one.
+
+    Args:
+        clean: As for `mse`.
+        image: As for `mse`.
+        white: As for `mse`.
+
+    Returns:
+        The ratio in dB, at most 120, which identical images have.
+
+    Raises:
+        ImageError: As for `mse`.
+    """
     return metrics.psnr(*_unit_pair(clean, image, white))
 
 
 def ssim(clean: ArrayLike, image: ArrayLike, *, white: int | None = None) -> float:
-    """Structural similarity (Wang et al. 2004), at most 1; Gaussian window, sigma 1.5 px. Arguments as for `mse`."""
+    """Structural similarity of an image to a clean one (Wang et al. 2004), in a Gaussian window of sigma 1.5 px.
+
+    Args:
+        clean: As for `mse`.
+        image: As for `mse`.
+        white: As for `mse`.
+
+    Returns:
+        The similarity, at most 1.
+
+    Raises:
+        ImageError: As for `mse`.
+    """
     return metrics.ssim(*_unit_pair(clean, image, white))
 
 
@@ -252,6 +278,11 @@ def _picture(pixels: NDArray[Any], reading: ReadOptions) -> Picture:
 
 def _options(settings: Settings | None, read: ReadOptions | None, fields: Fields) -> tuple[Settings, ReadOptions]:
     """Return `settings` and `read` with single fields replaced. Raises TypeError for an unknown field."""
+    for options, kind in ((settings, Settings), (read, ReadOptions)):
+        if not (options is None or isinstance(options, kind)):
+            raise UsageError(
+                f"a {type(options).__name__} is not a {kind.__name__} object; give one, or its fields as keywords"
+            )
     given: dict[str, Any] = dict(fields)
     names = {one: {field.name for field in fields_of(one)} for one in (Settings, ReadOptions)}
     known = names[Settings] | names[ReadOptions]

@@ -20,7 +20,7 @@ ON_STDERR_ANYWAY = "said"  # attribute of log records whose message the command 
 WAY_OUT = "this is a bug in cxr-infer; please report it to its issue tracker, with the log written by --log FILE"
 REINSTALL = "a package that cxr-infer needs is missing or damaged; reinstall cxr-infer"
 LONGEST = 300  # characters of an exception's text in a line
-OURS = ("cxr_infer", "cxr_train", "cxr_export", "benchmarks")
+OWN_PACKAGES = ("cxr_infer", "cxr_train", "cxr_export", "benchmarks")
 # modules that handle DICOM attributes and may quote them in exceptions
 OF_DICOM = re.compile(r"(pydicom|openjpeg|libjpeg|pylibjpeg)(\.|$)|cxr_infer\.(.+\.)?dicom(\.|$)")
 QUOTED = re.compile(r"""(["']).*\1""")
@@ -37,7 +37,7 @@ def place(error: BaseException) -> str:
     frames = list(_frames(error.__traceback__))
     if not frames:
         return "place unknown"
-    ours = next((where for module, where in reversed(frames) if module.split(".")[0] in OURS), None)
+    ours = next((where for module, where in reversed(frames) if module.split(".")[0] in OWN_PACKAGES), None)
     last = frames[-1][1]
     return last if ours in (None, last) else f"{last}, called from {ours}"
 

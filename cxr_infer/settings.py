@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any, Final
 
 from cxr_infer.errors import UsageError
 
@@ -14,6 +16,28 @@ KEEP: Final = "keep"  # compress DICOM results like their sources
 NONE: Final = "none"
 REPORT_LIMIT = 100  # images in an HTML report
 FIGURE_DPI = 150  # of the figure by `compare`
+# by annotation of a field: the values it takes, NumPy's numbers included; the type they get; its name in messages
+KINDS: Final[dict[str, tuple[type, Callable[[Any], object], str]]] = {
+    "int": (Integral, int, "a whole number"),
+    "float": (Real, float, "a number"),
+    "bool": (bool, bool, "True or False"),
+    "str": (str, str, "text"),
+}
+
+
+def _convert(options: Settings | ReadOptions) -> None:
+    """Give equal values one type: results are recorded, and DICOM UIDs made, from the text of the settings.
+
+    Raises UsageError for a value of a wrong type.
+    """
+    for field in fields(options):
+        value = getattr(options, field.name)
+        annotation, _, optional = str(field.type).partition(" | ")
+        kind, convert, words = KINDS[annotation]
+        if isinstance(value, kind):
+            object.__setattr__(options, field.name, convert(value))  # the class is frozen
+        elif not (optional and value is None):
+            raise UsageError(f"{field.name} {value!r} has the wrong type; give {words}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +63,7 @@ class Settings:
     compress: str = NONE
 
     def __post_init__(self) -> None:
+        _convert(self)
         if not 0.0 <= self.strength <= 1.0:
             raise UsageError(f"strength {self.strength:g} is outside 0..1")
         if self.window is not None and self.window < 1:
@@ -67,6 +92,7 @@ class ReadOptions:
     invert: bool = False
 
     def __post_init__(self) -> None:
+        _convert(self)
         if self.max_pixels < 1:
             raise UsageError(f"max-pixels {self.max_pixels} is too small; use about {MAX_PIXELS}")
         if self.white is not None and not 1 <= self.white <= 65535:

@@ -1,3 +1,3 @@
-"""The version, by itself: every room may say it, and none needs the front door for that."""
+"""The version, in a module of its own: everything may import it, without importing the rest of `cxr_infer`."""
 
 __version__ = "0.13.0"

@@ -56,6 +56,16 @@ def test_the_docker_context_contains_only_what_is_copied() -> None:
     assert "USER 65534" in text("Dockerfile"), "the image runs as nobody, not as root"
 
 
+def test_dockerfile_and_guide_give_the_same_commands() -> None:
+    def commands(name: str) -> str:
+        return " ".join(re.sub(r"^#|\\$", "", text(name), flags=re.MULTILINE).split())
+
+    run = 'docker run --rm --network none --read-only --tmpfs /tmp --user "$(id -u):$(id -g)" -v "$PWD/xrays:/xrays:ro"'
+    for command in ("docker build -t cxr-infer .", f'{run} -v "$PWD/out:/out" cxr-infer dir /xrays --out /out'):
+        assert command in commands("Dockerfile")
+        assert command in commands("docs/guide/install.md")
+
+
 def test_classifiers_list_the_allowed_python_versions() -> None:
     oldest = int(PROJECT["requires-python"].removeprefix(">=3."))
     named = [int(m[1]) for c in PROJECT["classifiers"] if (m := re.fullmatch(r"Programming Language.* 3\.(\d+)", c))]

@@ -78,8 +78,8 @@ def problems(model: str, rows: list[Row], present: str, released: dict[str, str]
     if rows[-1].hashes != files:
         cells = " | ".join((present, "", "", *(f"`{digits}`" for digits in files.values()), "what changed"))
         found.append(
-            f"{place}: other files are shipped than the last row says; where it is of {present} and that is "
-            f"{UNRELEASED}, replace it, else raise the version by the rule in CONTRIBUTING.md: | {cells} |"
+            f"{place}: other files are shipped than the last row says; if that row is of {present} and "
+            f"{UNRELEASED}, replace it, otherwise raise the version by the rule in CONTRIBUTING.md: | {cells} |"
         )
     numbers = [version(row.version) for row in rows]
     if numbers != sorted(set(numbers)) or numbers[-1] > version(present):

@@ -22,7 +22,13 @@ CLEAN_SUFFIX = "-clean"
 
 @dataclass(frozen=True)
 class Samples:
-    """Written samples. noisy, clean: directories with one file per phantom under the same name."""
+    """Written samples.
+
+    Attributes:
+        noisy: Directory of the noisy phantoms.
+        clean: Directory of their clean references.
+        names: File names, the same in both.
+    """
 
     noisy: Path
     clean: Path
@@ -30,14 +36,27 @@ class Samples:
 
 
 def write_samples(
-    directory: Path, *, size: int = 512, seed: int = 1, dose: float | None = None, overwrite: bool = False
+    directory: str | Path, *, size: int = 512, seed: int = 1, dose: float | None = None, overwrite: bool = False
 ) -> Samples:
-    """Write noisy phantoms to `directory`, and their clean references under the same names to `directory`-clean.
+    """Write noisy phantoms, and their clean references under the same names, as `cxr-infer sample` does.
 
-    size: side in px. Phantom i has seed `seed + i` and dose DOSES[i], or `dose`, in photons at white. The last one is a
-    16-bit file, the others have 8 bits. Raises UsageError if an argument is invalid or a file exists and `overwrite` is
-    false, ImageError if a file cannot be written.
+    The last phantom is a 16-bit file, the others have 8 bits.
+
+    Args:
+        directory: Directory of the noisy phantoms. The references go to `directory`-clean.
+        size: Side of the images, px.
+        seed: Seed of the first phantom's anatomy and mottle; each further one adds 1.
+        dose: Dose in photons at white. None: 20 to 600, one dose per phantom.
+        overwrite: Replace existing files.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: An argument is invalid, or a file exists.
+        ImageError: A file cannot be written.
     """
+    directory = Path(directory)
     if size < SMALLEST:
         raise UsageError(f"size {size} px is too small; use {SMALLEST} or more")
     if seed < 0:

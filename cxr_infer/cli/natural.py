@@ -33,10 +33,16 @@ class NaturalGroup(TyperGroup):
             return [*args[:at], *args[at + 1 :], "--help"]
         if not first or first[0] in self.commands:
             return args
-        paths = list(_paths(args[at:], self._takes_value()))
-        if not paths:
+        places = list(_paths(args, at, self._takes_value()))
+        if not places:
             return args
-        return [*args[:at], self._command_of(*paths[:2]), *args[at:]]
+        words = [args[place] for place in places]
+        if words[0] == HELP and not Path(HELP).exists():
+            return [*args[:at], *words[1:], "--help"]
+        if words[0] in self.commands and not Path(words[0]).exists() and "--" not in args[: places[0]]:
+            before, after = args[at : places[0]], args[places[0] + 1 :]
+            return [*args[:at], words[0], *before, *after]  # options of the command, given before it
+        return [*args[:at], self._command_of(*words[:2]), *args[at:]]
 
     def _takes_value(self) -> Collection[str]:
         """Return the options of `dir` and `file` that take a value."""
@@ -64,14 +70,15 @@ def _is_flag(parameter: Any) -> bool:
     return bool(getattr(parameter, "is_flag", False) or getattr(parameter, "count", False))
 
 
-def _paths(words: list[str], takes_value: Collection[str]) -> Iterator[str]:
-    """Yield the words that are neither options nor their values."""
-    coming = iter(words)
-    for word in coming:
+def _paths(words: list[str], start: int, takes_value: Collection[str]) -> Iterator[int]:
+    """Yield the places, from `start` on, of the words that are neither options nor their values."""
+    coming = iter(range(start, len(words)))
+    for place in coming:
+        word = words[place]
         if word == "--":
             yield from coming
         elif word == STANDARD or not word.startswith("-"):
-            yield word
+            yield place
         elif _needs_next(word, takes_value):
             next(coming, None)
 

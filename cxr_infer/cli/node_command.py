@@ -179,6 +179,7 @@ def _on_spool(given: _Given, action: str, uids: list[str], as_json: bool) -> Non
 
 def _status(found: dict[str, object], as_json: bool) -> None:
     from cxr_infer.report import terminal
+    from cxr_infer.report.noise_words import number_of_files
 
     if as_json:
         _print_json(found)
@@ -190,7 +191,7 @@ def _status(found: dict[str, object], as_json: bool) -> None:
     assert isinstance(files, list)
     terminal.print_line(", ".join(f"{count} {state}" for state, count in states.items()))
     for name, count in waiting.items():
-        terminal.print_line(f"{count} files waiting for {name}")
+        terminal.print_line(f"{number_of_files(count)} waiting for {name}")
     if problems:
         keys = ("uid", "state", "destination", "attempts", "reason")
         rows = [[str(problem[key]) for key in keys] for problem in problems]

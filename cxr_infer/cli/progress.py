@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 
 from cxr_infer.cli.bars import live_bar
+from cxr_infer.report.noise_words import number_of_files
 from cxr_infer.report.results import FAILED, IGNORED, SKIPPED, FileResult
 from cxr_infer.report.terminal import stderr_console
 from cxr_infer.report.text import printable
@@ -90,8 +91,7 @@ class _Messages:
             packed = ", ".join(self._packed[:PACKED_NAMED])
             packed += f" and {len(self._packed) - PACKED_NAMED} more" if len(self._packed) > PACKED_NAMED else ""
             hint = f"; archives to unpack first: {packed}" if packed else ""
-            files = "1 file" if self._ignored == 1 else f"{self._ignored} files"
-            self._print(f"ignored {files} (hidden or not X-rays); --json lists them{hint}")
+            self._print(f"ignored {number_of_files(self._ignored)} (hidden or not X-rays); --json lists them{hint}")
 
     def _print(self, text: str) -> None:
         self._console.print(printable(text), markup=False)

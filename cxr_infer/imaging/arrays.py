@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ def gray_array(image: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
 
 
 def _as_array(image: ArrayLike) -> NDArray[Any]:
+    if isinstance(image, str | os.PathLike):
+        raise ImageError(f"{os.fspath(image)!r} is a path, not an image; use denoise_file, or open it first")
     if isinstance(image, Image.Image) and image.mode not in PILLOW_MODES:
         raise ImageError(f"a Pillow image of mode {image.mode} is not gray; use .convert('L') first")
     if np.ma.is_masked(image):

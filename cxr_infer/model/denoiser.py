@@ -22,6 +22,7 @@ from cxr_infer.model.session import card_of, check_result, first_line, open_sess
 from cxr_infer.settings import Settings
 
 MEGABYTE = 1_000_000
+MOST_THREADS = 1024  # more than any machine can use; 100 000 take minutes to start
 LOG = logging.getLogger(__name__)
 
 
@@ -166,7 +167,7 @@ def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: i
 
     Raises:
         ModelError: The file is missing, damaged or not a denoising model.
-        UsageError: The name or precision is unknown, or threads is below 1.
+        UsageError: The name or precision is unknown, or threads is not in 1..1024.
 
     Examples:
         >>> load_model("window", precision="fp32").title
@@ -175,6 +176,8 @@ def load_model(name: str | Path = "window", *, precision: str = AUTO, threads: i
     path = model_path(name, precision)
     if threads is not None and threads < 1:
         raise UsageError(f"threads {threads} is too few; use 1 or more")
+    if threads is not None and threads > MOST_THREADS:
+        raise UsageError(f"threads {threads} is too many; use {MOST_THREADS} or fewer")
     content = read_model(path)
     shipped = str(name) in MODEL_NAMES
     if shipped and not is_intact(path, hashlib.sha256(content).hexdigest()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,6 +36,8 @@ def model_path(name: str | Path, precision: str = AUTO) -> Path:
     precision: `fp32`, `int8`, or `auto`: int8 if the model has it and this CPU computes it fast.
     Raises UsageError or ModelError if there is no such file.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"a {type(name).__name__} is not a model; give a name, the path of an .onnx file or a Model")
     if precision not in CHOICES:
         raise UsageError(f"unknown precision {precision!r}; use {', '.join(CHOICES)}")
     if str(name) in MODEL_NAMES:

@@ -83,8 +83,9 @@ def small_figure(value: float | None) -> str:
 class Mean:
     """How a measurement is averaged over a run.
 
-    some: note of the table if the mean is over `{}` files, not all. sure: leave out files with unsure noise estimates.
-    in_json: whether the JSON summary has the mean. needs_reference: whether it is only measured with references.
+    some: note of the table if the mean is not over all files; `{}` stands for their number, as in `3 files`. sure:
+    leave out files with unsure noise estimates. in_json: whether the JSON summary has the mean. needs_reference:
+    whether it is only measured with references.
     """
 
     some: str
@@ -93,9 +94,9 @@ class Mean:
     needs_reference: bool = False
 
 
-NOISE = Mean("mean mottle: over the {} files with a sure estimate", sure=True)
-QUALITY = Mean("mean PSNR, SSIM and MSE: over the {} files with a reference", needs_reference=True)
-SPEED = Mean("mean ms and MP/s: over the {} files denoised in this run", in_json=False)
+NOISE = Mean("mean mottle: over the {} with a sure estimate", sure=True)
+QUALITY = Mean("mean PSNR, SSIM and MSE: over the {} with a reference", needs_reference=True)
+SPEED = Mean("mean ms and MP/s: over the {} denoised in this run", in_json=False)
 
 
 @dataclass(frozen=True)

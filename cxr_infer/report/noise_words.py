@@ -51,11 +51,11 @@ def noise_note(before: Mottle, left: str | None) -> str:
 
 def left_in(files: Mapping[str, int]) -> str:
     """A sentence for the end of a run, or "". files: number of them by `why_left`."""
-    said = [ENDINGS[why].format(_files(files[why])) for why in ENDINGS if files.get(why)]
+    said = [ENDINGS[why].format(number_of_files(files[why])) for why in ENDINGS if files.get(why)]
     return "; ".join(said)
 
 
-def _files(count: int) -> str:
+def number_of_files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
 
 

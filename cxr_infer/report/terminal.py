@@ -14,7 +14,7 @@ from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report import columns
 from cxr_infer.report.columns import NO_FIGURE, fixed
 from cxr_infer.report.columns import small_figure as small_figure  # re-exported for other programs
-from cxr_infer.report.noise_words import left_in
+from cxr_infer.report.noise_words import left_in, number_of_files
 from cxr_infer.report.results import CUT_SHORT, DONE, FileResult, Summary
 from cxr_infer.report.table import TableColumn, print_columns
 from cxr_infer.report.text import printable
@@ -160,7 +160,7 @@ def _column(figure: columns.Column, files: Sequence[FileResult], summary: Summar
     if listed > 1:
         cells.append(figure.pair(summary.mean) if figure.mean is not None else "")
     count = summary.count(figure.key)
-    some = figure.mean.some.format(count) if figure.mean is not None and 0 < count < listed else ""
+    some = figure.mean.some.format(number_of_files(count)) if figure.mean is not None and 0 < count < listed else ""
     return TableColumn(figure.terminal_title, cells, figure.rank or 0, notes=tuple(filter(None, (figure.note, some))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,13 @@ def test_every_study_of_the_lab_is_explained() -> None:
     page = (REPOSITORY / "docs" / "guide" / "lab.md").read_text()
     for study in STUDIES:
         assert f"| {study} |" in page or f"| {study.replace('-', ' ')} |" in page, study
+
+
+def test_every_extra_is_in_the_install_guide() -> None:
+    page = (REPOSITORY / "docs" / "guide" / "install.md").read_text()
+    told = {extra for extras in re.findall(r"'\.\[([a-z,]+)\]'` \|", page) for extra in extras.split(",")}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert told == set(project["optional-dependencies"])
 
 
 def test_the_python_in_the_readme_runs(run_python: RunPython, samples: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_public_names_are_pinned() -> None:
     types = {"Engine", "FileResult", "Model", "Mottle", "ReadOptions", "Samples", "Settings", "Summary"}
     errors = {"CxrError", "DataError", "ImageError", "ModelError", "UsageError"}
     assert set(cxr_infer.__all__) == functions | types | errors
-    assert set(cxr_infer.__all__) <= set(dir(cxr_infer))
+    assert dir(cxr_infer) == sorted(cxr_infer.__all__)
     for name in cxr_infer.__all__:
         assert getattr(cxr_infer, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import typing
 import warnings
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +63,68 @@ def test_invalid_arguments_are_refused_at_the_call(xrays: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="takes whole images"):
         cxr_infer.denoise_directory(xrays, model="original", window=64)
     assert not (tmp_path / "x-denoised").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"strength": "0.5"}, "strength '0.5' has the wrong type; give a number"),
+        ({"window": 64.5}, "window 64.5 has the wrong type; give a whole number"),
+        ({"overlap": 8.5}, "overlap 8.5 has the wrong type; give a whole number"),
+        ({"memory": float("inf")}, "memory inf has the wrong type; give a whole number"),
+        ({"memory": None}, "memory None has the wrong type; give a whole number"),
+        ({"white": 4095.5}, "white 4095.5 has the wrong type; give a whole number"),
+        ({"invert": "no"}, "invert 'no' has the wrong type; give True or False"),
+        ({"compress": 1}, "compress 1 has the wrong type; give text"),
+        ({"settings": {"strength": 0.5}}, "a dict is not a Settings object; give one, or its fields as keywords"),
+        ({"read": Settings()}, "a Settings is not a ReadOptions object; give one, or its fields as keywords"),
+        ({"model": None}, "a NoneType is not a model; give a name, the path of an .onnx file or a Model"),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused(noisy: NDArray[np.float32], fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(problem)}$"):
+        cxr_infer.denoise(noisy[:32, :32], **fields)
+
+
+def test_numbers_of_numpy_are_settings(noisy: NDArray[np.float32]) -> None:
+    small = noisy[:32, :32]
+    given = cxr_infer.denoise(small, strength=np.float32(0.5), window=np.int64(64))  # type: ignore[arg-type]
+    assert np.array_equal(given, cxr_infer.denoise(small, strength=0.5, window=64))
+
+
+def test_equal_settings_of_other_types_leave_results_finished(xrays: Path, tmp_path: Path) -> None:
+    for strength, white, status in (
+        (1, np.uint16(255), "done"),
+        (1.0, 255, "skipped"),
+        (np.float32(1), 255, "skipped"),
+    ):
+        results = cxr_infer.denoise_directory(xrays, tmp_path / "out", strength=strength, white=white)  # type: ignore[arg-type]
+        assert {result.status for result in results} == {status}
+
+
+def test_a_path_for_an_image_and_a_name_for_an_engine_are_refused(xrays: Path) -> None:
+    with pytest.raises(ImageError, match=r"a\.png' is a path, not an image; use denoise_file, or open it first$"):
+        cxr_infer.denoise(str(xrays / "a.png"))
+    with pytest.raises(UsageError, match=r"^engine .ray. is not an engine; give an object of a subclass of"):
+        cxr_infer.denoise_directory(xrays, engine="ray")  # type: ignore[arg-type]
+
+
+def test_sample_takes_a_name_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    samples = cxr_infer.sample("xrays", size=64)
+    assert tree(tmp_path / "xrays").keys() == tree(tmp_path / "xrays-clean").keys() == {*samples.names}
+    assert cxr_infer.sample(tmp_path / "other", size=64).names == samples.names
+    assert tree(tmp_path / "other") == tree(tmp_path / "xrays")
+
+
+def test_the_docstrings_of_public_functions_explain_every_argument() -> None:
+    for name in cxr_infer.__all__:
+        public = getattr(cxr_infer, name)
+        if inspect.isfunction(public):
+            told = re.findall(r"^    \*{0,2}(\w+): ", inspect.getdoc(public) or "", re.MULTILINE)
+            missing = inspect.signature(public).parameters.keys() - set(told)
+            assert not missing, name
+            assert "\nReturns:\n" in str(inspect.getdoc(public)), name
 
 
 def test_denoise_file_gives_the_pixels_of_denoise(xrays: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cxr_infer.report.html.frame import asset, methods_section, opening
 from cxr_infer.report.html.markup import OUTCOMES, text, tile, with_unit
 from cxr_infer.report.html.methods import methods
 from cxr_infer.report.html.statistics import RunStatistics, deviation, histogram, mean
+from cxr_infer.report.noise_words import number_of_files
 from cxr_infer.report.results import FAILED, Summary
 from cxr_infer.report.views import SIDE
 
@@ -59,7 +60,7 @@ def fields(run: RunFacts, summary: Summary, statistics: RunStatistics) -> dict[s
         "tiles": _tiles(run, summary, statistics),
         "chart": _chart(statistics),
         "outcomes": _outcomes(statistics.statuses, total),
-        "count": f"{total} files",
+        "count": number_of_files(total),
         "headings": _headings(run.with_reference),
         "bounded": _bounded(statistics),
         "methods": methods_section(methods(run.head, summary, statistics)),

@@ -63,6 +63,8 @@ def here(tmp_path: Path, noisy_bytes: NDArray[np.uint8], monkeypatch: pytest.Mon
         "-m window -oout x",
         "-m window --precision auto -q x out",
         "--strength 1 -- x out",
+        "-v dir x out",
+        "-m window --out=out dir x",
     ],
 )
 def test_a_directory_is_denoised_by_every_spelling(here: Path, arguments: str) -> None:
@@ -136,6 +138,7 @@ def test_one_failing_file_does_not_stop_the_others(here: Path) -> None:
         ("x/a.png x/ward/../a.png -o out", "x/ward/../a.png: its result would replace that of x/a.png"),
         ("one.png x three.jpg", "x: is a directory, not an image; `cxr-infer dir` denoises directories"),
         ("one.png new.jpg", "new.jpg: results are written without loss"),
+        ("--threads 100000 x", "threads 100000 is too many; use 1024 or fewer"),
         ("one.png - two.png", "- stands for a single image"),
         ("models --path windo", "unknown model 'windo'; did you mean window?"),
         ("models --path original --precision int8", "model original has no int8 file"),
@@ -158,6 +161,8 @@ def test_a_command_takes_precedence_over_a_path_of_its_name(here: Path) -> None:
     (here / "models").mkdir()
     assert "sha256" in done("models")
     assert "no images found" in cxr_infer("./models").stderr
+    assert "no images found" in cxr_infer("-v", "models").stderr, "after an option, a path that exists is meant"
+    assert "no images found" in cxr_infer("--", "models").stderr
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
@@ -165,7 +170,7 @@ def test_version_and_help_have_several_spellings(run: Run, option: str) -> None:
     assert run("cxr-infer", option).stdout == f"cxr-infer {__version__}\n"
     assert done(option) == f"cxr-infer {__version__}\n"
     assert done("help") == done("--help") == done("-h")
-    assert done("help", "dir") == done("dir", "--help")
+    assert done("help", "dir") == done("dir", "--help") == done("-v", "help", "dir")
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

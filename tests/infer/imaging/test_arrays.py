@@ -65,7 +65,7 @@ def test_lists_tensors_and_gray_pillow_images_are_accepted(model: Model, image: 
         ([[0.1, 0.2], [0.3]], "cannot convert a list to an array"),
         ([], "shape"),
         (None, "shape"),
-        ("x.png", "shape"),
+        ("x.png", "is a path, not an image; use denoise_file"),
         ([["a", "b"]], "type <U1"),
         (np.zeros((4, 4), bool), "type bool"),
         (np.zeros((4, 4), complex), "type complex128"),

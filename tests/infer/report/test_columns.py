@@ -29,7 +29,7 @@ def test_a_new_column_appears_in_every_report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A row of `COLUMNS` is enough: nothing else names a figure."""
-    mean = Mean("mean lines: of {} files")
+    mean = Mean("mean lines: of {}")
     new = Column("bits", heading="lines", unit="px", words=columns.fixed(3), mean=mean, rank=1, page=True, csv=True)
     monkeypatch.setattr(columns, "COLUMNS", (*COLUMNS, new))
     monkeypatch.setattr("cxr_infer.report.results.AVERAGED", (new,))

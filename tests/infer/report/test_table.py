@@ -171,6 +171,18 @@ def test_the_mean_row_is_the_mean_of_the_rows_above(capsys: pytest.CaptureFixtur
     assert "total: 0.03 MP in 0.25 s, 0.12 MP/s" in lines
 
 
+def test_a_mean_over_one_file_says_so_in_the_singular(capsys: pytest.CaptureFixture[str]) -> None:
+    summary, shown = Summary(), ShownResults()
+    for one in (
+        result("a", mottle_before=20.0, mottle_after=2.0),
+        result("b", mottle_before=9.0, mottle_left="unsure"),
+    ):
+        summary.add(one)
+        shown.add(one)
+    print_results(shown, summary, "title")
+    assert "mean mottle: over the 1 file with a sure estimate" in capsys.readouterr().out.splitlines()
+
+
 def test_a_single_file_has_no_mean_row(capsys: pytest.CaptureFixture[str]) -> None:
     summary, shown = Summary(), ShownResults()
     one = result("a", mottle_before=10.0, mottle_after=1.0)
