@@ -17,7 +17,7 @@ NONE: Final = "none"
 REPORT_LIMIT = 100  # images in an HTML report
 FIGURE_DPI = 150  # of the figure by `compare`
 # by annotation of a field: the values it takes, NumPy's numbers included; the type they get; its name in messages
-KINDS: Final[dict[str, tuple[type, Callable[[Any], object], str]]] = {
+FIELD_TYPES: Final[dict[str, tuple[type, Callable[[Any], object], str]]] = {
     "int": (Integral, int, "a whole number"),
     "float": (Real, float, "a number"),
     "bool": (bool, bool, "True or False"),
@@ -33,7 +33,7 @@ def _convert(options: Settings | ReadOptions) -> None:
     for field in fields(options):
         value = getattr(options, field.name)
         annotation, _, optional = str(field.type).partition(" | ")
-        kind, convert, words = KINDS[annotation]
+        kind, convert, words = FIELD_TYPES[annotation]
         if isinstance(value, kind):
             object.__setattr__(options, field.name, convert(value))  # the class is frozen
         elif not (optional and value is None):

@@ -22,12 +22,11 @@ from cxr_infer.lab.findings import DOSE, Axis, Estimate, Finding, NamedMap, Seri
 from cxr_infer.lab.jackknife import mean_estimate, share_kept
 from cxr_infer.lab.methods import NOISY, run
 from cxr_infer.lab.noise import KnownNoise, expose, generator
-from cxr_infer.lab.protocol import GRAY_LEVELS, Protocol
+from cxr_infer.lab.protocol import FIELD_BRIGHTNESS, GRAY_LEVELS, Protocol
 from cxr_infer.lab.search import binomial
 from cxr_infer.lab.setting import Method, Setting, UnitStore
 
 NAME = "bias"
-FIELD_BRIGHTNESS = 0.5  # of the flat field
 BLOCK = 16  # px, side of the squares treated as independent
 ROOM = 2.0  # standard deviations of noise that a counted pixel must keep from black and white
 LEAST_DRAWS = 8

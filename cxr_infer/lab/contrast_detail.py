@@ -23,7 +23,7 @@ from cxr_infer.lab.jackknife import groups_of, jackknife
 from cxr_infer.lab.noise import expose, find_detector, generator, spectrum_at
 from cxr_infer.lab.observed import COMPACT, ObservedScene, Scene, observe, scene_of, window_side
 from cxr_infer.lab.observer import analytic_d_prime, difference_of_gaussians, median_d_prime
-from cxr_infer.lab.protocol import GRAY_LEVELS, Protocol, Signal
+from cxr_infer.lab.protocol import FIELD_BRIGHTNESS, GRAY_LEVELS, Protocol, Signal
 from cxr_infer.lab.setting import Setting, UnitStore
 
 NAME = "contrast-detail"
@@ -31,7 +31,6 @@ THRESHOLD = 2.0  # d'; 92% correct in a two-alternative choice
 CONTRAST_STEPS = (0.5, 1.0, 2.0, 4.0)  # measured contrasts, relative to the expected threshold
 STRONGEST = 60.0  # gray levels of a disc; a stronger one fits only in dark places
 FEWEST_SIZES, SMALLEST = 3, 2.0  # px
-FIELD_BRIGHTNESS = 0.5  # at which the threshold is predicted
 NOT_COMPARED = (
     "Thresholds of a model observer, lower than a reader's; compare methods measured with one protocol, not with CDRAD "
     "readings."

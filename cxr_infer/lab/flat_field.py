@@ -20,14 +20,12 @@ from cxr_infer.lab.detectability import with_noisy
 from cxr_infer.lab.findings import DOSE, Axis, Estimate, Finding, Series
 from cxr_infer.lab.jackknife import mean_estimate
 from cxr_infer.lab.methods import NOISY, run
-from cxr_infer.lab.noise_power import axis_profile, noise_power, radial_profile, region_side
-from cxr_infer.lab.protocol import GRAY_LEVELS, Protocol
+from cxr_infer.lab.noise_power import FREQUENCY_BANDS, axis_profile, noise_power, radial_profile, region_side
+from cxr_infer.lab.protocol import FIELD_BRIGHTNESS, GRAY_LEVELS, Protocol
 from cxr_infer.lab.setting import Method, Setting, UnitStore
 
 NAME = "noise-power"
 FLAT_FIELD, ON_IMAGE = "flat field", "image"
-FIELD_BRIGHTNESS = 0.5  # of the flat field
-FREQUENCY_BANDS = 24  # of frequency
 DIRECTIONS = ("radial", "across", "down")
 SOURCE = "IEC 62220-1-1:2015"
 NOT_LINEAR = (

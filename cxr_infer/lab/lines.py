@@ -31,7 +31,7 @@ class Count:
     caution: str
 
 
-LOST = Count(
+LOST_LINES = Count(
     column=1,
     key=f"{NAME}/lost",
     title="Lines lost",
@@ -41,7 +41,7 @@ LOST = Count(
     caution="A line hidden by noise counts as preserved if its pixels are, so that doing nothing loses few. "
     "Read it together with the false lines.",
 )
-MADE_UP = Count(
+FALSE_LINES = Count(
     column=2,
     key=f"{NAME}/made-up",
     title="False lines",
@@ -55,7 +55,7 @@ MADE_UP = Count(
 
 def findings(setting: Setting, table: DrawTable) -> list[Finding]:
     """Return two findings: lost lines and false lines per megapixel."""
-    return [_finding(setting, table, count) for count in (LOST, MADE_UP)]
+    return [_finding(setting, table, count) for count in (LOST_LINES, FALSE_LINES)]
 
 
 def _draws(setting: Setting, method: str = NOISY) -> int:

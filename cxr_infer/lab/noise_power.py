@@ -22,6 +22,7 @@ from cxr_infer.imaging.pixels import Float64Array
 
 REGION = 256  # px, side of a region in the standard
 SMALLEST_REGION = 16
+FREQUENCY_BANDS = 24  # of a spectrum in findings
 LINES = 7  # rows or columns on each side of an axis that form the one-dimensional spectrum; the axis is left out
 DETRENDED = 1.5  # multiple of a region's lowest frequency; below it the fitted surface removes power
 OVERLAPPED = 0.25  # correlation between periodograms of regions that overlap by half: (1/2)^2 for white noise

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 GRAY_LEVELS = 255.0  # from black to white: the unit of contrasts and findings
+FIELD_BRIGHTNESS = 0.5  # of flat fields, of the surroundings of discs and at the middle of edges
 SIGNAL_KINDS = ("disc", "nodule", "line", "dark-line", "lattice", "edge", "marker")
 NOISY = "noisy"  # the method that changes nothing; all others are compared with it
 

@@ -28,13 +28,12 @@ from cxr_infer.lab.findings import Axis, Estimate, Finding, NamedMap, Series
 from cxr_infer.lab.jackknife import mean_estimate, share_kept
 from cxr_infer.lab.methods import NOISY, run
 from cxr_infer.lab.noise import KnownNoise, spectrum_at
-from cxr_infer.lab.noise_power import noise_power, radial_profile, region_side
+from cxr_infer.lab.noise_power import FREQUENCY_BANDS, noise_power, radial_profile, region_side
 from cxr_infer.lab.protocol import GRAY_LEVELS
 from cxr_infer.lab.setting import Method, Setting, UnitStore
 
 NAME = "repeated"
 BLOCK = 32  # px, side of the squares treated as independent
-FREQUENCY_BANDS = 24  # of frequency
 WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # px; structure between two successive Gaussians is one fineness
 MAP_WIDTH = 2.0  # px, of the Gaussian that suppresses noise in the bias map
 NORMAL = 1.96  # standard errors of a 95% interval

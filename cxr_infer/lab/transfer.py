@@ -42,7 +42,7 @@ from cxr_infer.lab.edge_spread import (
 )
 from cxr_infer.lab.findings import Axis, Finding, Series
 from cxr_infer.lab.methods import run
-from cxr_infer.lab.protocol import Protocol, Signal
+from cxr_infer.lab.protocol import FIELD_BRIGHTNESS, Protocol, Signal
 from cxr_infer.lab.setting import Method, NamedArrays, Setting, UnitStore
 from cxr_infer.lab.signals import draw, pixels
 from cxr_infer.lab.statistics import estimate, estimates, scaled
@@ -56,7 +56,6 @@ SOURCE = (
     "IEC 62220-1-1."
 )
 CONTRASTS = (10.0, 80.0)  # gray levels, if the protocol has none
-FIELD_BRIGHTNESS = 0.5  # at the middle of the edge, or around the disc
 LEAST_SIDE, MOST_SIDE = 128, 192  # px
 
 

@@ -120,7 +120,7 @@ def _object(properties: JsonObject, description: str = "", optional: tuple[str, 
 
 
 def attributes(documented: type) -> dict[str, str]:
-    """Parse the section `Attributes` of a Google-style docstring: name -> meaning."""
+    """Parse the section `Attributes` of a Google-style docstring: name -> meaning, None as null."""
     section = re.search(r"^Attributes:\n((?:[ \n].*\n?)*)", inspect.cleandoc(documented.__doc__ or ""), re.MULTILINE)
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+    return {name: re.sub(r"\bNone\b", "null", " ".join(text.split())) for name, text in entries}
