@@ -124,6 +124,7 @@ def test_an_intact_checkpoint_is_accepted(tmp_path: Path, weights: dict[str, tor
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_shipped_model_a_run_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "window").mkdir()  # the name means the shipped model, even if a directory of that name exists
@@ -194,6 +195,7 @@ def test_invalid_progress_in_a_state_is_refused_in_one_line(
     assert train(small_config, files, tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_its_first_step_can_be_resumed(
     files: XrayFiles, small_config: TrainConfig, tmp_path: Path
 ) -> None:

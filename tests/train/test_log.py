@@ -126,6 +126,7 @@ def test_ticks_are_round_and_few() -> None:
     assert log_ticks(0.31, 0.32) == ticks(0.31, 0.32) != []
 
 
+@pytest.mark.slow
 def test_training_writes_log_and_curve(files: XrayFiles, small_config: TrainConfig, tmp_path: Path) -> None:
     assert train(replace(small_config, steps=2, validate_every=1), files, tmp_path)
     rows = rows_of(tmp_path)

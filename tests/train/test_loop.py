@@ -95,6 +95,7 @@ def test_a_run_is_neither_overwritten_nor_continued_on_other_data(
         train(small_config, other, tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_the_warm_start_reproduces_the_mean_image(files: XrayFiles) -> None:
     config = TrainConfig("new", batch=4, size=512, warm_start_draws=1)
     samples = WholeImageSamples(XrayImages(files.require("train")[:8], 512), config)

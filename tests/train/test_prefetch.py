@@ -36,6 +36,7 @@ def test_processes_and_a_thread_draw_the_same_batches(files: XrayFiles, small_co
                 assert torch.equal(getattr(batch, name), getattr(expected, name)), name
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_reported_in_one_line(files: XrayFiles, small_config: TrainConfig) -> None:
     with closing(batches(WindowSamples(XrayImages(files.require("train")), small_config), 0, 1)) as coming:
         next(coming)

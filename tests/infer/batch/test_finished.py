@@ -142,7 +142,9 @@ def test_finished_results_are_not_measured_if_not_requested(pair: Path, model: M
     assert [(r.status, r.message, r.mottle_before) for r in results] == [(SKIPPED, FINISHED, None)] * 5
 
 
-@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize(
+    "columns", [pytest.param(60, marks=pytest.mark.slow), 80, pytest.param(120, marks=pytest.mark.slow)]
+)
 def test_a_second_run_lists_the_same_rows_on_a_terminal(pair: Path, columns: int) -> None:
     rows = []
     for _ in range(2):

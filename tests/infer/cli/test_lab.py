@@ -143,6 +143,7 @@ def test_custom_images_and_methods_are_recorded(lab: Lab, tmp_path: Path, clean:
     assert [method["name"] for method in result["methods"]] == ["noisy", "gaussian"]
 
 
+@pytest.mark.slow
 # neighbours of white noise blurred by a Gaussian correlate by exp(-1 / (4 blur^2))
 @pytest.mark.parametrize(("blur", "correlation"), [(None, 0.0), (1.2, 0.84)])
 def test_the_noise_of_a_given_image_is_used(lab: Lab, tmp_path: Path, blur: float | None, correlation: float) -> None:

@@ -150,6 +150,7 @@ def test_a_decoder_crash_on_a_single_file_is_one_error_line(tmp_path: Path, comm
     assert not (tmp_path / "y.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden_request", [HANG, SLEEP])
 @pytest.mark.parametrize("signals", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT,) * 2])
 def test_a_busy_decoder_ends_with_its_parent_process(

@@ -22,6 +22,7 @@ from cxr_infer.model.installed import model_path
 from cxr_infer.settings import Settings
 
 GRAY_LEVEL = 1 / 255
+INT8_FAST = pytest.mark.parametrize("window", [pytest.param("fp32", marks=pytest.mark.slow), "int8"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
@@ -37,6 +38,7 @@ def test_window_hardly_changes_a_clean_image(window: Model, clean: NDArray[np.fl
     assert mse(clean, denoise(clean, window)) < 1e-4
 
 
+@INT8_FAST
 def test_markers_text_and_lines_are_preserved(window: Model) -> None:
     """The fraction of contrast preserved of marks drawn into a phantom, at the published dose."""
     background = np.clip(render_phantom(3, 512), 0.05, 0.8)
@@ -66,7 +68,7 @@ def phantom_with_mottle(size: int, dose: float) -> NDArray[np.float32]:
     return np.minimum(poisson_mottle(render_phantom(9, size), dose, np.random.default_rng(2)), 1)
 
 
-@pytest.mark.parametrize("window", [pytest.param("fp32", marks=pytest.mark.slow), "int8"], indirect=True)
+@INT8_FAST
 @pytest.mark.parametrize("settings", [None, Settings(window=64), Settings(window=200)], ids=["memory", "64", "200"])
 @pytest.mark.parametrize("dose", [20.0, 71.0])
 def test_windows_leave_no_seams(window: Model, settings: Settings | None, dose: float) -> None:

@@ -181,6 +181,7 @@ def test_a_full_disk_loses_only_the_report(run: Run, xrays: Path, tmp_path: Path
     assert_only_the_report_is_missing(done, tmp_path / "x-denoised", name)
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_full_temporary_directory_loses_only_the_page(run: Run, xrays: Path, tmp_path: Path) -> None:
     for index, noise in enumerate(np.random.default_rng(0).integers(0, 256, (4, 512, 512))):

@@ -157,6 +157,7 @@ def test_the_limit_is_filled_with_the_worst_and_a_random_sample(
     assert none.values("img", "src") == []
 
 
+@pytest.mark.slow
 def test_a_large_image_has_a_card_for_its_detail(run: Run, tmp_path: Path, noisy_bytes: NDArray[np.uint8]) -> None:
     write_image(tmp_path / "x" / "large.png", np.tile(noisy_bytes, (5, 5)))
     page, _ = report_of(run, tmp_path / "x", "--strength", 0)
