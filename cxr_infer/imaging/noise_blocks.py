@@ -100,8 +100,8 @@ def stored_step(image: FloatImage | Pixels) -> float:
     Detects 8-bit pixels stored as 16 bits or floats by the gaps between their values.
     """
     every = max(image.size // SAMPLED, 1)  # rows from one sample to the next
-    sample = unit_rows(image[min(every, len(image)) // 2 :: every]).ravel()[:SAMPLED]
-    values = np.unique(sample)
+    sample = image[min(every, len(image)) // 2 :: every].ravel()[:SAMPLED]
+    values = np.unique(unit_rows(np.unique(sample)))
     if not 2 < len(values) < FEW_VALUES * len(sample):
         return 0.0
     return float(np.quantile(np.diff(values), 0.1))

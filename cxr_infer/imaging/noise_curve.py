@@ -7,6 +7,7 @@ neighbours. Neither edges nor text, meshes or line pairs that cover a twentieth 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,13 +160,21 @@ def _gamma_quantile(normal: float, shape: float) -> float:
 
 def _smooth(values: Float64Array, error: Float64Array, counts: Indices) -> Float64Array:
     """Fit a smooth curve through most values: least squares, curvature penalised, reweighted by Cauchy's function."""
-    bends = np.diff(np.eye(len(values)), 2, axis=0)
-    penalty = STIFFNESS * bends.T @ bends
+    penalty = _penalty(len(values))
+    system, diagonal = penalty.copy(), np.diag_indices(len(values))
     fitted = _low_medians(values, np.sqrt(counts))
     for _ in range(ROUNDS):
         weight = 1 / error**2 / (1 + ((values - fitted) / (2 * error)) ** 2)
-        fitted = np.asarray(np.linalg.solve(np.diag(weight) + penalty, weight * values), dtype=np.float64)
+        system[diagonal] = weight + penalty[diagonal]
+        fitted = np.asarray(np.linalg.solve(system, weight * values), dtype=np.float64)
     return fitted
+
+
+@lru_cache(maxsize=BINS)
+def _penalty(count: int) -> Float64Array:
+    """Return the matrix of the squared curvature of `count` values."""
+    bends = np.diff(np.eye(count), 2, axis=0)
+    return np.asarray(STIFFNESS * bends.T @ bends)
 
 
 def _low_medians(values: Float64Array, weights: Float64Array) -> Float64Array:

@@ -52,11 +52,7 @@ class Shape:
 
         spacing: px between the taps of the high-pass.
         """
-        covariance = np.fft.ifft2(self._grid * _grid_response(spacing)).real
-        covariance /= covariance[0, 0]
-        lags = np.arange(1 - BLOCK, BLOCK)
-        overlap = (BLOCK - np.abs(lags)) / BLOCK**2
-        return float(1 / (2 * (covariance[np.ix_(lags, lags)] ** 2 * overlap[:, None] * overlap).sum()))
+        return _energy_shape(self, spacing)
 
     def at_full_size(self, scale: int) -> tuple[Shape, float]:
         """Convert the shape of noise in an image reduced `scale` times by area to full size.
@@ -73,6 +69,15 @@ class Shape:
 
 
 WHITE_NOISE = Shape()
+
+
+@lru_cache(maxsize=64)
+def _energy_shape(shape: Shape, spacing: int) -> float:
+    covariance = np.fft.ifft2(shape._grid * _grid_response(spacing)).real
+    covariance /= covariance[0, 0]
+    lags = np.arange(1 - BLOCK, BLOCK)
+    overlap = (BLOCK - np.abs(lags)) / BLOCK**2
+    return float(1 / (2 * (covariance[np.ix_(lags, lags)] ** 2 * overlap[:, None] * overlap).sum()))
 
 
 def high_pass_response(u: Float64Array, v: Float64Array, spacing: int) -> Float64Array:

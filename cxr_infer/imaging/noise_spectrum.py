@@ -60,14 +60,13 @@ class Spectrum:
         return self.tiles > 0 and self.blue > SHARPENED + DOUBT / float(np.sqrt(self.tiles))
 
     def _share(self, response: Float64Array) -> float:
-        weights = np.ones(LINE)
-        weights[[0, -1]] = 0.5  # a frequency of 0 or 0.5 has no twin of the other sign
+        weights = _weights()
         power = self.power * weights * weights[:, None]
         return float((power * response).sum() / power.sum())
 
     def high_pass_gain(self, spacing: int) -> float:
         """Return the fraction of the noise variance seen by the blocks' high-pass. spacing: px between its taps."""
-        return self._share(high_pass_response(*_frequencies(), spacing))
+        return self._share(_response(spacing))
 
     def correlation(self) -> tuple[float, float]:
         """Return the correlation of neighbouring pixels' noise, across and down; -1 to 1."""
@@ -180,10 +179,33 @@ def _frequencies() -> tuple[Float64Array, Float64Array]:
     return u, v
 
 
+@lru_cache(maxsize=1)
+def _weights() -> Float64Array:
+    """Return how often each frequency of an axis counts: 0 and 0.5 have no twin of the other sign."""
+    weights = np.ones(LINE)
+    weights[[0, -1]] = 0.5
+    return weights
+
+
+@lru_cache(maxsize=4)
+def _response(spacing: int) -> Float64Array:
+    """Return the squared gain of the blocks' high-pass at each frequency. spacing: px between its taps."""
+    return high_pass_response(*_frequencies(), spacing)
+
+
+@lru_cache(maxsize=1)
+def _radius() -> Float64Array:
+    return np.asarray(np.hypot(*_frequencies()))
+
+
+@lru_cache(maxsize=4)
+def _in_ring(low: float, high: float) -> NDArray[np.bool_]:
+    return np.asarray((_radius() >= low) & (_radius() < high))
+
+
 def _ring(power: Float64Array, low: float, high: float) -> float:
     """Return the mean power between two frequencies, over all directions."""
-    radius = np.hypot(*_frequencies())
-    return float(power[(radius >= low) & (radius < high)].mean())
+    return float(power[_in_ring(low, high)].mean())
 
 
 @lru_cache(maxsize=4)
@@ -214,16 +236,14 @@ def _fitted(power: Float64Array, lowest: float) -> Spectrum:
     shape, misfit = _fit(np.log(taken), weight, lowest)
     below = shape.power(*_frequencies())
     below *= np.exp(weight @ np.log(taken / below[used]))
-    seen = np.where(
-        np.hypot(*_frequencies()) < LOW_RING[0], _ring(power, *LOW_RING), power
-    )  # tiles have lost their planes
+    seen = np.where(_radius() < LOW_RING[0], _ring(power, *LOW_RING), power)  # tiles have lost their planes
     below = np.minimum(below, MOST_BELOW * seen)
     return Spectrum(shape, np.where(used, power, below), misfit)
 
 
 def _fit(log_power: Float64Array, weight: Float64Array, lowest: float) -> tuple[Shape, float]:
     """Return the best-fitting shape and the root mean square misfit of its log power. weight: adds up to 1."""
-    squares = 4 * np.pi**2 * np.stack([frequency[_used(lowest)] ** 2 for frequency in _frequencies()])
+    squares = _squares(lowest)
     starts, powers = _starts(lowest)
     rest = log_power - powers
     costs = rest**2 @ weight - (rest @ weight) ** 2
@@ -232,6 +252,12 @@ def _fit(log_power: Float64Array, weight: Float64Array, lowest: float) -> tuple[
     if misfit > (1 - BETTER) * flat:
         return WHITE_NOISE, float(np.sqrt(flat))
     return Shape(*(float(value) for value in np.exp(found))), float(np.sqrt(misfit))
+
+
+@lru_cache(maxsize=4)
+def _squares(lowest: float) -> Float64Array:
+    """Return 4 pi^2 times the squared frequencies of the fit, across and down: (2, frequencies)."""
+    return np.asarray(4 * np.pi**2 * np.stack([frequency[_used(lowest)] ** 2 for frequency in _frequencies()]))
 
 
 @lru_cache(maxsize=4)
