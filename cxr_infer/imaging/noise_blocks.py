@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from functools import cached_property
 
 import cv2
@@ -101,7 +102,8 @@ def stored_step(image: FloatImage | Pixels) -> float:
     """
     every = max(image.size // SAMPLED, 1)  # rows from one sample to the next
     sample = image[min(every, len(image)) // 2 :: every].ravel()[:SAMPLED]
-    values = np.unique(unit_rows(np.unique(sample)))
+    stored: Any = np.unique(sample)  # of the image's type
+    values = np.unique(unit_rows(stored))
     if not 2 < len(values) < FEW_VALUES * len(sample):
         return 0.0
     return float(np.quantile(np.diff(values), 0.1))
