@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,16 @@ def run(name: str) -> tuple[dict[str, str], bool]:
     return found, wrong or not set(COLUMNS[:4]) <= (found.keys() if name in ALWAYS_FIXED else fixed)
 
 
+def copy_weights(target: Path) -> None:
+    """Copy weights/ to a directory.
+
+    Through a link, hatchling, which visits no directory twice, would find weights/ there and leave it out of an sdist.
+    """
+    if target.is_symlink():  # of an earlier version
+        target.unlink()
+    shutil.copytree(WEIGHTS, target, dirs_exist_ok=True)
+
+
 def png_programs_differ() -> bool:
     """Whether the PNG programs fail, or differ by more than one gray level on the test image."""
     import cv2
@@ -134,8 +145,7 @@ def png_programs_differ() -> bool:
 
     folder = BUILD / "png"
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "weights").exists():
-        (folder / "weights").symlink_to(WEIGHTS)
+    copy_weights(folder / "weights")
     noisy = np.load(WEIGHTS / "window" / "test" / "image.npy")
     cv2.imwrite(str(folder / "noisy.png"), np.rint(255 * noisy).astype(np.uint8))
     results = []

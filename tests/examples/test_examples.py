@@ -17,7 +17,7 @@ from cxr_infer import denoise as denoised_here
 from cxr_infer import load_model
 from cxr_infer.imaging.mottle import poisson_mottle
 from cxr_infer.imaging.phantom import render_phantom
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, tree
 from tests.docs.conftest import blocks
 
 EXAMPLES = REPOSITORY / "examples"
@@ -161,3 +161,14 @@ def test_every_example_is_run_and_listed_within_tolerance() -> None:
         cells = re.findall(rf"^\| \[{name}\]\({name}\) \|(.*)\|$", readme, re.MULTILINE)[0].split("|")
         figures = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
         assert all(float(figures[column]) <= tolerance for column, tolerance in tolerances.items())
+
+
+def test_the_weights_beside_the_examples_are_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import run_all
+
+    (tmp_path / "weights").symlink_to(run_all.WEIGHTS)  # as earlier versions left it
+    for _ in range(2):
+        run_all.copy_weights(tmp_path / "weights")
+        assert not (tmp_path / "weights").is_symlink()
+        assert tree(tmp_path / "weights") == tree(run_all.WEIGHTS)
