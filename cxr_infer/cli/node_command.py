@@ -19,6 +19,7 @@ from cxr_infer.cli.exit_status import reports_errors
 from cxr_infer.cli.options import complete_model
 from cxr_infer.errors import UsageError
 from cxr_infer.extras import install_command
+from cxr_infer.report.text import number_of_files
 
 if TYPE_CHECKING:
     from cxr_infer.node.config import Config
@@ -179,7 +180,6 @@ def _on_spool(given: _Given, action: str, uids: list[str], as_json: bool) -> Non
 
 def _status(found: dict[str, object], as_json: bool) -> None:
     from cxr_infer.report import terminal
-    from cxr_infer.report.noise_words import number_of_files
 
     if as_json:
         _print_json(found)

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 
 from cxr_infer.cli.bars import live_bar
-from cxr_infer.report.noise_words import number_of_files
 from cxr_infer.report.results import FAILED, IGNORED, SKIPPED, FileResult
 from cxr_infer.report.terminal import stderr_console
-from cxr_infer.report.text import printable
+from cxr_infer.report.text import number_of_files, printable
 from cxr_infer.storage.listing import PACKED
 
 PACKED_NAMED = 3  # archives named in the line about ignored files

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxr_infer.imaging.mottle import GRAY_LEVELS, Mottle
+from cxr_infer.report.text import number_of_files
 
 FAINT, LEFT, UNSURE = "faint", "left", "unsure"  # why before and after are hard to compare; see NOTES
 NOTES = {
@@ -53,10 +54,6 @@ def left_in(files: Mapping[str, int]) -> str:
     """A sentence for the end of a run, or "". files: number of them by `why_left`."""
     said = [ENDINGS[why].format(number_of_files(files[why])) for why in ENDINGS if files.get(why)]
     return "; ".join(said)
-
-
-def number_of_files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
 
 
 def photons(at_white: float | None) -> str | None:

@@ -14,10 +14,10 @@ from cxr_infer.model.card import RESEARCH_USE
 from cxr_infer.report import columns
 from cxr_infer.report.columns import NO_FIGURE, fixed
 from cxr_infer.report.columns import small_figure as small_figure  # re-exported for other programs
-from cxr_infer.report.noise_words import left_in, number_of_files
+from cxr_infer.report.noise_words import left_in
 from cxr_infer.report.results import CUT_SHORT, DONE, FileResult, Summary
 from cxr_infer.report.table import TableColumn, print_columns
-from cxr_infer.report.text import printable
+from cxr_infer.report.text import number_of_files, printable
 
 if TYPE_CHECKING:
     from cxr_infer.model.verify import Verified

@@ -1,4 +1,4 @@
-"""Make untrusted text, such as file names, safe for a terminal, and print errors."""
+"""Make untrusted text, such as file names, safe for a terminal; count files in words; print errors."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ def printable(text: str) -> str:
         character.encode("unicode_escape").decode() if unicodedata.category(character) in UNPRINTABLE else character
         for character in text
     )
+
+
+def number_of_files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def print_error(text: str) -> None:

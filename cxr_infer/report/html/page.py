@@ -15,8 +15,8 @@ from cxr_infer.report.html.frame import asset, methods_section, opening
 from cxr_infer.report.html.markup import OUTCOMES, text, tile, with_unit
 from cxr_infer.report.html.methods import methods
 from cxr_infer.report.html.statistics import RunStatistics, deviation, histogram, mean
-from cxr_infer.report.noise_words import number_of_files
 from cxr_infer.report.results import FAILED, Summary
+from cxr_infer.report.text import number_of_files
 from cxr_infer.report.views import SIDE
 
 MOST_ROWS = 1000  # of the table per outcome
